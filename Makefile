@@ -1,0 +1,40 @@
+# Thin on purpose: the work is in jobs/windrow/laptop/. `make demo` and `make test` set up what they need.
+
+SHELL := /bin/sh
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# python3 if it will do, else the newest that will, else python3 again for its sentence about the version.
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c "$(SUPPORTED)" 2>/dev/null && { echo $$python; exit; }; done; echo python3)
+
+WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
+EXPERIMENT ?= digits
+ARGS ?=
+
+.PHONY: help demo test stop doctor lint lock
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist"
+	@$(WINDROW) python -m windrow.laptop.demo --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+
+test: ## all tests, offline; ARGS="-m 'not stack' tests/windrow"
+	@$(WINDROW) python -m pytest $(ARGS)
+
+stop: ## end everything that make demo started
+	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop
+
+doctor: ## check this machine and the services, and say what to do
+	@$(WINDROW) --as-is python -m windrow.laptop.doctor
+
+lint: ## ruff and mypy
+	@$(WINDROW) ruff check .
+	@$(WINDROW) --as-is ruff format --check .
+	@$(WINDROW) --as-is mypy
+
+lock: ## compile requirements.txt from requirements.in; ARGS=--upgrade takes newer versions
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
+	"$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --no-emit-index-url $(ARGS) \
+		--custom-compile-command "make lock" requirements.in --output-file requirements.txt

@@ -1,0 +1,45 @@
+"""Label the image URLs of a page's feed with the champion.
+
+**score_images** downloads each URL that has no label from the current champion yet, decodes the image, and writes one
+row a URL to the predictions table: the best labels, or the reason why there are none. What is labelled already costs
+nothing, so running it twice is safe.
+
+It runs at the page's hour (UTC), and at once when a train DAG announces a new champion. The form changes values for
+one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` says the same without a form.
+
+A failed download does not fail the task: it is a row, and later runs try again where that makes sense.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import windrow_dags
+from airflow.sdk import DAG
+from windrow_spark import SparkJob
+
+FORM = {"Scoring": ("scoring.feed",)}
+
+
+def score_dag(page: windrow_dags.Page) -> DAG:
+    """The score DAG of a page that has a scoring section."""
+    with DAG(
+        f"score_{page.name}",
+        schedule=windrow_dags.scoring_schedule(page),
+        params=windrow_dags.form(page, FORM),
+        **windrow_dags.settings(page, "score", __doc__),
+    ) as dag:
+        SparkJob(
+            task_id="score_images",
+            job="score_images",
+            arguments={"experiment": str(page.path)},
+            execution_timeout=timedelta(hours=12),
+            doc_md="Labels the URLs that have no label from the current champion; one row a URL.",
+        )
+    return dag
+
+
+for found in windrow_dags.find_pages(Path(__file__).parent / "experiments").sound:
+    if found.experiment.scoring is not None:
+        score_dag(found)

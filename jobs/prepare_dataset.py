@@ -1,0 +1,71 @@
+"""Turn the data set that a page names into memory-mapped splits with a manifest.
+
+    spark-submit --master 'local[*]' jobs/prepare_dataset.py \\
+        --experiment dags/experiments/digits.yaml --out var/data/digits
+
+Again with the same settings it verifies what is there and returns at once; other settings, or a source folder that
+changed, replace it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from windrow import command, experiment, paths
+from windrow.data import manifest as manifests
+from windrow.data import shards, sources
+from windrow.data.disk import locked
+from windrow.data.manifest import Manifest
+from windrow.errors import DatasetError
+from windrow.experiment import DatasetSection
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; see the module's docstring."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the prepared data set")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run the job; the exit code."""
+    return command.run(prepare, parse_args())
+
+
+def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Prepare the data set unless it is there; what the result file says."""
+    section = experiment.load(arguments.experiment, arguments.overrides).dataset
+    out = arguments.out.resolve()
+    if out.is_relative_to(sources.origin(section)):
+        raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")
+    command.check_writable(out / manifests.FILE)
+    with locked(out):
+        return summary(out, shards.existing(out, section) or make(out, section))
+
+
+def make(out: Path, section: DatasetSection) -> Manifest:
+    """Load the source and write its splits. Only a folder of images needs Spark: the others load in a second or two."""
+    print(f"preparing {section.source} in {out}", file=sys.stderr)
+    source = sources.load(section, paths.home() / "downloads")
+    return shards.write(out, source, section)
+
+
+def summary(out: Path, manifest: Manifest) -> dict[str, Any]:
+    """The job's result."""
+    return {
+        "dataset": str(out),
+        "digest": manifest.digest,
+        "shape": list(manifest.shape),
+        "classes": len(manifest.labels),
+        "labels": list(manifest.labels),
+        "splits": manifest.splits,
+        "source": manifest.source,
+        "left_out": len(manifest.left_out),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

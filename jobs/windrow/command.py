@@ -1,0 +1,93 @@
+"""What every job's command line shares: the common arguments, the result file and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from windrow.errors import EXIT_FAILURE, UserError, WindrowError
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments that every job takes."""
+    arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--experiment", required=True, metavar="PAGE", help="experiment page, a YAML file")
+    arguments.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a value of the page, e.g. sweep.trials=8 (repeatable)",
+    )
+    arguments.add_argument("--result", type=Path, metavar="FILE", help="where to write the result as JSON")
+    return arguments
+
+
+def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:
+    """Run a job, write its result, and return the exit code: 0 done, 2 the user can mend it, 1 anything else.
+
+    The last line on standard error says what went wrong.
+    """
+    try:
+        if arguments.result is not None:
+            check_writable(arguments.result)
+        result = job(arguments)
+        if arguments.result is not None:
+            write_json(arguments.result, result)
+    except WindrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:  # the outermost boundary: nothing is swallowed, and the last line is a sentence
+        traceback.print_exc()
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return EXIT_FAILURE
+    print(json.dumps(result, sort_keys=True, default=_plain))
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename or 'no file named'}"
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of an output file now, so that a typing error costs seconds and not a sweep.
+
+    Raises:
+        UserError: the folder can't be made or written, or the path is a folder itself.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} must be a file; got a folder; add a file name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} must be in a folder that can be made; {error.strerror}; choose another path"
+        ) from error
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path} must be in a folder that can be written; got no permission; choose another path")
+
+
+def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write aside, then move: a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(json.dumps(values, indent=2, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _plain(value: object) -> Any:
+    """What JSON has for it: NumPy's numbers and arrays as numbers and lists, anything else (paths, dates) as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,195 @@
+"""Image files to one array of pixels, side by side in Spark tasks.
+
+Executors open the files by path: on a cluster the folder must be on a file system that all of them mount.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from windrow.data.disk import clear_when_full
+from windrow.data.folder import Files
+from windrow.data.image import FORMATS, to_pixels
+from windrow.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+# Below Pillow's own limit, which only warns.
+MAX_PIXELS = 80_000_000
+# Pixels of one Spark job: they pass through the driver's JVM, whose memory is 1 GiB by default.
+_JOB_BYTES = 1 << 27
+_BATCH_BYTES = 1 << 23
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images uint8 (n, h, w, c), mapped from a scratch file; labels int64 (n,); what was left out, with the reason."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What every image becomes. Without `resize` an image of another size is a mistake of the user's."""
+
+    height: int
+    width: int
+    channels: int
+    resize: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.height, self.width, self.channels
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of an image's pixels."""
+        return self.height * self.width * self.channels
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What became of one file: pixels, or another size than asked for, or a problem."""
+
+    size: tuple[int, int] | None = None
+    pixels: bytes | None = None
+    problem: str | None = None
+
+
+def choose_format(files: Files, image_size: int | None, channels: int) -> Format:
+    """The page's size, or that of the first image which can be opened.
+
+    Raises:
+        DatasetError: none can be opened.
+    """
+    if image_size is not None:
+        return Format(image_size, image_size, channels, resize=True)
+    for path in files.paths:
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = _upright_size(image)
+        except (OSError, Image.DecompressionBombError):
+            continue
+        return Format(height, width, channels, resize=False)
+    raise DatasetError(
+        f"{files.root} must hold images that can be opened; got none of {len(files.paths)}; convert them to PNG"
+    )
+
+
+def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -> Decoded:
+    """Decode the files in Spark tasks; the pixels go to an unnamed file in `scratch` that vanishes with the array.
+
+    Raises:
+        DatasetError: images differ in size and `target` does not resize.
+        ServiceError: no room in `scratch`.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    left_out: dict[str, str] = {}
+    kept = []
+    with clear_when_full(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+        for index, opened in _open_all(files.paths, target, session):
+            if opened.pixels is not None:
+                file.write(opened.pixels)
+                kept.append(index)
+            elif opened.size is not None:
+                raise DatasetError(_odd_size(files.name(index), opened.size, target))
+            else:
+                left_out[files.name(index)] = opened.problem or "not known"
+        file.flush()
+        images = _map(file, (len(kept), *target.shape))
+    return Decoded(images, files.labels[np.array(kept, np.int64)], left_out)
+
+
+def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """The file as an array. An empty file can't be mapped."""
+    return np.memmap(file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
+
+
+def _odd_size(name: str, size: tuple[int, int], target: Format) -> str:
+    return (
+        f"images must have one size where dataset.image_size is not set; got {target.width} x {target.height} pixels "
+        f"and, in {name}, {size[0]} x {size[1]}; set it, e.g. --set dataset.image_size=64"
+    )
+
+
+def _open_all(paths: Sequence[Path], target: Format, session: SparkSession) -> Iterator[tuple[int, _Opened]]:
+    """Every file's index and outcome, in order; one Spark job a portion, so that the driver's memory is bounded."""
+    import pyarrow as pa
+
+    portion = max(1, _JOB_BYTES // target.bytes)
+    schema = "index long, width long, height long, pixels binary, problem string"
+    for start in range(0, len(paths), portion):
+        # As bytes: a file's name need not be UTF-8.
+        names = [os.fsencode(path) for path in paths[start : start + portion]]
+        table = pa.table(
+            {"index": pa.array(range(start, start + len(names)), pa.int64()), "path": pa.array(names, pa.binary())}
+        )
+        frame = session.createDataFrame(table)
+        rows = frame.mapInArrow(partial(_open_batches, target=target), schema).toArrow().sort_by("index")
+        for batch in rows.to_batches(max_chunksize=max(1, _BATCH_BYTES // target.bytes)):
+            yield from map(_from_row, batch.to_pylist())
+
+
+def _from_row(row: dict[str, Any]) -> tuple[int, _Opened]:
+    size = None if row["width"] is None else (row["width"], row["height"])
+    return row["index"], _Opened(size, row["pixels"], row["problem"])
+
+
+def _open_batches(batches: Iterable[pa.RecordBatch], target: Format) -> Iterator[pa.RecordBatch]:
+    """On an executor: rows (index, path) to rows (index, width, height, pixels, problem). Never raises for a file."""
+    import pyarrow as pa
+
+    rows = max(1, _BATCH_BYTES // target.bytes)
+    for batch in batches:
+        for start in range(0, batch.num_rows, rows):
+            part = batch.slice(start, rows)
+            opened = [_open(os.fsdecode(path), target) for path in part.column("path").to_pylist()]
+            columns = {
+                "index": part.column("index"),
+                "width": pa.array([one.size[0] if one.size else None for one in opened], pa.int64()),
+                "height": pa.array([one.size[1] if one.size else None for one in opened], pa.int64()),
+                "pixels": pa.array([one.pixels for one in opened], pa.binary()),
+                "problem": pa.array([one.problem for one in opened], pa.string()),
+            }
+            yield pa.RecordBatch.from_pydict(columns)
+
+
+def _open(path: str, target: Format) -> _Opened:
+    """Decode one file."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return _Opened(problem=f"more than {MAX_PIXELS:,} pixels")
+            size = _upright_size(image)
+            if not target.resize and size != (target.width, target.height):
+                return _Opened(size=size)
+            return _Opened(size, to_pixels(image, *target.shape).tobytes())
+    except Exception as error:  # the fault boundary of one file: Pillow's decoders raise almost anything
+        return _Opened(problem=_reason(error, path))
+
+
+def _reason(error: Exception, path: str) -> str:
+    """Pillow's words without the path, which stands beside them, as text that any encoder takes."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error).replace(repr(path), "").strip()
+    return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) once the EXIF orientation is applied."""
+    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size

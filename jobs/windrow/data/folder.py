@@ -1,0 +1,112 @@
+"""A folder of images, one subfolder a class: which files there are, and how many of them may be broken.
+
+    photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
+    photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
+
+Images that can't be decoded are left out and listed in the manifest; more than one in twenty is an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.errors import DatasetError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+LEFT_OUT_LIMIT = 0.05
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files below `root`, each with its class."""
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+
+    def name(self, index: int) -> str:
+        """Path below the root, as text that any encoder takes."""
+        return str(self.paths[index].relative_to(self.root)).encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder, not yet opened. `test` is None where the folder has no test split of its own."""
+
+    classes: tuple[str, ...]
+    train: Files
+    test: Files | None
+
+
+def list_images(folder: Path) -> Listing:
+    """Find the classes and their files; nothing is opened.
+
+    Raises:
+        DatasetError: no classes, a class without images, or train/ and test/ with different classes.
+    """
+    splits = [folder / "train", folder / "test"]
+    if not all(split.is_dir() for split in splits):
+        classes = _classes(folder)
+        return Listing(tuple(classes), _files(folder, folder, classes), None)
+    classes, test_classes = (_classes(split) for split in splits)
+    if classes != test_classes:
+        odd = ", ".join(sorted(set(classes) ^ set(test_classes)))
+        raise DatasetError(
+            f"{folder} must have the same classes in train/ and test/; got {odd} in one only; add or remove them"
+        )
+    train, test = (_files(folder, split, classes) for split in splits)
+    return Listing(tuple(classes), train, test)
+
+
+def check_left_out(total: int, left_out: dict[str, str]) -> None:
+    """Report the images that were left out.
+
+    Raises:
+        DatasetError: there are too many to be a few broken files.
+    """
+    if not left_out:
+        return
+    listed = "; ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:_SHOWN])
+    more = f"; and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+    if len(left_out) > LEFT_OUT_LIMIT * total:
+        raise DatasetError(
+            f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
+            "; mend or remove them"
+        )
+    print(f"left out {len(left_out)} of {total} images that can't be decoded: {listed}{more}", file=sys.stderr)
+
+
+def _classes(folder: Path) -> list[str]:
+    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+    if not names:
+        raise DatasetError(
+            f"{folder} must hold four IDX files or one folder of images a class; got neither; see the README"
+        )
+    if odd := [name for name in names if not name.isprintable()]:
+        raise DatasetError(f"names of class folders must be printable UTF-8; got {odd[0]!r} in {folder}; rename it")
+    # 2 before 10, so that numbered classes keep their numbers as indices.
+    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+
+
+def _files(root: Path, folder: Path, classes: Sequence[str]) -> Files:
+    paths: list[Path] = []
+    counts = []
+    for name in classes:
+        visible = sorted(path for path in (folder / name).iterdir() if not path.name.startswith("."))
+        found = [path for path in visible if path.suffix.lower() in SUFFIXES and path.is_file()]
+        if not found:
+            raise DatasetError(
+                f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"
+            )
+        if len(visible) > len(found):
+            print(f"ignored in {folder / name}: {len(visible) - len(found)} that are not image files", file=sys.stderr)
+        paths += found
+        counts.append(len(found))
+    return Files(root, tuple(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))

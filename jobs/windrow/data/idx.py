@@ -1,0 +1,117 @@
+"""The IDX format of MNIST and its kin, plain or gzipped.
+
+    2 bytes    zero
+    1 byte     type of the values; 0x08 (unsigned byte) is the only one here
+    1 byte     number of dimensions
+    4 bytes    size of a dimension, big-endian, once a dimension
+    the rest   the values, last dimension fastest
+
+Source of the format: http://yann.lecun.com/exdb/mnist/
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.errors import DatasetError
+
+_UNSIGNED_BYTE = 0x08
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 1 << 22
+
+
+def read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images uint8 (n, h, w, c) with c 1 or 3, and their labels int64 (n,) in 0..255.
+
+    Raises:
+        DatasetError: one of the files is not whole and sound, or they don't belong together.
+    """
+    images = read(images_path, dimensions=(3, 4))
+    labels = read(labels_path, dimensions=(1,))
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.shape[3] not in (1, 3):
+        raise DatasetError(
+            f"{images_path} must hold images of 1 or 3 channels; got {images.shape[3]}; convert them to grey or RGB"
+        )
+    if len(images) != len(labels):
+        raise DatasetError(
+            f"{images_path.name} and {labels_path.name} must hold as many images as labels; "
+            f"got {len(images)} and {len(labels)}; take both from the same data set"
+        )
+    return images, labels.astype(np.int64)
+
+
+def read(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The array in an IDX file, which must have one of these numbers of dimensions.
+
+    Raises:
+        DatasetError: the file can't be read, or is not a whole and sound IDX file.
+    """
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            # GzipFile reads like a file, but its stub does not say so.
+            stream = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if zipped else file
+            return parse(stream, str(path), dimensions)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path} must be a whole gzip file; got {error}; fetch it again") from error
+    except OSError as error:
+        raise DatasetError(f"{path} must be a file that can be read; got {error.strerror}; check the path") from error
+
+
+def parse(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The array in a stream of IDX bytes. `name` heads the error messages.
+
+    Raises:
+        DatasetError: the magic, the sizes or the length is wrong.
+    """
+    shape = _parse_header(stream, name, dimensions)
+    expected = math.prod(shape)
+    # One byte more than needed: shows trailing bytes, and makes gzip compare its checksum.
+    values = _take(stream, expected + 1)
+    if len(values) != expected:
+        sizes = " x ".join(map(str, shape))
+        got = "more" if len(values) > expected else str(len(values))
+        raise DatasetError(f"{name} must hold {expected} values ({sizes}); got {got}; fetch it again")
+    return np.frombuffer(values, dtype=np.uint8).reshape(shape)
+
+
+def _parse_header(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> tuple[int, ...]:
+    magic = _take(stream, 4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise DatasetError(
+            f"{name} must be an IDX file, which begins with 00 00; got {magic.hex(' ') or 'an empty file'}"
+        )
+    if magic[2] != _UNSIGNED_BYTE:
+        raise DatasetError(f"{name} must hold unsigned bytes (type 0x08); got type 0x{magic[2]:02x}; convert it")
+    count = magic[3]
+    if count not in dimensions:
+        legal = " or ".join(map(str, dimensions))
+        raise DatasetError(f"{name} must have {legal} dimensions; got {count}; are images and labels swapped?")
+    sizes = _take(stream, 4 * count)
+    if len(sizes) < 4 * count:
+        raise DatasetError(f"{name} must begin with {count} sizes of 4 bytes; got {len(sizes)} bytes; fetch it again")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
+    if 0 in shape:
+        raise DatasetError(f"{name} must not be empty; got sizes {' x '.join(map(str, shape))}; take another file")
+    return shape
+
+
+def _take(stream: BinaryIO, count: int) -> bytearray:
+    """Up to `count` bytes. In chunks: read(count) would reserve whatever a broken header claims."""
+    taken = bytearray()
+    while len(taken) < count:
+        chunk = stream.read(min(_CHUNK_BYTES, count - len(taken)))
+        if not chunk:
+            break
+        taken += chunk
+    return taken

@@ -1,0 +1,91 @@
+"""manifest.json: what a prepared data set holds. It is written last, so a folder that has one is whole."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from windrow import command
+from windrow.errors import DatasetError
+
+FILE = "manifest.json"
+_CURE = "run prepare_dataset.py into it"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A prepared data set.
+
+    Attributes:
+        name: short name of the source.
+        source: where it came from: a built-in source's name, or the absolute path of a folder.
+        digest: SHA-256 of the contents; the same images, labels and splits have the same digest.
+        shape: (height, width, channels) of an image.
+        labels: name of each class; a label is an index into it.
+        splits: images by split.
+        files: SHA-256 of each file, by its name.
+        settings: the page's dataset section.
+        fingerprint: state of a source folder (names, sizes, times) when it was read; "" for a built-in source.
+        left_out: images that could not be decoded, with the reason.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    source: str
+    digest: str
+    shape: tuple[int, int, int]
+    labels: tuple[str, ...]
+    splits: dict[str, int]
+    files: dict[str, str]
+    settings: dict[str, Any]
+    fingerprint: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a prepared data set.
+
+    Raises:
+        DatasetError: there is none, or it is not whole, or another version of Windrow wrote it.
+    """
+    path = folder / FILE
+    try:
+        return TypeAdapter(Manifest).validate_json(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} must hold a prepared data set; got no {FILE} ({error.strerror}); {_CURE}"
+        ) from error
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        place = ".".join(map(str, mistake["loc"]))
+        raise DatasetError(
+            f"{path} must be a manifest of this version; got {place}: {mistake['msg']}; {_CURE}"
+        ) from error
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write it aside, then move it: a reader sees the whole manifest or none."""
+    command.write_json(folder / FILE, asdict(manifest))
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Hash every file again.
+
+    Raises:
+        DatasetError: a file is gone, or differs from what was written.
+    """
+    for name, expected in manifest.files.items():
+        try:
+            with (folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DatasetError(f"{folder / name} must be there; got {error.strerror}; {_CURE} again") from error
+        if found != expected:
+            raise DatasetError(
+                f"{folder / name} must be as prepared, SHA-256 {expected[:16]}; got {found[:16]}; {_CURE} again"
+            )

@@ -1,0 +1,68 @@
+"""The public homes of MNIST and Fashion-MNIST, and the digests of what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from windrow.data import download
+from windrow.data.download import RemoteFile
+
+# Training images and labels, test images and labels.
+FILE_NAMES = (
+    *("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    *("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set with a public home; `files` in the order of FILE_NAMES."""
+
+    mirrors: tuple[str, ...]
+    files: tuple[RemoteFile, ...]
+    labels: tuple[str, ...]
+
+
+_MNIST_SHA256 = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_FASHION_MD5 = (
+    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "25c81989df183df01b3e8a0aad5dffbe",
+    "bef4ecab320f06d8554ea6380940ec79",
+    "bb300cfdad3c16e7a12a480ee83cd310",
+)
+PUBLISHED = {
+    "mnist": Published(
+        mirrors=(
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
+        # Of the contents: the mirrors' .gz files differ.
+        files=tuple(RemoteFile(*pair, "sha256", of="contents") for pair in zip(FILE_NAMES, _MNIST_SHA256, strict=True)),
+        labels=tuple("0123456789"),
+    ),
+    "fashion_mnist": Published(
+        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        files=tuple(RemoteFile(*pair, "md5", of="file") for pair in zip(FILE_NAMES, _FASHION_MD5, strict=True)),
+        # https://github.com/zalandoresearch/fashion-mnist#labels
+        labels=(
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+    ),
+}
+
+
+def fetch_all(name: str, mirrors: tuple[str, ...], downloads: Path) -> list[Path]:
+    """The files of a published data set, in the order of FILE_NAMES; from `mirrors` if there are any.
+
+    Raises:
+        DownloadError: no mirror gave one of them.
+    """
+    home = PUBLISHED[name]
+    return [download.fetch(file, mirrors or home.mirrors, downloads / name) for file in home.files]

@@ -1,0 +1,216 @@
+"""Where labelled images come from: scikit-learn's digits, MNIST, Fashion-MNIST, or a folder of the user's.
+
+    source = load(page.dataset, downloads=paths.home() / "downloads")
+
+A folder holds either the four IDX files of MNIST (gzipped or not; a file labels.txt may name the classes, one a line),
+or one folder of images a class, at its top or inside train/ and test/. A folder that is called mnist is ./mnist here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow import spark
+from windrow.data import folder, idx
+from windrow.data.decode import choose_format, decode
+from windrow.data.published import FILE_NAMES, PUBLISHED, fetch_all
+from windrow.errors import DatasetError
+from windrow.experiment import BUILT_IN_SOURCES, DatasetSection
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+OpenSpark = Callable[[], AbstractContextManager["SparkSession"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Labelled images as they came, not yet split.
+
+    Attributes:
+        name: short name, for people.
+        train_images: uint8 (n, height, width, channels), 0..255; may be mapped from a file.
+        train_labels: int64 (n,), indices into `labels`.
+        test_images: the same for the source's own test split; None if it has none.
+        test_labels: the same.
+        labels: name of each class.
+        left_out: images that could not be decoded, with the reason.
+        fingerprint: state of the folder when it was read.
+    """
+
+    name: str
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8] | None
+    test_labels: NDArray[np.int64] | None
+    labels: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
+    """The source that a page names.
+
+    Args:
+        section: the page's dataset section.
+        downloads: folder that downloads are kept in, and scratch files.
+        open_spark: opens the session that a folder of images is decoded in; a job's own if None.
+
+    Raises:
+        DatasetError: the source is unknown, missing, or not sound.
+        DownloadError: no mirror gave a file.
+    """
+    if section.source == "digits":
+        return _digits()
+    if section.source in PUBLISHED:
+        return _published(section, downloads)
+    path = _existing_folder(section.source)
+    if _is_idx(path):
+        return _idx_folder(path, fingerprint(section))
+    return _image_folder(path, section, downloads, open_spark or (lambda: spark.open_session("prepare data set")))
+
+
+def origin(section: DatasetSection) -> str:
+    """A built-in source's name, or the absolute path of a folder."""
+    return section.source if section.source in BUILT_IN_SOURCES else str(_folder(section.source))
+
+
+def fingerprint(section: DatasetSection) -> str:
+    """Changes when a file of a source folder does; "" for a built-in source, which never changes.
+
+    Raises:
+        DatasetError: there is no such folder.
+    """
+    if section.source in BUILT_IN_SOURCES:
+        return ""
+    digest = hashlib.sha256()
+    path = _existing_folder(section.source)
+    for file in sorted(path.rglob("*")):
+        status = file.stat() if file.exists() else file.lstat()
+        digest.update(
+            repr((str(file.relative_to(path)), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace")
+        )
+    return digest.hexdigest()
+
+
+def _digits() -> Source:
+    from sklearn.datasets import load_digits  # a second, only where it is needed
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    return Source("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
+
+
+def _published(section: DatasetSection, downloads: Path) -> Source:
+    files = fetch_all(section.source, section.mirrors, downloads)
+    return _from_idx(section.source, files, dict(enumerate(PUBLISHED[section.source].labels)))
+
+
+def _folder(source: str) -> Path:
+    return Path(source).expanduser().resolve()
+
+
+def _existing_folder(source: str) -> Path:
+    path = _folder(source)
+    if not path.is_dir():
+        close = difflib.get_close_matches(source, BUILT_IN_SOURCES, n=1)
+        cure = f"did you mean {close[0]}?" if close else f"no such folder: {path}"
+        raise DatasetError(f"dataset.source must be {', '.join(BUILT_IN_SOURCES)} or a folder; got {source!r}; {cure}")
+    return path
+
+
+def _idx_files(path: Path, kind: str) -> list[Path]:
+    """The IDX files of a kind such as train-images; "t10k" stands for test, as it does in MNIST."""
+    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-ubyte(\.gz)?")
+    return sorted(file for file in path.iterdir() if pattern.fullmatch(file.name))
+
+
+_IDX_KINDS = ("train-images", "train-labels", "test-images", "test-labels")
+
+
+def _is_idx(path: Path) -> bool:
+    return any(_idx_files(path, kind) for kind in _IDX_KINDS)
+
+
+def _idx_folder(path: Path, state: str) -> Source:
+    found = {kind: _idx_files(path, kind) for kind in _IDX_KINDS}
+    if missing := [kind for kind, files in found.items() if not files]:
+        raise DatasetError(
+            f"{path} must hold four IDX files; got none for {', '.join(missing)}; "
+            f"name them as MNIST does: {', '.join(FILE_NAMES)}"
+        )
+    for files in found.values():
+        if len({file.name.removesuffix(".gz") for file in files}) > 1:
+            names = ", ".join(file.name for file in files)
+            raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
+    source = _from_idx(path.name, [files[0] for files in found.values()], _label_names(path))
+    return replace(source, fingerprint=state)
+
+
+def _label_names(path: Path) -> dict[int, str]:
+    """Names of the label values, from labels.txt if there is one."""
+    try:
+        return dict(enumerate((path / "labels.txt").read_text(encoding="utf-8").splitlines()))
+    except FileNotFoundError:
+        return {}
+
+
+def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:
+    """A source of four IDX files. Label values need not begin at 0 nor be dense: they become indices."""
+    train_images, train_labels = idx.read_pair(files[0], files[1])
+    test_images, test_labels = idx.read_pair(files[2], files[3])
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise DatasetError(
+            f"{files[0].name} and {files[2].name} must hold images of one size; "
+            f"got {_size(train_images)} and {_size(test_images)}; take both from the same data set"
+        )
+    values = np.unique(train_labels)
+    if strange := sorted(set(test_labels.tolist()) - set(values.tolist())):
+        raise DatasetError(
+            f"{files[3].name} must hold labels that {files[1].name} has; got {strange} besides; "
+            "take both from the same data set"
+        )
+    return Source(
+        name,
+        train_images,
+        np.searchsorted(values, train_labels).astype(np.int64),
+        test_images,
+        np.searchsorted(values, test_labels).astype(np.int64),
+        tuple(names.get(value, str(value)) for value in values.tolist()),
+    )
+
+
+def _size(images: NDArray[np.uint8]) -> str:
+    return " x ".join(map(str, images.shape[1:]))
+
+
+def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark) -> Source:
+    state = fingerprint(section)
+    listing = folder.list_images(path)
+    target = choose_format(listing.train, section.image_size, section.channels)
+    with open_spark() as session:
+        train = decode(listing.train, target, downloads, session)
+        test = decode(listing.test, target, downloads, session) if listing.test else None
+    left_out = {**train.left_out, **(test.left_out if test else {})}
+    total = len(listing.train.paths) + (len(listing.test.paths) if listing.test else 0)
+    folder.check_left_out(total, left_out)
+    return Source(
+        path.name,
+        train.images,
+        train.labels,
+        test.images if test else None,
+        test.labels if test else None,
+        listing.classes,
+        left_out,
+        state,
+    )

@@ -1,0 +1,87 @@
+"""What can go wrong, and who can mend it.
+
+    WindrowError
+    ├── UserError            exit code 2: mend a page, an argument or a file, then run again
+    │   ├── PageError        the experiment page; carries every problem at once
+    │   ├── DatasetError     a source or a prepared data set that can't be used
+    │   ├── BuilderError     a user's network function that can't be used
+    │   └── StudyError       a study folder that belongs to something else, or holds nothing to promote
+    └── ServiceError         exit code 1: something outside is away; a later run may succeed
+        ├── DownloadError    no mirror gave the file
+        ├── SparkError       no Spark session, or no Spark master
+        └── TrackingError    MLflow is down, or refuses us
+
+A message states the rule, the value and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXIT_USER_ERROR = 2
+EXIT_FAILURE = 1
+
+
+class WindrowError(Exception):
+    """Anything that Windrow reports in one sentence instead of a traceback."""
+
+    exit_code = EXIT_FAILURE
+
+
+class UserError(WindrowError):
+    """Something that the user can mend in a page, an argument or a file."""
+
+    exit_code = EXIT_USER_ERROR
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake on a page: where it stands, and the rule, value and cure in one sentence."""
+
+    key: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f" (line {self.line})" if self.line else ""
+        return f"{self.key or 'page'}{place}: {self.message}"
+
+
+class PageError(UserError):
+    """An experiment page with mistakes; `problems` holds all of them, in the page's order."""
+
+    def __init__(self, page: str, problems: Sequence[Problem]) -> None:
+        self.page = page
+        self.problems = list(problems)
+        count = len(self.problems)
+        heading = f"{page}: {count} mistake{'s' if count > 1 else ''}"
+        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+class DatasetError(UserError):
+    """A source or a prepared data set that can't be used."""
+
+
+class BuilderError(UserError):
+    """A user's network function that can't be found, imported or called."""
+
+
+class StudyError(UserError):
+    """A study folder that belongs to another search, or that holds nothing to promote."""
+
+
+class ServiceError(WindrowError):
+    """Something outside that is away for now."""
+
+
+class DownloadError(ServiceError):
+    """No mirror gave the file."""
+
+
+class SparkError(ServiceError):
+    """No Spark session, or no Spark master."""
+
+
+class TrackingError(ServiceError):
+    """MLflow is down, or refuses us."""

@@ -1,0 +1,42 @@
+"""The experiment page: one YAML file that says what to search, on what, and what to do with the winner.
+
+    page = load("dags/experiments/digits.yaml", overrides=["sweep.trials=8"])
+    page.sweep.trials                     # 8
+
+A page is validated as a whole: `load` raises one PageError that lists every mistake with its key, line, rule, value
+and cure. Light on purpose (DAG files read it): pydantic and YAML only. docs/pages.md is the reference for users.
+"""
+
+from __future__ import annotations
+
+from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
+from windrow.experiment.reading import load, parse
+from windrow.experiment.sections import (
+    BUILT_IN_SOURCES,
+    OBJECTIVE_DIRECTIONS,
+    DatasetSection,
+    Experiment,
+    NetworkSection,
+    PromotionSection,
+    ScoringSection,
+    SweepSection,
+    keys,
+)
+
+__all__ = [
+    "BUILT_IN_SOURCES",
+    "OBJECTIVE_DIRECTIONS",
+    "CategoricalDimension",
+    "DatasetSection",
+    "Dimension",
+    "Experiment",
+    "FloatDimension",
+    "IntDimension",
+    "NetworkSection",
+    "PromotionSection",
+    "ScoringSection",
+    "SweepSection",
+    "keys",
+    "load",
+    "parse",
+]

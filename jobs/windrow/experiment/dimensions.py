@@ -1,0 +1,79 @@
+"""What a space is made of: float, int and categorical dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from windrow.experiment.values import PageValue, Part, no_guessing
+from windrow.training.parameters import Value
+
+
+def range_mistakes(low: float | None, high: float | None, log: bool, step: float | None) -> Iterator[tuple[str, str]]:
+    """The rules between the keys of a range, as (key, message). None where a key is absent, or wrong by itself."""
+    if low is not None and high is not None and low > high:
+        yield "low", f"must not be above high; got low {low} and high {high}; swap them"
+    if log and low is not None and low <= 0:
+        yield "low", f"must be above 0 on a log scale; got {low}; raise it, or drop log"
+    if log and step is not None:
+        yield "step", f"must be absent on a log scale; got {step}; drop step or log"
+
+
+class _Range(Part):
+    """What float and int dimensions share."""
+
+    _exact = field_validator("low", "high", "log", "step", mode="before")(no_guessing)
+
+    low: float = Field(allow_inf_nan=False, description="smallest value")
+    high: float = Field(allow_inf_nan=False, description="largest value")
+    log: bool = Field(False, description="search on a log scale")
+    step: float | None = Field(None, gt=0, allow_inf_nan=False, description="distance between legal values")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Range:
+        mistakes = [f"{key} {message}" for key, message in range_mistakes(self.low, self.high, self.log, self.step)]
+        if mistakes:
+            raise ValueError(", and ".join(mistakes))
+        return self
+
+
+class FloatDimension(_Range):
+    """A real number between low and high, both inclusive."""
+
+    type: Literal["float"]
+
+
+class IntDimension(_Range):
+    """A whole number between low and high, both inclusive."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    step: int | None = Field(None, ge=1, description="distance between legal values")
+
+
+class CategoricalDimension(Part):
+    """One of a list of values."""
+
+    type: Literal["categorical"]
+    choices: tuple[PageValue, ...] = Field(min_length=1, description="the values")
+
+    @field_validator("choices")
+    @classmethod
+    def _no_duplicates(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
+        seen: set[Value] = set()
+        for choice in choices:
+            if choice in seen:  # 1, 1.0 and true are equal: the search could not tell them apart
+                raise ValueError(f"must not repeat a value; got {choice!r} twice; remove one")
+            seen.add(choice)
+        return choices
+
+
+Dimension = Annotated[FloatDimension | IntDimension | CategoricalDimension, Field(discriminator="type")]
+DIMENSIONS: dict[str, type[BaseModel]] = {
+    "float": FloatDimension,
+    "int": IntDimension,
+    "categorical": CategoricalDimension,
+}

@@ -1,0 +1,244 @@
+"""From a file to an Experiment: YAML with the line of every key, then `--set`, then every mistake at once."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from windrow.errors import PageError, Problem
+from windrow.experiment.mistakes import Places, find
+from windrow.experiment.sections import Experiment, keys, section_of
+from windrow.experiment.words import Key, dotted, guess, shown
+
+MAX_BYTES = 100_000  # the reader may need 4 s for so much
+MAX_DEPTH = 20
+
+
+def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read and validate a page, with `KEY=VALUE` overrides on top.
+
+    Raises:
+        PageError: the file can't be read, or it has mistakes; all of them are listed.
+    """
+    try:
+        with Path(page).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise PageError(
+            str(page), [Problem("", f"must be a file to read; {error.strerror}; check the path")]
+        ) from error
+    if len(content) > MAX_BYTES:
+        message = f"must have at most {MAX_BYTES:,} bytes; got more; is it an experiment page?"
+        raise PageError(str(page), [Problem("", message)])
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"must be UTF-8 text; got byte 0x{content[error.start]:02x}; save it as UTF-8"
+        raise PageError(str(page), [Problem("", message, line)]) from error
+    return parse(text, overrides, name=str(page))
+
+
+def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Experiment:
+    """The same for a page's text. `name` heads the error message."""
+    places = Places()
+    try:
+        root = _compose(text)
+        problems = list(_walk(root, (), places.lines))
+        values = _construct(root)
+    except yaml.YAMLError as error:
+        raise PageError(name, [_yaml_problem(error, text)]) from error
+    if not isinstance(values, dict):
+        message = f"must be sections with keys under them; got {shown(values)}; start with name: and space:"
+        raise PageError(name, [Problem("", message)])
+    problems += _apply(overrides, values, places)
+    _fill_empty_sections(values)
+    problems += find(values, places)
+    if problems:
+        raise PageError(name, sorted(problems, key=lambda problem: problem.line or 0))
+    return Experiment.model_validate(values)
+
+
+class _RefusalError(yaml.MarkedYAMLError):
+    """YAML that other tools read, and a page must not have."""
+
+    def __init__(self, message: str, found: yaml.Event | yaml.Node) -> None:
+        super().__init__(problem=message, problem_mark=found.start_mark)  # type: ignore[arg-type]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as pages need it: 1e-3 is a number, and nothing can grow beyond the text that is written."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """One node. Aliases are refused: nine lines of them can name a billion values."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise _RefusalError("must not use * aliases; write the value out", event)
+        if event.tag is not None:
+            raise _RefusalError(f"must not use ! tags; got {event.tag!r}; remove it", event)
+        if self.depth == MAX_DEPTH:
+            message = f"must have at most {MAX_DEPTH} levels; got more; take some brackets or indents away"
+            raise _RefusalError(message, event)
+        if isinstance(event, yaml.ScalarEvent) and not _is_unicode(event.value):
+            message = f"must be text that UTF-8 can hold; got {shown(event.value)}; remove the escapes"
+            raise _RefusalError(message, event)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value; what only looks like a date or a number is refused with its line."""
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            message = f"must be a number or a date that exists; got {shown(node.value)}; put text in quotes"
+            raise _RefusalError(message, node) from error
+        if isinstance(value, int) and abs(value) >= 10**18:
+            message = f"must be a number of at most 18 digits; got {shown(node.value)}; shorten it"
+            raise _RefusalError(message, node)
+        return value
+
+
+# YAML 1.1 asks for 1.0e-3, which nobody writes.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which an escape such as \\ud800 makes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def _construct(root: yaml.Node | None) -> Any:
+    return None if root is None else _Loader("").construct_document(root)
+
+
+def _walk(node: yaml.Node | None, path: Key, lines: dict[Key, int]) -> Iterator[Problem]:
+    """Note the line of every key and item; report keys that stand twice, of which YAML would take the last.
+
+    Every key becomes text: `on: 1` is the key "on", not true.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            inner = (*path, str(index))
+            lines[inner] = item.start_mark.line + 1
+            yield from _walk(item, inner, lines)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _RefusalError("must have text as keys; remove the brackets", key)
+            key.tag = "tag:yaml.org,2002:str"
+            inner, line = (*path, key.value), key.start_mark.line + 1
+            if key.value in first:
+                message = f"must stand once; got another in line {first[key.value]}; remove one"
+                yield Problem(dotted(inner), message, line)
+            first.setdefault(key.value, line)
+            lines[inner] = line
+            yield from _walk(value, inner, lines)
+
+
+def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
+    """What the YAML reader says, with the line and a cure."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return Problem("", f"must have no control characters; got U+{ord(text[error.position]):04X}; remove it", line)
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return Problem("", f"must be YAML; {error}")
+    line = error.problem_mark.line + 1
+    if isinstance(error, _RefusalError):
+        return Problem("", str(error.problem), line)
+    if "'\\t'" in str(error.problem):
+        return Problem("", "must be indented with spaces; got a tab; replace it", line)
+    what = str(error.problem).replace("'\\x00'", "the end").replace("'<stream end>'", "the end")
+    if isinstance(error, yaml.composer.ComposerError):
+        return Problem("", "must be one page; got a second below ---; split the file", line)
+    return Problem("", f"must be YAML; {what}; check quotes, brackets, colons and indents up to here", line)
+
+
+def _apply(overrides: Sequence[str], values: dict[str, Any], places: Places) -> list[Problem]:
+    """Set each KEY=VALUE inside `values`; a VALUE is read as YAML."""
+    problems = []
+    strangers = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals:
+            problems.append(Problem("--set", f"must be KEY=VALUE; got {override!r}; for example sweep.trials=8"))
+        elif not _is_legal(key):
+            strangers.append(key)
+        else:
+            try:
+                path = tuple(key.split("."))
+                root = _compose(text)
+                problems += [Problem(f"--set {p.key}", p.message) for p in _walk(root, path, {})]
+                problems += _put(values, path, _construct(root), places)
+            except yaml.YAMLError:
+                cure = f"if it is text, write --set '{key}=\"{text}\"'"
+                problems.append(Problem(f"--set {key}", f"must be YAML; got {text!r}; {cure}"))
+    return [*problems, *_unknown(strangers)]
+
+
+def _is_legal(key: str) -> bool:
+    parts = key.split(".")
+    if not (all(parts) and key.isprintable()):
+        return False
+    if parts[0] == "space" and len(parts) > 1:
+        return True  # the section's own validation knows best
+    return key in keys() or (parts[:2] == ["network", "parameters"] and len(parts) == 3)
+
+
+def _unknown(strangers: Sequence[str]) -> list[Problem]:
+    """A problem for each key that is not known; the last one lists the keys that are."""
+    if not strangers:
+        return []
+    known = [key for key in keys() if "*" not in key]
+    problems = [Problem("--set", f"unknown key {key!r}{guess(key, known)}") for key in strangers]
+    table = textwrap.fill(", ".join(keys()), 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    problems[-1] = Problem("--set", f"{problems[-1].message}; known keys are\n{table}")
+    return problems
+
+
+def _put(values: dict[str, Any], key: Key, value: Any, places: Places) -> list[Problem]:
+    *parents, last = key
+    place: Any = values
+    for parent in parents:
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
+        if not isinstance(place, dict):
+            message = f"must be inside a section; got {parent}: {shown(place)} on the page; mend the page first"
+            return [Problem(f"--set {'.'.join(key)}", message)]
+    place[last] = value
+    places.overridden.add(key)
+    return []
+
+
+def _fill_empty_sections(values: dict[str, Any]) -> None:
+    """A section with nothing under it has its defaults, as if it were not there (scoring then lacks its feed)."""
+    for name, field in Experiment.model_fields.items():
+        if name in values and values[name] is None and (section_of(field.annotation) or name == "space"):
+            values[name] = {}
+    network = values.get("network")
+    if isinstance(network, dict) and "parameters" in network and network["parameters"] is None:
+        network["parameters"] = {}

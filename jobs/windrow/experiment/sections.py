@@ -1,0 +1,187 @@
+"""What a page may say: a frozen model for each section. docs/pages.md says the same to users."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from windrow.experiment.dimensions import Dimension
+from windrow.experiment.values import Cron, Network, PageValue, Section, WebAddress
+from windrow.training import parameters
+from windrow.training.parameters import Value
+
+BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
+OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
+
+LARGEST_SEED = 2**32 - 1  # NumPy's limit, and so that of Optuna's samplers
+
+SLUG = r"^[a-z][a-z0-9_]{0,62}$"
+MODEL_NAME = r"^[^/:\s]+$"
+
+_BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
+
+
+class DatasetSection(Section):
+    """Where the labelled images come from, and how they are split."""
+
+    source: str = Field(
+        "digits",
+        min_length=1,
+        description="digits, mnist, fashion_mnist, or a folder: four IDX files, or one folder of images a class",
+    )
+    validation: float = Field(0.15, gt=0, lt=1, description="share of the training images held out for the search")
+    test: float = Field(0.2, gt=0, lt=1, description="share held out for the test, where the source has no test split")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the splits")
+    mirrors: tuple[WebAddress, ...] = Field((), description="base URLs to download from instead of the public ones")
+    image_size: int | None = Field(None, ge=4, le=1024, description="side in pixels for a folder of images")
+    channels: Literal[1, 3] = Field(3, description="1 (grey) or 3 (RGB), for a folder of images")
+
+
+class NetworkSection(Section):
+    """The network that a trial trains, and its hyper-parameters where the space does not move them."""
+
+    builder: str = Field("dense", description="dense, cnn, or FILE.py:FUNCTION beside the page")
+    parameters: dict[str, PageValue] = Field(default_factory=dict, description="values that differ from the defaults")
+
+    @field_validator("builder")
+    @classmethod
+    def _known_builder(cls, builder: str) -> str:
+        if builder not in parameters.BUILDERS and not _BUILDER_FUNCTION.fullmatch(builder):
+            raise PydanticCustomError("builder", "not a built-in network, nor FILE.py:FUNCTION")
+        return builder
+
+    @property
+    def function(self) -> tuple[str, str] | None:
+        """(file, function) of a user's network, as written on the page; None for a built-in one."""
+        match = _BUILDER_FUNCTION.fullmatch(self.builder)
+        return (match["file"], match["function"]) if match else None
+
+    def defaults(self) -> dict[str, Value]:
+        """The default configuration: every known parameter, with this page's values on top."""
+        return {**parameters.defaults(self.builder), **self.parameters}
+
+
+class SweepSection(Section):
+    """How the space is searched."""
+
+    sampler: Literal["grid", "quasi_random", "random", "tpe"] = Field(
+        "tpe", description="how points are chosen: grid, quasi_random (Sobol), random, or tpe (learns from results)"
+    )
+    trials: int = Field(12, ge=1, le=100_000, description="points to train")
+    epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images a trial")
+    objective: Literal["val_accuracy", "val_loss"] = Field(
+        "val_accuracy", description="validation metric that is searched for; accuracy is raised, loss is lowered"
+    )
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the search; each trial's seed derives from it")
+    slots: int | None = Field(None, ge=1, description="trials at once; what Spark offers if empty")
+    cores: int = Field(1, ge=1, description="cores a trial")
+    schedule: Cron = Field(None, description="cron expression for the train DAG; by hand only if empty")
+
+    @property
+    def direction(self) -> str:
+        """maximize or minimize, as Optuna says it."""
+        return OBJECTIVE_DIRECTIONS[self.objective]
+
+
+class PromotionSection(Section):
+    """When a sweep's winner becomes the champion."""
+
+    model: str | None = Field(None, pattern=MODEL_NAME, description="registered model's name; the page's if empty")
+    finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")
+    seeds: int = Field(1, ge=1, le=50, description="seeds that each finalist is trained with")
+    minimum_improvement: float = Field(
+        0.0, ge=0, lt=1, description="test accuracy by which a challenger must exceed the champion (0.01 is one point)"
+    )
+
+
+class ScoringSection(Section):
+    """How image URLs are labelled with the champion."""
+
+    feed: str = Field(
+        min_length=1, description="glob of the text files that URLs arrive in; under WINDROW_HOME if relative"
+    )
+    model: str | None = Field(
+        None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
+    )
+    schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
+    top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
+    batch_size: int = Field(64, ge=1, le=4096, description="images a step of the network")
+    concurrency: int = Field(16, ge=1, le=256, description="downloads at once in a Spark task")
+    timeout_seconds: float = Field(20.0, gt=0, le=600, description="total deadline of a URL's download")
+    max_bytes: int = Field(20_000_000, ge=1_000, description="largest download, bytes")
+    max_pixels: int = Field(40_000_000, ge=64, description="largest image, pixels; checked before decoding")
+    allow_addresses: tuple[Network, ...] = Field(
+        (), description="networks beyond the public internet that may be asked, e.g. 127.0.0.0/8; none by default"
+    )
+    contact: str | None = Field(None, description="address or URL in the User-Agent, for the hosts that are asked")
+
+
+class Experiment(Section):
+    """A whole page, validated."""
+
+    name: str = Field(pattern=SLUG, description="lower-case letters, digits and _; names the DAGs and the model")
+    description: str = Field("", description="what the page achieves, in how long, on what")
+    dataset: DatasetSection = DatasetSection()
+    network: NetworkSection = NetworkSection()
+    space: dict[str, Dimension] = Field(description="hyper-parameters to search and their ranges")
+    sweep: SweepSection = SweepSection()
+    promotion: PromotionSection = PromotionSection()
+    scoring: ScoringSection | None = None
+
+    @field_validator("space")
+    @classmethod
+    def _not_empty(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
+        if not space:
+            raise ValueError("needs at least one hyper-parameter; got none; add one, e.g. learning_rate")
+        return space
+
+    @property
+    def model_name(self) -> str:
+        """The registered model's name in MLflow."""
+        return self.promotion.model or self.name
+
+    @property
+    def champion_uri(self) -> str:
+        """The model that scores: the page's, or this experiment's champion."""
+        return (self.scoring and self.scoring.model) or f"models:/{self.model_name}@champion"
+
+    def search_digest(self) -> str:
+        """Identity of the search: two pages with the same digest may continue the same study.
+
+        The number of trials and slots is left out: a study may be given more of either.
+        """
+        sweep = self.sweep.model_dump(include={"sampler", "epochs", "objective", "seed"})
+        parts = {
+            "network": self.network.model_dump(mode="json"),
+            "space": {name: dimension.model_dump(mode="json") for name, dimension in self.space.items()},
+            "sweep": sweep,
+        }
+        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a key of the page holds; None for a value, or for a mapping with free keys."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate
+    return None
+
+
+def keys() -> list[str]:
+    """Every key that `--set` may name, dotted; `*` stands for a hyper-parameter's name."""
+    return [*_keys(Experiment, ""), "network.parameters.*", "space.*"]
+
+
+def _keys(section: type[Section], prefix: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            yield from _keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

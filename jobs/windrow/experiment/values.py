@@ -1,0 +1,93 @@
+"""The kinds of values that pages have, beyond pydantic's own, and what every part of a page is made of."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import isfinite
+from typing import Annotated, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from windrow.training.parameters import Value
+
+
+def _one_value(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise PydanticCustomError("one_value", "not a number, text, true or false")
+    if isinstance(value, float) and not isfinite(value):
+        raise PydanticKnownError("finite_number")
+    return value
+
+
+def _web_address(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"must be a URL with http:// or https://; got {address!r}; name a local folder in source")
+    return address
+
+
+def _network(value: object) -> object:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    cure = "write ADDRESS/BITS"
+    if isinstance(value, str):
+        try:
+            return ip_network(value)
+        except ValueError:
+            with suppress(ValueError):
+                cure = f"did you mean {ip_network(value, strict=False)}?"
+    raise ValueError(f"must be a network such as 127.0.0.0/8; got {value!r}; {cure}")
+
+
+def _cron(expression: str | None) -> str | None:
+    # Airflow's own reader. Imported late: most pages need it for one key, or for none.
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped]
+
+    if not expression:
+        return None
+    try:
+        croniter(expression).get_next()
+    except CroniterError:
+        raise ValueError(
+            f"must be a cron expression that comes true, such as '0 3 * * *', or empty; got {expression!r}; "
+            "write minute, hour, day, month and weekday"
+        ) from None
+    return expression
+
+
+PageValue = Annotated[Value, BeforeValidator(_one_value)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Cron = Annotated[str | None, AfterValidator(_cron)]
+
+
+def no_guessing(cls: type[BaseModel], value: object, info: ValidationInfo) -> object:
+    """Pydantic alone would read true as 1, and '8' as 8."""
+    annotation = cls.model_fields[str(info.field_name)].annotation
+    kinds = {annotation, *get_args(annotation)}
+    if bool in kinds and not isinstance(value, bool):
+        raise PydanticKnownError("bool_type")
+    if int in kinds and isinstance(value, bool | str):
+        raise PydanticKnownError("int_type")
+    if float in kinds and isinstance(value, bool | str):
+        raise PydanticKnownError("float_type")
+    return value
+
+
+class Part(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Section(Part):
+    """A part of the page with fixed keys."""
+
+    _exact = field_validator("*", mode="before")(no_guessing)

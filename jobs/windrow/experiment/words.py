@@ -1,0 +1,37 @@
+"""How messages about a page show values and guess what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TypeAlias
+
+Key: TypeAlias = tuple[str, ...]
+"""A key of a page with the sections around it: ("sweep", "trials")."""
+
+Mistake: TypeAlias = tuple[Key, str]
+"""Where, and the rule, value and cure."""
+
+
+def dotted(key: Key) -> str:
+    """A key in one line, as `--set` takes it: sweep.trials."""
+    return ".".join(part if part.isprintable() else repr(part) for part in key)
+
+
+def unknown(word: str, known: Iterable[str]) -> str:
+    """What to do about a key that is not known: the one that was meant, and all that are."""
+    return f"unknown key{guess(word, known)}; known keys are {', '.join(known)}"
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """The known word that was meant, as a clause; empty if none is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.65)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value as a page has it, cut to 80 characters."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,145 @@
+"""Airflow over its REST API: trigger a DAG, look at its tasks, read results and logs. No Airflow import.
+
+airflow = Airflow("http://127.0.0.1:8080", "admin", password)
+run = airflow.trigger("train_digits", {"set": ["sweep.trials=4"]})
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from windrow.errors import ServiceError
+
+FINISHED = ("success", "failed")
+_SECONDS = 30.0
+_TRIES = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run; `state` is None until it is scheduled."""
+
+    name: str
+    state: str | None
+    attempt: int
+
+
+class Airflow:
+    """A client that logs in once and asks again where SQLite was busy for a moment."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy has no business between us and this machine
+        self._login = {"username": user, "password": password}
+
+    def log_in(self) -> None:
+        """Get a token.
+
+        Raises:
+            ServiceError: Airflow is away, or refuses the login.
+        """
+        answer = self._ask("POST", f"{self.url}/auth/token", json=self._login)
+        self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
+
+    def has_dag(self, dag: str) -> bool:
+        """Whether Airflow has parsed this DAG."""
+        try:
+            return not self._ask("GET", self._dag(dag))["is_stale"]
+        except NotFoundError:
+            return False
+
+    def import_errors(self) -> dict[str, str]:
+        """The last line of each DAG file's error, by file."""
+        errors = self.get("/importErrors", limit=100)["import_errors"]
+        return {error["filename"]: error["stack_trace"].strip() for error in errors}
+
+    def unpause(self, dag: str) -> None:
+        """Let the scheduler run it."""
+        self._ask("PATCH", f"{self._dag(dag)}?update_mask=is_paused", json={"is_paused": False})
+
+    def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
+        """Start a run; its id."""
+        answer = self._ask("POST", f"{self._dag(dag)}/dagRuns", json={"logical_date": None, "conf": dict(conf)})
+        return str(answer["dag_run_id"])
+
+    def run_state(self, dag: str, run: str) -> str | None:
+        """queued, running, success or failed; None if there is no such run."""
+        try:
+            return str(self._ask("GET", self._run(dag, run))["state"])
+        except NotFoundError:
+            return None
+
+    def runs_since(self, dag: str, moment: str, kind: str) -> list[str]:
+        """Ids of the runs of one kind (manual, scheduled, asset_triggered) queued since an ISO moment, oldest first."""
+        wanted = {"order_by": "id", "limit": 100, "run_after_gte": moment}
+        runs = self._ask("GET", f"{self._dag(dag)}/dagRuns", params=wanted)
+        return [run["dag_run_id"] for run in runs["dag_runs"] if run["run_type"] == kind]
+
+    def tasks(self, dag: str, run: str) -> list[Task]:
+        """The run's tasks, in no particular order."""
+        found = self._ask("GET", f"{self._run(dag, run)}/taskInstances")["task_instances"]
+        return [Task(task["task_id"], task["state"], task["try_number"]) for task in found]
+
+    def result(self, dag: str, run: str, task: str) -> Any:
+        """What a task returned; None if nothing."""
+        try:
+            return self._ask("GET", f"{self._run(dag, run)}/taskInstances/{task}/xcomEntries/return_value")["value"]
+        except NotFoundError:
+            return None
+
+    def log(self, dag: str, run: str, task: Task) -> list[str]:
+        """The messages of a task's latest attempt; empty if there is no log yet."""
+        try:
+            path = f"{self._run(dag, run)}/taskInstances/{task.name}/logs/{task.attempt}"
+            answer = self._ask("GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"})
+        except NotFoundError:
+            return []
+        return [message for line in answer["content"] or [] for message in _messages(line)]
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The answer of a GET on the stable API."""
+        return self._ask("GET", f"{self.url}/api/v2{path}", params=params)
+
+    def _dag(self, dag: str) -> str:
+        return f"{self.url}/api/v2/dags/{quote(dag)}"
+
+    def _run(self, dag: str, run: str) -> str:
+        return f"{self._dag(dag)}/dagRuns/{quote(run, safe='')}"
+
+    def _ask(self, method: str, url: str, **options: Any) -> Any:
+        """One request. GETs are tried again: SQLite can be locked for a moment, and the server busy."""
+        wrong = ""
+        for attempt in range(_TRIES if method == "GET" else 1):
+            time.sleep(attempt)
+            try:
+                response = self._session.request(method, url, timeout=_SECONDS, **options)
+            except requests.RequestException as error:
+                wrong = f"no answer ({type(error).__name__})"
+                continue
+            if response.ok:
+                return response.json()
+            wrong = f"{response.status_code}: {response.text.strip()[:300]}"
+            if response.status_code == requests.codes.not_found:
+                raise NotFoundError(f"Airflow must know {url}; got {wrong}")
+            if response.status_code < 500:
+                break
+        raise ServiceError(f"Airflow must answer {method} {url}; got {wrong}; run make doctor")
+
+
+def _messages(line: Any) -> list[str]:
+    """A log line's text; one that tells an exception gives another line `error: ...`, as the jobs' own do."""
+    if not isinstance(line, dict):
+        return [str(line)]
+    errors = [f"error: {error['exc_value']}" for error in line.get("error_detail") or [] if error.get("exc_value")]
+    return [str(line.get("event", "")), *errors]
+
+
+class NotFoundError(ServiceError):
+    """Airflow has no such DAG, run, task or result."""

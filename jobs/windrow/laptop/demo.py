@@ -1,0 +1,204 @@
+"""The whole way once: services, data set, feed, train DAG, champion, score DAG, summary.
+
+    make demo
+    make demo EXPERIMENT=mnist SET="dataset.source=../data/mnist sweep.trials=4"
+
+A second demo finds the champion of the first and only scores again, which adds no rows. The services stay up until
+make stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from windrow.command import write_json
+from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
+from windrow.laptop import feed, services, stack, summary, watch
+from windrow.laptop.airflow_api import FINISHED, Airflow
+from windrow.laptop.memory import PeakMemory
+from windrow.laptop.stack import Stack
+from windrow.laptop.watch import Reporter
+from windrow.laptop.wish import Wish, find
+from windrow.paths import REPOSITORY, home
+
+_PARSE_SECONDS = 90
+_ASSET_SECONDS = 90
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", default="digits", metavar="NAME", help="a page in dags/experiments")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the page")
+    options = parser.parse_args(arguments)
+    reporter = Reporter(started=float(os.environ.get("WINDROW_STARTED") or time.time()))
+    try:
+        run(find(options.experiment, options.set), reporter)
+    except WindrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        print("\ninterrupted; the services stay up and the DAG run goes on; make stop ends both", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def run(wish: Wish, reporter: Reporter) -> None:
+    """Everything, in order.
+
+    Raises:
+        WindrowError: a service, a task or the table is not as it must be.
+    """
+    set_up_seconds = reporter.seconds
+    reporter.say("services: starting MLflow, Airflow and the image server")
+    running = stack.up()
+    airflow = Airflow(running.airflow, stack.USER, running.password)
+    airflow.log_in()
+    reporter.say(f"services: up; Airflow {running.airflow}, MLflow {running.mlflow}")
+    with PeakMemory(_processes) as memory:
+        if wish.page.scoring is not None:
+            prepare_feed(wish, running, reporter)
+        wait_for_dags(airflow, wish)
+        trained, promoted, since = train(airflow, running, wish, reporter)
+        scored = score(airflow, wish, since if promoted else None, reporter) if wish.page.scoring else None
+        values = collect(airflow, running, wish, trained, scored)
+    values |= {"seconds": round(reporter.seconds, 1), "set_up_seconds": round(set_up_seconds, 1)}
+    values |= {"peak_bytes": memory.bytes, "peak_processes": memory.largest}
+    write_json(home() / "demo" / wish.name / "summary.json", values)
+    _tell(wish, running, values)
+    if values.get("problem"):
+        raise ServiceError(str(values["problem"]))
+
+
+def _processes() -> set[psutil.Process]:
+    """All that the demo runs. Services that it started itself are its children as well: a set counts them once."""
+    own = psutil.Process()
+    noted = stack.state().running().values()
+    return {own, *own.children(recursive=True), *(process for service in noted for process in services.tree(service))}
+
+
+def prepare_feed(wish: Wish, running: Stack, reporter: Reporter) -> None:
+    """Prepare the data set as the train DAG will, for the image server, and write the feed."""
+    out = feed.dataset_folder(home(), wish.name)
+    spark_submit = str(Path(sys.executable).with_name("spark-submit"))
+    overrides = [text for override in wish.overrides for text in ("--set", override)]
+    command = [
+        *(spark_submit, "--master", "local[*]", str(REPOSITORY / "jobs" / "prepare_dataset.py")),
+        *("--experiment", str(wish.path), "--out", str(out), *overrides),
+    ]
+    log = home() / "log" / "demo-dataset.log"
+    with log.open("wb") as output:
+        variables = {**os.environ, **running.variables}
+        code = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
+    if code != 0:
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise ServiceError(
+            f"the data set must be prepared; got {watch.reason(text).removeprefix('error: ')} (log: {log})"
+        )
+    truth = feed.write(home(), wish.name, running.images)
+    reporter.say(f"feed: {len(truth)} test images as URLs, and some that are broken")
+
+
+def wait_for_dags(airflow: Airflow, wish: Wish) -> None:
+    """Return once Airflow has parsed the page's DAGs and may run them.
+
+    Raises:
+        ServiceError: it has not, or a DAG file does not import.
+    """
+    dags = [f"train_{wish.name}", *([f"score_{wish.name}"] if wish.page.scoring else [])]
+    end = time.monotonic() + _PARSE_SECONDS
+    while missing := [dag for dag in dags if not airflow.has_dag(dag)]:
+        errors = airflow.import_errors()
+        if errors:
+            raise ServiceError("\n  ".join(["every DAG file must import; got", *map(": ".join, errors.items())]))
+        if time.monotonic() > end:
+            raise ServiceError(f"Airflow must find {', '.join(missing)} within {_PARSE_SECONDS} s; see {home()}/log")
+        time.sleep(1)
+    for dag in dags:
+        airflow.unpause(dag)
+
+
+def train(airflow: Airflow, running: Stack, wish: Wish, reporter: Reporter) -> tuple[str, bool, str]:
+    """The id of a successful train run of this wish, whether it announced a champion just now, and when it was started.
+
+    An earlier demo's run is taken if it ended well, or goes on still.
+    """
+    dag = f"train_{wish.name}"
+    file = home() / "demo" / wish.name / "last.json"
+    last = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    state = airflow.run_state(dag, last["run"]) if last.get("key") == wish.key() else None
+    if state == "success" and summary.read_champion(running.mlflow, wish.page.model_name) is not None:
+        reporter.say(f"{dag}: trained by an earlier demo, run {last['run']}; not again")
+        return last["run"], False, last["since"]
+    if state is None or state in FINISHED:
+        since = datetime.now(UTC).isoformat()
+        last = {"key": wish.key(), "since": since, "run": airflow.trigger(dag, {"set": list(wish.overrides)})}
+        write_json(file, last)
+    reporter.say(f"{dag}: {'triggered' if state is None or state in FINISHED else 'goes on'}, run {last['run']}")
+    states = watch.wait(airflow, dag, last["run"], reporter)
+    return last["run"], states.get("announce_champion") == "success", last["since"]
+
+
+def score(airflow: Airflow, wish: Wish, since: str | None, reporter: Reporter) -> str:
+    """The id of a successful score run: the one that the new champion triggered since then, else one by hand."""
+    dag = f"score_{wish.name}"
+    if since is None:
+        run_id = airflow.trigger(dag, {"set": list(wish.overrides)})
+        reporter.say(f"{dag}: triggered by hand, for the champion is an earlier one; run {run_id}")
+    else:
+        run_id = _run_of_asset(airflow, dag, since)
+        reporter.say(f"{dag}: triggered by the new champion, run {run_id}")
+    watch.wait(airflow, dag, run_id, reporter)
+    return run_id
+
+
+def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
+    end = time.monotonic() + _ASSET_SECONDS
+    while not (runs := airflow.runs_since(dag, since, "asset_triggered")):
+        if time.monotonic() > end:
+            raise ServiceError(
+                f"the new champion must trigger {dag} within {_ASSET_SECONDS} s; it did not; run make doctor"
+            )
+        time.sleep(1)
+    return runs[-1]
+
+
+def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: str | None) -> dict[str, object]:
+    """The summary's figures."""
+    dag = f"train_{wish.name}"
+    sweep, promotion = (airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best"))
+    champion = summary.read_champion(running.mlflow, wish.page.model_name)
+    if champion is None:
+        raise ServiceError(f"the registry must have {wish.page.model_name}@champion; it has none; see {running.mlflow}")
+    labels = None
+    if scored is not None:
+        result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}
+        truth = feed.read_truth(home(), wish.name)
+        labels = summary.judge(summary.read_table(result["table"]), truth["reachable"], truth["broken"])
+    return summary.figures(sweep, promotion, champion, labels)
+
+
+def _tell(wish: Wish, running: Stack, values: dict[str, object]) -> None:
+    print(f"\n{wish.name}: done\n" + "\n".join(summary.lines(values)))
+    print(f"  {'time':18} {values['seconds']:.0f} s, {values['set_up_seconds']:.0f} s of it set-up")
+    print(f"  {'peak memory':18} {int(str(values['peak_bytes'])) / 1024**3:.1f} GiB, all processes")
+    print(f"\n  Airflow  {running.airflow}  login {stack.USER} / {running.password}\n  MLflow   {running.mlflow}")
+    print("  Both stay up until make stop.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Sets up .venv from the lock and a Java that Spark boots on, then runs a command in it.
+
+    PYTHONPATH=jobs python3 -m windrow.laptop.environment pytest -q
+    PYTHONPATH=jobs python3 -m windrow.laptop.environment --as-is python -m windrow.laptop.doctor
+
+Standard library only: it runs before anything is installed. A set-up that was cut off starts again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from windrow.errors import ServiceError, UserError, WindrowError
+from windrow.laptop import java
+from windrow.paths import REPOSITORY, home
+
+LOCK = REPOSITORY / "requirements.txt"
+VENV = REPOSITORY / ".venv"
+SUPPORTED = ((3, 11), (3, 13))
+_PROGRESS_SECONDS = 15.0
+_FREE_BYTES = 6 * 1024**3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Set up, then become the command. Exit code 2: the user can mend it."""
+    options = _parse(arguments)
+    os.environ.setdefault("WINDROW_STARTED", str(time.time()))
+    try:
+        if not options.as_is:
+            check_python(sys.version_info[:2])
+            with _one_at_a_time():
+                set_up(VENV, LOCK)
+                java.find_or_install(VENV / "bin" / "python")
+        elif not (VENV / "bin" / "python").exists():
+            raise UserError(f"this needs the environment; got no {VENV.name}; run make demo or make test first")
+    except WindrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the next make starts the set-up again", file=sys.stderr)
+        return 130
+    if options.command:
+        variables = command_environment(VENV, java.find())
+        program = shutil.which(options.command[0], path=variables["PATH"]) or options.command[0]
+        os.execve(program, options.command, variables)  # noqa: S606 (no shell on purpose)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--as-is", action="store_true", help="install nothing; run in the environment that is there")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="command to run afterwards, found in .venv/bin first")
+    return parser.parse_args(arguments)
+
+
+def check_python(version: tuple[int, ...]) -> None:
+    """Refuse a Python that the lock was not made for.
+
+    Raises:
+        UserError: older than 3.11 or newer than 3.13.
+    """
+    oldest, newest = SUPPORTED
+    if not oldest <= version[:2] <= newest:
+        raise UserError(
+            f"Windrow needs Python {_dotted(oldest)} to {_dotted(newest)}; got {_dotted(version)}; "
+            f"install python{_dotted(newest)}, or name another one: make PYTHON=/path/to/python3 demo"
+        )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version[:2]))
+
+
+def set_up(venv: Path, lock: Path) -> bool:
+    """Make `venv` hold exactly what `lock` says; False if it did already.
+
+    A folder without the stamp is a set-up that was cut off, or an older lock's: it is made again from nothing, for pip
+    takes a half-copied package for an installed one.
+
+    Raises:
+        UserError: Python can't make environments, or the disk is too small.
+        ServiceError: pip failed.
+    """
+    wanted = stamp(lock)
+    file = venv / "windrow-lock"
+    if file.is_file() and file.read_text(encoding="utf-8") == wanted and (venv / "bin" / "python").exists():
+        return False
+    _check_disk(venv.parent)
+    _say(f"environment: setting up {venv.name} with Python {_dotted(sys.version_info[:2])}, 2 to 5 minutes")
+    _remove(venv)
+    _make(venv)
+    log = home() / "log" / "pip.log"
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off"]
+    _run([*pip, "-r", str(lock)], log, "environment: pip install -r requirements.txt")
+    file.write_text(wanted, encoding="utf-8")
+    return True
+
+
+def stamp(lock: Path) -> str:
+    """What a complete environment's stamp says: the Python it was made with, and the SHA-256 of the lock's packages."""
+    lines = (line.strip() for line in lock.read_text(encoding="utf-8").splitlines())
+    packages = "\n".join(line for line in lines if line and not line.startswith("#"))
+    digest = hashlib.sha256(packages.encode()).hexdigest()
+    return f"python {_dotted(sys.version_info[:2])}\nlock {digest}\n"
+
+
+def _check_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _FREE_BYTES:
+        raise UserError(
+            f"the set-up needs {_FREE_BYTES / 1e9:.0f} GB of free disk; got {free / 1e9:.1f} GB at {folder}; free some"
+        )
+
+
+def _remove(venv: Path) -> None:
+    if not venv.exists():
+        return
+    if not (venv / "pyvenv.cfg").is_file() and any(venv.iterdir()):
+        raise UserError(f"{venv} must be an environment of Python's; got something else there; move it away")
+    # The stamp goes first: cut off here, the next set-up starts again.
+    (venv / "windrow-lock").unlink(missing_ok=True)
+    shutil.rmtree(venv)
+
+
+def _make(venv: Path) -> None:
+    # Inside an activated .venv, sys.executable is the very file that is about to be replaced.
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    made = subprocess.run([python, "-m", "venv", str(venv)], capture_output=True, text=True)
+    if made.returncode != 0:
+        shutil.rmtree(venv, ignore_errors=True)
+        cure = f"install its venv module (Debian, Ubuntu: apt install python{_dotted(sys.version_info[:2])}-venv)"
+        reason = (made.stdout + made.stderr).strip().splitlines() or ["nothing said"]
+        raise UserError(f"Python must be able to make environments; got {reason[0]!r} from {python} -m venv; {cure}")
+
+
+def _run(command: list[str], log: Path, what: str) -> None:
+    """Run to the end with a line of progress now and then.
+
+    Raises:
+        ServiceError: it failed; the log's last lines are in the message.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began = said = time.monotonic()
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
+                if time.monotonic() - said > _PROGRESS_SECONDS:
+                    said = time.monotonic()
+                    _say(f"{what}: {said - began:.0f} s, {_stage(log)}")
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode != 0:
+        tail = "\n  ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        raise ServiceError(
+            f"{what} must end well; got exit code {process.returncode}; see {log}, which ends:\n  {tail}"
+        )
+    _say(f"{what}: done in {time.monotonic() - began:.0f} s")
+
+
+def _stage(log: Path) -> str:
+    """How far pip is, by its log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in reversed(lines):
+        if line.startswith("Installing collected packages: "):
+            return f"{line.count(',') + 1} packages to unpack"
+    return f"{sum(line.startswith('Collecting ') for line in lines)} packages found"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two makes at once: the second waits for the first and then finds everything done."""
+    file = home() / "setup.lock"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = file.open("w")
+    except OSError as error:
+        raise UserError(
+            f"Windrow keeps its files under {file.parent}; got {error.strerror}; set WINDROW_HOME to another folder"
+        ) from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables for a command in the environment: this .venv, this Java, this code.
+
+    A SPARK_HOME or PYTHONPATH from outside would mix another Spark or other packages into it: both go.
+    """
+    variables = dict(os.environ if base is None else base)
+    for name in (
+        "SPARK_HOME",
+        "PYTHONHOME",
+        "PYSPARK_DRIVER_PYTHON",
+        "PYSPARK_DRIVER_PYTHON_OPTS",
+        "__PYVENV_LAUNCHER__",
+    ):
+        variables.pop(name, None)
+    paths = [str(venv / "bin")]
+    if java_home is not None:
+        variables["JAVA_HOME"] = str(java_home)
+        paths.append(str(java_home / "bin"))
+    known = [part for part in variables.get("PATH", os.defpath).split(os.pathsep) if part and part not in paths]
+    variables["PATH"] = os.pathsep.join([*paths, *known])
+    variables["PYTHONPATH"] = str(REPOSITORY / "jobs")
+    variables["PYSPARK_PYTHON"] = str(venv / "bin" / "python")
+    variables["VIRTUAL_ENV"] = str(venv)
+    return variables
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""Starts long-running processes, remembers them, and ends exactly those.
+
+    state = State(home() / "services.json")
+    start(Service("images", [...], variables, port, ready), state, log_folder)
+    stop(state, home())
+
+Each runs in a session of its own, so it stays up after make has gone. It is known again by process id and start time:
+an id that was given to another process since is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from windrow.command import write_json
+from windrow.errors import ServiceError
+
+_MARK = "WINDROW_STACK"
+LOOPBACK = "127.0.0.1"
+_POLL_SECONDS = 0.25
+_START_TOLERANCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """What to run and how to know that it works."""
+
+    name: str
+    command: Sequence[str]
+    variables: Mapping[str, str]  # its own settings
+    ready: Callable[[], str | None]  # None once it answers, else what is wrong
+    inherited: Mapping[str, str] = field(default_factory=dict)  # of the shell; a change here restarts nothing
+    port: int | None = None
+    folder: Path | None = None
+    seconds: float = 120.0  # to get ready
+
+    def digest(self) -> str:
+        """Identity of what was asked for: a service with another one is started again."""
+        asked = json.dumps([list(self.command), sorted(self.variables.items()), str(self.folder)])
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process as it was noted down: `started` in seconds since 1970."""
+
+    pid: int
+    started: float
+    log: str
+    digest: str = ""
+    port: int | None = None
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it is still this one."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _START_TOLERANCE_SECONDS
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+
+def mark(home: Path) -> dict[str, str]:
+    """Variables that a stack's processes and all their descendants carry, so that they can be told from any others."""
+    # Airflow's processes change their titles, and would overwrite the variables that others can read.
+    return {_MARK: str(home), "SPT_NOENV": "1"}
+
+
+class State:
+    """The file that remembers processes and ports; ports stay when the processes go, so that addresses last."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def running(self) -> dict[str, Running]:
+        """Processes by service name, as noted; they may have ended since."""
+        return {name: Running(**values) for name, values in self._read().get("running", {}).items()}
+
+    def port(self, name: str) -> int | None:
+        """The port that a service had last."""
+        ports: dict[str, int] = self._read().get("ports", {})
+        return ports.get(name)
+
+    def note(self, name: str, running: Running | None, port: int | None = None) -> None:
+        """Remember a process (None: forget it) and its port."""
+        values = self._read()
+        values.setdefault("running", {}).pop(name, None)
+        if running is not None:
+            values["running"][name] = asdict(running)
+        if port is not None:
+            values.setdefault("ports", {})[name] = port
+        write_json(self.file, values)
+
+    def _read(self) -> Any:
+        try:
+            values = json.loads(self.file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+
+def choose_port(preferred: int, remembered: int | None, taken: Iterable[int] = ()) -> int:
+    """The remembered port if it is free, else the first free one from `preferred` on.
+
+    Raises:
+        ServiceError: a hundred in a row are taken.
+    """
+    candidates = list(range(preferred, preferred + 100))
+    others = set(taken)
+    for port in [remembered or preferred, *candidates]:
+        if port not in others and is_free(port):
+            return port
+    raise ServiceError(f"one port from {preferred} to {preferred + 99} must be free; got none; end what holds them")
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens there. Binding alone is no proof: on macOS a loopback bind may shadow a wildcard one."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((LOOPBACK, port)) == 0:
+            return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def ensure(service: Service, state: State, logs: Path) -> bool:
+    """Start a service unless it runs already as asked for; whether it was started. It may not be ready yet."""
+    noted = state.running().get(service.name)
+    if noted is not None:
+        if noted.process() is not None and noted.digest == service.digest():
+            return False
+        end([noted])
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{service.name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            service.command,
+            env={**service.inherited, **service.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=service.folder,
+            start_new_session=True,
+        )
+    started = psutil.Process(process.pid).create_time()
+    state.note(service.name, Running(process.pid, started, str(log), service.digest(), service.port), service.port)
+    return True
+
+
+def wait_ready(services: Iterable[Service], state: State) -> None:
+    """Return once each answers a real request.
+
+    Raises:
+        ServiceError: one ended or took too long; the end of its log is in the message.
+    """
+    for service in services:
+        end_time = time.monotonic() + service.seconds
+        while (wrong := service.ready()) is not None:
+            noted = state.running()[service.name]
+            if noted.process() is None:
+                raise ServiceError(f"{service.name} must stay up; it ended while starting; {_log_end(noted.log)}")
+            if time.monotonic() > end_time:
+                limit = f"{service.seconds:.0f} s"
+                raise ServiceError(f"{service.name} must answer within {limit}; got {wrong}; {_log_end(noted.log)}")
+            time.sleep(_POLL_SECONDS)
+
+
+def _log_end(log: str, lines: int = 12) -> str:
+    text = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return "\n  ".join([f"see {log}, which ends:", *text])
+
+
+def stop(state: State, home: Path) -> list[str]:
+    """End every noted process, and every one with the mark of `home`; the names of those that were still alive."""
+    noted = state.running()
+    alive = [name for name, running in noted.items() if running.process() is not None]
+    end(noted.values(), home)
+    for name in noted:
+        state.note(name, None)
+    return alive
+
+
+def end(noted: Iterable[Running], home: Path | None = None, grace: float = 10.0) -> None:
+    """SIGTERM to the whole trees at once, SIGKILL to what is left after `grace` seconds.
+
+    All at once: a parent that is told alone (Airflow's scheduler) would wait for its children to finish their work.
+    """
+    doomed = {process for running in noted for process in tree(running)} | marked(home)
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        for process in doomed:
+            with suppress(psutil.Error):
+                process.send_signal(number)
+        psutil.wait_procs(doomed, timeout=seconds)
+        # Some are born while their parents die.
+        doomed = {process for process in doomed | marked(home) if _lives(process)}
+        if not doomed:
+            return
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def tree(running: Running) -> list[psutil.Process]:
+    """The noted process and all its descendants; empty if it has ended."""
+    process = running.process()
+    if process is None:
+        return []
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return [process]
+
+
+def marked(home: Path | None) -> set[psutil.Process]:
+    """This user's processes with the mark of `home`, wherever their parents went. Never this process or its parents."""
+    if home is None:
+        return set()
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if (
+                process.pid not in mine
+                and process.uids().real == os.getuid()
+                and process.environ().get(_MARK) == str(home)
+            ):
+                found.add(process)
+    return found

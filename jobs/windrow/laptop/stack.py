@@ -1,0 +1,250 @@
+"""Which services make the stack on a laptop, with which settings; brings them up and down.
+
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.stack up | stop
+
+Airflow's four parts are started one by one, as `airflow standalone` does it: only so can the log servers of scheduler
+and triggerer be left out, which listen on every address and have no setting for it. Logs are read from the disk here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+from windrow.errors import EXIT_USER_ERROR, ServiceError, WindrowError
+from windrow.laptop import environment, java, services
+from windrow.laptop.health import airflow_problem, mlflow_problem, page_problem
+from windrow.laptop.services import LOOPBACK, Service, State
+from windrow.paths import REPOSITORY, home
+
+USER = "admin"
+PREFERRED_PORTS = {"mlflow": 5000, "airflow-api": 8080, "images": 8765}
+AIRFLOW_PARTS = {"scheduler": ["--skip-serve-logs"], "dag-processor": [], "triggerer": ["--skip-serve-logs"]}
+_TOKEN_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The addresses of a stack that is up, and its login."""
+
+    airflow: str
+    mlflow: str
+    images: str
+    password: str
+    variables: Mapping[str, str]  # what a job run by hand needs to talk to it
+
+
+def state() -> State:
+    """Where processes and ports are noted."""
+    return State(home() / "services.json")
+
+
+def up() -> Stack:
+    """Start what is not running, and return when everything answers.
+
+    Raises:
+        ServiceError: a service ended or stays silent.
+    """
+    with _one_at_a_time():
+        noted = state()
+        ports = _ports(noted)
+        stack = describe(ports)
+        own = all_services(stack, ports)
+        logs = home() / "log"
+        airflow = [service for name, service in own.items() if name.startswith("airflow-")]
+        services.ensure(own["images"], noted, logs)
+        services.ensure(own["mlflow"], noted, logs)
+        _migrate(airflow[0], logs)
+        for service in airflow:
+            services.ensure(service, noted, logs)
+        services.wait_ready(own.values(), noted)
+    return stack
+
+
+def stop() -> list[str]:
+    """End every service; the names of those that ran."""
+    with _one_at_a_time():
+        return services.stop(state(), home())
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "services.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def describe(ports: Mapping[str, int]) -> Stack:
+    """The stack that has, or would have, these ports."""
+    urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
+    variables = _job_variables(urls["mlflow"])
+    return Stack(urls["airflow-api"], urls["mlflow"], urls["images"], password(), variables)
+
+
+def _ports(noted: State) -> dict[str, int]:
+    """A running service keeps its port; the others get one that is free."""
+    ports: dict[str, int] = {}
+    running = noted.running()
+    for name, preferred in PREFERRED_PORTS.items():
+        service = running.get(name)
+        if service is not None and service.port and service.process() is not None:
+            ports[name] = service.port
+        else:
+            ports[name] = services.choose_port(preferred, noted.port(name), ports.values())
+    return ports
+
+
+def password() -> str:
+    """The login's password: made once, readable by the user only."""
+    file = home() / "airflow" / "passwords.json"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as output:
+            json.dump({USER: secrets.token_urlsafe(9)}, output)
+    return str(json.loads(file.read_text(encoding="utf-8"))[USER])
+
+
+def _job_variables(mlflow: str) -> dict[str, str]:
+    return {
+        "WINDROW_HOME": str(home()),
+        "MLFLOW_TRACKING_URI": mlflow,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default takes 4 minutes to notice a dead server
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "SPARK_LOCAL_IP": LOOPBACK,
+        "NO_PROXY": f"{os.environ.get('NO_PROXY', '')},{LOOPBACK},localhost".lstrip(","),
+        "no_proxy": f"{os.environ.get('no_proxy', '')},{LOOPBACK},localhost".lstrip(","),
+    }
+
+
+def _inherited() -> dict[str, str]:
+    """The shell's variables without those that would lead this Airflow to another one's database or settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_") or "_CONN_" in name}
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "WINDROW_STARTED"):
+        kept.pop(name, None)
+    return environment.command_environment(Path(sys.executable).parents[1], java.find(), kept)
+
+
+def spark_connection() -> str:
+    """The connection spark_default: the user's, else this machine. `local[*]` is no host name, so it can't be a URI."""
+    return os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT") or '{"conn_type": "spark", "host": "local[*]"}'
+
+
+def problems() -> dict[str, Callable[[], str | None]]:
+    """What to ask each service that was started, by name; the answer is None if it works."""
+    noted = state()
+    ports = {name: noted.port(name) or preferred for name, preferred in PREFERRED_PORTS.items()}
+    return {name: service.ready for name, service in all_services(describe(ports), ports).items()}
+
+
+def _airflow_variables(stack: Stack, port: int) -> dict[str, str]:
+    folder = home() / "airflow"
+    return {
+        **stack.variables,
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_CONN_SPARK_DEFAULT": spark_connection(),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "3",  # as many processes are started, busy or not
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__API__HOST": LOOPBACK,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": stack.airflow,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": str(_TOKEN_SECONDS),  # 10 minutes would end a sweep
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def all_services(stack: Stack, ports: Mapping[str, int]) -> dict[str, Service]:
+    """All services by name, in the order in which they start."""
+    # An environment that was installed anew under a running service breaks it: another lock starts it again.
+    mark = services.mark(home()) | {"WINDROW_LOCK": environment.stamp(environment.LOCK)}
+    airflow = mark | _airflow_variables(stack, ports["airflow-api"])
+    # The job runner is for traces and evaluations, and costs half a gigabyte.
+    mlflow = mark | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    python, inherited = Path(sys.executable), _inherited()
+    program, problem_of = str(python.with_name("airflow")), partial(airflow_problem, stack.airflow)
+
+    def service(name: str, command: list[str], variables: dict[str, str], problem: Callable[[], str | None]) -> Service:
+        return Service(name, command, variables, problem, inherited, ports.get(name), REPOSITORY)
+
+    own = [
+        service("images", _images(python, ports["images"]), mark, partial(page_problem, f"{stack.images}/health")),
+        service("mlflow", _mlflow(python, ports["mlflow"]), mlflow, partial(mlflow_problem, stack.mlflow)),
+        service(
+            "airflow-api", [program, "api-server"], airflow, partial(airflow_problem, stack.airflow, "metadatabase")
+        ),
+    ]
+    for part, arguments in AIRFLOW_PARTS.items():
+        problem = partial(problem_of, part.replace("-", "_"))
+        own.append(service(f"airflow-{part}", [program, part, *arguments], airflow, problem))
+    return {one.name: one for one in own}
+
+
+def _images(python: Path, port: int) -> list[str]:
+    return [*(str(python), "-m", "windrow.laptop.images"), *("--port", str(port), "--root", str(home() / "demo"))]
+
+
+def _mlflow(python: Path, port: int) -> list[str]:
+    folder = home() / "mlflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        *(str(python), "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")),
+    ]
+
+
+def _migrate(service: Service, logs: Path) -> None:
+    """Create or upgrade Airflow's database: once a version, before any of its parts looks at it."""
+    done = home() / "airflow" / "migrated"
+    version = metadata.version("apache-airflow-core")
+    if done.is_file() and done.read_text(encoding="utf-8") == version:
+        return
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / "airflow-migrate.log"
+    with log.open("ab") as output:
+        command = [service.command[0], "db", "migrate"]
+        variables = {**service.inherited, **service.variables}
+        code = subprocess.run(command, env=variables, stdout=output, stderr=output, cwd=service.folder).returncode
+    if code != 0:
+        raise ServiceError(f"airflow db migrate must end well; got exit code {code}; see {log}")
+    done.write_text(version, encoding="utf-8")
+
+
+def main() -> int:
+    """`up` or `stop`; the exit code."""
+    try:
+        if sys.argv[1:] == ["up"]:
+            stack = up()
+            print(f"Airflow {stack.airflow} (login {USER} / {stack.password})\nMLflow {stack.mlflow}")
+        elif sys.argv[1:] == ["stop"]:
+            print(f"stopped: {', '.join(stop()) or 'nothing was running'}")
+        else:
+            print("usage: python -m windrow.laptop.stack up | stop", file=sys.stderr)
+            return EXIT_USER_ERROR
+    except WindrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

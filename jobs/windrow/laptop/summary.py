@@ -1,0 +1,181 @@
+"""What the demo tells at its end: figures from Airflow's results, MLflow's registry and the predictions table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+import requests
+
+from windrow.errors import ServiceError
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row of the predictions table, as far as the summary needs it."""
+
+    url: str
+    status: str
+    label: str | None
+    model_version: str | None
+    scored_at: datetime
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registry's champion; its test accuracy if a promotion noted it."""
+
+    version: str
+    test_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How the feed's URLs were labelled.
+
+    Attributes:
+        urls: URLs in the feed.
+        rows: rows that the table has for them.
+        labelled: URLs with a label.
+        reachable: URLs that show an image whose label is known.
+        correct: reachable URLs that were labelled with their true label.
+        missing: URLs without a row.
+        statuses: URLs by status.
+    """
+
+    urls: int
+    rows: int
+    labelled: int
+    reachable: int
+    correct: int
+    missing: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def share_correct(self) -> float:
+        """Of the reachable URLs; 0 if there are none."""
+        return self.correct / self.reachable if self.reachable else 0.0
+
+    def figures(self) -> dict[str, Any]:
+        """All of it as values."""
+        return {**asdict(self), "share_correct": self.share_correct, "problem": self.problem()}
+
+    def problem(self) -> str | None:
+        """What is wrong with the table; None if it has exactly one row a URL."""
+        if self.missing or self.rows != self.urls:
+            repeated = self.rows - (self.urls - self.missing)
+            return (
+                f"the table must have exactly one row a URL; got {self.missing} URLs without, {repeated} rows too many"
+            )
+        return None
+
+
+def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable[str]) -> Labels:
+    """Compare the table's rows with the truth; rows of other URLs are not the demo's and don't count.
+
+    A URL has one row a model version: the newest version's counts.
+
+    Args:
+        rows: of the whole table.
+        truth: reachable URL → label.
+        broken: the feed's other URLs.
+    """
+    feed = {*truth, *broken}
+    mine = sorted((row for row in rows if row.url in feed), key=lambda row: row.scored_at)
+    newest = {row.url: row for row in mine}
+    current = sum(row.model_version == newest[row.url].model_version for row in mine)
+    labels = {url: row.label for url, row in newest.items() if row.status == OK}
+    correct = sum(labels.get(url) == label for url, label in truth.items())
+    statuses = Counter(row.status for row in newest.values())
+    missing = len(feed) - len(newest)
+    return Labels(len(feed), current, len(labels), len(truth), correct, missing, dict(statuses.most_common()))
+
+
+def read_table(table: str) -> list[Prediction]:
+    """All rows of the predictions table.
+
+    Raises:
+        ServiceError: there is no such table, or it has other columns.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    columns = [column.name for column in fields(Prediction)]
+    try:
+        rows = DeltaTable(table).to_pyarrow_table(columns=columns).to_pylist()
+    except (DeltaError, OSError, KeyError, ValueError) as error:
+        raise ServiceError(f"{table} must be a table with columns {', '.join(columns)}; got {error}") from error
+    return [Prediction(**row) for row in rows]
+
+
+def read_champion(mlflow: str, model: str) -> Champion | None:
+    """The champion that the registry of the server at `mlflow` has; None if there is none.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    address = f"{mlflow}/api/2.0/mlflow/registered-models/alias"
+    try:
+        answer = requests.get(address, params={"name": model, "alias": "champion"}, timeout=30)
+    except requests.RequestException as error:
+        raise ServiceError(f"MLflow must answer at {mlflow}; got {type(error).__name__}; run make doctor") from error
+    if answer.ok:
+        version = answer.json()["model_version"]
+        tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+        accuracy = tags.get("windrow.test_accuracy")
+        return Champion(str(version["version"]), float(accuracy) if accuracy else None)
+    if answer.status_code in (requests.codes.not_found, requests.codes.bad_request):
+        return None
+    raise ServiceError(
+        f"MLflow must tell the champion of {model}; got {answer.status_code} from {mlflow}; run make doctor"
+    )
+
+
+def figures(
+    sweep: Mapping[str, Any], promotion: Mapping[str, Any], champion: Champion, labels: Labels | None
+) -> dict[str, Any]:
+    """The summary as values, for a file that other programs read."""
+    values: dict[str, Any] = {
+        "trials": sweep.get("trials"),
+        "outcomes": sweep.get("outcomes", {}),
+        "objective": sweep.get("objective", "val_accuracy"),
+        "best_value": sweep.get("best_value"),
+        "test_accuracy": promotion.get("test_accuracy"),
+        "promoted": promotion.get("promoted"),
+        "reason": promotion.get("reason"),
+        "champion_version": champion.version,
+        "champion_test_accuracy": champion.test_accuracy,
+    }
+    return values | (labels.figures() if labels else {})
+
+
+def lines(values: Mapping[str, Any]) -> list[str]:
+    """The summary for people, one fact a line."""
+    accuracy = _number(values["champion_test_accuracy"])
+    told = [
+        ("trials", f"{values['trials']} ({_counts(values['outcomes'])})"),
+        (f"best {values['objective']}", _number(values["best_value"])),
+        ("test accuracy", f"{_number(values['test_accuracy'])} ({values['reason']})"),
+        ("champion", f"version {values['champion_version']}, test accuracy {accuracy}"),
+    ]
+    if "urls" in values:
+        share = f"{values['share_correct']:.1%} ({values['correct']} of {values['reachable']} with an image)"
+        told += [
+            ("URLs", f"{values['urls']}, rows {values['rows']}, labelled {values['labelled']}"),
+            ("statuses", _counts(values["statuses"])),
+            ("share correct", share),
+        ]
+    return [f"  {name:18} {value}" for name, value in told]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

@@ -1,0 +1,131 @@
+"""Shows a DAG run's progress while it runs, and says why it failed if it fails."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TextIO
+
+from windrow.errors import ServiceError
+from windrow.laptop.airflow_api import FINISHED, Airflow, Task
+
+POLL_SECONDS = 1.0
+LOG_SECONDS = 4.0  # a log is read whole each time
+_PROGRESS_SECONDS = 10.0
+_PROGRESS = re.compile(r"\[\d+/\d+\].*")
+_MEANT = re.compile(r"\s*[^\s:]")  # not empty, and not one of the marks that fold a log, such as ::endgroup::
+_IDLE = (None, "scheduled", "queued", "none", "removed")
+
+
+class Reporter:
+    """Lines with the seconds since the start. A line that is soon out of date is overwritten on a terminal."""
+
+    def __init__(self, output: TextIO | None = None, started: float | None = None) -> None:
+        self._output = output or sys.stdout
+        self._terminal = self._output.isatty()
+        self._started = time.time() if started is None else started
+        self._passing = ""
+        self._said = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.time() - self._started
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._write(f"{self._clock()}  {line}\n")
+        self._passing = ""
+
+    def passing(self, line: str) -> None:
+        """The state of things just now: overwritten on a terminal, else said now and then."""
+        if line == self._passing:
+            return
+        if self._terminal:
+            self._write(f"{self._clock()}    {line[:100]}", "")
+        elif time.monotonic() - self._said > _PROGRESS_SECONDS:
+            self._said = time.monotonic()
+            self._write(f"{self._clock()}    {line}\n")
+        self._passing = line
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(self.seconds), 60)
+        return f"{minutes:3d}:{seconds:02d}"
+
+    def _write(self, text: str, erase: str | None = None) -> None:
+        self._output.write(f"\r\x1b[K{text}" if self._terminal else text)
+        self._output.flush()
+
+
+class RunFailedError(ServiceError):
+    """A DAG run that ended in failure; the message names the task and quotes its log."""
+
+
+def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, str]:
+    """Return the tasks' states once the run has succeeded.
+
+    Raises:
+        RunFailedError: it failed.
+        ServiceError: Airflow does not answer any more.
+    """
+    changes = _Changes(airflow, dag, run, reporter)
+    while True:
+        state = airflow.run_state(dag, run)
+        tasks = airflow.tasks(dag, run)
+        changes.tell(tasks)
+        if state is None:
+            raise ServiceError(f"{dag} must still have its run {run}; it was deleted; run make demo again")
+        if state in FINISHED:
+            break
+        time.sleep(POLL_SECONDS)
+    if state == "failed":
+        raise RunFailedError(failure(airflow, dag, run, tasks))
+    return {task.name: task.state or "none" for task in tasks}
+
+
+class _Changes:
+    """What was told of a run already."""
+
+    def __init__(self, airflow: Airflow, dag: str, run: str, reporter: Reporter) -> None:
+        self._airflow, self._dag, self._run, self._reporter = airflow, dag, run, reporter
+        self._states: dict[str, str | None] = {}
+        self._log_read = -LOG_SECONDS
+
+    def tell(self, tasks: list[Task]) -> None:
+        """Each task's new state, and how far the running one is."""
+        for task in tasks:
+            if task.state not in _IDLE and self._states.get(task.name) != task.state:
+                self._reporter.say(f"{self._dag}  {task.name}: {task.state}")
+                if task.state == "up_for_retry":
+                    self._reporter.say(f"  {reason(self._log(task))}")
+            self._states[task.name] = task.state
+            if task.state == "running" and time.monotonic() - self._log_read >= LOG_SECONDS:
+                self._log_read = time.monotonic()
+                if line := progress(self._log(task)):
+                    self._reporter.passing(line)
+
+    def _log(self, task: Task) -> list[str]:
+        return self._airflow.log(self._dag, self._run, task)
+
+
+def progress(log: list[str]) -> str | None:
+    """The last line of a job's log that counts something: `[3/12] trial 2: ...`."""
+    return next((found[0] for line in reversed(log) if (found := _PROGRESS.search(line))), None)
+
+
+def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
+    """Which tasks failed, and what their logs say about it."""
+    failed = [task for task in tasks if task.state == "failed"]
+    lines = [f"{dag} must succeed; got a failed run {run}; see {airflow.url}/dags/{dag}/runs/{run}"]
+    for task in failed:
+        lines.append(f"  {task.name}, attempt {task.attempt}: {reason(airflow.log(dag, run, task))}")
+    return "\n".join(lines)
+
+
+def reason(log: list[str]) -> str:
+    """The job's last `error:` sentence, or its last line."""
+    sentences = [line[line.index("error: ") :] for line in log if "error: " in line]
+    return (
+        sentences[-1] if sentences else next((line for line in reversed(log) if _MEANT.match(line)), "its log is empty")
+    )

@@ -1,0 +1,1 @@
+"""From image URLs to rows with labels."""

@@ -1,0 +1,84 @@
+"""Which IP addresses may be asked: the public internet, and what the page allows.
+
+A feed is other people's text. Without this guard a line in it, or a redirect, could make a worker read the cloud's
+metadata service or a machine of the internal network.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+# (family, type, protocol, canonical name, socket address), as getaddrinfo gives it.
+AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+# The last 32 bits are the IPv4 address that a translator will ask.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+class RefusedAddressError(OSError):
+    """No socket is made for this address. An OSError, so that a name's other addresses are tried."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __str__(self) -> str:
+        # The same for every address: aiohttp then raises this error itself, and not a summary of several.
+        return "refused address"
+
+
+def refusal(address: str, allowed: Sequence[Network] = ()) -> str | None:
+    """Why `address` (an IP literal) must not be asked, as a sentence; None if it may be."""
+    given = ip_address(address)
+    if isinstance(given, IPv6Address) and given.ipv4_mapped is not None:
+        given = given.ipv4_mapped
+    if _within(given, allowed):
+        return None
+    if not _public(given):
+        return f"must be on the public internet or in scoring.allow_addresses; got {address}"
+    for inner in _embedded(given):
+        if not _public(inner) and not _within(inner, allowed):
+            return f"must not lead to an address off the public internet; got {address}, which leads to {inner}"
+    return None
+
+
+def guarded_socket(allowed: Sequence[Network]) -> Callable[[AddressInfo], socket.socket]:
+    """A socket factory that sees each address just before its connect, after every redirect and look-up.
+
+    Raises:
+        RefusedAddressError: from the factory, before any packet is sent.
+    """
+
+    def make(info: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, place = info
+        if reason := refusal(str(place[0]), allowed):
+            raise RefusedAddressError(reason)
+        return socket.socket(family, kind, protocol)
+
+    return make
+
+
+def _within(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _public(address: Address) -> bool:
+    """is_global alone would let multicast pass, and IPv6 space that nobody was given."""
+    if address.is_multicast:
+        return False
+    if isinstance(address, IPv4Address):
+        return address.is_global
+    return (address.is_global and address in _GLOBAL_UNICAST) or address in _NAT64
+
+
+def _embedded(address: Address) -> Iterator[IPv4Address]:
+    """The IPv4 address that a packet to this IPv6 address may end at."""
+    if isinstance(address, IPv6Address) and address.sixtofour is not None:
+        yield address.sixtofour
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        yield IPv4Address(int(address) & 0xFFFF_FFFF)

@@ -1,0 +1,138 @@
+"""One pass inside an Arrow iterator: URLs in, predictions out; pixels never cross the JVM.
+
+The main thread decodes and runs the network while a second one downloads ahead (see downloads.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from windrow.scoring import predict, prediction
+from windrow.scoring.decode import decode
+from windrow.scoring.downloads import Downloads
+from windrow.scoring.fetch import Fetched, FetchPolicy
+from windrow.scoring.prediction import Row, Stamp
+from windrow.scoring.status import Status
+from windrow.scoring.urls import Target
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_ROWS_A_RECORD_BATCH = 1024
+_Waiting = list[tuple[Row, NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """The pinned network as executors need it. `file` is the name under which Spark shipped it, or a path."""
+
+    file: str
+    digest: str
+    shape: tuple[int, int, int]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a pass needs to know; small, it travels with each task."""
+
+    model: Model
+    stamp: Stamp
+    fetch: FetchPolicy
+    top_k: int = 3
+    batch_size: int = 64
+    max_pixels: int = 40_000_000
+    threads: int = 1
+
+
+def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
+    """Predictions for `targets` (the columns of urls.Target) in `partitions` tasks, exactly one row each.
+
+    The partition count is explicit: adaptive execution may merge others, and would then download one by one.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    schema = from_arrow_schema(prediction.SCHEMA)
+    return targets.repartition(partitions).mapInArrow(partial(_task, plan=plan), schema)
+
+
+def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBatch]:
+    """What a Spark task runs. It drains its input and raises for no URL, so that its worker is used again."""
+    from pyspark import SparkFiles, TaskContext
+
+    context = TaskContext.get()
+    plan = replace(
+        plan,
+        model=replace(plan.model, file=SparkFiles.get(plan.model.file)),
+        threads=context.cpus() if context else plan.threads,
+    )
+    targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
+    yield from _record_batches(predictions(targets, plan))
+
+
+def _record_batches(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
+    pending: list[Row] = []
+    for row in rows:
+        pending.append(row)
+        if len(pending) == _ROWS_A_RECORD_BATCH:
+            yield prediction.record_batch(pending)
+            pending = []
+    if pending:
+        yield prediction.record_batch(pending)
+
+
+def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
+    """One row a target, in the order they are done. Batches of images span whatever batches the targets came in."""
+    network = partial(_network, plan)
+    waiting: _Waiting = []
+    with Downloads(plan.fetch, ahead=2 * plan.batch_size) as downloads:
+        for target, fetched in downloads.stream(_loading_first(targets, network)):
+            row, pixels = _decoded(target, fetched, plan)
+            if pixels is None:
+                yield row
+                continue
+            waiting.append((row, pixels))
+            if len(waiting) == plan.batch_size:
+                yield from _labelled(waiting, network(), plan)
+                waiting = []
+        if waiting:
+            yield from _labelled(waiting, network(), plan)
+
+
+def _network(plan: Plan) -> predict.Network:
+    model = plan.model
+    return predict.load(Path(model.file), model.digest, model.shape, plan.batch_size, plan.top_k, plan.threads)
+
+
+def _loading_first(targets: Iterable[Target], network: Callable[[], object]) -> Iterator[Target]:
+    """Load the network before the first download: TensorFlow's import holds Python's lock for seconds at a time,
+    and downloads that ran beside it would miss their deadlines. A task with nothing to ask does not load it."""
+    for target in targets:
+        if target.address is not None:
+            network()
+        yield target
+
+
+def _decoded(target: Target, fetched: Fetched | None, plan: Plan) -> tuple[Row, NDArray[np.uint8] | None]:
+    """A target's row so far, and its pixels if it has got any."""
+    if fetched is None or fetched.status is not Status.OK:
+        return prediction.row(target, fetched, None, plan.stamp), None
+    decoded = decode(fetched.content, plan.model.shape, plan.max_pixels)
+    return prediction.row(target, fetched, decoded, plan.stamp), decoded.pixels
+
+
+def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan) -> Iterator[Row]:
+    started = time.perf_counter()
+    ids, scores = network.label(np.stack([pixels for _, pixels in waiting]))
+    share: dict[str, Any] = {"predict_ms": (time.perf_counter() - started) * 1000 / len(waiting)}
+    for (row, _), best, values in zip(waiting, ids.tolist(), scores.tolist(), strict=True):
+        yield {**row, **share, **prediction.ranked(best, values, plan.model.labels)}

@@ -1,0 +1,110 @@
+"""A prediction: the row that a URL gets. The table's schema stands here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+
+from windrow.scoring.decode import Decoded
+from windrow.scoring.fetch import Fetched
+from windrow.scoring.status import Status
+from windrow.scoring.urls import Target
+
+Row = dict[str, Any]
+
+_TIME = pa.timestamp("us", tz="UTC")
+_RANKED = pa.struct([("rank", pa.int32()), ("label_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())])
+
+SCHEMA = pa.schema(
+    [
+        ("url", pa.string()),  # as written in the feed, shortened, without a password
+        ("url_key", pa.string()),  # SHA-256 of the normalised URL: one row each
+        ("final_url", pa.string()),  # where redirects led
+        ("status", pa.string()),  # see status.py
+        ("http_status", pa.int32()),
+        ("attempt", pa.int32()),  # runs that asked this URL, this one included
+        ("next_attempt", _TIME),  # when a passing status is due again; null: never
+        ("content_hash", pa.string()),  # SHA-256 of the bytes
+        ("width", pa.int32()),  # pixels, by the file's header
+        ("height", pa.int32()),
+        ("top_k", pa.list_(_RANKED)),  # best first, rank from 1
+        ("label_id", pa.int32()),
+        ("label", pa.string()),
+        ("score", pa.float32()),  # probability of `label`, 0 to 1
+        ("fetch_ms", pa.float64()),  # all tries and redirects
+        ("decode_ms", pa.float64()),
+        ("predict_ms", pa.float64()),  # the image's share of its batch
+        ("model_name", pa.string()),
+        ("model_version", pa.string()),
+        ("model_digest", pa.string()),
+        ("run_id", pa.string()),
+        ("dag_run_id", pa.string()),
+        ("scored_at", _TIME),
+        ("error", pa.string()),  # the reason, where status is not ok
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What all rows of a run share."""
+
+    run_id: str
+    model_name: str
+    model_version: str
+    model_digest: str
+    dag_run_id: str | None = None
+
+
+def row(target: Target, fetched: Fetched | None, decoded: Decoded | None, stamp: Stamp) -> Row:
+    """The row of a URL as far as it got. Absent columns become null.
+
+    Args:
+        fetched: None where the URL was not asked.
+        decoded: None where there were no bytes to decode.
+    """
+    values: Row = {
+        **vars(stamp),
+        "url": target.url,
+        "url_key": target.url_key,
+        "status": target.status,
+        "error": target.error,
+        "attempt": 1,
+    }
+    if fetched is not None:
+        values |= {
+            "status": fetched.status.value,
+            "error": fetched.error,
+            "final_url": fetched.final_url,
+            "http_status": fetched.http_status,
+            "fetch_ms": fetched.milliseconds,
+            "content_hash": sha256(fetched.content).hexdigest() if fetched.status is Status.OK else None,
+        }
+    if decoded is not None:
+        values |= {
+            "status": decoded.status.value,
+            "error": decoded.error,
+            "width": decoded.width,
+            "height": decoded.height,
+            "decode_ms": decoded.milliseconds,
+        }
+    return values
+
+
+def ranked(ids: list[int], scores: list[float], labels: tuple[str, ...]) -> Row:
+    """The columns of an image's labels, best first."""
+    top = [
+        {"rank": rank, "label_id": label_id, "label": labels[label_id], "score": score}
+        for rank, (label_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+    ]
+    return {"top_k": top, "label_id": top[0]["label_id"], "label": top[0]["label"], "score": top[0]["score"]}
+
+
+def record_batch(rows: list[Row]) -> pa.RecordBatch:
+    """Rows in the table's schema, stamped with the time now."""
+    now = datetime.now(UTC)
+    return pa.RecordBatch.from_pylist([{**values, "scored_at": now} for values in rows], schema=SCHEMA)

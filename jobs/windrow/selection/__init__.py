@@ -1,0 +1,1 @@
+"""From a finished study to a decision about the champion."""

@@ -1,0 +1,106 @@
+"""The only place that makes a SparkSession.
+
+    with open_session("sweep digits", page.sweep.cores) as spark:
+        ...
+
+Where it runs is decided outside (`spark-submit --master`, or the Airflow connection); no master is named here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import windrow
+from windrow.errors import SparkError, UserError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MASTER_TIMEOUT_SECONDS = 5.0
+
+
+@contextmanager
+def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
+    """A session whose executors can import windrow; stopped on leaving.
+
+    Args:
+        name: shown in Spark's UI.
+        task_cores: cores a task gets (spark.task.cpus).
+
+    Raises:
+        UserError: no master was named.
+        SparkError: the master does not answer.
+    """
+    from pyspark import SparkConf, SparkContext  # heavy: not for --help
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    SparkContext._ensure_initialized()  # until then a SparkConf does not know what spark-submit was told
+    conf = SparkConf()
+    master = conf.get("spark.master", "") or ""
+    if not master:
+        raise UserError(
+            "a job needs a Spark master; got none; run it as: spark-submit --master 'local[*]' jobs/NAME.py ..."
+        )
+    _check_master(master)
+    builder = SparkSession.builder.appName(name).config("spark.task.cpus", str(task_cores))
+    for key, value in _DEFAULTS.items():
+        if not conf.contains(key):
+            builder = builder.config(key, value)
+    work = Path(tempfile.mkdtemp(prefix="windrow-"))
+    try:
+        session = builder.getOrCreate()
+        try:
+            session.sparkContext.addPyFile(str(_zip_package(work)))
+            yield session
+        finally:
+            session.stop()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+_DEFAULTS = {
+    "spark.log.level": "WARN",
+    # Trials and downloads must not run twice at the same time.
+    "spark.speculation": "false",
+    # A reused Python worker keeps TensorFlow imported: 6 to 40 s a task otherwise.
+    "spark.python.worker.reuse": "true",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+
+
+def _check_master(master: str) -> None:
+    """Spark itself needs a minute to notice that a standalone master is not there."""
+    if not master.startswith("spark://"):
+        return
+    failures = []
+    for address in master.removeprefix("spark://").split(","):
+        parts = urlsplit(f"//{address}")
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 7077), _MASTER_TIMEOUT_SECONDS).close()
+        except (OSError, ValueError) as error:
+            failures.append(f"{address}: {error}")
+        else:
+            return
+    raise SparkError(f"the Spark master must answer; got {'; '.join(failures)}; start it or correct the connection")
+
+
+def _zip_package(folder: Path) -> Path:
+    """The package as a zip: executors can't import a package that lies beside a job's script, nor a folder."""
+    package = Path(windrow.__file__).parent
+    archive = folder / "windrow.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted(package.rglob("*.py")):
+            target.write(path, path.relative_to(package.parent))
+    return archive

@@ -1,0 +1,1 @@
+"""A study and its trials: what is asked, where it runs, how it ended."""

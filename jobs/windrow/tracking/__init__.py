@@ -1,0 +1,23 @@
+"""Every sentence said to MLflow. No other room knows that MLflow exists.
+
+Where it speaks to: MLFLOW_TRACKING_URI, or an embedded SQLite file under WINDROW_HOME. Importing this is light; MLflow
+itself is imported when it is first spoken to.
+"""
+
+from windrow.tracking.models import PinnedModel, fetch_model
+from windrow.tracking.promotion import Promotion, open_promotion
+from windrow.tracking.scoring import log_scoring
+from windrow.tracking.server import connect, uri
+from windrow.tracking.sweep import SweepLog, open_sweep
+
+__all__ = [
+    "PinnedModel",
+    "Promotion",
+    "SweepLog",
+    "connect",
+    "fetch_model",
+    "log_scoring",
+    "open_promotion",
+    "open_sweep",
+    "uri",
+]

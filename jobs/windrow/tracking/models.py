@@ -1,0 +1,82 @@
+"""Registered models: from a name with an alias to files at hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from windrow.errors import TrackingError, UserError
+from windrow.tracking.server import connect
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class PinnedModel:
+    """A registered version with its alias resolved and its files at hand.
+
+    `network` is a .keras file whose input is float32 (n, *shape) in 0..255 and whose output is (n, len(labels))
+    probabilities; `digest` is the SHA-256 of that file.
+    """
+
+    name: str
+    version: str
+    network: Path
+    digest: str
+    shape: tuple[int, int, int]
+    labels: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+def fetch_model(model_uri: str, into: Path) -> PinnedModel:
+    """Resolve models:/NAME@ALIAS or models:/NAME/VERSION once, and download that version's files into a folder.
+
+    Raises:
+        UserError: no such model, alias or version, or one that Windrow did not register.
+        TrackingError: MLflow does not answer.
+    """
+    client = connect()
+    version = _resolve(client, model_uri)
+    import mlflow
+
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(into)))
+    network = folder / "data" / "model.keras"
+    described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")).get("metadata") or {}
+    if not network.is_file() or "windrow" not in described:
+        raise UserError(
+            f"{model_uri} must be a model that promote_best.py registered; version {version.version} is another kind"
+        )
+    facts = described["windrow"]
+    return PinnedModel(
+        name=version.name,
+        version=str(version.version),
+        network=network,
+        digest=hashlib.sha256(network.read_bytes()).hexdigest(),
+        shape=tuple(facts["shape"]),
+        labels=tuple(facts["labels"]),
+        tags=dict(version.tags),
+    )
+
+
+def _resolve(client: MlflowClient, model_uri: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    name, at, alias = model_uri.removeprefix("models:/").partition("@")
+    if not model_uri.startswith("models:/") or not (at or "/" in name):
+        raise UserError(f"a model must be named as models:/NAME@ALIAS or models:/NAME/VERSION; got {model_uri!r}")
+    try:
+        if at:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(*name.rsplit("/", 1))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise UserError(
+                f"{model_uri} must be in the registry; it is not; run the train DAG (or promote_best.py) first"
+            ) from error
+        raise TrackingError(f"MLflow could not look up {model_uri}: {error.message}") from error

@@ -1,0 +1,130 @@
+"""Networks by name: dense, cnn, or a user's own function.
+
+Every network takes float32 images (n, height, width, channels) in 0..255, so that the scaling travels with it, and
+gives (n, classes) probabilities.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from windrow.errors import BuilderError
+from windrow.experiment import NetworkSection
+from windrow.training import parameters as known
+from windrow.training.parameters import Value
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What an executor needs to build a network: a built-in name, or a user's function with its file's text."""
+
+    name: str
+    source: str | None = None
+    function: str | None = None
+
+    def build(self, parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
+        """An untrained keras.Model.
+
+        Args:
+            parameters: every hyper-parameter of the trial; a user's function is not given the training loop's.
+            shape: (height, width, channels) of an image.
+            classes: number of labels.
+
+        Raises:
+            BuilderError: a user's file can't be imported, or its function returns something else than such a network.
+            Exception: whatever a user's function raises; it may be one point's fault.
+        """
+        if self.source is None:
+            return _BUILT_IN[self.name](parameters, shape, classes)
+        own = {name: value for name, value in parameters.items() if name not in known.TRAINING}
+        network = self._function()(shape=shape, classes=classes, **own)
+        _check(self.name, network, shape, classes)
+        return network
+
+    def _function(self) -> Callable[..., Any]:
+        file, _, name = self.name.partition(":")
+        module = types.ModuleType(Path(file).stem)
+        try:
+            exec(compile(self.source or "", file, "exec"), module.__dict__)  # noqa: S102  the user's own code
+        except Exception as error:
+            raise BuilderError(f"{file} must be importable; {type(error).__name__}: {error}; mend the file") from error
+        return getattr(module, name)  # type: ignore[no-any-return]
+
+
+def read_builder(network: NetworkSection, page: Path) -> Builder:
+    """The page's builder; a user's file is read (not run) and must define the function.
+
+    Raises:
+        BuilderError: no such file beside the page, not Python, or no such function.
+    """
+    if network.function is None:
+        return Builder(network.builder)
+    file, function = network.function
+    path = page.parent / file
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source, filename=file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuilderError(f"network.builder must name a Python file beside the page; {path}: {error}") from error
+    except SyntaxError as error:
+        raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if function not in defined:
+        raise BuilderError(f"{file} must define {function}(); got {', '.join(defined) or 'no functions'}")
+    return Builder(network.builder, source, function)
+
+
+def _check(name: str, network: Any, shape: tuple[int, int, int], classes: int) -> None:
+    import keras
+
+    if not isinstance(network, keras.Model):
+        raise BuilderError(f"{name} must return a keras.Model; got {type(network).__name__}")
+    if tuple(network.input_shape[1:]) != shape or tuple(network.output_shape[1:]) != (classes,):
+        raise BuilderError(
+            f"{name} must map {shape} images to {classes} probabilities; "
+            f"got {network.input_shape[1:]} to {network.output_shape[1:]}"
+        )
+
+
+def _dense(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
+    from keras import Input, Model, layers
+
+    image = Input(shape)
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(image))
+    for _ in range(int(parameters["layers"])):
+        x = layers.Dense(int(parameters["units"]), use_bias=not parameters["batch_norm"])(x)
+        if parameters["batch_norm"]:
+            x = layers.BatchNormalization()(x)
+        x = layers.Activation(str(parameters["activation"]))(x)
+        if parameters["dropout"]:
+            x = layers.Dropout(float(parameters["dropout"]))(x)
+    return Model(image, layers.Softmax()(layers.Dense(classes)(x)))
+
+
+def _cnn(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
+    from keras import Input, Model, layers
+
+    image = Input(shape)
+    x = layers.Rescaling(1 / 255)(image)
+    blocks = int(parameters["blocks"])
+    for block in range(blocks):
+        for _ in range(int(parameters["convolutions"])):
+            filters = int(parameters["filters"]) * 2**block
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=not parameters["batch_norm"])(x)
+            if parameters["batch_norm"]:
+                x = layers.BatchNormalization()(x)
+            x = layers.Activation("relu")(x)
+        if min(x.shape[1:3]) >= 2:
+            x = layers.MaxPooling2D()(x)
+    x = layers.Dense(int(parameters["units"]), activation="relu")(layers.Flatten()(x))
+    if parameters["dropout"]:
+        x = layers.Dropout(float(parameters["dropout"]))(x)
+    return Model(image, layers.Softmax()(layers.Dense(classes)(x)))
+
+
+_BUILT_IN: dict[str, Callable[[Mapping[str, Value], tuple[int, int, int], int], Any]] = {"dense": _dense, "cnn": _cnn}

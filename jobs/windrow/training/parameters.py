@@ -1,0 +1,82 @@
+"""The hyper-parameters that the training loop and the built-in networks know: one table, read by pages and by code.
+
+Light on purpose: a DAG file reads it through the page, so nothing heavy may be imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a hyper-parameter may be. `low` and `high` are inclusive; `choices` is set for text only."""
+
+    default: Value
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> type:
+        """bool, int, float or str."""
+        return type(self.default)
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with `value`, as a sentence; None if it fits."""
+        if self.choices:
+            return None if value in self.choices else f"must be one of {', '.join(self.choices)}; got {value!r}"
+        if self.kind is bool:
+            return None if isinstance(value, bool) else f"must be true or false; got {value!r}"
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"must be a number; got {value!r}"
+        if self.kind is int and value != int(value):
+            return f"must be a whole number; got {value!r}"
+        if self.low is not None and value < self.low:
+            return f"must be at least {self.low:g}; got {value!r}"
+        if self.high is not None and value > self.high:
+            return f"must be at most {self.high:g}; got {value!r}"
+        return None
+
+
+TRAINING = {
+    "learning_rate": Parameter(1e-3, "step size of the optimizer at the start", low=1e-8, high=10.0),
+    "batch_size": Parameter(128, "images a step", low=1, high=65536),
+    "optimizer": Parameter("adam", "rule that turns gradients into steps", choices=("adam", "sgd")),
+    "momentum": Parameter(0.9, "momentum of sgd; adam ignores it", low=0.0, high=0.9999),
+    "weight_decay": Parameter(0.0, "decoupled weight decay, per step and learning rate", low=0.0, high=1.0),
+    "decay": Parameter("none", "how the learning rate falls over the trial", choices=("none", "cosine")),
+    "shift": Parameter(0.0, "augmentation: largest random shift, pixels", low=0.0, high=64.0),
+    "rotation": Parameter(0.0, "augmentation: largest random rotation, degrees", low=0.0, high=180.0),
+}
+
+BUILDERS: dict[str, dict[str, Parameter]] = {
+    "dense": {
+        "layers": Parameter(1, "hidden layers", low=1, high=16),
+        "units": Parameter(64, "neurons a hidden layer", low=1, high=16384),
+        "activation": Parameter("relu", "activation of hidden layers", choices=("relu", "tanh", "elu", "gelu", "selu")),
+        "dropout": Parameter(0.0, "share of activations dropped in training", low=0.0, high=0.95),
+        "batch_norm": Parameter(False, "batch normalisation after each hidden layer"),
+    },
+    "cnn": {
+        "blocks": Parameter(2, "blocks of convolutions and a halving of the image", low=1, high=6),
+        "convolutions": Parameter(1, "3x3 convolutions a block", low=1, high=4),
+        "filters": Parameter(16, "filters of the first block; each block doubles them", low=1, high=1024),
+        "units": Parameter(64, "neurons of the dense layer before the classes", low=1, high=16384),
+        "dropout": Parameter(0.25, "share of activations dropped before the classes", low=0.0, high=0.95),
+        "batch_norm": Parameter(True, "batch normalisation after each convolution"),
+    },
+}
+
+
+def known(builder: str) -> dict[str, Parameter] | None:
+    """The parameters of a built-in network with its training; None for a user's function, which may take any."""
+    return {**BUILDERS[builder], **TRAINING} if builder in BUILDERS else None
+
+
+def defaults(builder: str) -> dict[str, Value]:
+    """Every known parameter at its default. A user's function gets the training parameters only."""
+    return {name: parameter.default for name, parameter in {**BUILDERS.get(builder, {}), **TRAINING}.items()}

@@ -1,0 +1,161 @@
+"""What the two DAG files share: the pages, the trigger form, the champion asset, and where a run's files lie.
+
+    for page in windrow_dags.find_pages(FOLDER).sound:
+        with DAG(f"train_{page.name}", **windrow_dags.settings(page, "train")): ...
+
+A DAG file is parsed every few seconds: this module imports pydantic and YAML beyond Airflow, nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param
+
+try:
+    from windrow import experiment, paths
+    from windrow.errors import PageError, Problem
+except ModuleNotFoundError as missing:
+    if missing.name != "windrow":
+        raise
+    raise ImportError(
+        "Airflow must find the package windrow; got a PYTHONPATH without it; "
+        f"start every Airflow component with PYTHONPATH={Path(__file__).resolve().parents[1] / 'jobs'}"
+    ) from None
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+OVERRIDES = "set"
+"""The form's field for every key that has no field of its own."""
+
+_CHAMPION_URI = re.compile(r"^models:/(?P<model>[^/@]+)@champion$")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page without mistakes, and where it lies."""
+
+    path: Path
+    experiment: experiment.Experiment
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.experiment.name
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a folder: those that became DAGs, and what is wrong with the others."""
+
+    sound: tuple[Page, ...]
+    broken: tuple[PageError, ...]
+
+
+def find_pages(folder: Path) -> Pages:
+    """Read every page of a folder, in the order of their file names. A page with mistakes hides no other page."""
+    sound: dict[str, Page] = {}
+    broken: list[PageError] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix not in {".yaml", ".yml"}:
+            continue
+        try:
+            page = Page(path, experiment.load(path))
+        except PageError as error:
+            broken.append(error)
+            continue
+        twin = sound.setdefault(page.name, page)
+        if twin is not page:
+            message = f"must be unique; got {page.name!r}, as in {twin.path.name}; rename one"
+            broken.append(PageError(str(path), [Problem("name", message)]))
+    return Pages(tuple(sound.values()), tuple(broken))
+
+
+def settings(page: Page, kind: str, manual: str | None) -> dict[str, Any]:
+    """The arguments that every DAG of ours has. `manual` is the DAG file's docstring; Airflow shows it with the DAG."""
+    return {
+        "description": page.experiment.description.partition("\n")[0] or None,
+        "doc_md": f"{manual}\n### {page.path.name}\n{page.experiment.description}",
+        "tags": ["windrow", page.name, kind],
+        "start_date": START,
+        "catchup": False,
+        "max_active_runs": 1,
+        "user_defined_macros": {"run_folder": run_folder},
+        "default_args": {"owner": "windrow", "retries": 2, "retry_delay": timedelta(minutes=1)},
+    }
+
+
+def run_folder(dag_id: str, run_id: str) -> str:
+    """Where a DAG run keeps its files: the same for every try of every task, different for every other run.
+
+    A run id has ':' and '+', which Hadoop paths and globs misread. The digest keeps ids apart that differ there only.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "-", run_id).lstrip(".")
+    if safe != run_id:
+        safe = f"{safe[:150]}-{sha256(run_id.encode()).hexdigest()[:8]}"
+    return str(paths.home() / "runs" / dag_id / safe)
+
+
+def cron(expression: str | None) -> CronTriggerTimetable | None:
+    """A time table in UTC. It never starts at once: switching a DAG on is not a reason to run it."""
+    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False) if expression else None
+
+
+def champion(model: str) -> Asset:
+    """The asset that says that a registered model has a new champion; pages that share a model share it."""
+    safe = quote(model, safe="")
+    return Asset(name=f"{safe}_champion", uri=f"x-mlflow://models/{safe}")
+
+
+def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
+    """Nightly and after each new champion, as far as the page asks for either.
+
+    A page that scores with a pinned version, or another alias, has no champion to wait for.
+    """
+    nightly = cron(page.experiment.scoring.schedule if page.experiment.scoring else None)
+    followed = _CHAMPION_URI.match(page.experiment.champion_uri)
+    if followed is None:
+        return nightly
+    asset = champion(followed["model"])
+    return AssetOrTimeSchedule(timetable=nightly, assets=[asset]) if nightly else [asset]
+
+
+def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:
+    """The trigger form: one field a key of the page, and one for all other keys.
+
+    Args:
+        page: gives each field's default, help, range and choices.
+        sections: heading → keys, e.g. {"Sweep": ("sweep.trials",)}.
+
+    Returns:
+        Key → Param. The key is the page's own, so the form, `--conf` and `--set` say the same words.
+    """
+    fields = {key: _field(page, key, heading) for heading, keys in sections.items() for key in keys}
+    fields[OVERRIDES] = Param(
+        [],
+        type="array",
+        items={"type": "string", "pattern": r"^[^=\s]+=[\s\S]*$"},
+        title="More overrides",
+        section="Anything else",
+        description_md="any other value of the page, one KEY=VALUE a line, e.g. `network.builder=cnn`",
+    )
+    return fields
+
+
+def _field(page: Page, key: str, heading: str) -> Param:
+    section_name, name = key.split(".")
+    section = getattr(page.experiment, section_name)
+    schema = {**type(section).model_json_schema()["properties"][name]}
+    for option in schema.pop("anyOf", []):  # how pydantic writes `int | None`
+        schema.update({**option, "type": [*schema.get("type", []), option["type"]]})
+    schema["title"] = name.replace("_", " ").capitalize()
+    schema["section"] = heading
+    schema["description_md"] = f"{schema.pop('description')} (`{key}`)"
+    schema["default"] = section.model_dump(mode="json")[name]
+    return Param(**schema)

@@ -1,0 +1,215 @@
+"""Fixtures that tests of several rooms share: a Spark session, spark-submit, an MLflow server, free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports them: neither MLflow nor Airflow may tell the internet about a test.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+
+# A busy machine is no finding: Hypothesis would fail an example that takes 200 ms, whatever it checks.
+settings.register_profile("windrow", settings(), deadline=None)
+settings.load_profile("windrow")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+JOBS = REPOSITORY / "jobs"
+
+
+@pytest.fixture(autouse=True)
+def _home_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the checkout's var/, and none finds a tracking server that it did not start."""
+    monkeypatch.setenv("WINDROW_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    def ask() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A session on two local slots, with the package shipped as a job ships it."""
+    from windrow.spark import open_session
+
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    options = "--master local[2] --driver-memory 1g --conf spark.ui.enabled=false"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{options} pyspark-shell"
+    with open_session("tests") as session:
+        yield session
+
+
+@dataclass
+class Finished:
+    """How a job ended: exit code, what it printed, and its result file read back ({} if there is none).
+
+    The output has both streams: spark-submit merges the driver's.
+    """
+
+    code: int
+    output: str
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[..., Finished]:
+    """Run a job as a user does: spark-submit jobs/NAME.py ARGS, on local[2] unless told otherwise."""
+
+    def run(
+        name: str, *arguments: object, master: str = "local[2]", environment: dict[str, str] | None = None
+    ) -> Finished:
+        result = tmp_path / f"{name}-result.json"
+        result.unlink(missing_ok=True)
+        command = [
+            *(str(Path(sys.executable).with_name("spark-submit")), "--master", master),
+            *("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", str(JOBS / f"{name}.py")),
+            *map(str, arguments),
+            *("--result", str(result)),
+        ]
+        variables = {
+            **os.environ,
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **(environment or {}),
+        }
+        process = subprocess.run(
+            command,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=280,
+            cwd=tmp_path,
+        )
+        values = json.loads(result.read_text()) if result.exists() else {}
+        return Finished(process.returncode, process.stdout, values)
+
+    return run
+
+
+@pytest.fixture
+def cluster_work() -> Iterator[None]:
+    """local-cluster leaves a folder an application in the installed package: remove those that the test made."""
+    import pyspark
+
+    work = Path(pyspark.__file__).parent / "work"
+    before = set(work.glob("app-*"))
+    yield
+    for folder in set(work.glob("app-*")) - before:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
+    """The address of a real MLflow server with its own SQLite file and artifact folder."""
+    home = tmp_path_factory.mktemp("mlflow")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")),
+    ]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for_answer(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+def wait_for_answer(url: str, process: subprocess.Popen[Any], seconds: float = 120) -> None:
+    """Return once `url` answers 200; fail if the process that serves it has ended, or time is up."""
+    import time
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, f"the server for {url} ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"{url} did not answer in {seconds:.0f} s")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real MNIST and Fashion-MNIST files, where this machine has one."""
+    folder = Path(os.environ.get("WINDROW_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "mnist").is_dir():
+        pytest.skip(f"needs the real MNIST files: no {folder / 'mnist'}; set WINDROW_TEST_DATA")
+    return folder
+
+
+PAGE = """
+name: digits
+dataset: {source: digits}
+network: {builder: dense}
+space:
+  learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}
+  units: {type: int, low: 16, high: 128, log: true}
+sweep: {trials: 3, epochs: 3}
+promotion: {finalists: 2}
+"""
+
+
+@pytest.fixture
+def page_file(tmp_path: Path) -> Path:
+    """A small page on disk: three short trials of a dense net on digits."""
+    path = tmp_path / "digits.yaml"
+    path.write_text(PAGE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits data set, prepared once; tests only read it."""
+    from windrow import experiment
+    from windrow.data import shards, sources
+
+    folder = tmp_path_factory.mktemp("digits")
+    section = experiment.parse(PAGE).dataset
+    shards.write(folder, sources.load(section, folder / "downloads"), section)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of real digits as PNG: /0.png, /1.png, ..."""
+    import threading
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("images")
+    for index, pixels in enumerate(load_digits().images[:100]):
+        Image.fromarray((pixels * 15.9375).round().astype("uint8")).save(folder / f"{index}.png")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

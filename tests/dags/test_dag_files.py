@@ -1,0 +1,184 @@
+"""The DAG files: which DAGs there are, the team's policy, the trigger forms, and what a broken page does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow import experiment
+from windrow.errors import PageError
+
+pytestmark = pytest.mark.airflow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SPARK_TASKS = {"prepare_dataset", "sweep", "promote_best", "score_images"}
+PAGE = "name: {name}\nspace: {{units: {{type: int, low: 1, high: 2}}}}\n"
+WRONG = "name: wrong\nspace: {units: {type: int, low: 3, high: 2}}\nsweep: {trails: 3}\n"
+
+
+@pytest.fixture(scope="module")
+def parsed(airflow: Any) -> dict[str, Any]:
+    return airflow.parse(REPOSITORY / "dags")
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, experiment.Experiment]:
+    found = (experiment.load(path) for path in (REPOSITORY / "dags" / "experiments").glob("*.yaml"))
+    return {page.name: page for page in found}
+
+
+@pytest.fixture(scope="module")
+def with_broken_pages(airflow: Any, dag_folder: Callable[..., Path]) -> dict[str, Any]:
+    good = PAGE.format(name="good") + "sweep: {schedule: '0 1 * * 6'}\n"
+    scored = PAGE.format(name="scored") + "scoring: {feed: x, schedule: null}\n"
+    return airflow.parse(
+        dag_folder(good=good, scored=scored, wrong=WRONG, unreadable="a: [", twin=PAGE.format(name="good"))
+    )
+
+
+def dags(parsed: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((dag_id, values["dag"]) for dag_id, values in parsed["dags"].items())
+
+
+def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {task["__var"]["task_id"]: task["__var"] for task in dag["tasks"]}
+
+
+def form(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Param name → {"default", "schema"}."""
+    return {name: {**param, "schema": param["schema"]["__var"]} for name, param in dag["params"]}
+
+
+def test_there_is_a_train_dag_a_page_and_a_score_dag_a_page_that_scores(
+    parsed: dict[str, Any], pages: dict[str, experiment.Experiment]
+) -> None:
+    train = {f"train_{name}" for name in pages}
+    score = {f"score_{name}" for name, page in pages.items() if page.scoring}
+    assert set(parsed["dags"]) == train | score
+    assert {"train_digits", "score_digits"} <= set(parsed["dags"])
+
+
+def test_there_are_no_import_errors(parsed: dict[str, Any]) -> None:
+    assert parsed["errors"] == {}
+
+
+def test_parsing_takes_less_than_a_second_a_file(parsed: dict[str, Any]) -> None:
+    assert parsed["seconds"] < 3
+
+
+def test_two_parses_serialise_the_same(parsed: dict[str, Any]) -> None:
+    assert parsed["dags"] == parsed["again"]
+
+
+def test_no_dag_carries_a_path_that_only_its_home_explains(parsed: dict[str, Any], airflow: Any) -> None:
+    assert str(airflow.environment["WINDROW_HOME"]) not in str(parsed["dags"])
+
+
+def test_dags_have_an_owner_tags_docs_and_one_run_at_a_time(parsed: dict[str, Any]) -> None:
+    for dag_id, dag in dags(parsed):
+        kind, _, name = dag_id.partition("_")
+        assert set(dag["tags"]) == {"windrow", kind, name}, dag_id
+        assert dag["max_active_runs"] == 1, dag_id
+        assert dag["catchup"] is False, dag_id
+        assert len(dag["doc_md"]) > 300, dag_id
+        assert dag["default_args"]["__var"]["owner"] == "windrow", dag_id
+
+
+def test_the_manual_ends_with_what_the_page_says_of_itself(
+    parsed: dict[str, Any], pages: dict[str, experiment.Experiment]
+) -> None:
+    for dag_id, dag in dags(parsed):
+        page = pages[dag_id.partition("_")[2]]
+        assert page.description.strip() in dag["doc_md"]
+        assert f"### {page.name}.yaml" in dag["doc_md"]
+
+
+def test_tasks_have_docs_a_time_limit_and_two_retries(parsed: dict[str, Any]) -> None:
+    for dag_id, dag in dags(parsed):
+        for task_id, task in tasks(dag).items():
+            assert task.get("doc_md"), (dag_id, task_id)
+            assert 0 < task["execution_timeout"] <= 24 * 3600, (dag_id, task_id)
+            assert task["retries"] == 2, (dag_id, task_id)
+            assert task["owner"] == "windrow", (dag_id, task_id)
+
+
+def test_every_spark_task_runs_a_job_that_is_there(parsed: dict[str, Any]) -> None:
+    for _, dag in dags(parsed):
+        for task_id, task in tasks(dag).items():
+            if task_id in SPARK_TASKS:
+                assert task["task_type"] == "SparkJob"
+                assert (REPOSITORY / "jobs" / f"{task_id}.py").is_file()
+
+
+def test_the_train_tasks_follow_each_other(parsed: dict[str, Any]) -> None:
+    found = tasks(parsed["dags"]["train_digits"]["dag"])
+    order = ["prepare_dataset", "sweep", "promote_best", "announce_champion"]
+    assert list(found) == order
+    assert [found[name].get("downstream_task_ids", []) for name in order] == [[name] for name in order[1:]] + [[]]
+
+
+def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
+    announce = tasks(parsed["dags"]["train_digits"]["dag"])["announce_champion"]
+    assert "x-mlflow://models/digits" in str(announce["outlets"])
+    assert "x-mlflow://models/digits" in str(parsed["dags"]["score_digits"]["dag"]["timetable"])
+
+
+def test_the_form_offers_the_pages_values(parsed: dict[str, Any], pages: dict[str, experiment.Experiment]) -> None:
+    for dag_id, dag in dags(parsed):
+        page = pages[dag_id.partition("_")[2]].model_dump(mode="json")
+        for key, param in form(dag).items():
+            if key != "set":
+                section, name = key.split(".")
+                assert param["default"] == page[section][name], (dag_id, key)
+
+
+def test_every_knob_has_a_section_a_title_and_help(parsed: dict[str, Any]) -> None:
+    for dag_id, dag in dags(parsed):
+        for key, param in form(dag).items():
+            assert {"title", "section", "description_md"} <= set(param["schema"]), (dag_id, key)
+
+
+def test_the_train_form_has_its_sections(parsed: dict[str, Any]) -> None:
+    sections: dict[str, list[str]] = {}
+    for key, param in form(parsed["dags"]["train_digits"]["dag"]).items():
+        sections.setdefault(param["schema"]["section"], []).append(key)
+    assert sections == {
+        "Sweep": ["sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.objective", "sweep.seed"],
+        "Data": ["dataset.source"],
+        "Promotion": ["promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"],
+        "Anything else": ["set"],
+    }
+
+
+def test_a_broken_page_hides_only_its_own_dags(with_broken_pages: dict[str, Any]) -> None:
+    assert set(with_broken_pages["dags"]) == {"train_good", "train_scored", "score_scored"}
+
+
+def test_broken_pages_are_one_import_error_that_lists_every_mistake(with_broken_pages: dict[str, Any]) -> None:
+    assert list(with_broken_pages["errors"]) == ["check_pages.py"]
+    text = with_broken_pages["errors"]["check_pages.py"]
+    assert "wrong.yaml: 2 mistakes" in text
+    with pytest.raises(PageError) as mistakes:
+        experiment.parse(WRONG)
+    for problem in mistakes.value.problems:
+        assert str(problem) in text
+    assert "unreadable.yaml" in text
+    assert "must be unique; got 'good', as in good.yaml" in text
+
+
+def test_schedules_are_the_pages(with_broken_pages: dict[str, Any]) -> None:
+    weekly = with_broken_pages["dags"]["train_good"]["dag"]["timetable"]
+    assert weekly["__type"].endswith("CronTriggerTimetable")
+    assert (weekly["__var"]["expression"], weekly["__var"]["timezone"]) == ("0 1 * * 6", "UTC")
+    assert with_broken_pages["dags"]["train_scored"]["dag"]["timetable"]["__type"].endswith("NullTimetable")
+    assert "Asset" in with_broken_pages["dags"]["score_scored"]["dag"]["timetable"]["__type"]
+
+
+def test_a_missing_package_is_explained(airflow: Any, dag_folder: Callable[..., Path], monkeypatch: Any) -> None:
+    monkeypatch.setitem(airflow.environment, "PYTHONPATH", "")
+    errors = airflow.parse(dag_folder())["errors"]
+    assert set(errors) == {"train.py", "score.py", "check_pages.py"}
+    for text in errors.values():
+        assert "start every Airflow component with PYTHONPATH=" in text

@@ -1,0 +1,140 @@
+"""What the DAG files share: pages, run folders, schedules and the form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import windrow_dags
+from windrow import experiment
+
+SPACE = "space: {units: {type: int, low: 1, high: 2}}"
+
+
+def page(text: str = "") -> windrow_dags.Page:
+    return windrow_dags.Page(Path("digits.yaml"), experiment.parse(f"name: digits\n{SPACE}\n{text}"))
+
+
+def write(folder: Path, **pages: str) -> Path:
+    for name, text in pages.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def messages(pages: windrow_dags.Pages) -> str:
+    return "\n".join(str(error) for error in pages.broken)
+
+
+def test_pages_come_in_the_order_of_their_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, b=f"name: x\n{SPACE}", a=f"name: y\n{SPACE}")
+    (tmp_path / "network.py").write_text("raise SystemExit")
+    pages = windrow_dags.find_pages(tmp_path)
+    assert [found.name for found in pages.sound] == ["y", "x"]
+    assert pages.broken == ()
+
+
+def test_no_folder_is_no_pages(tmp_path: Path) -> None:
+    assert windrow_dags.find_pages(tmp_path / "none") == windrow_dags.Pages((), ())
+
+
+def test_a_broken_page_hides_no_other(tmp_path: Path) -> None:
+    write(tmp_path, bad="name: 3", good=f"name: good\n{SPACE}", binary="\x00")
+    pages = windrow_dags.find_pages(tmp_path)
+    assert [found.name for found in pages.sound] == ["good"]
+    assert len(pages.broken) == 2
+
+
+def test_the_second_page_of_a_name_is_broken(tmp_path: Path) -> None:
+    pages = windrow_dags.find_pages(write(tmp_path, a=f"name: x\n{SPACE}", b=f"name: x\n{SPACE}"))
+    assert len(pages.sound) == 1
+    assert "name: must be unique; got 'x', as in a.yaml; rename one" in messages(pages)
+
+
+def test_a_cron_expression_that_airflow_could_not_read_breaks_its_page_and_no_dag_file(tmp_path: Path) -> None:
+    text = f"name: x\n{SPACE}\nsweep: {{schedule: every day}}\nscoring: {{feed: x, schedule: '61 * * * *'}}"
+    found = messages(windrow_dags.find_pages(write(tmp_path, a=text)))
+    assert "sweep.schedule (line 3): must be a cron expression" in found
+    assert "scoring.schedule (line 4): must be a cron expression" in found
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["manual__2026-11-23T10:00:00+00:00", "asset_triggered__2026-11-23T10:00:00.1+00:00_aB3", "..", "/", "x" * 250],
+)
+def test_a_run_folder_is_one_safe_name_under_the_dags_folder(run_id: str, tmp_path: Path) -> None:
+    folder = Path(windrow_dags.run_folder("train_digits", run_id))
+    assert folder.parent == tmp_path / "home" / "runs" / "train_digits"
+    assert folder.name
+    assert not set(folder.name) & set(":+*?[]{}/ ")
+    assert folder == Path(windrow_dags.run_folder("train_digits", run_id))
+
+
+def test_run_ids_that_differ_in_unsafe_letters_only_keep_apart() -> None:
+    ids = ["a:b", "a+b", "a b", "a-b", "a/b", ".a-b"]
+    assert len({windrow_dags.run_folder("d", run_id) for run_id in ids}) == len(ids)
+
+
+def test_nightly_and_after_a_champion() -> None:
+    schedule = windrow_dags.scoring_schedule(page("scoring: {feed: x, schedule: '5 4 * * *'}"))
+    assert schedule.timetable.expression == "5 4 * * *"
+    assert schedule.timetable.run_immediately is False
+    assert [asset.uri for asset in schedule.asset_condition.objects] == ["x-mlflow://models/digits"]
+
+
+def test_only_after_a_champion() -> None:
+    assert windrow_dags.scoring_schedule(page("scoring: {feed: x, schedule: null}")) == [
+        windrow_dags.champion("digits")
+    ]
+
+
+def test_the_champion_of_another_page_is_followed() -> None:
+    text = "scoring: {feed: x, schedule: null, model: 'models:/mnist@champion'}"
+    assert windrow_dags.scoring_schedule(page(text)) == [windrow_dags.champion("mnist")]
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [("null", None), ("'0 3 * * *'", windrow_dags.cron("0 3 * * *"))])
+def test_a_pinned_version_has_no_champion_to_wait_for(schedule: str, expected: Any) -> None:
+    text = f"scoring: {{feed: x, schedule: {schedule}, model: 'models:/digits/3'}}"
+    assert windrow_dags.scoring_schedule(page(text)) == expected
+
+
+@pytest.mark.parametrize("model", ["digits", "Ziffern-ä", "a b?c#d", "self", "x" * 250])
+def test_any_registered_model_name_makes_an_asset(model: str) -> None:
+    asset = windrow_dags.champion(model)
+    assert asset.name.isascii()
+    assert asset == windrow_dags.champion(model)
+
+
+def field(key: str, text: str = "") -> Any:
+    return windrow_dags.form(page(text), {"Sweep": (key,)})[key]
+
+
+def test_a_number_has_the_pages_value_the_models_range_and_its_help() -> None:
+    param = field("sweep.trials", "sweep: {trials: 7}")
+    assert param.value == 7
+    assert (param.schema["type"], param.schema["minimum"], param.schema["maximum"]) == ("integer", 1, 100_000)
+    assert (param.schema["title"], param.schema["section"]) == ("Trials", "Sweep")
+    assert param.schema["description_md"] == "points to train (`sweep.trials`)"
+
+
+def test_a_choice_lists_its_values() -> None:
+    assert field("sweep.sampler").schema["enum"] == ["grid", "quasi_random", "random", "tpe"]
+
+
+def test_a_value_that_may_be_empty_takes_null_and_keeps_its_range() -> None:
+    param = field("sweep.slots")
+    assert (param.schema["type"], param.schema["minimum"], param.value) == (["integer", "null"], 1, None)
+
+
+def test_every_field_accepts_its_own_default() -> None:
+    sections = {"All": tuple(key for key in experiment.keys() if key.count(".") == 1 and "*" not in key)}  # noqa: SIM118
+    form = windrow_dags.form(page("scoring: {feed: x}"), sections)
+    for param in form.values():
+        param.resolve()
+
+
+@pytest.mark.parametrize("value", [["sweep.trials"], ["=3"], [3], "sweep.trials=3"])
+def test_overrides_of_another_form_are_refused_by_the_form(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"is not of type|does not match"):
+        windrow_dags.form(page(), {})["set"].resolve(value)

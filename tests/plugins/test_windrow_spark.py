@@ -1,0 +1,143 @@
+"""SparkJob's parts, without Spark: command lines, error sentences, process groups, links."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from windrow import experiment
+from windrow_spark import ErrorSentence, ProcessGroup, ResultLink, as_options, as_overrides, environment
+
+NASTY = [
+    "",
+    "null",
+    "1e-3",
+    "yes",
+    "a: b",
+    "[1",
+    "# no comment",
+    'it\'s "quoted"',
+    "line\nbreak",
+    "ümläut 🌾",
+    "{{ x }}",
+]
+
+
+def test_options_are_strings_repeat_for_lists_and_drop_none() -> None:
+    arguments = {"out": Path("a b"), "batch_size": 3, "feed": ["x", "y"], "none": None, "empty": []}
+    assert as_options(arguments) == ["--out", "a b", "--batch-size", "3", "--feed", "x", "--feed", "y"]
+
+
+def test_params_become_overrides_and_free_ones_come_last() -> None:
+    params = {"set": ["sweep.trials=9"], "sweep.trials": 8, "sweep.slots": None, "promotion.minimum_improvement": 1e-05}
+    assert as_overrides(params) == [
+        *("sweep.trials=8", "sweep.slots=null", "promotion.minimum_improvement=1e-05", "sweep.trials=9"),
+    ]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_any_text_in_the_form_arrives_on_the_page_as_it_is(text: str) -> None:
+    page = "name: a\nspace: {units: {type: int, low: 1, high: 2}}"
+    assert experiment.parse(page, as_overrides({"description": text})).description == text
+
+
+@pytest.mark.parametrize(
+    ("params", "value"),
+    [({"promotion.minimum_improvement": 1e-05}, 1e-05), ({"promotion.minimum_improvement": 0}, 0.0)],
+)
+def test_a_number_stays_a_number(params: dict[str, float], value: float) -> None:
+    page = "name: a\nspace: {units: {type: int, low: 1, high: 2}}"
+    assert experiment.parse(page, as_overrides(params)).promotion.minimum_improvement == value
+
+
+def test_the_last_error_sentence_counts_with_its_indented_lines() -> None:
+    sentence = ErrorSentence()
+    output = [
+        "start\n",
+        "error: old\n",
+        "\n",
+        "  not part of it\n",
+        "error: two mistakes\n",
+        "  a: 1\n",
+        "  b: 2\n",
+        "bye\n",
+        "  c\n",
+    ]
+    assert list(sentence.listen(iter(output))) == [line for line in output if line.strip()]
+    assert sentence.text == "two mistakes\n  a: 1\n  b: 2"
+    assert sentence.last_line == "  c"
+
+
+def test_no_error_sentence_is_an_empty_one() -> None:
+    sentence = ErrorSentence()
+    assert list(sentence.listen(iter([]))) == []
+    assert (sentence.text, sentence.last_line) == ("", "nothing")
+
+
+def test_the_environment_keeps_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", "/opt/python")
+    monkeypatch.setenv("PYTHONPATH", "/opt/mine")
+    monkeypatch.setenv("SPARK_SUBMIT_OPTS", "-Dmine=1")
+    variables = environment(tmp_path)
+    assert variables["PYSPARK_PYTHON"] == "/opt/python"
+    assert variables["PYTHONPATH"].endswith(":/opt/mine")
+    assert variables["SPARK_SUBMIT_OPTS"].endswith(" -Dmine=1")
+    assert variables["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+def test_a_link_without_an_address_is_empty_so_that_its_button_is_hidden() -> None:
+    link = ResultLink("MLflow run", "mlflow_run")
+    assert link.get_link(SimpleNamespace(links={"mlflow_run": "http://m/1"}), ti_key=None) == "http://m/1"
+    assert link.get_link(SimpleNamespace(links={"mlflow_run": None}), ti_key=None) == ""
+    assert link.get_link(SimpleNamespace(), ti_key=None) == ""
+
+
+def member(group: ProcessGroup, script: str) -> subprocess.Popen[str]:
+    """A shell in the group; it has said a line when this returns, so its traps are set."""
+    command = ["/bin/sh", "-c", f"{script}; echo ready; sleep 1000"]
+    child = subprocess.Popen(command, process_group=group.id, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def test_a_group_ends_at_once_when_its_members_take_the_hint() -> None:
+    group = ProcessGroup()
+    child = member(group, "true")
+    started = time.monotonic()
+    group.end(child)
+    assert child.wait(1) == -signal.SIGTERM
+    assert group.stopped
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_member_that_ignores_sigterm_is_killed_after_the_grace() -> None:
+    group = ProcessGroup()
+    child = member(group, "trap '' TERM")
+    started = time.monotonic()
+    group.end(child)
+    assert child.wait(1) == -signal.SIGKILL
+    assert 2.5 < time.monotonic() - started < 4.5  # Airflow kills the task 5 s after its own SIGTERM
+
+
+def test_a_group_whose_job_is_done_was_not_stopped_and_ends_twice_without_harm() -> None:
+    group = ProcessGroup()
+    child = subprocess.Popen(["true"], process_group=group.id, text=True)
+    child.wait()
+    group.end(child)
+    group.end(child)
+    assert not group.stopped
+
+
+def test_what_a_finished_job_left_behind_is_ended_too() -> None:
+    group = ProcessGroup()
+    stray = member(group, "true")
+    child = subprocess.Popen(["true"], process_group=group.id, text=True)
+    child.wait()
+    group.end(child)
+    assert stray.wait(5) < 0

@@ -1,0 +1,247 @@
+"""SparkJob in a real Airflow with the real spark-submit: results, exit codes, connections, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.timeout(900)]
+
+DAGS = '''
+"""DAGs for the tests of SparkJob in Airflow."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG
+from windrow_spark import SparkJob
+
+HERE = Path(__file__).parent
+
+def job(task_id, script, **more):
+    return SparkJob(task_id=task_id, job=str(HERE / "jobs" / script), **more)
+
+settings = {"default_args": {"retries": 1, "retry_delay": timedelta(0), "owner": "tests"}, "schedule": None}
+
+params = {"sweep.trials": 3, "network.builder": "o'brien \\\\ {{ }} \\"é\\"", "set": ["a.b=1"]}
+with DAG("contract", params=params, **settings):
+    arguments = {"out": "{{ dag.dag_id }}/x y", "feed": ["a", "b"], "none": None}
+    job("done", "done", arguments=arguments, driver_memory="512m")
+    job("mistake", "mistake")
+    job("breaks", "breaks")
+    job("silent", "silent")
+    job("starved", "starved", retries=0)
+    job("forgetful", "forgetful", retries=0)
+    job("unconnected", "done", conn_id="no_such_connection")
+    job("cluster", "done", conn_id="spark_cluster")
+    SparkJob(task_id="wrong_form", job="done", arguments={"experiment": str(HERE / "page.yml")})
+
+with DAG("endless", **settings):
+    job("endless", "endless", execution_timeout=timedelta(minutes=15), driver_memory="512m", retries=0)
+'''
+
+JOBS = {
+    "done": """
+import json, os, sys
+from pyspark import SparkContext
+with SparkContext(appName="tests") as context:
+    assert context.parallelize([1, 2]).sum() == 3
+print("first line", flush=True)
+print("    indented", flush=True)
+print("wörds", b"\\xff".decode("latin-1"))
+result = {"arguments": sys.argv[1:-2], "environment": dict(os.environ), "folder": os.getcwd(), "links": {"mlflow_run": "http://m/1"}}
+assert sys.argv[-2] == "--result"
+open(sys.argv[-1], "w").write(json.dumps(result))
+""",
+    "mistake": """
+import sys
+print("error: page.yaml: 2 mistakes", file=sys.stderr)
+print("  sweep.trials (line 3): must be above 0; got 0", file=sys.stderr)
+print("  name: is required", file=sys.stderr)
+sys.exit(2)
+""",
+    "breaks": "import sys; sys.exit('error: MLflow must answer; got nothing from http://m; start it')",
+    "silent": "import os; print('so far so good', flush=True); os._exit(77)",
+    "starved": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "forgetful": "pass",
+    "endless": """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from pyspark import SparkContext
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pids = Path(os.environ["PIDS"])
+def write(name, pid): (pids / f"{name}-{pid}").touch()
+def work(_):
+    write("worker", os.getpid())
+    write("child", subprocess.Popen(["sleep", "1000"]).pid)
+    time.sleep(1000)
+    yield 1
+context = SparkContext(appName="tests")
+write("driver", os.getpid())
+write("jvm", os.getppid())
+context.parallelize(range(2), 2).mapPartitions(work).collect()
+""",
+}
+
+
+def folder_with(tmp_path: Path) -> Path:
+    folder = tmp_path / "contract"
+    (folder / "jobs").mkdir(parents=True)
+    (folder / "contract.py").write_text(DAGS)
+    (folder / ".airflowignore").write_text("jobs/\n")
+    (folder / "page.yml").write_text("name: tests\nspace: {units: {type: int, low: 1, high: 2}}\n")
+    for name, text in JOBS.items():
+        (folder / "jobs" / f"{name}.py").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def contract(airflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One run of all tasks of the DAG `contract`; they don't depend on each other."""
+    cluster = json.dumps({"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "cluster"}})
+    return airflow.run(folder_with(tmp_path_factory.mktemp("spark")), "contract", AIRFLOW_CONN_SPARK_CLUSTER=cluster)
+
+
+def result_of(contract: Any) -> dict[str, Any]:
+    return contract.tasks["done"]["xcoms"]["return_value"]
+
+
+def test_the_result_file_becomes_the_xcom(contract: Any) -> None:
+    assert contract.tasks["done"]["state"] == "success"
+    assert result_of(contract)["links"] == {"mlflow_run": "http://m/1"}
+
+
+def test_arguments_are_rendered_strings_and_params_become_overrides(contract: Any) -> None:
+    assert result_of(contract)["arguments"] == [
+        *("--out", "contract/x y", "--feed", "a", "--feed", "b"),
+        *("--set", "sweep.trials=3", "--set", 'network.builder="o\'brien \\\\ {{ }} \\"é\\""', "--set", "a.b=1"),
+    ]
+
+
+def test_the_command_line_is_among_the_rendered_fields(contract: Any) -> None:
+    shown = contract.tasks["done"]["fields"]
+    assert "sweep.trials=3" in shown["application_args"]
+    assert shown["name"] == "windrow contract done"
+
+
+def test_the_job_runs_in_this_python_with_the_package_on_its_path(contract: Any, airflow: Any) -> None:
+    environment = result_of(contract)["environment"]
+    assert environment["PYSPARK_PYTHON"] == sys.executable
+    assert str(Path(__file__).parents[2] / "jobs") in environment["PYTHONPATH"].split(os.pathsep)
+    assert environment["WINDROW_HOME"] == result_of(contract)["folder"] == airflow.environment["WINDROW_HOME"]
+    assert environment["AIRFLOW_CTX_TASK_ID"] == "done"
+
+
+def test_the_output_is_in_the_task_log_without_sparks_own_noise(contract: Any) -> None:
+    assert "first line" in contract.log
+    assert "]     indented" in contract.log
+    assert "wörds ÿ" in contract.log
+    for noise in ("NativeCodeLoader", "INFO SparkContext", "log4j profile", "ShutdownHookManager"):
+        assert noise not in contract.log
+
+
+def test_links_of_the_result_stand_on_the_task_and_absent_ones_are_empty(contract: Any) -> None:
+    links = {key: value for key, value in contract.tasks["done"]["xcoms"].items() if key.startswith("_link_")}
+    assert links == {"_link_mlflow_run": "http://m/1", "_link_model_version": ""}
+
+
+def test_exit_code_2_is_not_tried_again_and_says_every_mistake(contract: Any) -> None:
+    assert (contract.tasks["mistake"]["state"], contract.tasks["mistake"]["tries"]) == ("failed", 1)
+    message = "page.yaml: 2 mistakes\\n  sweep.trials (line 3): must be above 0; got 0\\n  name: is required"
+    assert message in contract.log.replace("\n", "\\n")
+
+
+def test_exit_code_1_is_tried_again_and_says_why(contract: Any) -> None:
+    assert (contract.tasks["breaks"]["state"], contract.tasks["breaks"]["tries"]) == ("failed", 2)
+    assert "AirflowException: MLflow must answer; got nothing from http://m; start it" in contract.log
+
+
+def test_a_job_that_dies_without_a_word_is_reported_with_its_last_line(contract: Any) -> None:
+    assert (contract.tasks["silent"]["state"], contract.tasks["silent"]["tries"]) == ("failed", 2)
+    assert "silent gave no reason and exit code 77; its last line: so far so good" in contract.log
+
+
+def test_a_job_that_was_killed_hints_at_the_memory(contract: Any) -> None:
+    assert contract.tasks["starved"]["state"] == "failed"
+    assert "AirflowException: starved was killed from outside; the machine may be out of memory" in contract.log
+
+
+def test_a_job_without_a_result_fails(contract: Any) -> None:
+    assert contract.tasks["forgetful"]["state"] == "failed"
+    assert "forgetful must write its result as JSON to --result" in contract.log
+
+
+def test_a_missing_connection_is_refused_with_the_command_that_makes_it(contract: Any) -> None:
+    assert (contract.tasks["unconnected"]["state"], contract.tasks["unconnected"]["tries"]) == ("failed", 1)
+    assert "airflow connections add no_such_connection --conn-type spark --conn-host 'local[*]'" in contract.log
+
+
+def test_a_driver_on_another_machine_is_refused(contract: Any) -> None:
+    assert (contract.tasks["cluster"]["state"], contract.tasks["cluster"]["tries"]) == ("failed", 1)
+    assert "got deploy-mode 'cluster' in the connection 'spark_cluster'; set it to client" in contract.log
+
+
+def test_a_form_that_does_not_fit_the_page_is_refused_before_spark_starts(contract: Any) -> None:
+    assert (contract.tasks["wrong_form"]["state"], contract.tasks["wrong_form"]["tries"]) == ("failed", 1)
+    assert "unknown key 'a.b'" in contract.log
+
+
+ENDS = {
+    "execution_timeout": signal.SIGALRM,  # what Airflow's own timer sends when the time is up
+    "stopped in the UI": signal.SIGTERM,
+    "out of memory": signal.SIGKILL,
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_nothing_of_a_job_outlives_its_task(end: signal.Signals, airflow: Any, tmp_path: Path) -> None:
+    """The JVM, the driver (which ignores SIGTERM), the Python workers, and what those have started."""
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    folder = folder_with(tmp_path)
+    command = airflow.command("run_dag.py", folder, "endless", "{}", tmp_path / "out.json")
+    environment = {**airflow.environment, "PIDS": str(pids), "AIRFLOW__CORE__DAGS_FOLDER": str(folder)}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: len(list(pids.iterdir())) == 6)
+        family = {path.name: int(path.name.partition("-")[2]) for path in pids.iterdir()}
+        assert sorted(name.partition("-")[0] for name in family) == [
+            "child",
+            "child",
+            "driver",
+            "jvm",
+            "worker",
+            "worker",
+        ]
+        assert all(alive(pid) for pid in family.values())
+        process.send_signal(end)
+        wait_for(lambda: not [name for name, pid in family.items() if alive(pid)])
+    finally:
+        process.kill()
+        process.wait()
+        print((tmp_path / "log").read_text()[-4000:])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

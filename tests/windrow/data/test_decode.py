@@ -1,0 +1,126 @@
+"""Images decoded in Spark tasks: a bad one is a record, and the rest are as Pillow sees them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from windrow.data import decode, folder, shards, sources
+from windrow.errors import DatasetError
+from windrow.experiment import DatasetSection
+
+pytestmark = pytest.mark.spark
+
+
+def load(path: Path, tmp_path: Path, spark: Any, **settings: Any) -> sources.Source:
+    section = DatasetSection(source=str(path), channels=1, **settings)
+    return sources.load(section, tmp_path / "downloads", lambda: nullcontext(spark))
+
+
+def add_many(path: Path, count: int) -> None:
+    for number in range(count):
+        Image.new("L", (6, 4), 100).save(path / f"more{number}.png")
+
+
+def test_broken_images_are_left_out_and_told(tmp_path: Path, image_folder: Path, spark: Any) -> None:
+    add_many(image_folder / "dog", 150)
+    whole = (image_folder / "cat" / "1.png").read_bytes()
+    broken = {"cut.png": whole[:45], "empty.png": b"", "text.jpg": b"hello", "cut.gif": b"GIF89a\1"}
+    for name, content in broken.items():
+        (image_folder / "cat" / name).write_bytes(content)
+    (image_folder / "cat" / os.fsdecode(b"\xff.png")).write_bytes(b"no")
+    source = load(image_folder, tmp_path, spark)
+    assert len(source.train_images) == 170
+    assert set(source.left_out) == {*(f"cat/{name}" for name in broken), r"cat/\udcff.png"}
+    assert source.left_out["cat/empty.png"] == "cannot identify image file"
+    manifest = shards.write(tmp_path / "out", source, DatasetSection(source=str(image_folder)))
+    assert manifest.left_out == source.left_out
+
+
+def test_images_that_are_all_broken_are_an_error(tmp_path: Path, spark: Any) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "bad" / name).mkdir(parents=True)
+        (tmp_path / "bad" / name / "1.png").write_bytes(b"no")
+    with pytest.raises(DatasetError, match="must hold images that can be opened; got none of 2"):
+        load(tmp_path / "bad", tmp_path, spark)
+    with pytest.raises(DatasetError, match=r"at most 5% of the images may be broken; got 2 of 2: cat/1.png"):
+        load(tmp_path / "bad", tmp_path, spark, image_size=8)
+
+
+def test_another_size_is_an_error_unless_the_page_resizes(tmp_path: Path, image_folder: Path, spark: Any) -> None:
+    Image.new("L", (5, 5)).save(image_folder / "dog" / "odd.png")
+    with pytest.raises(DatasetError, match=r"got 6 x 4 pixels and, in dog/odd.png, 5 x 5; set it, e.g. --set"):
+        load(image_folder, tmp_path, spark)
+    assert load(image_folder, tmp_path, spark, image_size=8).train_images.shape == (21, 8, 8, 1)
+
+
+def test_an_enormous_image_is_left_out_unread(tmp_path: Path) -> None:
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")
+    opened = decode._open(str(tmp_path / "bomb.png"), decode.Format(8, 8, 1, resize=True))
+    assert opened.problem == "more than 80,000,000 pixels"
+
+
+def test_a_format_that_is_not_allowed_is_a_problem_not_an_exception(tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "image.tiff")
+    (tmp_path / "image.tiff").rename(tmp_path / "image.png")
+    opened = decode._open(str(tmp_path / "image.png"), decode.Format(4, 4, 1, resize=False))
+    assert opened.problem == "cannot identify image file"
+
+
+def test_pixels_and_labels_arrive_in_the_order_of_the_files(tmp_path: Path, image_folder: Path, spark: Any) -> None:
+    source = load(image_folder, tmp_path, spark)
+    assert source.train_images.shape == (20, 4, 6, 1)
+    assert source.train_images[:, 0, 0, 0].tolist() == [*range(10), *range(200, 210)]
+    assert source.train_labels.tolist() == [0] * 10 + [1] * 10
+    assert source.labels == ("cat", "dog")
+    assert source.test_images is None
+
+
+def test_many_small_spark_jobs_give_the_same_as_one(
+    tmp_path: Path, image_folder: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load(image_folder, tmp_path, spark)
+    monkeypatch.setattr(decode, "_JOB_BYTES", 24 * 7)
+    np.testing.assert_array_equal(load(image_folder, tmp_path, spark).train_images, whole.train_images)
+
+
+def test_train_and_test_folders_are_both_decoded(tmp_path: Path, image_folder: Path, spark: Any) -> None:
+    split = tmp_path / "split"
+    split.mkdir()
+    (split / "train").symlink_to(image_folder)
+    (split / "test").symlink_to(image_folder)
+    source = load(split, tmp_path, spark)
+    assert source.test_images is not None
+    np.testing.assert_array_equal(source.test_images, source.train_images)
+
+
+def test_scratch_files_vanish(tmp_path: Path, image_folder: Path, spark: Any) -> None:
+    source = load(image_folder, tmp_path, spark)
+    assert isinstance(source.train_images, np.memmap)
+    assert list((tmp_path / "downloads").iterdir()) == []
+
+
+def test_the_work_is_spread_over_the_slots(tmp_path: Path, image_folder: Path, spark: Any) -> None:
+    listing = folder.list_images(image_folder)
+    decode.decode(listing.train, decode.Format(4, 6, 1, resize=False), tmp_path, spark)
+    tracker = spark.sparkContext.statusTracker()
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup()]
+    tasks = [
+        tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds if tracker.getStageInfo(stage)
+    ]
+    assert max(tasks) == 2
+
+
+def test_a_photograph_turned_by_exif_has_its_upright_size(tmp_path: Path, spark: Any) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "turned" / name).mkdir(parents=True)
+        image = Image.new("RGB", (8, 4))
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(tmp_path / "turned" / name / "1.jpg", exif=exif)
+    assert load(tmp_path / "turned", tmp_path, spark).train_images.shape == (2, 8, 4, 1)

@@ -1,0 +1,43 @@
+"""A full disk is said in one sentence, and two writers take turns."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from windrow.data import disk
+from windrow.errors import ServiceError
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_sentence(number: int) -> None:
+    with (
+        pytest.raises(ServiceError, match=r"/data must have room for the data; got .*; free some, or choose another"),
+        disk.clear_when_full(Path("/data")),
+    ):
+        raise OSError(number, "full")
+
+
+def test_another_fault_stays_what_it_is() -> None:
+    with pytest.raises(PermissionError), disk.clear_when_full(Path("/data")):
+        raise PermissionError(errno.EACCES, "denied")
+
+
+def test_the_second_waits_for_the_first_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    order = []
+
+    def second() -> None:
+        with disk.locked(tmp_path):
+            order.append("second")
+
+    waiter = threading.Thread(target=second)
+    with disk.locked(tmp_path):
+        waiter.start()
+        time.sleep(0.2)
+        order.append("first")
+    waiter.join(10)
+    assert order == ["first", "second"]
+    assert "waiting for another process" in capsys.readouterr().err

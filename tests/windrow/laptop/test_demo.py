@@ -1,0 +1,214 @@
+"""What the demo decides: which page, whether to train again, and which score run to wait for. Airflow is a stand-in."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from windrow.errors import PageError, ServiceError, UserError
+from windrow.laptop import demo, memory, stack, summary, watch, wish
+from windrow.laptop.airflow_api import Task
+from windrow.laptop.services import Running
+from windrow.laptop.stack import Stack
+from windrow.laptop.summary import Champion
+from windrow.laptop.watch import Reporter, RunFailedError
+from windrow.paths import home
+
+STACK = Stack("http://airflow", "http://mlflow", "http://images", "secret", {})
+
+
+@dataclass
+class StandIn:
+    """An Airflow whose runs end at once."""
+
+    ending: str = "success"
+    announced: str = "success"
+    asset_runs: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    triggered: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    url: str = "http://airflow"
+
+    def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
+        self.triggered.append((dag, conf))
+        run = f"run {len(self.triggered)}"
+        self.states[run] = self.ending
+        return run
+
+    def run_state(self, dag: str, run: str) -> str | None:
+        return self.states.get(run)
+
+    def tasks(self, dag: str, run: str) -> list[Task]:
+        return [Task("sweep", self.ending, 1), Task("announce_champion", self.announced, 1)]
+
+    def log(self, dag: str, run: str, task: Task) -> list[str]:
+        return ["error: no trial ended ok"]
+
+    def runs_since(self, dag: str, moment: str, kind: str) -> list[str]:
+        assert kind == "asset_triggered"
+        return self.asset_runs
+
+
+@pytest.fixture
+def airflow() -> Any:
+    return StandIn()
+
+
+@pytest.fixture
+def reporter() -> Reporter:
+    return Reporter(io.StringIO())
+
+
+@pytest.fixture(autouse=True)
+def _champion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "read_champion", lambda mlflow, model: Champion("1", 0.98))
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.0)
+
+
+def test_the_first_demo_trains_with_its_overrides(airflow: Any, reporter: Reporter) -> None:
+    wanted = wish.find("digits", ["sweep.trials=4"])
+    run, promoted, _ = demo.train(airflow, STACK, wanted, reporter)
+    assert (run, promoted) == ("run 1", True)
+    assert airflow.triggered == [("train_digits", {"set": ["sweep.trials=4"]})]
+
+
+def test_the_same_demo_again_does_not_train_again(airflow: Any, reporter: Reporter) -> None:
+    wanted = wish.find("digits", ["sweep.trials=4"])
+    first, _, _ = demo.train(airflow, STACK, wanted, reporter)
+    assert demo.train(airflow, STACK, wanted, reporter)[:2] == (first, False)
+    assert len(airflow.triggered) == 1
+
+
+def test_other_values_or_a_failed_run_or_a_lost_registry_train_again(
+    airflow: Any, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four, five = wish.find("digits", ["sweep.trials=4"]), wish.find("digits", ["sweep.trials=5"])
+    demo.train(airflow, STACK, four, reporter)
+    demo.train(airflow, STACK, five, reporter)
+    assert len(airflow.triggered) == 2
+
+    airflow.states["run 2"] = "failed"
+    demo.train(airflow, STACK, five, reporter)
+    assert len(airflow.triggered) == 3
+
+    monkeypatch.setattr(summary, "read_champion", lambda mlflow, model: None)
+    demo.train(airflow, STACK, five, reporter)
+    assert len(airflow.triggered) == 4
+
+
+def test_a_demo_that_was_interrupted_joins_the_run_that_goes_on(airflow: Any, reporter: Reporter) -> None:
+    wanted = wish.find("digits", [])
+    demo.train(airflow, STACK, wanted, reporter)
+    states = iter(["running", "running", "success"])
+    airflow.run_state = lambda dag, run: next(states)
+    run, promoted, _ = demo.train(airflow, STACK, wanted, reporter)
+    assert (run, promoted) == ("run 1", True)
+    assert len(airflow.triggered) == 1
+
+
+def test_a_failed_training_is_the_demos_failure(airflow: Any, reporter: Reporter) -> None:
+    airflow.ending = "failed"
+    with pytest.raises(
+        RunFailedError, match=r"(?s)train_digits must succeed.*sweep, attempt 1: error: no trial ended ok"
+    ):
+        demo.train(airflow, STACK, wish.find("digits", []), reporter)
+
+
+def test_a_new_champion_starts_the_scoring_by_itself(airflow: Any, reporter: Reporter) -> None:
+    airflow.asset_runs = ["asset_triggered__1"]
+    airflow.states["asset_triggered__1"] = "success"
+    wanted = wish.find("digits", [])
+    _, promoted, since = demo.train(airflow, STACK, wanted, reporter)
+    assert demo.score(airflow, wanted, since if promoted else None, reporter) == "asset_triggered__1"
+    assert [dag for dag, _ in airflow.triggered] == ["train_digits"]
+
+
+def test_a_champion_that_stays_has_the_scoring_triggered_by_hand(airflow: Any, reporter: Reporter) -> None:
+    airflow.announced = "skipped"
+    wanted = wish.find("digits", ["scoring.top_k=1"])
+    _, promoted, since = demo.train(airflow, STACK, wanted, reporter)
+    demo.score(airflow, wanted, since if promoted else None, reporter)
+    assert airflow.triggered[1] == ("score_digits", {"set": ["scoring.top_k=1"]})
+
+
+def test_a_champion_that_starts_nothing_is_a_failure(
+    airflow: Any, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_ASSET_SECONDS", 0)
+    with pytest.raises(ServiceError, match="the new champion must trigger score_digits within 0 s"):
+        demo.score(airflow, wish.find("digits", []), "2026-11-23T00:00:00+00:00", reporter)
+
+
+def test_an_unknown_page_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"EXPERIMENT must be a page .*; got 'digit'; there are .*digits.*mnist"):
+        wish.find("digit", [])
+
+
+def test_mistakes_are_found_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PageError):
+        wish.find("digits", ["sweep.trails=4"])
+    assert demo.main(["--set", "sweep.trails=4"]) == 2
+    assert "sweep.trials" in capsys.readouterr().err
+    assert not home().exists()
+
+
+def test_a_relative_source_means_the_folder_of_whoever_types_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert wish.find("mnist", ["dataset.source=mine"]).overrides == (f"dataset.source={tmp_path}/mine",)
+    assert wish.find("mnist", ["dataset.source=digits"]).overrides == ("dataset.source=digits",)
+
+
+def test_the_key_changes_with_the_page_and_the_overrides(tmp_path: Path) -> None:
+    plain = wish.find("digits", [])
+    assert plain.key() == wish.find("digits", []).key()
+    assert plain.key() != wish.find("digits", ["sweep.trials=4"]).key()
+    edited = tmp_path / "digits.yaml"
+    edited.write_text(plain.path.read_text() + "# edited\n")
+    assert plain.key() != wish.Wish(edited, plain.page, ()).key()
+
+
+def test_the_noted_run_is_whole_or_absent(airflow: Any, reporter: Reporter) -> None:
+    demo.train(airflow, STACK, wish.find("digits", []), reporter)
+    folder = home() / "demo" / "digits"
+    assert [path.name for path in folder.iterdir()] == ["last.json"]
+    assert json.loads((folder / "last.json").read_text())["run"] == "run 1"
+
+
+def test_peak_memory_is_the_most_that_was_seen() -> None:
+    own = psutil.Process()
+    with memory.PeakMemory(lambda: [own], seconds=0.01) as measured:
+        block = bytearray(64 * 1024**2)
+        block[::4096] = b"x" * len(block[::4096])
+        while measured.bytes < 64 * 1024**2:
+            pass
+    assert measured.bytes >= 64 * 1024**2
+    (command,) = measured.largest
+    assert command.startswith(f"{own.pid} ")
+
+
+def test_a_service_that_the_demo_started_itself_is_counted_once() -> None:
+    with psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        stack.state().note("mlflow", Running(child.pid, psutil.Process(child.pid).create_time(), "log"))
+        found = list(demo._processes())
+        child.kill()
+    # Other tests of the same session may have children of this process at work: a JVM, a server.
+    counted = Counter(process.pid for process in found)
+    assert counted[child.pid] == counted[os.getpid()] == 1
+    assert set(counted.values()) == {1}
+
+
+def test_a_process_that_ended_counts_nothing() -> None:
+    gone = psutil.Popen(["true"])
+    gone.wait()
+    assert memory.proportional(gone) == 0

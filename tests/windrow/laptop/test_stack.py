@@ -1,0 +1,110 @@
+"""The real MLflow and the real Airflow, started and stopped as `make demo` and `make stop` do it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from collections.abc import Iterator
+
+import psutil
+import pytest
+import requests
+from windrow.errors import ServiceError
+from windrow.laptop import health, services, stack
+from windrow.laptop.airflow_api import Airflow
+from windrow.laptop.stack import Stack
+from windrow.paths import home
+
+
+@pytest.fixture
+def running() -> Iterator[Stack]:
+    try:
+        yield stack.up()
+    finally:
+        stack.stop()
+
+
+@pytest.mark.stack
+@pytest.mark.airflow
+@pytest.mark.mlflow
+def test_the_stack_comes_up_for_this_machine_alone_and_goes_without_a_trace(running: Stack) -> None:
+    airflow = Airflow(running.airflow, stack.USER, running.password)
+    airflow.log_in()
+    assert airflow.import_errors() == {}
+    with pytest.raises(ServiceError, match="401"):
+        Airflow(running.airflow, stack.USER, "a guess").log_in()
+    assert requests.get(f"{running.airflow}/api/v2/dags", timeout=10).status_code == 401
+
+    assert health.mlflow_problem(running.mlflow) is None
+    assert health.page_problem(f"{running.images}/health") is None
+    assert {name: ask() for name, ask in stack.problems().items()} == dict.fromkeys(stack.problems())
+
+    listening = {connection.laddr for process in services.marked(home()) for connection in listeners(process)}
+    assert {port for _, port in listening} == {int(url.rpartition(":")[2]) for url in addresses(running)}
+    assert all(ipaddress.ip_address(address).is_loopback for address, _ in listening)
+
+    before = stack.state().running()
+    assert stack.up() == running
+    assert stack.state().running() == before
+
+    assert sorted(stack.stop()) == sorted(before)
+    assert services.marked(home()) == set()
+    assert stack.stop() == []
+
+
+def listeners(process: psutil.Process) -> list[object]:
+    return [connection for connection in process.net_connections("inet") if connection.status == psutil.CONN_LISTEN]
+
+
+def addresses(running: Stack) -> list[str]:
+    return [running.airflow, running.mlflow, running.images]
+
+
+def test_the_password_is_made_once_and_readable_by_its_user_only() -> None:
+    password = stack.password()
+    file = home() / "airflow" / "passwords.json"
+    assert stack.password() == password
+    assert len(password) >= 12
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_another_airflow_of_the_user_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its variables would lead `db migrate` to its database."""
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://production/airflow")
+    monkeypatch.setenv("AIRFLOW_HOME", "/home/me/airflow")
+    monkeypatch.setenv("AIRFLOW_CONFIG", "/home/me/airflow/airflow.cfg")
+    ports = {"mlflow": 5001, "airflow-api": 8081, "images": 8766}
+
+    service = stack.all_services(stack.describe(ports), ports)["airflow-scheduler"]
+
+    variables = {**service.inherited, **service.variables}
+    assert variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{home()}/airflow/airflow.db"
+    assert variables["AIRFLOW_HOME"] == str(home() / "airflow")
+    assert "AIRFLOW_CONFIG" not in variables
+
+
+def test_the_users_own_spark_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", "spark://cluster:7077")
+    assert stack.spark_connection() == "spark://cluster:7077"
+    monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
+    assert stack.spark_connection() == '{"conn_type": "spark", "host": "local[*]"}'
+
+
+def test_a_proxy_does_not_come_between_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    ports = dict.fromkeys(stack.PREFERRED_PORTS, 1)
+    assert stack.describe(ports).variables["NO_PROXY"] == "intranet,127.0.0.1,localhost"
+    assert os.environ["NO_PROXY"] == "intranet"
+
+
+def test_a_wrong_command_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["stack", "restart"])
+    assert stack.main() == 2
+    assert "up | stop" in capsys.readouterr().err
+
+
+def test_stop_with_nothing_running_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["stack", "stop"])
+    assert stack.main() == 0
+    assert "nothing was running" in capsys.readouterr().out

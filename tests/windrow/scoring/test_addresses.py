@@ -1,0 +1,86 @@
+"""Which addresses may be asked. The pure function only: nothing here connects."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_network
+
+import pytest
+from windrow.scoring.addresses import RefusedAddressError, guarded_socket, refusal
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.8.9.10",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "192.0.2.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "2002:a9fe:a9fe::",
+        "2002:7f00:1::1",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::a9fe:a9fe",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "ff02::1",
+        "ff0e::1",
+        "2001:db8::1",
+        "100::1",
+        "4000::1",
+    ],
+)
+def test_addresses_off_the_public_internet_are_refused_with_a_reason(address: str) -> None:
+    assert address in (refusal(address) or "")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "93.184.215.14", "::ffff:8.8.8.8", "2606:4700::1111", "2002:808:808::1", "64:ff9b::808:808"],
+)
+def test_public_addresses_may_be_asked(address: str) -> None:
+    assert refusal(address) is None
+
+
+def test_a_page_may_allow_networks_in_every_spelling_of_theirs_and_no_others() -> None:
+    allowed = (ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
+    assert [refusal(address, allowed) for address in ("127.0.0.1", "::ffff:127.0.0.1", "fd00::1")] == [None] * 3
+    assert refusal("10.0.0.1", allowed)
+    assert refusal("::1", allowed)
+
+
+def test_the_socket_factory_makes_no_socket_for_a_refused_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        pytest.fail("a socket was made")
+
+    monkeypatch.setattr(socket, "socket", none)
+    info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))
+    with pytest.raises(RefusedAddressError) as caught:
+        guarded_socket(())(info)
+    assert "169.254.169.254" in caught.value.reason
+
+
+def test_the_socket_factory_makes_a_socket_for_an_allowed_address() -> None:
+    info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))
+    with guarded_socket((ip_network("127.0.0.0/8"),))(info) as made:
+        assert made.family == socket.AF_INET

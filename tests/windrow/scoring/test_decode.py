@@ -1,0 +1,188 @@
+"""Bytes to pixels: what is an image, what is too large, and what is broken."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from windrow.scoring.decode import Decoded, decode
+from windrow.scoring.status import Status
+
+from .conftest import encoded, grey, png_header
+
+RGB = (8, 8, 3)
+LIMIT = 1_000_000
+
+
+def colour(*levels: int, mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> Image.Image:
+    return Image.new(mode, size, levels if len(levels) > 1 else levels[0])
+
+
+def mean(decoded: Decoded) -> list[int]:
+    assert decoded.status is Status.OK, decoded.error
+    assert decoded.pixels is not None
+    assert decoded.pixels.dtype == np.uint8
+    return [round(value) for value in decoded.pixels.mean(axis=(0, 1)).tolist()]
+
+
+def noise(size: tuple[int, int] = (64, 64)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (encoded(colour(200, 100, 50)), [200, 100, 50]),
+        (encoded(colour(200, 100, 50), "BMP"), [200, 100, 50]),
+        (encoded(colour(200, 100, 50), "WEBP", lossless=True), [200, 100, 50]),
+        (encoded(colour(200, 100, 50, 128, mode="RGBA")), [100, 50, 25]),
+        (encoded(colour(200, 0, mode="LA")), [0, 0, 0]),
+        (encoded(colour(1, mode="1")), [255, 255, 255]),
+        (encoded(colour(200, 100, 50).quantize(4)), [200, 100, 50]),
+        (encoded(Image.fromarray(np.full((8, 8), 200 * 256, np.uint16))), [200, 200, 200]),
+        (encoded(colour(200, 100, 50).quantize(4), "GIF"), [200, 100, 50]),
+    ],
+    ids=["png", "bmp", "webp", "alpha", "grey-alpha", "bilevel", "palette", "16-bit", "gif"],
+)
+def test_every_kind_becomes_the_networks_pixels(content: bytes, expected: list[int]) -> None:
+    assert mean(decode(content, RGB, LIMIT)) == pytest.approx(expected, abs=1)
+
+
+def test_cmyk_jpeg_becomes_rgb() -> None:
+    assert mean(decode(encoded(colour(0, 255, 255, 0, mode="CMYK"), "JPEG"), RGB, LIMIT)) == pytest.approx(
+        [255, 0, 0], abs=6
+    )
+
+
+def test_a_grey_network_gets_one_channel() -> None:
+    decoded = decode(encoded(colour(100, 100, 100)), (4, 6, 1), LIMIT)
+    assert decoded.pixels is not None
+    assert decoded.pixels.shape == (4, 6, 1)
+    assert mean(decoded) == [100]
+
+
+def test_exif_turns_the_image_and_the_size_stays_the_files() -> None:
+    sides = Image.new("RGB", (20, 10))
+    sides.paste((255, 0, 0), (0, 0, 10, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise brings the left side up
+    decoded = decode(encoded(sides, "JPEG", exif=exif), RGB, LIMIT)
+    assert (decoded.width, decoded.height) == (20, 10)
+    assert decoded.pixels is not None
+    assert decoded.pixels[0, :, 0].mean() > 200
+    assert decoded.pixels[-1, :, 0].mean() < 50
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
+    frames = [colour(level, level, level) for level in (10, 200, 250)]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert mean(decode(content, RGB, LIMIT)) == pytest.approx([10, 10, 10], abs=1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x",
+        b"<html>no</html>",
+        b"%PDF-1.7",
+        b"\x00" * 1000,
+        b"\x1f\x8b" + b"x" * 50,
+        encoded(colour(1, 2, 3), "TIFF"),
+    ],
+    ids=["empty", "one", "html", "pdf", "zeros", "gzip", "tiff"],
+)
+def test_other_bytes_are_not_an_image(content: bytes) -> None:
+    decoded = decode(content, RGB, LIMIT)
+    assert (decoded.status, decoded.pixels) == (Status.NOT_AN_IMAGE, None)
+    assert "PNG" in (decoded.error or "")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+def test_a_truncated_image_is_broken_and_not_half_grey(kind: str) -> None:
+    content = encoded(noise(), kind)
+    decoded = decode(content[: len(content) * 2 // 3], RGB, LIMIT)
+    assert (decoded.status, decoded.pixels) == (Status.BROKEN_IMAGE, None), decoded.error
+    assert decoded.error
+
+
+def test_a_header_alone_decides_that_an_image_is_too_large() -> None:
+    tracemalloc.start()
+    small = decode(png_header(1_200, 1_000), RGB, LIMIT)
+    bomb = decode(png_header(60_000, 60_000), RGB, LIMIT)
+    widest = decode(png_header(65_535, 65_535), RGB, LIMIT)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert {decoded.status for decoded in (small, bomb, widest)} == {Status.IMAGE_TOO_LARGE}
+    assert (small.width, small.height) == (1_200, 1_000)
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "GIF", "BMP", "WEBP"])
+def test_every_kind_is_measured_by_its_header(kind: str) -> None:
+    content = encoded(Image.new("RGB", (300, 200)), kind)
+    assert decode(content, RGB, 59_999).status is Status.IMAGE_TOO_LARGE
+    assert decode(content, RGB, 60_000).status is Status.OK
+
+
+def test_a_gif_frame_larger_than_its_screen_is_no_way_around_the_limit() -> None:
+    content = bytearray(encoded(Image.new("L", (4, 4)), "GIF"))
+    place = content.index(b"\x2c") + 5  # the first frame's width and height
+    content[place : place + 4] = struct.pack("<HH", 65_535, 65_535)
+    assert decode(bytes(content), RGB, LIMIT).status in (Status.IMAGE_TOO_LARGE, Status.BROKEN_IMAGE)
+
+
+def test_a_png_whose_text_unpacks_to_megabytes_is_broken() -> None:
+    text = b"k\0\0" + zlib.compress(b"x" * 100_000_000)
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    plain = encoded(colour(1, 2, 3))
+    decoded = decode(plain[:33] + chunk + plain[33:], RGB, LIMIT)
+    assert decoded.status in (Status.BROKEN_IMAGE, Status.OK)
+
+
+def test_a_polyglot_is_the_image_that_it_begins_as() -> None:
+    assert mean(decode(encoded(colour(9, 9, 9)) + b"<script>alert(1)</script>", RGB, LIMIT)) == [9, 9, 9]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_bytes_never_raise(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
+        sound = encoded(noise((24, 24)), kind)
+        for _ in range(40):
+            damaged = bytearray(sound)
+            for place in random.integers(0, len(damaged), 4):
+                damaged[place] = random.integers(0, 256)
+            decoded = decode(bytes(damaged), RGB, LIMIT)
+            assert (decoded.pixels is None) == (decoded.status is not Status.OK)
+            assert decoded.milliseconds is not None
+
+
+def test_decoding_leaves_no_warning_and_no_file_open(recwarn: pytest.WarningsRecorder) -> None:
+    decode(png_header(1_100, 1_000), RGB, LIMIT)
+    decode(grey(1), RGB, LIMIT)
+    assert not recwarn.list
+    assert Image.open(io.BytesIO(grey(1))).size == (8, 8)
+
+
+def test_garbage_in_exif_does_not_cost_the_image() -> None:
+    content = encoded(colour(100, 100, 100), "JPEG", exif=b"Exif\x00\x00" + b"garbage" * 20)
+    assert mean(decode(content, RGB, LIMIT)) == pytest.approx([100, 100, 100], abs=2)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_transparent_colour_is_black(mode: str) -> None:
+    image = {
+        "L": colour(200, mode="L"),
+        "RGB": colour(200, 200, 200),
+        "P": colour(200, 200, 200).quantize(2),
+    }[mode]
+    transparent = {"L": 200, "RGB": (200, 200, 200), "P": 0}[mode]
+    assert mean(decode(encoded(image, transparency=transparent), RGB, LIMIT)) == [0, 0, 0]

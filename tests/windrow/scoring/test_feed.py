@@ -1,0 +1,78 @@
+"""The feed: which files, and that Spark reads any bytes in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow.errors import UserError
+from windrow.scoring import feed, urls
+
+
+def test_a_glob_finds_files_in_the_folder_given(tmp_path: Path) -> None:
+    folder = tmp_path / "ho[m]e"
+    (folder / "deep" / "er").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", "c.csv", ".hidden.txt", "_aside.txt", "deep/d.txt", "deep/er/e.txt"):
+        (folder / name).touch()
+    assert [path.name for path in feed.files("*.txt", folder)] == ["a.txt", "b.txt"]
+    assert [path.name for path in feed.files("**/*.txt", folder)] == ["a.txt", "b.txt", "d.txt", "e.txt"]
+    assert [path.name for path in feed.files("deep/*", folder)] == ["d.txt"]
+    assert [path.name for path in feed.files(f"{tmp_path}/ho*/c.*", Path("/"))] == ["c.csv"]
+
+
+def test_a_name_that_looks_like_a_glob_is_found_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "urls[1].txt").touch()
+    assert feed.files(str(tmp_path / "urls[1].txt"), Path("/")) == [tmp_path / "urls[1].txt"]
+
+
+@pytest.mark.parametrize("pattern", ["*.txt", "absent/*.txt", "sub", "**x", "/absent/*", "_*.txt"])
+def test_a_glob_without_files_is_an_error_with_a_cure(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "_aside.txt").touch()
+    with pytest.raises(UserError, match=r"feed must.*"):
+        feed.files(pattern, tmp_path)
+
+
+@pytest.mark.spark
+def test_any_bytes_in_a_feed_become_one_row_a_url(spark: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "a {b}*[c] d"
+    folder.mkdir()
+    lines = [
+        b"\xef\xbb\xbfhttp://example.com/first",
+        b"",
+        b"   ",
+        b"http://example.com/crlf\r",
+        b"http://example.com/twice",
+        b"http://example.com/twice",
+        b"HTTP://EXAMPLE.com:80/twice#again",
+        b"http://example.com/caf\xe9",
+        b"\xff\xfe\x00\x01",
+        b",".join(b"column %d" % number for number in range(10_000)),
+        b"http://example.com/" + b"x" * 3_000_000 + b"1",
+        b"http://example.com/" + b"x" * 3_000_000 + b"2",
+        b"http://example.com/last",
+    ]
+    (folder / "one[1].txt").write_bytes(b"\n".join(lines))
+    (folder / "two.txt").write_bytes(b"http://example.com/twice\nhttp://example.com/old mac\rhttp://example.com/other")
+    rows = feed.read(spark, feed.files("*.txt", folder)).collect()
+    assert len({row.url_key for row in rows}) == len(rows)
+    assert sorted(row.address for row in rows if row.address) == [
+        "http://example.com/caf%E9",
+        "http://example.com/crlf",
+        "http://example.com/first",
+        "http://example.com/last",
+        "http://example.com/old%20mac",
+        "http://example.com/other",
+        "http://example.com/twice",
+    ]
+    refused = [row for row in rows if row.address is None]
+    assert len(refused) == 4
+    assert {row.status for row in refused} == {"invalid_url"}
+    assert max(len(row.url) for row in refused) == urls.SHOWN_CHARACTERS
+
+
+@pytest.mark.spark
+def test_an_empty_feed_has_no_urls(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    assert feed.read(spark, [tmp_path / "empty.txt"]).count() == 0

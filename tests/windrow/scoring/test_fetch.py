@@ -1,0 +1,336 @@
+"""A fetch against a server that misbehaves: whatever it does becomes a status, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow import __version__
+from windrow.scoring.fetch import Fetched, Fetcher, FetchPolicy
+from windrow.scoring.status import Status
+
+from .conftest import (
+    LOOPBACK,
+    HostileServer,
+    answer,
+    drip,
+    flood,
+    grey,
+    in_turn,
+    redirect,
+    reset,
+    reset_half_way,
+    silence,
+)
+
+
+def fetch(url: str, *, allow: Sequence[IPv4Network] = LOOPBACK, **policy: Any) -> Fetched:
+    async def ask() -> Fetched:
+        async with Fetcher(
+            FetchPolicy(**{"timeout_seconds": 5.0, "allow_addresses": tuple(allow), **policy})
+        ) as fetcher:
+            return await fetcher.fetch(url)
+
+    return asyncio.run(ask())
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Every name resolves to these addresses, without asking anyone."""
+
+    def look_up(host: str, port: int, *_: object, **__: object) -> list[Any]:
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in addresses
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+def test_an_image_arrives_with_its_bytes_its_time_and_its_url(server: HostileServer) -> None:
+    fetched = fetch(server.file("/a.png", grey(7)))
+    assert (fetched.status, fetched.http_status, fetched.content) == (Status.OK, 200, grey(7))
+    assert fetched.final_url == server.url("/a.png")
+    assert 0 < (fetched.milliseconds or 0) < 5000
+
+
+def test_it_says_who_asks_and_wants_no_compression(server: HostileServer) -> None:
+    fetch(server.file("/a.png", grey(7)), contact="https://example.com/bot")
+    head = server.heads["/a.png"]
+    assert f"User-Agent: Windrow/{__version__} (+https://example.com/bot)\r\n" in head
+    assert "Accept-Encoding: identity\r\n" in head
+    assert "Cookie" not in head
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "times"),
+    [
+        (400, Status.HTTP_ERROR, 1),
+        (401, Status.HTTP_ERROR, 1),
+        (403, Status.HTTP_ERROR, 1),
+        (404, Status.HTTP_ERROR, 1),
+        (410, Status.HTTP_ERROR, 1),
+        (451, Status.HTTP_ERROR, 1),
+        (304, Status.HTTP_ERROR, 1),
+        (408, Status.HTTP_UNAVAILABLE, 3),
+        (429, Status.HTTP_UNAVAILABLE, 1),
+        (500, Status.HTTP_UNAVAILABLE, 3),
+        (503, Status.HTTP_UNAVAILABLE, 3),
+    ],
+)
+def test_an_http_code_is_final_or_passing(server: HostileServer, code: int, status: Status, times: int) -> None:
+    fetched = fetch(server.on("/x", answer(f"{code} Whatever", b"" if code == 304 else b"no")))
+    assert (fetched.status, fetched.http_status, server.asked["/x"]) == (status, code, times)
+    assert str(code) in (fetched.error or "")
+    assert status.passing == (status is Status.HTTP_UNAVAILABLE)
+
+
+def test_a_server_that_stumbles_once_is_asked_again(server: HostileServer) -> None:
+    good = answer("200 OK", grey(7))
+    fetched = fetch(server.on("/x", in_turn(answer("500 Oops"), good)))
+    assert (fetched.status, fetched.content, server.asked["/x"]) == (Status.OK, grey(7), 2)
+
+
+@pytest.mark.parametrize("behaviour", [drip, silence], ids=["drip", "silence"])
+def test_a_slow_server_costs_its_deadline_and_no_more(server: HostileServer, behaviour: Any) -> None:
+    started = time.monotonic()
+    fetched = fetch(server.on("/slow", behaviour), timeout_seconds=0.5)
+    assert fetched.status is Status.TIMEOUT
+    assert "0.5 s" in (fetched.error or "")
+    assert time.monotonic() - started < 2
+
+
+def test_the_deadline_counts_all_tries_together(server: HostileServer) -> None:
+    fetched = fetch(server.on("/x", answer("503 Later")), timeout_seconds=0.6)
+    assert fetched.status is Status.TIMEOUT
+    assert (fetched.milliseconds or 0) < 1500
+
+
+def test_an_endless_body_ends_at_the_cap(server: HostileServer) -> None:
+    fetched = fetch(server.on("/flood", flood), max_bytes=200_000)
+    assert (fetched.status, fetched.content) == (Status.TOO_LARGE, b"")
+    assert "200,000" in (fetched.error or "")
+
+
+def test_a_large_body_is_refused_by_its_announcement(server: HostileServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n"
+    fetched = fetch(server.on("/x", head), max_bytes=1_000_000)
+    assert fetched.status is Status.TOO_LARGE
+    assert "5,000,000,000" in (fetched.error or "")
+
+
+def test_a_body_of_just_the_cap_is_kept(server: HostileServer) -> None:
+    assert fetch(server.file("/x", b"x" * 1000), max_bytes=1000).status is Status.OK
+    assert fetch(server.file("/y", b"x" * 1001), max_bytes=1000).status is Status.TOO_LARGE
+
+
+def test_a_length_that_promises_too_much_is_a_broken_response(server: HostileServer) -> None:
+    fetched = fetch(server.on("/x", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort"))
+    assert fetched.status is Status.BROKEN_RESPONSE
+
+
+def test_a_length_that_promises_too_little_is_a_broken_response(server: HostileServer) -> None:
+    fetched = fetch(server.on("/x", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nlonger than that"))
+    assert (fetched.status, fetched.content) == (Status.BROKEN_RESPONSE, b"")
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        reset,
+        reset_half_way,
+        b"",
+        b"not http at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\ngarbage",
+        b"HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 99999999999999999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(50_000)) + b"\r\n",
+    ],
+    ids=["reset", "reset-half-way", "nothing", "no-http", "chunks", "length", "long-header", "code", "many-headers"],
+)
+def test_what_is_not_http_is_a_broken_response_after_three_tries(server: HostileServer, behaviour: Any) -> None:
+    fetched = fetch(server.on("/x", behaviour))
+    assert fetched.status is Status.BROKEN_RESPONSE
+    assert server.asked["/x"] in (3, 6)  # aiohttp itself asks again where a connection closes without an answer
+    assert Status.BROKEN_RESPONSE.passing
+    assert len(fetched.error or "") <= 300
+
+
+def test_a_gzip_bomb_is_left_packed(server: HostileServer) -> None:
+    import gzip
+
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    body = answer("200 OK", bomb, "Content-Encoding: gzip", "Content-Type: image/png")
+    fetched = fetch(server.on("/bomb", body), max_bytes=1_000_000)
+    assert (fetched.status, fetched.content) == (Status.OK, bomb)
+
+
+def test_redirects_are_followed_and_their_end_is_noted(server: HostileServer) -> None:
+    server.file("/end.png", grey(7))
+    server.on("/middle", redirect("end.png", "307 Temporary Redirect"))
+    fetched = fetch(server.on("/start", redirect(server.url("/middle"))))
+    assert (fetched.status, fetched.final_url) == (Status.OK, server.url("/end.png"))
+
+
+def test_a_redirect_loop_ends_after_five_hops(server: HostileServer) -> None:
+    fetched = fetch(server.on("/loop", redirect("/loop")))
+    assert (fetched.status, server.asked["/loop"]) == (Status.TOO_MANY_REDIRECTS, 6)
+
+
+@pytest.mark.parametrize(
+    ("location", "status"),
+    [
+        ("file:///etc/passwd", Status.REFUSED_SCHEME),
+        ("ftp://127.0.0.1/a.png", Status.REFUSED_SCHEME),
+        ("data:image/png;base64,AAAA", Status.REFUSED_SCHEME),
+        ("http://user:secret@127.0.0.1/", Status.REFUSED_CREDENTIALS),
+        ("http://127.0.0.1:99999/", Status.INVALID_URL),
+        ("http://[::1", Status.INVALID_URL),
+        ("http://127.1/", Status.INVALID_URL),
+    ],
+)
+def test_a_redirect_passes_the_same_checks_as_a_feed(server: HostileServer, location: str, status: Status) -> None:
+    fetched = fetch(server.on("/x", redirect(location)))
+    assert (fetched.status, fetched.http_status) == (status, 302)
+    assert "redirected" in (fetched.error or "")
+    assert "secret" not in repr(fetched)
+
+
+@pytest.mark.parametrize("code", ["300 Multiple Choices", "302 Found"])
+def test_a_redirect_to_nowhere_is_an_http_error(server: HostileServer, code: str) -> None:
+    assert fetch(server.on("/x", answer(code, b"choose"))).status is Status.HTTP_ERROR
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:169.254.169.254]", "[2002:a9fe:a9fe::]", "0.0.0.0"],
+)
+def test_an_address_is_refused_before_any_connect(connects: list[str], host: str) -> None:
+    fetched = fetch(f"http://{host}/latest/meta-data", allow=())
+    assert (fetched.status, connects) == (Status.REFUSED_ADDRESS, [])
+    assert host.strip("[]") in (fetched.error or "")
+
+
+@pytest.mark.parametrize("host", ["2852039166", "0251.0376.0251.0376", "0xa9fea9fe", "127.1"])
+def test_an_odd_spelling_of_an_address_leads_nowhere_even_past_the_feed(connects: list[str], host: str) -> None:
+    # The feed refuses these already; the system's look-up would turn them into addresses without asking anyone.
+    fetched = fetch(f"http://{host}/", allow=())
+    assert fetched.status in (Status.REFUSED_ADDRESS, Status.INVALID_URL)
+    assert connects == []
+
+
+def test_a_name_that_leads_inside_is_refused_before_any_connect(
+    monkeypatch: pytest.MonkeyPatch, connects: list[str]
+) -> None:
+    resolving(monkeypatch, "10.0.0.5", "fd00::5")
+    fetched = fetch("http://innocent.example/", allow=())
+    assert (fetched.status, connects) == (Status.REFUSED_ADDRESS, [])
+
+
+def test_of_a_name_with_two_addresses_only_the_allowed_one_is_asked(
+    monkeypatch: pytest.MonkeyPatch, server: HostileServer
+) -> None:
+    resolving(monkeypatch, "::1", "127.0.0.1")
+    server.file("/a.png", grey(7))
+    assert fetch(f"http://both.example:{server.port}/a.png").status is Status.OK
+
+
+def test_a_redirect_to_a_refused_address_is_refused_before_any_connect(
+    connects: list[str], server: HostileServer
+) -> None:
+    fetched = fetch(server.on("/x", redirect("http://169.254.169.254/latest/meta-data")))
+    assert (fetched.status, connects) == (Status.REFUSED_ADDRESS, ["127.0.0.1"])
+    assert fetched.final_url == "http://169.254.169.254/latest/meta-data"
+
+
+def test_a_name_that_changes_between_look_ups_is_checked_at_each_connect(
+    monkeypatch: pytest.MonkeyPatch, connects: list[str], server: HostileServer
+) -> None:
+    def turn(connection: socket.socket) -> None:
+        resolving(monkeypatch, "10.0.0.5")
+        connection.sendall(redirect(f"http://other.example:{server.port}/x"))
+
+    resolving(monkeypatch, "127.0.0.1")
+    server.on("/x", turn)
+    fetched = fetch(f"http://rebinding.example:{server.port}/x")
+    assert (fetched.status, connects) == (Status.REFUSED_ADDRESS, ["127.0.0.1"])
+
+
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch, server: HostileServer) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert fetch(server.file("/a.png", grey(7))).status is Status.OK
+
+
+def test_a_closed_port_is_a_failed_connection(free_port: Any) -> None:
+    fetched = fetch(f"http://127.0.0.1:{free_port()}/")
+    assert fetched.status is Status.CONNECT_FAILED
+    assert Status.CONNECT_FAILED.passing
+
+
+def test_a_server_without_tls_is_a_failed_connection(server: HostileServer) -> None:
+    fetched = fetch(f"https://127.0.0.1:{server.port}/", timeout_seconds=1)
+    assert fetched.status in (Status.CONNECT_FAILED, Status.TIMEOUT)
+
+
+def test_a_name_without_an_address_is_unresolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    fetched = fetch("http://images.digits.invalid/0.png")
+    assert fetched.status is Status.UNRESOLVED_HOST
+    assert "Name or service not known" in (fetched.error or "")
+
+
+def test_the_systems_own_look_up_of_an_unknown_name_is_unresolved() -> None:
+    """In a network namespace with loopback alone, where no name server can be asked."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no network namespaces")
+    program = (
+        "import asyncio\n"
+        "from windrow.scoring.fetch import Fetcher, FetchPolicy\n"
+        "async def ask():\n"
+        "    async with Fetcher(FetchPolicy(timeout_seconds=30)) as fetcher:\n"
+        "        return await fetcher.fetch('http://images.digits.invalid/0.png')\n"
+        "print(asyncio.run(ask()).status)\n"
+    )
+    jobs = Path(__file__).resolve().parents[3] / "jobs"
+    inside = f'ip link set lo up; PYTHONPATH={jobs} exec {sys.executable} -c "$0"'
+    done = subprocess.run(["unshare", "-n", "sh", "-c", inside, program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "unresolved_host", done.stderr
+
+
+def test_many_at_once_take_the_time_of_the_slowest(server: HostileServer) -> None:
+    def slow(connection: socket.socket) -> None:
+        time.sleep(0.3)
+        connection.sendall(answer("200 OK", grey(7)))
+
+    async def ask_all() -> list[Fetched]:
+        policy = FetchPolicy(timeout_seconds=5, concurrency=16, allow_addresses=LOOPBACK)
+        async with Fetcher(policy) as fetcher:
+            return await asyncio.gather(*(fetcher.fetch(server.on(f"/{n}", slow)) for n in range(16)))
+
+    started = time.monotonic()
+    assert {fetched.status for fetched in asyncio.run(ask_all())} == {Status.OK}
+    assert time.monotonic() - started < 1.5
+
+
+def test_fetching_imports_neither_tensorflow_nor_spark() -> None:
+    program = "import sys, windrow.scoring.fetch; print({'tensorflow', 'pyspark', 'mlflow'} & set(sys.modules))"
+    jobs = Path(__file__).resolve().parents[3] / "jobs"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(jobs)}, check=True
+    )
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,194 @@
+"""One pass: exactly one row a target, whatever the web does; on real Spark as well."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow.scoring import feed, pipeline, predict, prediction, urls
+from windrow.scoring.fetch import FetchPolicy
+from windrow.scoring.pipeline import Model, Plan
+from windrow.scoring.prediction import Stamp
+from windrow.scoring.urls import Target
+
+from .conftest import LOOPBACK, HostileServer, answer, drip, encoded, flood, grey, png_header, redirect, reset
+
+pytestmark = pytest.mark.tensorflow
+LABELS = ("dark", "middle", "bright")
+
+
+@pytest.fixture
+def plan(brightness: Path) -> Plan:
+    digest = hashlib.sha256(brightness.read_bytes()).hexdigest()
+    return Plan(
+        model=Model(str(brightness), digest, (8, 8, 1), LABELS),
+        stamp=Stamp("run", "brightness", "1", digest),
+        fetch=FetchPolicy(timeout_seconds=2, max_bytes=100_000, concurrency=8, allow_addresses=LOOPBACK),
+        top_k=2,
+        batch_size=4,
+        max_pixels=10_000,
+    )
+
+
+def targets(*lines: str) -> list[Target]:
+    understood = [urls.understand(line.encode()) for line in lines]
+    return [target for target in understood if target is not None]
+
+
+def by_url(rows: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found = list(rows)
+    assert len({row["url"] for row in found}) == len(found)
+    return {row["url"]: row for row in found}
+
+
+def hostile_feed(server: HostileServer) -> dict[str, str]:
+    """URL → the status that it must end with. What is refused is loopback too, but not what the plan allows."""
+    broken = grey(9, (64, 64))[:-40]
+    return {
+        server.file("/dark.png", grey(5)): "ok",
+        server.file("/bright.png", grey(250)): "ok",
+        server.on("/moved.png", redirect("/dark.png")): "ok",
+        server.url("/absent.png"): "http_error",
+        server.on("/503", answer("503 Later")): "http_unavailable",
+        server.on("/drip", drip): "timeout",
+        server.on("/flood", flood): "too_large",
+        server.on("/reset", reset): "broken_response",
+        server.on("/loop", redirect("/loop")): "too_many_redirects",
+        server.on("/file", redirect("file:///etc/passwd")): "refused_scheme",
+        server.on("/inside", redirect("http://[::1]:9/")): "refused_address",
+        server.file("/page.jpg", b"<html>no image</html>", "image/jpeg"): "not_an_image",
+        server.file("/empty.png", b""): "not_an_image",
+        server.file("/cut.png", broken): "broken_image",
+        server.file("/bomb.png", png_header(60_000, 60_000)): "image_too_large",
+        "http://[::ffff:0:127.0.0.1]:9/a.png": "refused_address",
+        "http://[::1]:9/a.png": "refused_address",
+        "http://***@example.com/": "refused_credentials",
+        "s3://bucket/key.png": "refused_scheme",
+        "not a url": "invalid_url",
+    }
+
+
+def test_every_url_of_a_hostile_web_ends_as_one_row_with_its_status(server: HostileServer, plan: Plan) -> None:
+    expected = hostile_feed(server)
+    rows = by_url(pipeline.predictions(targets(*expected), plan))
+    assert {url: row["status"] for url, row in rows.items()} == expected
+    assert all((row["error"] is None) == (row["status"] == "ok") for row in rows.values())
+
+
+def test_an_image_gets_its_labels_best_first_and_its_facts(server: HostileServer, plan: Plan) -> None:
+    content = grey(250, (16, 12))
+    url = server.file("/bright.png", content)
+    row = by_url(pipeline.predictions(targets(url), plan))[url]
+    assert (row["label"], row["label_id"], row["top_k"][0]["rank"], len(row["top_k"])) == ("bright", 2, 1, 2)
+    assert row["score"] == row["top_k"][0]["score"] > row["top_k"][1]["score"] >= 0
+    assert (row["width"], row["height"], row["http_status"], row["final_url"]) == (16, 12, 200, url)
+    assert row["content_hash"] == hashlib.sha256(content).hexdigest()
+    assert min(row["fetch_ms"], row["decode_ms"], row["predict_ms"]) > 0
+    assert (row["model_name"], row["model_version"], row["run_id"], row["attempt"]) == ("brightness", "1", "run", 1)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 11])
+def test_the_last_batch_may_be_short_and_labels_stay_with_their_urls(
+    server: HostileServer, plan: Plan, count: int
+) -> None:
+    levels = [(number * 83) % 256 for number in range(count)]
+    lines = {server.file(f"/{number}.png", grey(level)): level for number, level in enumerate(levels)}
+    rows = by_url(pipeline.predictions(targets(*lines), plan))
+    assert {url: rows[url]["label"] for url in lines} == {
+        url: "dark" if level < 83 else "middle" if level < 172 else "bright" for url, level in lines.items()
+    }
+
+
+def test_a_pass_with_nothing_to_ask_loads_no_network(plan: Plan) -> None:
+    nowhere = replace(plan, model=replace(plan.model, file="/absent", digest="absent"))
+    rows = list(pipeline.predictions(targets("no url", "ftp://example.com/"), nowhere))
+    assert [row["status"] for row in rows] == ["invalid_url", "refused_scheme"]
+    assert list(pipeline.predictions([], nowhere)) == []
+
+
+def test_a_bug_in_a_fetch_ends_the_pass_instead_of_hanging_it(
+    monkeypatch: pytest.MonkeyPatch, server: HostileServer, plan: Plan
+) -> None:
+    async def buggy(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("windrow.scoring.fetch.Fetcher.fetch", buggy)
+    with pytest.raises(ZeroDivisionError):
+        list(pipeline.predictions(targets(server.url("/a")), plan))
+
+
+def test_a_pass_that_is_left_early_stops_its_downloads(server: HostileServer, plan: Plan) -> None:
+    lines = [server.on(f"/{number}", drip) for number in range(20)]
+    rows = pipeline.predictions(targets("no url", *lines), replace(plan, fetch=replace(plan.fetch, timeout_seconds=60)))
+    assert next(rows)["status"] == "invalid_url"
+    rows.close()  # type: ignore[attr-defined]
+
+
+def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: Plan) -> None:
+    from windrow.scoring.downloads import Downloads
+
+    lines = [server.file(f"/{number}", b"x" * 50_000) for number in range(40)]
+    policy = replace(plan.fetch, concurrency=4)
+    with Downloads(policy, ahead=40, buffer_bytes=100_000) as downloads:
+        stream = downloads.stream(targets(*lines))
+        first = next(stream)
+        import time
+
+        time.sleep(0.5)
+        # Two fill the buffer, and each of four workers may bring the one that it was fetching.
+        assert sum(server.asked.values()) <= 9
+        rest = list(stream)
+    assert {target.url for target, _ in [first, *rest]} == set(lines)
+
+
+def test_the_network_is_loaded_once_a_process(brightness: Path) -> None:
+    first = predict.load(brightness, "d1", (8, 8, 1), 4, 1)
+    assert predict.load(Path("/gone"), "d1", (8, 8, 1), 4, 1) is first
+    assert predict.load(brightness, "d2", (8, 8, 1), 4, 1) is not first
+
+
+def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
+    import numpy as np
+
+    network = predict.Network(brightness, (8, 8, 1), batch_size=4, top_k=100)
+    ids, scores = network.label(np.full((2, 8, 8, 1), 255, np.uint8))
+    assert ids.shape == scores.shape == (2, 3)
+    assert ids[0].tolist() == [2, 1, 0]
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_rows_fit_the_schema_however_little_is_known() -> None:
+    stamp = Stamp("run", "name", "1", "digest")
+    target = Target("x", "k", None, "invalid_url", "no")
+    batch = prediction.record_batch([prediction.row(target, None, None, stamp)])
+    assert batch.schema == prediction.SCHEMA
+    assert batch.to_pylist()[0]["top_k"] is None
+    assert batch.to_pylist()[0]["scored_at"].tzname() == "UTC"
+
+
+@pytest.mark.spark
+def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
+    server: HostileServer, plan: Plan, brightness: Path, spark: Any, tmp_path: Path
+) -> None:
+    expected = hostile_feed(server) | {
+        server.file(f"/many-{number}.gif", encoded_gif(number)): "ok" for number in range(30)
+    }
+    (tmp_path / "feed.txt").write_text("\n".join(expected))
+    spark.sparkContext.addFile(str(brightness))
+    shipped = replace(plan, model=replace(plan.model, file=brightness.name))
+    frame = pipeline.score(feed.read(spark, [tmp_path / "feed.txt"]), shipped, partitions=3)
+    assert frame.rdd.getNumPartitions() == 3
+    rows = [row.asDict() for row in frame.collect()]
+    assert {row["url"]: row["status"] for row in rows} == expected
+    assert Counter(row["label"] for row in rows if "many" in row["url"])["dark"] > 0
+
+
+def encoded_gif(level: int) -> bytes:
+    from PIL import Image
+
+    return encoded(Image.new("L", (8, 8), level), "GIF")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow.sweep import trial
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.trial import TrialSpec
+from windrow.training import parameters, runtime
+from windrow.training.networks import Builder
+
+pytestmark = pytest.mark.tensorflow
+
+
+def attempt(digits: Path, builder: Builder | None = None, **changes: Any) -> Outcome:
+    settings = {key: changes.pop(key) for key in ("epochs", "objective", "keep_network", "seed") if key in changes}
+    builder = builder or Builder("dense")
+    spec = TrialSpec(
+        number=4,
+        attempt=2,
+        builder=builder,
+        parameters={**parameters.defaults(builder.name), **changes},
+        shape=(8, 8, 1),
+        classes=10,
+        **{"epochs": 2, "objective": "val_accuracy", "seed": 1, **settings},
+    )
+    return trial.run(spec, digits)
+
+
+def test_a_good_trial_gives_back_its_metrics_and_its_objective(digits: Path) -> None:
+    outcome = attempt(digits, epochs=3)
+    assert (outcome.number, outcome.attempt, outcome.ending) == (4, 2, Ending.OK)
+    assert len(outcome.epochs) == 3
+    assert outcome.value == outcome.epochs[-1].val_accuracy
+    assert outcome.network is None
+    assert outcome.seconds >= sum(epoch.seconds for epoch in outcome.epochs)
+
+
+def test_the_objective_may_be_the_loss(digits: Path) -> None:
+    outcome = attempt(digits, objective="val_loss")
+    assert outcome.value == outcome.epochs[-1].val_loss
+
+
+def test_a_network_that_is_kept_predicts_what_was_measured(digits: Path) -> None:
+    from windrow.training.loop import compile_evaluation
+
+    outcome = attempt(digits, keep_network=True)
+    assert outcome.network is not None
+    network = runtime.from_bytes(outcome.network)
+    _, accuracy = compile_evaluation(network, trial.examples(digits, "validation"))()
+    assert accuracy == pytest.approx(outcome.value)
+
+
+def test_the_same_seed_gives_the_same_value(digits: Path) -> None:
+    assert attempt(digits, seed=5, objective="val_loss").value == attempt(digits, seed=5, objective="val_loss").value
+
+
+def test_divergence_is_an_outcome_that_tells_the_epoch(digits: Path) -> None:
+    outcome = attempt(digits, learning_rate=10.0, optimizer="sgd", layers=8, units=512, momentum=0.99, epochs=9)
+    assert outcome.ending is Ending.DIVERGED
+    assert outcome.value is None
+    assert not math.isfinite(outcome.epochs[-1].loss + outcome.epochs[-1].val_loss)
+    assert f"in epoch {len(outcome.epochs)}; lower the learning rate" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise ValueError('no luck')", "no luck"),
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("return None", "must return a keras.Model"),
+        ("return undefined_name", "undefined_name"),
+        ("x = [0] * (1 << 62)", "MemoryError"),
+    ],
+)
+def test_whatever_a_users_builder_does_becomes_a_failed_outcome(digits: Path, body: str, told: str) -> None:
+    builder = Builder("mine.py:build", f"def build(shape, classes, **_):\n    {body}\n", "build")
+    outcome = attempt(digits, builder)
+    assert outcome.ending is Ending.FAILED
+    assert told in outcome.error
+
+
+def test_a_builder_that_sets_the_global_seed_does_not_change_the_order_of_images(digits: Path) -> None:
+    source = (
+        "import keras\ndef build(shape, classes):\n    {line}\n    i = keras.Input(shape)\n"
+        "    x = keras.layers.Flatten()(i)\n"
+        "    return keras.Model(i, keras.layers.Dense(classes, activation='softmax', kernel_initializer='zeros')(x))\n"
+    )
+    values = [
+        attempt(digits, Builder("mine.py:build", source.format(line=line), "build"), objective="val_loss").value
+        for line in ("pass", "keras.utils.set_random_seed(999)")
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_missing_data_set_is_an_outcome_too(tmp_path: Path) -> None:
+    outcome = attempt(tmp_path)
+    assert outcome.ending is Ending.FAILED
+    assert "train-images" in outcome.error
+
+
+def test_a_task_gives_back_one_outcome_a_specification(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_spark_folder", lambda: digits)
+    spec = TrialSpec(1, 1, Builder("dense"), parameters.defaults("dense"), (8, 8, 1), 10, 1, "val_accuracy", 1)
+    assert [outcome.ending for outcome in trial.run_all(iter([spec, spec]))] == [Ending.OK, Ending.OK]

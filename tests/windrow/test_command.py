@@ -1,0 +1,212 @@
+"""The command line that all jobs share: exit codes, the last words, and the result file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from windrow import command
+from windrow.errors import PageError, Problem, ServiceError, UserError, WindrowError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def arguments(*extra: str) -> argparse.Namespace:
+    return command.parser("A job.").parse_args(["--experiment", "page.yaml", *extra])
+
+
+def fails_with(error: Exception) -> Callable[[argparse.Namespace], dict[str, Any]]:
+    def job(_: argparse.Namespace) -> dict[str, Any]:
+        raise error
+
+    return job
+
+
+def test_overrides_are_kept_in_their_order() -> None:
+    assert arguments("--set", "a=1", "--set", "b=2").overrides == ["a=1", "b=2"]
+    assert arguments().overrides == []
+    assert arguments().result is None
+
+
+def test_a_job_without_a_page_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.parser("A job.").parse_args([])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("the following arguments are required: --experiment")
+
+
+def test_a_job_that_is_done_ends_with_0_and_prints_its_result_last(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(lambda _: {"trials": 8}, arguments()) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[-1]) == {"trials": 8}
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(UserError("mend it"), 2), (ServiceError("away"), 1), (WindrowError("else"), 1)],
+    ids=["user", "service", "else"],
+)
+def test_the_last_line_says_what_went_wrong(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(fails_with(error), arguments()) == code
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {error}"
+
+
+def test_a_page_with_mistakes_ends_with_2_and_lists_them_indented(capsys: pytest.CaptureFixture[str]) -> None:
+    error = PageError("page.yaml", [Problem("name", "is missing; add it"), Problem("space", "needs one", 3)])
+    assert command.run(fails_with(error), arguments()) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: page.yaml: 2 mistakes",
+        "  name: is missing; add it",
+        "  space (line 3): needs one",
+    ]
+
+
+def test_a_fault_of_the_disk_ends_with_1_with_its_traceback_above(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(fails_with(OSError(28, "No space left on device", "/data/x")), arguments()) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "error: No space left on device: /data/x"
+
+
+def test_an_os_error_without_a_file_still_says_something(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(fails_with(OSError("the cable is out")), arguments()) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: OSError: the cable is out"
+
+
+def test_a_bug_keeps_its_traceback_and_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(lambda _: {"share": 1 // 0}, arguments()) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("Traceback")
+    assert told[-1].startswith("error: ZeroDivisionError: ")
+
+
+@pytest.mark.parametrize(("body", "code"), [("return {}", 0), ("raise UserError('no')", 2), ("return 1 / 0", 1)])
+def test_the_exit_code_of_a_process_is_the_jobs(body: str, code: int) -> None:
+    script = (
+        "import sys\nfrom windrow import command\nfrom windrow.errors import UserError\n"
+        f"def job(arguments):\n    {body}\n"
+        "sys.exit(command.run(job, command.parser('').parse_args(['--experiment', 'page.yaml'])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY / "jobs", check=False
+    )
+    assert done.returncode == code
+    if code:
+        assert done.stderr.splitlines()[-1] in {"error: no", "error: ZeroDivisionError: division by zero"}
+
+
+def test_the_result_is_written_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "result.json"
+    assert command.run(lambda _: {"b": 1, "a": "ü"}, arguments("--result", str(target))) == 0
+    assert json.loads(target.read_text(encoding="utf-8")) == {"a": "ü", "b": 1}
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [UserError("mend it"), OSError("disk")])
+def test_a_job_that_fails_leaves_the_earlier_result(error: Exception, tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    target.write_text("earlier")
+    command.run(fails_with(error), arguments("--result", str(target)))
+    assert target.read_text() == "earlier"
+
+
+def test_a_result_that_can_not_be_written_is_found_before_the_job_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    started: list[bool] = []
+
+    def job(_: argparse.Namespace) -> dict[str, Any]:
+        started.append(True)
+        return {}
+
+    assert command.run(job, arguments("--result", str(tmp_path / "file" / "result.json"))) == 2
+    assert "must be in a folder that can be made" in capsys.readouterr().err.splitlines()[-1]
+    assert command.run(job, arguments("--result", str(tmp_path))) == 2
+    assert "must be a file; got a folder; add a file name" in capsys.readouterr().err.splitlines()[-1]
+    assert not started
+
+
+def test_a_folder_without_permission_is_found_before_the_job_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(UserError, match="must be in a folder that can be written; got no permission"):
+        command.check_writable(tmp_path / "result.json")
+
+
+def test_a_write_that_fails_half_way_leaves_neither_half_nor_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "result.json"
+    target.write_text("earlier")
+
+    def cut_off(path: Path, text: str, encoding: str) -> int:
+        path.write_bytes(text.encode(encoding)[:5])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", cut_off)
+    with pytest.raises(OSError, match="No space left"):
+        command.write_json(target, {"key": "value"})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"earlier"]
+
+
+def test_a_reader_never_sees_half_a_result(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    values = {str(number): "x" * 100 for number in range(2_000)}
+    command.write_json(target, values)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            command.write_json(target, values)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(json.loads(target.read_text()) == values for _ in range(50))
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_numpys_numbers_become_numbers_and_paths_and_dates_text(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    command.write_json(
+        target,
+        {
+            "float32": np.float32(0.5),
+            "float64": np.float64(0.25),
+            "int64": np.int64(7),
+            "bool": np.bool_(True),
+            "array": np.arange(3),
+            "path": Path("a/b"),
+            "time": datetime(2026, 1, 1, tzinfo=UTC),
+        },
+    )
+    assert json.loads(target.read_text()) == {
+        "float32": 0.5,
+        "float64": 0.25,
+        "int64": 7,
+        "bool": True,
+        "array": [0, 1, 2],
+        "path": "a/b",
+        "time": "2026-01-01 00:00:00+00:00",
+    }
+
+
+def test_the_printed_result_is_the_written_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "result.json"
+    assert command.run(lambda _: {"accuracy": np.float32(0.5)}, arguments("--result", str(target))) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(target.read_text()) == {"accuracy": 0.5}

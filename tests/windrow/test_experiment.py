@@ -1,0 +1,921 @@
+"""Pages: what is legal, and the sentence for each mistake."""
+
+from __future__ import annotations
+
+import copy
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from windrow import experiment
+from windrow.errors import PageError, Problem
+from windrow.training import parameters
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((REPOSITORY / "dags" / "experiments").glob("*.yaml"))
+REFERENCE = (REPOSITORY / "docs" / "pages.md").read_text(encoding="utf-8")
+
+KEYS = experiment.keys()
+
+PAGE = """\
+name: small
+space:
+  units: {type: int, low: 8, high: 64}
+"""
+
+
+def problems(text: str, *overrides: str) -> list[Problem]:
+    """The mistakes of a page, which must have some."""
+    with pytest.raises(PageError) as caught:
+        experiment.parse(text, overrides)
+    assert all(line.startswith("  ") for line in str(caught.value).splitlines()[1:]), "Airflow takes indented lines"
+    return caught.value.problems
+
+
+def sentences(text: str, *overrides: str) -> list[str]:
+    return [str(problem) for problem in problems(text, *overrides)]
+
+
+def dimension(written: str, name: str = "units", builder: str = "dense", sampler: str = "tpe") -> list[str]:
+    """The mistakes of a page with one dimension, which stands in line 5."""
+    return sentences(
+        f"name: a\nnetwork: {{builder: {builder}}}\nsweep: {{sampler: {sampler}}}\nspace:\n  {name}: {written}\n"
+    )
+
+
+def test_there_are_shipped_pages() -> None:
+    assert [path.name for path in SHIPPED] == ["digits.yaml", "fashion_mnist.yaml", "mnist.yaml"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_pages_load_and_are_called_as_their_files(path: Path) -> None:
+    assert experiment.load(path).name == path.stem
+
+
+def test_the_smallest_page_has_defaults_for_all_the_rest() -> None:
+    page = experiment.parse(PAGE)
+    assert page.dataset.source == "digits"
+    assert page.network.defaults()["units"] == 64
+    assert page.sweep.trials == 12
+    assert page.scoring is None
+    assert page.champion_uri == "models:/small@champion"
+
+
+def test_the_pages_values_stand_above_the_networks_defaults() -> None:
+    page = experiment.parse(PAGE + "network:\n  parameters: {units: 8}\n")
+    assert page.network.defaults() == {**parameters.defaults("dense"), "units": 8}
+
+
+def test_a_page_may_share_another_model_or_score_with_a_pinned_one() -> None:
+    assert experiment.parse(PAGE + "promotion: {model: shared}").champion_uri == "models:/shared@champion"
+    pinned = experiment.parse(PAGE + "scoring: {feed: '*.txt', model: 'models:/shared/3'}")
+    assert pinned.champion_uri == "models:/shared/3"
+
+
+def test_loss_is_lowered_and_accuracy_is_raised() -> None:
+    assert experiment.parse(PAGE).sweep.direction == "maximize"
+    assert experiment.parse(PAGE + "sweep: {objective: val_loss}").sweep.direction == "minimize"
+
+
+def test_a_page_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        experiment.parse(PAGE).sweep.trials = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1.5e-3", ".5e-2", "1e+0", "1.0e-3", "0.001"])
+def test_numbers_may_have_an_exponent_without_a_point(number: str) -> None:
+    page = experiment.parse(f"name: a\nspace: {{learning_rate: {{type: float, low: {number}, high: 2}}}}")
+    assert page.model_dump()["space"]["learning_rate"]["low"] == float(number)
+
+
+def test_a_whole_number_may_have_an_exponent() -> None:
+    assert experiment.parse(PAGE + "sweep: {trials: 1e2}").sweep.trials == 100
+
+
+@pytest.mark.parametrize("section", ["dataset", "network", "sweep", "promotion"])
+def test_a_section_with_nothing_under_it_has_its_defaults(section: str) -> None:
+    assert experiment.parse(f"{PAGE}{section}:\n") == experiment.parse(PAGE)
+
+
+def test_a_network_may_have_nothing_under_its_parameters() -> None:
+    assert experiment.parse(PAGE + "network:\n  parameters:\n") == experiment.parse(PAGE)
+
+
+def test_a_scoring_section_with_nothing_under_it_lacks_its_feed() -> None:
+    assert sentences(PAGE + "scoring:\n") == ["scoring.feed (line 4): is missing; add it"]
+
+
+def test_an_empty_schedule_means_none_and_an_absent_one_the_nightly_default() -> None:
+    scoring = PAGE + "scoring:\n  feed: '*.txt'\n"
+    assert experiment.parse(f"{scoring}  schedule:\n").scoring.schedule is None  # type: ignore[union-attr]
+    assert experiment.parse(f"{scoring}  schedule: ''\n").scoring.schedule is None  # type: ignore[union-attr]
+    assert experiment.parse(scoring).scoring.schedule == "0 3 * * *"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("networks", ["[127.0.0.0/8]", "[0.0.0.0/0, '::/0']", "[10.1.2.3]", "[]"])
+def test_allowed_addresses_are_networks_of_both_kinds(networks: str) -> None:
+    page = experiment.parse(PAGE + f"scoring: {{feed: a, allow_addresses: {networks}}}")
+    assert page.scoring is not None
+    assert len(page.scoring.allow_addresses) == len(yaml.safe_load(networks))
+
+
+@pytest.mark.parametrize("text", [PAGE.replace("\n", "\r\n"), "\ufeff" + PAGE], ids=["CRLF", "BOM"])
+def test_files_from_windows_are_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "page.yaml").write_bytes(text.encode())
+    assert experiment.load(tmp_path / "page.yaml") == experiment.parse(PAGE)
+
+
+def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
+    assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
+        "sweep.trails (line 5): unknown key; did you mean trials?; "
+        "known keys are sampler, trials, epochs, objective, seed, slots, cores, schedule"
+    ]
+
+
+def test_an_unknown_section_is_refused() -> None:
+    (problem,) = problems(PAGE + "datset: {source: digits}")
+    assert (problem.key, problem.line) == ("datset", 4)
+    assert problem.message.startswith("unknown key; did you mean dataset?; known keys are name, description, dataset,")
+
+
+def test_an_unknown_key_of_a_dimension_is_refused() -> None:
+    assert dimension("{type: int, low: 8, high: 64, setp: 8}") == [
+        "space.units.setp (line 5): unknown key; did you mean step?; known keys are low, high, log, step, type"
+    ]
+
+
+def test_nothing_is_guessed_where_nothing_is_close() -> None:
+    assert "did you mean" not in sentences(PAGE + "zzz: 1")[0]
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines() -> None:
+    assert sentences(PAGE + "sweep:\n  trials: 8\n  trials: 9\n") == [
+        "sweep.trials (line 6): must stand once; got another in line 5; remove one"
+    ]
+
+
+def test_a_hyper_parameter_that_stands_twice_is_refused() -> None:
+    (sentence,) = sentences(PAGE + "  units: {type: int, low: 1, high: 2}\n")
+    assert sentence == "space.units (line 4): must stand once; got another in line 3; remove one"
+
+
+@pytest.mark.parametrize("key", ["on", "1", "null", "2026-01-01", "<<"])
+def test_a_key_that_is_no_text_to_yaml_is_an_unknown_key_in_its_own_line(key: str) -> None:
+    (sentence,) = sentences(f"{PAGE}{key}: {{a: 1}}\n")
+    assert sentence.startswith(f"{key} (line 4): unknown key; known keys are")
+
+
+def test_keys_that_are_missing_are_asked_for() -> None:
+    assert sentences("description: a\n") == [
+        "name: is missing; add name: digits",
+        "space: is missing; add at least one hyper-parameter under it, "
+        "for example learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}",
+    ]
+
+
+@pytest.mark.parametrize("space", ["space:", "space: {}"])
+def test_an_empty_space_is_refused(space: str) -> None:
+    assert sentences(f"name: a\n{space}\n") == [
+        "space (line 2): needs at least one hyper-parameter; got none; add one, e.g. learning_rate"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (
+            "{type: int, low: 64, high: 8}",
+            "space.units.low (line 5): must not be above high; got low 64 and high 8; swap them",
+        ),
+        (
+            "{type: categorical, choices: []}",
+            "space.units.choices (line 5): needs at least one value; got []; add one",
+        ),
+        (
+            "{type: categorical}",
+            "space.units.choices (line 5): is missing; add choices: [16, 32, 64]",
+        ),
+        (
+            "{type: categorical, choices: 8}",
+            "space.units.choices (line 5): must be a list; got 8; write [8]",
+        ),
+        (
+            "{type: categorical, choices: [8, 16, 8]}",
+            "space.units.choices (line 5): must not repeat a value; got 8 twice; remove one",
+        ),
+        (
+            "{type: categorical, choices: [8, [16]]}",
+            "space.units.choices.1 (line 5): must be one value: a number, a text, true or false; got [16]",
+        ),
+        (
+            "{low: 8, high: 64}",
+            "space.units.type (line 5): is missing; add type: float, int or categorical",
+        ),
+        (
+            "{type: itn, low: 8, high: 64}",
+            "space.units.type (line 5): must be float, int or categorical; got 'itn'; did you mean int?",
+        ),
+        (
+            "[8, 64]",
+            "space.units (line 5): must be a range or a list of choices; got [8, 64]; "
+            "for example {type: int, low: 32, high: 256}",
+        ),
+        (
+            "{type: int, low: 8}",
+            "space.units.high (line 5): is missing; add it",
+        ),
+        (
+            "{type: int, low: 8.5, high: 64}",
+            "space.units.low (line 5): must be a whole number; got 8.5",
+        ),
+        (
+            "{type: int, low: 8, high: .inf}",
+            "space.units.high (line 5): must be a finite number; got inf",
+        ),
+        (
+            "{type: int, low: 8, high: 64, step: 0}",
+            "space.units.step (line 5): must be at least 1; got 0; raise it",
+        ),
+        (
+            "{type: int, low: 8, high: 64, log: 1}",
+            "space.units.log (line 5): must be true or false; got 1",
+        ),
+        (
+            "{type: int, low: 8, high: 64, log: true, step: 8}",
+            "space.units.step (line 5): must be absent on a log scale; got 8; drop step or log",
+        ),
+        (
+            "{type: float, low: 8, high: 64}",
+            "space.units.type (line 5): must be int or categorical for units, a whole number; got 'float'; write int",
+        ),
+        (
+            "{type: int, low: 8, high: 20000}",
+            "space.units.high (line 5): must be at most 16384; got 20000",
+        ),
+        (
+            "{type: categorical, choices: [8, 0, x]}",
+            "space.units.choices.1 (line 5): must be at least 1; got 0",
+        ),
+    ],
+)
+def test_a_dimension_with_a_mistake_gets_its_sentence(written: str, sentence: str) -> None:
+    assert dimension(written)[0] == sentence
+
+
+def test_a_log_scale_from_0_is_refused_once() -> None:
+    assert dimension("{type: float, low: 0, high: 1, log: true}", "learning_rate") == [
+        "space.learning_rate.low (line 5): must be above 0 on a log scale; got 0; raise it, or drop log"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("batch_norm", "true, false"), ("activation", "relu, tanh, elu, gelu, selu")]
+)
+def test_a_range_is_refused_where_the_network_takes_words(name: str, values: str) -> None:
+    assert dimension("{type: int, low: 0, high: 1}", name) == [
+        f"space.{name}.type (line 5): must be categorical for {name}; got 'int'; list choices of {values}"
+    ]
+
+
+def test_all_mistakes_of_one_dimension_are_told_at_once() -> None:
+    assert dimension("{type: int, low: 99999, high: 0, setp: 3, log: sure}") == [
+        "space.units.log (line 5): must be true or false; got 'sure'",
+        "space.units.setp (line 5): unknown key; did you mean step?; known keys are low, high, log, step, type",
+        "space.units.low (line 5): must not be above high; got low 99999 and high 0; swap them",
+        "space.units.high (line 5): must be at least 1; got 0",
+    ]
+
+
+def test_a_hyper_parameter_that_the_network_does_not_know_is_refused() -> None:
+    assert dimension("{type: int, low: 1, high: 2}", "unitss")[0].startswith(
+        "space.unitss (line 5): unknown to dense; did you mean units?; known are layers, units, activation,"
+    )
+    assert "unknown to cnn" in dimension("{type: int, low: 1, high: 2}", "layers", builder="cnn")[0]
+
+
+def test_a_grid_needs_a_step_for_a_float() -> None:
+    assert dimension("{type: float, low: 0, high: 0.5}", "dropout", sampler="grid") == [
+        "space.dropout (line 5): must have a step on a grid; got none; add step, list choices, or take another sampler"
+    ]
+
+
+@pytest.mark.parametrize("written", ["{type: float, low: 0.5, high: 0}", "{type: float, low: 0, high: 0.5, stpe: 0.1}"])
+def test_a_grid_says_nothing_of_a_dimension_that_is_wrong_anyway(written: str) -> None:
+    assert len(dimension(written, "dropout", sampler="grid")) == 1
+
+
+def test_a_grid_has_a_largest_size() -> None:
+    space = "space:\n  units: {type: int, low: 1, high: 10000}\n  layers: {type: int, low: 1, high: 11}\n"
+    assert sentences(f"name: a\nsweep: {{sampler: grid}}\n{space}") == [
+        "sweep.sampler (line 2): must have at most 100,000 points on a grid; got 110,000; widen the steps, or take tpe"
+    ]
+    experiment.parse(f"name: a\nsweep: {{sampler: grid}}\n{space}".replace("11}", "10}"))
+
+
+def test_a_grid_of_tiny_steps_is_counted_not_made() -> None:
+    written = "{type: float, low: 0, high: 0.5, step: 1e-300}"
+    assert "must have at most 100,000 points" in dimension(written, "dropout", sampler="grid")[0]
+
+
+def test_a_builder_is_a_known_name_or_a_function_in_a_file() -> None:
+    assert sentences(PAGE + "network: {builder: dens}") == [
+        "network.builder (line 4): must be dense, cnn or FILE.py:FUNCTION; got 'dens'"
+    ]
+    network = experiment.parse(PAGE + "network: {builder: 'mine/net.py:build'}").network
+    assert network.function == ("mine/net.py", "build")
+
+
+def test_values_outside_the_networks_ranges_are_refused() -> None:
+    assert sentences(PAGE + "network:\n  parameters:\n    dropout: 2\n    layers: 1.5\n    activation: rleu\n") == [
+        "network.parameters.dropout (line 6): must be at most 0.95; got 2",
+        "network.parameters.layers (line 7): must be a whole number; got 1.5",
+        "network.parameters.activation (line 8): must be one of relu, tanh, elu, gelu, selu; got 'rleu'",
+    ]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_infinite_values_are_refused(value: str) -> None:
+    (sentence,) = sentences(PAGE + f"network: {{parameters: {{units: {value}}}}}")
+    assert sentence.startswith("network.parameters.units (line 4): must be a finite number; got ")
+
+
+def test_a_users_network_may_take_any_name_that_a_function_can_have() -> None:
+    network = "network: {builder: 'net.py:build', parameters: {wings: 2, class: 1, 'a b': 2, shape: 3, dropout: 9}}\n"
+    assert sentences(PAGE + network) == [
+        "network.parameters.class (line 4): must be the name of an argument of net.py:build; got 'class'; rename it",
+        "network.parameters.a b (line 4): must be the name of an argument of net.py:build; got 'a b'; rename it",
+        "network.parameters.shape (line 4): must not be shape, which every network gets from the data set; rename it",
+    ]
+
+
+def test_the_training_loops_ranges_hold_for_a_users_network_too() -> None:
+    network = "network: {builder: 'net.py:build', parameters: {batch_size: 0}}\n"
+    assert sentences(PAGE + network) == ["network.parameters.batch_size (line 4): must be at least 1; got 0"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("dataset: {source: ''}", "dataset.source (line 4): must not be empty; got ''"),
+        ("dataset: {validation: 1}", "dataset.validation (line 4): must be below 1; got 1; lower it"),
+        ("dataset: {test: 0}", "dataset.test (line 4): must be above 0; got 0; raise it"),
+        ("dataset: {test: true}", "dataset.test (line 4): must be a number; got true"),
+        ("dataset: {test: many}", "dataset.test (line 4): must be a number; got 'many'"),
+        ("dataset: {seed: -1}", "dataset.seed (line 4): must be at least 0; got -1; raise it"),
+        (
+            "dataset: {seed: 4294967296}",
+            "dataset.seed (line 4): must be at most 4294967295; got 4294967296; lower it",
+        ),
+        (
+            "dataset: {mirrors: [ftp://a]}",
+            "dataset.mirrors.0 (line 4): must be a URL with http:// or https://; got 'ftp://a'; "
+            "name a local folder in source",
+        ),
+        (
+            "dataset: {mirrors: 'http://a'}",
+            "dataset.mirrors (line 4): must be a list; got 'http://a'; write [http://a]",
+        ),
+        ("dataset: {channels: 2}", "dataset.channels (line 4): must be 1 or 3; got 2"),
+        ("dataset: {image_size: 28.5}", "dataset.image_size (line 4): must be a whole number; got 28.5"),
+        ("sweep: {trials: '8'}", "sweep.trials (line 4): must be a whole number; got '8'; leave the quotes out"),
+        ("sweep: {trials: true}", "sweep.trials (line 4): must be a whole number; got true"),
+        (
+            "sweep: {trials: }",
+            "sweep.trials (line 4): must be a whole number; got nothing; give a value, or leave the key out",
+        ),
+        ("sweep: {trials: 1000000}", "sweep.trials (line 4): must be at most 100000; got 1000000; lower it"),
+        (
+            "sweep: {sampler: gird}",
+            "sweep.sampler (line 4): must be 'grid', 'quasi_random', 'random' or 'tpe'; got 'gird'; did you mean grid?",
+        ),
+        (
+            "sweep: {schedule: every night}",
+            "sweep.schedule (line 4): must be a cron expression that comes true, such as '0 3 * * *', or empty; "
+            "got 'every night'; write minute, hour, day, month and weekday",
+        ),
+        ("description: 2026", "description (line 4): must be text; got 2026; put it in quotes"),
+        ("description: off", "description (line 4): must be text; got false; put it in quotes"),
+        ("description: [a]", "description (line 4): must be text; got ['a']"),
+        ("promotion: {model: a/b}", "promotion.model (line 4): must be a name without '/', ':' and spaces; got 'a/b'"),
+        (
+            "promotion: 5",
+            "promotion (line 4): must be a section with keys under it; got 5; write KEY: VALUE, one a line, "
+            "and indent them",
+        ),
+        (
+            "network: {parameters: [1]}",
+            "network.parameters (line 4): must be names with something under each; got [1]; for example dropout: 0.2",
+        ),
+        ("scoring: {feed: ''}", "scoring.feed (line 4): must not be empty; got ''"),
+        (
+            "scoring: {feed: a, allow_addresses: [127.0.0.1/8]}",
+            "scoring.allow_addresses.0 (line 4): must be a network such as 127.0.0.0/8; got '127.0.0.1/8'; "
+            "did you mean 127.0.0.0/8?",
+        ),
+        (
+            "scoring: {feed: a, allow_addresses: [home]}",
+            "scoring.allow_addresses.0 (line 4): must be a network such as 127.0.0.0/8; got 'home'; write ADDRESS/BITS",
+        ),
+    ],
+)
+def test_a_wrong_value_gets_its_sentence(line: str, sentence: str) -> None:
+    assert sentences(PAGE + line) == [sentence]
+
+
+@pytest.mark.parametrize("schedule", ["61 * * * *", "0 3 * *", "0 0 30 2 *", "@sometimes"])
+def test_a_schedule_that_never_comes_is_refused(schedule: str) -> None:
+    assert "must be a cron expression that comes true" in sentences(PAGE + f"sweep: {{schedule: '{schedule}'}}")[0]
+
+
+@pytest.mark.parametrize("name", ["Bad Name", "1st", "_a", "a" * 64, "a-b", "ä"])
+def test_a_name_must_fit_a_dag_and_a_model(name: str) -> None:
+    assert sentences(PAGE.replace("small", f"'{name}'")) == [
+        "name (line 1): must be lower-case letters, digits and _, starting with a letter, 63 characters at most; "
+        f"got '{name}'"
+    ]
+
+
+def test_a_long_value_is_cut_in_the_sentence() -> None:
+    (sentence,) = sentences(PAGE + f"sweep: {{trials: {'x' * 500}}}")
+    assert len(sentence) < 150
+
+
+def test_every_mistake_is_told_at_once_in_the_pages_order() -> None:
+    text = """\
+name: My Page
+dataset:
+  validation: 2
+network:
+  parameters: {momentum: 3}
+space:
+  units: {type: int, low: 9, high: 8}
+  layers: {type: int, low: 1, high: 99}
+  filters: {type: int, low: 1, high: 2}
+sweep:
+  trails: 8
+  epochs: 1
+  epochs: 2
+  sampler: grid
+promotion:
+  seeds: 0
+scoring:
+  schedule: nightly
+"""
+    assert [(problem.key, problem.line) for problem in problems(text)] == [
+        ("name", 1),
+        ("dataset.validation", 3),
+        ("network.parameters.momentum", 5),
+        ("space.units.low", 7),
+        ("space.layers.high", 8),
+        ("space.filters", 9),
+        ("sweep.trails", 11),
+        ("sweep.epochs", 13),
+        ("promotion.seeds", 16),
+        ("scoring.feed", 17),
+        ("scoring.schedule", 18),
+    ]
+
+
+def test_the_message_is_headed_by_the_page_and_the_count(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: A\nspace: {}\n")
+    with pytest.raises(PageError, match=rf"^{re.escape(str(path))}: 2 mistakes\n  name \(line 1\): ") as caught:
+        experiment.load(path)
+    assert caught.value.exit_code == 2
+
+
+def test_a_wrong_builder_hides_no_mistake_and_invents_none() -> None:
+    text = "name: a\nnetwork: {builder: dens}\nspace:\n  filters: {type: int, low: 9, high: 8}\n"
+    assert [problem.key for problem in problems(text)] == ["network.builder", "space.filters.low"]
+
+
+def test_a_page_that_is_not_there_is_a_page_error(tmp_path: Path) -> None:
+    with pytest.raises(PageError, match="must be a file to read; No such file or directory; check the path"):
+        experiment.load(tmp_path / "absent.yaml")
+    with pytest.raises(PageError, match="must be a file to read; Is a directory"):
+        experiment.load(tmp_path)
+
+
+def test_a_page_in_another_encoding_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "page.yaml"
+    path.write_bytes(b"name: a\ndescription: caf\xe9\n")
+    with pytest.raises(PageError, match=r"page \(line 2\): must be UTF-8 text; got byte 0xe9; save it as UTF-8"):
+        experiment.load(path)
+    path.write_text(PAGE, encoding="utf-16")
+    with pytest.raises(PageError, match="must be UTF-8 text"):
+        experiment.load(path)
+
+
+def test_a_page_without_end_is_refused() -> None:
+    with pytest.raises(PageError, match="must have at most 100,000 bytes; got more; is it an experiment page"):
+        experiment.load("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "page: must be sections with keys under them; got nothing; start with name: and space:"),
+        ("# nothing\n", "page: must be sections with keys under them; got nothing; start with name: and space:"),
+        ("- a\n", "page: must be sections with keys under them; got ['a']; start with name: and space:"),
+        ("name: a\nsweep:\n\ttrials: 8\n", "page (line 3): must be indented with spaces; got a tab; replace it"),
+        ("name: a\n---\nname: b\n", "page (line 2): must be one page; got a second below ---; split the file"),
+        (
+            "name: a\nspace: {units: {type: int\n",
+            "page (line 3): must be YAML; expected ',' or '}', but got the end; "
+            "check quotes, brackets, colons and indents up to here",
+        ),
+        ("name: a\n? [b]\n: c\n", "page (line 2): must have text as keys; remove the brackets"),
+        ("name: a\x00\n", "page (line 1): must have no control characters; got U+0000; remove it"),
+        (
+            "name: a\ndescription: 2026-02-30\n",
+            "page (line 2): must be a number or a date that exists; got '2026-02-30'; put text in quotes",
+        ),
+        (
+            "name: a\nsweep: {seed: 1000000000000000000}\n",
+            "page (line 2): must be a number of at most 18 digits; got '1000000000000000000'; shorten it",
+        ),
+        ("name: !!python/name:os.system x\n", "page (line 1): must not use ! tags; got "),
+        ('name: "\\ud800"\n', r"page (line 1): must be text that UTF-8 can hold; got '\ud800'; remove the escapes"),
+    ],
+)
+def test_a_file_that_is_no_page_gets_one_sentence(text: str, sentence: str) -> None:
+    (told,) = sentences(text)
+    assert told.startswith(sentence)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (BOMB, "must not use * aliases"),
+        ("a: &a [*a]\n", "must not use * aliases"),
+        ("[" * 90_000, "must have at most 20 levels"),
+        ("- " * 45_000, "must have at most 20 levels"),
+        ("{a: " * 20_000, "must have at most 20 levels"),
+        ("x: " + "1" * 90_000, "must be a number or a date that exists"),
+        ("name: a\nspace: {}\nx: '" + "a" * 90_000, "must be YAML"),
+    ],
+    ids=["laughs", "loop", "lists", "items", "mappings", "digits", "text"],
+)
+def test_a_page_that_would_explode_is_refused_quickly(text: str, rule: str) -> None:
+    start = time.perf_counter()
+    assert rule in sentences(text)[0]
+    assert time.perf_counter() - start < 10
+
+
+def test_overrides_win_over_the_page() -> None:
+    page = experiment.parse(PAGE + "sweep: {trials: 3}", ["sweep.trials=8", "name=other", "sweep.trials=9"])
+    assert (page.name, page.sweep.trials) == ("other", 9)
+
+
+def test_an_override_is_read_as_yaml() -> None:
+    page = experiment.parse(
+        PAGE,
+        ["dataset.mirrors=[http://a/, https://b/]", "description=a=b", "sweep.slots=null", "promotion.model='1'"],
+    )
+    assert page.dataset.mirrors == ("http://a/", "https://b/")
+    assert (page.description, page.sweep.slots, page.promotion.model) == ("a=b", None, "1")
+
+
+def test_overrides_reach_into_the_space_and_the_networks_parameters() -> None:
+    overrides = [
+        *("space.units.high=16", "space.layers={type: int, low: 1, high: 2}", "network.parameters.dropout=0.5"),
+        *("space.dropout.type=float", "space.dropout.low=0", "space.dropout.high=0.5"),
+    ]
+    page = experiment.parse(PAGE, overrides)
+    assert page.model_dump()["space"]["units"]["high"] == 16
+    assert list(page.space) == ["units", "layers", "dropout"]
+    assert page.network.parameters == {"dropout": 0.5}
+
+
+def test_an_override_makes_a_section_that_the_page_does_not_have() -> None:
+    page = experiment.parse(PAGE, ["scoring.feed='*.txt'"])
+    assert page.scoring is not None
+    assert page.scoring.feed == "*.txt"
+    assert sentences(PAGE, "scoring.top_k=3") == ["scoring.feed: is missing; add it"]
+
+
+def test_an_override_can_mend_a_page() -> None:
+    assert experiment.parse(PAGE + "sweep: {trials: many}", ["sweep.trials=8"]).sweep.trials == 8
+
+
+def test_a_mistake_of_an_override_is_told_as_one() -> None:
+    text = PAGE + "sweep:\n  trials: 8\n  epochs: 0\n"
+    assert sentences(text, "sweep.trials=0", "space.units={type: int, low: 2, high: 1}") == [
+        "--set sweep.trials: must be at least 1; got 0; raise it",
+        "--set space.units.low: must not be above high; got low 2 and high 1; swap them",
+        "sweep.epochs (line 6): must be at least 1; got 0; raise it",
+    ]
+
+
+def test_unknown_keys_of_overrides_are_told_with_the_known_ones_once() -> None:
+    first, second = sentences(PAGE, "sweep.trails=8", "nonsense=1")
+    assert first == "--set: unknown key 'sweep.trails'; did you mean sweep.trials?"
+    assert second.startswith("--set: unknown key 'nonsense'; known keys are\n      name, description, dataset.source")
+    assert max(map(len, second.splitlines())) <= 110
+
+
+@pytest.mark.parametrize(
+    "key", ["sweep", "scoring", "space.", "space..low", "network.parameters.a.b", "", " ", "spac.e"]
+)
+def test_an_override_needs_the_key_of_a_value(key: str) -> None:
+    assert sentences(PAGE, f"{key}=1")[0].startswith(f"--set: unknown key {key.strip()!r}")
+
+
+def test_an_override_without_an_equals_sign_is_refused() -> None:
+    assert sentences(PAGE, "sweep.trials") == [
+        "--set: must be KEY=VALUE; got 'sweep.trials'; for example sweep.trials=8"
+    ]
+
+
+def test_an_override_that_is_no_yaml_is_refused() -> None:
+    assert sentences(PAGE, "description={") == [
+        """--set description: must be YAML; got '{'; if it is text, write --set 'description="{"'"""
+    ]
+
+
+def test_an_override_inside_something_that_is_no_section_is_refused() -> None:
+    told = sentences(PAGE + "sweep: 5\n", "sweep.trials=8")
+    assert told[0] == "--set sweep.trials: must be inside a section; got sweep: 5 on the page; mend the page first"
+
+
+def with_feed(key: str) -> Sequence[str]:
+    return ["scoring.feed='*.txt'"] if key.startswith("scoring.") else []
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if "*" not in key])
+def test_every_key_can_be_set_to_its_own_default(key: str) -> None:
+    page = experiment.parse(PAGE, with_feed(key))
+    value: Any = page.model_dump(mode="json", exclude_none=key == "space")
+    for part in key.split("."):
+        value = value[part]
+    written = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    assert experiment.parse(PAGE, [*with_feed(key), f"{key}={written}"]) == page
+
+
+def test_the_wildcard_keys_can_be_set() -> None:
+    assert [key for key in KEYS if "*" in key] == ["network.parameters.*", "space.*"]
+    experiment.parse(PAGE, ["network.parameters.units=8", "space.units={type: int, low: 1, high: 2}"])
+
+
+def digest(*overrides: str) -> str:
+    return experiment.parse(PAGE, overrides).search_digest()
+
+
+def test_the_search_digest_is_the_same_for_ever() -> None:
+    assert digest() == "29128f6a9f8c6413"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("sweep.trials=99", "sweep.slots=3", "sweep.cores=2", "sweep.schedule=0 1 * * *", "description=else"),
+        *("name=other", "promotion.seeds=5", "scoring.feed='*.txt'"),
+    ],
+)
+def test_what_does_not_change_the_search_does_not_change_its_digest(override: str) -> None:
+    assert digest(override) == digest()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("space.units.high=63", "space.units.log=true", "space.layers={type: int, low: 1, high: 2}"),
+        *("sweep.sampler=random", "sweep.epochs=11", "sweep.objective=val_loss", "sweep.seed=1"),
+        *("network.builder=cnn", "network.parameters.dropout=0.5"),
+    ],
+)
+def test_what_changes_the_search_changes_its_digest(override: str) -> None:
+    assert digest(override) != digest()
+
+
+def test_the_order_on_the_page_does_not_change_the_digest() -> None:
+    swapped = "space:\n  units: {high: 64, low: 8, type: int}\nname: small\n"
+    assert experiment.parse(swapped).search_digest() == digest()
+
+
+def test_reading_a_page_imports_nothing_heavy_and_is_quick() -> None:
+    script = (
+        "import sys, time\n"
+        "from windrow import experiment\n"
+        f"start = time.perf_counter(); experiment.load({str(SHIPPED[0])!r}); seconds = time.perf_counter() - start\n"
+        "heavy = {'tensorflow', 'keras', 'pyspark', 'mlflow', 'optuna', 'numpy', 'pandas', 'airflow'}\n"
+        "print(sorted(heavy & set(sys.modules)), seconds)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY / "jobs"
+    )
+    heavy, _, seconds = done.stdout.rpartition(" ")
+    assert heavy == "[]"
+    assert float(seconds) < 1
+    assert time.perf_counter() - start < 15
+
+
+FULL = """\
+name: full
+description: all of it
+dataset: {source: digits, validation: 0.2, test: 0.2, seed: 0, mirrors: [http://a/], image_size: 8, channels: 1}
+network: {builder: dense, parameters: {decay: cosine}}
+space:
+  learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}
+  dropout: {type: float, low: 0, high: 0.5, step: 0.1}
+  units: {type: int, low: 8, high: 64, step: 8}
+  activation: {type: categorical, choices: [relu, tanh]}
+sweep: {sampler: tpe, trials: 8, epochs: 2, objective: val_loss, seed: 1, slots: 2, cores: 1, schedule: 0 1 * * *}
+promotion: {model: m, finalists: 2, seeds: 2, minimum_improvement: 0.01}
+scoring:
+  {feed: a, model: 'models:/a/1', schedule: 0 1 * * *, top_k: 2, batch_size: 2, concurrency: 2, timeout_seconds: 1,
+   max_bytes: 1000, max_pixels: 100, allow_addresses: [10.0.0.0/8], contact: a@example.org}
+"""
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**19), 10**19),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["", "grid", "float", "int", "categorical", "cnn", "a.py:f", "http://[", "* * * * *", "1e999"]),
+    st.dates(),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(SCALARS.filter(lambda key: key != ""), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def mappings(value: Any) -> list[dict[Any, Any]]:
+    """Every mapping of a page, from the outside in."""
+    if not isinstance(value, dict):
+        return []
+    return [value, *(inner for item in value.values() for inner in mappings(item))]
+
+
+@st.composite
+def mutated_pages(draw: st.DrawFn) -> str:
+    """A valid page with one to three keys removed, renamed or given another value."""
+    page = copy.deepcopy(yaml.safe_load(FULL))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.sampled_from([place for place in mappings(page) if place] or [{"name": 1}]))
+        key = draw(st.sampled_from(list(place)))
+        match draw(st.sampled_from(["remove", "rename", "replace"])):
+            case "remove":
+                del place[key]
+            case "rename":
+                place[draw(SCALARS)] = place.pop(key)
+            case _:
+                place[key] = draw(VALUES)
+    return yaml.safe_dump(page, allow_unicode=draw(st.booleans()), sort_keys=False)
+
+
+def check_answer(text: str, *overrides: str) -> None:
+    """An Experiment, or sentences in our words."""
+    try:
+        experiment.parse(text, overrides)
+    except PageError as error:
+        told = error.problems
+    else:
+        return
+    assert told
+    assert len(set(told)) == len(told)
+    for problem in told:
+        rule = problem.message.partition("got ")[0]
+        assert re.search("must|unknown|missing|needs", rule)
+        assert not re.search("[Ii]nput|should|valid |tuple|dictionary|is wrong", rule)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutated_pages())
+def test_any_mutation_of_a_page_gives_an_experiment_or_our_sentences(text: str) -> None:
+    check_answer(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, len(FULL)),
+    st.integers(0, 8),
+    st.text(max_size=3) | st.sampled_from(list("{}[]:,&*!|>'\"%@`#-?\t\n")),
+)
+def test_any_slip_of_the_keyboard_gives_an_experiment_or_our_sentences(start: int, length: int, typed: str) -> None:
+    check_answer(FULL[:start] + typed + FULL[start + length :])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(KEYS), st.text(max_size=6), VALUES.map(str))
+@example("space.*", "\udcff", "1")
+@example("name", "", "\udcff")
+@example("description", "", "? ")
+def test_any_override_gives_an_experiment_or_our_sentences(key: str, name: str, value: str) -> None:
+    check_answer(FULL, f"{key.replace('*', name)}={value}")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=40))
+@example("0x_")
+@example("1:99999999999999999999")
+@example("9999-12-31T23:59:59-23:59")
+def test_any_text_at_all_gives_our_sentences(text: str) -> None:
+    check_answer(text)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", REFERENCE, re.MULTILINE | re.DOTALL)
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """First cell, without its quotes → the other cells."""
+    lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
+    return {cells[0].strip("`"): cells[1:] for cells in lines}
+
+
+def check_row(cells: list[str], default: object, limits: Sequence[object]) -> None:
+    value, written, meaning = cells
+    shown = default if not isinstance(default, float) else f"{default:g}"
+    assert written == ("empty" if default in (None, (), {}, "") else f"`{str(shown).lower()}`")
+    for limit in limits:
+        shown = f"{limit:g}" if isinstance(limit, float) else f"{limit:,}" if isinstance(limit, int) else str(limit)
+        assert re.search(rf"(?<![\d.]){re.escape(shown)}(?![\d])", value), f"{shown} is not in {value!r}"
+    assert meaning
+
+
+def field_of(key: str) -> Any:
+    page = experiment.parse(PAGE, ["scoring.feed=a"])
+    *sections, name = key.split(".")
+    return type(getattr(page, sections[0]) if sections else page).model_fields[name]
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if "*" not in key and key != "space"])
+def test_the_reference_has_every_key_with_its_default_and_limits(key: str) -> None:
+    field = field_of(key)
+    limits = [getattr(rule, end) for rule in field.metadata for end in ("ge", "gt", "le", "lt") if hasattr(rule, end)]
+    cells = rows(REFERENCE)[key]
+    if field.is_required():
+        assert cells[1] == "required"
+    else:
+        check_row(cells, field.get_default(call_default_factory=True), limits)
+
+
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [
+        ("of the training loop", parameters.TRAINING),
+        *((f"of {name}", table) for name, table in parameters.BUILDERS.items()),
+    ],
+)
+def test_the_reference_has_every_hyper_parameter(title: str, table: dict[str, parameters.Parameter]) -> None:
+    section = REFERENCE.partition(f"### Parameters {title}")[2].partition("\n#")[0]
+    written = rows(section)
+    assert list(written) == list(table)
+    for name, parameter in table.items():
+        ends = [end for end in (parameter.low, parameter.high) if end is not None]
+        limits = [int(end) if end == int(end) else end for end in ends]
+        default = parameter.default or (False if parameter.kind is bool else "0")
+        check_row(written[name], default, [*limits, *parameter.choices])
+
+
+def test_the_reference_names_every_key_of_a_dimension_and_every_wildcard() -> None:
+    section = REFERENCE.partition("\n## space")[2].partition("\n## ")[0]
+    names = {*experiment.FloatDimension.model_fields, *experiment.CategoricalDimension.model_fields}
+    assert set(rows(section)) == names
+    assert all(f"`{key}`" in REFERENCE for key in KEYS if "*" in key)
+
+
+def test_the_reference_has_no_key_that_pages_do_not_have() -> None:
+    assert {key for key in rows(REFERENCE) if "." in key} == {key for key in KEYS if re.match(r"\w+\.\w+$", key)}
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_the_examples_of_the_reference_load(block: str) -> None:
+    base = {
+        key: value for key, value in yaml.safe_load(PAGE).items() if f"{key}:" not in re.findall(r"^\w+:", block, re.M)
+    }
+    experiment.parse(f"{yaml.safe_dump(base)}\n{block}" if base else block)
+
+
+def test_the_overrides_of_the_reference_are_legal() -> None:
+    commands = re.findall(r"--set (?:'([^']+)'|(\S+=\S+))", REFERENCE)
+    overrides = [quoted or bare for quoted, bare in commands]
+    assert len(overrides) >= 3
+    experiment.parse(PAGE, overrides)
+
+
+def test_the_mistakes_of_the_reference_are_what_windrow_says() -> None:
+    (broken,), (told,) = blocks("yaml broken"), blocks("text")
+    with pytest.raises(PageError) as caught:
+        experiment.parse(broken)
+    assert str(caught.value) == told.rstrip("\n")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from windrow.errors import BuilderError
+from windrow.experiment import NetworkSection
+from windrow.training import parameters
+from windrow.training.networks import Builder, read_builder
+
+tensorflow = pytest.mark.tensorflow
+
+
+def written(folder: Path, source: str, name: str = "build") -> Builder:
+    (folder / "mine.py").write_text(source)
+    return read_builder(NetworkSection(builder=f"mine.py:{name}"), folder / "page.yaml")
+
+
+def test_a_builder_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuilderError, match=r"must name a Python file beside the page; .*absent\.py"):
+        read_builder(NetworkSection(builder="absent.py:build"), tmp_path / "page.yaml")
+
+
+def test_a_builder_file_with_a_syntax_error_tells_the_line(tmp_path: Path) -> None:
+    with pytest.raises(BuilderError, match=r"mine\.py must be Python; line 2"):
+        written(tmp_path, "x = 1\ndef build(:\n")
+
+
+def test_a_builder_file_without_the_function_lists_those_it_has(tmp_path: Path) -> None:
+    with pytest.raises(BuilderError, match=r"must define build\(\); got other"):
+        written(tmp_path, "def other(): ...\n")
+
+
+def test_reading_a_builder_does_not_run_it(tmp_path: Path) -> None:
+    written(tmp_path, "open('ran', 'w')\ndef build(): ...\n")
+    assert not Path("ran").exists()
+
+
+@tensorflow
+@pytest.mark.parametrize("name", list(parameters.BUILDERS))
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (5, 7, 3)])
+def test_built_in_networks_give_probabilities_for_any_image_shape(name: str, shape: tuple[int, int, int]) -> None:
+    import numpy as np
+
+    network = Builder(name).build({**parameters.defaults(name), "dropout": 0.3}, shape, 7)
+    images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(network(images)).sum(axis=1), 1, rtol=1e-5)
+    assert network.output_shape == (None, 7)
+
+
+@tensorflow
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import no_such_module\ndef build(**_): ...", "No module named 'no_such_module'"),
+        ("def build(**_): return 3", "must return a keras.Model; got int"),
+        (
+            "import keras\ndef build(shape, classes):\n"
+            "    i = keras.Input(shape)\n    return keras.Model(i, keras.layers.Flatten()(i))",
+            r"must map \(8, 8, 1\) images to 10 probabilities; got \(8, 8, 1\) to \(64,\)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_users_network_is_told(tmp_path: Path, source: str, told: str) -> None:
+    with pytest.raises(BuilderError, match=told):
+        written(tmp_path, source).build(parameters.defaults("mine.py:build"), (8, 8, 1), 10)
+
+
+def test_what_a_users_function_raises_is_not_taken_for_a_mistake_in_the_file(tmp_path: Path) -> None:
+    builder = written(tmp_path, "def build(**_): raise ValueError('not with this point')")
+    with pytest.raises(ValueError, match="not with this point"):
+        builder.build(parameters.defaults("mine.py:build"), (8, 8, 1), 10)
+
+
+@tensorflow
+def test_a_users_function_gets_its_own_parameters_and_not_the_loops(tmp_path: Path) -> None:
+    source = (
+        "import keras\ndef build(shape, classes, width):\n    i = keras.Input(shape)\n"
+        "    x = keras.layers.Dense(width)(keras.layers.Flatten()(i))\n"
+        "    return keras.Model(i, keras.layers.Dense(classes, activation='softmax')(x))"
+    )
+    values = {**parameters.defaults("mine.py:build"), "width": 5}
+    network = written(tmp_path, source).build(values, (8, 8, 1), 10)
+    assert network.count_params() == 64 * 5 + 5 + 5 * 10 + 10
