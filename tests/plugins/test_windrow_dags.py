@@ -119,7 +119,7 @@ def test_a_number_has_the_pages_value_the_models_range_and_its_help() -> None:
 
 
 def test_a_choice_lists_its_values() -> None:
-    assert field("sweep.sampler").schema["enum"] == ["grid", "quasi_random", "random", "tpe"]
+    assert field("sweep.sampler").schema["enum"] == ["grid", "quasi_random", "random", "tpe", "gp", "cma_es"]
 
 
 def test_a_value_that_may_be_empty_takes_null_and_keeps_its_range() -> None:

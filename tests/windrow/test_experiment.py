@@ -136,7 +136,8 @@ def test_files_from_windows_are_read(text: str, tmp_path: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
         "sweep.trails (line 5): unknown key; did you mean trials?; "
-        "known keys are sampler, trials, epochs, objective, seed, slots, cores, schedule"
+        "known keys are sampler, trials, epochs, objective, seed, slots, cores, pruner, trial_seconds, "
+        "trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, schedule"
     ]
 
 
@@ -148,7 +149,7 @@ def test_an_unknown_section_is_refused() -> None:
 
 def test_an_unknown_key_of_a_dimension_is_refused() -> None:
     assert dimension("{type: int, low: 8, high: 64, setp: 8}") == [
-        "space.units.setp (line 5): unknown key; did you mean step?; known keys are low, high, log, step, type"
+        "space.units.setp (line 5): unknown key; did you mean step?; known keys are low, high, log, step, when, type"
     ]
 
 
@@ -288,7 +289,7 @@ def test_a_range_is_refused_where_the_network_takes_words(name: str, values: str
 def test_all_mistakes_of_one_dimension_are_told_at_once() -> None:
     assert dimension("{type: int, low: 99999, high: 0, setp: 3, log: sure}") == [
         "space.units.log (line 5): must be true or false; got 'sure'",
-        "space.units.setp (line 5): unknown key; did you mean step?; known keys are low, high, log, step, type",
+        "space.units.setp (line 5): unknown key; did you mean step?; known keys are low, high, log, step, when, type",
         "space.units.low (line 5): must not be above high; got low 99999 and high 0; swap them",
         "space.units.high (line 5): must be at least 1; got 0",
     ]
@@ -394,7 +395,8 @@ def test_the_training_loops_ranges_hold_for_a_users_network_too() -> None:
         ("sweep: {trials: 1000000}", "sweep.trials (line 4): must be at most 100000; got 1000000; lower it"),
         (
             "sweep: {sampler: gird}",
-            "sweep.sampler (line 4): must be 'grid', 'quasi_random', 'random' or 'tpe'; got 'gird'; did you mean grid?",
+            "sweep.sampler (line 4): must be 'grid', 'quasi_random', 'random', 'tpe', 'gp' or 'cma_es'; got 'gird'; "
+            "did you mean grid?",
         ),
         (
             "sweep: {schedule: every night}",
@@ -675,14 +677,15 @@ def digest(*overrides: str) -> str:
 
 
 def test_the_search_digest_is_the_same_for_ever() -> None:
-    assert digest() == "29128f6a9f8c6413"
+    assert digest() == "75327269cbe4b14d"
 
 
 @pytest.mark.parametrize(
     "override",
     [
         *("sweep.trials=99", "sweep.slots=3", "sweep.cores=2", "sweep.schedule=0 1 * * *", "description=else"),
-        *("name=other", "promotion.seeds=5", "scoring.feed='*.txt'"),
+        *("sweep.trial_seconds=60", "sweep.trial_mebibytes=900", "sweep.budget_seconds=60", "sweep.fused=false"),
+        *("sweep.generation=4", "name=other", "promotion.seeds=5", "scoring.feed='*.txt'"),
     ],
 )
 def test_what_does_not_change_the_search_does_not_change_its_digest(override: str) -> None:
@@ -695,10 +698,16 @@ def test_what_does_not_change_the_search_does_not_change_its_digest(override: st
         *("space.units.high=63", "space.units.log=true", "space.layers={type: int, low: 1, high: 2}"),
         *("sweep.sampler=random", "sweep.epochs=11", "sweep.objective=val_loss", "sweep.seed=1"),
         *("network.builder=cnn", "network.parameters.dropout=0.5"),
+        *("sweep.pruner=asha", "sweep.deterministic=true", "sweep.warm_start=earlier", "sweep.points=[{units: 8}]"),
+        *("constraints=['units < 60']", "space.units.when={optimizer: adam}"),
     ],
 )
 def test_what_changes_the_search_changes_its_digest(override: str) -> None:
     assert digest(override) != digest()
+
+
+def test_the_size_of_a_generation_decides_a_deterministic_search() -> None:
+    assert digest("sweep.deterministic=true", "sweep.generation=4") != digest("sweep.deterministic=true")
 
 
 def test_the_order_on_the_page_does_not_change_the_digest() -> None:
@@ -731,10 +740,15 @@ dataset: {source: digits, validation: 0.2, test: 0.2, seed: 0, mirrors: [http://
 network: {builder: dense, parameters: {decay: cosine}}
 space:
   learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}
-  dropout: {type: float, low: 0, high: 0.5, step: 0.1}
+  dropout: {type: float, low: 0, high: 0.5, step: 0.1, when: {activation: relu, layers: [1, 2]}}
   units: {type: int, low: 8, high: 64, step: 8}
+  layers: {type: int, low: 1, high: 3, when: {activation: [relu, tanh]}}
   activation: {type: categorical, choices: [relu, tanh]}
-sweep: {sampler: tpe, trials: 8, epochs: 2, objective: val_loss, seed: 1, slots: 2, cores: 1, schedule: 0 1 * * *}
+constraints: [units * layers <= 128, "activation in ('relu', 'tanh') or not batch_norm"]
+sweep:
+  {sampler: tpe, trials: 8, epochs: 2, objective: val_loss, seed: 1, slots: 2, cores: 1, schedule: 0 1 * * *,
+   pruner: asha, trial_seconds: 60, trial_mebibytes: 900, budget_seconds: 600, deterministic: false, generation: 4,
+   fused: false, warm_start: earlier, points: [{units: 8, dropout: 0.2}, {activation: tanh}]}
 promotion: {model: m, finalists: 2, seeds: 2, minimum_improvement: 0.01}
 scoring:
   {feed: a, model: 'models:/a/1', schedule: 0 1 * * *, top_k: 2, batch_size: 2, concurrency: 2, timeout_seconds: 1,

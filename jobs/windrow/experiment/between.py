@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from windrow.experiment import conditions, points
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
-from windrow.experiment.sections import NetworkSection
+from windrow.experiment.sections import LEARNERS, NetworkSection, SweepSection
 from windrow.experiment.words import Key, Mistake, guess
 from windrow.training import parameters
-from windrow.training.parameters import Parameter
+from windrow.training.parameters import Parameter, Value
 
 LARGEST_GRID = 100_000
 """Points: as many as a sweep may have trials. Optuna lists them all before it starts."""
@@ -36,11 +37,57 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
             found += _parameter_mistakes(("network", "parameters", name), value, builder, spoiled)
         for name, written in space.items():
             found += _dimension_mistakes(("space", name), written, builder, spoiled)
+    spoiled = {key[:2] for key in wrong} | {key[:2] for key, _ in found}
+    sound = {name: _DIMENSION.validate_python(space[name]) for name in space if ("space", name) not in spoiled}
     if sweep.get("sampler") == "grid":
-        spoiled = {key[:2] for key in wrong} | {key[:2] for key, _ in found}
-        sound = [name for name in space if ("space", name) not in spoiled]
-        found += _grid_mistakes({name: _DIMENSION.validate_python(space[name]) for name in sound}, len(space))
+        found += _grid_mistakes(sound, len(space))
+    found += _sweep_mistakes(sweep, wrong)
+    defaults = None if "network" in {key[0] for key in spoiled} else _defaults(network)
+    found += conditions.mistakes(_written_conditions(space, wrong), space, sound, defaults)
+    # What follows needs all of the space and the network.
+    if defaults is not None and not any(map(_is_about_points, {*wrong, *(key for key, _ in found)})):
+        found += points.mistakes(values, sound, defaults)
     return found
+
+
+def _is_about_points(key: Key) -> bool:
+    return key[0] in {"space", "constraints"} or key == ("sweep",) or key[:2] == ("sweep", "points")
+
+
+def _defaults(network: Mapping[str, Any]) -> dict[str, Value]:
+    return NetworkSection.model_validate(network).defaults()
+
+
+def _written_conditions(space: Mapping[str, Any], wrong: set[Key]) -> dict[str, dict[str, Any]]:
+    """Each dimension's `when`, without what is wrong in it by itself."""
+    found = {}
+    for name, written in space.items():
+        when = written.get("when") if isinstance(written, dict) else None
+        sound = when if isinstance(when, dict) else {}
+        spoiled = {key[3] for key in wrong if key[:3] == ("space", name, "when") and len(key) > 3}
+        found[name] = {parent: values for parent, values in sound.items() if parent not in spoiled}
+    return found
+
+
+def _sweep_mistakes(sweep: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
+    """Keys of the sweep that do not go together."""
+
+    def value(name: str) -> Any:
+        return None if ("sweep", name) in wrong else sweep.get(name, SweepSection.model_fields[name].default)
+
+    pruner = value("pruner") or "none"
+    if pruner != "none" and value("deterministic"):
+        message = f"must be false with a pruner, which depends on what ends first; got true and {pruner}; drop either"
+        yield ("sweep", "deterministic"), message
+    if pruner != "none" and value("epochs") == 1:
+        message = f"must be none where a trial has one epoch, so nothing to prune; got {pruner!r}; raise epochs"
+        yield ("sweep", "pruner"), message
+    if value("warm_start") and value("sampler") not in {*LEARNERS, None}:
+        message = (
+            f"must be empty with a sampler that learns nothing; got sampler {value('sampler')}; "
+            f"take {', '.join(LEARNERS[:-1])} or {LEARNERS[-1]}"
+        )
+        yield ("sweep", "warm_start"), message
 
 
 def _sound(key: Key, written: Any, wrong: set[Key]) -> dict[str, Any]:

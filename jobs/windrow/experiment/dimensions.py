@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from windrow.experiment.values import PageValue, Part, no_guessing
+from windrow.experiment.constraints import same
+from windrow.experiment.values import PageValue, Part, Values, no_guessing
+from windrow.experiment.words import shown
 from windrow.training.parameters import Value
 
 
@@ -21,6 +23,12 @@ def range_mistakes(low: float | None, high: float | None, log: bool, step: float
         yield "step", f"must be absent on a log scale; got {step}; drop step or log"
 
 
+When = Annotated[
+    dict[str, Values],
+    Field(description="values of other hyper-parameters at which this one is searched; always if empty"),
+]
+
+
 class _Range(Part):
     """What float and int dimensions share."""
 
@@ -30,6 +38,17 @@ class _Range(Part):
     high: float = Field(allow_inf_nan=False, description="largest value")
     log: bool = Field(False, description="search on a log scale")
     step: float | None = Field(None, gt=0, allow_inf_nan=False, description="distance between legal values")
+    when: When = Field(default_factory=dict)
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is one of the dimension's, so that it can be a point's."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-9
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}" + (f" in steps of {self.step}" if self.step else "")
 
     @model_validator(mode="after")
     def _ordered(self) -> _Range:
@@ -53,12 +72,24 @@ class IntDimension(_Range):
     high: int
     step: int | None = Field(None, ge=1, description="distance between legal values")
 
+    def fits(self, value: object) -> bool:
+        """Whether a value is one of the dimension's: a whole number, too."""
+        return super().fits(value) and float(value).is_integer()  # type: ignore[arg-type]
+
 
 class CategoricalDimension(Part):
     """One of a list of values."""
 
     type: Literal["categorical"]
     choices: tuple[PageValue, ...] = Field(min_length=1, description="the values")
+    when: When = Field(default_factory=dict)
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is one of the choices."""
+        return any(same(value, choice) for choice in self.choices)
+
+    def __str__(self) -> str:
+        return ", ".join(map(shown, self.choices))
 
     @field_validator("choices")
     @classmethod

@@ -133,7 +133,8 @@ def _cure(key: Key, kind: str, value: object, rule: str) -> str:
     if kind in _CURES:
         return f"; {_CURES[kind]}"
     if kind == "dict_type":
-        return f"; for example {_EXAMPLE if key == ('space',) else 'dropout: 0.2'}"
+        examples = {"space": _EXAMPLE, "when": "{optimizer: sgd}"}
+        return f"; for example {examples.get(key[-1], 'dropout: 0.2')}"
     if value is None:
         return "; give a value, or leave the key out"
     if kind in {"string_type", "float_type", "int_type"} and not isinstance(value, dict | list):

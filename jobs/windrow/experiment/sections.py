@@ -6,23 +6,34 @@ import json
 import re
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from windrow.experiment.dimensions import Dimension
-from windrow.experiment.values import Cron, Network, PageValue, Section, WebAddress
+from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, WebAddress
 from windrow.training import parameters
 from windrow.training.parameters import Value
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
 
+Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+
 LARGEST_SEED = 2**32 - 1  # NumPy's limit, and so that of Optuna's samplers
 
 SLUG = r"^[a-z][a-z0-9_]{0,62}$"
 MODEL_NAME = r"^[^/:\s]+$"
+
+LEARNERS = ("tpe", "gp", "cma_es")
+"""The samplers that learn from results."""
+
+_DECISIVE = {
+    *("sampler", "epochs", "objective", "seed", "points", "pruner"),
+    *("deterministic", "generation", "warm_start"),
+}
+"""The keys of the sweep that decide its results."""
 
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
 
@@ -70,8 +81,9 @@ class NetworkSection(Section):
 class SweepSection(Section):
     """How the space is searched."""
 
-    sampler: Literal["grid", "quasi_random", "random", "tpe"] = Field(
-        "tpe", description="how points are chosen: grid, quasi_random (Sobol), random, or tpe (learns from results)"
+    sampler: Literal["grid", "quasi_random", "random", "tpe", "gp", "cma_es"] = Field(
+        "tpe",
+        description="how points are chosen: grid, quasi_random (Sobol), random, or from results: tpe, gp, cma_es",
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images a trial")
@@ -81,6 +93,27 @@ class SweepSection(Section):
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the search; each trial's seed derives from it")
     slots: int | None = Field(None, ge=1, description="trials at once; what Spark offers if empty")
     cores: int = Field(1, ge=1, description="cores a trial")
+    pruner: Literal["none", "asha", "median"] = Field(
+        "none", description="what stops poor trials early: none, asha (successive halving) or median"
+    )
+    trial_seconds: Seconds = Field(None, description="wall clock a trial, seconds; no limit if empty")
+    trial_mebibytes: int | None = Field(
+        None, ge=256, description="resident memory of a trial's process, MiB; TensorFlow itself takes about 500"
+    )
+    budget_seconds: Seconds = Field(
+        None, description="time of the study, all its sweeps together, seconds; no limit if empty"
+    )
+    deterministic: bool = Field(False, description="the same table bit for bit, whatever the number of workers")
+    generation: int = Field(8, ge=1, le=100_000, description="trials asked together in a deterministic sweep")
+    fused: bool = Field(
+        True, description="train trials of the same shape as one graph where a measurement says that it pays"
+    )
+    warm_start: str | None = Field(
+        None, min_length=1, description="folder of an earlier study whose trials teach the sampler"
+    )
+    points: tuple[dict[str, PageValue], ...] = Field(
+        (), description="points to train right after the default configuration"
+    )
     schedule: Cron = Field(None, description="cron expression for the train DAG; by hand only if empty")
 
     @property
@@ -130,6 +163,9 @@ class Experiment(Section):
     dataset: DatasetSection = DatasetSection()
     network: NetworkSection = NetworkSection()
     space: dict[str, Dimension] = Field(description="hyper-parameters to search and their ranges")
+    constraints: tuple[Expression, ...] = Field(
+        (), description='what the hyper-parameters of a trial must keep, e.g. "units * layers <= 512"'
+    )
     sweep: SweepSection = SweepSection()
     promotion: PromotionSection = PromotionSection()
     scoring: ScoringSection | None = None
@@ -154,10 +190,13 @@ class Experiment(Section):
     def search_digest(self) -> str:
         """Identity of the search: two pages with the same digest may continue the same study.
 
-        The number of trials and slots is left out: a study may be given more of either.
+        Trials, slots, limits and budgets are left out: a study may be given more of any.
         """
-        sweep = self.sweep.model_dump(include={"sampler", "epochs", "objective", "seed"})
+        sweep = self.sweep.model_dump(mode="json", include=_DECISIVE)
+        if not self.sweep.deterministic:
+            del sweep["generation"]
         parts = {
+            "constraints": [constraint.text for constraint in self.constraints],
             "network": self.network.model_dump(mode="json"),
             "space": {name: dimension.model_dump(mode="json") for name, dimension in self.space.items()},
             "sweep": sweep,

@@ -8,9 +8,20 @@ from math import isfinite
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from windrow.experiment.constraints import Constraint
 from windrow.training.parameters import Value
 
 
@@ -20,6 +31,19 @@ def _one_value(value: object) -> object:
     if isinstance(value, float) and not isfinite(value):
         raise PydanticKnownError("finite_number")
     return value
+
+
+def _listed(value: object) -> object:
+    """One value is a list of one."""
+    return value if isinstance(value, list | tuple) else (_one_value(value),)
+
+
+def _constraint(value: object) -> Constraint:
+    if isinstance(value, Constraint):
+        return value
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    return Constraint.parse(value)
 
 
 def _web_address(address: str) -> str:
@@ -63,6 +87,8 @@ def _cron(expression: str | None) -> str | None:
 
 
 PageValue = Annotated[Value, BeforeValidator(_one_value)]
+Values = Annotated[tuple[PageValue, ...], Field(min_length=1), BeforeValidator(_listed)]
+Expression = Annotated[Constraint, PlainValidator(_constraint), PlainSerializer(str, return_type=str)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Cron = Annotated[str | None, AfterValidator(_cron)]
