@@ -9,6 +9,7 @@ and cure. Light on purpose (DAG files read it): pydantic and YAML only. docs/pag
 
 from __future__ import annotations
 
+from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from windrow.experiment.reading import load, parse
 from windrow.experiment.sections import (
@@ -27,6 +28,7 @@ __all__ = [
     "BUILT_IN_SOURCES",
     "OBJECTIVE_DIRECTIONS",
     "CategoricalDimension",
+    "Constraint",
     "DatasetSection",
     "Dimension",
     "Experiment",

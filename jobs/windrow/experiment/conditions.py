@@ -23,17 +23,19 @@ def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
 
 
 def order(space: Mapping[str, Dimension]) -> list[str]:
-    """The dimensions with parents before children, otherwise as on the page."""
+    """The dimensions with parents before children: generation by generation, each as on the page.
+
+    Raises:
+        ValueError: the conditions go in a circle, which a page's can't.
+    """
     placed: dict[str, None] = {}
-
-    def place(name: str) -> None:
-        if name in space and name not in placed:
-            for parent in space[name].when:
-                place(parent)
-            placed[name] = None
-
-    for name in space:
-        place(name)
+    waiting = list(space)
+    while waiting:
+        ready = [name for name in waiting if all(each in placed or each not in space for each in space[name].when)]
+        if not ready:
+            raise ValueError(f"conditions must not go in a circle; got one among {', '.join(waiting)}")
+        placed.update(dict.fromkeys(ready))
+        waiting = [name for name in waiting if name not in placed]
     return list(placed)
 
 

@@ -1,16 +1,85 @@
-"""A page's space in Optuna's terms."""
+"""A page's space in Optuna's terms: its points, its samplers, and which points it has.
+
+    study = optuna.create_study(sampler=sampler(page.sweep, page.space, seed))
+    trial = study.ask()
+    point = suggest(trial, page.space, page.network.defaults())
+    allowed(page.constraints, {**page.network.defaults(), **point})
+
+`parameters` is the default configuration everywhere here: conditions may ask for what it fixes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from windrow.experiment import CategoricalDimension, Dimension, FloatDimension, SweepSection
+from windrow.errors import UserError
+from windrow.experiment import CategoricalDimension, Constraint, Dimension, FloatDimension, SweepSection, conditions
 from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.trial import Trial
+
+EXTRAS = {"gp": "torch", "cma_es": "cmaes"}
+"""Samplers that need a package beyond requirements.txt."""
+
+order = conditions.order
+active = conditions.active
+
+
+def suggest(trial: Trial, space: Mapping[str, Dimension], parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """The point of a trial: a value for every dimension whose conditions hold, parents before children."""
+    values = dict(parameters)
+    point: dict[str, Value] = {}
+    for name in order(space):
+        if conditions.holds(space[name], values):
+            values[name] = point[name] = _suggest(trial, name, space[name])
+    return point
+
+
+def _suggest(trial: Trial, name: str, dimension: Dimension) -> Value:
+    if isinstance(dimension, CategoricalDimension):
+        chosen: Value = trial.suggest_categorical(name, dimension.choices)
+        return chosen
+    if isinstance(dimension, FloatDimension):
+        # float(), int(): a point that was asked for by hand comes as it was written.
+        return float(trial.suggest_float(name, dimension.low, last(dimension), log=dimension.log, step=dimension.step))
+    low, high = dimension.low, int(last(dimension))
+    return int(trial.suggest_int(name, low, high, log=dimension.log, step=dimension.step or 1))
+
+
+def filled(
+    space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]
+) -> dict[str, Value]:
+    """A point of the page with the defaults of what it leaves out; of {}, the default configuration's own point.
+
+    It need not lie in the space: a default may be outside of it, or not be known.
+    """
+    values = {**parameters, **point}
+    searched = active(space, values, parameters)
+    return {name: values[name] for name in order(space) if name in searched and name in values}
+
+
+def complete(space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]) -> bool:
+    """Whether a point has a value for exactly the dimensions that are searched there."""
+    return set(point) == active(space, point, parameters)
+
+
+def contains(
+    space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value] | None = None
+) -> bool:
+    """Whether a point is complete, and every value of it is legal."""
+    return complete(space, point, parameters or {}) and all(space[name].fits(point[name]) for name in point)
+
+
+def allowed(constraints: Sequence[Constraint], parameters: Mapping[str, Value]) -> bool:
+    """Whether all hyper-parameters of a trial, its point on top of the defaults, keep the page's constraints."""
+    return all(constraint.holds(parameters) for constraint in constraints)
 
 
 def distributions(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
@@ -24,24 +93,62 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, CategoricalDimension):
         return CategoricalDistribution(dimension.choices)
     if isinstance(dimension, FloatDimension):
-        return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
-    return IntDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step or 1)
+        return FloatDistribution(dimension.low, last(dimension), log=dimension.log, step=dimension.step)
+    return IntDistribution(dimension.low, int(last(dimension)), log=dimension.log, step=dimension.step or 1)
 
 
 def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    """The page's sampler. A sampler serves one study only, so each call makes a new one."""
+    """The page's sampler. It serves one study only, and costs well under a millisecond, so each call makes a new one.
+
+    Random and learning samplers draw from `seed`. The quasi-random one draws from the page's seed and the trial's
+    number, whatever `seed` is: its points belong together.
+
+    Raises:
+        UserError: the sampler needs a package that is not installed.
+    """
     from optuna import samplers
 
+    from windrow.sweep.sobol import sobol_sampler
+
     if section.sampler == "grid":
-        return _grid(space, seed)
+        return _grid_sampler(space, seed)
     if section.sampler == "quasi_random":
-        return _quasi_random(space, seed)
+        return sobol_sampler(space, section.seed)
     if section.sampler == "random":
         return samplers.RandomSampler(seed=seed)
-    return samplers.TPESampler(seed=seed)
+    if section.sampler in EXTRAS:
+        return _extra_sampler(section.sampler, seed)
+    return _tpe(space, seed)
 
 
-def _grid(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
+def _tpe(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
+    import warnings
+
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import TPESampler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # Without groups, a dimension that only some trials have is drawn without regard to all others.
+        return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
+
+
+def _extra_sampler(name: str, seed: int) -> BaseSampler:
+    from optuna import samplers
+
+    package = EXTRAS[name]
+    if find_spec(package) is None:
+        raise UserError(
+            f"sweep.sampler: {name} needs the package {package}; got an environment without it; "
+            f"run pip install {package}, or take sampler tpe"
+        )
+    kind = samplers.GPSampler if name == "gp" else samplers.CmaEsSampler
+    # Both learn only what every trial has, and CMA-ES only numbers; TPE learns the rest.
+    rest = samplers.TPESampler(seed=seed, constant_liar=False)
+    return kind(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
+
+
+def _grid_sampler(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
     from optuna.samplers import GridSampler
 
     class AskedGrid(GridSampler):  # type: ignore[misc]
@@ -53,44 +160,65 @@ def _grid(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
     return AskedGrid({name: grid_values(dimension) for name, dimension in space.items()}, seed=seed)
 
 
-def _quasi_random(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    import warnings
+def grid(
+    space: Mapping[str, Dimension],
+    constraints: Sequence[Constraint],
+    parameters: Mapping[str, Value],
+    seed: int | None = None,
+) -> list[dict[str, Value]]:
+    """Every point of a grid that keeps the constraints, each once: a dimension that is not searched adds none.
 
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import QMCSampler
+    Parents first, low values first; with a seed in an order that only the seed decides, so that the first points of
+    a grid already cover all of it.
+    """
+    points: list[dict[str, Value]] = [{}]
+    for name in order(space):
+        values = grid_values(space[name])
+        points = [longer for point in points for longer in _with(point, name, values, space[name], parameters)]
+    points = [point for point in points if allowed(constraints, {**parameters, **point})]
+    if seed is not None:
+        random.Random(seed).shuffle(points)  # noqa: S311  an order, not a secret
+    return points
 
-    known = distributions(space)
 
-    class WholeSpace(QMCSampler):  # type: ignore[misc]
-        """Optuna learns the space from the first finished trial; asked in parallel before, it draws at random."""
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-            return {name: known[name] for name in sorted(known)}
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return WholeSpace(qmc_type="sobol", scramble=True, seed=seed)
+def _with(
+    point: dict[str, Value], name: str, values: list[Value], dimension: Dimension, parameters: Mapping[str, Value]
+) -> list[dict[str, Value]]:
+    """The point with each value of one more dimension; the point alone where that is not searched."""
+    if not conditions.holds(dimension, {**parameters, **point}):
+        return [point]
+    return [{**point, name: value} for value in values]
 
 
 def grid_values(dimension: Dimension) -> list[Value]:
     """The values of a dimension on a grid, from low to high."""
     if isinstance(dimension, CategoricalDimension):
         return list(dimension.choices)
-    step = dimension.step or 1
-    count = int((dimension.high - dimension.low) / step + 1e-9) + 1
-    values: list[Value] = [dimension.low + index * step for index in range(count)]
-    return values
+    return [value_at(dimension, index) for index in range(count(dimension))]
 
 
-def contains(space: Mapping[str, Dimension], point: Mapping[str, Value]) -> bool:
-    """Whether every value of `point` is legal in the space."""
-    return all(_fits(dimension, point.get(name)) for name, dimension in space.items())
-
-
-def _fits(dimension: Dimension, value: Value | None) -> bool:
+def count(dimension: Dimension) -> int:
+    """How many values a dimension has. A float without a step has no end of them: it must have one here."""
     if isinstance(dimension, CategoricalDimension):
-        return value in dimension.choices
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not dimension.low <= value <= dimension.high:
-        return False
-    steps = (value - dimension.low) / dimension.step if dimension.step else 0.0
-    return abs(steps - round(steps)) < 1e-9
+        return len(dimension.choices)
+    low, high, step = (Decimal(str(number)) for number in (dimension.low, dimension.high, dimension.step or 1))
+    return int((high - low) // step) + 1
+
+
+def value_at(dimension: Dimension, index: int) -> Value:
+    """The value number `index` of a dimension, from low to high."""
+    if isinstance(dimension, CategoricalDimension):
+        return dimension.choices[index]
+    if isinstance(dimension, FloatDimension):
+        # In decimals, because 0.1 + 2 * 0.1 is above 0.3, and a value above the range is none of its points.
+        return float(Decimal(str(dimension.low)) + index * Decimal(str(dimension.step)))
+    return dimension.low + index * (dimension.step or 1)
+
+
+def last(dimension: Dimension) -> float:
+    """The largest value of a range: `high`, unless no step ends there."""
+    if isinstance(dimension, CategoricalDimension):
+        raise TypeError("a list of choices has no largest value")
+    if dimension.step is None:
+        return dimension.high
+    return float(value_at(dimension, count(dimension) - 1))
