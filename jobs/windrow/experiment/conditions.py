@@ -28,12 +28,20 @@ def order(space: Mapping[str, Dimension]) -> list[str]:
     Raises:
         ValueError: the conditions go in a circle, which a page's can't.
     """
+    placed = _placed({name: space[name].when for name in space})
+    if len(placed) < len(space):
+        raise ValueError(f"conditions must not go in a circle; got one among {', '.join(set(space) - set(placed))}")
+    return placed
+
+
+def _placed(parents: Mapping[str, Iterable[str]]) -> list[str]:
+    """The names that can be put behind their parents, in such an order. What is in a circle, or hangs on one, can't."""
     placed: dict[str, None] = {}
-    waiting = list(space)
+    waiting = list(parents)
     while waiting:
-        ready = [name for name in waiting if all(each in placed or each not in space for each in space[name].when)]
+        ready = [name for name in waiting if all(each in placed or each not in parents for each in parents[name])]
         if not ready:
-            raise ValueError(f"conditions must not go in a circle; got one among {', '.join(waiting)}")
+            break
         placed.update(dict.fromkeys(ready))
         waiting = [name for name in waiting if name not in placed]
     return list(placed)
@@ -51,7 +59,7 @@ def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameter
     return searched
 
 
-def cycle(name: str, parent: str, parents: Mapping[str, Iterable[str]]) -> list[str]:
+def _cycle(name: str, parent: str, parents: Mapping[str, Iterable[str]]) -> list[str]:
     """The way from a dimension through one of its parents back to itself; empty if there is none."""
     ways = [[name, parent]]
     seen = {parent}
@@ -79,10 +87,12 @@ def mistakes(
         sound: those without mistakes of their own.
         defaults: the default configuration; None where the page's network has mistakes.
     """
+    placed = set(_placed(written))
+    circling = {name: when for name, when in written.items() if name not in placed}
     for name, when in written.items():
         for parent, values in when.items():
             key = ("space", name, "when", parent)
-            problem = _parent_problem(name, parent, names, defaults) or _cycle_problem(name, parent, written)
+            problem = _parent_problem(name, parent, names, defaults) or _cycle_problem(name, parent, circling)
             if problem:
                 yield key, problem
                 continue
@@ -102,7 +112,7 @@ def _parent_problem(name: str, parent: str, names: Collection[str], defaults: Ma
 
 def _cycle_problem(name: str, parent: str, parents: Mapping[str, Iterable[str]]) -> str | None:
     """A cycle is told once: where it starts on the page."""
-    way = cycle(name, parent, parents)
+    way = _cycle(name, parent, parents)
     if not way or name != next(each for each in parents if each in way):
         return None
     return f"must not lead back to {name}; got {' → '.join(way)}; drop one of these conditions"
