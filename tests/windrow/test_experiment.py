@@ -201,6 +201,10 @@ def test_an_empty_space_is_refused(space: str) -> None:
             "space.units.choices (line 5): needs at least one value; got []; add one",
         ),
         (
+            "{type: categorical, choices: [[16]]}",
+            "space.units.choices.0 (line 5): must be one value: a number, a text, true or false; got [16]",
+        ),
+        (
             "{type: categorical}",
             "space.units.choices (line 5): is missing; add choices: [16, 32, 64]",
         ),
@@ -324,6 +328,275 @@ def test_a_grid_has_a_largest_size() -> None:
 def test_a_grid_of_tiny_steps_is_counted_not_made() -> None:
     written = "{type: float, low: 0, high: 0.5, step: 1e-300}"
     assert "must have at most 100,000 points" in dimension(written, "dropout", sampler="grid")[0]
+
+
+CONDITIONAL = """\
+name: a
+network:
+  parameters: {decay: cosine, dropout: 0.2}
+space:
+  units: {type: int, low: 8, high: 60}
+  layers: {type: int, low: 1, high: 3}
+  optimizer: {type: categorical, choices: [sgd, adam]}
+  momentum: {type: float, low: 0, high: 0.9, when: {optimizer: sgd}}
+"""
+
+
+def with_when(when: str) -> list[str]:
+    """The mistakes of a condition of batch_norm, which stands in line 9."""
+    return sentences(f"{CONDITIONAL}  batch_norm: {{type: categorical, choices: [true, false], when: {when}}}\n")
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        *("{optimizer: adam}", "{optimizer: [adam, sgd], layers: [2, 3]}", "{decay: cosine}", "{momentum: 0.9}", "{}"),
+        *("{units: 8.0}", "{dropout: [0.2]}"),
+    ],
+)
+def test_a_condition_asks_for_values_that_can_come(when: str) -> None:
+    page = experiment.parse(f"{CONDITIONAL}  batch_norm: {{type: categorical, choices: [true], when: {when}}}\n")
+    assert page.model_dump(mode="json")["space"]["batch_norm"]["when"].keys() == yaml.safe_load(when).keys()
+
+
+def test_a_condition_may_ask_for_the_default_of_a_parent_that_is_not_always_searched() -> None:
+    text = CONDITIONAL.replace("dropout: 0.2", "momentum: 0.95")  # outside of the range that is searched
+    experiment.parse(f"{text}  batch_norm: {{type: categorical, choices: [true], when: {{momentum: 0.95}}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("when", "sentence"),
+    [
+        (
+            "{optimizer: adm}",
+            "space.batch_norm.when.optimizer (line 9): must be a value that optimizer can take ('sgd', 'adam'); "
+            "got 'adm'; did you mean adam?",
+        ),
+        (
+            "{layers: [1, 2, 5]}",
+            "space.batch_norm.when.layers.2 (line 9): must be a value that layers can take (1 to 3); got 5",
+        ),
+        (
+            "{layers: true}",
+            "space.batch_norm.when.layers (line 9): must be a value that layers can take (1 to 3); got true",
+        ),
+        (
+            "{units: 8.5}",
+            "space.batch_norm.when.units (line 9): must be a value that units can take (8 to 60); got 8.5",
+        ),
+        (
+            "{decay: none}",
+            "space.batch_norm.when.decay (line 9): must be what decay always is, 'cosine'; got 'none'; "
+            "add decay to the space, or drop the condition",
+        ),
+        (
+            "{batch_norm: true}",
+            "space.batch_norm.when.batch_norm (line 9): must be another hyper-parameter; got batch_norm itself; "
+            "remove it",
+        ),
+        (
+            "{layers: }",
+            "space.batch_norm.when.layers (line 9): must be one value: a number, a text, true or false; got nothing; "
+            "give a value, or leave the key out",
+        ),
+        (
+            "{layers: []}",
+            "space.batch_norm.when.layers (line 9): needs at least one value; got []; add one",
+        ),
+        (
+            "{layers: [{a: 1}]}",
+            "space.batch_norm.when.layers.0 (line 9): must be one value: a number, a text, true or false; got {'a': 1}",
+        ),
+        (
+            "optimizer",
+            "space.batch_norm.when (line 9): must be names with something under each; got 'optimizer'; "
+            "for example {optimizer: sgd}",
+        ),
+    ],
+)
+def test_a_condition_with_a_mistake_gets_its_sentence(when: str, sentence: str) -> None:
+    assert with_when(when) == [sentence]
+
+
+def test_a_condition_on_an_unknown_hyper_parameter_lists_the_known_ones() -> None:
+    (sentence,) = with_when("{optimzer: sgd}")
+    assert sentence.startswith(
+        "space.batch_norm.when.optimzer (line 9): unknown hyper-parameter; did you mean optimizer?; "
+        "known are units, layers, optimizer, momentum, batch_norm, activation, dropout, "
+    )
+
+
+def test_conditions_in_a_circle_are_told_once_with_the_way() -> None:
+    text = "name: a\nspace:\n" + "".join(
+        f"  {name}: {{type: int, low: 1, high: 2, when: {{{parent}: 1}}}}\n"
+        for name, parent in (("shift", "units"), ("units", "layers"), ("layers", "batch_size"), ("batch_size", "units"))
+    )
+    assert sentences(text) == [
+        "space.units.when.layers (line 4): must not lead back to units; got units → layers → batch_size → units; "
+        "drop one of these conditions"
+    ]
+
+
+def test_a_condition_of_a_dimension_with_other_mistakes_is_looked_at_too() -> None:
+    text = CONDITIONAL.replace("low: 0, high: 0.9, when: {optimizer: sgd}", "low: 1, high: 0, when: {optimizer: sdg}")
+    assert [problem.key for problem in problems(text)] == ["space.momentum.low", "space.momentum.when.optimizer"]
+
+
+def test_a_parent_with_mistakes_makes_no_second_one() -> None:
+    text = CONDITIONAL.replace("choices: [sgd, adam]", "choices: []")
+    assert [problem.key for problem in problems(text)] == ["space.optimizer.choices"]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "sentence"),
+    [
+        (
+            "units * layerz <= 99",
+            "constraints.0 (line 9): has an unknown hyper-parameter, layerz; did you mean layers?; "
+            "known are units, layers, optimizer, momentum, activation, dropout, batch_norm, learning_rate, batch_size, "
+            "weight_decay, decay, shift, rotation",
+        ),
+        (
+            "batch_size <= 99",
+            "constraints.0 (line 9): must name a hyper-parameter of the space (units, layers, optimizer, momentum); "
+            "got 'batch_size <= 99'",
+        ),
+        (
+            "units * layers",
+            "constraints.0 (line 9): must be true or false, and count with numbers only; got 'units * layers'; "
+            "compare the result, such as units * layers <= 512",
+        ),
+        (
+            "optimizer < 3",
+            "constraints.0 (line 9): must be true or false, and count with numbers only; got 'optimizer < 3'; "
+            "compare the result, such as units * layers <= 512",
+        ),
+        (
+            "units <",
+            "constraints.0 (line 9): must be an expression such as \"units * layers <= 512\"; got 'units <'",
+        ),
+        ("3", "constraints.0 (line 9): must be text; got 3; put it in quotes"),
+    ],
+)
+def test_a_constraint_with_a_mistake_gets_its_sentence(constraint: str, sentence: str) -> None:
+    assert sentences(f"{CONDITIONAL}constraints: [{constraint}]\n") == [sentence]
+
+
+def test_each_constraint_has_its_own_line() -> None:
+    text = f"{CONDITIONAL}constraints:\n  - units < 3\n  - unit < 3\n  - units.real < 3\n  - units ** units\n"
+    assert [(problem.key, problem.line) for problem in problems(text)] == [("constraints.2", 12)]
+    text = text.replace("  - units.real < 3\n", "")
+    assert [(problem.key, problem.line) for problem in problems(text)] == [("constraints.1", 11), ("constraints.2", 12)]
+
+
+def test_constraints_are_a_list() -> None:
+    assert sentences(f"{CONDITIONAL}constraints: units < 3\n") == [
+        "constraints (line 9): must be a list; got 'units < 3'; write [units < 3]"
+    ]
+
+
+def test_a_users_network_needs_a_value_for_a_constraint_where_a_dimension_is_not_searched() -> None:
+    text = (
+        "name: a\nnetwork: {builder: 'n.py:f'}\nspace:\n  wings: {type: int, low: 0, high: 2}\n"
+        "  span: {type: int, low: 1, high: 9, when: {wings: [1, 2]}}\nconstraints: [span * wings < 9]\n"
+    )
+    assert sentences(text) == [
+        "constraints.0 (line 6): must have a value of span where it is not searched; add network.parameters.span"
+    ]
+    experiment.parse(text, ["network.parameters.span=0"])
+
+
+@pytest.mark.parametrize(
+    ("point", "sentence"),
+    [
+        (
+            "{layers: 2}",
+            "sweep.points.0 (line 10): needs a value of units, whose default lies outside the space (8 to 60); got 64; "
+            "add units",
+        ),
+        (
+            "{units: 60, layers: 3}",
+            "sweep.points.0 (line 10): must keep the constraint units * layers <= 150; got {'units': 60, 'layers': 3}; "
+            "change a value",
+        ),
+        ("{units: 8.5}", "sweep.points.0.units (line 10): must lie in the space (8 to 60); got 8.5"),
+        ("{units: '8'}", "sweep.points.0.units (line 10): must lie in the space (8 to 60); got '8'"),
+        (
+            "{units: 8, momentum: 0.2}",
+            "sweep.points.0.momentum (line 10): must be left out where momentum is not searched; got 0.2; "
+            "mend the point, or when",
+        ),
+        (
+            "{units: 8, layres: 2}",
+            "sweep.points.0.layres (line 10): must be a hyper-parameter of the space; did you mean layers?; "
+            "they are units, layers, optimizer, momentum",
+        ),
+        (
+            "{units: [8]}",
+            "sweep.points.0.units (line 10): must be one value: a number, a text, true or false; got [8]",
+        ),
+        ("3", "sweep.points.0 (line 10): must be names with something under each; got 3; for example dropout: 0.2"),
+    ],
+)
+def test_a_point_with_a_mistake_gets_its_sentence(point: str, sentence: str) -> None:
+    text = f"{CONDITIONAL}constraints: [units * layers <= 150]\nsweep: {{points: [{point}]}}\n"
+    assert sentences(text) == [sentence]
+
+
+def test_points_in_the_space_are_taken_as_they_are_written() -> None:
+    text = "sweep: {points: [{units: 8}, {units: 9, optimizer: sgd, momentum: 0.5}, {units: 10, optimizer: sgd}]}"
+    assert [len(point) for point in experiment.parse(CONDITIONAL + text).sweep.points] == [1, 3, 2]
+
+
+def test_the_mistakes_of_points_are_told_with_those_of_other_sections() -> None:
+    told = problems(f"{CONDITIONAL}sweep: {{points: [{{units: 99}}], trials: 0}}\npromotion: {{seeds: 0}}\n")
+    assert {problem.key for problem in told} == {"sweep.points.0.units", "sweep.trials", "promotion.seeds"}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "sentence"),
+    [
+        (
+            "{deterministic: true, pruner: asha}",
+            "sweep.deterministic (line 4): must be false with a pruner, which depends on what ends first; "
+            "got true and asha; drop either",
+        ),
+        (
+            "{pruner: median, epochs: 1}",
+            "sweep.pruner (line 4): must be none where a trial has one epoch, so nothing to prune; got 'median'; "
+            "raise epochs",
+        ),
+        *(
+            (
+                f"{{warm_start: earlier, sampler: {sampler}}}",
+                f"sweep.warm_start (line 4): must be empty with a sampler that learns nothing; got sampler {sampler}; "
+                "take tpe, gp or cma_es",
+            )
+            for sampler in ("grid", "quasi_random", "random")
+        ),
+        ("{pruner: hyperband}", "sweep.pruner (line 4): must be 'none', 'asha' or 'median'; got 'hyperband'"),
+        ("{trial_seconds: 0}", "sweep.trial_seconds (line 4): must be above 0; got 0; raise it"),
+        ("{trial_seconds: .inf}", "sweep.trial_seconds (line 4): must be a finite number; got inf"),
+        ("{budget_seconds: -1}", "sweep.budget_seconds (line 4): must be above 0; got -1; raise it"),
+        ("{trial_mebibytes: 200}", "sweep.trial_mebibytes (line 4): must be at least 256; got 200; raise it"),
+        ("{generation: 0}", "sweep.generation (line 4): must be at least 1; got 0; raise it"),
+        ("{fused: 1}", "sweep.fused (line 4): must be true or false; got 1"),
+        ("{warm_start: ''}", "sweep.warm_start (line 4): must not be empty; got ''"),
+    ],
+)
+def test_keys_of_the_sweep_that_do_not_go_together_get_their_sentence(sweep: str, sentence: str) -> None:
+    assert sentences(f"{PAGE}sweep: {sweep}\n") == [sentence]
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        *("{deterministic: true, trial_seconds: 60, budget_seconds: 600}", "{pruner: asha, epochs: 2}"),
+        *("{warm_start: earlier, sampler: gp}", "{warm_start: earlier}", "{pruner: none, epochs: 1}"),
+    ],
+)
+def test_keys_of_the_sweep_that_go_together_are_taken(sweep: str) -> None:
+    experiment.parse(f"{PAGE}sweep: {sweep}\n")
 
 
 def test_a_builder_is_a_known_name_or_a_function_in_a_file() -> None:

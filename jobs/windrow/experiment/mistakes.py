@@ -82,7 +82,7 @@ def find(values: Mapping[str, Any], places: Places) -> list[Problem]:
         errors = []
     except ValidationError as error:
         errors = error.errors()
-    found = [_mistake(details) for details in errors if not _is_about_a_range(details)]
+    found = [_mistake(details) for details in errors if not (_is_about_a_range(details) or _is_about_items(details))]
     found += between.find(values, {_key(details) for details in errors})
     return [places.problem(key, message) for key, message in dict.fromkeys(found)]
 
@@ -99,6 +99,11 @@ def _key(details: ErrorDetails) -> Key:
 def _is_about_a_range(details: ErrorDetails) -> bool:
     """Whether `between` finds it too: there with the key, and also where the range has other mistakes."""
     return details["type"] == "value_error" and details["loc"][0] == "space" and len(details["loc"]) == 3
+
+
+def _is_about_items(details: ErrorDetails) -> bool:
+    """Whether a list is called empty only because all of its items are wrong, of which each is told."""
+    return details["type"] == "too_short" and bool(details["input"])
 
 
 def _mistake(details: ErrorDetails) -> Mistake:
