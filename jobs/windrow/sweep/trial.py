@@ -15,7 +15,7 @@ from windrow.data import shards
 from windrow.data.splits import Split
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training import runtime
-from windrow.training.loop import Epoch, Examples, train
+from windrow.training.loop import Epoch, Examples, prepare
 from windrow.training.networks import Builder
 from windrow.training.parameters import Value
 
@@ -94,18 +94,14 @@ def _spark_folder() -> Path:
 
 def _train(spec: TrialSpec, dataset: Path, epochs: list[Epoch]) -> Any:
     """The trained network; `epochs` is filled on the way, so that a failure keeps what was measured before it."""
-    import keras
-
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(spec.seed)
-    network = spec.builder.build(spec.parameters, spec.shape, spec.classes)
-    for epoch in train(
-        network, examples(dataset, "train"), examples(dataset, "validation"), spec.parameters, spec.epochs, spec.seed
-    ):
+    training, validation = examples(dataset, "train"), examples(dataset, "validation")
+    shape, classes = spec.shape, spec.classes
+    trained = prepare(spec.builder, spec.parameters, shape, classes, training, validation, spec.epochs, spec.seed)
+    for epoch in trained.epochs():
         epochs.append(epoch)
         if not epoch.finite:
             break
-    return network
+    return trained.network
 
 
 def _judge(spec: TrialSpec, epochs: list[Epoch]) -> tuple[Ending, float | None, str]:

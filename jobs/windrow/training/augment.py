@@ -6,19 +6,19 @@ import math
 from typing import Any
 
 
-def shift_and_rotate(images: Any, seed: Any, shift: float, rotation: float) -> Any:
+def shift_and_rotate(images: Any, seed: Any, shift: Any, rotation: Any) -> Any:
     """Move and turn each image by its own random amount; what comes in from outside is 0.
 
     Args:
         images: float32 tensor (n, height, width, channels).
         seed: int32 tensor (2,); the same seed gives the same batch.
-        shift: largest shift in each direction, pixels.
-        rotation: largest rotation in each direction, degrees.
+        shift: largest shift in each direction, pixels; a float or a float32 scalar.
+        rotation: largest rotation in each direction, degrees; likewise.
     """
     import tensorflow as tf
 
     shape = tf.shape(images)
-    limits = tf.constant([[math.radians(rotation), shift, shift]], tf.float32)
+    limits = tf.cast(tf.stack([[rotation * (math.pi / 180), shift, shift]]), tf.float32)
     angle, dx, dy = tf.unstack(tf.random.stateless_uniform([shape[0], 3], seed, -1.0, 1.0) * limits, axis=1)
     cos, sin, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
     center_y, center_x = (tf.cast(shape[1], tf.float32) - 1) / 2, (tf.cast(shape[2], tf.float32) - 1) / 2

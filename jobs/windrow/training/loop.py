@@ -1,34 +1,31 @@
-"""The training loop: one compiled graph an epoch instead of a Python loop over batches.
+"""The training loop: one compiled graph an epoch instead of a Python loop over batches (bench/epoch.py compares).
 
-Dense networks train several times faster this way than with keras.fit, small CNNs about 1.5 times.
+A Python worker trains one trial after another, so that the graphs of the last architectures are kept. A trial on kept
+graphs gives the very epochs of a trial in a new process: weights, averages and draws depend on its seed only.
 """
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from windrow.training import graphs, layers
+from windrow.training.data import Examples, tensors
+from windrow.training.graphs import Plan, Trainer, compile_evaluation
+from windrow.training.networks import Builder
+from windrow.training.parameters import TRAINING, Value
 
-from windrow.training.augment import shift_and_rotate
-from windrow.training.parameters import Value
+__all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
 
-_EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images, uint8 (n, height, width, channels), and their labels, int64 (n,)."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
+_KEPT_ARCHITECTURES = 8
+# A large network takes long to train and little to trace: not worth its memory, three times its weights.
+_KEPT_WEIGHTS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -51,116 +48,148 @@ class Epoch:
         return asdict(self)
 
 
-def train(
-    network: Any, training: Examples, validation: Examples, parameters: Mapping[str, Value], epochs: int, seed: int
-) -> Iterator[Epoch]:
-    """Train in place, one Epoch at a time; stop iterating to stop training.
+@dataclass
+class _Compiled:
+    network: Any
+    trainer: Trainer
+    evaluation: Any
+    lent_to: Run | None = None
 
-    `parameters` holds every key of parameters.TRAINING. The same seed on the same kind of processor
-    gives the same epochs up to the order in which threads add.
+
+_kept: OrderedDict[Hashable, _Compiled] = OrderedDict()
+
+
+def prepare(
+    builder: Builder,
+    parameters: Mapping[str, Value],
+    shape: tuple[int, int, int],
+    classes: int,
+    training: Examples,
+    validation: Examples,
+    epochs: int,
+    seed: int,
+) -> Run:
+    """A trial, ready to train; what was prepared before must not be trained or saved any more.
+
+    The same seed on the same kind of processor gives the same epochs up to the order in which threads add, whatever
+    was trained in this process before.
+
+    Args:
+        parameters: every hyper-parameter of the trial, with every key of parameters.TRAINING.
+        shape: (height, width, channels) of an image.
+        classes: number of labels.
+        epochs: most epochs that will be trained; the learning rate's decay ends there.
+        seed: of the initial weights, the order of images, dropout and augmentation.
+
+    Raises:
+        BuilderError: a user's file can't be imported, or its function returns something else than such a network.
+        Exception: whatever a user's function raises.
     """
-    import tensorflow as tf
-
-    batch = min(int(parameters["batch_size"]), len(training))
-    steps = len(training) // batch
-    run_epoch = _compile_epoch(network, training, parameters, batch, steps, epochs)
-    evaluate = compile_evaluation(network, validation)
-    for number in range(epochs):
-        start = perf_counter()
-        loss, accuracy = run_epoch(tf.constant([seed, number], tf.int32))
-        val_loss, val_accuracy = evaluate()
-        yield Epoch(float(loss), float(accuracy), val_loss, val_accuracy, perf_counter() - start)
+    plan = Plan.of(parameters, len(training))
+    if builder.source is None:
+        compiled = _compiled(builder, parameters, shape, classes, plan, len(validation))
+        _begin(compiled, parameters, seed)
+    else:
+        compiled = _compile(builder, parameters, shape, classes, plan, len(validation), seed)
+    run = Run(compiled, parameters, (tensors(training), tensors(validation)), epochs, seed)
+    compiled.lent_to = run
+    return run
 
 
-def _compile_epoch(
-    network: Any, training: Examples, parameters: Mapping[str, Value], batch: int, steps: int, epochs: int
-) -> Any:
-    """A function seed → (mean loss, accuracy) that trains for one epoch in one call."""
-    import tensorflow as tf
+class Run:
+    """A trial in training. `network` is the keras.Model, complete after any epoch, until the next prepare()."""
 
-    images, labels = tf.constant(training.images), tf.constant(training.labels)
-    optimizer = _optimizer(parameters, steps * epochs)
-    optimizer.build(network.trainable_variables)
-    shift, rotation = float(parameters["shift"]), float(parameters["rotation"])
-    trained, loss_of = _with_logits(network)
+    def __init__(
+        self, compiled: _Compiled, parameters: Mapping[str, Value], data: tuple[Any, Any], epochs: int, seed: int
+    ) -> None:
+        self.network = compiled.network
+        self._compiled, self._parameters, self._data = compiled, parameters, data
+        self._epochs, self._seed = epochs, seed
 
-    def step(number: Any, order: Any, seed: Any) -> tuple[Any, Any]:
-        rows = order[number * batch : (number + 1) * batch]
-        pixels = tf.cast(tf.gather(images, rows), tf.float32)
-        truth = tf.gather(labels, rows)
-        if shift or rotation:
-            pixels = shift_and_rotate(pixels, seed + number, shift, rotation)
-        with tf.GradientTape() as tape:
-            outputs = trained(pixels, training=True)
-            loss = tf.reduce_mean(loss_of(truth, outputs))
-            total = tf.add_n([loss, *network.losses]) if network.losses else loss
-        optimizer.apply(tape.gradient(total, network.trainable_variables), network.trainable_variables)
-        return loss, tf.reduce_mean(tf.cast(tf.equal(tf.argmax(outputs, -1), truth), tf.float32))
+    def epochs(self) -> Iterator[Epoch]:
+        """Train, one Epoch at a time; stop iterating to stop training.
 
-    # autograph off: it would read this module's source, which on an executor lies in a zip.
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def run_epoch(seed: Any) -> tuple[Any, Any]:
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(training)), seed)
-
-        def body(number: Any, loss: Any, accuracy: Any) -> tuple[Any, Any, Any]:
-            step_loss, step_accuracy = step(number, order, seed)
-            return number + 1, loss + step_loss, accuracy + step_accuracy
-
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
-        _, loss, accuracy = tf.while_loop(lambda number, *_: number < steps, body, start, parallel_iterations=1)
-        return loss / steps, accuracy / steps
-
-    return run_epoch
+        Raises:
+            RuntimeError: another trial of this architecture was prepared since.
+        """
+        training, validation = self._data
+        for number in range(self._epochs):
+            if self._compiled.lent_to is not self:
+                raise RuntimeError("a run must end before the next prepare(); got another epoch; iterate the new run")
+            start = perf_counter()
+            loss, accuracy = self._compiled.trainer.epoch(training, self._parameters, self._epochs, self._seed, number)
+            val_loss, val_accuracy = (float(value) for value in self._compiled.evaluation(*validation))
+            yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start)
 
 
-def compile_evaluation(network: Any, split: Examples) -> Any:
-    """A function () → (mean loss, accuracy) over a split, without dropout."""
-    import tensorflow as tf
-
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
-    evaluated, loss_of = _with_logits(network)
-    steps = math.ceil(len(split) / _EVALUATION_BATCH)
-
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def run() -> tuple[Any, Any]:
-        def body(number: Any, loss: Any, correct: Any) -> tuple[Any, Any, Any]:
-            start = number * _EVALUATION_BATCH
-            end = tf.minimum(start + _EVALUATION_BATCH, len(split))
-            truth = labels[start:end]
-            outputs = evaluated(tf.cast(images[start:end], tf.float32), training=False)
-            hits = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, -1), truth), tf.float32))
-            return number + 1, loss + tf.reduce_sum(loss_of(truth, outputs)), correct + hits
-
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
-        _, loss, correct = tf.while_loop(lambda number, *_: number < steps, body, start, parallel_iterations=1)
-        return loss / len(split), correct / len(split)
-
-    def evaluate() -> tuple[float, float]:
-        loss, accuracy = run()
-        return float(loss), float(accuracy)
-
-    return evaluate
+def _compiled(
+    builder: Builder,
+    parameters: Mapping[str, Value],
+    shape: tuple[int, int, int],
+    classes: int,
+    plan: Plan,
+    validating: int,
+) -> _Compiled:
+    """The kept graphs of a built-in network, or new ones that are kept from now on."""
+    architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
+    architecture["dropout"] = bool(parameters["dropout"])
+    key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan, validating)
+    if key in _kept:
+        _kept.move_to_end(key)
+        return _kept[key]
+    compiled = _compile(builder, parameters, shape, classes, plan, validating, seed=0)
+    if compiled.network.count_params() <= _KEPT_WEIGHTS:
+        _kept[key] = compiled
+    while len(_kept) > _KEPT_ARCHITECTURES:
+        _kept.popitem(last=False)
+    return compiled
 
 
-def _with_logits(network: Any) -> tuple[Any, Any]:
-    """The network up to its logits where its last layer is a Softmax, for a stabler loss; and the loss that fits."""
+def _compile(
+    builder: Builder,
+    parameters: Mapping[str, Value],
+    shape: tuple[int, int, int],
+    classes: int,
+    plan: Plan,
+    validating: int,
+    seed: int,
+) -> _Compiled:
     import keras
 
-    crossentropy = keras.ops.sparse_categorical_crossentropy
-    last = network.layers[-1]
-    if isinstance(last, keras.layers.Softmax):
-        upto = keras.Model(network.inputs, last.input)
-        return upto, lambda truth, logits: crossentropy(truth, logits, from_logits=True)
-    return network, lambda truth, probabilities: crossentropy(truth, probabilities, from_logits=False)
+    # What is not kept is a ring of graphs and functions that only the collector frees; Keras counts names for ever.
+    keras.backend.clear_session(free_memory=False)
+    gc.collect()
+    keras.utils.set_random_seed(seed)
+    with _settings_kept():
+        network = builder.build(parameters, shape, classes)
+    forward = graphs.built_in(network) if builder.source is None else graphs.of_keras(network)
+    return _Compiled(network, Trainer(network, forward, plan), graphs.evaluation(forward, validating))
 
 
-def _optimizer(parameters: Mapping[str, Value], steps: int) -> Any:
-    from keras import optimizers
+def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:
+    """Make kept graphs as good as new for a trial of a built-in network."""
+    import keras
 
-    rate: Any = float(parameters["learning_rate"])
-    if parameters["decay"] == "cosine":
-        rate = optimizers.schedules.CosineDecay(rate, decay_steps=max(1, steps))
-    decay = float(parameters["weight_decay"]) or None
-    if parameters["optimizer"] == "sgd":
-        return optimizers.SGD(rate, momentum=float(parameters["momentum"]), weight_decay=decay)
-    return optimizers.Adam(rate, weight_decay=decay)
+    layers.initialize(compiled.network, seed)
+    compiled.trainer.reset()
+    for layer in compiled.network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = float(parameters["dropout"])  # for whoever loads the saved network; the graph is given it
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Keras' settings of the process outlive a user's function that changes them; the next trial is not to see it."""
+    import keras
+    import tensorflow as tf
+
+    config = keras.config
+    before = (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy())
+    try:
+        yield
+    finally:
+        config.set_floatx(before[0])
+        config.set_epsilon(before[1])
+        config.set_image_data_format(before[2])
+        config.set_dtype_policy(before[3])
+        tf.config.run_functions_eagerly(False)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from windrow.training import parameters
-from windrow.training.loop import Epoch, Examples, compile_evaluation, train
+from windrow.training import loop, parameters, runtime
+from windrow.training.loop import Epoch, Examples, Run, compile_evaluation, prepare
 from windrow.training.networks import Builder
 
 pytestmark = pytest.mark.tensorflow
+
+DENSE = Builder("dense")
 
 
 @pytest.fixture(scope="module")
@@ -21,34 +25,41 @@ def examples() -> Examples:
     return Examples(images, labels.astype(np.int64))
 
 
-def fresh(seed: int = 1, **changes: Any) -> tuple[Any, dict[str, Any]]:
-    import keras
-
-    values = {**parameters.defaults("dense"), **changes}
-    keras.utils.set_random_seed(seed)
-    return Builder("dense").build(values, (8, 8, 1), 8), values
+def prepared(examples: Examples, epochs: int = 2, seed: int = 1, builder: Builder = DENSE, **changes: Any) -> Run:
+    values = {**parameters.defaults(builder.name), **changes}
+    return prepare(builder, values, (8, 8, 1), 8, examples, examples, epochs, seed)
 
 
-def run(examples: Examples, epochs: int = 2, seed: int = 1, **changes: Any) -> list[Epoch]:
-    network, values = fresh(seed, **changes)
-    return list(train(network, examples, examples, values, epochs, seed))
+def run(examples: Examples, epochs: int = 2, seed: int = 1, builder: Builder = DENSE, **changes: Any) -> list[Epoch]:
+    return list(prepared(examples, epochs, seed, builder, **changes).epochs())
 
 
+def figures(epochs: list[Epoch]) -> list[tuple[float, ...]]:
+    """What an epoch is, but for its time."""
+    return [(epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy) for epoch in epochs]
+
+
+def own(body: str) -> Builder:
+    return Builder("mine.py:build", "import keras\ndef build(shape, classes, **own):\n" + body, "build")
+
+
+@pytest.mark.parametrize("decay", ["none", "cosine"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_full_batch_training_equals_keras_fit(examples: Examples, optimizer: str) -> None:
+def test_full_batch_training_equals_keras_fit(examples: Examples, optimizer: str, decay: str) -> None:
     import keras
 
     changes = {"optimizer": optimizer, "batch_size": 1000, "learning_rate": 0.01, "weight_decay": 0.01}
-    mine, values = fresh(**changes)
-    epochs = list(train(mine, examples, examples, values, 3, 1))
-    theirs, _ = fresh(**changes)
+    mine = prepared(examples, 3, decay=decay, **changes)
+    theirs = keras.models.clone_model(mine.network)
+    theirs.set_weights(mine.network.get_weights())
     kind = {"adam": keras.optimizers.Adam, "sgd": lambda rate, **k: keras.optimizers.SGD(rate, momentum=0.9, **k)}
-    theirs.compile(kind[optimizer](0.01, weight_decay=0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 3) if decay == "cosine" else 0.01
+    theirs.compile(kind[optimizer](rate, weight_decay=0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = theirs.fit(
         examples.images.astype(np.float32), examples.labels, batch_size=1000, epochs=3, shuffle=False, verbose=0
     ).history
-    np.testing.assert_allclose([epoch.loss for epoch in epochs], history["loss"], rtol=1e-4)
-    for left, right in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+    np.testing.assert_allclose([epoch.loss for epoch in mine.epochs()], history["loss"], rtol=1e-4)
+    for left, right in zip(mine.network.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(left, right, atol=1e-4)
 
 
@@ -76,14 +87,13 @@ def test_a_loss_that_is_not_finite_is_seen(examples: Examples) -> None:
 
 def test_an_epoch_shuffles_and_drops_only_the_remainder(examples: Examples) -> None:
     """With 1,000 images and batches of 300, three steps are taken an epoch."""
-    network, values = fresh(batch_size=300, optimizer="sgd", momentum=0.0, learning_rate=0.5)
-    first, second = train(network, examples, examples, values, 2, 1)
+    first, second = run(examples, batch_size=300, optimizer="sgd", momentum=0.0, learning_rate=0.5)
     assert first.loss != second.loss
     assert 0 <= first.accuracy <= 1
 
 
 def test_evaluation_covers_every_image_once_whatever_the_remainder(examples: Examples) -> None:
-    network, _ = fresh()
+    network = prepared(examples).network
     odd = Examples(examples.images[:777], examples.labels[:777])
     probabilities = np.asarray(network(odd.images.astype(np.float32)))
     loss, accuracy = compile_evaluation(network, odd)()
@@ -92,10 +102,111 @@ def test_evaluation_covers_every_image_once_whatever_the_remainder(examples: Exa
 
 
 def test_a_network_that_ends_in_another_softmax_trains_too(examples: Examples) -> None:
-    import keras
+    builder = own(
+        "    image = keras.Input(shape)\n"
+        "    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))\n"
+        "    return keras.Model(image, keras.layers.Dense(classes, activation='softmax')(x))\n"
+    )
+    assert run(examples, 15, builder=builder, learning_rate=0.01)[-1].val_accuracy > 0.9
 
-    image = keras.Input((8, 8, 1))
-    output = keras.layers.Dense(8, activation="softmax")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image)))
-    values = {**parameters.defaults("dense"), "learning_rate": 0.01}
-    *_, last = train(keras.Model(image, output), examples, examples, values, 15, 1)
-    assert last.val_accuracy > 0.9
+
+RECIPES = [
+    {"dropout": 0.4, "batch_norm": True, "optimizer": "adam", "decay": "cosine"},
+    {"dropout": 0.4, "batch_norm": True, "optimizer": "sgd", "decay": "cosine", "weight_decay": 0.01},
+    {"shift": 1.0, "rotation": 10.0, "optimizer": "sgd"},
+    {"builder": Builder("cnn"), "filters": 2},
+]
+
+
+@pytest.fixture
+def nothing_kept() -> Iterator[None]:
+    loop._kept.clear()
+    yield
+    loop._kept.clear()
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_trial_on_kept_graphs_gives_the_very_epochs_of_one_on_new_graphs(
+    examples: Examples, recipe: dict[str, Any]
+) -> None:
+    new = run(examples, **recipe)
+    run(examples, seed=7, **{**recipe, "learning_rate": 0.1, "momentum": 0.1})
+    run(examples, seed=8, units=5)
+    kept = run(examples, **recipe)
+    assert len(loop._kept) == 2
+    assert figures(kept) == figures(new)
+    loop._kept.clear()
+    assert figures(run(examples, **recipe)) == figures(new)
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_what_a_trial_chooses_freely_needs_no_new_graph(examples: Examples) -> None:
+    free = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.1, "dropout": 0.9, "shift": 2.0, "seed": 9}
+    run(examples, dropout=0.1, weight_decay=0.01, rotation=1.0, decay="cosine")
+    run(examples, **free, epochs=3)
+    (compiled,) = loop._kept.values()
+    assert compiled.trainer._compiled.experimental_get_tracing_count() == 1
+    assert compiled.evaluation.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_only_the_last_architectures_are_kept_and_a_users_never(examples: Examples) -> None:
+    for units in range(1, 11):
+        prepared(examples, units=units)
+    prepared(examples, builder=own(FLAT))
+    assert [dict(key[1])["units"] for key in loop._kept] == list(range(3, 11))  # type: ignore[index]
+
+
+FLAT = (
+    "    {line}\n    i = keras.Input(shape)\n    x = keras.layers.Flatten()(i)\n"
+    "    return keras.Model(i, keras.layers.Dense(classes, activation='softmax')(x))\n"
+)
+FLAT, MEDDLING = FLAT.format(line="pass"), FLAT.format(line="{line}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "keras.utils.set_random_seed(999)",
+        "keras.config.set_dtype_policy('mixed_float16')",
+        "keras.config.set_floatx('float64')",
+        "keras.config.set_image_data_format('channels_first')",
+        "__import__('tensorflow').config.run_functions_eagerly(True)",
+        "keras.config.set_dtype_policy('float16'); raise ValueError",
+    ],
+)
+@pytest.mark.parametrize("next_one", [{"builder": Builder("cnn"), "filters": 2}, {"builder": own(FLAT)}])
+@pytest.mark.usefixtures("nothing_kept")
+def test_what_a_users_builder_sets_does_not_reach_the_next_trial(
+    examples: Examples, line: str, next_one: dict[str, Any]
+) -> None:
+    before = run(examples, **next_one)
+    loop._kept.clear()
+    with contextlib.suppress(ValueError):
+        run(examples, builder=own(MEDDLING.format(line=line)))
+    assert figures(run(examples, **next_one)) == figures(before)
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_the_saved_network_predicts_and_tells_what_was_trained(examples: Examples) -> None:
+    run(examples, dropout=0.1, batch_norm=True, seed=3)
+    trained = prepared(examples, dropout=0.3, batch_norm=True)
+    *_, last = trained.epochs()
+    loaded = runtime.from_bytes(runtime.to_bytes(trained.network))
+    assert compile_evaluation(loaded, examples)() == pytest.approx((last.val_loss, last.val_accuracy), rel=1e-5)
+    assert [layer.rate for layer in loaded.layers if type(layer).__name__ == "Dropout"] == [0.3]
+
+
+def test_a_run_ends_where_the_next_one_of_its_architecture_begins(examples: Examples) -> None:
+    first = prepared(examples)
+    prepared(examples, seed=2)
+    with pytest.raises(RuntimeError, match="a run must end before the next"):
+        next(first.epochs())
+
+
+def test_a_constraint_of_a_users_layer_holds_after_every_step(examples: Examples) -> None:
+    builder = own(FLAT.replace("'softmax'", "'softmax', kernel_constraint='non_neg'"))
+    trained = prepared(examples, builder=builder, learning_rate=0.1)
+    list(trained.epochs())
+    assert trained.network.get_weights()[0].min() >= 0

@@ -1,0 +1,80 @@
+"""A built-in network inside a compiled epoch: the same layers as Keras calls them, in fewer passes over memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def logits(network: Any, images: Any, training: bool, dropout: Any, seed: Any) -> Any:
+    """A built-in network up to its softmax.
+
+    Args:
+        network: a chain of layers, from networks.py, that ends in a Softmax.
+        images: float32 tensor (n, height, width, channels), 0..255.
+        dropout: rate of every Dropout layer, float32 scalar; not looked at unless training.
+        seed: of the dropped activations, int32 tensor (2,).
+    """
+    x = images
+    for number, layer in enumerate(network.layers[1:-1]):
+        x = _apply(layer, x, training, dropout, seed + number if training else None)
+    return x
+
+
+def _apply(layer: Any, x: Any, training: bool, dropout: Any, seed: Any) -> Any:
+    import tensorflow as tf
+    from keras import layers
+
+    if isinstance(layer, layers.Rescaling):
+        return x * layer.scale  # Keras adds the offset of 0, too: a pass over all pixels
+    if isinstance(layer, layers.Dropout):
+        return tf.nn.experimental.stateless_dropout(x, dropout, seed) if training else x
+    if isinstance(layer, layers.BatchNormalization):
+        return _normalize(layer, x, training)
+    return layer(x, training=training)
+
+
+def _normalize(layer: Any, x: Any, training: bool) -> Any:
+    """Batch normalisation in one operation; Keras' takes the mean, the variance and the product one by one."""
+    import tensorflow as tf
+
+    mean, variance = layer.moving_mean.value, layer.moving_variance.value
+    nothing = tf.constant([], tf.float32)
+    outputs = tf.raw_ops.FusedBatchNormV3(
+        x=x if len(x.shape) == 4 else x[:, tf.newaxis, tf.newaxis, :],
+        scale=layer.gamma.value,
+        offset=layer.beta.value,
+        mean=nothing if training else mean,
+        variance=nothing if training else variance,
+        epsilon=layer.epsilon,
+        is_training=training,
+    )
+    if training:
+        # The operation gives the variance of a sample; Keras averages that of the batch.
+        count = math.prod(x.shape[:-1])
+        mean.assign(mean * layer.momentum + outputs.batch_mean * (1 - layer.momentum))
+        biased = outputs.batch_variance * ((count - 1) / count)
+        variance.assign(variance * layer.momentum + biased * (1 - layer.momentum))
+    return outputs.y if len(x.shape) == 4 else outputs.y[:, 0, 0, :]
+
+
+def initialize(network: Any, seed: int) -> None:
+    """Give a built-in network the weights that it begins with under this seed; the same in every process."""
+    generator = np.random.default_rng(seed)
+    for variable in network.weights:
+        if variable.name in _CONSTANT:
+            variable.assign(np.full(variable.shape, _CONSTANT[variable.name], np.float32))
+        elif variable.name == "kernel":
+            variable.assign(_glorot_uniform(generator, tuple(variable.shape)))
+
+
+_CONSTANT = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1.0}
+
+
+def _glorot_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Keras' default for kernels (..., inputs, outputs): Glorot and Bengio 2010, equation 16."""
+    limit = math.sqrt(6 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))
+    return (generator.random(shape, np.float32) * 2 - 1) * np.float32(limit)

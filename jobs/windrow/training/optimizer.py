@@ -1,0 +1,95 @@
+"""The rules that turn gradients into steps: Keras' Adam and SGD to the letter, each as one fused operation a variable.
+
+Whatever a trial may choose freely (learning rate and its decay, momentum, weight decay) enters a compiled epoch as an
+argument, so that the next trial needs no new graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.training.parameters import Value
+
+# Keras' defaults.
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+
+
+def learning_rates(parameters: Mapping[str, Value], start: int, steps: int, total: int) -> NDArray[np.float64]:
+    """Learning rate of the steps `start` to `start + steps` of a trial that takes `total` steps, (steps,)."""
+    rate = float(parameters["learning_rate"])
+    if parameters["decay"] == "cosine":
+        done = np.minimum(np.arange(start, start + steps) / max(1, total), 1.0)
+        return rate * 0.5 * (1 + np.cos(np.pi * done))
+    return np.full(steps, rate)
+
+
+def step_sizes(parameters: Mapping[str, Value], rates: NDArray[np.float64], start: int) -> NDArray[np.float64]:
+    """What a step multiplies its direction with: the learning rate, for Adam with the correction of its averages."""
+    if parameters["optimizer"] == "sgd":
+        return rates
+    taken = np.arange(start + 1, start + len(rates) + 1)
+    return np.asarray(rates * np.sqrt(1 - BETA_2**taken) / (1 - BETA_1**taken))
+
+
+class Optimizer:
+    """Adam or SGD over a network's variables, with its averages in variables of its own."""
+
+    def __init__(self, kind: str, variables: Sequence[Any], decays: bool) -> None:
+        """`variables`: keras.Variables. `decays`: whether steps shrink the weights."""
+        import tensorflow as tf
+
+        self._kind, self._variables, self._decays = kind, variables, decays
+        averages = 1 if kind == "sgd" else 2
+        self._slots = [
+            [tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False) for _ in range(averages)]
+            for variable in variables
+        ]
+
+    def reset(self) -> None:
+        """Forget every step."""
+        for slots in self._slots:
+            for slot in slots:
+                slot.assign(np.zeros(slot.shape, slot.dtype.as_numpy_dtype))
+
+    def apply(self, gradients: Sequence[Any], size: Any, shrink: Any, momentum: Any) -> None:
+        """One step, inside a graph. `size`, `shrink` (a factor of the weights), `momentum`: float32 scalars."""
+        import tensorflow as tf
+
+        for variable, gradient, slots in zip(self._variables, gradients, self._slots, strict=True):
+            if gradient is None:
+                continue
+            value = variable.value
+            if self._decays:
+                value.assign(value * tf.cast(shrink, value.dtype))
+            self._step(value, slots, tf.convert_to_tensor(gradient), size, momentum)
+            if variable.constraint is not None:
+                value.assign(variable.constraint(value))
+
+    def _step(self, value: Any, slots: Sequence[Any], gradient: Any, size: Any, momentum: Any) -> None:
+        import tensorflow as tf
+
+        def scalar(number: Any) -> Any:
+            return tf.cast(number, value.dtype)
+
+        if self._kind == "sgd":
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=value.handle, accum=slots[0].handle, lr=scalar(size), grad=gradient, momentum=scalar(momentum)
+            )
+            return
+        # With powers of 0 the operation corrects nothing: step_sizes() has done it.
+        tf.raw_ops.ResourceApplyAdam(
+            var=value.handle,
+            m=slots[0].handle,
+            v=slots[1].handle,
+            beta1_power=scalar(0),
+            beta2_power=scalar(0),
+            lr=scalar(size),
+            beta1=scalar(BETA_1),
+            beta2=scalar(BETA_2),
+            epsilon=scalar(EPSILON),
+            grad=gradient,
+        )

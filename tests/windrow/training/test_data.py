@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from windrow.training.data import Examples, tensors
+
+pytestmark = pytest.mark.tensorflow
+
+
+def test_a_mapped_file_is_read_where_it_lies_and_outlives_its_array(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", values)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    images, labels = tensors(Examples(mapped, np.arange(50)))
+    assert images.numpy().ctypes.data != mapped.ctypes.data  # numpy() of a tensor is a copy ...
+    assert np.from_dlpack(images).ctypes.data == mapped.ctypes.data  # ... and this is the tensor's own memory
+    del mapped
+    gc.collect()
+    np.testing.assert_array_equal(images, values)
+    np.testing.assert_array_equal(labels, np.arange(50))
+
+
+def test_an_array_that_is_not_aligned_or_not_whole_is_copied() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (65, 8, 8, 1), dtype=np.uint8)
+    for view in (values.reshape(-1)[1:4097].reshape(64, 8, 8, 1), values[:, ::2], values[:0]):
+        images, _ = tensors(Examples(view, np.arange(len(view))))
+        np.testing.assert_array_equal(images, view)
