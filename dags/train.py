@@ -25,7 +25,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from windrow_spark import SparkJob
 
 FORM = {
-    "Sweep": ("sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.objective", "sweep.seed"),
+    "Sweep": ("sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective", "sweep.seed"),
+    "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
     "Data": ("dataset.source",),
     "Promotion": ("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
 }

@@ -145,7 +145,8 @@ def test_the_train_form_has_its_sections(parsed: dict[str, Any]) -> None:
     for key, param in form(parsed["dags"]["train_digits"]["dag"]).items():
         sections.setdefault(param["schema"]["section"], []).append(key)
     assert sections == {
-        "Sweep": ["sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.objective", "sweep.seed"],
+        "Sweep": ["sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective", "sweep.seed"],
+        "Limits": ["sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"],
         "Data": ["dataset.source"],
         "Promotion": ["promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"],
         "Anything else": ["set"],

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import windrow_dags
 from windrow import experiment
+from windrow_spark import as_overrides
 
 SPACE = "space: {units: {type: int, low: 1, high: 2}}"
 
@@ -122,6 +123,21 @@ def test_a_choice_lists_its_values() -> None:
     assert field("sweep.sampler").schema["enum"] == ["grid", "quasi_random", "random", "tpe", "gp", "cma_es"]
 
 
+def test_a_word_that_yaml_could_misread_is_a_choice_like_any_other() -> None:
+    param = field("sweep.pruner")
+    assert (param.schema["type"], param.schema["enum"], param.value) == ("string", ["none", "asha", "median"], "none")
+
+
+@pytest.mark.parametrize("key", ["sweep.budget_seconds", "sweep.trial_seconds"])
+def test_a_limit_in_seconds_may_be_empty_but_not_nothing(key: str) -> None:
+    param = field(key)
+    assert (param.schema["type"], param.value) == (["number", "null"], None)
+    assert [param.resolve(value) for value in (None, 0.5, 60)] == [None, 0.5, 60]
+    with pytest.raises(ValueError, match="0 is less than or equal to the minimum of 0"):
+        param.resolve(0)
+    assert field(key, f"sweep: {{{key.partition('.')[2]}: 90}}").value == 90.0
+
+
 def test_a_value_that_may_be_empty_takes_null_and_keeps_its_range() -> None:
     param = field("sweep.slots")
     assert (param.schema["type"], param.schema["minimum"], param.value) == (["integer", "null"], 1, None)
@@ -132,6 +148,12 @@ def test_every_field_accepts_its_own_default() -> None:
     form = windrow_dags.form(page("scoring: {feed: x}"), sections)
     for param in form.values():
         param.resolve()
+
+
+def test_what_the_form_gives_when_nothing_is_changed_is_the_page() -> None:
+    keys = tuple(key for key in experiment.keys() if key.startswith("sweep."))  # noqa: SIM118
+    params = {key: param.resolve() for key, param in windrow_dags.form(page(), {"Sweep": keys}).items()}
+    assert experiment.parse(f"name: digits\n{SPACE}\n", as_overrides(params)) == page().experiment
 
 
 @pytest.mark.parametrize("value", [["sweep.trials"], ["=3"], [3], "sweep.trials=3"])

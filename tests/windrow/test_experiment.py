@@ -437,6 +437,27 @@ def test_conditions_in_a_circle_are_told_once_with_the_way() -> None:
     ]
 
 
+def test_two_circles_are_both_told_and_what_hangs_on_one_is_not() -> None:
+    text = """\
+name: a
+space:
+  shift: {type: int, low: 1, high: 2, when: {units: 1, rotation: 1}}
+  units: {type: int, low: 1, high: 2, when: {layers: 1}}
+  layers: {type: int, low: 1, high: 2, when: {units: 1}}
+  rotation: {type: int, low: 1, high: 2, when: {batch_size: 1}}
+  batch_size: {type: int, low: 1, high: 2, when: {rotation: 1}}
+"""
+    assert [problem.key for problem in problems(text)] == ["space.units.when.layers", "space.rotation.when.batch_size"]
+
+
+@pytest.mark.parametrize("when", ["b{}: 1", "a0: 3", "a{}: 1"])
+def test_a_page_with_thousands_of_mistakes_is_told_in_a_text_that_can_be_read(when: str) -> None:
+    dims = [f"  a{index}: {{type: int, low: 1, high: 2, when: {{{when.format(index)}}}}}" for index in range(1_000)]
+    found = problems("name: a\nnetwork: {builder: 'n.py:f'}\nspace:\n" + "\n".join(dims))
+    assert len(found) >= 999
+    assert max(len(str(problem)) for problem in found) < 1_000
+
+
 def test_a_condition_of_a_dimension_with_other_mistakes_is_looked_at_too() -> None:
     text = CONDITIONAL.replace("low: 0, high: 0.9, when: {optimizer: sgd}", "low: 1, high: 0, when: {optimizer: sdg}")
     assert [problem.key for problem in problems(text)] == ["space.momentum.low", "space.momentum.when.optimizer"]

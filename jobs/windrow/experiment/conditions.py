@@ -10,7 +10,7 @@ from typing import Any
 
 from windrow.experiment.constraints import same
 from windrow.experiment.dimensions import CategoricalDimension, Dimension
-from windrow.experiment.words import Mistake, guess, shown
+from windrow.experiment.words import Mistake, guess, listed, shown
 from windrow.training.parameters import Value
 
 
@@ -61,15 +61,18 @@ def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameter
 
 def _cycle(name: str, parent: str, parents: Mapping[str, Iterable[str]]) -> list[str]:
     """The way from a dimension through one of its parents back to itself; empty if there is none."""
-    ways = [[name, parent]]
-    seen = {parent}
-    while ways:
-        way = ways.pop()
-        if way[-1] == name:
-            return way
-        further = [each for each in parents.get(way[-1], ()) if each == name or each not in seen]
-        seen.update(further)
-        ways += [[*way, each] for each in further]
+    child_of = {parent: name}
+    waiting = [parent]
+    while waiting:
+        place = waiting.pop()
+        if place == name:
+            way = [name]
+            while len(way) == 1 or way[-1] != name:
+                way.append(child_of[way[-1]])
+            return way[::-1]
+        further = [each for each in parents.get(place, ()) if each not in child_of]
+        child_of.update(dict.fromkeys(further, place))
+        waiting += further
     return []
 
 
@@ -89,10 +92,14 @@ def mistakes(
     """
     placed = set(_placed(written))
     circling = {name: when for name, when in written.items() if name not in placed}
+    told: set[str] = set()
     for name, when in written.items():
         for parent, values in when.items():
             key = ("space", name, "when", parent)
-            problem = _parent_problem(name, parent, names, defaults) or _cycle_problem(name, parent, circling)
+            problem = _parent_problem(name, parent, names, defaults)
+            if problem is None and name not in told and (way := _cycle(name, parent, circling)):
+                told.update(way)  # a circle is told once: where it starts on the page
+                problem = f"must not lead back to {name}; got {' → '.join(way)}; drop one of these conditions"
             if problem:
                 yield key, problem
                 continue
@@ -107,15 +114,7 @@ def _parent_problem(name: str, parent: str, names: Collection[str], defaults: Ma
     known = dict.fromkeys([*names, *(defaults or {})])
     if parent in known or defaults is None:
         return None
-    return f"unknown hyper-parameter{guess(parent, known)}; known are {', '.join(known)}"
-
-
-def _cycle_problem(name: str, parent: str, parents: Mapping[str, Iterable[str]]) -> str | None:
-    """A cycle is told once: where it starts on the page."""
-    way = _cycle(name, parent, parents)
-    if not way or name != next(each for each in parents if each in way):
-        return None
-    return f"must not lead back to {name}; got {' → '.join(way)}; drop one of these conditions"
+    return f"unknown hyper-parameter{guess(parent, known)}; known are {listed(known)}"
 
 
 def _value_problem(

@@ -8,7 +8,7 @@ from typing import Any
 from windrow.experiment import conditions
 from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension
-from windrow.experiment.words import Key, Mistake, guess, shown
+from windrow.experiment.words import Key, Mistake, guess, listed, shown
 from windrow.training.parameters import Value
 
 
@@ -34,13 +34,13 @@ def _constraint_mistakes(
         strangers = sorted(constraint.names - known.keys())
         unsettled = [name for name in space if name in constraint.names and space[name].when and name not in defaults]
         for name in strangers:
-            yield key, f"has an unknown hyper-parameter, {name}{guess(name, known)}; known are {', '.join(known)}"
+            yield key, f"has an unknown hyper-parameter, {name}{guess(name, known)}; known are {listed(known)}"
         for name in unsettled:
             yield key, f"must have a value of {name} where it is not searched; add network.parameters.{name}"
         if strangers or unsettled:
             continue
         if not constraint.names & space.keys():
-            yield key, f"must name a hyper-parameter of the space ({', '.join(space)}); got {shown(constraint.text)}"
+            yield key, f"must name a hyper-parameter of the space ({listed(space)}); got {shown(constraint.text)}"
         elif not constraint.is_sound(example):
             message = f"must be true or false, and count with numbers only; got {shown(constraint.text)}"
             yield key, f"{message}; compare the result, such as units * layers <= 512"
@@ -72,7 +72,7 @@ def _point_mistakes(
 
 def _value_problem(name: str, value: Value, space: Mapping[str, Dimension], searched: set[str]) -> str | None:
     if name not in space:
-        return f"must be a hyper-parameter of the space{guess(name, space)}; they are {', '.join(space)}"
+        return f"must be a hyper-parameter of the space{guess(name, space)}; they are {listed(space)}"
     if not space[name].fits(value):
         return f"must lie in the space ({space[name]}); got {shown(value)}"
     if name not in searched:

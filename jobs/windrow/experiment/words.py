@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import TypeAlias
 
 Key: TypeAlias = tuple[str, ...]
@@ -11,6 +12,10 @@ Key: TypeAlias = tuple[str, ...]
 
 Mistake: TypeAlias = tuple[Key, str]
 """Where, and the rule, value and cure."""
+
+
+MOST_NAMES = 100
+"""So many names are listed, and tried as the one that was meant: a page may have thousands, and as many mistakes."""
 
 
 def dotted(key: Key) -> str:
@@ -25,8 +30,14 @@ def unknown(word: str, known: Iterable[str]) -> str:
 
 def guess(word: str, known: Iterable[str]) -> str:
     """The known word that was meant, as a clause; empty if none is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.65)
+    close = difflib.get_close_matches(word, list(islice(known, MOST_NAMES)), n=1, cutoff=0.65)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def listed(names: Collection[str]) -> str:
+    """Names in one line, the first ones if they are many."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(islice(names, MOST_NAMES)) + (f" and {more:,} more" if more > 0 else "")
 
 
 def shown(value: object) -> str:

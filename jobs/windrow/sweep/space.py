@@ -110,6 +110,7 @@ def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) ->
 
     from windrow.sweep.sobol import sobol_sampler
 
+    check_installed(section)
     if section.sampler == "grid":
         return _grid_sampler(space, seed)
     if section.sampler == "quasi_random":
@@ -133,15 +134,23 @@ def _tpe(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
         return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
 
 
+def check_installed(section: SweepSection) -> None:
+    """Check for the package that the page's sampler needs: to be called before a study is begun.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    package = EXTRAS.get(section.sampler)
+    if package and find_spec(package) is None:
+        raise UserError(
+            f"sweep.sampler: {section.sampler} needs the package {package}; got an environment without it; "
+            f"run pip install {package}, or take sampler tpe"
+        )
+
+
 def _extra_sampler(name: str, seed: int) -> BaseSampler:
     from optuna import samplers
 
-    package = EXTRAS[name]
-    if find_spec(package) is None:
-        raise UserError(
-            f"sweep.sampler: {name} needs the package {package}; got an environment without it; "
-            f"run pip install {package}, or take sampler tpe"
-        )
     kind = samplers.GPSampler if name == "gp" else samplers.CmaEsSampler
     # Both learn only what every trial has, and CMA-ES only numbers; TPE learns the rest.
     rest = samplers.TPESampler(seed=seed, constant_liar=False)

@@ -295,6 +295,14 @@ def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
         f"run pip install {package}, or take sampler tpe"
     )
     assert caught.value.exit_code == 2
+    with pytest.raises(UserError):
+        space.check_installed(searched.sweep)
+
+
+def test_the_samplers_of_the_lock_need_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space, "find_spec", lambda name: None)
+    for sampler in (*SAMPLERS, "grid"):
+        space.check_installed(page(WIDE.replace("log: true", "step: 1e-4"), sampler).sweep)
 
 
 @pytest.mark.parametrize(("sampler", "package"), [("gp", "torch"), ("cma_es", "cmaes")])
