@@ -53,7 +53,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     page = experiment.load(path, arguments.overrides)
     builder = read_builder(page.network, path)
     dataset = manifest.read(arguments.dataset)
-    study = read_study(arguments.study, page, dataset.digest)
+    study = read_study(arguments.study, page, dataset.digest, builder.source)
     best = study.ranked()[: page.promotion.finalists]
     if not best:
         raise StudyError(f"a promotion needs one trial that ended ok; {arguments.study} has none; run sweep.py first")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,12 @@ from windrow import command, experiment
 from windrow.errors import StudyError
 
 if TYPE_CHECKING:
+    from windrow.data.manifest import Manifest
+    from windrow.experiment import Experiment
+    from windrow.sweep.efficiency import Clock
     from windrow.sweep.study import Study
+    from windrow.tracking import SweepLog
+    from windrow.training.networks import Builder
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,12 +41,8 @@ def main() -> int:
 
 
 def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train until the study has as many trials as the page says; the job's result."""
-    from windrow import tracking
-    from windrow.data import manifest, shards
-    from windrow.spark import open_session
-    from windrow.sweep import schedule
-    from windrow.sweep.search import Search
+    """Train until the study has as many trials as the page says, or its time is over; the job's result."""
+    from windrow.data import manifest
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
 
@@ -51,45 +52,68 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     builder = read_builder(page.network, path)
     dataset = manifest.read(arguments.dataset)
     command.check_writable(arguments.study / "study.json")
-    tracking.connect()
-    with open_study(arguments.study, page, dataset.digest) as study:  # noqa: SIM117  the log needs the study
-        with (
-            tracking.open_sweep(page, path, dataset, study) as log,
-            open_session(f"sweep {page.name}", page.sweep.cores) as spark,
-        ):
-            schedule.ship(spark, shards.split_files(arguments.dataset, "train", "validation"))
-            search = Search(page, builder, dataset, study, log)
-            slots = schedule.slots(spark, page.sweep.cores, page.sweep.slots)
-            schedule.run(spark, slots, search.next_spec, search.take)
-            result = summarize(study, perf_counter() - start, slots)
-            result |= log.summarize(result)
+    with open_study(arguments.study, page, dataset.digest, builder.source) as study:
+        log, clock, late = train(page, path, builder, dataset, arguments.dataset, study)
+        result = summarize(study, perf_counter() - start, clock, late)
+        result |= log.summarize(result)
     return result
 
 
-def summarize(study: Study, seconds: float, slots: int) -> dict[str, Any]:
+def train(
+    page: Experiment, path: Path, builder: Builder, dataset: Manifest, folder: Path, study: Study
+) -> tuple[SweepLog, Clock, bool]:
+    """Run the study's trials on Spark; the log that was kept, where the time went, and whether it ran out.
+
+    Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each, in three processes: they
+    are done at the same time.
+    """
+    from windrow import tracking
+    from windrow.data import shards
+    from windrow.spark import open_session
+    from windrow.sweep import schedule
+    from windrow.sweep.search import Search
+
+    with ThreadPoolExecutor(2) as aside:
+        opening = aside.submit(tracking.connect)
+        with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
+            slots = schedule.slots(spark, page.sweep.cores, page.sweep.slots)
+            schedule.ship(spark, shards.split_files(folder, "train", "validation"))
+            imports = aside.submit(schedule.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
+            opening.result()
+            with tracking.open_sweep(page, path, dataset, study) as log, schedule.open_channel(spark) as channel:
+                search = Search(page, builder, dataset, study, log, channel.address)
+                clock = schedule.run(spark, slots, search, channel)
+                clock.import_seconds += sum(imports.result())
+    return log, clock, search.out_of_time
+
+
+def summarize(study: Study, seconds: float, clock: Clock, out_of_time: bool) -> dict[str, Any]:
     """Counts by ending, the best trial, and where the time went.
 
     Raises:
         StudyError: no trial ended ok.
     """
-    finished = study.finished()
-    endings = dict(Counter(trial.ending.value for trial in finished))
-    ranked = study.ranked()
-    if not ranked:
+    best = study.best
+    endings = {ending.value: count for ending, count in study.endings.items()}
+    if best is None:
         counts = ", ".join(f"{count} {ending}" for ending, count in endings.items()) or "no trials"
         raise StudyError(f"a sweep needs one trial that ends ok; got {counts}; a trial's run in MLflow says why")
+    finished = study.finished()
     return {
         "study": str(study.folder.resolve()),
         "study_id": study.id,
         "trials": len(finished),
         "outcomes": endings,
+        "out_of_time": out_of_time,
         "objective": study.page.sweep.objective,
-        "best_trial": ranked[0].number,
-        "best_value": ranked[0].value,
-        "best_point": ranked[0].point,
-        "slots": slots,
+        "best_trial": best.number,
+        "best_value": best.value,
+        "best_point": best.point,
+        "epochs": sum(trial.epochs for trial in finished),
+        "slots": clock.slots,
         "seconds": round(seconds, 1),
         "training_seconds": round(sum(trial.seconds for trial in finished), 1),
+        "efficiency": clock.figures(study.page.sweep.cores),
     }
 
 

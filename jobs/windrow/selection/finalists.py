@@ -8,10 +8,11 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
+from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.search import trial_spec
-from windrow.sweep.study import Asked, Finished, seed_of
-from windrow.sweep.trial import TrialSpec
+from windrow.sweep.seeds import seed_of
+from windrow.sweep.study import Asked, Finished
 from windrow.training.networks import Builder
 from windrow.training.parameters import Value
 

@@ -1,21 +1,85 @@
-"""Trials on Spark: one Spark job a trial, as many at once as there are slots.
+"""Trials on Spark: one Spark job a handful of leases, as many jobs at once as there are slots.
 
-Each job is tagged, so it is seen by its trial's number in Spark's own pages and can be cancelled alone.
+Each job is tagged, so it is seen by its trials' numbers in Spark's own pages and can be cancelled alone. Everything
+that happens, a job's end or a word from a worker, is an event in one queue, handled by one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import queue
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
 
 from windrow.sweep import trial
+from windrow.sweep.attempt import TrialSpec
+from windrow.sweep.channel import Channel, Message
+from windrow.sweep.efficiency import Clock
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.trial import TrialSpec
+from windrow.training import runtime
+from windrow.training.loop import Epoch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+GRACE_SECONDS = 3.0
+"""From asking a trial to stop to cancelling its job. Spark then gives the worker 2 s (spark.python.task.killTimeout)."""
+_SILENT_SECONDS = 120.0  # a worker that has spoken beats every 2 s; one that is silent so long is taken for lost
+_START_SECONDS = 120.0  # what a worker that can't speak may take to start and to import TensorFlow
+_TICK_SECONDS = 0.25
+
+Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]
+
+
+class Search(Protocol):
+    """Who decides what is trained. Every method is called from the thread that runs the schedule."""
+
+    def next(self, slots: int) -> list[TrialSpec]:
+        """Trials for one slot; empty if there is nothing to train now."""
+
+    def hear(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
+        """Epochs of a running trial, from number `first`; why it should stop, or an empty text."""
+
+    def take(self, outcome: Outcome) -> None:
+        """An outcome. It may come a second time, or late."""
+
+    def give_back(self, lease: str) -> None:
+        """A trial that was handed out and never began."""
+
+    def tick(self, running: int) -> bool:
+        """Called a few times a second; whether the running trials should stop because the sweep's time is over."""
+
+
+@dataclass
+class _Job:
+    """A Spark job that holds leases. `began` and `epochs` are by lease, `heard` is the last word from its worker."""
+
+    number: int
+    waiting: dict[str, TrialSpec]
+    submitted: float
+    began: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, list[Epoch]] = field(default_factory=dict)
+    stop_since: dict[str, float] = field(default_factory=dict)
+    heard: float | None = None
+
+    @property
+    def tag(self) -> str:
+        return f"windrow-{self.number}"
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A Spark job's end: the outcomes it gave back, why its worker was lost, or the fault that ends the sweep."""
+
+    job: _Job
+    outcomes: Sequence[Outcome] = ()
+    error: str = ""
+    fault: BaseException | None = None
 
 
 def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
@@ -25,74 +89,240 @@ def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
 
 
 def ship(spark: SparkSession, files: Iterable[Path]) -> None:
-    """Send the data set's files to every host once. Executors find them in SparkFiles' folder."""
+    """Send the data set's files to every executor once. Workers find them in SparkFiles' folder."""
     for file in files:
         spark.sparkContext.addFile(str(file))
 
 
-def run(
-    spark: SparkSession,
-    count: int,
-    next_spec: Callable[[], TrialSpec | None],
-    on_outcome: Callable[[Outcome], TrialSpec | None],
-) -> None:
-    """Keep `count` slots busy until `next_spec` gives None and every outcome is in.
+def open_channel(spark: SparkSession) -> Channel:
+    """A channel that listens where Spark's own driver does."""
+    configured = spark.sparkContext.getConf()
+    host = configured.get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
+    return Channel(host.strip("[]"), configured.get("spark.driver.bindAddress", None))
 
-    Both callbacks run in the caller's thread. `on_outcome` may give back a specification to try at once.
+
+def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:
+    """Import TensorFlow in `count` workers at once; the seconds that each took."""
+
+    def start(_: Iterable[int]) -> Iterator[float]:
+        return iter([runtime.import_tensorflow(threads, deterministic)])
+
+    return spark.sparkContext.parallelize(range(count), count).mapPartitions(start).collect()
+
+
+def run(
+    spark: SparkSession, count: int, search: Search, channel: Channel | None = None, body: Body = trial.run_all
+) -> Clock:
+    """Keep `count` slots busy until the search has nothing more and every outcome is in.
+
+    Without a channel, outcomes come when a job ends, limits hold at the end of an epoch, and nothing is pruned.
     """
-    with ThreadPoolExecutor(count, thread_name_prefix="trial") as pool:
-        running: set[Future[Outcome]] = set()
-        try:
-            while True:
-                while len(running) < count and (spec := next_spec()) is not None:
-                    running.add(_start(pool, spark, spec))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    again = on_outcome(future.result())
-                    if again is not None:
-                        running.add(_start(pool, spark, again))
-        except BaseException:
-            # Without this, leaving the pool would wait for trials that nobody will hear of.
-            spark.sparkContext.cancelAllJobs()
-            raise
+    return _Schedule(spark, count, search, channel, body).run()
 
 
 def run_each(spark: SparkSession, count: int, specs: Iterable[TrialSpec]) -> list[Outcome]:
     """Run a known list of trials, each with one attempt; outcomes in the order in which they ended."""
-    waiting = iter(specs)
-    outcomes: list[Outcome] = []
-    run(spark, count, lambda: next(waiting, None), outcomes.append)
-    return outcomes
+    listed = _Listed(specs)
+    run(spark, count, listed)
+    return listed.outcomes
 
 
-def _start(pool: ThreadPoolExecutor, spark: SparkSession, spec: TrialSpec) -> Future[Outcome]:
-    from pyspark import inheritable_thread_target
+class _Listed:
+    """A search without a choice."""
 
-    return pool.submit(inheritable_thread_target(spark)(_run_one), spark, spec)
+    def __init__(self, specs: Iterable[TrialSpec]) -> None:
+        self._waiting = iter(specs)
+        self.outcomes: list[Outcome] = []
+
+    def next(self, slots: int) -> list[TrialSpec]:
+        spec = next(self._waiting, None)
+        return [] if spec is None else [spec]
+
+    def hear(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
+        return ""
+
+    def take(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def give_back(self, lease: str) -> None:
+        raise AssertionError(f"without a channel nothing is given back; got {lease}")
+
+    def tick(self, running: int) -> bool:
+        return False
 
 
-def _run_one(spark: SparkSession, spec: TrialSpec) -> Outcome:
-    """One trial as one Spark job. A lost executor or worker is an outcome; a lost cluster is an error."""
+class _Schedule:
+    def __init__(self, spark: SparkSession, count: int, search: Search, channel: Channel | None, body: Body) -> None:
+        self._spark, self._count, self._search, self._body = spark, count, search, body
+        self._inbox: queue.SimpleQueue[Message | _Ended] = channel.inbox if channel else queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="trial")
+        self._jobs: dict[int, _Job] = {}
+        self._clock = Clock(count)
+
+    def run(self) -> Clock:
+        with self._pool:
+            try:
+                while self._fill():
+                    with suppress(queue.Empty):
+                        self._handle(self._inbox.get(timeout=_TICK_SECONDS))
+                    self._enforce()
+            except BaseException:
+                # Without this, leaving the pool would wait for trials that nobody will hear of.
+                self._spark.sparkContext.cancelAllJobs()
+                raise
+        return self._clock
+
+    def _fill(self) -> bool:
+        """Start jobs while slots are free; whether any job is running."""
+        while len(self._jobs) < self._count and (specs := self._search.next(self._count)):
+            leases = {spec.lease or f"{spec.number}/{spec.attempt}": spec for spec in specs}
+            job = _Job(self._clock.jobs, leases, monotonic())
+            self._jobs[job.number] = job
+            self._clock.start()
+            self._submit(job)
+        self._clock.note(len(self._jobs))
+        return bool(self._jobs)
+
+    def _submit(self, job: _Job) -> None:
+        from pyspark import inheritable_thread_target
+
+        def work() -> None:
+            self._inbox.put(_run_job(self._spark, job, self._body))
+
+        self._pool.submit(inheritable_thread_target(self._spark)(work))
+
+    def _handle(self, event: Message | _Ended) -> None:
+        if isinstance(event, _Ended):
+            self._end(event)
+            return
+        try:
+            stop = self._hear(event.content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            print(f"a worker's message was dropped: {type(error).__name__}: {error}", file=sys.stderr)
+            stop = Ending.LOST.value
+        event.answer(stop)
+
+    def _hear(self, content: dict[str, Any]) -> str:
+        """A worker's word; why its trial should stop. A lease that counts no longer is told to stop as lost."""
+        lease = content["lease"]
+        job = next((job for job in self._jobs.values() if lease in job.waiting), None)
+        if job is None:
+            return "" if content["event"] == "ended" else Ending.LOST.value
+        job.heard = monotonic()
+        self._clock.heard = True
+        if content["event"] == "began":
+            job.began.setdefault(lease, job.heard)
+        elif content["event"] == "epochs":
+            epochs = [Epoch(**epoch) for epoch in content["epochs"]]
+            job.epochs.setdefault(lease, []).extend(epochs)
+            if stop := self._search.hear(lease, int(content["first"]), epochs):
+                return stop
+        elif content["event"] == "ended":
+            outcome = Outcome.of(content["outcome"])
+            if outcome.lease != lease or outcome.number != job.waiting[lease].number:
+                raise ValueError(f"an outcome must be of the lease that it came under; got trial {outcome.number}")
+            self._settle(job, lease, outcome)
+        return Ending.TIMEOUT.value if lease in job.stop_since else ""
+
+    def _end(self, ended: _Ended) -> None:
+        """A Spark job is over: what it gave back counts; what it held and did not give back is lost, or never began."""
+        if ended.fault is not None:
+            raise ended.fault
+        job = ended.job
+        del self._jobs[job.number]
+        for outcome in ended.outcomes:
+            lease = outcome.lease or f"{outcome.number}/{outcome.attempt}"
+            if lease in job.waiting:
+                self._settle(job, lease, outcome)
+        for lease, spec in list(job.waiting.items()):
+            if lease in job.began or job.heard is None:
+                self._settle(job, lease, _lost(spec, job, lease, ended.error))
+            else:
+                del job.waiting[lease]
+                self._search.give_back(lease)
+
+    def _settle(self, job: _Job, lease: str, outcome: Outcome) -> None:
+        del job.waiting[lease]
+        self._clock.add(outcome)
+        self._search.take(outcome)
+
+    def _enforce(self) -> None:
+        """Ask trials to stop whose time is over, and cancel those that were asked and went on."""
+        over, now = self._search.tick(sum(len(job.waiting) for job in self._jobs.values())), monotonic()
+        for job in list(self._jobs.values()):
+            for lease, spec in list(job.waiting.items()):
+                if over or _is_late(job, lease, spec, now):
+                    since = job.stop_since.setdefault(lease, now)
+                    if now - since > GRACE_SECONDS and (lease in job.began or job.heard is None):
+                        self._cancel(job, lease, _timeout(spec, job, lease, now, over))
+                        break
+            if job.heard is not None and now - job.heard > _SILENT_SECONDS and job.waiting:
+                lease = next((lease for lease in job.waiting if lease in job.began), next(iter(job.waiting)))
+                silent = f"its worker was silent for {_SILENT_SECONDS:.0f} s"
+                self._cancel(job, lease, _lost(job.waiting[lease], job, lease, silent))
+
+    def _cancel(self, job: _Job, lease: str, outcome: Outcome) -> None:
+        """Settle a trial from here and take its worker away. What else the job held comes back when it has ended."""
+        self._settle(job, lease, outcome)
+        self._spark.sparkContext.cancelJobsWithTag(job.tag)
+
+
+def _run_job(spark: SparkSession, job: _Job, body: Body) -> _Ended:
+    """Some trials as one Spark job. A lost executor or worker is an outcome; a lost cluster is a fault."""
+    context = spark.sparkContext
+
+    def task(lists: Iterable[list[TrialSpec]]) -> Iterator[Outcome]:
+        for listed in lists:
+            yield from body(listed)
+
+    specs = list(job.waiting.values())
+    try:
+        for tag in (job.tag, *(f"trial-{spec.number}" for spec in specs)):
+            context.addJobTag(tag)
+        context.setJobDescription(", ".join(f"trial {spec.number}, attempt {spec.attempt}" for spec in specs))
+        return _Ended(job, context.parallelize([specs], 1).mapPartitions(task).collect())
+    except BaseException as error:  # it must reach the thread that waits for it
+        lost = _is_sparks(error) and context._jsc is not None and not context._jsc.sc().isStopped()
+        return _Ended(job, error=_cause(error)) if lost else _Ended(job, fault=error)
+    finally:
+        if context._jsc is not None:
+            context.clearJobTags()
+
+
+def _is_sparks(error: BaseException) -> bool:
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
-    context = spark.sparkContext
-    context.addJobTag(f"trial-{spec.number}")
-    context.setJobDescription(f"trial {spec.number}, attempt {spec.attempt}: {spec.parameters}")
-    try:
-        outcome: Outcome = context.parallelize([spec], 1).mapPartitions(trial.run_all).collect()[0]
-    except (Py4JJavaError, PySparkException) as error:
-        if context._jsc is None or context._jsc.sc().isStopped():
-            raise
-        return Outcome(spec.number, spec.attempt, Ending.LOST, error=_cause(error))
-    finally:
-        context.clearJobTags()
-    return outcome
+    return isinstance(error, (Py4JJavaError, PySparkException))
 
 
-def _cause(error: Exception) -> str:
+def _is_late(job: _Job, lease: str, spec: TrialSpec, now: float) -> bool:
+    if spec.seconds is None:
+        return False
+    if job.heard is None:  # nobody tells when it began
+        return now - job.submitted > spec.seconds * len(job.waiting) + _START_SECONDS
+    return lease in job.began and now - job.began[lease] > spec.seconds
+
+
+def _lost(spec: TrialSpec, job: _Job, lease: str, error: str) -> Outcome:
+    epochs = tuple(job.epochs.get(lease, ()))
+    text = error or "its Spark job ended without an outcome"
+    return Outcome(spec.number, spec.attempt, Ending.LOST, epochs=epochs, error=text, lease=spec.lease)
+
+
+def _timeout(spec: TrialSpec, job: _Job, lease: str, now: float, over: bool) -> Outcome:
+    if over:
+        error = "the sweep's time (sweep.budget_seconds) is over; give it more, or fewer epochs"
+    else:
+        error = f"a trial may take {spec.seconds:g} s (sweep.trial_seconds); raise it, or make the network smaller"
+    seconds = now - job.began.get(lease, job.submitted)
+    epochs = tuple(job.epochs.get(lease, ()))
+    return Outcome(
+        spec.number, spec.attempt, Ending.TIMEOUT, epochs=epochs, seconds=seconds, error=error, lease=spec.lease
+    )
+
+
+def _cause(error: BaseException) -> str:
     """The line of a Java exception that says why, without its hundred lines of stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "Exception" in line or "lost" in line.lower()]

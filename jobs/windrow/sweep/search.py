@@ -1,29 +1,42 @@
-"""What passes between the study, Spark and MLflow while trials run."""
+"""What passes between the study, the schedule and MLflow while trials run."""
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median, quantiles
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from windrow.errors import BuilderError
+from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.study import Asked, Study, seed_of
-from windrow.sweep.trial import TrialSpec
+from windrow.sweep.seeds import seed_of
+from windrow.sweep.study import Asked, Study
+from windrow.training import fused
+from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
+    from windrow.sweep.channel import Address
     from windrow.tracking import SweepLog
 
-ATTEMPTS = 3  # at a trial whose worker or executor was lost
+_LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job, whose overhead is 50 to 100 ms
+_MOST_LEASES = 32
+_TOGETHER = 8  # trials that are offered to a worker for one graph
+_RECENT = 20  # trials by which the next one's duration is guessed
+_STATUS_SECONDS = 15.0  # from one line of progress to the next, where no trial ends
 
 
 def trial_spec(
     page: Experiment, builder: Builder, dataset: Manifest, asked: Asked, seed: int, keep_network: bool = False
 ) -> TrialSpec:
-    """A point with everything else that training it takes."""
+    """A point with everything else that training it takes, without limits."""
     return TrialSpec(
         number=asked.number,
         attempt=asked.attempt,
@@ -36,6 +49,8 @@ def trial_spec(
         seed=seed,
         threads=page.sweep.cores,
         keep_network=keep_network,
+        lease=asked.lease,
+        deterministic=page.sweep.deterministic,
     )
 
 
@@ -45,56 +60,154 @@ def parameters_of(page: Experiment, point: dict[str, Value]) -> dict[str, Value]
 
 
 class Search:
-    """Asks the study for trials, and carries each outcome to MLflow and then to the study.
+    """Asks the study for trials, and carries what they say to the ledger, the sampler, the pruner and MLflow.
 
-    MLflow first: a driver that dies in between trains that trial again, and its run is replaced.
+    Args:
+        address: where trials report; None if they can't.
     """
 
-    def __init__(self, page: Experiment, builder: Builder, dataset: Manifest, study: Study, log: SweepLog) -> None:
-        self._page = page
-        self._builder = builder
-        self._dataset = dataset
-        self._study = study
-        self._log = log
-        self._running: dict[int, tuple[Asked, str]] = {}
+    def __init__(
+        self,
+        page: Experiment,
+        builder: Builder,
+        dataset: Manifest,
+        study: Study,
+        log: SweepLog,
+        address: Address | None = None,
+    ) -> None:
+        self._page, self._builder, self._dataset = page, builder, dataset
+        self._study, self._log, self._address = study, log, address
+        self._running: dict[str, Asked] = {}
+        self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
+        self._gain: float | None = None
+        self._spent_before, self._begin = study.ledger.spent_seconds, monotonic()
+        self._spent_noted = self._status_at = self._begin
+        self._slots = 1
+        self.out_of_time = False
 
-    def next_spec(self) -> TrialSpec | None:
-        """The next trial to train; None when the study has asked for all of them."""
-        asked = self._study.ask()
-        return None if asked is None else self._begin(asked)
+    def next(self, slots: int) -> list[TrialSpec]:
+        """Trials for one slot: one, or some short ones; empty if there is nothing to train now, or no time."""
+        self._slots = slots
+        wanted = self._leases(slots)
+        specs: list[TrialSpec] = []
+        while len(specs) < wanted and self._in_time(len(specs) + 1) and (asked := self._study.ask()) is not None:
+            specs.append(self._begin_trial(asked))
+            if asked.attempt > 1:
+                break  # it may be the one that kills its worker: it goes alone
+        return specs
 
-    def take(self, outcome: Outcome) -> TrialSpec | None:
-        """Record an outcome. Gives back another attempt where the worker was lost.
+    def hear(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
+        """Epochs of a running trial: to MLflow, and to the pruner."""
+        number = self._running[lease].number
+        self._log.epochs(number, first, epochs)
+        pruned = False
+        for index, epoch in enumerate(epochs, start=first):
+            if index < self._page.sweep.epochs:
+                pruned = self._study.report(number, index, epoch.metrics()[self._page.sweep.objective]) or pruned
+        return Ending.PRUNED.value if pruned else ""
+
+    def take(self, outcome: Outcome) -> None:
+        """Record an outcome: the ledger first, then the sampler, then MLflow. One that does not count changes nothing.
 
         Raises:
             BuilderError: a user's file can't be imported, or gives no network, and no trial has gone well yet.
+            ServiceError: the study's disk is full.
         """
-        asked, run_id = self._running.pop(outcome.number)
-        self._log.end_trial(run_id, outcome)
-        if outcome.ending is Ending.LOST and outcome.attempt < ATTEMPTS:
-            return self._begin(self._study.again(asked))
-        self._study.tell(asked, outcome)
-        self._print_progress(outcome)
-        self._stop_if_builder_is_broken(outcome)
-        return None
+        self._running.pop(outcome.lease, None)
+        entry = self._study.settle(outcome)
+        self._note_spent()
+        if entry is None:
+            return
+        self._log.end(outcome, over=entry.outcome is not None)
+        if outcome.ending is Ending.OK:
+            self._durations.append(outcome.seconds)
+        if outcome.gain:
+            self._gain = outcome.gain
+        if entry.outcome is not None:
+            self._print(f"trial {outcome.number}: {self._told(outcome)} in {outcome.seconds:.1f} s")
+            self._stop_if_builder_is_broken(outcome)
 
-    def _begin(self, asked: Asked) -> TrialSpec:
-        seed = seed_of(self._page.sweep.seed, asked.number)
+    def give_back(self, lease: str) -> None:
+        """A trial that was handed out and never began, because its worker was lost under another."""
+        asked = self._running.pop(lease, None)
+        if asked is not None:
+            self._study.give_back(asked)
+
+    def tick(self, running: int) -> bool:
+        """Say how it goes where nothing has ended for a while; whether the time budget is used up."""
+        if monotonic() - self._status_at > _STATUS_SECONDS:
+            self._print(f"{running} running")
+        self.out_of_time = self.out_of_time or self._left() <= 0
+        return self.out_of_time
+
+    def _begin_trial(self, asked: Asked) -> TrialSpec:
+        sweep = self._page.sweep
+        seed = seed_of(sweep.seed, asked.number)
         spec = trial_spec(self._page, self._builder, self._dataset, asked, seed)
-        self._running[asked.number] = asked, self._log.begin_trial(self._study, asked, spec.parameters, seed)
-        return spec
-
-    def _print_progress(self, outcome: Outcome) -> None:
-        ranked = self._study.ranked()
-        best = f"best {ranked[0].value:.4f} (trial {ranked[0].number})" if ranked else "no trial ok yet"
-        value = f"{outcome.value:.4f}" if outcome.value is not None else outcome.ending.value
-        line = (
-            f"[{len(self._study.finished())}/{self._study.budget}] trial {outcome.number}: "
-            f"{self._page.sweep.objective} {value} in {outcome.seconds:.1f} s; {best}"
+        self._running[asked.lease] = asked
+        self._log.begin(asked, spec.parameters, seed)
+        return replace(
+            spec,
+            address=self._address,
+            seconds=sweep.trial_seconds,
+            mebibytes=sweep.trial_mebibytes,
+            prune=sweep.pruner != "none",
+            fused=self._may_fuse(),
         )
-        print(line, file=sys.stderr, flush=True)
+
+    def _leases(self, slots: int) -> int:
+        """How many trials a slot gets at once: more where they are short or may be one graph, fewer towards the end."""
+        fair = math.ceil(self._study.left / (2 * slots))
+        wanted = 1
+        if self._durations:
+            wanted = int(_LEASE_SECONDS / max(1e-3, median(self._durations[-_RECENT:])))
+        if self._may_fuse() and fused.key(self._builder, self._page.network.defaults()) is not None:
+            wanted = max(wanted, _TOGETHER)
+        return max(1, min(wanted, fair, _MOST_LEASES))
+
+    def _may_fuse(self) -> bool:
+        sweep = self._page.sweep
+        limited = sweep.trial_seconds is not None or sweep.trial_mebibytes is not None
+        return sweep.fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain > 1.0)
+
+    def _left(self) -> float:
+        """Seconds of the time budget that are left; infinite without one."""
+        budget = self._page.sweep.budget_seconds
+        return math.inf if budget is None else budget - self._spent_before - (monotonic() - self._begin)
+
+    def _in_time(self, trials: int) -> bool:
+        """Whether one slot would finish so many trials in time, if they take as long as three of four recent ones."""
+        recent = self._durations[-_RECENT:]
+        expected = quantiles(recent, n=4)[2] if len(recent) > 1 else sum(recent)
+        return not self.out_of_time and self._left() > expected * trials
+
+    def _note_spent(self) -> None:
+        now = monotonic()
+        self._study.ledger.spend(now - self._spent_noted)
+        self._spent_noted = now
+
+    def _told(self, outcome: Outcome) -> str:
+        value = outcome.ending.value if outcome.value is None else f"{outcome.value:.4f}"
+        return f"{self._page.sweep.objective} {value}"
+
+    def _print(self, what: str) -> None:
+        study = self._study
+        finished, pruned = study.endings.total(), study.endings[Ending.PRUNED]
+        best = f"best {study.best.value:.4f} (trial {study.best.number})" if study.best else "no trial ok yet"
+        parts = [what, best, *([f"{pruned} pruned"] if pruned else []), *self._time_left(finished)]
+        print(f"[{finished}/{study.budget}] {'; '.join(parts)}", file=sys.stderr, flush=True)
+        self._status_at = monotonic()
+        self._log.progress(finished, pruned, study.best)
+
+    def _time_left(self, finished: int) -> list[str]:
+        """By the pace so far; empty at the end."""
+        left = self._study.budget - finished
+        if not self._durations or left <= 0:
+            return []
+        seconds = min(left * sum(self._durations) / len(self._durations) / self._slots, self._left())
+        return [f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(0.0, seconds):.0f} s left"]
 
     def _stop_if_builder_is_broken(self, outcome: Outcome) -> None:
         mistake = outcome.error.strip().rpartition("BuilderError: ")
-        if outcome.ending is Ending.FAILED and mistake[1] and not self._study.ranked():
+        if outcome.ending is Ending.FAILED and mistake[1] and self._study.best is None:
             raise BuilderError(mistake[2].splitlines()[0])

@@ -1,49 +1,50 @@
 """The study: one search over one space, kept in a folder, that survives restarts.
 
-    with open_study(folder, page, dataset_digest) as study:
-        asked = study.ask()            # None once the page's number of trials is reached
-        study.tell(asked, outcome)
+    with open_study(folder, page, dataset_digest, network_source) as study:
+        asked = study.ask()            # None: nothing to ask now; for good, if no trial is running
+        study.settle(outcome)          # the trial's entry, or None if the outcome does not count
 
-The folder holds Optuna's journal, `study.json` with the study's identity, and a lock that only one sweep can hold.
+The folder holds the ledger (ledger.db), Optuna's journal (journal.log), the study's identity (study.json), and a lock
+that only one sweep can hold.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import logging
+import os
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from windrow.command import write_json
 from windrow.errors import StudyError
 from windrow.experiment import Experiment
-from windrow.sweep import space
+from windrow.sweep.asking import Asking
+from windrow.sweep.ledger import FILE, Entry, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training.parameters import Value
-
-if TYPE_CHECKING:
-    from optuna import Study as OptunaStudy
-    from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A point to train: the trial's number and its place in the space. `attempt` counts from 1."""
+    """A point to train: the trial's number, its place in the space, and the lease under which it is reported."""
 
     number: int
     attempt: int
     point: dict[str, Value]
+    lease: str = ""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial that has ended. `value` is None unless the ending is ok."""
+    """A trial that has ended for good. `value` is None unless the ending is ok."""
 
     number: int
     point: dict[str, Value]
@@ -51,197 +52,232 @@ class Finished:
     value: float | None
     seconds: float
     run_id: str
+    epochs: int = 0
 
 
-class Study:
-    """Asks for points and is told outcomes; every word of it is in the journal before it returns."""
+class StudyRecord:
+    """What a study has found so far."""
 
-    def __init__(self, folder: Path, page: Experiment, identity: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, page: Experiment, identity: dict[str, Any], reading: bool = True) -> None:
         self.folder = folder
         self.page = page
         self.identity = identity
-        self._distributions = space.distributions(page.space)
-        self._storage = _open_storage(folder)
-        self._study = _open_optuna(self._storage, page)
-        self._study_id = self._storage.get_study_id_from_name(page.name)
-        self._interrupted = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
-        if not self._trials():
-            self._enqueue_default()
+        self.ledger = Ledger(folder, reading)
+        self._entries = {entry.number: entry for entry in self.ledger.entries()}
+        self.endings: Counter[Ending] = Counter()
+        self.best: Finished | None = None
+        for trial in self.finished():
+            self._count(trial)
 
     @property
     def id(self) -> str:
-        """Identity of the search and its data: the same page and data give the same id."""
+        """Identity of the search and its data: the same page, network and data give the same id."""
         return str(self.identity["id"])
+
+    def entries(self) -> list[Entry]:
+        """Every trial, by number."""
+        return list(self._entries.values())
+
+    def finished(self) -> list[Finished]:
+        """Every trial that has ended for good, by number."""
+        return [_finished(entry, entry.outcome) for entry in self.entries() if entry.outcome is not None]
+
+    def ranked(self) -> list[Finished]:
+        """The trials that ended ok, best first; equal ones by number."""
+        return sorted((trial for trial in self.finished() if trial.value is not None), key=self._rank)
+
+    def _rank(self, trial: Finished) -> tuple[float, int]:
+        sign = -1 if self.page.sweep.direction == "maximize" else 1
+        return sign * (trial.value or 0.0), trial.number
+
+    def _count(self, trial: Finished) -> None:
+        self.endings[trial.ending] += 1
+        if trial.value is not None and (self.best is None or self._rank(trial) < self._rank(self.best)):
+            self.best = trial
+
+
+class Study(StudyRecord):
+    """Asks for points and takes outcomes; every word of it is in the ledger before it returns.
+
+    Raises:
+        ServiceError: from any call, if the folder's disk is full.
+    """
+
+    def __init__(self, folder: Path, page: Experiment, identity: dict[str, Any]) -> None:
+        super().__init__(folder, page, identity, reading=False)
+        self._asking = Asking(folder, page, [entry.point for entry in self.entries()])
+        for point, asked_as in self._asking.orphans({entry.asked_as for entry in self.entries()}):
+            self._enter(point, asked_as)
+        self._open = {entry.number for entry in self.entries() if entry.outcome is None}
+        self._untold = {entry.number for entry in self.entries() if not entry.told}
+        self._waiting = sorted(self._open)
+        self._tell_due()
 
     def remember(self, **facts: str) -> None:
         """Keep facts about the study, such as its MLflow run, in study.json."""
         self.identity.update(facts)
         write_json(self.folder / "study.json", self.identity)
 
-    def ask(self) -> Asked | None:
-        """The next point: trials that were cut off first, then new ones. None if there is nothing left to ask."""
-        while self._interrupted:
-            trial = self._interrupted.pop(0)
-            if self._complete(trial):
-                return self._attempt(trial.number, dict(trial.params))
-            self._study.tell(trial.number, state=trial.state.FAIL)  # cut off while it was being asked: it has no point
-        if sum(map(self._complete, self._trials())) >= self.budget:
-            return None
-        asked = self._study.ask(self._distributions)
-        return self._attempt(asked.number, dict(asked.params))
-
-    def again(self, asked: Asked) -> Asked:
-        """Another attempt at the same trial."""
-        return self._attempt(asked.number, asked.point)
-
-    def note_run(self, asked: Asked, run_id: str) -> str | None:
-        """Keep the MLflow run of an attempt; gives back the run of the attempt before, if there was one."""
-        before: str | None = self._trial(asked.number).user_attrs.get("run_id")
-        self._set(asked.number, "run_id", run_id)
-        return before
-
-    def tell(self, asked: Asked, outcome: Outcome) -> None:
-        """Record how a trial ended. For the sampler a diverged one is the worst; a failed one teaches it nothing."""
-        from optuna.trial import TrialState
-
-        for key, value in (
-            ("ending", outcome.ending.value),
-            ("seconds", outcome.seconds),
-            ("error", outcome.error),
-            ("worker", outcome.worker),
-        ):
-            self._set(asked.number, key, value)
-        if outcome.ending is Ending.OK:
-            self._study.tell(asked.number, outcome.value)
-        else:
-            state = TrialState.PRUNED if outcome.ending is Ending.DIVERGED else TrialState.FAIL
-            self._study.tell(asked.number, state=state)
-
-    def finished(self) -> list[Finished]:
-        """Every trial that has ended, by number."""
-        return [_finished(trial) for trial in self._trials() if trial.state.is_finished() and self._complete(trial)]
-
-    def ranked(self) -> list[Finished]:
-        """The trials that ended ok, best first; equal ones by number."""
-        sign = -1 if self.page.sweep.direction == "maximize" else 1
-        good = [trial for trial in self.finished() if trial.value is not None]
-        return sorted(good, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
-
-    def _enqueue_default(self) -> None:
-        """Trial 0 is the default configuration, where it lies in the space: what a search must beat."""
-        defaults = {name: value for name, value in self.page.network.defaults().items() if name in self.page.space}
-        if self.page.sweep.sampler != "grid" and space.contains(self.page.space, defaults):
-            self._study.enqueue_trial(defaults)
-
     @property
     def budget(self) -> int:
-        """Trials to ask for: the page's number, or the whole grid where that is less."""
-        if self.page.sweep.sampler != "grid":
-            return self.page.sweep.trials
-        points = 1
-        for dimension in self.page.space.values():
-            points *= len(space.grid_values(dimension))
-        return min(self.page.sweep.trials, points)
+        """Trials to ask for: the page's number, or all points of the grid where that is less."""
+        return min(self.page.sweep.trials, self._asking.most or self.page.sweep.trials)
 
-    def _complete(self, trial: FrozenTrial) -> bool:
-        return set(trial.params) == set(self._distributions)
+    @property
+    def left(self) -> int:
+        """Trials that have not been asked for."""
+        return self.budget - len(self._entries)
 
-    def _trials(self) -> list[FrozenTrial]:
-        trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)
-        return trials
+    def ask(self) -> Asked | None:
+        """The next attempt: trials without an end first, then new ones. None if there is nothing to ask now.
 
-    def _attempt(self, number: int, point: dict[str, Value]) -> Asked:
-        attempt = int(self._trial(number).user_attrs.get("attempt", 0)) + 1
-        self._set(number, "attempt", attempt)
-        return Asked(number, attempt, point)
+        In a deterministic sweep a generation is asked only when the one before it has ended.
 
-    def _trial(self, number: int) -> FrozenTrial:
-        return self._storage.get_trial(self._trial_id(number))
+        Raises:
+            StudyError: the constraints leave next to nothing of the space.
+        """
+        if self._waiting:
+            return self._attempt(self._waiting.pop(0))
+        if self.left <= 0 or self._asking.exhausted or self._generation_is_running():
+            return None
+        number = self._enter(*self._asking.draw(len(self._entries)))
+        self._open.add(number)
+        self._untold.add(number)
+        return self._attempt(number)
 
-    def _trial_id(self, number: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+    def settle(self, outcome: Outcome) -> Entry | None:
+        """Count an outcome; the trial's entry. None if it came under a lease that counts no longer.
 
-    def _set(self, number: int, key: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(self._trial_id(number), key, value)
+        A lost trial that has attempts left is what `ask` gives next.
+        """
+        if not self.ledger.settle(outcome):
+            return None
+        entry = self._entries[outcome.number] = self.ledger.entry(outcome.number)
+        if entry.outcome is None:
+            self._waiting.append(entry.number)
+        else:
+            self._open.discard(entry.number)
+            self._count(_finished(entry, entry.outcome))
+            self._tell_due()
+        return entry
 
+    def give_back(self, asked: Asked) -> None:
+        """An attempt that never began: the trial is asked again, and has lost nothing."""
+        if self.ledger.is_open(asked.lease):
+            self.ledger.abandon(asked.lease)
+            self._waiting.append(asked.number)
 
-def seed_of(study_seed: int, *parts: int) -> int:
-    """A seed in 0..2**31-1 from the study's seed and a trial's number (or more parts), whoever asks and when."""
-    text = ":".join(map(str, (study_seed, *parts)))
-    return int.from_bytes(sha256(text.encode()).digest()[:4]) >> 1
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Tell the pruner the objective after an epoch (from 1); whether it says to stop."""
+        return self._asking.report(self._entries[number].asked_as, epoch, value)
+
+    def note_run(self, number: int, run_id: str) -> None:
+        """Keep the trial's run in MLflow."""
+        self.ledger.note_run(number, run_id)
+        self._entries[number] = self.ledger.entry(number)
+
+    def _generation_is_running(self) -> bool:
+        whole = len(self._entries) % self.page.sweep.generation == 0
+        return self.page.sweep.deterministic and whole and bool(self._open)
+
+    def _tell_due(self) -> None:
+        """Tell the sampler what it has not heard: each trial as it ends, or whole generations in order of number."""
+        due = self._untold - self._open
+        more = self.left > 0 and not self._asking.exhausted
+        if self.page.sweep.deterministic and (self._open or more):
+            size = self.page.sweep.generation
+            due = {number for number in due if number < min(self._open, default=len(self._entries)) // size * size}
+        for number in sorted(due):
+            entry = self._entries[number]
+            if entry.outcome is not None:
+                self._asking.tell(entry.asked_as, entry.outcome, self.page.sweep.objective)
+            self.ledger.note_told(number)
+            self._untold.discard(number)
+
+    def _enter(self, point: dict[str, Value], asked_as: int) -> int:
+        number = self.ledger.enter(point, asked_as)
+        self._entries[number] = self.ledger.entry(number)
+        return number
+
+    def _attempt(self, number: int) -> Asked:
+        lease = self.ledger.lease(number)
+        return Asked(number, lease.attempt, self._entries[number].point, lease.token)
 
 
 @contextmanager
-def open_study(folder: Path, page: Experiment, dataset_digest: str) -> Iterator[Study]:
+def open_study(
+    folder: Path, page: Experiment, dataset_digest: str, network_source: str | None = None
+) -> Iterator[Study]:
     """Open a study, or begin it.
+
+    Args:
+        folder: the study's own folder; made if absent.
+        page: the experiment; its space, network and way of searching are the study's identity.
+        dataset_digest: of the prepared data set.
+        network_source: the text of a user's network file; None for a built-in network.
 
     Raises:
         StudyError: the folder holds another search, or another sweep is at work in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
+    with _locked(folder):
+        study = Study(folder, page, _identify(folder, page, dataset_digest, network_source))
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyError(
-                f"one sweep at a time may work in {folder}; another holds it; wait, or take another folder"
-            ) from error
-        yield Study(folder, page, _identify(folder, page, dataset_digest))
+            yield study
+        finally:
+            study.ledger.close()
 
 
-def read_study(folder: Path, page: Experiment, dataset_digest: str) -> Study:
+def read_study(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None = None) -> StudyRecord:
     """Open a study for reading.
 
     Raises:
         StudyError: no study there, or one of another search.
     """
-    if not (folder / "study.json").is_file():
+    if not (folder / "study.json").is_file() or not (folder / FILE).is_file():
         raise StudyError(f"--study must hold a study; got {folder}; run sweep.py first")
-    return Study(folder, page, _identify(folder, page, dataset_digest))
+    return StudyRecord(folder, page, _identify(folder, page, dataset_digest, network_source))
 
 
-def _identify(folder: Path, page: Experiment, dataset_digest: str) -> dict[str, Any]:
-    search = page.search_digest()
-    mine = {"search": search, "dataset": dataset_digest, "experiment": page.name}
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder alone. The lock goes with the process, however it ends; the text in it names the holder."""
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise StudyError(
+                f"one sweep at a time may work in {folder}; {holder} does; wait for it, or take another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+        lock.flush()
+        yield
+
+
+def _identify(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None) -> dict[str, Any]:
+    mine = {"search": page.search_digest(), "dataset": dataset_digest, "experiment": page.name}
+    if network_source is not None:
+        mine["network file"] = sha256(network_source.encode()).hexdigest()[:16]
     path = folder / "study.json"
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         different = [key for key, value in mine.items() if found.get(key) != value]
         if different:
             raise StudyError(
-                f"a study continues only with the same page and data; {folder} has another {' and '.join(different)}; "
-                "take another folder"
+                f"a study continues only with the same page, network and data; {folder} has another "
+                f"{' and '.join(different)}; take another folder"
             )
         return found
     identity = {**mine, "id": sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()[:16]}
+    identity["objective"] = page.sweep.objective  # for a later study that starts warm
     write_json(path, identity)
     return identity
 
 
-def _open_storage(folder: Path) -> BaseStorage:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
-
-
-def _open_optuna(storage: BaseStorage, page: Experiment) -> OptunaStudy:
-    import optuna
-
-    optuna.logging.set_verbosity(logging.WARNING)
-    names = optuna.get_all_study_names(storage)
-    done = len(optuna.load_study(study_name=page.name, storage=storage).trials) if page.name in names else 0
-    # A resumed sampler with the first seed would draw the first points again.
-    sampler = space.sampler(page.sweep, page.space, seed_of(page.sweep.seed, done))
-    return optuna.create_study(
-        study_name=page.name, storage=storage, sampler=sampler, direction=page.sweep.direction, load_if_exists=True
-    )
-
-
-def _finished(trial: FrozenTrial) -> Finished:
-    kept = trial.user_attrs
-    ending = Ending(kept.get("ending", Ending.LOST))
-    value = trial.value if ending is Ending.OK else None
+def _finished(entry: Entry, outcome: Outcome) -> Finished:
     return Finished(
-        trial.number, dict(trial.params), ending, value, float(kept.get("seconds", 0.0)), str(kept.get("run_id", ""))
+        entry.number, entry.point, outcome.ending, outcome.value, outcome.seconds, entry.run_id, len(outcome.epochs)
     )

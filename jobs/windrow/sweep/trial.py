@@ -1,84 +1,58 @@
-"""One trial on an executor: take a specification, train, give back a record. Nothing raises or speaks to MLflow."""
+"""Trials on an executor: take specifications, train, give back records. Nothing raises or speaks to MLflow."""
 
 from __future__ import annotations
 
-import os
-import socket
 import traceback
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 from windrow.data import shards
 from windrow.data.splits import Split
+from windrow.sweep.attempt import Attempt, TrialSpec, short_of_words
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.training import runtime
-from windrow.training.loop import Epoch, Examples, prepare
-from windrow.training.networks import Builder
-from windrow.training.parameters import Value
+from windrow.training import fused, loop, runtime
+from windrow.training.fused import Member
+from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """Everything that an attempt at a trial depends on, besides the data set's files.
-
-    Attributes:
-        seed: seed of the initial weights, the order of images, dropout and augmentation.
-        threads: TensorFlow's threads; the cores that Spark gives the task.
-        keep_network: give the trained network back as bytes.
-    """
-
-    number: int
-    attempt: int
-    builder: Builder
-    parameters: dict[str, Value]
-    shape: tuple[int, int, int]
-    classes: int
-    epochs: int
-    objective: str
-    seed: int
-    threads: int = 1
-    keep_network: bool = False
+_WORTHWHILE = 1.1  # what a fused graph must gain, as measured, to be taken
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     """A Spark task's body. It drains its input and never raises: only then is the Python worker used again, warm."""
-    return iter([run(spec, _spark_folder()) for spec in specs])
+    dataset = _spark_folder()
+    return iter([outcome for group in groups(list(specs)) for outcome in _run_group(group, dataset)])
 
 
 def run(spec: TrialSpec, dataset: Path) -> Outcome:
     """Train one trial on the data set's files in `dataset`. Whatever happens becomes an outcome."""
-    start = perf_counter()
-    epochs: list[Epoch] = []
-    imported = 0.0
-    worker = f"{socket.gethostname()}/{os.getpid()}"
+    attempt = Attempt(spec)
     try:
-        imported = runtime.import_tensorflow(spec.threads)
-        network = _train(spec, dataset, epochs)
-        kept = runtime.to_bytes(network) if spec.keep_network else None
+        with attempt.watched(), short_of_words(spec.number):
+            attempt.import_seconds = runtime.import_tensorflow(spec.threads, spec.deterministic)
+            attempt.begin()
+            outcome = _train(attempt, dataset)
     except BaseException as error:  # the one fault boundary of a trial: exit() in a user's builder ends here too
+        attempt.leave_if_forked()
         tail = traceback.format_exc()[-_TRACEBACK_TAIL_CHARACTERS:]
         if isinstance(error, KeyboardInterrupt):
             raise
-        seconds = perf_counter() - start - imported
-        return Outcome(spec.number, spec.attempt, Ending.FAILED, None, tuple(epochs), seconds, imported, tail, worker)
-    ending, value, error_text = _judge(spec, epochs)
-    return Outcome(
-        spec.number,
-        spec.attempt,
-        ending,
-        value,
-        tuple(epochs),
-        perf_counter() - start - imported,
-        imported,
-        error_text,
-        worker,
-        kept if ending is Ending.OK else None,
-    )
+        outcome = attempt.outcome(Ending.FAILED, error=tail)
+    return attempt.end(outcome)
+
+
+def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
+    """The specifications in groups that may be one graph; each of the others alone."""
+
+    def key(spec: TrialSpec) -> str:
+        # A limit is a trial's own, and can't be told apart in a graph that many share.
+        limited = spec.seconds is not None or spec.mebibytes is not None
+        shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
+        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
+
+    return [list(group) for _, group in groupby(sorted(specs, key=key), key)]
 
 
 def examples(dataset: Path, split: Split) -> Examples:
@@ -86,27 +60,65 @@ def examples(dataset: Path, split: Split) -> Examples:
     return Examples(*shards.load_split(dataset, split))
 
 
+def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
+    if len(group) == 1:
+        return [run(group[0], dataset)]
+    try:
+        imported = runtime.import_tensorflow(group[0].threads)
+        members = [Member(spec.parameters, spec.seed) for spec in group]
+        data = examples(dataset, "train"), examples(dataset, "validation")
+        gain = fused.gain(group[0].builder, members, group[0].shape, group[0].classes, *data)
+        if gain >= _WORTHWHILE:
+            return _train_together(group, members, data, gain, imported)
+    except Exception:  # what one graph can't do, each trial's own may, or it says what is wrong
+        traceback.print_exc()
+    return [run(spec, dataset) for spec in group]
+
+
+def _train_together(
+    group: list[TrialSpec], members: list[Member], data: tuple[Examples, Examples], gain: float, imported: float
+) -> list[Outcome]:
+    """Train the group as one graph; a trial that ends before the others is dropped from it."""
+    attempts = [Attempt(spec) for spec in group]
+    attempts[0].import_seconds = imported
+    outcomes: dict[int, Outcome] = {}
+    with attempts[0].watched():
+        for attempt in attempts:
+            attempt.begin()
+        first = group[0]
+        together = fused.prepare(first.builder, members, first.shape, first.classes, *data, first.epochs)
+        shared = attempts[0].seconds / len(group)
+        for epochs in together.epochs():
+            for index, epoch in enumerate(epochs):
+                if epoch is None or index in outcomes:
+                    continue
+                attempt = attempts[index]
+                attempt.add(epoch)
+                if attempt.stop or not epoch.finite or len(attempt.epochs) == first.epochs:
+                    seconds = shared + sum(epoch.seconds for epoch in attempt.epochs)
+                    known = replace(attempt.verdict(), seconds=seconds, fused=len(group), gain=gain)
+                    outcomes[index] = attempt.end(known)
+                    together.drop(index)
+    return [outcomes[index] for index in range(len(group))]
+
+
+def _train(attempt: Attempt, dataset: Path) -> Outcome:
+    """Train alone; the attempt's epochs are filled on the way, so that a failure keeps what was measured before it."""
+    spec = attempt.spec
+    data = examples(dataset, "train"), examples(dataset, "validation")
+    training = loop.prepare(spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed)
+    attempt.leave_if_forked()
+    for epoch in training.epochs():
+        attempt.add(epoch)
+        if attempt.stop or not epoch.finite:
+            break
+    outcome = attempt.verdict()
+    if spec.keep_network and outcome.ending is Ending.OK:
+        return replace(outcome, network=runtime.to_bytes(training.network))
+    return outcome
+
+
 def _spark_folder() -> Path:
     from pyspark import SparkFiles
 
     return Path(SparkFiles.getRootDirectory())
-
-
-def _train(spec: TrialSpec, dataset: Path, epochs: list[Epoch]) -> Any:
-    """The trained network; `epochs` is filled on the way, so that a failure keeps what was measured before it."""
-    training, validation = examples(dataset, "train"), examples(dataset, "validation")
-    shape, classes = spec.shape, spec.classes
-    trained = prepare(spec.builder, spec.parameters, shape, classes, training, validation, spec.epochs, spec.seed)
-    for epoch in trained.epochs():
-        epochs.append(epoch)
-        if not epoch.finite:
-            break
-    return trained.network
-
-
-def _judge(spec: TrialSpec, epochs: list[Epoch]) -> tuple[Ending, float | None, str]:
-    last = epochs[-1]
-    if last.finite:
-        return Ending.OK, last.metrics()[spec.objective], ""
-    lost = f"the loss must stay finite; got {last.loss} in epoch {len(epochs)}; lower the learning rate"
-    return Ending.DIVERGED, None, lost

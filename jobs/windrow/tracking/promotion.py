@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
-    from windrow.sweep.study import Study
+    from windrow.sweep.study import StudyRecord
 
 
-def open_promotion(page: Experiment, dataset: Manifest, study: Study) -> Promotion:
+def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord) -> Promotion:
     """Speak about a study's promotion.
 
     Raises:

@@ -1,29 +1,41 @@
-"""A sweep in MLflow: one parent run, one child run a trial."""
+"""A sweep in MLflow: one parent run, one child run a trial. What is said here is said by a thread of its own.
+
+The ledger is the truth: a trial that it knows has one run here, with what the ledger says; `open_sweep` sees to that
+after a driver was killed or MLflow was away.
+"""
 
 from __future__ import annotations
 
 import json
+import queue
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.errors import TrackingError
+from windrow.sweep.outcomes import RULES
+from windrow.sweep.seeds import seed_of
 from windrow.tracking.server import connect, experiment_id, run_link, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
     from windrow.sweep.outcomes import Outcome
-    from windrow.sweep.study import Asked, Study
+    from windrow.sweep.study import Asked, Finished, Study
+    from windrow.training.loop import Epoch
     from windrow.training.parameters import Value
 
 _BATCH_METRICS = 1000  # MLflow's limit a call
+_FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 
 
 def open_sweep(page: Experiment, path: Path, dataset: Manifest, study: Study) -> SweepLog:
-    """The parent run of a study: begun, or opened again where the study goes on."""
+    """The parent run of a study: begun, or opened again and brought in line with the ledger."""
     client = connect()
     experiment = experiment_id(client, page)
     run_id = study.identity.get("run_id")
@@ -40,9 +52,9 @@ def open_sweep(page: Experiment, path: Path, dataset: Manifest, study: Study) ->
         study.remember(run_id=run_id, experiment_id=experiment)
         _log_page(client, run_id, page, path)
         _log_dataset(client, run_id, dataset)
-    else:
-        _forget_cut_off(client, experiment, run_id)
-    return SweepLog(client, experiment, run_id, page, dataset)
+    log = SweepLog(client, experiment, run_id, study, dataset)
+    log.reconcile()
+    return log
 
 
 def _alive(client: MlflowClient, run_id: str) -> bool:
@@ -54,20 +66,13 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
         return False
 
 
-def _forget_cut_off(client: MlflowClient, experiment: str, run_id: str) -> None:
-    """Delete the child runs that a killed driver left running: their trials are trained again, in runs of their own."""
-    query = f"tags.mlflow.parentRunId = '{run_id}' and attributes.status = 'RUNNING'"
-    for run in client.search_runs([experiment], query, max_results=1000):
-        client.delete_run(run.info.run_id)
-
-
 def _log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path) -> None:
     """The search as parameters, the page's file and the page as it was after overrides as artifacts."""
     from mlflow.entities import Param
 
     values = {f"sweep.{key}": value for key, value in page.sweep.model_dump(exclude_none=True).items()}
     values |= {"network.builder": page.network.builder, "dataset.source": page.dataset.source}
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
+    client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in values.items()])
     client.log_artifact(run_id, str(path))
     client.log_dict(run_id, page.model_dump(mode="json"), "page-with-overrides.yaml")
 
@@ -88,78 +93,193 @@ def _log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
 
 
 class SweepLog:
-    """A sweep's parent run and one child run a trial; parameters and metrics have the same names in every child."""
+    """A sweep's parent run and one child run a trial; parameters and metrics have the same names in every child.
 
-    def __init__(self, client: MlflowClient, experiment: str, run_id: str, page: Experiment, dataset: Manifest) -> None:
-        self.client = client
-        self.experiment = experiment
-        self.run_id = run_id
-        self._page = page
-        self._dataset = dataset
+    `begin`, `epochs`, `end` and `progress` return at once. MLflow may fall behind, or fail, without holding up a trial;
+    leaving the block waits for it, and `summarize` says if something is missing.
+    """
 
-    def begin_trial(self, study: Study, asked: Asked, parameters: Mapping[str, Value], seed: int) -> str:
-        """A child run for an attempt; its id. One that a cut-off attempt left is deleted: a trial has one run."""
-        from mlflow.entities import Param
+    def __init__(self, client: MlflowClient, experiment: str, run_id: str, study: Study, dataset: Manifest) -> None:
+        self.client, self.experiment, self.run_id = client, experiment, run_id
+        self._study, self._dataset = study, dataset
+        self._runs: dict[int, str] = {}
+        self._said: dict[int, int] = {}
+        self._figures_at = 0.0
+        self._failure: Exception | None = None
+        self._sayings: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._speaker = threading.Thread(target=self._speak, name="mlflow", daemon=True)
 
-        run = self.client.create_run(
-            self.experiment,
-            tags={
-                "mlflow.runName": f"trial {asked.number}",
-                "mlflow.parentRunId": self.run_id,
-                "windrow.kind": "trial",
-                "windrow.study": study.id,
-                "windrow.trial": str(asked.number),
-                "windrow.attempt": str(asked.attempt),
-                "windrow.seed": str(seed),
-                "windrow.dataset.digest": self._dataset.digest,
-            },
-        )
-        before = study.note_run(asked, run.info.run_id)
-        if before is not None:
-            self.client.delete_run(before)
-        params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
-        self.client.log_batch(run.info.run_id, params=params)
-        return str(run.info.run_id)
+    def reconcile(self) -> None:
+        """Give every trial of the ledger the run that it should have, and delete every other run of this sweep."""
+        runs: dict[int, list[Run]] = {}
+        for run in self._children():
+            runs.setdefault(int(run.data.tags.get("windrow.trial", -1)), []).append(run)
+        for entry in self._study.entries():
+            if entry.outcome is None:
+                continue  # it is asked again, in a run of its own
+            found = runs.get(entry.number, [])
+            wanted = next((run for run in found if _says(run, entry.outcome)), None)
+            if wanted is not None:
+                found.remove(wanted)
+                self._runs[entry.number] = wanted.info.run_id
+            else:
+                seed = seed_of(self._study.page.sweep.seed, entry.number)
+                parameters = {**self._study.page.network.defaults(), **entry.point}
+                self._begin(entry.number, entry.outcome.attempt, parameters, seed)
+                self._end(entry.outcome, over=True)
+        for run in (run for left in runs.values() for run in left):
+            self.client.delete_run(run.info.run_id)
+        self._note_runs()
 
-    def end_trial(self, run_id: str, outcome: Outcome) -> None:
-        """Metrics of every epoch, the ending, and what went wrong."""
-        from mlflow.entities import Metric, RunTag
+    def begin(self, asked: Asked, parameters: Mapping[str, Value], seed: int) -> None:
+        """A child run for an attempt. The run of the attempt before it is deleted: a trial has one run."""
+        self._sayings.put(lambda: self._begin(asked.number, asked.attempt, parameters, seed))
 
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(name, value, now, number)
-            for number, epoch in enumerate(outcome.epochs, start=1)
-            for name, value in epoch.metrics().items()
-        ]
-        figures = {"trial_seconds": outcome.seconds, "tensorflow_import_seconds": outcome.import_seconds}
-        metrics += [Metric(name, value, now, 0) for name, value in figures.items()]
-        for start in range(0, len(metrics), _BATCH_METRICS):
-            self.client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS])
-        tags = {
-            "windrow.ending": outcome.ending.value,
-            "windrow.worker": outcome.worker,
-            "windrow.error": outcome.error,
-        }
-        self.client.log_batch(run_id, tags=[RunTag(key, value[:4000]) for key, value in tags.items() if value])
-        self.client.set_terminated(run_id, "FINISHED" if outcome.value is not None else "FAILED")
+    def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
+        """Metrics of epochs while a trial trains; `first` is the number of the first, from 1."""
+        self._sayings.put(lambda: self._epochs(number, first, epochs))
+
+    def end(self, outcome: Outcome, over: bool) -> None:
+        """What is not said yet, the ending and what went wrong; `over` if there is no other attempt."""
+        self._sayings.put(lambda: self._end(outcome, over))
+
+    def progress(self, finished: int, pruned: int, best: Finished | None) -> None:
+        """How far the sweep is, as metrics of the parent run over time; not more often than every few seconds."""
+        if time.monotonic() - self._figures_at < _FIGURES_SECONDS:
+            return
+        self._figures_at = time.monotonic()
+        figures = {"trials": float(finished), "trials_pruned": float(pruned)}
+        if best is not None and best.value is not None:
+            figures[f"best_{self._study.page.sweep.objective}"] = best.value
+        self._sayings.put(lambda: self._say(self.run_id, metrics=_metrics(figures, finished)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """The sweep's figures on the parent run; gives back its id and its link."""
-        from mlflow.entities import Metric, RunTag
+        """The sweep's figures on the parent run, once everything else is said; its id and its link.
 
-        now = int(time.time() * 1000)
-        figures = {f"trials_{ending}": count for ending, count in result["outcomes"].items()}
-        figures |= {"trials": result["trials"], "sweep_seconds": result["seconds"]}
+        Raises:
+            TrackingError: MLflow stopped taking what it was told.
+        """
+        from mlflow.entities import RunTag
+
+        self._finish()
+        if self._failure is not None:
+            raise TrackingError(
+                f"MLflow must take what a sweep says; it stopped with {type(self._failure).__name__}: {self._failure}; "
+                "every outcome is in the ledger: mend MLflow and run the sweep again, and it is told what it missed"
+            ) from self._failure
+        figures = {f"trials_{ending}": float(count) for ending, count in result["outcomes"].items()}
+        figures |= {"trials": result["trials"], "sweep_seconds": result["seconds"], **result["efficiency"]}
         figures[f"best_{result['objective']}"] = result["best_value"]
-        metrics = [Metric(name, float(value), now, 0) for name, value in figures.items()]
         tags = [RunTag("windrow.best_trial", str(result["best_trial"]))]
-        self.client.log_batch(self.run_id, metrics=metrics, tags=tags)
+        self.client.log_batch(self.run_id, metrics=_metrics(figures, int(result["trials"])), tags=tags)
         return {"run_id": self.run_id, "links": run_link(self.experiment, self.run_id)}
 
     def __enter__(self) -> SweepLog:
         self.client.update_run(self.run_id, status="RUNNING")
+        self._speaker.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """A sweep that was stopped must not look as if it were running."""
-        self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
+        self._finish()
+        if self._failure is None:
+            for run in self._children("attributes.status = 'RUNNING'"):  # handed out, and never begun or never ended
+                self.client.set_terminated(run.info.run_id, "KILLED")
+            self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
+
+    def _finish(self) -> None:
+        """Wait until everything is said, then keep the runs' ids in the ledger."""
+        if self._speaker.is_alive():
+            self._sayings.put(None)
+            self._speaker.join()
+            self._note_runs()
+
+    def _note_runs(self) -> None:
+        for entry in self._study.entries():
+            if (run_id := self._runs.get(entry.number)) and run_id != entry.run_id:
+                self._study.note_run(entry.number, run_id)
+
+    def _speak(self) -> None:
+        while (saying := self._sayings.get()) is not None:
+            if self._failure is None:
+                try:
+                    saying()
+                except Exception as error:  # told by `summarize`; the trials go on
+                    self._failure = error
+
+    def _begin(self, number: int, attempt: int, parameters: Mapping[str, Value], seed: int) -> None:
+        from mlflow.entities import Param
+
+        before = self._runs.pop(number, None)
+        run = self.client.create_run(
+            self.experiment,
+            tags={
+                "mlflow.runName": f"trial {number}",
+                "mlflow.parentRunId": self.run_id,
+                "windrow.kind": "trial",
+                "windrow.study": self._study.id,
+                "windrow.trial": str(number),
+                "windrow.attempt": str(attempt),
+                "windrow.seed": str(seed),
+                "windrow.dataset.digest": self._dataset.digest,
+            },
+        )
+        self._runs[number], self._said[number] = run.info.run_id, 0
+        if before is not None:
+            self.client.delete_run(before)
+        params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
+        self._say(run.info.run_id, params=params)
+
+    def _epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
+        new = [(index, epoch) for index, epoch in enumerate(epochs, start=first) if index > self._said[number]]
+        if new:
+            self._say(self._runs[number], metrics=[m for index, epoch in new for m in _metrics(epoch.metrics(), index)])
+            self._said[number] = new[-1][0]
+
+    def _end(self, outcome: Outcome, over: bool) -> None:
+        from mlflow.entities import RunTag
+
+        run_id = self._runs[outcome.number]
+        new = enumerate(outcome.epochs[self._said[outcome.number] :], start=self._said[outcome.number] + 1)
+        metrics = [metric for index, epoch in new for metric in _metrics(epoch.metrics(), index)]
+        figures = {"trial_seconds": outcome.seconds, "tensorflow_import_seconds": outcome.import_seconds}
+        figures["peak_mebibytes"] = outcome.peak_mebibytes
+        tags = {
+            "windrow.ending": outcome.ending.value,
+            "windrow.attempt": str(outcome.attempt),
+            "windrow.worker": outcome.worker,
+            "windrow.error": outcome.error,
+            "windrow.fused": str(outcome.fused) if outcome.fused > 1 else "",
+        }
+        kept = [RunTag(key, value[:4000]) for key, value in tags.items() if value]
+        self._say(run_id, metrics=metrics + _metrics(figures, 0), tags=kept)
+        if over:
+            self.client.set_terminated(run_id, RULES[outcome.ending].status)
+
+    def _say(self, run_id: str, metrics: Sequence[Metric] = (), **more: Any) -> None:
+        for start in range(0, len(metrics) or 1, _BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS], **more)
+            more = {}
+
+    def _children(self, condition: str = "attributes.status != ''") -> list[Run]:
+        query = f"tags.mlflow.parentRunId = '{self.run_id}' and {condition}"
+        found: list[Run] = []
+        page = None
+        while page is None or page.token:
+            page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=page and page.token)
+            found += page
+        return found
+
+
+def _says(run: Run, outcome: Outcome) -> bool:
+    """Whether a run tells this outcome, to its end."""
+    tags = run.data.tags
+    said = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
+    return said == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)
+
+
+def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(name, value, now, step) for name, value in values.items()]

@@ -1,30 +1,119 @@
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from windrow.data import shards
 from windrow.sweep import schedule
+from windrow.sweep.attempt import Attempt, TrialSpec
+from windrow.sweep.channel import Address
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.trial import TrialSpec
 from windrow.training import parameters
+from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow]
+C_LOOP = "sum(iter(int, 1))"  # for ever, without leaving C and without letting go of Python's lock
 
 
 @pytest.fixture(scope="module")
 def shipped(spark: Any, digits: Path) -> Any:
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import a test
     schedule.ship(spark, shards.split_files(digits, "train", "validation"))
     return spark
 
 
-def spec(number: int, body: str | None = None) -> TrialSpec:
+def spec(number: int, body: str | None = None, **changes: Any) -> TrialSpec:
+    """A real trial, whose builder runs `body`."""
     builder = Builder("dense") if body is None else Builder("mine.py:build", f"def build(**_):\n    {body}\n", "build")
-    return TrialSpec(
-        number, 1, builder, parameters.defaults(builder.name), (8, 8, 1), 10, epochs=1, objective="val_accuracy", seed=1
-    )
+    values = parameters.defaults(builder.name)
+    lease = f"lease {number}"
+    known = TrialSpec(number, 1, builder, values, (8, 8, 1), 10, 1, "val_accuracy", 1, lease=lease)
+    return replace(known, **changes)
+
+
+def light(number: int, *acts: str, **changes: Any) -> TrialSpec:
+    """A trial without TensorFlow: each act is an epoch (see `play`)."""
+    return spec(number, parameters={"acts": " ".join(acts)}, epochs=len(acts) or 1, **changes)
+
+
+def play(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
+    """What a worker does for light trials: the same words to the driver, and an act an epoch instead of training."""
+    for one in specs:
+        attempt = Attempt(one)
+        with attempt.watched():
+            attempt.begin()
+            for act in str(one.parameters["acts"]).split() or ["rest"]:
+                if act == "die":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                elif act == "spin":
+                    sum(iter(int, 1))
+                elif act == "sleep":
+                    time.sleep(600)
+                elif act == "nap":
+                    time.sleep(0.05)
+                attempt.add(Epoch(1.0, 0.5, 1.0, 0.5, 0.01))
+                if attempt.stop:
+                    break
+            yield attempt.end(attempt.verdict())
+
+
+class Listed:
+    """A search over a list: hands out `chunk` at a time, keeps what it hears; lost ones are tried again if `again`."""
+
+    def __init__(self, specs: Sequence[TrialSpec], chunk: int = 1, again: int = 0, prune_after: int = 10**9) -> None:
+        self.waiting = list(specs)
+        self.known = {one.lease: one for one in specs}
+        self.chunk, self.again, self.prune_after = chunk, again, prune_after
+        self.outcomes: list[Outcome] = []
+        self.heard: dict[str, int] = {}
+        self.returned: list[str] = []
+        self.over = False
+
+    def address(self, address: Address | None) -> None:
+        self.waiting = [replace(one, address=address) for one in self.waiting]
+        self.known = {one.lease: one for one in self.waiting}
+
+    def next(self, slots: int) -> list[TrialSpec]:
+        taken, self.waiting = self.waiting[: self.chunk], self.waiting[self.chunk :]
+        return [] if self.over else taken
+
+    def hear(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
+        self.heard[lease] = first + len(epochs) - 1
+        return "pruned" if self.heard[lease] >= self.prune_after else ""
+
+    def take(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if outcome.ending is Ending.LOST and self.again:
+            self.again -= 1
+            self.waiting.insert(0, self.known[outcome.lease])
+
+    def give_back(self, lease: str) -> None:
+        self.returned.append(lease)
+        self.waiting.append(self.known[lease])
+
+    def tick(self, running: int) -> bool:
+        return self.over
+
+    def endings(self) -> dict[int, Ending]:
+        return {outcome.number: outcome.ending for outcome in self.outcomes}
+
+
+def run(spark: Any, search: Listed, slots: int = 2, body: Any = play, line: bool = True) -> Any:
+    if not line:
+        return schedule.run(spark, slots, search, None, body)
+    with schedule.open_channel(spark) as channel:
+        search.address(channel.address)
+        return schedule.run(spark, slots, search, channel, body)
 
 
 def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
@@ -34,39 +123,139 @@ def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
 
 
 def test_no_trial_pays_the_import_twice_in_one_worker(shipped: Any) -> None:
-    schedule.run_each(shipped, 2, [spec(number) for number in range(4)])
+    schedule.warm(shipped, 2, 1)
     outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(4)])
     assert [outcome.import_seconds for outcome in outcomes] == [0.0] * 4
 
 
-def test_a_trial_that_kills_its_worker_is_lost_and_the_others_go_on(shipped: Any) -> None:
-    killer = spec(1, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    outcomes = schedule.run_each(shipped, 2, [spec(0), killer, spec(2)])
-    endings = {outcome.number: outcome.ending for outcome in outcomes}
-    assert endings == {0: Ending.OK, 1: Ending.LOST, 2: Ending.OK}
-    assert next(outcome.error for outcome in outcomes if outcome.number == 1)
+@pytest.mark.parametrize("line", [True, False])
+def test_a_trial_that_kills_its_worker_is_lost_and_the_others_go_on(shipped: Any, line: bool) -> None:
+    search = Listed([light(0), light(1, "die"), light(2)])
+    run(shipped, search, line=line)
+    assert search.endings() == {0: Ending.OK, 1: Ending.LOST, 2: Ending.OK}
+    assert next(outcome.error for outcome in search.outcomes if outcome.number == 1)
 
 
 def test_a_lost_trial_can_be_tried_again_at_once(shipped: Any) -> None:
-    killer = spec(1, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    waiting = iter([killer])
-    seen: list[Ending] = []
+    search = Listed([light(1, "die")], again=2)
+    run(shipped, search, slots=1)
+    assert [outcome.ending for outcome in search.outcomes] == [Ending.LOST] * 3
 
-    def take(outcome: Outcome) -> TrialSpec | None:
-        seen.append(outcome.ending)
-        return spec(1) if outcome.ending is Ending.LOST else None
 
-    schedule.run(shipped, 1, lambda: next(waiting, None), take)
-    assert seen == [Ending.LOST, Ending.OK]
+def test_a_worker_that_dies_takes_along_the_one_trial_that_it_was_at(shipped: Any) -> None:
+    """Of four trials on one lease the first has ended, the second kills, and two never began."""
+    search = Listed([light(0), light(1, "nap", "die"), light(2), light(3)], chunk=4)
+    run(shipped, search, slots=1)
+    assert search.endings() == {0: Ending.OK, 1: Ending.LOST, 2: Ending.OK, 3: Ending.OK}
+    assert search.returned == ["lease 2", "lease 3"]
+    assert len(search.outcomes) == 4
+
+
+@pytest.mark.parametrize("act", ["sleep", "spin"])
+def test_a_trial_that_hangs_is_stopped_within_seconds_of_its_limit(shipped: Any, act: str) -> None:
+    search = Listed([light(0, act, seconds=1.0), light(1), light(2, "nap", "nap", seconds=100.0)])
+    run(shipped, search)
+    assert search.endings() == {0: Ending.TIMEOUT, 1: Ending.OK, 2: Ending.OK}
+    late = next(outcome for outcome in search.outcomes if outcome.number == 0)
+    assert 1.0 < late.seconds < 1.0 + schedule.GRACE_SECONDS + 5
+    assert "may take 1 s (sweep.trial_seconds); raise it" in late.error
+
+
+def test_a_real_builder_that_spins_in_c_is_stopped_and_its_slot_is_free_again(shipped: Any) -> None:
+    schedule.warm(shipped, 1, 1)
+    search = Listed([spec(0, C_LOOP, seconds=2.0), spec(1)])
+    run(shipped, search, slots=1, body=schedule.trial.run_all)
+    assert search.endings() == {0: Ending.TIMEOUT, 1: Ending.OK}
+
+
+def test_a_trial_that_is_polite_stops_at_the_end_of_the_epoch_and_keeps_its_worker(shipped: Any) -> None:
+    search = Listed([light(0, *["nap"] * 200, seconds=0.5)])
+    run(shipped, search, slots=1)
+    (outcome,) = search.outcomes
+    assert outcome.ending is Ending.TIMEOUT
+    assert 0 < len(outcome.epochs) < 200
+    assert outcome.worker  # it said so itself
+
+
+def test_when_the_sweeps_time_is_over_running_trials_are_stopped_and_none_begins(shipped: Any) -> None:
+    search = Listed([light(0, *["nap"] * 400), light(1, "spin"), light(2), light(3)])
+
+    def over(_: int) -> bool:
+        search.over = search.over or search.heard.get("lease 0", 0) > 3
+        return search.over
+
+    search.tick = over  # type: ignore[method-assign]
+    run(shipped, search)
+    assert search.endings() == {0: Ending.TIMEOUT, 1: Ending.TIMEOUT}
+    assert [one.number for one in search.waiting] == []
+
+
+def test_a_pruned_trial_frees_its_slot(shipped: Any) -> None:
+    search = Listed([light(number, *["nap"] * 300, prune=True) for number in range(4)], prune_after=3)
+    run(shipped, search)
+    assert set(search.endings().values()) == {Ending.PRUNED}
+    assert all(3 <= len(outcome.epochs) < 300 for outcome in search.outcomes)
+
+
+def test_epochs_are_heard_while_a_trial_trains(shipped: Any) -> None:
+    search = Listed([light(0, *["nap"] * 20, prune=True)])
+    seen: list[int] = []
+    search.take = lambda outcome: seen.append(search.heard["lease 0"])  # type: ignore[method-assign]
+    run(shipped, search)
+    assert seen == [20]
+
+
+def test_without_a_line_to_the_driver_a_sweep_still_works_without_pruning(shipped: Any) -> None:
+    search = Listed([light(number, "nap", "nap", prune=True) for number in range(4)], chunk=2, prune_after=1)
+    run(shipped, search, line=False)
+    assert set(search.endings().values()) == {Ending.OK}
+
+
+def test_a_message_that_makes_no_sense_is_dropped_and_the_sweep_goes_on(
+    shipped: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = Listed([light(number, "nap") for number in range(3)])
+    with schedule.open_channel(shipped) as channel:
+        search.address(channel.address)
+        from windrow.sweep.channel import Line
+
+        strange = ({}, {"lease": "lease 0"}, {"lease": "no such", "event": "epochs", "epochs": 3}, {"lease": ["x"]})
+        import threading
+
+        def talk() -> None:
+            line = Line(channel.address)
+            for content in strange:
+                line.ask(content)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        schedule.run(shipped, 2, search, channel, play)
+        thread.join(10)
+    assert set(search.endings().values()) == {Ending.OK}
+    assert "a worker's message was dropped" in capsys.readouterr().err
 
 
 def test_an_error_while_recording_ends_the_sweep_with_that_error(shipped: Any) -> None:
+    search = Listed([light(number) for number in range(3)])
+
     def take(_: Outcome) -> None:
         raise OSError("no space left")
 
-    waiting = iter([spec(number) for number in range(3)])
+    search.take = take  # type: ignore[method-assign]
     with pytest.raises(OSError, match="no space left"):
-        schedule.run(shipped, 2, lambda: next(waiting, None), take)
+        run(shipped, search)
+
+
+def test_the_clock_says_where_the_time_went(shipped: Any) -> None:
+    search = Listed([light(number, *["nap"] * 20) for number in range(4)])
+    clock = run(shipped, search)
+    figures = clock.figures(cores=1)
+    assert clock.trials == 4
+    assert clock.heard
+    assert 0.5 < figures["speed_up"] <= 2.0
+    assert figures["core_seconds_per_trial"] >= 1.0
+    assert figures["trials_per_hour"] > 0
+    assert figures["idle_tail_seconds"] >= 0
 
 
 def test_slots_are_what_the_cores_allow_or_what_the_page_wants(spark: Any) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import pytest
 from windrow.errors import StudyError
 from windrow.experiment import Experiment, parse
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.study import Asked, Study, open_study, read_study, seed_of
+from windrow.sweep.seeds import seed_of
+from windrow.sweep.study import Asked, Study, open_study, read_study
+from windrow.training.loop import Epoch
 
 TEXT = """
 name: a
@@ -21,8 +25,12 @@ def page(**sweep: Any) -> Experiment:
     return parse(TEXT, [f"sweep.{key}={value}" for key, value in sweep.items()])
 
 
+def ended(asked: Asked, ending: Ending, value: float | None = None) -> Outcome:
+    return Outcome(asked.number, asked.attempt, ending, value, seconds=2.0, worker="host/1", lease=asked.lease)
+
+
 def ok(asked: Asked, value: float) -> Outcome:
-    return Outcome(asked.number, asked.attempt, Ending.OK, value, seconds=2.0, worker="host/1")
+    return ended(asked, Ending.OK, value)
 
 
 def take(study: Study) -> Asked:
@@ -47,7 +55,7 @@ def test_a_finished_study_goes_on_when_it_is_given_more_trials(tmp_path: Path) -
     with open_study(tmp_path, page(trials=2), "data") as study:
         for value in (0.5, 0.7):
             asked = take(study)
-            study.tell(asked, ok(asked, value))
+            study.settle(ok(asked, value))
     with open_study(tmp_path, page(trials=3), "data") as study:
         assert take(study).number == 2
         assert study.ask() is None
@@ -57,7 +65,7 @@ def test_a_finished_study_goes_on_when_it_is_given_more_trials(tmp_path: Path) -
 def test_a_trial_that_was_cut_off_is_asked_for_again_with_the_same_point(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=3), "data") as study:
         first, second = take(study), take(study)
-        study.tell(second, ok(second, 0.9))
+        study.settle(ok(second, 0.9))
     with open_study(tmp_path, page(trials=3), "data") as study:
         again = take(study)
         assert (again.number, again.point, again.attempt) == (first.number, first.point, 2)
@@ -67,12 +75,12 @@ def test_a_trial_that_was_cut_off_is_asked_for_again_with_the_same_point(tmp_pat
 
 def test_a_trial_that_was_cut_off_while_it_was_being_asked_is_not_counted(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=2), "data") as study:
-        study._study.ask()  # as a driver that dies before the point is drawn leaves it
+        study._asking._study.ask()  # as a driver that dies before the point is drawn leaves it
     with open_study(tmp_path, page(trials=2), "data") as study:
         points = []
         while (asked := study.ask()) is not None:
             points.append(asked.point)
-            study.tell(asked, ok(asked, 0.5))
+            study.settle(ok(asked, 0.5))
         assert len(points) == 2
         assert len(study.finished()) == 2
 
@@ -83,17 +91,17 @@ def test_resumed_random_points_are_new_ones(tmp_path: Path) -> None:
         with open_study(tmp_path, page(trials=trials, sampler="random"), "data") as study:
             while (asked := study.ask()) is not None:
                 points.append(tuple(asked.point.values()))
-                study.tell(asked, ok(asked, 0.5))
+                study.settle(ok(asked, 0.5))
     assert len(set(points)) == 6
 
 
 def test_every_ending_is_kept_and_only_good_trials_are_ranked(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=4), "data") as study:
         asked = [take(study) for _ in range(4)]
-        study.tell(asked[0], ok(asked[0], 0.5))
-        study.tell(asked[1], ok(asked[1], 0.8))
-        study.tell(asked[2], Outcome(2, 1, Ending.DIVERGED, error="too fast"))
-        study.tell(asked[3], Outcome(3, 1, Ending.FAILED, error="no luck"))
+        study.settle(ok(asked[0], 0.5))
+        study.settle(ok(asked[1], 0.8))
+        study.settle(ended(asked[2], Ending.DIVERGED))
+        study.settle(ended(asked[3], Ending.FAILED))
     study = read_study(tmp_path, page(trials=4), "data")
     assert [trial.ending for trial in study.finished()] == [Ending.OK, Ending.OK, Ending.DIVERGED, Ending.FAILED]
     assert [trial.number for trial in study.ranked()] == [1, 0]
@@ -103,7 +111,7 @@ def test_where_less_is_better_the_lowest_value_is_first(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=3, objective="val_loss"), "data") as study:
         for value in (0.5, 0.2, 0.9):
             asked = take(study)
-            study.tell(asked, ok(asked, value))
+            study.settle(ok(asked, value))
         assert [trial.value for trial in study.ranked()] == [0.2, 0.5, 0.9]
 
 
@@ -111,7 +119,7 @@ def test_equal_trials_are_ranked_by_number(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=3), "data") as study:
         for value in (0.5, 0.9, 0.9):
             asked = take(study)
-            study.tell(asked, ok(asked, value))
+            study.settle(ok(asked, value))
         assert [trial.number for trial in study.ranked()] == [1, 2, 0]
 
 
@@ -124,23 +132,22 @@ def test_a_grid_is_asked_for_once_though_the_page_wants_more(tmp_path: Path) -> 
     with open_study(tmp_path, grid, "data") as study:
         while (asked := study.ask()) is not None:
             points.add(tuple(sorted(asked.point.items())))
-            study.tell(asked, ok(asked, 0.5))
-    assert len(points) == 6
-    assert study.budget == 6
+            study.settle(ok(asked, 0.5))
+    assert study.budget == len(points) == 7  # the default configuration, which is not on the grid, and the grid's six
 
 
 @pytest.mark.parametrize(("other", "digest"), [(page(epochs=11), "data"), (page(), "other data")])
 def test_a_folder_with_another_study_is_refused(tmp_path: Path, other: Experiment, digest: str) -> None:
     with open_study(tmp_path, page(), "data"):
         pass
-    with pytest.raises(StudyError, match=r"continues only with the same page and data.*take another folder"):
+    with pytest.raises(StudyError, match=r"continues only with the same page, network and data.*take another folder"):
         open_study(tmp_path, other, digest).__enter__()
 
 
 def test_a_second_sweep_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
         open_study(tmp_path, page(), "data"),
-        pytest.raises(StudyError, match="one sweep at a time"),
+        pytest.raises(StudyError, match=rf"one sweep at a time .*process {os.getpid()} on .*, since .* UTC does; wait"),
         open_study(tmp_path, page(), "data"),
     ):
         pytest.fail("two sweeps got in")
@@ -155,13 +162,262 @@ def test_facts_about_a_study_survive(tmp_path: Path) -> None:
     with open_study(tmp_path, page(), "data") as study:
         study.remember(run_id="r1")
         asked = take(study)
-        assert study.note_run(asked, "first") is None
+        study.note_run(asked.number, "first")
     with open_study(tmp_path, page(), "data") as study:
         assert study.identity["run_id"] == "r1"
-        assert study.note_run(take(study), "second") == "first"
+        assert study.entries()[0].run_id == "first"
 
 
 def test_seeds_depend_on_the_study_and_the_trial_only() -> None:
     assert seed_of(1, 2) == seed_of(1, 2)
     assert len({seed_of(study, number) for study in range(10) for number in range(100)}) == 1000
     assert all(0 <= seed_of(0, number) < 2**31 for number in range(100))
+
+
+def optuna_trials(folder: Path, name: str = "a") -> list[Any]:
+    """The study as anybody with Optuna reads it."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    return list(optuna.load_study(study_name=name, storage=storage).trials)
+
+
+def test_an_outcome_that_comes_twice_or_late_changes_nothing(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(trials=2), "data") as study:
+        first = take(study)
+        assert study.settle(ok(first, 0.5)) is not None
+        assert study.settle(ok(first, 0.9)) is None
+        second = take(study)
+        study.settle(ended(second, Ending.LOST))
+        again = take(study)
+        assert (again.number, again.attempt, again.point) == (1, 2, second.point)
+        assert study.settle(ok(second, 0.9)) is None
+        study.settle(ok(again, 0.7))
+        assert [trial.value for trial in study.finished()] == [0.5, 0.7]
+        assert study.best is not None
+        assert study.best.value == 0.7
+
+
+def test_a_trial_is_lost_for_good_after_three_attempts(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(trials=1), "data") as study:
+        attempts = []
+        while (asked := study.ask()) is not None:
+            attempts.append(asked.attempt)
+            study.settle(ended(asked, Ending.LOST))
+        assert attempts == [1, 2, 3]
+        assert study.endings == {Ending.LOST: 1}
+    assert [trial.state.name for trial in optuna_trials(tmp_path)] == ["FAIL"]
+
+
+def test_an_attempt_that_never_began_is_asked_again_and_costs_nothing(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(trials=1), "data") as study:
+        for _ in range(5):
+            study.give_back(take(study))
+        asked = take(study)
+        study.settle(ended(asked, Ending.LOST))
+        assert take(study).number == 0
+
+
+def test_the_sampler_hears_of_each_ending_what_its_rule_says(tmp_path: Path) -> None:
+    epochs = (Epoch(1.0, 0.5, 1.0, 0.25, 0.1), Epoch(0.9, 0.6, 0.9, 0.35, 0.1))
+    endings = (Ending.OK, Ending.PRUNED, Ending.DIVERGED, Ending.TIMEOUT, Ending.OUT_OF_MEMORY, Ending.FAILED)
+    with open_study(tmp_path, page(trials=len(endings)), "data") as study:
+        for ending in endings:
+            asked = take(study)
+            value = 0.35 if ending is Ending.OK else None
+            study.settle(replace(ended(asked, ending, value), epochs=epochs))
+    known = [(trial.state.name, trial.value) for trial in optuna_trials(tmp_path)]
+    assert known == [
+        ("COMPLETE", 0.35),
+        ("PRUNED", 0.35),
+        ("PRUNED", None),
+        ("PRUNED", 0.35),
+        ("PRUNED", None),
+        ("FAIL", None),
+    ]
+
+
+def test_a_point_that_was_drawn_and_not_written_down_is_trained_after_all(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(trials=3, sampler="random"), "data") as study:
+        study.settle(ok(take(study), 0.5))
+        drawn = study._asking.draw(1)[0]  # as a driver that dies before its ledger knows leaves it
+    with open_study(tmp_path, page(trials=3, sampler="random"), "data") as study:
+        asked = take(study)
+        assert (asked.number, asked.point) == (1, drawn)
+        assert take(study).number == 2
+        assert study.ask() is None
+
+
+def test_an_outcome_that_the_ledger_has_and_the_sampler_has_not_is_told_on_opening(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(trials=2), "data") as study:
+        asked = take(study)
+        study.ledger.settle(ok(asked, 0.5))  # as a driver that dies right after leaves it
+    assert optuna_trials(tmp_path)[0].state.name == "RUNNING"
+    with open_study(tmp_path, page(trials=2), "data") as study:
+        assert take(study).number == 1
+    assert optuna_trials(tmp_path)[0].value == 0.5
+
+
+def test_a_journal_whose_last_line_was_cut_off_is_mended(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(trials=3), "data") as study:
+        study.settle(ok(take(study), 0.5))
+    with (tmp_path / "journal.log").open("a") as journal:
+        journal.write('{"op_code": 4, "worker')
+    with open_study(tmp_path, page(trials=3), "data") as study:
+        study.settle(ok(take(study), 0.6))
+    with open_study(tmp_path, page(trials=3), "data") as study:
+        assert [trial.value for trial in study.finished()] == [0.5, 0.6]
+
+
+def test_a_killed_holder_of_the_journal_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Optuna's own lock is a link that a killed process leaves behind, and the next one waits half a minute for it."""
+    with open_study(tmp_path, page(trials=2), "data") as study:
+        study.settle(ok(take(study), 0.5))
+    (tmp_path / "journal.log.lock").symlink_to(tmp_path / "journal.log")
+    with open_study(tmp_path, page(trials=2), "data") as study:
+        study.settle(ok(take(study), 0.6))
+    assert (tmp_path / "journal.log.lock").is_symlink()  # nobody took it
+
+
+def table(folder: Path, slots: int, kill_after: int | None = None, **sweep: Any) -> list[tuple[Any, ...]]:
+    """Ask and settle with `slots` trials at once, in an order that depends on the slots; the study's table."""
+    settings = page(trials=20, deterministic="true", generation=5, sampler="tpe", **sweep)
+    settled = 0
+    while True:
+        with open_study(folder, settings, "data") as study:
+            running: list[Asked] = []
+            while settled != kill_after:
+                while len(running) < slots and (asked := study.ask()) is not None:
+                    running.append(asked)
+                if not running:
+                    return [(trial.number, tuple(trial.point.items()), trial.value) for trial in study.finished()]
+                asked = running.pop(-1 if settled % 2 else 0)
+                study.settle(ok(asked, float(asked.point["learning_rate"]) * float(asked.point["units"])))
+                settled += 1
+            kill_after = None
+
+
+def test_a_deterministic_study_gives_the_same_table_on_any_number_of_slots(tmp_path: Path) -> None:
+    tables = [table(tmp_path / str(slots), slots) for slots in (1, 2, 4, 7)]
+    assert len(tables[0]) == 20
+    assert all(other == tables[0] for other in tables[1:])
+
+
+@pytest.mark.parametrize("kill_after", [1, 4, 7, 10, 13])
+def test_a_deterministic_study_that_was_cut_off_gives_the_same_table(tmp_path: Path, kill_after: int) -> None:
+    assert table(tmp_path / "cut", 3, kill_after) == table(tmp_path / "whole", 1)
+
+
+def test_another_seed_gives_another_table(tmp_path: Path) -> None:
+    assert table(tmp_path / "one", 1, seed=1) != table(tmp_path / "two", 1, seed=2)
+
+
+def test_the_pages_own_points_come_right_after_the_default(tmp_path: Path) -> None:
+    text = TEXT + "sweep:\n  trials: 4\n  points: [{learning_rate: 0.01}, {units: 32}, {units: 64}]\n"
+    with open_study(tmp_path, parse(text), "data") as study:
+        points = [take(study).point for _ in range(4)]
+    assert points[:3] == [
+        {"learning_rate": 1e-3, "units": 64},
+        {"learning_rate": 0.01, "units": 64},
+        {"learning_rate": 1e-3, "units": 32},
+    ]
+    assert points[3] not in points[:3]  # {units: 64} is the default again: it is not trained twice
+
+
+def test_a_default_outside_the_space_is_trial_0_all_the_same_and_teaches_the_sampler_nothing(tmp_path: Path) -> None:
+    text = "name: a\nspace: {units: {type: int, low: 8, high: 24}}\nsweep: {trials: 2, sampler: random}\n"
+    with open_study(tmp_path, parse(text), "data") as study:
+        default = take(study)
+        assert default.point == {"units": 64}
+        study.settle(ok(default, 0.9))
+        assert 8 <= int(take(study).point["units"]) <= 24
+        assert study.ranked()[0].number == 0
+    assert optuna_trials(tmp_path)[0].state.name == "FAIL"
+
+
+def test_a_space_with_one_point_is_trained_once_though_the_page_wants_50(tmp_path: Path) -> None:
+    text = "name: a\nspace: {units: {type: int, low: 64, high: 64}}\nsweep: {trials: 50}\n"
+    with open_study(tmp_path, parse(text), "data") as study:
+        study.settle(ok(take(study), 0.5))
+        assert study.ask() is None
+    with open_study(tmp_path, parse(text), "data") as study:
+        assert study.ask() is None
+
+
+def test_conditions_and_constraints_hold_for_every_point(tmp_path: Path) -> None:
+    text = (
+        "name: a\nspace:\n  optimizer: {type: categorical, choices: [adam, sgd]}\n"
+        "  momentum: {type: float, low: 0.5, high: 0.9, when: {optimizer: sgd}}\n"
+        "  units: {type: int, low: 16, high: 128}\n  layers: {type: int, low: 1, high: 4}\n"
+        "constraints: [units * layers <= 128]\nsweep: {trials: 40, sampler: random}\n"
+    )
+    with open_study(tmp_path, parse(text), "data") as study:
+        points = [take(study).point for _ in range(40)]
+    assert all(("momentum" in point) == (point["optimizer"] == "sgd") for point in points)
+    assert all(int(point["units"]) * int(point["layers"]) <= 128 for point in points)
+
+
+def test_constraints_that_leave_next_to_nothing_are_told(tmp_path: Path) -> None:
+    text = TEXT + "constraints: [units + learning_rate * 0 == 64 and learning_rate == 0.001]\nsweep: {trials: 3}\n"
+    with open_study(tmp_path, parse(text), "data") as study:
+        take(study)
+        with pytest.raises(StudyError, match=r"must leave enough of the space; 500 points in a row broke.*loosen them"):
+            study.ask()
+
+
+def test_a_warm_study_knows_the_good_trials_of_an_earlier_one(tmp_path: Path) -> None:
+    with open_study(tmp_path / "old", page(trials=15), "data") as old:
+        while (asked := old.ask()) is not None:
+            old.settle(ok(asked, float(asked.point["units"])))
+    warm = page(trials=2, warm_start=str(tmp_path / "old"))
+    with open_study(tmp_path / "new", warm, "other data") as study:
+        first = take(study)
+        assert (first.number, first.point) == (0, {"learning_rate": 1e-3, "units": 64})
+        assert study.finished() == []
+    known = [trial.state.name for trial in optuna_trials(tmp_path / "new")]
+    assert known == ["COMPLETE"] * 15 + ["RUNNING"]
+
+
+def test_a_warm_start_from_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"must be the folder of a study; got .*name the --study"):
+        open_study(tmp_path / "new", page(warm_start=str(tmp_path / "none")), "data").__enter__()
+    with open_study(tmp_path / "loss", page(trials=1, objective="val_loss"), "data") as old:
+        old.settle(ok(take(old), 0.5))
+    with pytest.raises(StudyError, match="must be a study with the same objective, val_accuracy"):
+        open_study(tmp_path / "new2", page(warm_start=str(tmp_path / "loss")), "data").__enter__()
+    small = parse("name: a\nspace: {units: {type: int, low: 1, high: 3}}\nsweep: {trials: 1}\n")
+    with open_study(tmp_path / "small", small, "data") as old:
+        old.settle(ok(take(old), 0.5))
+    with pytest.raises(StudyError, match="must be a study with a compatible space"):
+        open_study(tmp_path / "new3", page(warm_start=str(tmp_path / "small")), "data").__enter__()
+
+
+def test_another_network_file_is_another_study(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(), "data", "def build(): ..."):
+        pass
+    with pytest.raises(StudyError, match="has another network file"):
+        open_study(tmp_path, page(), "data", "def build(): pass").__enter__()
+
+
+@pytest.mark.parametrize("pruner", ["asha", "median"])
+def test_a_pruner_stops_the_worse_trials_and_not_the_best(tmp_path: Path, pruner: str) -> None:
+    with open_study(tmp_path, page(trials=20, pruner=pruner, epochs=9), "data") as study:
+        stopped = []
+        for _ in range(20):
+            asked = take(study)
+            good = asked.number % 5 == 0
+            value = 0.9 if good else 0.1 - asked.number / 1000
+            stop = any(study.report(asked.number, epoch, value) for epoch in range(1, 10))
+            stopped.append((good, stop))
+            study.settle(ended(asked, Ending.PRUNED) if stop else ok(asked, value))
+    assert sum(stop for good, stop in stopped if not good) >= 10
+    assert not any(stop for good, stop in stopped if good)
+
+
+def test_without_a_pruner_nothing_is_stopped(tmp_path: Path) -> None:
+    with open_study(tmp_path, page(epochs=9), "data") as study:
+        asked = [take(study) for _ in range(3)]
+        assert not any(study.report(one.number, epoch, 0.0) for one in asked for epoch in range(1, 10))

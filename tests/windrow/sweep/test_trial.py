@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from windrow.sweep import trial
+from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.trial import TrialSpec
 from windrow.training import parameters, runtime
 from windrow.training.networks import Builder
 
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.tensorflow
 
 
 def attempt(digits: Path, builder: Builder | None = None, **changes: Any) -> Outcome:
-    settings = {key: changes.pop(key) for key in ("epochs", "objective", "keep_network", "seed") if key in changes}
+    own = ("epochs", "objective", "keep_network", "seed", "seconds", "mebibytes", "address", "lease", "prune")
+    settings = {key: changes.pop(key) for key in own if key in changes}
     builder = builder or Builder("dense")
     spec = TrialSpec(
         number=4,

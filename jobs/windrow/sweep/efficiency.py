@@ -1,0 +1,66 @@
+"""Where a sweep's time went, in figures that every sweep reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+from windrow.sweep.outcomes import Outcome
+
+
+@dataclass
+class Clock:
+    """Counts while a sweep runs. Slot-seconds: a slot that is there for a second, busy or idle.
+
+    Attributes:
+        heard: whether any worker has reached the driver.
+    """
+
+    slots: int
+    jobs: int = 0
+    heard: bool = False
+    trials: int = 0
+    trial_seconds: float = 0.0
+    import_seconds: float = 0.0
+    _begin: float = field(default_factory=monotonic)
+    _end: float = field(default_factory=monotonic)
+    _idle_since_start: float = 0.0
+    _idle_slots: int = 0
+
+    def start(self) -> None:
+        """A job begins: what was idle until now was not the tail."""
+        self.jobs += 1
+        self._idle_since_start = 0.0
+
+    def note(self, busy: int) -> None:
+        """So many slots are busy from now on."""
+        now = monotonic()
+        self._idle_since_start += self._idle_slots * (now - self._end)
+        self._end, self._idle_slots = now, self.slots - busy
+
+    def add(self, outcome: Outcome) -> None:
+        """An attempt has ended."""
+        self.trials += 1
+        self.trial_seconds += outcome.seconds
+        self.import_seconds += outcome.import_seconds
+
+    def figures(self, cores: int) -> dict[str, float]:
+        """The figures; `cores` is what a trial has. Empty if nothing was trained.
+
+        trials_per_hour, core_seconds_per_trial; overhead_seconds_per_trial: slot-seconds that were neither training,
+        nor importing TensorFlow, nor the tail; tensorflow_import_seconds: of all workers together; idle_tail_seconds:
+        slot-seconds without work after the last trial was handed out; speed_up: training seconds over wall clock,
+        which is how much faster this was than one slot that does nothing else.
+        """
+        span = self._end - self._begin
+        if not self.trials or span <= 0:
+            return {}
+        overhead = self.slots * span - self._idle_since_start - self.trial_seconds - self.import_seconds
+        return {
+            "trials_per_hour": round(3600 * self.trials / span, 1),
+            "core_seconds_per_trial": round(cores * self.trial_seconds / self.trials, 3),
+            "overhead_seconds_per_trial": round(max(0.0, overhead) / self.trials, 3),
+            "tensorflow_import_seconds": round(self.import_seconds, 2),
+            "idle_tail_seconds": round(self._idle_since_start, 2),
+            "speed_up": round(self.trial_seconds / span, 2),
+        }

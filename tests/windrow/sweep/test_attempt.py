@@ -1,0 +1,234 @@
+"""What a builder may do to its worker, and what the driver hears of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from windrow.sweep import channel, trial
+from windrow.sweep.attempt import Attempt, TrialSpec
+from windrow.sweep.channel import Address, Channel
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.training import parameters
+from windrow.training.loop import Epoch
+from windrow.training.networks import Builder
+
+NETWORK = (
+    "    import keras\n    i = keras.Input(shape)\n"
+    "    return keras.Model(i, keras.layers.Dense(classes, activation='softmax')(keras.layers.Flatten()(i)))\n"
+)
+
+
+def spec(body: str | None = None, **changes: Any) -> TrialSpec:
+    """A trial whose builder runs `body` and then gives a network; the built-in dense one without a body."""
+    builder = Builder("dense")
+    if body is not None:
+        builder = Builder("mine.py:build", f"def build(shape, classes):\n    {body}\n{NETWORK}", "build")
+    values = parameters.defaults(builder.name)
+    return replace(TrialSpec(4, 1, builder, values, (8, 8, 1), 10, 3, "val_accuracy", 1, lease="mine"), **changes)
+
+
+class Driver:
+    """Answers every message with `stop` once `after` epochs were told, and keeps what it heard."""
+
+    def __init__(self, opened: Channel) -> None:
+        self.channel = opened
+        self.heard: list[dict[str, Any]] = []
+        self.stop, self.after = "", 0
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    @property
+    def address(self) -> Address:
+        return self.channel.address
+
+    def events(self) -> list[str]:
+        return [message["event"] for message in self.heard if message["event"] != "beat"]
+
+    def epochs(self) -> list[dict[str, float]]:
+        return [epoch for message in self.heard for epoch in message.get("epochs", [])]
+
+    def _answer(self) -> None:
+        while True:
+            message = self.channel.inbox.get()
+            self.heard.append(message.content)
+            message.answer(self.stop if len(self.epochs()) >= self.after else "")
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    with Channel("127.0.0.1") as opened:
+        yield Driver(opened)
+    channel.forget(opened.address)
+
+
+EPOCH = Epoch(1.0, 0.5, 1.0, 0.25, 0.1)
+
+
+def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -> None:
+    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt.begin()
+    for _ in range(3):
+        attempt.add(EPOCH)
+    outcome = attempt.end(attempt.verdict())
+    assert driver.events() == ["began", "epochs", "epochs", "epochs", "ended"]
+    assert [message.get("first") for message in driver.heard[1:4]] == [1, 2, 3]
+    assert {message["lease"] for message in driver.heard} == {"mine"}
+    assert repr(Outcome.of(driver.heard[-1]["outcome"])) == repr(outcome)
+    assert (outcome.ending, outcome.value) == (Ending.OK, 0.25)
+
+
+def test_short_epochs_are_told_several_at_once_where_nobody_prunes(driver: Driver) -> None:
+    attempt = Attempt(spec(address=driver.address, epochs=500))
+    for _ in range(500):
+        attempt.add(EPOCH)
+    attempt.end(attempt.verdict())
+    assert len(driver.events()) < 50
+    assert len(driver.heard[-1]["outcome"]["epochs"]) == 500
+
+
+@pytest.mark.parametrize("ending", [Ending.PRUNED, Ending.TIMEOUT, Ending.LOST])
+def test_an_attempt_ends_as_the_driver_says(driver: Driver, ending: Ending) -> None:
+    driver.stop, driver.after = ending.value, 2
+    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt.add(EPOCH)
+    assert not attempt.stop
+    attempt.add(EPOCH)
+    assert attempt.stop == ending.value
+    assert attempt.verdict().ending is ending
+
+
+def test_a_word_that_comes_with_the_last_epoch_does_not_spoil_a_finished_trial(driver: Driver) -> None:
+    driver.stop, driver.after = "pruned", 3
+    attempt = Attempt(spec(address=driver.address, prune=True))
+    for _ in range(3):
+        attempt.add(EPOCH)
+    assert attempt.verdict().ending is Ending.OK
+
+
+def test_a_driver_that_can_not_be_reached_does_not_stop_a_trial() -> None:
+    address = Address("127.0.0.1", 9, b"nobody listens there")
+    attempt = Attempt(spec(address=address, prune=True))
+    attempt.begin()
+    for _ in range(3):
+        attempt.add(EPOCH)
+    assert attempt.end(attempt.verdict()).ending is Ending.OK
+    channel.forget(address)
+
+
+def test_an_attempt_stops_itself_when_its_time_is_over() -> None:
+    attempt = Attempt(spec(seconds=0.001))
+    threading.Event().wait(0.01)
+    attempt.add(EPOCH)
+    outcome = attempt.verdict()
+    assert outcome.ending is Ending.TIMEOUT
+    assert "it was, after" in outcome.error
+
+
+def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's date may be set back by hours in the middle of a trial."""
+    import time
+
+    attempt = Attempt(spec(seconds=100.0))
+    now = time.time()
+    for jump in (-1e6, 1e6):
+        monkeypatch.setattr(time, "time", lambda jump=jump: now + jump)
+        attempt.add(EPOCH)
+    assert not attempt.stop
+    assert 0 <= attempt.seconds < 60
+
+
+@pytest.mark.tensorflow
+def test_a_pruned_trial_ends_at_the_epoch_where_it_was_told(driver: Driver, digits: Path) -> None:
+    driver.stop, driver.after = "pruned", 2
+    outcome = trial.run(spec(address=driver.address, prune=True, epochs=50), digits)
+    assert outcome.ending is Ending.PRUNED
+    assert len(outcome.epochs) == 2
+    assert outcome.value is None
+    assert outcome.error == ""
+
+
+@pytest.mark.tensorflow
+def test_what_a_builder_prints_is_cut_short(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A gigabyte, a megabyte at a time."""
+    body = "[print('x' * 1_000_000) for _ in range(1000)]"
+    assert trial.run(spec(body, epochs=1), digits).ending is Ending.OK
+    printed = capsys.readouterr()
+    assert len(printed.out + printed.err) < 20_000
+    assert "(trial 4 printed more; it is left out)" in printed.err
+
+
+@pytest.mark.tensorflow
+def test_processes_that_a_builder_starts_end_with_the_trial(digits: Path, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    body = (
+        "import subprocess, sys, pathlib\n    child = subprocess.Popen([sys.executable, '-c', "
+        f"'import time; time.sleep(600)'])\n    pathlib.Path({str(note)!r}).write_text(str(child.pid))"
+    )
+    assert trial.run(spec(body, epochs=1), digits).ending is Ending.OK
+    pid = int(note.read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+IN_A_PROCESS = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{here!r}]
+from test_attempt import spec
+from windrow.sweep import trial
+from windrow.sweep.channel import Address
+address = Address("127.0.0.1", {port}, bytes.fromhex({secret!r}))
+outcome = trial.run(spec({body!r}, address=address, **{settings!r}), Path({digits!r}))
+print("ended as", outcome.ending.value, flush=True)
+"""
+
+
+def in_a_process(driver: Driver, digits: Path, body: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run a trial in a process of its own, as Spark's Python worker is one."""
+    code = IN_A_PROCESS.format(
+        here=str(Path(__file__).parent),
+        port=driver.address.port,
+        secret=driver.address.secret.hex(),
+        body=body,
+        settings=settings,
+        digits=str(digits),
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_worker_beyond_its_memory_says_so_and_is_gone(driver: Driver, digits: Path) -> None:
+    body = "hoard = []\n    for _ in range(200):\n        hoard.append(bytearray(b'x' * (32 << 20)))"
+    process = in_a_process(driver, digits, body, mebibytes=1500)
+    assert process.returncode == -9, process.stderr
+    outcome = Outcome.of(driver.heard[-1]["outcome"])
+    assert outcome.ending is Ending.OUT_OF_MEMORY
+    assert 1500 < outcome.peak_mebibytes < 4000
+    assert "may have 1500 MiB resident (sweep.trial_mebibytes); it had" in outcome.error
+    assert outcome.error.endswith("raise the limit, or make the network or the batch smaller")
+
+
+@pytest.mark.tensorflow
+def test_a_builder_that_forks_gives_one_outcome(driver: Driver, digits: Path) -> None:
+    """Both the parent and the child come out of the builder, and both could report."""
+    process = in_a_process(driver, digits, "import os\n    os.fork()", epochs=1)
+    assert process.stdout.count("ended as ok") == 1, process.stdout + process.stderr
+    assert driver.events().count("ended") == 1
+    assert driver.events().count("began") == 1
+
+
+@pytest.mark.tensorflow
+def test_a_builder_that_forks_and_raises_in_the_child_gives_one_outcome(driver: Driver, digits: Path) -> None:
+    process = in_a_process(driver, digits, "import os\n    assert os.fork() or False", epochs=1)
+    assert process.stdout.count("ended as") == 1, process.stdout + process.stderr
+    assert driver.events().count("ended") == 1
