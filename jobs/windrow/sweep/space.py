@@ -14,7 +14,7 @@ import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow.errors import UserError
 from windrow.experiment import CategoricalDimension, Constraint, Dimension, FloatDimension, SweepSection, conditions
@@ -111,11 +111,9 @@ def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) ->
     from windrow.sweep.sobol import sobol_sampler
 
     check_installed(section)
-    if section.sampler == "grid":
-        return _grid_sampler(space, seed)
     if section.sampler == "quasi_random":
         return sobol_sampler(space, section.seed)
-    if section.sampler == "random":
+    if section.sampler in {"random", "grid"}:  # the points of a grid are listed, never drawn
         return samplers.RandomSampler(seed=seed)
     if section.sampler in EXTRAS:
         return _extra_sampler(section.sampler, seed)
@@ -155,18 +153,6 @@ def _extra_sampler(name: str, seed: int) -> BaseSampler:
     # Both learn only what every trial has, and CMA-ES only numbers; TPE learns the rest.
     rest = samplers.TPESampler(seed=seed, constant_liar=False)
     return kind(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
-
-
-def _grid_sampler(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    from optuna.samplers import GridSampler
-
-    class AskedGrid(GridSampler):  # type: ignore[misc]
-        """At its last point Optuna's grid stops the loop that asks; here there is none, and the study counts."""
-
-        def after_trial(self, *_: Any, **__: Any) -> None:
-            pass
-
-    return AskedGrid({name: grid_values(dimension) for name, dimension in space.items()}, seed=seed)
 
 
 def grid(
