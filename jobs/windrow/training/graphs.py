@@ -6,8 +6,7 @@ every trial of an architecture.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +21,15 @@ from windrow.training.parameters import Value
 
 _EVALUATION_BATCH = 512
 # Dropout draws from other seeds than the shuffle and the augmentation: a stride a step leaves room for the layers.
-_DROPOUT_STREAM, _LAYERS_A_STEP = 1 << 30, 128
+DROPOUT_STREAM, LAYERS_A_STEP = 1 << 30, 128
+_FREE = ("momentum", "dropout", "shift", "rotation")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training epoch's graph depends on, besides the network. `steps` an epoch of `batch` of `count` images."""
+    """What a training epoch's graph depends on, besides the network."""
 
     batch: int
-    steps: int
-    count: int
     optimizer: str
     augments: bool
     decays: bool
@@ -39,15 +37,20 @@ class Plan:
     @classmethod
     def of(cls, parameters: Mapping[str, Value], count: int) -> Plan:
         """The plan for `count` training images. `parameters` holds every key of parameters.TRAINING."""
-        batch = min(int(parameters["batch_size"]), count)
         return cls(
-            batch,
-            count // batch,
-            count,
+            min(int(parameters["batch_size"]), count),
             str(parameters["optimizer"]),
             bool(parameters["shift"] or parameters["rotation"]),
             bool(parameters["weight_decay"]),
         )
+
+
+def order(seed: int, number: int, count: int, batch: int) -> Any:
+    """Which of `count` images make each batch of epoch `number`, int32 (steps, batch); the remainder is left out."""
+    import tensorflow as tf
+
+    shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, number])
+    return tf.reshape(shuffled[: count // batch * batch], [-1, batch])
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,38 @@ def _crossentropy_of_logits(truth: Any, logits: Any) -> Any:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
 
 
+class Graph:
+    """A function of tensors, traced at its first call for any length of their first axis."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function  # kept: a traced graph holds the variables that it reads by weak references only
+        self._traced: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's result, tensors."""
+        if self._traced is None:
+            self._traced = self._trace(arguments)
+        return self._traced(*arguments)
+
+    def _trace(self, arguments: Sequence[Any]) -> Any:
+        import tensorflow as tf
+
+        specs = tf.nest.map_structure(
+            lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]] if tensor.shape.rank else [], tensor.dtype),
+            arguments,
+        )
+        # Not autograph: it would read this module's source, which on an executor lies in a zip. And not by calling the
+        # tf.function: a loop over architectures makes it warn of too many traces.
+        return tf.function(self._function, autograph=False).get_concrete_function(*specs)
+
+
 class Trainer:
     """Trains a network in place, an epoch a call."""
 
     def __init__(self, network: Any, forward: Forward, plan: Plan) -> None:
         self._network, self._forward, self._plan = network, forward, plan
         self._optimizer = Optimizer(plan.optimizer, network.trainable_variables, plan.decays)
-        self._compiled = self._compile()
+        self._compiled = Graph(self._epoch)
 
     def reset(self) -> None:
         """Forget every step, for another trial."""
@@ -106,43 +134,38 @@ class Trainer:
         """Mean loss and accuracy of epoch `number` (from 0) of `epochs`, on images and labels as tensors."""
         import tensorflow as tf
 
-        sizes, shrinks = schedule(self._plan.steps, parameters, epochs, number)
-        free = {
-            name: tf.constant(float(parameters.get(name, 0)), tf.float32)
-            for name in ("momentum", "dropout", "shift", "rotation")
-            if not isinstance(parameters.get(name), (str, bool))
-        }
+        batches = order(seed, number, len(data[1]), self._plan.batch)
+        sizes, shrinks = schedule(len(batches), parameters, epochs, number)
         loss, accuracy = self._compiled(
-            *data, tf.constant([seed, number], tf.int32), tf.constant(sizes), tf.constant(shrinks), free
+            *data,
+            batches,
+            tf.constant([seed, number], tf.int32),
+            tf.constant(sizes),
+            tf.constant(shrinks),
+            {name: tf.constant(_number(parameters, name)) for name in _FREE},
         )
         return float(loss), float(accuracy)
 
-    def _compile(self) -> Any:
+    def _epoch(
+        self, images: Any, labels: Any, order: Any, seed: Any, sizes: Any, shrinks: Any, free: Any
+    ) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        plan = self._plan
+        def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
+            rows = order[number]
+            pixels, truth = tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows)
+            if self._plan.augments:
+                moved = shift_and_rotate(pixels, seed + number, free["shift"], free["rotation"])
+                pixels = tf.ensure_shape(moved, pixels.shape)
+            drawn = seed + tf.stack([number * LAYERS_A_STEP, DROPOUT_STREAM])
+            step_loss, outputs = self._step(pixels, truth, drawn, sizes[number], shrinks[number], free)
+            return number + 1, loss + step_loss, hits + _hits(truth, outputs)
 
-        # autograph off: it would read this module's source, which on an executor lies in a zip.
-        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-        def run(images: Any, labels: Any, seed: Any, sizes: Any, shrinks: Any, free: Any) -> tuple[Any, Any]:
-            shuffled = tf.random.experimental.stateless_shuffle(tf.range(plan.count), seed)
-            order = tf.reshape(shuffled[: plan.steps * plan.batch], [plan.steps, plan.batch])
-
-            def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
-                rows = order[number]
-                pixels, truth = tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows)
-                if plan.augments:
-                    moved = shift_and_rotate(pixels, seed + number, free["shift"], free["rotation"])
-                    pixels = tf.ensure_shape(moved, pixels.shape)
-                drawn = seed + tf.stack([number * _LAYERS_A_STEP, _DROPOUT_STREAM])
-                step_loss, outputs = self._step(pixels, truth, drawn, sizes[number], shrinks[number], free)
-                return number + 1, loss + step_loss, hits + _hits(truth, outputs)
-
-            start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
-            _, loss, hits = tf.while_loop(lambda number, *_: number < plan.steps, body, start, parallel_iterations=1)
-            return loss / plan.steps, hits / (plan.steps * plan.batch)
-
-        return run
+        steps = tf.shape(order)[0]
+        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
+        _, loss, hits = tf.while_loop(lambda number, *_: number < steps, body, start, parallel_iterations=1)
+        taken = tf.cast(steps, tf.float32)
+        return loss / taken, hits / (taken * self._plan.batch)
 
     def _step(self, pixels: Any, truth: Any, seed: Any, size: Any, shrink: Any, free: Any) -> tuple[Any, Any]:
         """Train on one batch; its mean loss and the outputs."""
@@ -168,39 +191,50 @@ def schedule(
     return optimizer.step_sizes(parameters, rates, start).astype(np.float32), shrinks.astype(np.float32)
 
 
+def _number(parameters: Mapping[str, Value], name: str) -> NDArray[np.float32]:
+    """A hyper-parameter, 0 where the network has none of that name or means something else by it."""
+    value = parameters.get(name, 0.0)
+    return np.asarray(0.0 if isinstance(value, str) else value, np.float32)
+
+
 def _hits(truth: Any, outputs: Any) -> Any:
     import tensorflow as tf
 
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, -1), truth), tf.float32))
 
 
-def evaluation(forward: Forward, count: int) -> Any:
-    """A compiled function (images, labels) → (mean loss, accuracy) over all `count` of them, without dropout."""
+def evaluation(forward: Forward) -> Graph:
+    """A compiled function (images, labels) → (mean loss, accuracy) over all of them, without dropout."""
     import tensorflow as tf
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def run(images: Any, labels: Any) -> tuple[Any, Any]:
-        def measure(start: Any, end: Any) -> tuple[Any, Any]:
-            truth = labels[start:end]
-            outputs = forward.outputs(tf.cast(images[start:end], tf.float32), False)
-            return tf.reduce_sum(forward.loss(truth, outputs)), _hits(truth, outputs)
+    def measure(images: Any, labels: Any) -> tuple[Any, Any]:
+        outputs = forward.outputs(tf.cast(images, tf.float32), False)
+        return tf.reduce_sum(forward.loss(labels, outputs)), _hits(labels, outputs)
 
-        def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
-            start = number * _EVALUATION_BATCH
-            more_loss, more_hits = measure(start, tf.minimum(start + _EVALUATION_BATCH, count))
-            return number + 1, loss + more_loss, hits + more_hits
+    return Graph(lambda images, labels: in_pieces(images, labels, measure, tf.constant(0.0)))
 
-        steps = math.ceil(count / _EVALUATION_BATCH)
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
-        _, loss, hits = tf.while_loop(lambda number, *_: number < steps, body, start, parallel_iterations=1)
-        return loss / count, hits / count
 
-    return run
+def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]], zero: Any) -> tuple[Any, Any]:
+    """Means over all images of two sums that `measure` gives for some; `zero` has the shape of a sum. In a graph."""
+    import tensorflow as tf
+
+    count = tf.shape(labels)[0]
+
+    def body(start: Any, *sums: Any) -> tuple[Any, ...]:
+        end = tf.minimum(start + _EVALUATION_BATCH, count)
+        return end, *(
+            done + more for done, more in zip(sums, measure(images[start:end], labels[start:end]), strict=True)
+        )
+
+    _, loss, hits = tf.while_loop(
+        lambda start, *_: start < count, body, (tf.constant(0), zero, zero), parallel_iterations=1
+    )
+    return loss / tf.cast(count, tf.float32), hits / tf.cast(count, tf.float32)
 
 
 def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, float]]:
     """A function () → (mean loss, accuracy) of any keras.Model over a split, without dropout."""
-    run, data = evaluation(of_keras(network), len(split)), tensors(split)
+    run, data = evaluation(of_keras(network)), tensors(split)
 
     def evaluate() -> tuple[float, float]:
         loss, accuracy = run(*data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,34 @@ def logits(network: Any, images: Any, training: bool, dropout: Any, seed: Any) -
         dropout: rate of every Dropout layer, float32 scalar; not looked at unless training.
         seed: of the dropped activations, int32 tensor (2,).
     """
-    x = images
+    import keras
+
+    x, scale = images, None
     for number, layer in enumerate(network.layers[1:-1]):
-        x = _apply(layer, x, training, dropout, seed + number if training else None)
+        if isinstance(layer, keras.layers.Rescaling):
+            scale = layer.scale  # Keras adds the offset of 0, too: a pass over all pixels
+        elif isinstance(layer, keras.layers.Flatten):
+            x = layer(x)
+        else:
+            x = _apply(layer, x, scale, training, dropout, seed + number if training else None)
+            scale = None
     return x
 
 
-def _apply(layer: Any, x: Any, training: bool, dropout: Any, seed: Any) -> Any:
+def _apply(layer: Any, x: Any, scale: float | None, training: bool, dropout: Any, seed: Any) -> Any:
+    """One layer on `x` times `scale`."""
+    import keras
     import tensorflow as tf
-    from keras import layers
 
-    if isinstance(layer, layers.Rescaling):
-        return x * layer.scale  # Keras adds the offset of 0, too: a pass over all pixels
-    if isinstance(layer, layers.Dropout):
+    if isinstance(layer, keras.layers.Dense) and scale:
+        # The product has fewer values to scale than the pixels.
+        x = tf.matmul(x, layer.kernel.value) * scale
+        return tf.nn.bias_add(x, layer.bias.value) if layer.use_bias else x
+    if isinstance(layer, keras.layers.Dropout):
         return tf.nn.experimental.stateless_dropout(x, dropout, seed) if training else x
-    if isinstance(layer, layers.BatchNormalization):
+    if isinstance(layer, keras.layers.BatchNormalization):
         return _normalize(layer, x, training)
-    return layer(x, training=training)
+    return layer(x * scale if scale else x, training=training)
 
 
 def _normalize(layer: Any, x: Any, training: bool) -> Any:
@@ -62,13 +74,18 @@ def _normalize(layer: Any, x: Any, training: bool) -> Any:
 
 
 def initialize(network: Any, seed: int) -> None:
-    """Give a built-in network the weights that it begins with under this seed; the same in every process."""
+    """Give a built-in network the weights that it begins with under this seed."""
+    known = [(variable.name, tuple(variable.shape)) for variable in network.weights]
+    network.set_weights(initial_weights(known, seed))
+
+
+def initial_weights(variables: Sequence[tuple[str, tuple[int, ...]]], seed: int) -> list[NDArray[np.float32]]:
+    """What variables, by Keras' names and shapes, begin with under this seed: the same in every process."""
     generator = np.random.default_rng(seed)
-    for variable in network.weights:
-        if variable.name in _CONSTANT:
-            variable.assign(np.full(variable.shape, _CONSTANT[variable.name], np.float32))
-        elif variable.name == "kernel":
-            variable.assign(_glorot_uniform(generator, tuple(variable.shape)))
+    return [
+        _glorot_uniform(generator, shape) if name == "kernel" else np.full(shape, _CONSTANT[name], np.float32)
+        for name, shape in variables
+    ]
 
 
 _CONSTANT = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1.0}

@@ -87,10 +87,10 @@ def prepare(
     """
     plan = Plan.of(parameters, len(training))
     if builder.source is None:
-        compiled = _compiled(builder, parameters, shape, classes, plan, len(validation))
+        compiled = _compiled(builder, parameters, shape, classes, plan)
         _begin(compiled, parameters, seed)
     else:
-        compiled = _compile(builder, parameters, shape, classes, plan, len(validation), seed)
+        compiled = _compile(builder, parameters, shape, classes, plan, seed)
     run = Run(compiled, parameters, (tensors(training), tensors(validation)), epochs, seed)
     compiled.lent_to = run
     return run
@@ -121,6 +121,10 @@ class Run:
             val_loss, val_accuracy = (float(value) for value in self._compiled.evaluation(*validation))
             yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start)
 
+    def step_all(self) -> None:
+        """Take the steps of the first epoch once more, without evaluation: for timing."""
+        self._compiled.trainer.epoch(self._data[0], self._parameters, 1, self._seed, 0)
+
 
 def _compiled(
     builder: Builder,
@@ -128,16 +132,15 @@ def _compiled(
     shape: tuple[int, int, int],
     classes: int,
     plan: Plan,
-    validating: int,
 ) -> _Compiled:
     """The kept graphs of a built-in network, or new ones that are kept from now on."""
     architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
     architecture["dropout"] = bool(parameters["dropout"])
-    key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan, validating)
+    key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)
     if key in _kept:
         _kept.move_to_end(key)
         return _kept[key]
-    compiled = _compile(builder, parameters, shape, classes, plan, validating, seed=0)
+    compiled = _compile(builder, parameters, shape, classes, plan, seed=0)
     if compiled.network.count_params() <= _KEPT_WEIGHTS:
         _kept[key] = compiled
     while len(_kept) > _KEPT_ARCHITECTURES:
@@ -151,7 +154,6 @@ def _compile(
     shape: tuple[int, int, int],
     classes: int,
     plan: Plan,
-    validating: int,
     seed: int,
 ) -> _Compiled:
     import keras
@@ -163,7 +165,7 @@ def _compile(
     with _settings_kept():
         network = builder.build(parameters, shape, classes)
     forward = graphs.built_in(network) if builder.source is None else graphs.of_keras(network)
-    return _Compiled(network, Trainer(network, forward, plan), graphs.evaluation(forward, validating))
+    return _Compiled(network, Trainer(network, forward, plan), graphs.evaluation(forward))
 
 
 def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:

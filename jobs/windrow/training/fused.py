@@ -1,0 +1,300 @@
+"""Trials that differ in numbers only, trained side by side as one graph; stacked.py holds their weights.
+
+A step of a small network is mostly the cost of starting operations; a stack of networks pays it once. Each member draws
+its own order of images and gives its solo run's epochs, up to the order in which numbers are added. Dropout is drawn
+for the whole stack: with it, the two agree on average only.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.training import graphs, layers, loop, stacked
+from windrow.training.data import Examples, tensors
+from windrow.training.graphs import Graph, Plan
+from windrow.training.loop import Epoch
+from windrow.training.networks import Builder
+from windrow.training.parameters import Value
+from windrow.training.stacked import Stack
+
+_KEPT_STACKS = 4
+# Widths are rounded up: zeros up to a whole vector register cost nothing, and the next group finds its graph made.
+_UNITS_MULTIPLE = 16
+_FREE = ("learning_rate", "momentum", "weight_decay", "dropout", "units")
+_PROBE_STEPS, _PROBE_REPEATS = 20, 3
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial of a fused group: every hyper-parameter, and the seed of its weights and draws."""
+
+    parameters: Mapping[str, Value]
+    seed: int
+
+
+def key(builder: Builder, parameters: Mapping[str, Value]) -> Hashable | None:
+    """Trials with the same key can train as one graph; None: not a dense network, or one with augmentation."""
+    if builder.source is not None or builder.name != "dense" or parameters["shift"] or parameters["rotation"]:
+        return None
+    return builder.name, tuple(sorted((name, value) for name, value in parameters.items() if name not in _FREE))
+
+
+def prepare(
+    builder: Builder,
+    members: Sequence[Member],
+    shape: tuple[int, int, int],
+    classes: int,
+    training: Examples,
+    validation: Examples,
+    epochs: int,
+) -> FusedRun:
+    """A group of trials, ready to train; what was prepared before must not be trained or saved any more.
+
+    The arguments are those of loop.prepare, for several members.
+
+    Raises:
+        ValueError: the members have not one key.
+    """
+    keys = {key(builder, member.parameters) for member in members}
+    if len(keys) != 1 or None in keys:
+        raise ValueError(f"members of a fused run must have one key; got {keys or 'no member'}; train them one by one")
+    return FusedRun(builder, members, shape, classes, (tensors(training), tensors(validation)), epochs)
+
+
+class FusedRun:
+    """A group of trials in training."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        members: Sequence[Member],
+        shape: tuple[int, int, int],
+        classes: int,
+        data: tuple[Any, Any],
+        epochs: int,
+    ) -> None:
+        self._builder, self._members, self._shape, self._classes = builder, list(members), shape, classes
+        self._data, self._epochs = data, epochs
+        self._alive = set(range(len(members)))
+        self._stacked = list(range(len(members)))  # which member lies where in the stack
+        weights = [
+            layers.initial_weights(
+                stacked.variables(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
+            )
+            for member in members
+        ]
+        self._trainer = self._borrow()
+        self._trainer.stack.begin(weights, self._rates())
+
+    def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
+        """Train, one Epoch a member that is alive at a time, None for the others; ends when none is left.
+
+        An Epoch's seconds are its share of the wall clock. Dropping members in between makes the rest faster.
+
+        Raises:
+            RuntimeError: another group was prepared since.
+        """
+        for number in range(self._epochs):
+            if not self._alive:
+                return
+            start = perf_counter()
+            self._shrink()
+            if self._trainer.lent_to is not self:
+                raise RuntimeError("a run must end before the next prepare(); got another epoch; iterate the new run")
+            figures = self._trainer.epoch(
+                self._data, [self._members[index] for index in self._stacked], self._epochs, number
+            )
+            seconds = (perf_counter() - start) / len(self._alive)
+            found = {
+                index: Epoch(loss, accuracy, val_loss, val_accuracy, seconds)
+                for index, (loss, accuracy, val_loss, val_accuracy) in zip(self._stacked, figures.tolist(), strict=True)
+            }
+            yield tuple(found[index] if index in self._alive else None for index in range(len(self._members)))
+
+    def drop(self, index: int) -> None:
+        """No more epochs for a member, pruned or diverged. Its network() stays what it is until the next epoch."""
+        self._alive.discard(index)
+
+    def network(self, index: int) -> Any:
+        """A member that is alive, as the keras.Model of its own width that it would be alone."""
+        member = self._members[index]
+        network = self._builder.build(member.parameters, self._shape, self._classes)
+        wide = self._trainer.stack.weights(self._stacked.index(index))
+        network.set_weights(
+            [array[tuple(slice(size) for size in own.shape)] for own, array in zip(network.weights, wide, strict=True)]
+        )
+        return network
+
+    def step_all(self) -> None:
+        """Take the steps of the first epoch once more, without evaluation: for timing."""
+        [value.numpy() for value in self._trainer.steps(self._data[0], self._members, 1, 0)]
+
+    def _shrink(self) -> None:
+        """Go on in a smaller stack once half of it trains for nothing; below that, a new graph is not worth it."""
+        if 2 * len(self._alive) > len(self._stacked):
+            return
+        state = self._trainer.stack.state()
+        kept = [position for position, index in enumerate(self._stacked) if index in self._alive]
+        self._stacked = [self._stacked[position] for position in kept]
+        self._trainer = self._borrow()
+        self._trainer.stack.load([list(values[kept]) for values in state], self._rates())
+
+    def _rates(self) -> NDArray[np.float32]:
+        return np.array([self._members[index].parameters["learning_rate"] for index in self._stacked], np.float32)
+
+    def _borrow(self) -> _Trainer:
+        members = [self._members[index] for index in self._stacked]
+        trainer = _trainer(self._builder, members, self._shape, self._classes, len(self._data[0][1]))
+        trainer.lent_to = self
+        return trainer
+
+
+class _Trainer:
+    """A stack with its compiled training epoch and evaluation."""
+
+    def __init__(self, stack: Stack, batch: int, drops: bool, decays: bool) -> None:
+        self.stack, self._batch, self._drops, self._decays = stack, batch, drops, decays
+        self.lent_to: FusedRun | None = None
+        self._train, self._evaluate = Graph(self._epoch), Graph(self._evaluation)
+
+    def epoch(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> NDArray[np.float32]:
+        """Train for epoch `number` of `epochs`; loss, accuracy and those of validation, (members, 4)."""
+        training, validation = data
+        trained = self.steps(training, members, epochs, number)
+        return np.stack([value.numpy() for value in (*trained, *self._evaluate(*validation))], axis=1)
+
+    def steps(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> tuple[Any, Any]:
+        """Mean loss and accuracy of epoch `number`, (members,) each."""
+        import tensorflow as tf
+
+        count = len(data[1])
+        orders = tf.stack([graphs.order(member.seed, number, count, self._batch) for member in members], axis=1)
+        # One learning rate of 1 for all: the stack multiplies by the members' own.
+        unit = {**members[0].parameters, "learning_rate": 1.0, "weight_decay": 0.0}
+        sizes, _ = graphs.schedule(len(orders), unit, epochs, number)
+        shrinks = [graphs.schedule(len(orders), member.parameters, epochs, number)[1] for member in members]
+        free = {
+            name: tf.constant([float(member.parameters[name]) for member in members], tf.float32)
+            for name in ("momentum", "dropout")
+        }
+        seed = tf.constant([members[0].seed, number], tf.int32)
+        return self._train(*data, orders, seed, tf.constant(sizes), tf.constant(np.stack(shrinks, axis=1)), free)  # type: ignore[no-any-return]
+
+    def _epoch(
+        self, images: Any, labels: Any, order: Any, seed: Any, sizes: Any, shrinks: Any, free: Any
+    ) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        flat = tf.reshape(images, [-1, math.prod(images.shape[1:])])
+
+        def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
+            rows = order[number]
+            pixels, truth = tf.cast(tf.gather(flat, rows), tf.float32), tf.gather(labels, rows)
+            drawn = seed + tf.stack([number * graphs.LAYERS_A_STEP, graphs.DROPOUT_STREAM])
+            with tf.GradientTape() as tape:
+                logits = self.stack.logits(pixels, True, free["dropout"] if self._drops else None, drawn)
+                losses = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits), axis=1)
+            gradients = tape.gradient(losses, self.stack.trained)
+            self.stack.apply(gradients, sizes[number], shrinks[number] if self._decays else None, free["momentum"])
+            return number + 1, loss + losses, hits + _hits(truth, logits)
+
+        steps = tf.shape(order)[0]
+        zero = tf.zeros(self.stack.members)
+        _, loss, hits = tf.while_loop(
+            lambda number, *_: number < steps, body, (tf.constant(0), zero, zero), parallel_iterations=1
+        )
+        taken = tf.cast(steps, tf.float32)
+        return loss / taken, hits / (taken * self._batch)
+
+    def _evaluation(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        def measure(images: Any, labels: Any) -> tuple[Any, Any]:
+            pixels = tf.reshape(tf.cast(images, tf.float32), [1, -1, math.prod(images.shape[1:])])
+            logits = self.stack.logits(pixels, False, None, None)
+            truth = tf.tile(labels[None], [self.stack.members, 1])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+            return tf.reduce_sum(losses, axis=1), _hits(truth, logits)
+
+        return graphs.in_pieces(images, labels, measure, tf.zeros(self.stack.members))
+
+
+def _hits(truth: Any, logits: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1), truth), tf.float32), axis=1)
+
+
+_kept: OrderedDict[Hashable, _Trainer] = OrderedDict()
+
+
+def _trainer(
+    builder: Builder, members: Sequence[Member], shape: tuple[int, int, int], classes: int, count: int
+) -> _Trainer:
+    """The kept graphs for a group like this, or new ones that are kept from now on."""
+    first, units = members[0].parameters, _widest(members)
+    drops = any(member.parameters["dropout"] for member in members)
+    decays = any(member.parameters["weight_decay"] for member in members)
+    batch = Plan.of(first, count).batch
+    name = (key(builder, first), len(members), units, shape, classes, batch, drops, decays)
+    if name not in _kept:
+        while len(_kept) >= _KEPT_STACKS:
+            _kept.popitem(last=False)
+        gc.collect()
+        _kept[name] = _Trainer(Stack(first, len(members), units, shape, classes), batch, drops, decays)
+    _kept.move_to_end(name)
+    return _kept[name]
+
+
+def _widest(members: Sequence[Member]) -> int:
+    return math.ceil(max(int(member.parameters["units"]) for member in members) / _UNITS_MULTIPLE) * _UNITS_MULTIPLE
+
+
+_gains: dict[Hashable, float] = {}
+
+
+def gain(
+    builder: Builder,
+    members: Sequence[Member],
+    shape: tuple[int, int, int],
+    classes: int,
+    training: Examples,
+    validation: Examples,
+) -> float:
+    """How many times faster these members train fused than one after another: measured on a few steps, compiled before.
+
+    The solo side is the widest member. Known once a key, number of members and width.
+
+    Raises:
+        ValueError: the members have not one key.
+    """
+    name = (key(builder, members[0].parameters), len(members), _widest(members))
+    if name not in _gains:
+        batch = Plan.of(members[0].parameters, len(training)).batch
+        probe = Examples(training.images[: batch * _PROBE_STEPS], training.labels[: batch * _PROBE_STEPS])
+        widest = max(members, key=lambda member: int(member.parameters["units"]))
+        solo = loop.prepare(builder, widest.parameters, shape, classes, probe, validation, 1, widest.seed)
+        fused = prepare(builder, members, shape, classes, probe, validation, 1)
+        seconds = _seconds(solo.step_all, fused.step_all)
+        _gains[name] = seconds[0] * len(members) / seconds[1]
+    return _gains[name]
+
+
+def _seconds(*actions: Any) -> list[float]:
+    """The shortest of a few alternating runs of each, after one that compiles."""
+    taken: list[list[float]] = [[] for _ in actions]
+    for _ in range(1 + _PROBE_REPEATS):
+        for action, times in zip(actions, taken, strict=True):
+            start = perf_counter()
+            action()
+            times.append(perf_counter() - start)
+    return [min(times[1:]) for times in taken]

@@ -1,0 +1,213 @@
+"""Dense networks of several widths as one: every weight is stacked to (members, ...), narrower ones end in zeros.
+
+A unit that is padding stays at zero: every activation of the built-in dense network maps 0 to 0, its weights
+out are 0 and so is what comes back through them. Neither the forward pass nor a step needs a mask.
+
+Weights are stored divided by their member's learning rate. One fused Adam then steps all members at once, which takes
+one learning rate only, and the multiplication lands on activations, which are smaller than weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.training.optimizer import BETA_1, BETA_2, EPSILON
+from windrow.training.parameters import Value
+
+# Keras' defaults of BatchNormalization.
+_MOMENTUM, _EPSILON = 0.99, 1e-3
+_AVERAGED = ("moving_mean", "moving_variance")
+
+
+def variables(
+    parameters: Mapping[str, Value], units: int, shape: tuple[int, int, int], classes: int
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a dense network's weights, in Keras' order."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+    inputs = math.prod(shape)
+    for _ in range(int(parameters["layers"])):
+        found.append(("kernel", (inputs, units)))
+        names = ("gamma", "beta", *_AVERAGED) if parameters["batch_norm"] else ("bias",)
+        found += [(name, (units,)) for name in names]
+        inputs = units
+    return [*found, ("kernel", (inputs, classes)), ("bias", (classes,))]
+
+
+class Stack:
+    """The variables of `members` dense networks, `units` wide, and what one step does to them."""
+
+    def __init__(
+        self, parameters: Mapping[str, Value], members: int, units: int, shape: tuple[int, int, int], classes: int
+    ) -> None:
+        import tensorflow as tf
+
+        self.members = members
+        self._parameters, self._adam = parameters, parameters["optimizer"] == "adam"
+        known = variables(parameters, units, shape, classes)
+        self._names = [name for name, _ in known]
+        self._values = [tf.Variable(tf.zeros((members, *own))) for _, own in known]
+        averages = 2 if self._adam else 1
+        self._slots = [[tf.Variable(tf.zeros_like(value)) for _ in range(averages)] for value in self.trained]
+        self.rates = tf.Variable(tf.ones(members))
+
+    @property
+    def trained(self) -> list[Any]:
+        """The variables that gradients change."""
+        return [value for name, value in zip(self._names, self._values, strict=True) if name not in _AVERAGED]
+
+    def load(self, state: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
+        """Take over what state() gave, of as many members; what is wider than the stack must be padding."""
+        self.rates.assign(rates)
+        for variable, arrays in zip(self._all(), state, strict=True):
+            padded = np.zeros(variable.shape, np.float32)
+            for row, array in zip(padded, arrays, strict=True):
+                common = tuple(slice(min(sizes)) for sizes in zip(row.shape, array.shape, strict=True))
+                row[common] = array[common]
+            variable.assign(padded)
+
+    def begin(self, weights: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
+        """Start from each member's weights, in Keras' order, with no step taken."""
+        divided = [
+            [array if name in _AVERAGED else array / rate for array, rate in zip(arrays, rates, strict=True)]
+            for name, arrays in zip(self._names, zip(*weights, strict=True), strict=True)
+        ]
+        nothing = [np.zeros((), np.float32)] * len(rates)
+        empty = [[np.zeros((0,) * (len(slot.shape) - 1), np.float32) for _ in nothing] for slot in self._flat_slots()]
+        self.load([*divided, *empty], rates)
+
+    def state(self) -> list[NDArray[np.float32]]:
+        """Weights and averages, (members, ...) each, as load() takes them."""
+        return [variable.numpy() for variable in self._all()]
+
+    def weights(self, position: int) -> list[NDArray[np.float32]]:
+        """A member's weights in Keras' order, at the stack's width."""
+        rate = self.rates.numpy()[position]
+        return [
+            value[position].numpy() * (1 if name in _AVERAGED else rate)
+            for name, value in zip(self._names, self._values, strict=True)
+        ]
+
+    def logits(self, images: Any, training: bool, dropout: Any, seed: Any) -> Any:
+        """Logits (members, n, classes) of float32 images (members or 1, n, pixels), 0..255.
+
+        Args:
+            dropout: each member's rate, (members,), or None.
+            seed: of the dropped activations, int32 (2,).
+        """
+        import tensorflow as tf
+
+        values = dict(enumerate(self._values))
+        index, x, scale = 0, images, 1 / 255
+        for layer in range(int(self._parameters["layers"])):
+            x = _product(x, values[index], self._wide(scale), scale)
+            if self._parameters["batch_norm"]:
+                x, index = self._normalize(x, index + 1, training), index + 5
+            else:
+                x, index = x + self._vector(index + 1), index + 2
+            x = getattr(tf.nn, str(self._parameters["activation"]))(x)
+            if training and dropout is not None:
+                x = _drop(x, dropout, seed + layer)
+            scale = 1.0
+        return _product(x, values[index], self._wide(scale), scale) + self._vector(index + 1)
+
+    def apply(self, gradients: Sequence[Any], size: Any, shrinks: Any, momenta: Any) -> None:
+        """One step. `size`: scalar, for a learning rate of 1; `shrinks` (members,) or None; `momenta` (members,)."""
+        import tensorflow as tf
+
+        for value, slots, gradient in zip(self.trained, self._slots, gradients, strict=True):
+            if shrinks is not None:
+                value.assign(value * _column(shrinks, value))
+            if self._adam:
+                tf.raw_ops.ResourceApplyAdam(
+                    var=value.handle,
+                    m=slots[0].handle,
+                    v=slots[1].handle,
+                    beta1_power=0.0,
+                    beta2_power=0.0,
+                    lr=size,
+                    beta1=BETA_1,
+                    beta2=BETA_2,
+                    epsilon=EPSILON,
+                    grad=gradient,
+                )
+            else:
+                value.assign_add(slots[0].assign(slots[0] * _column(momenta, value) - size * gradient))
+
+    def _all(self) -> list[Any]:
+        return [*self._values, *self._flat_slots()]
+
+    def _flat_slots(self) -> list[Any]:
+        return [slot for slots in self._slots for slot in slots]
+
+    def _wide(self, scale: float) -> Any:
+        return self.rates[:, None, None] * scale
+
+    def _vector(self, index: int) -> Any:
+        """A weight a unit in its true size, (members, 1, units)."""
+        return _true(self._values[index], self.rates[:, None])[:, None, :]
+
+    def _normalize(self, x: Any, index: int, training: bool) -> Any:
+        """Keras' batch normalisation, over the images of each member. gamma, beta and the averages begin at `index`."""
+        import tensorflow as tf
+
+        averages = self._values[index + 2], self._values[index + 3]
+        mean, variance = (average[:, None, :] for average in averages)
+        if training:
+            mean, variance = tf.nn.moments(x, axes=[1], keepdims=True)
+            for average, value in zip(averages, (mean, variance), strict=True):
+                average.assign(average * _MOMENTUM + value[:, 0, :] * (1 - _MOMENTUM))
+        gamma, beta = self._vector(index), self._vector(index + 1)
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON)
+
+
+def _true(stored: Any, rates: Any) -> Any:
+    """The true weights. The gradient is theirs, too."""
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def multiply(stored: Any) -> tuple[Any, Any]:
+        return stored * rates, lambda upstream: upstream
+
+    return multiply(tf.convert_to_tensor(stored))
+
+
+def _product(x: Any, stored: Any, factor: Any, scale: float) -> Any:
+    """`x` times the true weights, factor / scale * stored. The gradient is that of the true weights.
+
+    Args:
+        x: (members or 1, n, inputs), to be multiplied with `scale`.
+        stored: (members, inputs, outputs).
+        factor: learning rate times `scale`, (members, 1, 1).
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def multiply(x: Any, stored: Any) -> tuple[Any, Any]:
+        def gradient(upstream: Any) -> tuple[Any, Any]:
+            back = tf.matmul(upstream * factor, stored, transpose_b=True)
+            return back, tf.matmul(x, upstream * scale if scale != 1 else upstream, transpose_a=True)
+
+        return tf.matmul(x, stored) * factor, gradient
+
+    return multiply(x, tf.convert_to_tensor(stored))
+
+
+def _drop(x: Any, rates: Any, seed: Any) -> Any:
+    """Inverted dropout with a rate a member."""
+    import tensorflow as tf
+
+    share = rates[:, None, None]
+    kept = tf.random.stateless_uniform(tf.shape(x), seed) >= share
+    return tf.where(kept, x / (1 - share), 0.0)
+
+
+def _column(numbers: Any, like: Any) -> Any:
+    """A number a member, shaped to multiply (members, ...)."""
+    import tensorflow as tf
+
+    return tf.reshape(numbers, [-1] + [1] * (len(like.shape) - 1))

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from windrow.training import fused, loop, parameters, stacked
+from windrow.training.fused import FusedRun, Member
+from windrow.training.loop import Epoch, Examples
+from windrow.training.networks import Builder
+
+DENSE = Builder("dense")
+needs_tensorflow = pytest.mark.tensorflow
+
+WIDTHS = [
+    {"units": 5, "learning_rate": 0.003, "weight_decay": 0.0},
+    {"units": 32, "learning_rate": 0.01, "weight_decay": 0.01, "momentum": 0.5},
+    {"units": 20, "learning_rate": 0.001, "weight_decay": 0.1},
+    {"units": 1, "learning_rate": 0.02, "weight_decay": 0.0, "momentum": 0.0},
+]
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    """1,000 images of one bright row each; the row is the label."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 8, 1000)
+    images = generator.integers(0, 120, (1000, 8, 8, 1), dtype=np.uint8)
+    images[np.arange(1000), labels] += 60
+    return Examples(images, labels.astype(np.int64))
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    return {**parameters.defaults("dense"), **changes}
+
+
+def group(*changes: dict[str, Any], **common: Any) -> list[Member]:
+    return [Member(values(**common, **own), seed) for seed, own in enumerate(changes)]
+
+
+def prepared(examples: Examples, members: list[Member], epochs: int = 2) -> FusedRun:
+    return fused.prepare(DENSE, members, (8, 8, 1), 8, examples, examples, epochs)
+
+
+def alone(examples: Examples, member: Member, epochs: int = 2) -> list[Epoch]:
+    run = loop.prepare(DENSE, member.parameters, (8, 8, 1), 8, examples, examples, epochs, member.seed)
+    return list(run.epochs())
+
+
+def losses(epochs: Any) -> np.ndarray:
+    return np.array([[epoch.loss, epoch.val_loss] for epoch in epochs])
+
+
+def test_what_only_differs_in_numbers_has_one_key() -> None:
+    keys = {fused.key(DENSE, member.parameters) for member in group(*WIDTHS, {"dropout": 0.5})}
+    assert len(keys) == 1
+    assert None not in keys
+
+
+@pytest.mark.parametrize(
+    "change", [{"activation": "tanh"}, {"layers": 2}, {"optimizer": "sgd"}, {"decay": "cosine"}, {"batch_size": 64}]
+)
+def test_what_makes_another_graph_has_another_key(change: dict[str, Any]) -> None:
+    assert fused.key(DENSE, values()) != fused.key(DENSE, values(**change))
+
+
+def test_augmented_trials_and_other_networks_have_no_key() -> None:
+    assert fused.key(DENSE, values(shift=1.0)) is None
+    assert fused.key(Builder("cnn"), parameters.defaults("cnn")) is None
+    assert fused.key(Builder("mine.py:build", "", "build"), parameters.defaults("mine.py:build")) is None
+
+
+@needs_tensorflow
+def test_members_of_two_keys_are_refused(examples: Examples) -> None:
+    with pytest.raises(ValueError, match="must have one key"):
+        prepared(examples, group({}, {"layers": 2}))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "common",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "sgd", "layers": 2, "activation": "tanh"},
+        {"optimizer": "adam", "decay": "cosine", "activation": "gelu", "layers": 3},
+        {"optimizer": "sgd", "decay": "cosine", "batch_size": 300, "activation": "selu"},
+        {"optimizer": "adam", "batch_norm": True, "layers": 2, "activation": "elu"},
+    ],
+)
+def test_each_member_gives_the_epochs_of_its_solo_run(examples: Examples, common: dict[str, Any]) -> None:
+    members = group(*WIDTHS, **common)
+    rows = list(prepared(examples, members).epochs())
+    for index, member in enumerate(members):
+        solo = losses(alone(examples, member))
+        np.testing.assert_allclose(losses(row[index] for row in rows), solo, rtol=1e-3, err_msg=f"member {index}")
+
+
+@needs_tensorflow
+def test_padding_stays_zero_through_training(examples: Examples) -> None:
+    run = prepared(examples, group(*WIDTHS, layers=2, batch_norm=True, optimizer="adam"))
+    list(run.epochs())
+    known = stacked.variables(values(layers=2, batch_norm=True), 5, (8, 8, 1), 8)
+    for (name, own), wide in zip(known, run._trainer.stack.weights(0), strict=True):
+        if name in ("kernel", "beta", "moving_mean"):
+            wide[tuple(slice(size) for size in own)] = 0
+            assert not wide.any(), name
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("changes", [{}, {"batch_norm": True, "layers": 2, "dropout": 0.2}])
+def test_the_variables_are_those_of_the_builder(changes: dict[str, Any]) -> None:
+    network = DENSE.build(values(**changes), (8, 8, 1), 8)
+    built = [(variable.name, tuple(variable.shape)) for variable in network.weights]
+    assert stacked.variables(values(**changes), 64, (8, 8, 1), 8) == built
+
+
+@needs_tensorflow
+def test_a_members_network_has_its_own_width_and_predicts_what_was_measured(examples: Examples) -> None:
+    run = prepared(examples, group(*WIDTHS, batch_norm=True))
+    *_, last = run.epochs()
+    for index, changes in enumerate(WIDTHS):
+        network = run.network(index)
+        assert network.layers[3].units == changes["units"]
+        measured = loop.compile_evaluation(network, examples)()
+        assert measured == pytest.approx((last[index].val_loss, last[index].val_accuracy), rel=1e-4)
+
+
+@needs_tensorflow
+def test_a_member_that_diverges_does_not_disturb_the_others(examples: Examples) -> None:
+    wild = {"units": 64, "learning_rate": 10.0, "momentum": 0.99}
+    members = group(WIDTHS[0], wild, WIDTHS[2], optimizer="sgd", layers=8)
+    rows = list(prepared(examples, members, 4).epochs())
+    assert not math.isfinite(rows[-1][1].loss)  # type: ignore[union-attr]
+    for index in (0, 2):
+        solo = losses(alone(examples, members[index], 4))
+        np.testing.assert_allclose(losses(row[index] for row in rows), solo, rtol=1e-3)
+
+
+@needs_tensorflow
+def test_what_is_dropped_gives_no_epoch_and_the_rest_goes_on_as_before(examples: Examples) -> None:
+    members = group(*WIDTHS, decay="cosine")
+    run = prepared(examples, members, 5)
+    rows = []
+    for number, row in enumerate(run.epochs()):
+        rows.append(row)
+        run.drop(number)  # members 0 to 3 in turn: after two, a smaller stack goes on
+    assert [[epoch is not None for epoch in row] for row in rows] == [
+        [index >= number for index in range(4)] for number in range(4)
+    ]
+    for index in range(4):
+        solo = losses(alone(examples, members[index], 5))[: index + 1]
+        np.testing.assert_allclose(losses(row[index] for row in rows[: index + 1]), solo, rtol=1e-3)
+
+
+@needs_tensorflow
+def test_dropout_is_each_members_own(examples: Examples) -> None:
+    members = group({"dropout": 0.0}, {"dropout": 0.8}, units=32, learning_rate=0.01)
+    last = list(prepared(examples, members, 6).epochs())[-1]
+    solos = [alone(examples, member, 6)[-1] for member in members]
+    assert last[0].loss == pytest.approx(solos[0].loss, rel=1e-3)
+    assert last[1].loss == pytest.approx(solos[1].loss, rel=0.15)
+    assert last[1].loss > 1.2 * last[0].loss
+
+
+@needs_tensorflow
+def test_the_same_group_gives_the_same_epochs_on_kept_graphs(examples: Examples) -> None:
+    fused._kept.clear()
+    first = list(prepared(examples, group(*WIDTHS, dropout=0.3)).epochs())
+    list(prepared(examples, group(*WIDTHS[::-1], dropout=0.2)).epochs())
+    again = list(prepared(examples, group(*WIDTHS, dropout=0.3)).epochs())
+    assert len(fused._kept) == 1
+    np.testing.assert_array_equal([losses(row) for row in first], [losses(row) for row in again])
+
+
+@needs_tensorflow
+def test_seconds_are_shared_by_those_that_are_alive(examples: Examples) -> None:
+    run = prepared(examples, group(*WIDTHS))
+    run.drop(2)
+    row = next(run.epochs())
+    assert row[2] is None
+    assert len({epoch.seconds for epoch in row if epoch}) == 1
+
+
+@needs_tensorflow
+def test_the_gain_is_measured_once(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_gains", {})
+    first = fused.gain(DENSE, group(*WIDTHS), (8, 8, 1), 8, examples, examples)
+    assert first > 0
+    monkeypatch.setattr(loop, "prepare", None)
+    assert fused.gain(DENSE, group(*WIDTHS), (8, 8, 1), 8, examples, examples) == first

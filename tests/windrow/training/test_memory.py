@@ -1,0 +1,43 @@
+"""A worker trains trial after trial: its memory must not grow with them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+
+JOBS = Path(__file__).resolve().parents[3] / "jobs"
+
+# Eight widths, graphs for four of them: an architecture trains ten trials, then makes room, and comes back later.
+# Prints resident MiB after each trial.
+TRIALS = """
+import json, sys
+import numpy as np, psutil
+from windrow.training import loop, parameters, runtime
+from windrow.training.networks import Builder
+
+runtime.import_tensorflow(1)
+loop._KEPT_ARCHITECTURES = 4
+generator = np.random.default_rng(0)
+examples = loop.Examples(generator.integers(0, 256, (64, 8, 8, 1), dtype=np.uint8), generator.integers(0, 10, 64))
+resident = []
+for number in range(210):
+    own = {"units": 8 * (1 + number // 10 % 8), "learning_rate": 10 ** -(1 + number % 3)}
+    values = {**parameters.defaults("dense"), **own}
+    list(loop.prepare(Builder("dense"), values, (8, 8, 1), 10, examples, examples, 1, number).epochs())
+    resident.append(psutil.Process().memory_info().rss / 2**20)
+json.dump(resident, sys.stdout)
+"""
+
+
+def test_two_hundred_trials_leave_no_memory_behind() -> None:
+    command = [sys.executable, "-c", TRIALS]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(JOBS)}, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
+    resident = json.loads(done.stdout)
+    assert resident[-1] - resident[9] < 200
