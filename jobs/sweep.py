@@ -43,6 +43,7 @@ def main() -> int:
 def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train until the study has as many trials as the page says, or its time is over; the job's result."""
     from windrow.data import manifest
+    from windrow.sweep import space
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
 
@@ -50,6 +51,7 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     path = Path(arguments.experiment)
     page = experiment.load(path, arguments.overrides)
     builder = read_builder(page.network, path)
+    space.check_installed(page.sweep)
     dataset = manifest.read(arguments.dataset)
     command.check_writable(arguments.study / "study.json")
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:

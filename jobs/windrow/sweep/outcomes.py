@@ -33,7 +33,7 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """What follows from an ending: attempts that a trial gets which ends so, what the sampler hears, MLflow's status."""
+    """What follows from an ending: attempts at a trial that ends so, what the sampler hears, MLflow's status."""
 
     attempts: int
     signal: Signal

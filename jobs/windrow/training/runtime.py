@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 
-def import_tensorflow(threads: int) -> float:
+def import_tensorflow(threads: int, deterministic: bool = False) -> float:
     """Import TensorFlow with as many threads as the task has cores; the seconds it took, 0 if it was there already."""
     if "tensorflow" in sys.modules:
         return 0.0

@@ -1,0 +1,201 @@
+"""What is handed out, when it stops, and what is said: a study on disk, and a log that keeps what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow.data.manifest import Manifest
+from windrow.errors import BuilderError
+from windrow.experiment import parse
+from windrow.sweep import search as searches
+from windrow.sweep.attempt import TrialSpec
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.search import Search
+from windrow.sweep.study import open_study
+from windrow.training.loop import Epoch
+from windrow.training.networks import Builder
+
+TEXT = """
+name: a
+space:
+  learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}
+  batch_size: {type: categorical, choices: [32, 64, 128]}
+"""
+EPOCH = Epoch(1.0, 0.5, 1.0, 0.25, 0.1)
+DATASET = Manifest(
+    name="x", source="x", digest="d", shape=(8, 8, 1), labels=("0", "1"), splits={}, files={}, settings={}
+)
+
+
+class Log:
+    """Keeps what a sweep would say to MLflow."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Any, ...]] = []
+
+    def begin(self, asked: Any, parameters: Any, seed: int) -> None:
+        self.said.append(("begin", asked.number, asked.attempt))
+
+    def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
+        self.said.append(("epochs", number, first, len(epochs)))
+
+    def end(self, outcome: Outcome, over: bool) -> None:
+        self.said.append(("end", outcome.number, outcome.ending.value, over))
+
+    def progress(self, finished: int, pruned: int, best: Any) -> None:
+        self.said.append(("progress", finished, pruned))
+
+
+@contextmanager
+def searching(folder: Path, **sweep: Any) -> Iterator[tuple[Search, Log]]:
+    page = parse(TEXT, [f"sweep.{key}={value}" for key, value in sweep.items()])
+    log: Any = Log()
+    with open_study(folder, page, "data") as study:
+        yield Search(page, Builder("dense"), DATASET, study, log), log
+
+
+def ended(spec: TrialSpec, ending: Ending = Ending.OK, seconds: float = 5.0, **more: Any) -> Outcome:
+    value = 0.5 if ending is Ending.OK else None
+    return Outcome(spec.number, spec.attempt, ending, value, seconds=seconds, lease=spec.lease, **more)
+
+
+def test_a_long_trial_is_handed_out_alone(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=50, fused="false") as (search, _):
+        assert [spec.number for spec in search.next(2)] == [0]
+        for _ in range(3):
+            (spec,) = search.next(2)
+            search.take(ended(spec, seconds=5.0))
+        assert len(search.next(2)) == 1
+
+
+def test_short_trials_are_handed_out_in_chunks_that_shrink_towards_the_end(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=100, fused="false", sampler="random") as (search, _):
+        sizes = []
+        while specs := search.next(2):
+            sizes.append(len(specs))
+            for spec in specs:
+                search.take(ended(spec, seconds=0.01))
+        assert sum(sizes) == 100
+        assert sizes[0] == 1  # nothing is known yet
+        assert max(sizes) > 10
+        assert sizes[-1] == 1
+        assert sizes[1:] == sorted(sizes[1:], reverse=True)
+
+
+def test_trials_that_may_be_one_graph_are_handed_out_together_until_it_does_not_pay(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=100) as (search, _):
+        first = search.next(2)
+        assert len(first) == 8
+        assert all(spec.fused for spec in first)
+        for spec in first:
+            search.take(ended(spec, gain=0.9))
+        (alone,) = search.next(2)
+        assert not alone.fused
+
+
+@pytest.mark.parametrize("limit", [{"trial_seconds": 9}, {"trial_mebibytes": 900}, {"deterministic": "true"}])
+def test_trials_with_limits_and_deterministic_ones_are_never_one_graph(tmp_path: Path, limit: dict[str, Any]) -> None:
+    with searching(tmp_path, trials=100, **limit) as (search, _):
+        (spec,) = search.next(2)
+        assert not spec.fused
+        assert (spec.seconds, spec.mebibytes) == (limit.get("trial_seconds"), limit.get("trial_mebibytes"))
+        assert spec.deterministic == ("deterministic" in limit)
+
+
+def test_a_lost_trial_comes_again_alone_and_ends_its_old_lease(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=20) as (search, log):
+        first, *_ = search.next(2)
+        search.take(ended(first, Ending.LOST))
+        again = search.next(2)
+        assert [(spec.number, spec.attempt) for spec in again] == [(first.number, 2)]
+        assert ("end", first.number, "lost", False) in log.said
+        search.take(ended(first))  # the first attempt was alive after all
+        assert not [said for said in log.said if said[:3] == ("end", first.number, "ok")]
+
+
+def test_the_ledger_knows_before_mlflow_is_told(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=2, fused="false") as (search, log):
+        (spec,) = search.next(1)
+
+        def end(outcome: Outcome, over: bool) -> None:
+            assert search._study.entries()[0].outcome is not None
+
+        log.end = end  # type: ignore[method-assign]
+        search.take(ended(spec))
+
+
+def test_epochs_go_to_mlflow_and_to_the_pruner(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=30, epochs=9, pruner="asha", fused="false") as (search, log):
+        answers = []
+        for number in range(12):
+            (spec,) = search.next(1)
+            assert spec.prune
+            good = Epoch(1.0, 0.5, 1.0, 0.9 - number / 20, 0.1)
+            answers.append(search.hear(spec.lease, 1, [good]))
+            search.take(ended(spec))
+        assert answers[0] == ""
+        assert answers[5:] == ["pruned"] * 7
+        assert ("epochs", 0, 1, 1) in log.said
+
+
+def test_a_trial_is_not_pruned_after_its_last_epoch(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=30, epochs=2, pruner="asha", fused="false") as (search, _):
+        for number in range(8):
+            (spec,) = search.next(1)
+            answer = search.hear(spec.lease, 2, [Epoch(1.0, 0.5, 1.0, 0.9 - number / 10, 0.1)])
+            assert answer == ""
+            search.take(ended(spec))
+
+
+def test_nothing_is_asked_that_would_not_finish_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(searches, "monotonic", lambda: now[0])
+    with searching(tmp_path, trials=50, budget_seconds=60, fused="false") as (search, _):
+        for _ in range(5):
+            (spec,) = search.next(1)
+            now[0] += 10
+            search.take(ended(spec, seconds=10.0))
+        assert not search.tick(1)
+        assert search.next(1) == []  # 10 s are left, and a trial takes as long
+        now[0] += 11
+        assert search.tick(1)
+        assert search.out_of_time
+
+
+def test_the_time_budget_is_the_studys_and_survives_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(searches, "monotonic", lambda: now[0])
+    with searching(tmp_path, trials=50, budget_seconds=60, fused="false") as (search, _):
+        (spec,) = search.next(1)
+        now[0] += 55
+        search.take(ended(spec, seconds=8.0))
+    now[0] += 10_000  # the time between two sweeps costs nothing
+    with searching(tmp_path, trials=50, budget_seconds=60, fused="false") as (search, _):
+        assert search.next(1) == []
+    with searching(tmp_path, trials=50, budget_seconds=120, fused="false") as (search, _):
+        assert len(search.next(1)) == 1
+
+
+def test_the_line_of_progress_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with searching(tmp_path, trials=3, fused="false") as (search, _):
+        for ending in (Ending.OK, Ending.PRUNED, Ending.DIVERGED):
+            (spec,) = search.next(1)
+            search.take(ended(spec, ending))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "[1/3] trial 0: val_accuracy 0.5000 in 5.0 s; best 0.5000 (trial 0); about 10 s left",
+        "[2/3] trial 1: val_accuracy pruned in 5.0 s; best 0.5000 (trial 0); 1 pruned; about 5 s left",
+        "[3/3] trial 2: val_accuracy diverged in 5.0 s; best 0.5000 (trial 0); 1 pruned",
+    ]
+
+
+def test_a_broken_builder_ends_the_sweep_after_one_trial(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=9, fused="false") as (search, _):
+        (spec,) = search.next(1)
+        error = "Traceback ...\nwindrow.errors.BuilderError: mine.py must be importable; NameError: x; mend the file\n"
+        with pytest.raises(BuilderError, match=r"^mine\.py must be importable; NameError: x; mend the file$"):
+            search.take(ended(spec, Ending.FAILED, error=error))
