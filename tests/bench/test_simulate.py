@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -10,19 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
 seconds = st.floats(0.01, 100)
 cost = st.floats(0, 5)
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    sys.path.insert(0, str(BENCH))
-    try:
-        import simulate
-    finally:
-        sys.path.remove(str(BENCH))
-    return simulate
+def bench(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("simulate")
 
 
 def list_scheduling(durations: list[float], workers: int) -> float:
