@@ -114,14 +114,21 @@ def keras_tuner(objective: Objective, count: int, slots: int) -> None:
 
 
 def search(objective: Objective, count: int) -> None:
-    """What each process of KerasTuner runs; which of them it is stands in its environment."""
+    """What each process of KerasTuner runs; which of them it is stands in its environment.
+
+    GridSearch, the obvious oracle for fixed points, lets workers wait for each other, and they wait by asking on.
+    """
     import keras_tuner
 
-    class Sweep(keras_tuner.GridSearch):  # type: ignore[misc]
+    class InOrder(keras_tuner.Oracle):  # type: ignore[misc]
+        def populate_space(self, trial_id: str) -> dict[str, Any]:
+            return {"status": "RUNNING", "values": {"point": int(trial_id)}}
+
+    class Sweep(keras_tuner.Tuner):  # type: ignore[misc]
         def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> float:
             return -objective(trial.hyperparameters.get("point"))
 
     space = keras_tuner.HyperParameters()
     space.Int("point", 0, count - 1)
-    folder = os.environ["BENCH_FOLDER"]
-    Sweep(hyperparameters=space, max_trials=count, directory=folder, project_name="keras_tuner").search(verbose=0)
+    oracle = InOrder(hyperparameters=space, max_trials=count)
+    Sweep(oracle, directory=os.environ["BENCH_FOLDER"], project_name="keras_tuner").search(verbose=0)

@@ -26,6 +26,7 @@ TITLES = {
     "optuna": "Optuna, two processes, journal file",
     "ray": "Ray Tune, reused actors",
     "ray_new": "Ray Tune, a new actor a trial",
+    "keras_tuner": "KerasTuner, two workers",
     "hyperopt": "hyperopt SparkTrials",
     "mlflow": "MlflowSparkStudy",
 }
