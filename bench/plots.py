@@ -76,6 +76,7 @@ def overhead(axes: Any, values: dict[str, Any]) -> None:
     milliseconds = [row["milliseconds"] for row in rows]
     axes.barh([row["title"] for row in rows], milliseconds, color=colours)
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
     axes.xaxis.set_major_formatter("{x:.0f}")
     label_ends(axes, milliseconds, "ms")
     axes.set_title("Overhead a trial, warm, two at once")

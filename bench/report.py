@@ -34,7 +34,12 @@ def use_cores(count: int) -> None:
 
 
 def save(path: Path, values: dict[str, Any], table: str) -> None:
-    """Write values to `path` and the table beside it as .md, and print the table."""
+    """Write values to `path`, and the table with a line about the machine beside it as .md; print the table too."""
+    if machine := values.get("machine"):
+        table += (
+            f"\n{machine['date']}, {machine['cores']} cores of {machine['processor']} ({machine['system']}), "
+            f"Python {machine['python']}, load {machine['load_before']} before the start.\n"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values, indent=1) + "\n")
     path.with_suffix(".md").write_text(table)

@@ -64,6 +64,7 @@ def run(command: list[str], log: Path, variables: dict[str, str], timeout: float
         JobError: it ended with another code than 0, or too late.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, the measurement ends its peer too
     with log.open("w") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=variables, cwd=log.parent, start_new_session=True
