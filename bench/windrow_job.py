@@ -1,0 +1,143 @@
+"""Windrow as a user runs it: spark-submit jobs/NAME.py with a page. Nothing of its code is imported here.
+
+The checkout that is measured can be another one than this: --windrow DIR of the scripts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WORK = REPOSITORY / "var" / "bench"
+
+
+class JobError(Exception):
+    """A job or a peer that did not end well; the message has the end of its log."""
+
+
+def submit(checkout: Path, name: str, folder: Path, slots: int, *arguments: object, timeout: float = 3600) -> Any:
+    """Run jobs/NAME.py on local[slots] with everything that it makes under `folder`; its result."""
+    spark = importlib.util.find_spec("pyspark")
+    if spark is None or spark.origin is None:
+        raise JobError(
+            f"{sys.executable} must have pyspark; run bench/environment.py, and this with var/bench/venv's python"
+        )
+    result = folder / f"{name}-result.json"
+    command = [
+        *(str(Path(spark.origin).parent / "bin" / "spark-submit"), "--master", f"local[{slots}]"),
+        *("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", str(checkout / "jobs" / f"{name}.py")),
+        *(*map(str, arguments), "--result", str(result)),
+    ]
+    run(command, folder / f"{name}.log", environment(folder), timeout)
+    return json.loads(result.read_text())
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Variables for a job or a peer: this Python, loopback only, nothing told to anybody, all files in `folder`."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "MLFLOW_TRACKING_URI")}
+    return {
+        **kept,
+        "BENCH_FOLDER": str(folder),
+        "WINDROW_HOME": str(folder / "home"),
+        "PYTHONPATH": str(REPOSITORY / "bench"),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the only setting that keeps a local Ray on the loopback address
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def run(command: list[str], log: Path, variables: dict[str, str], timeout: float) -> None:
+    """Run to the end; on failure or a timeout end its whole process group.
+
+    Raises:
+        JobError: it ended with another code than 0, or too late.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, the measurement ends its peer too
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=variables, cwd=log.parent, start_new_session=True
+        )
+        try:
+            code: int | str = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = f"none after {timeout:.0f} s"
+        finally:
+            _end(process)
+    if code != 0:
+        tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-12:])
+        raise JobError(f"{' '.join(command[:6])} ... must end with 0; got {code}; {log} ends:\n  {tail}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def fresh_folder(*names: str) -> Path:
+    """An empty folder for one run of one tool; what an earlier run left there is removed."""
+    folder = WORK.joinpath(*names)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_page(path: Path, **sections: Any) -> Path:
+    """An experiment page; JSON is YAML."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"name": path.stem, **sections}, indent=1) + "\n")
+    return path
+
+
+def prepare(checkout: Path, source: str) -> Path:
+    """The data set, prepared once by Windrow's own job; every tool reads these arrays."""
+    folder = WORK / "mnist"
+    page = write_page(WORK / "mnist_bench.yaml", dataset={"source": source}, space=LEARNING_RATE)
+    submit(checkout, "prepare_dataset", WORK / "prepare", 2, "--experiment", page, "--out", folder, timeout=600)
+    return folder
+
+
+LEARNING_RATE = {"learning_rate": {"type": "float", "low": 3e-4, "high": 1e-2, "log": True}}
+
+
+def trials(study: Path, name: str) -> list[dict[str, Any]]:
+    """The trials of a study by number.
+
+    accuracy is the last reported value, for a pruned trial too; epochs are those that were reported; started and ended
+    are the driver's stamps of ask and tell, in Unix seconds.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(study / "journal.log")))
+    finished = [
+        trial for trial in optuna.load_study(study_name=name, storage=storage).trials if trial.state.is_finished()
+    ]
+    return [
+        {
+            "number": trial.number,
+            "point": trial.params,
+            "accuracy": trial.value,
+            "started": trial.datetime_start.timestamp(),
+            "ended": trial.datetime_complete.timestamp(),
+            "complete": trial.state.name == "COMPLETE",
+            "epochs": len(trial.intermediate_values),
+        }
+        for trial in finished
+    ]

@@ -1,0 +1,119 @@
+"""What bench/ computes from what it measured, and its command lines."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+Script = Callable[[str], ModuleType]
+COMMANDS = sorted(path for path in BENCH.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_every_script_says_what_it_takes(path: Path) -> None:
+    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_the_points_are_the_same_on_every_machine_and_a_longer_list_starts_with_a_shorter_one(script: Script) -> None:
+    points = script("points")
+    assert points.draw(3) == points.draw(40)[:3]
+    assert points.draw(2)[0] == {"units": 64, "learning_rate": 0.00427951, "seed": 0}
+    assert {point["units"] for point in points.draw(40)} == set(points.UNITS)
+
+
+def test_the_overhead_leaves_the_warm_up_out(script: Script) -> None:
+    overhead = script("overhead")
+    slow_start = [float(number) for number in range(overhead.WARM_UP)]
+    last = slow_start[-1]
+    assert overhead.warm_seconds([*slow_start, last + 0.5, last + 1.5, last + 1.0]) == pytest.approx(0.5)
+
+
+def run_of(tool: str, total: float, **more: object) -> dict[str, object]:
+    return {"tool": tool, "repeat": 0, "total": total, "work": total - 5, "accuracies": {0: 0.9, 1: 0.8}, **more}
+
+
+def test_a_tool_counts_with_its_median_and_as_a_ratio_to_windrow(script: Script) -> None:
+    runs = [run_of("ray", 90.0), run_of("windrow", 30.0), run_of("ray", 60.0), run_of("ray", 61.0)]
+    rows = script("sweeps").summarize(runs)
+    assert [(row["tool"], row["total"], row["ratio"]) for row in rows] == [("windrow", 30.0, 1.0), ("ray", 61.0, 2.03)]
+    assert rows[0]["work"] == 25.0
+    assert (rows[0]["points"], rows[0]["mean"], rows[0]["best"]) == (2, 0.85, 0.9)
+
+
+def test_a_tool_that_failed_has_no_row_and_without_windrow_there_is_no_ratio(script: Script) -> None:
+    rows = script("sweeps").summarize([{"tool": "windrow", "repeat": 0, "error": "late"}, run_of("ray", 60.0)])
+    assert [(row["tool"], row["ratio"]) for row in rows] == [("ray", None)]
+
+
+def test_a_trial_without_a_value_is_not_in_the_mean(script: Script) -> None:
+    (row,) = script("sweeps").summarize([run_of("windrow", 30.0, accuracies={0: 0.9, 1: None})])
+    assert (row["points"], row["mean"]) == (1, 0.9)
+
+
+def trial(number: int, epochs: int, accuracy: float, complete: bool = True) -> dict[str, object]:
+    return {"number": number, "epochs": epochs, "accuracy": accuracy, "complete": complete}
+
+
+def test_only_trials_that_were_trained_to_the_end_can_be_the_best_so_far(script: Script) -> None:
+    ended = [trial(0, 9, 0.95), trial(1, 1, 0.99, complete=False), trial(2, 9, 0.94), trial(3, 9, 0.97)]
+    assert script("pruning").best_so_far(ended) == [(9, 0.95), (10, 0.95), (19, 0.95), (28, 0.97)]
+
+
+def test_the_pruned_champion_is_looked_up_in_the_full_sweep(script: Script) -> None:
+    full = {
+        "pruner": "none",
+        "result": {"best_trial": 1, "best_value": 0.98, "seconds": 100.0},
+        "trials": [trial(0, 9, 0.97), trial(1, 9, 0.98)],
+    }
+    pruned = {
+        "pruner": "asha",
+        "result": {"best_trial": 0, "best_value": 0.971, "seconds": 60.0},
+        "trials": [trial(0, 9, 0.971), trial(1, 1, 0.6, complete=False)],
+    }
+    _, row = script("pruning").compare(full, pruned)
+    assert (row["epochs"], row["share"]) == (10, "56%")
+    assert (row["champion"], row["accuracy"], row["in_full"], row["regret"]) == ("trial 0", 0.971, 0.97, 0.01)
+
+
+def test_an_unknown_tool_is_refused_with_the_list_of_the_known(script: Script) -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    script("arguments").add_tools(parser, ("windrow", "ray"))
+    assert parser.parse_args(["--tools", "ray"]).tools == ("ray",)
+    with pytest.raises(argparse.ArgumentError, match="tools are windrow, ray; got rya"):
+        parser.parse_args(["--tools", "rya"])
+
+
+def ended(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+def test_a_peer_that_hangs_is_ended_with_all_that_it_started(script: Script, tmp_path: Path) -> None:
+    windrow_job = script("windrow_job")
+    code = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
+    with pytest.raises(windrow_job.JobError, match="got none after 2 s"):
+        windrow_job.run([sys.executable, "-c", code], tmp_path / "log", {"PATH": "/usr/bin:/bin"}, timeout=2)
+    child, deadline = int((tmp_path / "log").read_text()), time.monotonic() + 30
+    while not ended(child):
+        assert time.monotonic() < deadline, f"process {child} lives on"
+        time.sleep(0.01)
+
+
+def test_a_failed_peer_shows_the_end_of_its_log(script: Script, tmp_path: Path) -> None:
+    windrow_job = script("windrow_job")
+    with pytest.raises(windrow_job.JobError, match="no such tool"):
+        windrow_job.run([sys.executable, "-c", "raise SystemExit('no such tool')"], tmp_path / "log", {}, timeout=30)
