@@ -13,17 +13,32 @@ from typing import Any
 
 
 def import_tensorflow(threads: int, deterministic: bool = False) -> float:
-    """Import TensorFlow with as many threads as the task has cores; the seconds it took, 0 if it was there already."""
-    if "tensorflow" in sys.modules:
-        return 0.0
+    """Import TensorFlow with as many threads as the task has cores; the seconds it took, 0 if it was there already.
+
+    Args:
+        threads: read at the first import only.
+        deterministic: the same trial gives the same bits, whatever the threads do; operations that can't do that raise.
+    """
+    seconds = 0.0 if "tensorflow" in sys.modules else _import(threads)
+    if deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    return seconds
+
+
+def _import(threads: int) -> float:
     start = perf_counter()
     # Read at import only, and Spark's OMP_NUM_THREADS is not looked at.
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _native_silence():
-        import tensorflow  # noqa: F401
+        import tensorflow as tf
 
+        # By default one process takes the whole GPU's memory, and several tasks may share it.
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
     return perf_counter() - start
 
 

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.tensorflow
+
+JOBS = Path(__file__).resolve().parents[3] / "jobs"
+
+TRIALS = """
+import sys
+import numpy as np
+from windrow.training import loop, parameters, runtime
+from windrow.training.networks import Builder
+
+assert runtime.import_tensorflow(int(sys.argv[1]), deterministic=True) > 0
+assert runtime.import_tensorflow(7, deterministic=True) == 0
+import tensorflow as tf
+assert tf.config.threading.get_intra_op_parallelism_threads() in (0, int(sys.argv[1]))
+
+generator = np.random.default_rng(0)
+examples = loop.Examples(generator.integers(0, 256, (600, 12, 12, 1), dtype=np.uint8), generator.integers(0, 10, 600))
+own = {"dropout": 0.3, "shift": 1.0, "rotation": 10.0, "decay": "cosine", "weight_decay": 0.01, "learning_rate": 0.01}
+for builder, more in (("dense", {"units": 200, "batch_norm": True}), ("cnn", {"filters": 4, "optimizer": "sgd"})):
+    values = {**parameters.defaults(builder), **own, **more}
+    run = loop.prepare(Builder(builder), values, (12, 12, 1), 10, examples, examples, 2, 5)
+    print([(epoch.loss.hex(), epoch.val_loss.hex()) for epoch in run.epochs()])
+    print(sum(float(np.abs(weights, dtype=np.float64).sum()) for weights in run.network.get_weights()).hex())
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_deterministic_trials_give_the_same_bits_in_every_process(threads: int) -> None:
+    command = [sys.executable, "-c", TRIALS, str(threads)]
+    running = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(JOBS)}
+        )
+        for _ in range(2)
+    ]
+    ended = [process.communicate(timeout=250) for process in running]
+    assert [process.returncode for process in running] == [0, 0], ended[0][1][-2000:]
+    assert ended[0][0] == ended[1][0]
+    assert len(ended[0][0].splitlines()) == 4
