@@ -20,7 +20,9 @@ import report
 import windrow_job
 
 TITLES = {
-    "windrow": "Windrow",
+    "windrow": "Windrow, short trials share a job",
+    "windrow_mlflow": "Windrow, the same, recorded in MLflow",
+    "windrow_single": "Windrow, one Spark job a trial",
     "map": "one task of one Spark job",
     "job": "one Spark job a trial",
     "optuna": "Optuna, two processes, journal file",
@@ -60,8 +62,9 @@ def measure(tool: str, options: argparse.Namespace) -> dict[str, Any]:
     row: dict[str, Any] = {"tool": tool, "title": TITLES[tool]}
     count = WARM_UP + options.trials
     try:
-        ends = windrow(count, folder, options) if tool == "windrow" else peer(tool, count, folder, options)
-    except (windrow_job.JobError, NotImplementedError) as error:
+        measured = windrow if tool.startswith("windrow") else peer
+        ends = measured(tool, count, folder, options)
+    except windrow_job.JobError as error:
         print(f"{tool}: {error}", file=sys.stderr, flush=True)
         return {**row, "error": str(error)}
     return {**row, "milliseconds": round(1000 * warm_seconds(ends), 1)}
@@ -73,9 +76,14 @@ def warm_seconds(ends: list[float]) -> float:
     return (after[-1] - after[0]) / (len(after) - 1)
 
 
-def windrow(count: int, folder: Path, options: argparse.Namespace) -> list[float]:
-    """When each of `count` trials that do nothing ended, with Windrow's own scheduler and `options.slots` slots."""
-    raise NotImplementedError("Windrow needs its new scheduler to be measured here; fill in overhead.windrow()")
+def windrow(tool: str, count: int, folder: Path, options: argparse.Namespace) -> list[float]:
+    """When each of `count` trials that do nothing was settled, with Windrow's own sweep."""
+    durations = folder / "durations.json"
+    durations.write_text(json.dumps([0.0] * count))
+    more = {"windrow_mlflow": ["--mlflow"], "windrow_single": ["--leases", "1"]}.get(tool, [])
+    master = f"local[{options.slots}]"
+    ends: list[float] = windrow_job.replay(master, folder, durations, options.slots, options.timeout, *more)["ends"]
+    return ends
 
 
 def peer(tool: str, count: int, folder: Path, options: argparse.Namespace) -> list[float]:

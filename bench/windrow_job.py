@@ -40,6 +40,21 @@ def submit(checkout: Path, name: str, folder: Path, slots: int, *arguments: obje
     return json.loads(result.read_text())
 
 
+def replay(master: str, folder: Path, durations: Path, slots: int, timeout: float, *options: str) -> dict[str, Any]:
+    """Run windrow_replay.py, Windrow's own sweep with trials that sleep; what it measured."""
+    spark = Path(importlib.util.find_spec("pyspark").origin or "").parent  # type: ignore[union-attr]
+    result = folder / "replay.json"
+    command = [
+        *(str(spark / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"),
+        *("--conf", "spark.ui.enabled=false", "--conf", "spark.executor.memory=512m"),
+        *(str(REPOSITORY / "bench" / "windrow_replay.py"), "--durations", str(durations), "--folder", str(folder)),
+        *("--slots", str(slots), "--result", str(result), *options),
+    ]
+    run(command, folder / "replay.log", environment(folder), timeout)
+    known: dict[str, Any] = json.loads(result.read_text())
+    return known
+
+
 def environment(folder: Path) -> dict[str, str]:
     """Variables for a job or a peer: this Python, loopback only, nothing told to anybody, all files in `folder`."""
     kept = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "MLFLOW_TRACKING_URI")}

@@ -143,7 +143,7 @@ class Attempt:
         """Beat, and watch the memory, while the block runs; end the processes that it leaves."""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done,), name="watch", daemon=True)
-        before = {child.pid for child in psutil.Process().children()}
+        before = {child.pid for child in psutil.Process().children()} if _has_children() else set()
         watcher.start()
         try:
             yield
@@ -151,18 +151,21 @@ class Attempt:
             self.leave_if_forked()
             done.set()
             watcher.join(10.0)
+            self._sample()
             _end_children(before)
 
     def _watch(self, done: threading.Event) -> None:
         beat = perf_counter()
-        process = psutil.Process()
         while not done.wait(_SAMPLE_SECONDS):
-            self.peak = max(self.peak, process.memory_info().rss / _MEBIBYTE)
+            self._sample()
             if self.spec.mebibytes is not None and self.peak > self.spec.mebibytes:
                 self._end_out_of_memory()
             if perf_counter() - beat >= BEAT_SECONDS:
                 self._say({"event": "beat"})
                 beat = perf_counter()
+
+    def _sample(self) -> None:
+        self.peak = max(self.peak, psutil.Process().memory_info().rss / _MEBIBYTE)
 
     def _end_out_of_memory(self) -> None:
         """The only memory that is sure to come back is a process'. Spark starts another worker for the next trial."""
@@ -218,6 +221,8 @@ class _Short:
 
 def _end_children(before: set[int]) -> None:
     """Kill what the trial has started and left running."""
+    if not _has_children():
+        return
     ended = []
     with suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
@@ -226,6 +231,15 @@ def _end_children(before: set[int]) -> None:
                     child.kill()
                     ended.append(child)
     psutil.wait_procs(ended, timeout=3.0)
+
+
+def _has_children() -> bool:
+    """Whether this process has any; asking psutil reads every process of the machine."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _worker() -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 GRACE_SECONDS = 3.0
-"""From asking a trial to stop to cancelling its job. Spark kills the worker 2 s later (spark.python.task.killTimeout)."""
+"""From asking a trial to stop to cancelling its job; Spark kills the worker 2 s later."""
 _SILENT_SECONDS = 120.0  # a worker that has spoken beats every 2 s; one that is silent so long is taken for lost
 _START_SECONDS = 120.0  # what a worker that can't speak may take to start and to import TensorFlow
 _TICK_SECONDS = 0.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,9 +169,13 @@ def test_the_run_of_an_attempt_that_was_lost_makes_way_for_the_next(
 def test_what_was_handed_out_and_not_ended_does_not_look_as_if_it_were_running(
     client: Any, page: Experiment, tmp_path: Path
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), sweeping(tmp_path, page) as (study, log):
-        begin(study, log)
-        raise KeyboardInterrupt
+    def interrupted() -> SweepLog:
+        with suppress(KeyboardInterrupt), sweeping(tmp_path, page) as (study, log):
+            begin(study, log)
+            raise KeyboardInterrupt
+        return log
+
+    log = interrupted()
     assert runs(client, log)[0].info.status == "KILLED"
     assert client.get_run(log.run_id).info.status == "FAILED"
 
