@@ -69,15 +69,8 @@ def sweep(pruner: str, dataset: Path, options: argparse.Namespace) -> dict[str, 
     page = windrow_job.write_page(folder / "bench_pruning.yaml", space=SPACE, sweep=section)
     job = ("--experiment", page, "--dataset", dataset, "--study", folder / "study")
     result = windrow_job.submit(options.windrow, "sweep", folder, options.slots, *job, timeout=options.timeout)
-    trials = sorted(windrow_job.trials(folder / "study", page.stem), key=lambda trial: trial["ended"])
-    for trial in trials:
-        trial["epochs"] = epochs_of(trial, options.epochs)
+    trials = sorted(windrow_job.trials(folder / "study"), key=lambda trial: trial["ended"])
     return {"pruner": pruner, "result": result, "trials": trials, "curve": best_so_far(trials)}
-
-
-def epochs_of(trial: dict[str, Any], full: int) -> int:
-    """Epochs that a trial trained: those that it reported, or all of them where a finished trial reported none."""
-    return trial["epochs"] or (full if trial["complete"] else 0)
 
 
 def best_so_far(trials: list[dict[str, Any]]) -> list[tuple[int, float]]:

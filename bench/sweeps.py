@@ -77,12 +77,12 @@ def measure(tool: str, repeat: int, dataset: Path, options: argparse.Namespace) 
     except windrow_job.JobError as error:
         return {**run, "error": str(error)}
     total = perf_counter() - start
-    trials = windrow_job.trials(folder / "study", PAGE) if tool == "windrow" else peer_trials(folder)
+    trials = windrow_job.trials(folder / "study") if tool == "windrow" else peer_trials(folder)
     return {
         **run,
         "total": total,
         "work": max(trial["ended"] for trial in trials) - min(trial["started"] for trial in trials),
-        "trial_seconds": [round(trial["ended"] - trial["started"], 3) for trial in trials],
+        "trial_seconds": [round(trial.get("seconds", trial["ended"] - trial["started"]), 3) for trial in trials],
         "accuracies": {trial["number"]: trial["accuracy"] for trial in trials},
     }
 

@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -129,30 +131,24 @@ def prepare(checkout: Path, source: str) -> Path:
 LEARNING_RATE = {"learning_rate": {"type": "float", "low": 3e-4, "high": 1e-2, "log": True}}
 
 
-def trials(study: Path, name: str) -> list[dict[str, Any]]:
-    """The trials of a study by number.
+def trials(study: Path) -> list[dict[str, Any]]:
+    """The trials of a study by number, as its ledger has them.
 
-    accuracy is the last reported value, for a pruned trial too; epochs are those that were reported; started and ended
-    are the driver's stamps of ask and tell, in Unix seconds.
+    accuracy is the last epoch's, for a pruned trial too; started and ended are the worker's stamps in Unix seconds;
+    seconds is what the trial took, or its share of a graph that several trials had.
     """
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(study / "journal.log")))
-    finished = [
-        trial for trial in optuna.load_study(study_name=name, storage=storage).trials if trial.state.is_finished()
-    ]
+    query = "SELECT outcome FROM attempts WHERE state = 'settled' ORDER BY trial, attempt"
+    with closing(sqlite3.connect(study / "ledger.db")) as ledger:
+        last = {outcome["number"]: outcome for (text,) in ledger.execute(query) for outcome in [json.loads(text)]}
     return [
         {
-            "number": trial.number,
-            "point": trial.params,
-            "accuracy": trial.value,
-            "started": trial.datetime_start.timestamp(),
-            "ended": trial.datetime_complete.timestamp(),
-            "complete": trial.state.name == "COMPLETE",
-            "epochs": len(trial.intermediate_values),
+            "number": number,
+            "accuracy": outcome["epochs"][-1]["val_accuracy"] if outcome["epochs"] else None,
+            "started": outcome["began_at"] + outcome["import_seconds"],
+            "ended": outcome["ended_at"],
+            "seconds": outcome["seconds"],
+            "complete": outcome["ending"] == "ok",
+            "epochs": len(outcome["epochs"]),
         }
-        for trial in finished
+        for number, outcome in last.items()
     ]

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -75,7 +76,7 @@ class Attempt:
         self.stop = ""
         self.import_seconds = 0.0
         self.peak = 0.0
-        self._start = perf_counter()
+        self._start, self._began_at = perf_counter(), time.time()
         self._told, self._told_at = 0, self._start
         self._process = os.getpid()
         self._line = channel.reach(spec.address)
@@ -120,6 +121,8 @@ class Attempt:
             _worker(),
             lease=self.spec.lease,
             peak_mebibytes=self.peak,
+            began_at=self._began_at,
+            ended_at=time.time(),
         )
 
     def verdict(self) -> Outcome:

@@ -64,6 +64,7 @@ class Outcome:
         peak_mebibytes: the largest resident memory of the worker that was seen during the attempt.
         fused: trials that trained as one graph with this one, itself included; 1 alone.
         gain: images a second of the fused graph over those of single trials, as the probe measured; 0 without a probe.
+        began_at, ended_at: Unix seconds by the worker's clock, for people: durations are measured otherwise.
         error: what went wrong, with the traceback's tail; empty for ok and pruned.
         worker: host and process that trained, as host/pid.
         network: the trained network as a .keras file's bytes, if it was asked for.
@@ -83,6 +84,8 @@ class Outcome:
     peak_mebibytes: float = 0.0
     fused: int = 1
     gain: float = 0.0
+    began_at: float = 0.0
+    ended_at: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """The outcome as JSON values, without the network: what the ledger keeps and the channel carries."""
