@@ -10,7 +10,9 @@ WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
 EXPERIMENT ?= digits
 ARGS ?=
 
-.PHONY: help demo test stop doctor lint lock
+SOURCE ?= mnist
+
+.PHONY: help demo test stop doctor lint lock bench chaos
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -27,6 +29,14 @@ stop: ## end everything that make demo started
 
 doctor: ## check this machine and the services, and say what to do
 	@$(WINDROW) --as-is python -m windrow.laptop.doctor
+
+bench: ## measure Windrow beside its peers, about an hour on quiet cores; SOURCE=../mnist
+	@$(WINDROW) python bench/environment.py
+	@for script in "sweeps.py --source $(SOURCE)" overhead.py "pruning.py --source $(SOURCE)" "epoch.py --mnist $(SOURCE) --json bench/results/epoch.json" \
+		scaling.py plots.py; do var/bench/venv/bin/python bench/$$script || exit; done
+
+chaos: ## kill a sweep at 50 random moments
+	@WINDROW_CHAOS_KILLS=50 $(WINDROW) python -m pytest tests/chaos -s
 
 lint: ## ruff and mypy
 	@$(WINDROW) ruff check .

@@ -80,12 +80,19 @@ def verify(folder: Path, manifest: Manifest) -> None:
         DatasetError: a file is gone, or differs from what was written.
     """
     for name, expected in manifest.files.items():
-        try:
-            with (folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DatasetError(f"{folder / name} must be there; got {error.strerror}; {_CURE} again") from error
-        if found != expected:
-            raise DatasetError(
-                f"{folder / name} must be as prepared, SHA-256 {expected[:16]}; got {found[:16]}; {_CURE} again"
-            )
+        verify_file(folder / name, expected)
+
+
+def verify_file(path: Path, expected: str) -> None:
+    """Hash one file again; `expected` is the manifest's SHA-256.
+
+    Raises:
+        DatasetError: it is gone, or differs from what was written.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path} must be there; got {error.strerror}; {_CURE} again") from error
+    if found != expected:
+        raise DatasetError(f"{path} must be as prepared, SHA-256 {expected[:16]}; got {found[:16]}; {_CURE} again")

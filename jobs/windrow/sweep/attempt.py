@@ -45,6 +45,7 @@ class TrialSpec:
         prune: ask after every epoch whether to go on.
         fused: may be trained as one graph with others.
         deterministic: the same result bit for bit, at some cost in speed.
+        digests: SHA-256 of the data set's files by name; a worker checks them once.
     """
 
     number: int
@@ -65,6 +66,7 @@ class TrialSpec:
     prune: bool = False
     fused: bool = False
     deterministic: bool = False
+    digests: tuple[tuple[str, str], ...] = ()
 
 
 class Attempt:

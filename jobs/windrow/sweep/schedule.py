@@ -21,7 +21,6 @@ from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.channel import Channel, Message
 from windrow.sweep.efficiency import Clock
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.training import runtime
 from windrow.training.loop import Epoch
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = Fa
     """Import TensorFlow in `count` workers at once; the seconds that each took."""
 
     def start(_: Iterable[int]) -> Iterator[float]:
-        return iter([runtime.import_tensorflow(threads, deterministic)])
+        return iter([trial.start_tensorflow(threads, deterministic)])
 
     return spark.sparkContext.parallelize(range(count), count).mapPartitions(start).collect()
 

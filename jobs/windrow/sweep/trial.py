@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from windrow.data import shards
+from windrow.data import manifest, shards
 from windrow.data.splits import Split
 from windrow.sweep.attempt import Attempt, TrialSpec, short_of_words
 from windrow.sweep.outcomes import Ending, Outcome
@@ -31,7 +34,7 @@ def run(spec: TrialSpec, dataset: Path) -> Outcome:
     attempt = Attempt(spec)
     try:
         with attempt.watched(), short_of_words(spec.number):
-            attempt.import_seconds = runtime.import_tensorflow(spec.threads, spec.deterministic)
+            attempt.import_seconds = start_tensorflow(spec.threads, spec.deterministic)
             attempt.begin()
             outcome = _train(attempt, dataset)
     except BaseException as error:  # the one fault boundary of a trial: exit() in a user's builder ends here too
@@ -64,9 +67,9 @@ def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
     if len(group) == 1:
         return [run(group[0], dataset)]
     try:
-        imported = runtime.import_tensorflow(group[0].threads)
+        imported = start_tensorflow(group[0].threads)
         members = [Member(spec.parameters, spec.seed) for spec in group]
-        data = examples(dataset, "train"), examples(dataset, "validation")
+        data = _data(group[0], dataset)
         gain = fused.gain(group[0].builder, members, group[0].shape, group[0].classes, *data)
         if gain >= _WORTHWHILE:
             return _train_together(group, members, data, gain, imported)
@@ -105,7 +108,7 @@ def _train_together(
 def _train(attempt: Attempt, dataset: Path) -> Outcome:
     """Train alone; the attempt's epochs are filled on the way, so that a failure keeps what was measured before it."""
     spec = attempt.spec
-    data = examples(dataset, "train"), examples(dataset, "validation")
+    data = _data(spec, dataset)
     training = loop.prepare(spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed)
     attempt.leave_if_forked()
     for epoch in training.epochs():
@@ -116,6 +119,37 @@ def _train(attempt: Attempt, dataset: Path) -> Outcome:
     if spec.keep_network and outcome.ending is Ending.OK:
         return replace(outcome, network=runtime.to_bytes(training.network))
     return outcome
+
+
+def start_tensorflow(threads: int, deterministic: bool = False) -> float:
+    """Import TensorFlow with the task's cores and the GPUs that Spark gave the task; the seconds it took.
+
+    A worker keeps the GPUs of its first task: where an executor has several, give each executor one of its own.
+    """
+    if "pyspark" in sys.modules:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        gpus = context.resources().get("gpu") if context else None
+        if gpus and "tensorflow" not in sys.modules:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+    return runtime.import_tensorflow(threads, deterministic)
+
+
+def _data(spec: TrialSpec, dataset: Path) -> tuple[Examples, Examples]:
+    """Training and validation images, as they were prepared.
+
+    Raises:
+        DatasetError: a file is gone, or did not arrive as it was sent.
+    """
+    for name, digest in spec.digests:
+        _verify_once(dataset / name, digest)
+    return examples(dataset, "train"), examples(dataset, "validation")
+
+
+@cache
+def _verify_once(path: Path, digest: str) -> None:
+    manifest.verify_file(path, digest)
 
 
 def _spark_folder() -> Path:

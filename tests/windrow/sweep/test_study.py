@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -421,3 +423,29 @@ def test_without_a_pruner_nothing_is_stopped(tmp_path: Path) -> None:
     with open_study(tmp_path, page(epochs=9), "data") as study:
         asked = [take(study) for _ in range(3)]
         assert not any(study.report(one.number, epoch, 0.0) for one in asked for epoch in range(1, 10))
+
+
+def test_a_disk_that_fills_in_the_middle_costs_nothing_that_was_told(tmp_path: Path) -> None:
+    """The size limit of a process stands in for the disk's. When there is room again, the study goes on."""
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom windrow.experiment import parse\n"
+        "from windrow.sweep.outcomes import Ending, Outcome\nfrom windrow.sweep.study import open_study\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "with open_study(Path(sys.argv[1]), parse(sys.argv[2]), 'data') as study:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, 800_000))\n"
+        "    while (asked := study.ask()) is not None:\n"
+        "        settled = study.settle(Outcome(asked.number, 1, Ending.OK, 0.5, lease=asked.lease))\n"
+        "        print(asked.number, flush=True)\n"
+    )
+    text = TEXT + "sweep: {trials: 3000, sampler: random}\n"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(tmp_path), text]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert told.returncode == 1
+    numbers = [int(line) for line in told.stdout.split()]
+    assert len(numbers) > 3
+    with open_study(tmp_path, parse(text), "data") as study:
+        assert {trial.number for trial in study.finished()} >= set(numbers)
+        for _ in range(3):
+            study.settle(ok(take(study), 0.6))
+    assert len(optuna_trials(tmp_path)) >= len(numbers) + 3

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from windrow.data import manifest
 from windrow.sweep import trial
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
@@ -15,7 +16,18 @@ pytestmark = pytest.mark.tensorflow
 
 
 def attempt(digits: Path, builder: Builder | None = None, **changes: Any) -> Outcome:
-    own = ("epochs", "objective", "keep_network", "seed", "seconds", "mebibytes", "address", "lease", "prune")
+    own = (
+        "epochs",
+        "objective",
+        "keep_network",
+        "seed",
+        "seconds",
+        "mebibytes",
+        "address",
+        "lease",
+        "prune",
+        "digests",
+    )
     settings = {key: changes.pop(key) for key in own if key in changes}
     builder = builder or Builder("dense")
     spec = TrialSpec(
@@ -94,6 +106,53 @@ def test_a_builder_that_sets_the_global_seed_does_not_change_the_order_of_images
         for line in ("pass", "keras.utils.set_random_seed(999)")
     ]
     assert values[0] == values[1]
+
+
+def test_data_that_did_not_arrive_as_it_was_sent_is_an_outcome_too(digits: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(digits, tmp_path, dirs_exist_ok=True)
+    digests = tuple(manifest.read(digits).files.items())
+    assert attempt(tmp_path, digests=digests, epochs=1).ending is Ending.OK
+    damaged = tmp_path / "damaged"
+    shutil.copytree(digits, damaged)
+    with (damaged / "train-images.npy").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\xff")
+    outcome = attempt(damaged, digests=digests)
+    assert outcome.ending is Ending.FAILED
+    assert "must be as prepared" in outcome.error
+
+
+def test_a_network_whose_outputs_are_no_numbers_has_diverged(digits: Path) -> None:
+    source = (
+        "import keras\ndef build(shape, classes):\n    i = keras.Input(shape)\n    x = keras.layers.Flatten()(i)\n"
+        "    x = keras.layers.Rescaling(float('nan'))(x)\n"
+        "    return keras.Model(i, keras.layers.Dense(classes, activation='softmax')(x))\n"
+    )
+    outcome = attempt(digits, Builder("mine.py:build", source, "build"), epochs=5)
+    assert outcome.ending is Ending.DIVERGED
+    assert len(outcome.epochs) == 1
+    assert "in epoch 1; lower the learning rate" in outcome.error
+
+
+@pytest.mark.parametrize("gpus", [None, ["1"], ["0", "3"]])
+def test_tensorflow_sees_the_tasks_gpus(monkeypatch: pytest.MonkeyPatch, gpus: list[str] | None) -> None:
+    import os
+    import sys
+
+    import pyspark
+
+    class Context:
+        def resources(self) -> dict[str, Any]:
+            return {} if gpus is None else {"gpu": pyspark.resource.ResourceInformation("gpu", gpus)}
+
+    monkeypatch.setattr(pyspark.TaskContext, "get", lambda: Context())
+    monkeypatch.setattr(runtime, "import_tensorflow", lambda *_: 1.5)
+    monkeypatch.setattr(sys, "modules", {name: sys.modules[name] for name in sys.modules if name != "tensorflow"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
+    assert trial.start_tensorflow(1) == 1.5
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ("as it was" if gpus is None else ",".join(gpus))
 
 
 def test_a_missing_data_set_is_an_outcome_too(tmp_path: Path) -> None:
