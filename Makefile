@@ -10,7 +10,7 @@ WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
 EXPERIMENT ?= digits
 ARGS ?=
 
-.PHONY: help demo test stop doctor lint lock
+.PHONY: help demo test chaos stop doctor lint lock
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -21,6 +21,9 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 
 test: ## all tests, offline; ARGS="-m 'not stack' tests/windrow"
 	@$(WINDROW) python -m pytest $(ARGS)
+
+chaos: ## kill a sweep's processes at 50 random moments, and compare its books
+	@WINDROW_CHAOS_KILLS=50 $(WINDROW) python -m pytest -m chaos -s tests/chaos
 
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop
