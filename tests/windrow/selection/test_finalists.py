@@ -6,7 +6,8 @@ from windrow.errors import StudyError
 from windrow.experiment import parse
 from windrow.selection import finalists
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.study import Finished, seed_of
+from windrow.sweep.seeds import seed_of
+from windrow.sweep.study import Finished
 from windrow.training.networks import Builder
 
 PAGE = "name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seeds: 2}\n"
