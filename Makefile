@@ -24,9 +24,6 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 test: ## all tests, offline; ARGS="-m 'not stack' tests/windrow"
 	@$(WINDROW) python -m pytest $(ARGS)
 
-chaos: ## kill a sweep's processes at 50 random moments, and compare its books
-	@WINDROW_CHAOS_KILLS=50 $(WINDROW) python -m pytest -m chaos -s tests/chaos
-
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop
 

@@ -148,7 +148,7 @@ class Attempt:
         """Beat, and watch the memory, while the block runs; end the processes that it leaves."""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done,), name="watch", daemon=True)
-        before = {child.pid for child in psutil.Process().children()} if _has_children() else set()
+        before = {child.pid for child in psutil.Process().children(recursive=True)} if _has_children() else set()
         watcher.start()
         try:
             yield
