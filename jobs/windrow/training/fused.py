@@ -11,34 +11,28 @@ import gc
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.training import graphs, layers, loop, stacked
+from windrow.training import layers, loop, stacked
 from windrow.training.data import Examples, tensors
-from windrow.training.graphs import Graph, Plan
+from windrow.training.graphs import Plan
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 from windrow.training.parameters import Value
+from windrow.training.stack_trainer import Member, StackTrainer
 from windrow.training.stacked import Stack
+
+__all__ = ["FusedRun", "Member", "gain", "key", "prepare"]
 
 _KEPT_STACKS = 4
 # Widths are rounded up: zeros up to a whole vector register cost nothing, and the next group finds its graph made.
 _UNITS_MULTIPLE = 16
 _FREE = ("learning_rate", "momentum", "weight_decay", "dropout", "units")
 _PROBE_STEPS, _PROBE_REPEATS = 20, 3
-
-
-@dataclass(frozen=True)
-class Member:
-    """One trial of a fused group: every hyper-parameter, and the seed of its weights and draws."""
-
-    parameters: Mapping[str, Value]
-    seed: int
 
 
 def key(builder: Builder, parameters: Mapping[str, Value]) -> Hashable | None:
@@ -151,95 +145,19 @@ class FusedRun:
     def _rates(self) -> NDArray[np.float32]:
         return np.array([self._members[index].parameters["learning_rate"] for index in self._stacked], np.float32)
 
-    def _borrow(self) -> _Trainer:
+    def _borrow(self) -> StackTrainer:
         members = [self._members[index] for index in self._stacked]
         trainer = _trainer(self._builder, members, self._shape, self._classes, len(self._data[0][1]))
         trainer.lent_to = self
         return trainer
 
 
-class _Trainer:
-    """A stack with its compiled training epoch and evaluation."""
-
-    def __init__(self, stack: Stack, batch: int, drops: bool, decays: bool) -> None:
-        self.stack, self._batch, self._drops, self._decays = stack, batch, drops, decays
-        self.lent_to: FusedRun | None = None
-        self._train, self._evaluate = Graph(self._epoch), Graph(self._evaluation)
-
-    def epoch(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> NDArray[np.float32]:
-        """Train for epoch `number` of `epochs`; loss, accuracy and those of validation, (members, 4)."""
-        training, validation = data
-        trained = self.steps(training, members, epochs, number)
-        return np.stack([value.numpy() for value in (*trained, *self._evaluate(*validation))], axis=1)
-
-    def steps(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> tuple[Any, Any]:
-        """Mean loss and accuracy of epoch `number`, (members,) each."""
-        import tensorflow as tf
-
-        count = len(data[1])
-        orders = tf.stack([graphs.order(member.seed, number, count, self._batch) for member in members], axis=1)
-        # One learning rate of 1 for all: the stack multiplies by the members' own.
-        unit = {**members[0].parameters, "learning_rate": 1.0, "weight_decay": 0.0}
-        sizes, _ = graphs.schedule(len(orders), unit, epochs, number)
-        shrinks = [graphs.schedule(len(orders), member.parameters, epochs, number)[1] for member in members]
-        free = {
-            name: tf.constant([float(member.parameters[name]) for member in members], tf.float32)
-            for name in ("momentum", "dropout")
-        }
-        seed = tf.constant([members[0].seed, number], tf.int32)
-        return self._train(*data, orders, seed, tf.constant(sizes), tf.constant(np.stack(shrinks, axis=1)), free)  # type: ignore[no-any-return]
-
-    def _epoch(
-        self, images: Any, labels: Any, order: Any, seed: Any, sizes: Any, shrinks: Any, free: Any
-    ) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        flat = tf.reshape(images, [-1, math.prod(images.shape[1:])])
-
-        def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
-            rows = order[number]
-            pixels, truth = tf.cast(tf.gather(flat, rows), tf.float32), tf.gather(labels, rows)
-            drawn = seed + tf.stack([number * graphs.LAYERS_A_STEP, graphs.DROPOUT_STREAM])
-            with tf.GradientTape() as tape:
-                logits = self.stack.logits(pixels, True, free["dropout"] if self._drops else None, drawn)
-                losses = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits), axis=1)
-            gradients = tape.gradient(losses, self.stack.trained)
-            self.stack.apply(gradients, sizes[number], shrinks[number] if self._decays else None, free["momentum"])
-            return number + 1, loss + losses, hits + _hits(truth, logits)
-
-        steps = tf.shape(order)[0]
-        zero = tf.zeros(self.stack.members)
-        _, loss, hits = tf.while_loop(
-            lambda number, *_: number < steps, body, (tf.constant(0), zero, zero), parallel_iterations=1
-        )
-        taken = tf.cast(steps, tf.float32)
-        return loss / taken, hits / (taken * self._batch)
-
-    def _evaluation(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        def measure(images: Any, labels: Any) -> tuple[Any, Any]:
-            pixels = tf.reshape(tf.cast(images, tf.float32), [1, -1, math.prod(images.shape[1:])])
-            logits = self.stack.logits(pixels, False, None, None)
-            truth = tf.tile(labels[None], [self.stack.members, 1])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
-            return tf.reduce_sum(losses, axis=1), _hits(truth, logits)
-
-        return graphs.in_pieces(images, labels, measure, tf.zeros(self.stack.members))
-
-
-def _hits(truth: Any, logits: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1), truth), tf.float32), axis=1)
-
-
-_kept: OrderedDict[Hashable, _Trainer] = OrderedDict()
+_kept: OrderedDict[Hashable, StackTrainer] = OrderedDict()
 
 
 def _trainer(
     builder: Builder, members: Sequence[Member], shape: tuple[int, int, int], classes: int, count: int
-) -> _Trainer:
+) -> StackTrainer:
     """The kept graphs for a group like this, or new ones that are kept from now on."""
     first, units = members[0].parameters, _widest(members)
     drops = any(member.parameters["dropout"] for member in members)
@@ -250,7 +168,7 @@ def _trainer(
         while len(_kept) >= _KEPT_STACKS:
             _kept.popitem(last=False)
         gc.collect()
-        _kept[name] = _Trainer(Stack(first, len(members), units, shape, classes), batch, drops, decays)
+        _kept[name] = StackTrainer(Stack(first, len(members), units, shape, classes), batch, drops, decays)
     _kept.move_to_end(name)
     return _kept[name]
 
