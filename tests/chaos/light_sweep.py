@@ -46,18 +46,24 @@ def play(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
         attempt = Attempt(spec)
         with attempt.watched():
             attempt.begin()
-            _note("began", spec)
-            for number in range(1, spec.epochs + 1):
-                time.sleep(EPOCH_SECONDS)
-                if _is_to_die(spec, number):
-                    os.kill(os.getpid(), signal.SIGKILL)
-                attempt.add(epoch_of(spec.parameters, number))
-                if attempt.stop:
-                    break
-            outcome = attempt.verdict()
-        if outcome.value is not None:
-            _note("ended", spec)
+            outcome = attempt.stopped() if attempt.stop else _work(attempt)
         yield attempt.end(outcome)
+
+
+def _work(attempt: Attempt) -> Outcome:
+    spec = attempt.spec
+    _note("began", spec)
+    for number in range(1, spec.epochs + 1):
+        time.sleep(EPOCH_SECONDS)
+        if _is_to_die(spec, number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        attempt.add(epoch_of(spec.parameters, number))
+        if attempt.stop:
+            break
+    outcome = attempt.verdict()
+    if outcome.value is not None:
+        _note("ended", spec)
+    return outcome
 
 
 def _note(what: str, spec: TrialSpec) -> None:
