@@ -49,7 +49,7 @@ def _light_sweep() -> Any:
 
 @dataclass
 class Study:
-    """A study of light trials on disk, and every attempt at one that came to its end.
+    """A study of light trials on disk, and what its workers did.
 
     `kept` has what was settled at each of the driver's deaths.
     """
@@ -58,7 +58,7 @@ class Study:
     page: Path
     name: str
     trials: int
-    ended: Path
+    work: Path
     kept: list[dict[int, tuple[str, str]]] = field(default_factory=list)
 
     def entries(self) -> list[Any]:
@@ -87,10 +87,10 @@ class Study:
         with sqlite3.connect(self.folder / "ledger.db") as book:
             return book.execute("SELECT trial, attempt, lease, state FROM attempts ORDER BY 1, 2").fetchall()
 
-    def ends(self) -> list[tuple[int, int, str]]:
-        """Every attempt that came to its end, in order."""
-        lines = self.ended.read_text().splitlines() if self.ended.exists() else []
-        return [(int(trial), int(attempt), lease) for trial, attempt, lease in map(str.split, lines)]
+    def done(self, what: str) -> list[tuple[int, int, str]]:
+        """Every attempt that "began" to work, or "ended" its last epoch: trial, number, lease, in order."""
+        lines = [line.split() for line in self.work.read_text().splitlines()]
+        return [(int(trial), int(attempt), lease) for word, trial, attempt, lease in lines if word == what]
 
 
 @dataclass
@@ -183,7 +183,7 @@ def new_study(tmp_path: Path) -> Callable[..., Study]:
         (home / "page.yaml").write_text(
             LIGHT_PAGE.format(name=name, trials=trials, pruner=pruner, sampler=sampler, seed=seed) + more
         )
-        return Study(home / "study", home / "page.yaml", name, trials, home / "ended")
+        return Study(home / "study", home / "page.yaml", name, trials, home / "work")
 
     return make
 
@@ -212,7 +212,7 @@ def launch(tmp_path: Path, digits: Path, mlflow_server: str, cluster_work: None)
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "MLFLOW_TRACKING_URI": mlflow_server,
             "WINDROW_CHAOS_RUN": mark,
-            "WINDROW_CHAOS_ENDED": str(study.ended),
+            "WINDROW_CHAOS_WORK": str(study.work),
             **more,
         }
         with log.open("w") as output:
@@ -256,13 +256,12 @@ def _check_runs_of_trials(study: Study, entries: list[Any]) -> None:
     settled = study.settled()
     for kept in study.kept:
         assert kept.items() <= settled.items(), "what was settled before a kill has changed"
-    ends = Counter(lease for *_, lease in study.ends())
-    assert max(ends.values()) == 1, f"an attempt came to its end more than once: {ends.most_common(3)}"
+    began, ended = (Counter(lease for *_, lease in study.done(what)) for what in ("began", "ended"))
+    assert max(began.values()) == 1, f"an attempt was begun more than once: {began.most_common(3)}"
+    assert max(ended.values()) == 1, f"an attempt came to its end more than once: {ended.most_common(3)}"
     known = {(trial, attempt, lease) for trial, attempt, lease, _ in leases}
-    assert set(study.ends()) <= known
-    for entry in entries:
-        if entry.outcome.value is not None:
-            assert ends[entry.outcome.lease] == 1
+    assert {*study.done("began"), *study.done("ended")} <= known
+    assert all(ended[entry.outcome.lease] == 1 for entry in entries if entry.outcome.value is not None)
 
 
 def _check_values(entries: list[Any]) -> None:

@@ -2,7 +2,9 @@
 
     spark-submit --master 'local[2]' light_sweep.py --experiment PAGE --dataset DIR --study DIR --result FILE
 
-WINDROW_CHAOS_ENDED names a file that takes a line "trial attempt lease" for every attempt that came to its end.
+WINDROW_CHAOS_WORK names a file that takes a line "began trial attempt lease" for every attempt that begins work, and
+one "ended ..." for every attempt that comes to the end of its last epoch.
+WINDROW_CHAOS_DIE lists trials whose first attempt kills its worker in the third epoch.
 WINDROW_CHAOS_CLOCK=jumps makes the driver's wall clock jump by hours, back and forth.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,28 +36,41 @@ def epoch_of(parameters: Mapping[str, Any], number: int) -> Epoch:
     return Epoch(far + 1 / number, accuracy, far + 1.5 / number, accuracy - 0.01, EPOCH_SECONDS)
 
 
+def _is_to_die(spec: TrialSpec, epoch: int) -> bool:
+    return epoch == 3 and spec.attempt == 1 and str(spec.number) in os.environ.get("WINDROW_CHAOS_DIE", "").split()
+
+
 def play(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     """What a worker does for light trials: every word of a trial's to the driver, a nap instead of training."""
     for spec in specs:
         attempt = Attempt(spec)
         with attempt.watched():
             attempt.begin()
-            for number in range(1, spec.epochs + 1):
-                time.sleep(EPOCH_SECONDS)
-                attempt.add(epoch_of(spec.parameters, number))
-                if attempt.stop:
-                    break
-            outcome = attempt.verdict()
-        if outcome.value is not None:
-            _note(f"{spec.number} {spec.attempt} {spec.lease}\n")
+            outcome = attempt.stopped() if attempt.stop else _work(attempt)
         yield attempt.end(outcome)
 
 
-def _note(line: str) -> None:
-    if path := os.environ.get("WINDROW_CHAOS_ENDED"):
-        book = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(book, line.encode())  # one write: lines of two workers never mix
-        os.close(book)
+def _work(attempt: Attempt) -> Outcome:
+    spec = attempt.spec
+    _note("began", spec)
+    for number in range(1, spec.epochs + 1):
+        time.sleep(EPOCH_SECONDS)
+        if _is_to_die(spec, number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        attempt.add(epoch_of(spec.parameters, number))
+        if attempt.stop:
+            break
+    outcome = attempt.verdict()
+    if outcome.value is not None:
+        _note("ended", spec)
+    return outcome
+
+
+def _note(what: str, spec: TrialSpec) -> None:
+    """One write, so that lines of two workers never mix."""
+    book = os.open(os.environ["WINDROW_CHAOS_WORK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(book, f"{what} {spec.number} {spec.attempt} {spec.lease}\n".encode())
+    os.close(book)
 
 
 def _start_workers(spark: Any, count: int, *_: Any) -> list[float]:

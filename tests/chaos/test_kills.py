@@ -41,7 +41,7 @@ class Chaos:
     def run(self, study: Any, master: str) -> None:
         """Sweep to the end of the study, with kills on the way while there are some left."""
         driver = self.launch(study, master=master)
-        while (code := driver.wait(self.moment())) is None:
+        while (code := driver.wait(self.moment(driver))) is None:
             if self.kills.total() < KILLS and self.kill(driver) in ENDS_THE_SWEEP:
                 driver = self.again(driver, study, master)
         assert code == 0, f"the sweep went wrong by itself, with exit code {code}\n{driver.tail()}"
@@ -51,10 +51,14 @@ class Chaos:
 
     def bury(self, dead: Any) -> None:
         """See that nothing of a dead sweep lives on."""
-        self.longest_orphan = max(self.longest_orphan, dead.wait_until_gone())
+        seconds = dead.wait_until_gone()
+        print(f"the last of its processes was gone {seconds:.1f} s later", flush=True)
+        self.longest_orphan = max(self.longest_orphan, seconds)
 
-    def moment(self) -> float:
-        return self.random.uniform(0.0, self.length)
+    def moment(self, driver: Any) -> float:
+        """Seconds until the next kill: anywhere in what is left of an undisturbed run."""
+        left = self.length - (time.monotonic() - driver.began)
+        return self.random.uniform(0.0, max(2.0, left))
 
     def kill(self, driver: Any) -> str:
         """Kill one victim; what it was. Where there is none of the kind drawn, another is taken."""
@@ -92,12 +96,27 @@ def test_no_kill_at_any_moment_loses_or_doubles_a_trial(
         study = new_study(f"chaos_{number}", seed=number, pruner=("none", "asha")[number // 2 % 2])
         chaos.run(study, master)
         endings += check_books(study)
-        chaos.run(study, master)  # nothing is left to train; the books are opened, compared and closed
-        check_books(study)
         if chaos.kills.total() >= KILLS:
             break
+        chaos.run(study, master)  # nothing is left to train; the books are opened, compared and closed
+        check_books(study)
     print(
         f"{chaos.kills.total()} kills ({', '.join(f'{count} {kind}' for kind, count in chaos.kills.most_common())}), "
         f"{chaos.restarts} restarts, {endings.total()} trials ({dict(endings)}), orphans gone after at most "
-        f"{chaos.longest_orphan:.1f} s, an undisturbed sweep takes {chaos.length:.0f} s, {time.monotonic() - begin:.0f} s in all"
+        f"{chaos.longest_orphan:.1f} s, an undisturbed sweep takes {chaos.length:.0f} s, "
+        f"{time.monotonic() - begin:.0f} s in all"
     )
+
+
+@pytest.mark.parametrize("master", ["local[1,4]", "local-cluster[1,1,1024]"])
+def test_a_task_that_spark_tries_again_by_itself_begins_no_attempt_twice(
+    launch: Callable[..., Any], new_study: Callable[..., Any], check_books: Callable[..., Any], master: str
+) -> None:
+    """A worker dies with some of its trials finished, where Spark lets a task fail four times."""
+    study = new_study(f"again_{len(master)}", trials=12, pruner="none")
+    driver = launch(study, master=master, WINDROW_CHAOS_DIE="3 6 8")
+    assert driver.wait(280) == 0, driver.tail()
+    assert check_books(study) == {"ok": 12}
+    assert {entry.number: entry.outcome.attempt for entry in study.entries()} == {
+        number: 2 if number in (3, 6, 8) else 1 for number in range(12)
+    }

@@ -89,7 +89,7 @@ class Attempt:
         return perf_counter() - self._start - self.import_seconds
 
     def begin(self) -> None:
-        """Tell the driver that the clock runs."""
+        """Tell the driver that the clock runs. `stop` then says if the attempt counts no longer: it must not train."""
         self._say({"event": "began", "worker": _worker()})
 
     def add(self, epoch: Epoch) -> None:
@@ -134,9 +134,13 @@ class Attempt:
             error = f"the loss must stay finite; got {last.loss} in epoch {len(self.epochs)}; lower the learning rate"
             return self.outcome(Ending.DIVERGED, error=error)
         if len(self.epochs) < self.spec.epochs and self.stop:
-            ending = Ending(self.stop)
-            return self.outcome(ending, error="" if ending is Ending.PRUNED else self._too_long())
+            return self.stopped()
         return self.outcome(Ending.OK, last.metrics()[self.spec.objective])
+
+    def stopped(self) -> Outcome:
+        """The record of an attempt that was told to stop."""
+        ending = Ending(self.stop)
+        return self.outcome(ending, error="" if ending is Ending.PRUNED else self._too_long())
 
     def leave_if_forked(self) -> None:
         """End a process that a user's builder forked off: two must not write one result."""

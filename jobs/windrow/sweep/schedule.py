@@ -31,6 +31,7 @@ GRACE_SECONDS = 3.0
 _SILENT_SECONDS = 120.0  # a worker that has spoken beats every 2 s; one that is silent so long is taken for lost
 _START_SECONDS = 120.0  # what a worker that can't speak may take to start and to import TensorFlow
 _TICK_SECONDS = 0.25
+_TRIED_AGAIN = "its worker or executor was lost, and Spark began the task again"
 
 Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]
 
@@ -210,7 +211,12 @@ class _Schedule:
         job.heard = monotonic()
         self._clock.heard = True
         if content["event"] == "began":
-            job.began.setdefault(lease, job.heard)
+            if (
+                lease in job.began
+            ):  # its worker was lost, and Spark tries the task again by itself
+                self._settle(job, lease, _lost(job.waiting[lease], job, lease, _TRIED_AGAIN))
+                return Ending.LOST.value
+            job.began[lease] = job.heard
         elif content["event"] == "epochs":
             epochs = [Epoch(**epoch) for epoch in content["epochs"]]
             job.epochs.setdefault(lease, []).extend(epochs)

@@ -36,7 +36,7 @@ def run(spec: TrialSpec, dataset: Path) -> Outcome:
         with attempt.watched(), short_of_words(spec.number):
             attempt.import_seconds = start_tensorflow(spec.threads, spec.deterministic)
             attempt.begin()
-            outcome = _train(attempt, dataset)
+            outcome = attempt.stopped() if attempt.stop else _train(attempt, dataset)
     except BaseException as error:  # the one fault boundary of a trial: exit() in a user's builder ends here too
         attempt.leave_if_forked()
         tail = traceback.format_exc()[-_TRACEBACK_TAIL_CHARACTERS:]
