@@ -211,9 +211,7 @@ class _Schedule:
         job.heard = monotonic()
         self._clock.heard = True
         if content["event"] == "began":
-            if (
-                lease in job.began
-            ):  # its worker was lost, and Spark tries the task again by itself
+            if lease in job.began:  # its worker was lost, and Spark tries the task again by itself
                 self._settle(job, lease, _lost(job.waiting[lease], job, lease, _TRIED_AGAIN))
                 return Ending.LOST.value
             job.began[lease] = job.heard

@@ -15,6 +15,7 @@ from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.study import Asked, Study
+from windrow.sweep.trial import WORTHWHILE
 from windrow.training import fused
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
@@ -169,7 +170,7 @@ class Search:
     def _may_fuse(self) -> bool:
         sweep = self._page.sweep
         limited = sweep.trial_seconds is not None or sweep.trial_mebibytes is not None
-        return sweep.fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain > 1.0)
+        return sweep.fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain >= WORTHWHILE)
 
     def _left(self) -> float:
         """Seconds of the time budget that are left; infinite without one."""

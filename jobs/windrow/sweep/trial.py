@@ -20,7 +20,8 @@ from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
-_WORTHWHILE = 1.1  # what a fused graph must gain, as measured, to be taken
+WORTHWHILE = 1.1
+"""What one graph for several trials must gain in images a second, as the probe measures it, to be taken."""
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
@@ -29,8 +30,11 @@ def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     return iter([outcome for group in groups(list(specs)) for outcome in _run_group(group, dataset)])
 
 
-def run(spec: TrialSpec, dataset: Path) -> Outcome:
-    """Train one trial on the data set's files in `dataset`. Whatever happens becomes an outcome."""
+def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
+    """Train one trial on the data set's files in `dataset`. Whatever happens becomes an outcome.
+
+    `gain` is what the probe measured that left the trial alone; it is only noted.
+    """
     attempt = Attempt(spec)
     try:
         with attempt.watched(), short_of_words(spec.number):
@@ -43,7 +47,7 @@ def run(spec: TrialSpec, dataset: Path) -> Outcome:
         if isinstance(error, KeyboardInterrupt):
             raise
         outcome = attempt.outcome(Ending.FAILED, error=tail)
-    return attempt.end(outcome)
+    return attempt.end(replace(outcome, gain=gain))
 
 
 def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
@@ -66,16 +70,17 @@ def examples(dataset: Path, split: Split) -> Examples:
 def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
     if len(group) == 1:
         return [run(group[0], dataset)]
+    gain = 0.0
     try:
         imported = start_tensorflow(group[0].threads)
         members = [Member(spec.parameters, spec.seed) for spec in group]
         data = _data(group[0], dataset)
         gain = fused.gain(group[0].builder, members, group[0].shape, group[0].classes, *data)
-        if gain >= _WORTHWHILE:
+        if gain >= WORTHWHILE:
             return _train_together(group, members, data, gain, imported)
     except Exception:  # what one graph can't do, each trial's own may, or it says what is wrong
         traceback.print_exc()
-    return [run(spec, dataset) for spec in group]
+    return [run(spec, dataset, gain) for spec in group]
 
 
 def _train_together(
@@ -86,10 +91,14 @@ def _train_together(
     attempts[0].import_seconds = imported
     outcomes: dict[int, Outcome] = {}
     with attempts[0].watched():
-        for attempt in attempts:
+        for index, attempt in enumerate(attempts):
             attempt.begin()
+            if attempt.stop:
+                outcomes[index] = attempt.end(attempt.stopped())
         first = group[0]
         together = fused.prepare(first.builder, members, first.shape, first.classes, *data, first.epochs)
+        for index in outcomes:
+            together.drop(index)
         shared = attempts[0].seconds / len(group)
         for epochs in together.epochs():
             for index, epoch in enumerate(epochs):

@@ -165,3 +165,97 @@ def test_a_task_gives_back_one_outcome_a_specification(digits: Path, monkeypatch
     monkeypatch.setattr(trial, "_spark_folder", lambda: digits)
     spec = TrialSpec(1, 1, Builder("dense"), parameters.defaults("dense"), (8, 8, 1), 10, 1, "val_accuracy", 1)
     assert [outcome.ending for outcome in trial.run_all(iter([spec, spec]))] == [Ending.OK, Ending.OK]
+
+
+def group(count: int = 4, **changes: Any) -> list[TrialSpec]:
+    """Trials of a dense network that differ in width and learning rate."""
+    return [
+        TrialSpec(
+            number=number,
+            attempt=1,
+            builder=Builder("dense"),
+            parameters={
+                **parameters.defaults("dense"),
+                "units": 8 * (number + 1),
+                "learning_rate": 0.01 / (number + 1),
+            },
+            shape=(8, 8, 1),
+            classes=10,
+            seed=number,
+            lease=f"lease {number}",
+            fused=True,
+            **{"epochs": 3, "objective": "val_loss", **changes},
+        )
+        for number in range(count)
+    ]
+
+
+def run_group(monkeypatch: pytest.MonkeyPatch, digits: Path, specs: list[TrialSpec], gain: float) -> list[Outcome]:
+    """Run the specifications as one Spark task does, where the probe measures `gain`."""
+    monkeypatch.setattr(trial, "_spark_folder", lambda: digits)
+    monkeypatch.setattr(trial.fused, "gain", lambda *_: gain)
+    return sorted(trial.run_all(iter(specs)), key=lambda outcome: outcome.number)
+
+
+def test_trials_as_one_graph_end_as_they_would_alone(monkeypatch: pytest.MonkeyPatch, digits: Path) -> None:
+    together = run_group(monkeypatch, digits, group(), gain=2.0)
+    alone = run_group(monkeypatch, digits, group(), gain=1.0)
+    assert [outcome.fused for outcome in together] == [4] * 4
+    assert [outcome.fused for outcome in alone] == [1] * 4
+    assert {outcome.gain for outcome in together} == {2.0}
+    assert {outcome.gain for outcome in alone} == {1.0}  # so that the driver learns that it does not pay
+    for left, right in zip(together, alone, strict=True):
+        assert left.ending is right.ending is Ending.OK
+        assert left.value == pytest.approx(right.value, rel=1e-2)
+        assert (left.lease, len(left.epochs)) == (right.lease, 3)
+
+
+def test_a_graph_that_can_not_be_made_leaves_each_trial_to_itself(
+    monkeypatch: pytest.MonkeyPatch, digits: Path
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(trial.fused, "prepare", fail)
+    outcomes = run_group(monkeypatch, digits, group(3), gain=2.0)
+    assert [outcome.ending for outcome in outcomes] == [Ending.OK] * 3
+    assert [outcome.fused for outcome in outcomes] == [1] * 3
+
+
+def test_a_trial_that_is_pruned_leaves_the_graph_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, digits: Path
+) -> None:
+    from windrow.sweep.attempt import Attempt
+
+    said = Attempt._say
+
+    def say(self: Attempt, content: dict[str, object]) -> None:
+        said(self, content)
+        if self.spec.number == 1 and len(self.epochs) == 2:
+            self.stop = "pruned"
+
+    monkeypatch.setattr(Attempt, "_say", say)
+    outcomes = run_group(monkeypatch, digits, group(3, prune=True, epochs=4), gain=2.0)
+    assert [outcome.ending for outcome in outcomes] == [Ending.OK, Ending.PRUNED, Ending.OK]
+    assert [len(outcome.epochs) for outcome in outcomes] == [4, 2, 4]
+
+
+def test_a_trial_whose_lease_counts_no_longer_trains_in_no_graph(monkeypatch: pytest.MonkeyPatch, digits: Path) -> None:
+    from windrow.sweep.attempt import Attempt
+
+    monkeypatch.setattr(
+        Attempt, "begin", lambda self: setattr(self, "stop", "lost" if self.spec.number == 0 else self.stop)
+    )
+    outcomes = run_group(monkeypatch, digits, group(3), gain=2.0)
+    assert [outcome.ending for outcome in outcomes] == [Ending.LOST, Ending.OK, Ending.OK]
+    assert outcomes[0].epochs == ()
+
+
+def test_only_trials_that_may_be_one_graph_are_grouped() -> None:
+    import dataclasses
+
+    specs = group(4)
+    specs[1] = dataclasses.replace(specs[1], seconds=5.0)
+    specs[2] = dataclasses.replace(specs[2], parameters={**specs[2].parameters, "activation": "tanh"})
+    numbers = sorted(sorted(spec.number for spec in together) for together in trial.groups(specs))
+    assert numbers == [[0, 3], [1], [2]]
