@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
+import report
 from windrow.data import idx
 from windrow.training import fused, loop, parameters, runtime
 from windrow.training.loop import Examples
@@ -38,6 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "small CNN, plain": ("cnn", {"batch_norm": False, "dropout": 0.0}),
 }
 MEMBERS = (1, 2, 4, 8, 16)
+METHODS = {"keras.fit": "keras.fit on arrays", "by hand": "hand-written graph loop", "windrow": "Windrow"}
 
 
 def main() -> None:
@@ -52,7 +54,14 @@ def main() -> None:
         if name.startswith("dense")
     }
     if options.json:
-        options.json.write_text(json.dumps({"seconds": solo, "fused": stacks}, indent=2))
+        rows = [
+            {"network": name, "method": method, "seconds": solo[name][way]}
+            for name in solo
+            for way, method in METHODS.items()
+        ]
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        values = {"machine": report.machine(1), "rows": rows, "seconds": solo, "fused": stacks}
+        options.json.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def parse_args() -> argparse.Namespace:

@@ -108,6 +108,20 @@ def simulate(axes: Any, values: dict[str, Any]) -> None:
     axes.legend()
 
 
+def scaling(axes: Any, values: dict[str, Any]) -> None:
+    """Measured speed-up over workers, with the ideal line and what the durations allow at best."""
+    workers = [row["workers"] for row in values["rows"]]
+    axes.plot(workers, workers, color=LIGHT, label="ideal")
+    axes.plot(
+        workers, [row["best_possible"] for row in values["rows"]], "--", color=OTHERS, label="without any overhead"
+    )
+    axes.plot(workers, [row["speed_up"] for row in values["rows"]], "o-", color=OURS, ms=4, label="measured")
+    axes.set_title(f"{values['trials']} trials of {values['mean_seconds']:.2g} s on real one-core workers")
+    axes.set_xlabel("workers")
+    axes.set_ylabel("speed-up")
+    axes.legend()
+
+
 def pruning(axes: Any, values: dict[str, Any]) -> None:
     """Best validation accuracy so far over epochs spent, pruned and in full."""
     for (name, sweep), colour in zip(values["sweeps"].items(), (OTHERS, OURS), strict=True):
@@ -141,7 +155,14 @@ def epoch(axes: Any, values: dict[str, Any]) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
-FIGURES = {"sweeps": sweeps, "overhead": overhead, "simulate": simulate, "pruning": pruning, "epoch": epoch}
+FIGURES = {
+    "sweeps": sweeps,
+    "overhead": overhead,
+    "scaling": scaling,
+    "simulate": simulate,
+    "pruning": pruning,
+    "epoch": epoch,
+}
 
 
 if __name__ == "__main__":
