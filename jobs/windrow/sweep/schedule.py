@@ -169,7 +169,8 @@ class _Schedule:
                     self._enforce()
             except BaseException:
                 # Without this, leaving the pool would wait for trials that nobody will hear of.
-                self._spark.sparkContext.cancelAllJobs()
+                with suppress(Exception):  # the JVM may be what has failed
+                    self._spark.sparkContext.cancelAllJobs()
                 raise
         return self._clock
 
@@ -190,7 +191,15 @@ class _Schedule:
         def work() -> None:
             self._inbox.put(_run_job(self._spark, job, self._body))
 
-        self._pool.submit(inheritable_thread_target(self._spark)(work))
+        inheriting = inheritable_thread_target(self._spark)(work)
+
+        def tell_in_any_case() -> None:
+            try:
+                inheriting()
+            except BaseException as error:  # the JVM is gone: even to clear up after the job fails
+                self._inbox.put(_Ended(job, fault=error))
+
+        self._pool.submit(tell_in_any_case)
 
     def _handle(self, event: Message | _Ended) -> None:
         if isinstance(event, _Ended):
@@ -212,9 +221,7 @@ class _Schedule:
         job.heard = monotonic()
         self._clock.heard = True
         if content["event"] == "began":
-            if (
-                lease in job.began
-            ):  # its worker was lost, and Spark tries the task again by itself
+            if lease in job.began:  # its worker was lost, and Spark tries the task again by itself
                 self._settle(job, lease, _lost(job.waiting[lease], job, lease, _TRIED_AGAIN))
                 return Ending.LOST.value
             job.began[lease] = job.heard
