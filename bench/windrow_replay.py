@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 from windrow import experiment, tracking
 from windrow.data.manifest import Manifest
 from windrow.spark import open_session
-from windrow.sweep import schedule, search
+from windrow.sweep import cluster, schedule, search
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study
@@ -83,7 +83,7 @@ def main() -> None:
     with open_study(options.folder / "study", page, "none") as study, open_session("replay") as spark:
         slots = options.slots
         wait_for_executors(spark, slots)
-        with schedule.open_channel(spark) as channel:
+        with cluster.open_channel(spark) as channel:
             log: Any = tracking.open_sweep(page, page_file, dataset, study) if options.mlflow else Silent()
             if options.mlflow:
                 log.__enter__()

@@ -71,10 +71,10 @@ def train_finalists(
     """Train each finalist over its seeds on Spark; best validation first."""
     from windrow.data import shards
     from windrow.selection import finalists
-    from windrow.sweep import schedule
+    from windrow.sweep import cluster, schedule
 
-    schedule.ship(spark, shards.split_files(folder, "train", "validation"))
-    slots = schedule.slots(spark, page.sweep.cores, page.sweep.slots)
+    cluster.ship(spark, shards.split_files(folder, "train", "validation"))
+    slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
     outcomes = schedule.run_each(spark, slots, finalists.specs(page, builder, dataset, best))
     return finalists.rank(page, best, outcomes)
 
@@ -91,7 +91,7 @@ def judge(
     from windrow.data import shards
     from windrow.selection.readout import read_test
     from windrow.selection.rule import decide
-    from windrow.sweep import schedule
+    from windrow.sweep import cluster
 
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         champion = promotion.champion(Path(scratch) / "champion")
@@ -100,7 +100,7 @@ def judge(
         networks = {"challenger": challenger.network.read_bytes()}
         if champion is not None and not incomparable:
             networks["champion"] = champion.network.read_bytes()
-    schedule.ship(spark, shards.split_files(folder, "test"))
+    cluster.ship(spark, shards.split_files(folder, "test"))
     figures = read_test(spark, networks, page.sweep.cores)
     decision = decide(figures["challenger"], figures.get("champion"), page.promotion.minimum_improvement, incomparable)
     result = promotion.conclude(challenger, champion, finalists, figures, decision)

@@ -72,17 +72,17 @@ def train(
     from windrow import tracking
     from windrow.data import shards
     from windrow.spark import open_session
-    from windrow.sweep import schedule
+    from windrow.sweep import cluster, schedule
     from windrow.sweep.search import Search
 
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(tracking.connect)
         with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
-            slots = schedule.slots(spark, page.sweep.cores, page.sweep.slots)
-            schedule.ship(spark, shards.split_files(folder, "train", "validation"))
-            imports = aside.submit(schedule.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
+            slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
+            cluster.ship(spark, shards.split_files(folder, "train", "validation"))
+            imports = aside.submit(cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
-            with tracking.open_sweep(page, path, dataset, study) as log, schedule.open_channel(spark) as channel:
+            with tracking.open_sweep(page, path, dataset, study) as log, cluster.open_channel(spark) as channel:
                 search = Search(page, builder, dataset, study, log, channel.address)
                 clock = schedule.run(spark, slots, search, channel)
                 clock.import_seconds += sum(imports.result())

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from windrow.sweep import schedule
+from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.outcomes import Outcome
 from windrow.training.loop import Epoch
@@ -90,7 +90,7 @@ def main() -> int:
 
     if os.environ.get("WINDROW_CHAOS_CLOCK") == "jumps":
         _let_the_clock_jump()
-    schedule.warm = _start_workers
+    cluster.warm = _start_workers
     schedule.run = partial(schedule.run, body=play)
     return sweep.main()
 

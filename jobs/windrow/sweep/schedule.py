@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import queue
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from windrow.sweep import trial
+from windrow.sweep import cluster, trial
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.channel import Channel, Message
+from windrow.sweep.cluster import Body, WorkerLostError
 from windrow.sweep.efficiency import Clock
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training.loop import Epoch
@@ -32,8 +32,6 @@ _SILENT_SECONDS = 120.0  # a worker that has spoken beats every 2 s; one that is
 _START_SECONDS = 120.0  # what a worker that can't speak may take to start and to import TensorFlow
 _TICK_SECONDS = 0.25
 _TRIED_AGAIN = "its worker or executor was lost, and Spark began the task again"
-
-Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]
 
 
 class Search(Protocol):
@@ -80,34 +78,6 @@ class _Ended:
     outcomes: Sequence[Outcome] = ()
     error: str = ""
     fault: BaseException | None = None
-
-
-def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
-    """Trials that can run at once: what Spark's cores allow, or what the page wants where that is less."""
-    offered = max(1, spark.sparkContext.defaultParallelism // task_cores)
-    return min(offered, wanted or offered)
-
-
-def ship(spark: SparkSession, files: Iterable[Path]) -> None:
-    """Send the data set's files to every executor once. Workers find them in SparkFiles' folder."""
-    for file in files:
-        spark.sparkContext.addFile(str(file))
-
-
-def open_channel(spark: SparkSession) -> Channel:
-    """A channel that listens where Spark's own driver does."""
-    configured = spark.sparkContext.getConf()
-    host = configured.get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
-    return Channel(host.strip("[]"), configured.get("spark.driver.bindAddress", None))
-
-
-def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:
-    """Import TensorFlow in `count` workers at once; the seconds that each took."""
-
-    def start(_: Iterable[int]) -> Iterator[float]:
-        return iter([trial.start_tensorflow(threads, deterministic)])
-
-    return spark.sparkContext.parallelize(range(count), count).mapPartitions(start).collect()
 
 
 def run(
@@ -188,7 +158,11 @@ class _Schedule:
         from pyspark import inheritable_thread_target
 
         def work() -> None:
-            self._inbox.put(_run_job(self._spark, job, self._body))
+            try:
+                outcomes = cluster.train(self._spark, job.tag, list(job.waiting.values()), self._body)
+                self._inbox.put(_Ended(job, outcomes))
+            except WorkerLostError as error:
+                self._inbox.put(_Ended(job, error=str(error)))
 
         inheriting = inheritable_thread_target(self._spark)(work)
 
@@ -279,35 +253,6 @@ class _Schedule:
         self._spark.sparkContext.cancelJobsWithTag(job.tag)
 
 
-def _run_job(spark: SparkSession, job: _Job, body: Body) -> _Ended:
-    """Some trials as one Spark job. A lost executor or worker is an outcome; a lost cluster is a fault."""
-    context = spark.sparkContext
-
-    def task(lists: Iterable[list[TrialSpec]]) -> Iterator[Outcome]:
-        for listed in lists:
-            yield from body(listed)
-
-    specs = list(job.waiting.values())
-    try:
-        for tag in (job.tag, *(f"trial-{spec.number}" for spec in specs)):
-            context.addJobTag(tag)
-        context.setJobDescription(", ".join(f"trial {spec.number}, attempt {spec.attempt}" for spec in specs))
-        return _Ended(job, context.parallelize([specs], 1).mapPartitions(task).collect())
-    except BaseException as error:  # it must reach the thread that waits for it
-        lost = _is_sparks(error) and context._jsc is not None and not context._jsc.sc().isStopped()
-        return _Ended(job, error=_cause(error)) if lost else _Ended(job, fault=error)
-    finally:
-        if context._jsc is not None:
-            context.clearJobTags()
-
-
-def _is_sparks(error: BaseException) -> bool:
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
-
-    return isinstance(error, (Py4JJavaError, PySparkException))
-
-
 def _is_late(job: _Job, lease: str, spec: TrialSpec, now: float) -> bool:
     if spec.seconds is None:
         return False
@@ -332,10 +277,3 @@ def _timeout(spec: TrialSpec, job: _Job, lease: str, now: float, over: bool) -> 
     return Outcome(
         spec.number, spec.attempt, Ending.TIMEOUT, epochs=epochs, seconds=seconds, error=error, lease=spec.lease
     )
-
-
-def _cause(error: BaseException) -> str:
-    """The line of a Java exception that says why, without its hundred lines of stack."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Exception" in line or "lost" in line.lower()]
-    return (told or lines or [type(error).__name__])[0][:500]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from windrow.data import shards
-from windrow.sweep import schedule
+from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.channel import Address
 from windrow.sweep.outcomes import Ending, Outcome
@@ -28,7 +28,7 @@ def shipped(spark: Any, digits: Path) -> Any:
     from pyspark import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import a test
-    schedule.ship(spark, shards.split_files(digits, "train", "validation"))
+    cluster.ship(spark, shards.split_files(digits, "train", "validation"))
     return spark
 
 
@@ -111,7 +111,7 @@ class Listed:
 def run(spark: Any, search: Listed, slots: int = 2, body: Any = play, line: bool = True) -> Any:
     if not line:
         return schedule.run(spark, slots, search, None, body)
-    with schedule.open_channel(spark) as channel:
+    with cluster.open_channel(spark) as channel:
         search.address(channel.address)
         return schedule.run(spark, slots, search, channel, body)
 
@@ -123,7 +123,7 @@ def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
 
 
 def test_no_trial_pays_the_import_twice_in_one_worker(shipped: Any) -> None:
-    schedule.warm(shipped, 2, 1)
+    cluster.warm(shipped, 2, 1)
     outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(4)])
     assert [outcome.import_seconds for outcome in outcomes] == [0.0] * 4
 
@@ -162,7 +162,7 @@ def test_a_trial_that_hangs_is_stopped_within_seconds_of_its_limit(shipped: Any,
 
 
 def test_a_real_builder_that_spins_in_c_is_stopped_and_its_slot_is_free_again(shipped: Any) -> None:
-    schedule.warm(shipped, 1, 1)
+    cluster.warm(shipped, 1, 1)
     search = Listed([spec(0, C_LOOP, seconds=2.0), spec(1)])
     run(shipped, search, slots=1, body=schedule.trial.run_all)
     assert search.endings() == {0: Ending.TIMEOUT, 1: Ending.OK}
@@ -215,7 +215,7 @@ def test_a_message_that_makes_no_sense_is_dropped_and_the_sweep_goes_on(
     shipped: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = Listed([light(number, "nap") for number in range(3)])
-    with schedule.open_channel(shipped) as channel:
+    with cluster.open_channel(shipped) as channel:
         search.address(channel.address)
         from windrow.sweep.channel import Line
 
@@ -259,8 +259,8 @@ def test_the_clock_says_where_the_time_went(shipped: Any) -> None:
 
 
 def test_slots_are_what_the_cores_allow_or_what_the_page_wants(spark: Any) -> None:
-    assert schedule.slots(spark, 1, None) == 2
-    assert schedule.slots(spark, 2, None) == 1
-    assert schedule.slots(spark, 1, 1) == 1
-    assert schedule.slots(spark, 1, 50) == 2
-    assert schedule.slots(spark, 64, None) == 1
+    assert cluster.slots(spark, 1, None) == 2
+    assert cluster.slots(spark, 2, None) == 1
+    assert cluster.slots(spark, 1, 1) == 1
+    assert cluster.slots(spark, 1, 50) == 2
+    assert cluster.slots(spark, 64, None) == 1
