@@ -22,6 +22,8 @@ class Clock:
     trials: int = 0
     trial_seconds: float = 0.0
     import_seconds: float = 0.0
+    fused_trials: int = 0
+    fused_gain: float = 0.0
     _begin: float = field(default_factory=monotonic)
     _end: float = field(default_factory=monotonic)
     _idle_since_start: float = 0.0
@@ -43,6 +45,9 @@ class Clock:
         self.trials += 1
         self.trial_seconds += outcome.seconds
         self.import_seconds += outcome.import_seconds
+        self.fused_gain = outcome.gain or self.fused_gain
+        if outcome.fused > 1:
+            self.fused_trials += 1
 
     def figures(self, cores: int) -> dict[str, float]:
         """The figures; `cores` is what a trial has. Empty if nothing was trained.
@@ -50,7 +55,8 @@ class Clock:
         trials_per_hour, core_seconds_per_trial; overhead_seconds_per_trial: slot-seconds that were neither training,
         nor importing TensorFlow, nor the tail; tensorflow_import_seconds: of all workers together; idle_tail_seconds:
         slot-seconds without work after the last trial was handed out; speed_up: training seconds over wall clock,
-        which is how much faster this was than one slot that does nothing else.
+        which is how much faster this was than one slot that does nothing else; fused_trials: those that trained as one
+        graph with others; fused_gain: what the last probe measured of that, 0 if there was none.
         """
         span = self._end - self._begin
         if not self.trials or span <= 0:
@@ -63,4 +69,6 @@ class Clock:
             "tensorflow_import_seconds": round(self.import_seconds, 2),
             "idle_tail_seconds": round(self._idle_since_start, 2),
             "speed_up": round(self.trial_seconds / span, 2),
+            "fused_trials": float(self.fused_trials),
+            "fused_gain": round(self.fused_gain, 2),
         }

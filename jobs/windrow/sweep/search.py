@@ -126,7 +126,7 @@ class Search:
         if outcome.gain:
             self._gain = outcome.gain
         if entry.outcome is not None:
-            self._print(f"trial {outcome.number}: {self._told(outcome)} in {outcome.seconds:.1f} s")
+            self._print(f"trial {outcome.number}: {self._told(outcome)} in {outcome.seconds:.1f} s{_graph(outcome)}")
             self._stop_if_builder_is_broken(outcome)
 
     def give_back(self, lease: str) -> None:
@@ -213,3 +213,8 @@ class Search:
         mistake = outcome.error.strip().rpartition("BuilderError: ")
         if outcome.ending is Ending.FAILED and mistake[1] and self._study.best is None:
             raise BuilderError(mistake[2].splitlines()[0])
+
+
+def _graph(outcome: Outcome) -> str:
+    """What training as one graph with others gained; empty for a trial that trained alone."""
+    return f" (one graph for {outcome.fused}, {outcome.gain:.2f} times as fast)" if outcome.fused > 1 else ""

@@ -193,6 +193,13 @@ def test_the_line_of_progress_says_how_far_it_is(tmp_path: Path, capsys: pytest.
     ]
 
 
+def test_what_one_graph_for_many_gained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with searching(tmp_path, trials=20) as (search, _):
+        spec, *_rest = search.next(2)
+        search.take(ended(spec, fused=8, gain=1.31))
+    assert "in 5.0 s (one graph for 8, 1.31 times as fast); best" in capsys.readouterr().err
+
+
 def test_a_broken_builder_ends_the_sweep_after_one_trial(tmp_path: Path) -> None:
     with searching(tmp_path, trials=9, fused="false") as (search, _):
         (spec,) = search.next(1)
