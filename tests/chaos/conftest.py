@@ -127,7 +127,8 @@ class Driver:
         """Processes that can be killed now, by what they are."""
         found: dict[str, list[psutil.Process]] = {}
         for process in self.processes():
-            if kind := _kind_of(process):
+            kind = _kind_of(process)
+            if kind and (kind != "driver JVM" or process.pid == self.process.pid):  # a JVM forks before it executes
                 found.setdefault(kind, []).append(process)
         return found
 

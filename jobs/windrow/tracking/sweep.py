@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,21 +41,35 @@ def open_sweep(page: Experiment, path: Path, dataset: Manifest, study: Study) ->
     experiment = experiment_id(client, page)
     run_id = study.identity.get("run_id")
     if run_id is None or not _alive(client, run_id):
-        tags = {
-            "mlflow.runName": f"sweep {page.name} {study.id[:6]}",
-            "windrow.kind": "sweep",
-            "windrow.study": study.id,
-            "windrow.seed": str(page.sweep.seed),
-            "windrow.dataset.digest": dataset.digest,
-            **versions(),
-        }
-        run_id = client.create_run(experiment, tags=tags).info.run_id
-        study.remember(run_id=run_id, experiment_id=experiment)
-        _log_page(client, run_id, page, path)
-        _log_dataset(client, run_id, dataset)
+        run_id = _begin_parent(client, experiment, page, path, dataset, study)
     log = SweepLog(client, experiment, run_id, study, dataset)
     log.reconcile()
     return log
+
+
+def _begin_parent(
+    client: MlflowClient, experiment: str, page: Experiment, path: Path, dataset: Manifest, study: Study
+) -> str:
+    """The parent run, whole before the study keeps it; one that a killed driver did not come to keep is deleted."""
+    if (opening := study.identity.get("opening")) is None:
+        opening = secrets.token_hex(8)
+        study.remember(opening=opening)  # before there is a run, so that it is found by it
+    for run in client.search_runs([experiment], f"tags.windrow.opening = '{opening}'"):
+        client.delete_run(run.info.run_id)
+    tags = {
+        "mlflow.runName": f"sweep {page.name} {study.id[:6]}",
+        "windrow.kind": "sweep",
+        "windrow.study": study.id,
+        "windrow.opening": opening,
+        "windrow.seed": str(page.sweep.seed),
+        "windrow.dataset.digest": dataset.digest,
+        **versions(),
+    }
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    _log_page(client, run_id, page, path)
+    _log_dataset(client, run_id, dataset)
+    study.remember(run_id=run_id, experiment_id=experiment)
+    return run_id
 
 
 def _alive(client: MlflowClient, run_id: str) -> bool:
