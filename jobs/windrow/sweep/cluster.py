@@ -41,12 +41,20 @@ def open_channel(spark: SparkSession) -> Channel:
 
 
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:
-    """Import TensorFlow in `count` workers at once; the seconds that each took."""
+    """Import TensorFlow in `count` workers at once; the seconds that each took.
+
+    Empty if one of them was lost meanwhile: the trials that come next find out what is wrong, if anything is.
+    """
 
     def start(_: Iterable[int]) -> Iterator[float]:
         return iter([trial.start_tensorflow(threads, deterministic)])
 
-    return spark.sparkContext.parallelize(range(count), count).mapPartitions(start).collect()
+    try:
+        return spark.sparkContext.parallelize(range(count), count).mapPartitions(start).collect()
+    except Exception as error:
+        if _is_sparks(error):
+            return []
+        raise
 
 
 def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body) -> list[Outcome]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,6 +127,23 @@ def test_no_trial_pays_the_import_twice_in_one_worker(shipped: Any) -> None:
     cluster.warm(shipped, 2, 1)
     outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(4)])
     assert [outcome.import_seconds for outcome in outcomes] == [0.0] * 4
+
+
+def test_a_worker_that_is_lost_while_it_warms_up_does_not_end_the_sweep(
+    shipped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> float:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(cluster)
+    monkeypatch.setattr(cluster, "trial", SimpleNamespace(start_tensorflow=die))
+    try:
+        assert cluster.warm(shipped, 2, 1) == []
+    finally:
+        cloudpickle.unregister_pickle_by_value(cluster)
 
 
 @pytest.mark.parametrize("line", [True, False])
