@@ -22,8 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.outcomes import Outcome
@@ -78,6 +76,9 @@ def _note(what: str, spec: TrialSpec) -> None:
 
 def _start_workers(spark: Any, count: int, *_: Any) -> list[float]:
     """In the place of importing TensorFlow; a worker that is killed meanwhile is the trials' business, as there."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
     with suppress(PySparkException, Py4JJavaError):
         spark.sparkContext.parallelize(range(count), count).mapPartitions(lambda _: iter([0.0])).collect()
     return []
