@@ -117,7 +117,15 @@ def cluster_work() -> Iterator[None]:
     before = set(work.glob("app-*"))
     yield
     for folder in set(work.glob("app-*")) - before:
-        shutil.rmtree(folder)
+        if not _is_at_work_in(folder):  # another test run's executors may share the installation
+            shutil.rmtree(folder)
+
+
+def _is_at_work_in(folder: Path) -> bool:
+    import psutil
+
+    here = (process.info["cwd"] or "" for process in psutil.process_iter(["cwd"]))
+    return any(Path(cwd).is_relative_to(folder) for cwd in here)
 
 
 @pytest.fixture(scope="session")
