@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from windrow.errors import SparkError
 from windrow.sweep import cluster, trial
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.channel import Channel, Message
@@ -31,6 +32,7 @@ GRACE_SECONDS = 3.0
 _SILENT_SECONDS = 120.0  # a worker that has spoken beats every 2 s; one that is silent so long is taken for lost
 _START_SECONDS = 120.0  # what a worker that can't speak may take to start and to import TensorFlow
 _TICK_SECONDS = 0.25
+_BARREN_JOBS = 6  # in a row that ended before a trial began: then the cluster is broken, not the trials
 _TRIED_AGAIN = "its worker or executor was lost, and Spark began the task again"
 
 
@@ -128,6 +130,8 @@ class _Schedule:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="trial")
         self._jobs: dict[int, _Job] = {}
         self._clock = Clock(count)
+        self._barren = 0
+        self._patience = max(_BARREN_JOBS, 2 * count)
 
     def run(self) -> Clock:
         with self._pool:
@@ -216,12 +220,18 @@ class _Schedule:
             raise ended.fault
         job = ended.job
         del self._jobs[job.number]
+        self._barren = 0 if job.began or ended.outcomes or not job.waiting else self._barren + 1
+        if self._barren >= self._patience:
+            raise SparkError(
+                f"Spark's workers must be able to begin a trial; {self._barren} jobs in a row ended before one did, the "
+                f"last with: {ended.error}; look at the executors' logs, then run the sweep again: it goes on"
+            )
         for outcome in ended.outcomes:
             lease = outcome.lease or f"{outcome.number}/{outcome.attempt}"
             if lease in job.waiting:
                 self._settle(job, lease, outcome)
         for lease, spec in list(job.waiting.items()):
-            if lease in job.began or job.heard is None:
+            if lease in job.began or not self._clock.heard:
                 self._settle(job, lease, _lost(spec, job, lease, ended.error))
             else:
                 del job.waiting[lease]

@@ -77,7 +77,9 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
 
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a server that stumbles has lost nothing
+            raise
         return False
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from windrow.data import shards
+from windrow.errors import SparkError
 from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.channel import Address
@@ -213,6 +214,22 @@ def test_a_pruned_trial_frees_its_slot(shipped: Any) -> None:
     run(shipped, search)
     assert set(search.endings().values()) == {Ending.PRUNED}
     assert all(3 <= len(outcome.epochs) < 300 for outcome in search.outcomes)
+
+
+def only_the_first(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
+    """A worker of a cluster that breaks after trial 0: its tasks end before they say a word."""
+    for one in specs:
+        if one.number > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from play([one])
+
+
+def test_a_cluster_that_can_begin_no_trial_ends_the_sweep_and_costs_no_trial(shipped: Any) -> None:
+    search = Listed([light(number) for number in range(5)])
+    with pytest.raises(SparkError, match=r"must be able to begin a trial; 6 jobs in a row .* run the sweep again"):
+        run(shipped, search, slots=1, body=only_the_first)
+    assert search.endings() == {0: Ending.OK}
+    assert len(search.returned) >= 5
 
 
 def test_epochs_are_heard_while_a_trial_trains(shipped: Any) -> None:
