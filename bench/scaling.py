@@ -47,8 +47,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--trials", type=int, default=130, metavar="N", help="trials (default 130)")
     parser.add_argument("--mean", type=float, default=2.0, metavar="S", help="mean seconds a trial (default 2)")
-    source = report.RESULTS / "durations.json"
-    parser.add_argument("--durations", type=Path, default=source, metavar="FILE", help="recorded seconds a trial")
+    source = report.RESULTS / "sweeps.json"
+    parser.add_argument("--durations", type=Path, default=source, metavar="FILE", help="recorded seconds a trial (sweeps.py's)")
     return parser.parse_args()
 
 
