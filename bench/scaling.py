@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=130, metavar="N", help="trials (default 130)")
     parser.add_argument("--mean", type=float, default=2.0, metavar="S", help="mean seconds a trial (default 2)")
     source = report.RESULTS / "sweeps.json"
-    parser.add_argument("--durations", type=Path, default=source, metavar="FILE", help="recorded seconds a trial (sweeps.py's)")
+    parser.add_argument("--durations", type=Path, default=source, metavar="FILE", help="what sweeps.py wrote")
     return parser.parse_args()
 
 
