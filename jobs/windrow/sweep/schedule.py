@@ -223,8 +223,8 @@ class _Schedule:
         self._barren = 0 if job.began or ended.outcomes or not job.waiting else self._barren + 1
         if self._barren >= self._patience:
             raise SparkError(
-                f"Spark's workers must be able to begin a trial; {self._barren} jobs in a row ended before one did, the "
-                f"last with: {ended.error}; look at the executors' logs, then run the sweep again: it goes on"
+                f"Spark's workers must be able to begin a trial; {self._barren} jobs in a row ended before one did, "
+                f"the last with: {ended.error}; see the executors' logs, then run the sweep again: it goes on"
             )
         for outcome in ended.outcomes:
             lease = outcome.lease or f"{outcome.number}/{outcome.attempt}"
