@@ -113,7 +113,7 @@ def cluster_work() -> Iterator[None]:
     """local-cluster leaves a folder an application in the installed package: remove those that the test made."""
     import pyspark
 
-    work = Path(pyspark.__file__).parent / "work"
+    work = Path(pyspark.__file__).resolve().parent / "work"  # as a process names its folder
     before = set(work.glob("app-*"))
     yield
     for folder in set(work.glob("app-*")) - before:
