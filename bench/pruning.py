@@ -70,6 +70,7 @@ def sweep(pruner: str, dataset: Path, options: argparse.Namespace) -> dict[str, 
     job = ("--experiment", page, "--dataset", dataset, "--study", folder / "study")
     result = windrow_job.submit(options.windrow, "sweep", folder, options.slots, *job, timeout=options.timeout)
     trials = sorted(windrow_job.trials(folder / "study"), key=lambda trial: trial["ended"])
+    result.pop("study")  # a folder of this machine; results are kept in git
     return {"pruner": pruner, "result": result, "trials": trials, "curve": best_so_far(trials)}
 
 
