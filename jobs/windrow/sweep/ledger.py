@@ -192,7 +192,8 @@ class Ledger:
                 yield
                 self._book.execute("COMMIT")
             except BaseException:
-                self._book.execute("ROLLBACK")
+                if self._book.in_transaction:  # SQLite has rolled back by itself where the disk was full
+                    self._book.execute("ROLLBACK")
                 raise
 
     @contextmanager

@@ -73,6 +73,17 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class _Word:
+    """What a worker said of the trial under a lease: its epochs from number `first`, or its outcome."""
+
+    lease: str
+    event: str
+    first: int
+    epochs: list[Epoch]
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
 class _Ended:
     """A Spark job's end: the outcomes it gave back, why its worker was lost, or the fault that ends the sweep."""
 
@@ -183,35 +194,32 @@ class _Schedule:
             self._end(event)
             return
         try:
-            stop = self._hear(event.content)
+            word = _understand(event.content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             print(f"a worker's message was dropped: {type(error).__name__}: {error}", file=sys.stderr)
-            stop = Ending.LOST.value
-        event.answer(stop)
+            event.answer(Ending.LOST)
+        else:
+            event.answer(self._hear(word))
 
-    def _hear(self, content: dict[str, Any]) -> str:
+    def _hear(self, word: _Word) -> str:
         """A worker's word; why its trial should stop. A lease that counts no longer is told to stop as lost."""
-        lease = content["lease"]
+        lease = word.lease
         job = next((job for job in self._jobs.values() if lease in job.waiting), None)
         if job is None:
-            return "" if content["event"] == "ended" else Ending.LOST.value
+            return "" if word.event == "ended" else Ending.LOST.value
         job.heard = monotonic()
         self._clock.heard = True
-        if content["event"] == "began":
+        if word.event == "began":
             if lease in job.began:  # its worker was lost, and Spark tries the task again by itself
                 self._settle(job, lease, _lost(job.waiting[lease], job, lease, _TRIED_AGAIN))
                 return Ending.LOST.value
             job.began[lease] = job.heard
-        elif content["event"] == "epochs":
-            epochs = [Epoch(**epoch) for epoch in content["epochs"]]
-            job.epochs.setdefault(lease, []).extend(epochs)
-            if stop := self._search.hear(lease, int(content["first"]), epochs):
+        elif word.event == "epochs":
+            job.epochs.setdefault(lease, []).extend(word.epochs)
+            if stop := self._search.hear(lease, word.first, word.epochs):
                 return stop
-        elif content["event"] == "ended":
-            outcome = Outcome.of(content["outcome"])
-            if outcome.lease != lease or outcome.number != job.waiting[lease].number:
-                raise ValueError(f"an outcome must be of the lease that it came under; got trial {outcome.number}")
-            self._settle(job, lease, outcome)
+        elif word.outcome is not None and word.outcome.number == job.waiting[lease].number:
+            self._settle(job, lease, word.outcome)
         return Ending.TIMEOUT.value if lease in job.stop_since else ""
 
     def _end(self, ended: _Ended) -> None:
@@ -261,6 +269,22 @@ class _Schedule:
         """Settle a trial from here and take its worker away. What else the job held comes back when it has ended."""
         self._settle(job, lease, outcome)
         self._spark.sparkContext.cancelJobsWithTag(job.tag)
+
+
+def _understand(content: dict[str, Any]) -> _Word:
+    """A message's content, checked before anything is done with it.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it makes no sense.
+    """
+    lease, event = str(content["lease"]), content["event"]
+    if event not in {"began", "epochs", "beat", "ended"}:
+        raise ValueError(f"a word must be began, epochs, beat or ended; got {event!r}")
+    epochs = [Epoch(**epoch) for epoch in content["epochs"]] if event == "epochs" else []
+    outcome = Outcome.of(content["outcome"]) if event == "ended" else None
+    if outcome is not None and outcome.lease != lease:
+        raise ValueError(f"an outcome must be of the lease that it came under; got trial {outcome.number}")
+    return _Word(lease, event, int(content["first"]) if epochs else 0, epochs, outcome)
 
 
 def _is_late(job: _Job, lease: str, spec: TrialSpec, now: float) -> bool:

@@ -91,12 +91,12 @@ def _train_together(
     attempts[0].import_seconds = imported
     outcomes: dict[int, Outcome] = {}
     with attempts[0].watched():
+        first = group[0]
+        together = fused.prepare(first.builder, members, first.shape, first.classes, *data, first.epochs)
         for index, attempt in enumerate(attempts):
             attempt.begin()
             if attempt.stop:
                 outcomes[index] = attempt.end(attempt.stopped())
-        first = group[0]
-        together = fused.prepare(first.builder, members, first.shape, first.classes, *data, first.epochs)
         for index in outcomes:
             together.drop(index)
         shared = attempts[0].seconds / len(group)

@@ -270,7 +270,8 @@ def test_a_message_that_makes_no_sense_is_dropped_and_the_sweep_goes_on(
     assert "a worker's message was dropped" in capsys.readouterr().err
 
 
-def test_an_error_while_recording_ends_the_sweep_with_that_error(shipped: Any) -> None:
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyError("no space left")])
+def test_an_error_while_recording_ends_the_sweep_with_that_error(shipped: Any, error: Exception) -> None:
     search = Listed([light(number) for number in range(3)])
 
     def take(_: Outcome) -> None:
