@@ -1,10 +1,11 @@
-"""Runs a DAG with `dag.test()` in a process of its own, and writes how it ended as JSON.
+"""Runs a DAG with `dag.test()` in a process of its own, and writes how it ended as JSON. Retries follow at once.
 
 python run_dag.py FOLDER DAG_ID CONF OUT
 """
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ def main() -> None:
     folder, dag_id, conf, out = sys.argv[1:]
     bag = DagBag(folder)
     assert not bag.import_errors, bag.import_errors
+    for task in bag.dags[dag_id].tasks:
+        task.retry_delay = timedelta(0)
     run = bag.dags[dag_id].test(run_conf=json.loads(conf))
     with create_session() as session:
         xcoms: dict[str, dict[str, Any]] = {}

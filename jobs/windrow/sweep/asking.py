@@ -115,10 +115,15 @@ class Asking:
         return found
 
     def report(self, asked_as: int, epoch: int, value: float) -> bool:
-        """Keep the objective after an epoch (from 1); whether the pruner says to stop."""
+        """Keep the objective after an epoch (from 1); whether the pruner says to stop.
+
+        The default configuration outside the space is nothing that Optuna compares: it trains to its end.
+        """
         if self._page.sweep.pruner == "none":
             return False
         trial_id = self._trial_id(asked_as)
+        if self._storage.get_trial(trial_id).state.is_finished():
+            return False
         self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
 

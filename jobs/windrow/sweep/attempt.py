@@ -46,6 +46,8 @@ class TrialSpec:
         fused: may be trained as one graph with others.
         deterministic: the same result bit for bit, at some cost in speed.
         digests: SHA-256 of the data set's files by name; a worker checks them once.
+        ask_first: train only with the driver's consent: set where the line to it is known to work, so that its
+            silence means that it is gone.
     """
 
     number: int
@@ -67,6 +69,7 @@ class TrialSpec:
     fused: bool = False
     deterministic: bool = False
     digests: tuple[tuple[str, str], ...] = ()
+    ask_first: bool = False
 
 
 class Attempt:
@@ -91,6 +94,8 @@ class Attempt:
     def begin(self) -> None:
         """Tell the driver that the clock runs. `stop` then says if the attempt counts no longer: it must not train."""
         self._say({"event": "began", "worker": _worker()})
+        if self.spec.ask_first and self._line is None:
+            self.stop = self.stop or Ending.LOST
 
     def add(self, epoch: Epoch) -> None:
         """Keep an epoch, tell it, and hear whether to go on."""
@@ -140,7 +145,11 @@ class Attempt:
     def stopped(self) -> Outcome:
         """The record of an attempt that was told to stop."""
         ending = Ending(self.stop)
-        return self.outcome(ending, error="" if ending is Ending.PRUNED else self._too_long())
+        errors = {
+            Ending.PRUNED: "",
+            Ending.LOST: "a trial begins with the driver's consent; it was not to be had: the attempt counts no longer",
+        }
+        return self.outcome(ending, error=errors.get(ending, self._too_long()))
 
     def leave_if_forked(self) -> None:
         """End a process that a user's builder forked off: two must not write one result."""

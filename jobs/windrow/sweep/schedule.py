@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -161,13 +161,20 @@ class _Schedule:
     def _fill(self) -> bool:
         """Start jobs while slots are free; whether any job is running."""
         while len(self._jobs) < self._count and (specs := self._search.next(self._count)):
-            leases = {spec.lease or f"{spec.number}/{spec.attempt}": spec for spec in specs}
+            leases = {spec.lease or f"{spec.number}/{spec.attempt}": self._guarded(spec) for spec in specs}
             job = _Job(self._clock.jobs, leases, monotonic())
             self._jobs[job.number] = job
             self._clock.start()
             self._submit(job)
         self._clock.note(len(self._jobs))
         return bool(self._jobs)
+
+    def _guarded(self, spec: TrialSpec) -> TrialSpec:
+        """Where the line works, Spark's own second try at a task whose driver has died must not train what is done.
+
+        A second attempt goes without: its worker may be one that can't reach the driver, where others can.
+        """
+        return replace(spec, ask_first=self._clock.heard and spec.address is not None and spec.attempt == 1)
 
     def _submit(self, job: _Job) -> None:
         from pyspark import inheritable_thread_target

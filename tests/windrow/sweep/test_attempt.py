@@ -72,6 +72,32 @@ def driver() -> Iterator[Driver]:
 EPOCH = Epoch(1.0, 0.5, 1.0, 0.25, 0.1)
 
 
+def gone() -> Address:
+    """The address of a driver that has just ended."""
+    with Channel("127.0.0.1") as opened:
+        return opened.address
+
+
+def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_is_gone() -> None:
+    attempt = Attempt(spec(address=gone(), ask_first=True))
+    attempt.begin()
+    assert attempt.stopped().ending is Ending.LOST
+    assert "the driver's consent" in attempt.stopped().error
+
+
+def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_goes_before_it_answers(driver: Driver) -> None:
+    attempt = Attempt(spec(address=driver.address, ask_first=True))
+    driver.channel.close()
+    attempt.begin()
+    assert attempt.stop == Ending.LOST
+
+
+def test_a_trial_that_need_not_ask_trains_where_the_driver_can_not_be_reached() -> None:
+    attempt = Attempt(spec(address=gone()))
+    attempt.begin()
+    assert not attempt.stop
+
+
 def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -> None:
     attempt = Attempt(spec(address=driver.address, prune=True))
     attempt.begin()

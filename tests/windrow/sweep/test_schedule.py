@@ -232,6 +232,21 @@ def test_a_cluster_that_can_begin_no_trial_ends_the_sweep_and_costs_no_trial(shi
     assert len(search.returned) >= 5
 
 
+def tells_whether_it_asks(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
+    for one in specs:
+        attempt = Attempt(one)
+        attempt.begin()
+        yield attempt.end(attempt.outcome(Ending.FAILED, error=f"asks first: {one.ask_first}"))
+
+
+def test_a_first_attempt_asks_before_it_trains_once_the_line_has_been_seen_to_work(shipped: Any) -> None:
+    """Else Spark's own second try at a task of a dead driver would train finished trials again."""
+    search = Listed([light(0), light(1), light(2, attempt=2)])
+    run(shipped, search, slots=1, body=tells_whether_it_asks)
+    told = [outcome.error.removeprefix("asks first: ") for outcome in search.outcomes]
+    assert told == ["False", "True", "False"]
+
+
 def test_epochs_are_heard_while_a_trial_trains(shipped: Any) -> None:
     search = Listed([light(0, *["nap"] * 20, prune=True)])
     seen: list[int] = []

@@ -419,6 +419,17 @@ def test_a_pruner_stops_the_worse_trials_and_not_the_best(tmp_path: Path, pruner
     assert not any(stop for good, stop in stopped if good)
 
 
+@pytest.mark.parametrize("pruner", ["asha", "median"])
+def test_the_default_configuration_outside_the_space_is_trained_to_its_end(tmp_path: Path, pruner: str) -> None:
+    text = TEXT.replace("low: 1e-4", "low: 1e-2") + f"sweep: {{trials: 2, epochs: 9, pruner: {pruner}}}\n"
+    with open_study(tmp_path, parse(text), "data") as study:
+        default, other = take(study), take(study)
+        study.report(other.number, 1, 0.9)
+        assert not any(study.report(default.number, epoch, 0.1) for epoch in range(1, 10))
+        study.settle(ok(default, 0.1))
+    assert study.ranked()[0].number == default.number
+
+
 def test_without_a_pruner_nothing_is_stopped(tmp_path: Path) -> None:
     with open_study(tmp_path, page(epochs=9), "data") as study:
         asked = [take(study) for _ in range(3)]
