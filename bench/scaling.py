@@ -54,9 +54,7 @@ def parse_args() -> argparse.Namespace:
 
 def recorded(options: argparse.Namespace) -> list[float]:
     """The recorded durations, as many as asked for and with the mean asked for."""
-    drawn = simulate.draw(simulate.read_durations(options.durations), options.trials)
-    scale = options.mean / statistics.mean(drawn)
-    return [round(seconds * scale, 3) for seconds in drawn]
+    return simulate.scaled(simulate.draw(simulate.read_durations(options.durations), options.trials), options.mean)
 
 
 def measure(workers: int, durations: Path, total: float, timeout: float) -> dict[str, Any]:

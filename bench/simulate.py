@@ -28,7 +28,7 @@ WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 def main() -> None:
     """Simulate, then write the table."""
     arguments = parse_args()
-    durations = draw(read_durations(arguments.durations), arguments.trials)
+    durations = scaled(draw(read_durations(arguments.durations), arguments.trials), arguments.mean)
     rows = curve(durations, arguments.driver_seconds, arguments.dispatch_seconds)
     given = {"driver_seconds": arguments.driver_seconds, "dispatch_seconds": arguments.dispatch_seconds}
     values = {**given, "trials": arguments.trials, "mean_seconds": statistics.mean(durations), "rows": rows}
@@ -45,6 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--driver-seconds", type=float, required=True, metavar="S", help="driver's time a trial")
     parser.add_argument("--dispatch-seconds", type=float, required=True, metavar="S", help="latency of handing one out")
     parser.add_argument("--trials", type=int, default=10_000, metavar="N", help="trials of the sweep (default 10000)")
+    parser.add_argument("--mean", type=float, metavar="S", help="mean seconds a trial (default: as recorded)")
     out = report.RESULTS / "simulate.json"
     parser.add_argument("--out", type=Path, default=out, metavar="FILE", help="JSON to write")
     return parser.parse_args()
@@ -62,6 +63,12 @@ def draw(durations: Sequence[float], count: int) -> list[float]:
     """`count` durations: those recorded, then seeded draws from them."""
     recorded = list(durations[:count])
     return recorded + random.Random(0).choices(durations, k=count - len(recorded))  # noqa: S311  a sample, not a secret
+
+
+def scaled(durations: Sequence[float], mean: float | None) -> list[float]:
+    """Durations with another mean, seconds; as they are without one."""
+    factor = 1.0 if mean is None else mean / statistics.mean(durations)
+    return [round(seconds * factor, 3) for seconds in durations]
 
 
 def simulate(durations: Sequence[float], workers: int, driver: float, dispatch: float) -> float:
