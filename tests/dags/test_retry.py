@@ -45,7 +45,8 @@ def kill_the_driver(home: Path) -> None:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             command = process.cmdline()
-            if "python" in command[0] and "sweep.py" in " ".join(command) and str(home) in " ".join(command):
+            # A process that is just ending has no command line any more.
+            if command and "python" in command[0] and "sweep.py" in " ".join(command) and str(home) in " ".join(command):
                 process.kill()
                 return
     raise AssertionError("no driver of a sweep was found")
@@ -63,11 +64,13 @@ def killed(airflow: Any, dag_folder: Callable[..., Path], mlflow_server: str) ->
 
     thread = threading.Thread(target=start)
     thread.start()
-    while len(before := settled(home)) < 2:
-        assert thread.is_alive(), "the run ended before two trials were settled"
-        time.sleep(0.1)
-    kill_the_driver(home)
-    thread.join()
+    try:
+        while len(before := settled(home)) < 2:
+            assert thread.is_alive(), "the run ended before two trials were settled"
+            time.sleep(0.1)
+        kill_the_driver(home)
+    finally:
+        thread.join()  # whatever went wrong here, the next test finds Airflow idle
     return {**found, "before": before, "after": settled(home)}
 
 

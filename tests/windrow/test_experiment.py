@@ -52,7 +52,7 @@ def dimension(written: str, name: str = "units", builder: str = "dense", sampler
 
 
 def test_there_are_shipped_pages() -> None:
-    assert [path.name for path in SHIPPED] == ["digits.yaml", "fashion_mnist.yaml", "mnist.yaml"]
+    assert [path.name for path in SHIPPED] == ["digits.yaml", "fashion_mnist.yaml", "mnist.yaml", "mnist_dense.yaml"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
