@@ -44,9 +44,8 @@ def kill_the_driver(home: Path) -> None:
     """SIGKILL the Python process that drives the sweep of this home."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            command = process.cmdline()
-            # A process that is just ending has no command line any more.
-            if command and "python" in command[0] and "sweep.py" in " ".join(command) and str(home) in " ".join(command):
+            program, *rest = process.cmdline() or [""]  # a process that is just ending has none any more
+            if "python" in program and "sweep.py" in " ".join(rest) and str(home) in " ".join(rest):
                 process.kill()
                 return
     raise AssertionError("no driver of a sweep was found")
