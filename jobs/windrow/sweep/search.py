@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from windrow.sweep.channel import Address
     from windrow.tracking import SweepLog
 
-_LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job, whose overhead is 50 to 100 ms
+_LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job
+_JOB_SECONDS = 0.05  # what a Spark job costs, at least (docs/benchmarks.md)
 _MOST_LEASES = 32
 _TOGETHER = 8  # trials that are offered to a worker for one graph
 _RECENT = 20  # trials by which the next one's duration is guessed
@@ -159,10 +160,13 @@ class Search:
 
     def _leases(self, slots: int) -> int:
         """How many trials a slot gets at once: more where they are short or may be one graph, fewer towards the end."""
-        fair = math.ceil(self._study.left / (2 * slots))
-        wanted = 1
+        wanted, fair = 1, math.ceil(self._study.left / (2 * slots))
         if self._durations:
-            wanted = int(_LEASE_SECONDS / max(1e-3, median(self._durations[-_RECENT:])))
+            seconds = median(self._durations[-_RECENT:])
+            wanted = int(_LEASE_SECONDS / max(1e-3, seconds))
+            share = (self._study.left + len(self._running)) / slots
+            if share * seconds < _JOB_SECONDS:
+                fair = math.ceil(share)  # a slot that idles at the end loses less than one more job costs
         if self._may_fuse() and fused.key(self._builder, self._page.network.defaults()) is not None:
             wanted = max(wanted, _TOGETHER)
         return max(1, min(wanted, fair, _MOST_LEASES))

@@ -78,12 +78,19 @@ def test_short_trials_are_handed_out_in_chunks_that_shrink_towards_the_end(tmp_p
         while specs := search.next(2):
             sizes.append(len(specs))
             for spec in specs:
-                search.take(ended(spec, seconds=0.01))
+                search.take(ended(spec, seconds=0.05))
         assert sum(sizes) == 100
         assert sizes[0] == 1  # nothing is known yet
         assert max(sizes) > 10
         assert sizes[-1] == 1
         assert sizes[1:] == sorted(sizes[1:], reverse=True)
+
+
+def test_trials_that_take_next_to_no_time_are_cut_into_a_job_a_slot(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=41, fused="false", sampler="random") as (search, _):
+        (spec,) = search.next(2)
+        search.take(ended(spec, seconds=0.0))
+        assert [len(search.next(2)), len(search.next(2))] == [20, 20]
 
 
 def test_trials_that_may_be_one_graph_are_handed_out_together_until_it_does_not_pay(tmp_path: Path) -> None:
