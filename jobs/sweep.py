@@ -82,7 +82,8 @@ def train(
             cluster.ship(spark, shards.split_files(folder, "train", "validation"))
             imports = aside.submit(cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
-            with tracking.open_sweep(page, path, dataset, study) as log, cluster.open_channel(spark) as channel:
+            log = tracking.open_sweep(page, path, dataset, study, builder.source)
+            with log, cluster.open_channel(spark) as channel:
                 search = Search(page, builder, dataset, study, log, channel.address)
                 clock = schedule.run(spark, slots, search, channel)
                 clock.import_seconds += sum(imports.result())

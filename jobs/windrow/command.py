@@ -14,9 +14,16 @@ from typing import Any
 from windrow.errors import EXIT_FAILURE, UserError, WindrowError
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that every job takes."""
+def bare_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser for a job that needs no page."""
     arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--result", type=Path, metavar="FILE", help="where to write the result as JSON")
+    return arguments
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments that every job on a page takes."""
+    arguments = bare_parser(description)
     arguments.add_argument("--experiment", required=True, metavar="PAGE", help="experiment page, a YAML file")
     arguments.add_argument(
         "--set",
@@ -26,7 +33,6 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         dest="overrides",
         help="override a value of the page, e.g. sweep.trials=8 (repeatable)",
     )
-    arguments.add_argument("--result", type=Path, metavar="FILE", help="where to write the result as JSON")
     return arguments
 
 

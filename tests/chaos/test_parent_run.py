@@ -10,7 +10,6 @@ import pytest
 from windrow import experiment, tracking
 from windrow.data import manifest
 from windrow.sweep.study import Study, open_study
-from windrow.tracking import sweep
 
 pytestmark = [pytest.mark.chaos, pytest.mark.mlflow]
 
@@ -49,7 +48,7 @@ def test_a_sweep_has_one_parent_run_wherever_its_first_driver_was_killed(
 
     with monkeypatch.context() as patch:
         if moment == "before the page is logged":
-            patch.setattr(sweep, "_log_page", killed)
+            patch.setattr("windrow.tracking.parent.log_page", killed)
         else:
             patch.setattr(Study, "remember", killed_with_a_run)
         with pytest.raises(KilledError):

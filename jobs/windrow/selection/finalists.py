@@ -28,12 +28,14 @@ class Finalist:
     Attributes:
         value: mean of the objective over the seeds that ended ok.
         values: the objective by seed.
-        network: the .keras bytes of the seed that was best by the objective.
+        seed: that was best by the objective.
+        network: the .keras bytes of that seed.
     """
 
     trial: Finished
     value: float
     values: tuple[float, ...]
+    seed: int
     network: bytes
 
 
@@ -65,7 +67,8 @@ def rank(page: Experiment, trials: Sequence[Finished], outcomes: Sequence[Outcom
         good.sort(key=lambda outcome: (sign * (outcome.value or 0.0), outcome.attempt))
         if good:
             values = tuple(outcome.value for outcome in good if outcome.value is not None)
-            finalists.append(Finalist(trial, mean(values), values, good[0].network or b""))
+            seed = seeds(page, trial.number)[good[0].attempt - 1]
+            finalists.append(Finalist(trial, mean(values), values, seed, good[0].network or b""))
     if not finalists:
         errors = "; ".join(f"trial {outcome.number}: {outcome.ending.value}" for outcome in outcomes)
         raise StudyError(f"one finalist must train to the end; got {errors}; look at the errors, then sweep again")

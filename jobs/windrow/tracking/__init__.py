@@ -6,6 +6,7 @@ itself is imported when it is first spoken to.
 
 from windrow.tracking.models import PinnedModel, fetch_model
 from windrow.tracking.promotion import Promotion, open_promotion
+from windrow.tracking.record import Record, read_record
 from windrow.tracking.scoring import log_scoring
 from windrow.tracking.server import connect, uri
 from windrow.tracking.sweep import SweepLog, open_sweep
@@ -13,11 +14,13 @@ from windrow.tracking.sweep import SweepLog, open_sweep
 __all__ = [
     "PinnedModel",
     "Promotion",
+    "Record",
     "SweepLog",
     "connect",
     "fetch_model",
     "log_scoring",
     "open_promotion",
     "open_sweep",
+    "read_record",
     "uri",
 ]

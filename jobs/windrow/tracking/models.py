@@ -42,7 +42,7 @@ def fetch_model(model_uri: str, into: Path) -> PinnedModel:
         TrackingError: MLflow does not answer.
     """
     client = connect()
-    version = _resolve(client, model_uri)
+    version = resolve(client, model_uri)
     import mlflow
 
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(into)))
@@ -64,7 +64,13 @@ def fetch_model(model_uri: str, into: Path) -> PinnedModel:
     )
 
 
-def _resolve(client: MlflowClient, model_uri: str) -> Any:
+def resolve(client: MlflowClient, model_uri: str) -> Any:
+    """The version that models:/NAME@ALIAS or models:/NAME/VERSION names now.
+
+    Raises:
+        UserError: no such model, alias or version.
+        TrackingError: MLflow can't say.
+    """
     from mlflow.exceptions import MlflowException
 
     name, at, alias = model_uri.removeprefix("models:/").partition("@")

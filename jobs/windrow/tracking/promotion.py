@@ -90,10 +90,12 @@ class Promotion:
         """Log and register a finalist's network; the version's files, downloaded again from the registry."""
         self._forget_undecided()
         self._ensure_model()
-        source = self._log_network(winner)
+        source, weights = self._log_network(winner)
         tags = {
             "windrow.study": self._study_id,
             "windrow.trial": str(winner.trial.number),
+            "windrow.seed": str(winner.seed),
+            "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
@@ -169,23 +171,24 @@ class Promotion:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _log_network(self, winner: Finalist) -> str:
-        """Log the network with signature, requirements and what scoring must know of it; its address."""
+    def _log_network(self, winner: Finalist) -> tuple[str, str]:
+        """Log the network with signature, requirements and what scoring must know of it; address, and weights' digest."""
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
         import mlflow
         import numpy as np
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        from windrow.training.runtime import from_bytes, import_tensorflow
+        from windrow.training.runtime import from_bytes, import_tensorflow, weights_digest
 
         import_tensorflow(threads=1)
 
         shape = list(self._dataset.shape)
         packages = ("tensorflow", "keras", "numpy")
+        network = from_bytes(winner.network)
         with mlflow.start_run(run_id=self._run_id):
             logged = mlflow.tensorflow.log_model(
-                from_bytes(winner.network),
+                network,
                 name="network",
                 signature=ModelSignature(
                     Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]),
@@ -197,7 +200,7 @@ class Promotion:
                     "windrow": {"shape": shape, "labels": list(self._dataset.labels), "trial": winner.trial.number}
                 },
             )
-        return str(logged.model_uri)
+        return str(logged.model_uri), weights_digest(network)
 
     def _log_figures(self, result: Mapping[str, Any], finalists: Sequence[Finalist]) -> None:
         from mlflow.entities import Metric, RunTag

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]
+
 from windrow.errors import TrackingError
 from windrow.sweep.outcomes import RULES
 from windrow.sweep.seeds import seed_of
-from windrow.tracking.server import connect, experiment_id, run_link, versions
+from windrow.tracking import parent
+from windrow.tracking.record import PARAMETERS_TAG
+from windrow.tracking.server import connect, experiment_id, run_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,44 +35,27 @@ if TYPE_CHECKING:
     from windrow.training.parameters import Value
 
 _BATCH_METRICS = 1000  # MLflow's limit a call
+_CPU = "system/cpu_utilization_percentage"  # as MLflow's page of system metrics knows it; of the driver's host
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 
 
-def open_sweep(page: Experiment, path: Path, dataset: Manifest, study: Study) -> SweepLog:
-    """The parent run of a study: begun, or opened again and brought in line with the ledger."""
+def open_sweep(
+    page: Experiment, path: Path, dataset: Manifest, study: Study, network_source: str | None = None
+) -> SweepLog:
+    """The parent run of a study: begun, or opened again and brought in line with the ledger.
+
+    Args:
+        path: the page's file.
+        network_source: the text of a user's network file; None for a built-in network.
+    """
     client = connect()
     experiment = experiment_id(client, page)
     run_id = study.identity.get("run_id")
     if run_id is None or not _alive(client, run_id):
-        run_id = _begin_parent(client, experiment, page, path, dataset, study)
+        run_id = parent.begin(client, experiment, page, path, dataset, study, network_source)
     log = SweepLog(client, experiment, run_id, study, dataset)
     log.reconcile()
     return log
-
-
-def _begin_parent(
-    client: MlflowClient, experiment: str, page: Experiment, path: Path, dataset: Manifest, study: Study
-) -> str:
-    """The parent run, whole before the study keeps it; one that a killed driver did not come to keep is deleted."""
-    if (opening := study.identity.get("opening")) is None:
-        opening = secrets.token_hex(8)
-        study.remember(opening=opening)  # before there is a run, so that it is found by it
-    for run in client.search_runs([experiment], f"tags.windrow.opening = '{opening}'"):
-        client.delete_run(run.info.run_id)
-    tags = {
-        "mlflow.runName": f"sweep {page.name} {study.id[:6]}",
-        "windrow.kind": "sweep",
-        "windrow.study": study.id,
-        "windrow.opening": opening,
-        "windrow.seed": str(page.sweep.seed),
-        "windrow.dataset.digest": dataset.digest,
-        **versions(),
-    }
-    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
-    _log_page(client, run_id, page, path)
-    _log_dataset(client, run_id, dataset)
-    study.remember(run_id=run_id, experiment_id=experiment)
-    return run_id
 
 
 def _alive(client: MlflowClient, run_id: str) -> bool:
@@ -81,32 +67,6 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a server that stumbles has lost nothing
             raise
         return False
-
-
-def _log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path) -> None:
-    """The search as parameters, the page's file and the page as it was after overrides as artifacts."""
-    from mlflow.entities import Param
-
-    values = {f"sweep.{key}": value for key, value in page.sweep.model_dump(exclude_none=True).items()}
-    values |= {"network.builder": page.network.builder, "dataset.source": page.dataset.source}
-    client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in values.items()])
-    client.log_artifact(run_id, str(path))
-    client.log_dict(run_id, page.model_dump(mode="json"), "page-with-overrides.yaml")
-
-
-def _log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    # MLflow's own column for a digest takes 36 characters; the whole of it is a tag.
-    entity = Dataset(
-        name=dataset.name,
-        digest=dataset.digest[:32],
-        source_type="local",
-        source=json.dumps({"source": dataset.source}),
-        schema=json.dumps({"shape": list(dataset.shape), "labels": len(dataset.labels)}),
-        profile=json.dumps(dataset.splits),
-    )
-    client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
 
 
 class SweepLog:
@@ -142,7 +102,7 @@ class SweepLog:
             else:
                 seed = seed_of(self._study.page.sweep.seed, entry.number)
                 parameters = {**self._study.page.network.defaults(), **entry.point}
-                self._begin(entry.number, entry.outcome.attempt, parameters, seed)
+                self._begin(entry.number, entry.outcome.attempt, entry.point, parameters, seed)
                 self._end(entry.outcome, over=True)
         for run in (run for left in runs.values() for run in left):
             self.client.delete_run(run.info.run_id)
@@ -150,7 +110,7 @@ class SweepLog:
 
     def begin(self, asked: Asked, parameters: Mapping[str, Value], seed: int) -> None:
         """A child run for an attempt. The run of the attempt before it is deleted: a trial has one run."""
-        self._sayings.put(lambda: self._begin(asked.number, asked.attempt, parameters, seed))
+        self._sayings.put(lambda: self._begin(asked.number, asked.attempt, asked.point, parameters, seed))
 
     def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
         """Metrics of epochs while a trial trains; `first` is the number of the first, from 1."""
@@ -187,12 +147,16 @@ class SweepLog:
         figures = {f"trials_{ending}": float(count) for ending, count in result["outcomes"].items()}
         figures |= {"trials": result["trials"], "sweep_seconds": result["seconds"], **result["efficiency"]}
         figures[f"best_{result['objective']}"] = result["best_value"]
-        tags = [RunTag("windrow.best_trial", str(result["best_trial"]))]
+        figures[_CPU] = psutil.cpu_percent()
+        best_run = self._runs[result["best_trial"]]
+        note = parent.summary(self._study.page, self._dataset, result, self.experiment, self.run_id, best_run)
+        tags = [RunTag("windrow.best_trial", str(result["best_trial"])), RunTag("mlflow.note.content", note)]
         self.client.log_batch(self.run_id, metrics=_metrics(figures, int(result["trials"])), tags=tags)
         return {"run_id": self.run_id, "links": run_link(self.experiment, self.run_id)}
 
     def __enter__(self) -> SweepLog:
         self.client.update_run(self.run_id, status="RUNNING")
+        psutil.cpu_percent()  # the next call tells the share since this one
         self._speaker.start()
         return self
 
@@ -224,7 +188,9 @@ class SweepLog:
                 except Exception as error:  # told by `summarize`; the trials go on
                     self._failure = error
 
-    def _begin(self, number: int, attempt: int, parameters: Mapping[str, Value], seed: int) -> None:
+    def _begin(
+        self, number: int, attempt: int, point: Mapping[str, Value], parameters: Mapping[str, Value], seed: int
+    ) -> None:
         from mlflow.entities import Param
 
         before = self._runs.pop(number, None)
@@ -239,13 +205,19 @@ class SweepLog:
                 "windrow.attempt": str(attempt),
                 "windrow.seed": str(seed),
                 "windrow.dataset.digest": self._dataset.digest,
+                PARAMETERS_TAG: json.dumps(dict(parameters)),
             },
         )
         self._runs[number], self._said[number] = run.info.run_id, 0
         if before is not None:
             self.client.delete_run(before)
-        params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
-        self._say(run.info.run_id, params=params)
+        shown = {name: value for name, value in parameters.items() if name in point or not self._conditional(name)}
+        self._say(run.info.run_id, params=[Param(name, str(value)) for name, value in sorted(shown.items())])
+
+    def _conditional(self, name: str) -> bool:
+        """Whether a hyper-parameter is searched under a condition: elsewhere its default would be a dot in a plot."""
+        dimension = self._study.page.space.get(name)
+        return dimension is not None and bool(dimension.when)
 
     def _epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
         new = [(index, epoch) for index, epoch in enumerate(epochs, start=first) if index > self._said[number]]

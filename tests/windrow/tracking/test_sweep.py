@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -208,9 +209,45 @@ def test_the_figures_of_the_sweep_are_on_its_run(client: Any, page: Experiment, 
         end(study, log, begin(study, log))
         log.progress(1, 0, study.best)
     efficiency = {"trials_per_hour": 9.0, "overhead_seconds_per_trial": 0.02}
-    result = {"outcomes": {"ok": 1}, "trials": 1, "seconds": 3.5, "best_value": 0.3, "best_trial": 0}
-    log.summarize({**result, "objective": "val_accuracy", "efficiency": efficiency})
-    metrics = client.get_run(log.run_id).data.metrics
-    assert metrics == pytest.approx(
+    result = {"outcomes": {"ok": 1}, "trials": 1, "seconds": 3.5, "best_value": 0.3, "best_trial": 0, "slots": 2}
+    log.summarize({**result, "best_point": {"units": 8}, "objective": "val_accuracy", "efficiency": efficiency})
+    data = client.get_run(log.run_id).data
+    assert 0 <= data.metrics.pop("system/cpu_utilization_percentage") <= 100
+    assert data.metrics == pytest.approx(
         {"trials": 1, "trials_pruned": 0, "trials_ok": 1, "sweep_seconds": 3.5, "best_val_accuracy": 0.3, **efficiency}
     )
+    note, best = data.tags["mlflow.note.content"], runs(client, log)[0].info.run_id
+    assert f"**Best: [trial 0](#/experiments/{log.experiment}/runs/{best}), val_accuracy 0.3000** at units=8." in note
+    assert "1 trials (1 ok) in 4 s on 2 slots" in note
+    assert "| units | 8 to 99 |" in note
+    assert "tensorflow 2." in note
+
+
+def test_a_sweep_that_has_just_begun_says_what_it_searches(client: Any, page: Experiment, tmp_path: Path) -> None:
+    with sweeping(tmp_path, page) as (_, log):
+        note = client.get_run(log.run_id).data.tags["mlflow.note.content"]
+    assert "Searched for the highest val_accuracy with tpe, pruner none: up to 6 trials of 10 epochs, seed 0" in note
+
+
+CONDITIONAL = """
+name: conditional
+space:
+  optimizer: {type: categorical, choices: [adam, sgd]}
+  momentum: {type: float, low: 0.1, high: 0.9, when: {optimizer: sgd}}
+"""
+
+
+def test_a_hyper_parameter_that_was_not_searched_in_a_trial_is_no_dot_in_a_plot_and_yet_on_record(
+    client: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "page.yaml").write_text(CONDITIONAL)
+    with sweeping(tmp_path, parse(CONDITIONAL)) as (study, log):
+        asked = study.ask()
+        assert asked is not None
+        assert asked.point == {"optimizer": "adam"}
+        log.begin(asked, {**study.page.network.defaults(), **asked.point}, 1)
+        end(study, log, asked)
+    (run,) = runs(client, log).values()
+    assert "momentum" not in run.data.params
+    assert run.data.params["optimizer"] == "adam"
+    assert json.loads(run.data.tags["windrow.parameters"]) == study.page.network.defaults()

@@ -1,0 +1,109 @@
+"""Train a registered version again from what MLflow has of it, and say how the metric and the weights compare.
+
+    spark-submit --master 'local[*]' jobs/reproduce.py --model digits --version 3 --out var/reproduce/digits-3
+
+The page with its overrides, the network's file, the hyper-parameters and the seed come from the record, not from the
+working tree; the data set is prepared again from its source, and must have the recorded digest. Exit code 0 also where
+the weights differ: the result says so. On one kind of processor and with one core a trial they are equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windrow import command, paths
+from windrow.errors import DatasetError
+
+if TYPE_CHECKING:
+    from windrow.data.manifest import Manifest
+    from windrow.selection.reproduction import Reproduction
+    from windrow.tracking import Record
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = command.bare_parser(__doc__)
+    parser.add_argument("--model", required=True, metavar="NAME", help="registered model's name")
+    parser.add_argument("--version", required=True, metavar="N", help="version of it")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the prepared data set")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the job; the exit code."""
+    return command.run(reproduce, parse_args())
+
+
+def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Read the record, prepare the data set, train, compare; the job's result."""
+    from windrow import tracking
+    from windrow.data import manifest
+    from windrow.selection.reproduction import train_again
+    from windrow.spark import open_session
+
+    command.check_writable(arguments.out / manifest.FILE)
+    record = tracking.read_record(arguments.model, arguments.version)
+    dataset = prepare(arguments.out, record)
+    with open_session(f"reproduce {record}", record.page.sweep.cores) as spark:
+        again = train_again(spark, record, dataset, arguments.out)
+    result = compare(record, again)
+    print(f"{record}, trained again: {result['told']}", file=sys.stderr)
+    return result
+
+
+def prepare(out: Path, record: Record) -> Manifest:
+    """The data set that the version was trained on, prepared again.
+
+    Raises:
+        DatasetError: its source is gone, or gives another data set now.
+    """
+    from windrow.data import shards, sources
+    from windrow.data.disk import locked
+
+    section = record.page.dataset
+    with locked(out):
+        made = shards.existing(out, section)
+        if made is None:
+            made = shards.write(out, sources.load(section, paths.home() / "downloads"), section)
+    if made.digest != record.dataset_digest:
+        raise DatasetError(
+            f"{record} must be trained on the data set with digest {record.dataset_digest[:16]}; "
+            f"{section.source} gives {made.digest[:16]} now; bring it back as it was when the version was made"
+        )
+    return made
+
+
+def compare(record: Record, again: Reproduction) -> dict[str, Any]:
+    """The job's result; `told` is its sentence."""
+    difference = again.accuracy - record.test_accuracy
+    equal = again.weights == record.weights
+    told = f"test accuracy {again.accuracy:.4f}, recorded {record.test_accuracy:.4f} ({difference:+.4f}); weights "
+    told += "equal bit for bit" if equal else "differ"
+    if record.packages and not equal:
+        told += "; other versions now: " + ", ".join(
+            f"{name} {now} (then {then})" for name, (then, now) in record.packages.items()
+        )
+    return {
+        "model_name": record.model,
+        "model_version": record.version,
+        "trial": record.trial,
+        "seed": record.seed,
+        "metric": "test_accuracy",
+        "recorded": record.test_accuracy,
+        "again": again.accuracy,
+        "difference": difference,
+        "test_images": again.images,
+        "bits_equal": equal,
+        "weights_sha256": again.weights,
+        "recorded_weights_sha256": record.weights,
+        "other_packages": {name: {"then": then, "now": now} for name, (then, now) in record.packages.items()},
+        "told": told,
+        "links": record.links,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

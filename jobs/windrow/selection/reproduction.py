@@ -1,0 +1,64 @@
+"""A registered version, trained again from what is recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windrow.errors import StudyError
+from windrow.selection.readout import read_test
+from windrow.sweep import cluster, schedule
+from windrow.sweep.search import trial_spec
+from windrow.sweep.study import Asked
+from windrow.training import runtime
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from windrow.data.manifest import Manifest
+    from windrow.tracking import Record
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out: share of the test images, their number, and the digest of the weights."""
+
+    accuracy: float
+    images: int
+    weights: str
+
+
+def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: Path) -> Reproduction:
+    """Train a version as its finalist was trained, and read out the same test split.
+
+    Args:
+        dataset, folder: the data set, prepared as it was, and where it lies.
+
+    Raises:
+        StudyError: it does not train to the end any more.
+    """
+    from windrow.data import shards
+
+    cluster.ship(spark, shards.split_files(folder, "train", "validation", "test"))
+    asked = Asked(record.trial, 1, record.parameters)
+    spec = trial_spec(record.page, record.builder, dataset, asked, record.seed, keep_network=True)
+    (outcome,) = schedule.run_each(spark, 1, [spec])
+    if outcome.network is None:
+        raise StudyError(
+            f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
+        )
+    figures = read_test(spark, {"again": outcome.network}, spec.threads)["again"]
+    weights = spark.sparkContext.parallelize([outcome.network], 1).mapPartitions(_digests).collect()[0]
+    return Reproduction(figures.accuracy, figures.images, weights)
+
+
+def _digests(networks: Iterable[bytes]) -> Iterator[str]:
+    """On an executor: the driver would need TensorFlow for it, which a warm worker has."""
+    runtime.import_tensorflow(threads=1)
+    return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
+
+
+def _last_line(error: str) -> str:
+    return (error.strip().splitlines() or ["it gave no reason"])[-1]

@@ -1,0 +1,139 @@
+"""A sweep's parent run: how it begins, and what people read on it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windrow.selection.finalists import point_text
+from windrow.tracking.record import PAGE_FILE
+from windrow.tracking.server import versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from windrow.data.manifest import Manifest
+    from windrow.experiment import Dimension, Experiment
+    from windrow.sweep.study import Study
+
+
+def begin(
+    client: MlflowClient,
+    experiment: str,
+    page: Experiment,
+    path: Path,
+    dataset: Manifest,
+    study: Study,
+    network_source: str | None,
+) -> str:
+    """The parent run, whole before the study keeps it; one that a killed driver did not come to keep is deleted."""
+    if (opening := study.identity.get("opening")) is None:
+        opening = secrets.token_hex(8)
+        study.remember(opening=opening)  # before there is a run, so that it is found by it
+    for run in client.search_runs([experiment], f"tags.windrow.opening = '{opening}'"):
+        client.delete_run(run.info.run_id)
+    tags = {
+        "mlflow.runName": f"sweep {page.name} {study.id[:6]}",
+        "mlflow.note.content": searched(page, dataset),
+        "windrow.kind": "sweep",
+        "windrow.study": study.id,
+        "windrow.opening": opening,
+        "windrow.seed": str(page.sweep.seed),
+        "windrow.dataset.digest": dataset.digest,
+        **versions(),
+    }
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    log_page(client, run_id, page, path, network_source)
+    log_dataset(client, run_id, dataset)
+    study.remember(run_id=run_id, experiment_id=experiment)
+    return run_id
+
+
+def log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path, network_source: str | None) -> None:
+    """The search as parameters; the page's file, the page as it was after overrides and a user's network as artifacts.
+
+    The page after overrides is a page again, and the network's file is the text that was trained, whatever becomes of
+    the one beside the page: from these two a version is trained again.
+    """
+    from mlflow.entities import Param
+
+    values = {f"sweep.{key}": value for key, value in page.sweep.model_dump(exclude_none=True).items()}
+    values |= {"network.builder": page.network.builder, "dataset.source": page.dataset.source}
+    client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in values.items()])
+    client.log_artifact(run_id, str(path))
+    # A section with nothing under it is one with its defaults; scoring has none.
+    absent = {"scoring"} if page.scoring is None else set()
+    client.log_dict(run_id, page.model_dump(mode="json", exclude=absent), PAGE_FILE)
+    if network_source is not None and page.network.function is not None:
+        client.log_text(run_id, network_source, Path(page.network.function[0]).name)
+
+
+def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
+    """The prepared data set as an input of a run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    # MLflow's own column for a digest takes 36 characters; the whole of it is a tag.
+    entity = Dataset(
+        name=dataset.name,
+        digest=dataset.digest[:32],
+        source_type="local",
+        source=json.dumps({"source": dataset.source}),
+        schema=json.dumps({"shape": list(dataset.shape), "labels": len(dataset.labels)}),
+        profile=json.dumps(dataset.splits),
+    )
+    client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+
+
+def searched(page: Experiment, dataset: Manifest) -> str:
+    """What is searched and on what, in Markdown: a line of text and a table of the space."""
+    sweep = page.sweep
+    images = ", ".join(f"{count:,} {split}" for split, count in dataset.splits.items())
+    rows = [f"| {name} | {_range(dimension)} |" for name, dimension in page.space.items()]
+    return "\n".join(
+        [
+            f"{page.description}\n" if page.description else "",
+            f"Searched for the {'highest' if sweep.direction == 'maximize' else 'lowest'} {sweep.objective} with "
+            f"{sweep.sampler}, pruner {sweep.pruner}: up to {sweep.trials:,} trials of {sweep.epochs} epochs, "
+            f"seed {sweep.seed}; network {page.network.builder}; data set {dataset.name} ({images} images).\n",
+            *("| hyper-parameter | searched |", "|---|---|", *rows),
+        ]
+    ).strip()
+
+
+def summary(
+    page: Experiment, dataset: Manifest, result: Mapping[str, Any], experiment: str, run_id: str, best_run: str
+) -> str:
+    """What a sweep found, in Markdown, with links that work on any address of MLflow's pages.
+
+    Args:
+        result: of jobs/sweep.py.
+        best_run: id of the best trial's run.
+    """
+    run = f"#/experiments/{experiment}/runs"
+    endings = ", ".join(f"{count:,} {ending}" for ending, count in result["outcomes"].items())
+    artifacts = f"{run}/{run_id}/artifacts"
+    return "\n\n".join(
+        [
+            f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
+            f"{result['best_value']:.4f}** at {point_text(result['best_point'])}.",
+            f"{result['trials']:,} trials ({endings}) in {result['seconds']:,.0f} s on {result['slots']} slots.",
+            searched(page, dataset),
+            f"[The page after overrides]({artifacts}/{PAGE_FILE}) · [the atlas, once drawn]({artifacts}/atlas)",
+            ", ".join(f"{name} {version}" for name, version in _packages()),
+        ]
+    )
+
+
+def _range(dimension: Dimension) -> str:
+    scale = " (log)" if getattr(dimension, "log", False) else ""
+    when = " and ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in dimension.when.items())
+    return f"{dimension}{scale}{f', where {when}' if when else ''}"
+
+
+def _packages() -> Iterator[tuple[str, str]]:
+    for key, version in versions().items():
+        if key.startswith("windrow.version."):
+            yield key.removeprefix("windrow.version."), version

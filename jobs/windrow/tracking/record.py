@@ -1,0 +1,142 @@
+"""What MLflow keeps of a registered version: all that training it again takes, and nothing of the working tree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windrow import experiment
+from windrow.errors import UserError
+from windrow.experiment import Experiment
+from windrow.tracking.models import resolve
+from windrow.tracking.server import connect, version_link, versions
+from windrow.training.networks import Builder
+from windrow.training.parameters import Value
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+PAGE_FILE = "page-with-overrides.yaml"
+PARAMETERS_TAG = "windrow.parameters"
+_TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.weights", "windrow.test_accuracy")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A registered version as it was made.
+
+    Attributes:
+        page: as it was after overrides; the data set's folder is the one that it came from then.
+        builder: the network, with the text that a user's file had then.
+        parameters: every hyper-parameter of the trial.
+        seed: that the registered network was trained with.
+        dataset_digest: of the prepared data set.
+        weights: SHA-256 of the registered weights (runtime.weights_digest).
+        test_accuracy: share of the test images, as it was read out.
+        packages: package → (version then, version now), where they differ.
+    """
+
+    model: str
+    version: str
+    page: Experiment
+    builder: Builder
+    parameters: dict[str, Value]
+    trial: int
+    seed: int
+    dataset_digest: str
+    weights: str
+    test_accuracy: float
+    packages: dict[str, tuple[str, str]]
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.version}"
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The address of the version's page, if MLflow is a server with pages."""
+        return version_link(self.model, self.version)
+
+
+def read_record(model: str, version: str) -> Record:
+    """Everything that is recorded of a version.
+
+    Raises:
+        UserError: no such model or version, one that Windrow did not register, or a record with something missing.
+        TrackingError: MLflow does not answer.
+    """
+    client = connect()
+    found = resolve(client, f"models:/{model}/{version}")
+    tags = dict(found.tags)
+    if missing := [tag for tag in _TAGS if tag not in tags]:
+        raise _incomplete(found, f"no tag {missing[0]}")
+    sweep = client.get_run(found.run_id)
+    page = _page(client, found, sweep)
+    return Record(
+        model=model,
+        version=str(found.version),
+        page=page,
+        builder=_builder(client, found, page),
+        parameters=_parameters(client, found, sweep),
+        trial=int(tags["windrow.trial"]),
+        seed=int(tags["windrow.seed"]),
+        dataset_digest=tags["windrow.dataset.digest"],
+        weights=tags["windrow.weights"],
+        test_accuracy=float(tags["windrow.test_accuracy"]),
+        packages=_changed(tags),
+    )
+
+
+def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment:
+    """The page after overrides. A relative folder on it meant something in the folder that the sweep was started in."""
+    page = experiment.parse(_text(client, version, PAGE_FILE), name=f"the recorded page of {version.name}")
+    if not sweep.inputs.dataset_inputs:
+        raise _incomplete(version, "no data set among its sweep's inputs")
+    source = json.loads(sweep.inputs.dataset_inputs[0].dataset.source)["source"]
+    return page.model_copy(update={"dataset": page.dataset.model_copy(update={"source": source})})
+
+
+def _builder(client: MlflowClient, version: ModelVersion, page: Experiment) -> Builder:
+    if page.network.function is None:
+        return Builder(page.network.builder)
+    file, function = page.network.function
+    return Builder(page.network.builder, _text(client, version, Path(file).name), function)
+
+
+def _parameters(client: MlflowClient, version: ModelVersion, sweep: Run) -> dict[str, Value]:
+    """As JSON keeps them: MLflow's own parameters are text, and 1 can't be told from "1" there."""
+    trial = version.tags["windrow.trial"]
+    mine = f"tags.mlflow.parentRunId = '{sweep.info.run_id}' and tags.windrow.trial = '{trial}'"
+    runs = client.search_runs([sweep.info.experiment_id], f"{mine} and tags.windrow.kind = 'trial'")
+    if not runs or PARAMETERS_TAG not in runs[0].data.tags:
+        raise _incomplete(version, f"no run of trial {trial} with its {PARAMETERS_TAG}")
+    parameters: dict[str, Value] = json.loads(runs[0].data.tags[PARAMETERS_TAG])
+    return parameters
+
+
+def _text(client: MlflowClient, version: ModelVersion, name: str) -> str:
+    import mlflow
+
+    if name not in {file.path for file in client.list_artifacts(version.run_id)}:
+        raise _incomplete(version, f"no artifact {name} on its sweep's run")
+    text: str = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{name}")
+    return text
+
+
+def _changed(tags: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    prefix = "windrow.version."
+    now = {key: value for key, value in versions().items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): (tags[key], value) for key, value in now.items() if key in tags and tags[key] != value
+    }
+
+
+def _incomplete(version: Any, what: str) -> UserError:
+    return UserError(
+        f"a version must have its whole record to be trained again; {version.name} version {version.version} has "
+        f"{what}; take one that this Windrow's promote_best.py registered, or restore what was deleted in MLflow"
+    )
