@@ -9,17 +9,21 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
 EXPERIMENT ?= digits
 ARGS ?=
+MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo test stop doctor lint lock bench chaos
+.PHONY: help demo reproduce test stop doctor lint lock bench chaos
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist"
 	@$(WINDROW) python -m windrow.laptop.demo --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+
+reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
+	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
 
 test: ## all tests, offline; ARGS="-m 'not stack' tests/windrow"
 	@$(WINDROW) python -m pytest $(ARGS)

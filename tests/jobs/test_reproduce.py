@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +53,69 @@ def test_a_version_of_a_built_in_network_is_trained_again_to_the_same_bits(
     assert again.result["difference"] == pytest.approx(0, abs=1e-6)
     assert again.result["other_packages"] == {}
     assert "weights equal bit for bit" in again.output
+
+
+BUILDER = """
+import keras
+
+
+def build(shape, classes, width):
+    assert width in ("6", "9"), width  # text, as on the page: as a number it would be another hyper-parameter
+    image = keras.Input(shape)
+    x = keras.layers.Rescaling(1 / 255)(keras.layers.Flatten()(image))
+    x = keras.layers.Dropout(0.1)(keras.layers.Dense(int(width), activation="relu")(x))
+    return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
+"""
+PAGE = """
+name: own
+dataset: {{source: {0}}}
+network: {{builder: "mine.py:build"}}
+space:
+  width: {{type: categorical, choices: ["6", "9"]}}
+  learning_rate: {{type: float, low: 1e-3, high: 1e-1, log: true}}
+sweep: {{trials: 2, epochs: 2}}
+promotion: {{finalists: 1, seeds: 2}}
+"""
+
+
+def write_idx(folder: Path) -> None:
+    """Some of scikit-learn's digits as MNIST's four files."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    folder.mkdir()
+    images, labels = (load_digits().images * 15.9375).astype(np.uint8), load_digits().target.astype(np.uint8)
+    for name, part in {"train": slice(400), "t10k": slice(400, 500)}.items():
+        for kind, values in {"images-idx3": images[part], "labels-idx1": labels[part]}.items():
+            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+            (folder / f"{name}-{kind}-ubyte").write_bytes(header + values.tobytes())
+
+
+@pytest.mark.timeout(900)
+def test_a_users_network_comes_from_the_record_and_the_data_set_must_be_as_it_was(
+    submit: Submit, page_file: Path, tmp_path: Path, client: Any
+) -> None:
+    write_idx(tmp_path / "data")
+    (tmp_path / "mine.py").write_text(BUILDER)
+    page_file.write_text(PAGE.format(tmp_path / "data"))
+    promoted(submit, page_file, tmp_path)
+    (tmp_path / "mine.py").write_text("def build(**_):\n    raise ValueError('another text by now')\n")
+
+    again = reproduced(submit, tmp_path, "own")
+    assert again.code == 0, again.output
+    assert again.result["bits_equal"] is True
+    assert again.result["recorded"] == pytest.approx(again.result["again"], abs=1e-6)
+
+    images = tmp_path / "data" / "train-images-idx3-ubyte"
+    changed = bytearray(images.read_bytes())
+    changed[-1] ^= 1
+    images.write_bytes(changed)
+    refused = reproduced(submit, tmp_path, "own")
+    assert refused.code == 2
+    assert "own version 1 must be trained on the data set with digest" in refused.output
+    assert f"{tmp_path / 'data'} gives" in refused.output
+
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    gone = reproduced(submit, tmp_path, "own")
+    assert gone.code == 2
+    assert f"no such folder: {tmp_path / 'data'}" in gone.output

@@ -71,6 +71,22 @@ def up() -> Stack:
     return stack
 
 
+def mlflow() -> Mapping[str, str]:
+    """Start MLflow alone, unless it runs; the variables of a job that talks to it.
+
+    Raises:
+        ServiceError: it ended or stays silent.
+    """
+    with _one_at_a_time():
+        noted = state()
+        ports = _ports(noted)
+        stack = describe(ports)
+        service = all_services(stack, ports)["mlflow"]
+        services.ensure(service, noted, home() / "log")
+        services.wait_ready([service], noted)
+    return stack.variables
+
+
 def stop() -> list[str]:
     """End every service; the names of those that ran."""
     with _one_at_a_time():

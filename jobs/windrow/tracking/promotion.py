@@ -172,7 +172,7 @@ class Promotion:
                 raise
 
     def _log_network(self, winner: Finalist) -> tuple[str, str]:
-        """Log the network with signature, requirements and what scoring must know of it; address, and weights' digest."""
+        """Log the network with signature, requirements and what scoring must know; its address, its weights' digest."""
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
         import mlflow
         import numpy as np

@@ -1,0 +1,49 @@
+"""`make reproduce VERSION=n`: jobs/reproduce.py on this machine, with the stack's MLflow, or the one that is named.
+
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.reproduce --model digits --version 3
+
+MLflow is started if it does not run (`make stop` ends it); where MLFLOW_TRACKING_URI is set, that one is asked instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from windrow.errors import UserError, WindrowError
+from windrow.laptop import stack
+from windrow.paths import REPOSITORY, home
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Become the job; the exit code is the job's."""
+    options = _parse(arguments)
+    try:
+        if not options.version.isdecimal():
+            raise UserError(f"VERSION must be a version's number; got {options.version!r}; make reproduce VERSION=3")
+        named = os.environ.get("MLFLOW_TRACKING_URI")
+        variables = {**os.environ, **({} if named else stack.mlflow())}
+    except WindrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    out = home() / "reproduce" / f"{options.model}-{options.version}"
+    command = [
+        *(str(Path(sys.executable).with_name("spark-submit")), "--master", "local[*]"),
+        *(str(REPOSITORY / "jobs" / "reproduce.py"), "--model", options.model, "--version", options.version),
+        *("--out", str(out), "--result", str(out.with_suffix(".json"))),
+    ]
+    os.execve(command[0], command, variables)  # noqa: S606 (no shell on purpose)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, metavar="NAME", help="registered model's name")
+    parser.add_argument("--version", required=True, metavar="N", help="version of it")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
