@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ from windrow.training.networks import Builder
 PAGE = """
 name: replay
 space: {{momentum: {{type: float, low: 0.1, high: 0.9}}}}
-sweep: {{trials: {0}, epochs: 1, sampler: random, fused: false}}
+sweep: {{trials: {0}, epochs: {1}, sampler: random, fused: false}}
 """
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     options = parse_args()
     durations: list[float] = json.loads(options.durations.read_text())
     page_file = options.folder / "replay.yaml"
-    page_file.write_text(PAGE.format(len(durations)))
+    page_file.write_text(PAGE.format(len(durations), options.epochs))
     page = experiment.load(page_file, [])
     dataset = Manifest(
         name="none",
@@ -69,14 +70,17 @@ def main() -> None:
         settings={},
     )
     search._MOST_LEASES = options.leases
+    if options.server:
+        os.environ["MLFLOW_TRACKING_URI"] = options.server
 
     def body(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
         for spec in specs:
             attempt = Attempt(spec)
             with attempt.watched():
                 attempt.begin()
-                time.sleep(durations[spec.number])
-                attempt.add(Epoch(0.5, 0.5, 0.5, 0.5, durations[spec.number]))
+                for _ in range(spec.epochs):
+                    time.sleep(durations[spec.number] / spec.epochs)
+                    attempt.add(Epoch(0.5, 0.5, 0.5, 0.5, durations[spec.number] / spec.epochs))
                 outcome = attempt.verdict()
             yield attempt.end(outcome)
 
@@ -106,7 +110,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, metavar="DIR", help="an empty folder for the study")
     parser.add_argument("--slots", type=int, required=True, metavar="N", help="trials at once")
     parser.add_argument("--leases", type=int, default=32, metavar="N", help="most trials a Spark job (1: one each)")
+    parser.add_argument("--epochs", type=int, default=1, metavar="N", help="epochs a trial (default 1)")
     parser.add_argument("--mlflow", action="store_true", help="record in MLflow too")
+    parser.add_argument("--server", metavar="URL", help="MLflow's server (default: the embedded file)")
     parser.add_argument("--result", type=Path, required=True, metavar="FILE", help="JSON to write")
     return parser.parse_args()
 

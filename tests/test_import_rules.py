@@ -62,9 +62,8 @@ def loaded_by(code: str, before: str = "") -> set[str]:
 
 
 def test_the_rules_see_the_sources() -> None:
-    assert {"prepare_dataset.py", "sweep.py", "promote_best.py", "score_images.py", "reproduce.py"} <= {
-        path.name for path in JOBS
-    }
+    jobs = {"prepare_dataset.py", "sweep.py", "promote_best.py", "score_images.py", "reproduce.py"}
+    assert jobs == {path.name for path in JOBS}
     assert "pyspark" in imported(PACKAGE / "spark.py")
     assert SPARK_MAKERS & set(calls(PACKAGE / "spark.py"))
 

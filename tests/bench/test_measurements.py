@@ -117,3 +117,22 @@ def test_a_failed_peer_shows_the_end_of_its_log(script: Script, tmp_path: Path) 
     windrow_job = script("windrow_job")
     with pytest.raises(windrow_job.JobError, match="no such tool"):
         windrow_job.run([sys.executable, "-c", "raise SystemExit('no such tool')"], tmp_path / "log", {}, timeout=30)
+
+
+def test_the_cost_of_logging_is_the_median_of_ratios_within_a_turn(script: Script) -> None:
+    cost = script("logging_cost")
+    measured = {cost.WITHOUT: [10.0, 20.0, 10.0], cost.FILE: [10.5, 20.2, 12.0], cost.SERVER: [11.0, 22.0, 11.0]}
+    runs = [
+        {"way": way, "turn": turn, "seconds": seconds}
+        for way, all_turns in measured.items()
+        for turn, seconds in enumerate(all_turns)
+    ]
+    rows = {row["way"]: row for row in cost.summarize(runs)}
+    assert [rows[way]["ratio"] for way in cost.WAYS] == [1.0, 1.05, 1.1]
+    assert rows[cost.FILE]["ratios"] == "1.05, 1.01, 1.2"
+    assert rows[cost.FILE]["seconds"] == 12.0
+
+
+def test_no_way_is_first_in_every_turn(script: Script) -> None:
+    cost = script("logging_cost")
+    assert cost.ways(0) == cost.ways(1)[::-1] == list(cost.WAYS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from windrow.paths import REPOSITORY, home
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become the job; the exit code is the job's."""
+    """Run the job; the exit code is the job's."""
     options = _parse(arguments)
     try:
         if not options.version.isdecimal():
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *(str(REPOSITORY / "jobs" / "reproduce.py"), "--model", options.model, "--version", options.version),
         *("--out", str(out), "--result", str(out.with_suffix(".json"))),
     ]
-    os.execve(command[0], command, variables)  # noqa: S606 (no shell on purpose)
+    return subprocess.run(command, env=variables).returncode
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

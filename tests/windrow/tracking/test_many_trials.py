@@ -1,0 +1,93 @@
+"""A sweep of 1,500 trials in a real MLflow server: all of it is there, and is read back in a few calls."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow.data.manifest import Manifest
+from windrow.experiment import parse
+from windrow.sweep.outcomes import RULES, Ending, Outcome
+from windrow.sweep.study import Asked, open_study
+from windrow.tracking import open_sweep
+from windrow.training.loop import Epoch
+
+pytestmark = pytest.mark.mlflow
+
+TRIALS = 1500
+PAGE = f"""
+name: many
+space: {{units: {{type: int, low: 1, high: 16384}}}}
+sweep: {{sampler: random, trials: {TRIALS}, epochs: 2}}
+"""
+DATASET = Manifest("x", "x", "d" * 64, (8, 8, 1), ("0", "1"), {}, {}, {})
+ENDINGS = (Ending.OK, Ending.OK, Ending.PRUNED, Ending.DIVERGED, Ending.TIMEOUT, Ending.FAILED)
+
+
+def outcome_of(asked: Asked) -> Outcome:
+    """What a trial gives: every number of it derives from the trial's."""
+    epochs = tuple(Epoch(asked.number, 0.5, asked.number + step, 0.5, 0.1) for step in (1, 2))
+    ending = ENDINGS[asked.number % len(ENDINGS)]
+    return Outcome(asked.number, 1, ending, 0.5 if ending is Ending.OK else None, epochs, 1.0, lease=asked.lease)
+
+
+@pytest.fixture
+def requests_sent(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Requests to the server by the last word of their path, counted while they pass."""
+    import requests
+
+    sent: Counter[str] = Counter()
+    send = requests.Session.send
+
+    def counted(session: requests.Session, request: Any, **options: Any) -> Any:
+        sent[request.url.partition("?")[0].rpartition("/")[2]] += 1
+        return send(session, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", counted)
+    return sent
+
+
+@pytest.mark.timeout(1500)
+def test_a_sweep_of_1500_trials_reads_back_whole_and_what_it_asks_does_not_grow_with_its_trials(
+    mlflow_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, requests_sent: Counter[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    (tmp_path / "page.yaml").write_text(PAGE)
+    page = parse(PAGE)
+    with open_study(tmp_path / "study", page, "data") as study:
+        begun = time.monotonic()
+        with open_sweep(page, tmp_path / "page.yaml", DATASET, study) as log:
+            while (asked := study.ask()) is not None:
+                log.begin(asked, asked.point, asked.number)
+                study.settle(outcome := outcome_of(asked))
+                log.end(outcome, over=True)
+        print(f"told in {time.monotonic() - begun:.1f} s: {dict(requests_sent)}")
+        told = {entry.number: entry.run_id for entry in study.entries()}
+        points = {entry.number: entry.point for entry in study.entries()}
+    assert len(told) == TRIALS
+    assert requests_sent["create"] == TRIALS + 1 + 1  # a run each, the sweep's run, the experiment
+    assert requests_sent["log-batch"] <= 2 * TRIALS + 10
+
+    requests_sent.clear()
+    begun = time.monotonic()
+    with open_study(tmp_path / "study", page, "data") as study:
+        log = open_sweep(page, tmp_path / "page.yaml", DATASET, study)
+        assert {entry.number: entry.run_id for entry in study.entries()} == told
+    seconds = time.monotonic() - begun
+    print(f"read back in {seconds:.1f} s: {dict(requests_sent)}")
+    assert requests_sent["create"] == 0
+    assert requests_sent["search"] <= 1 + 3  # that MLflow answers; 1,000 runs a page
+    assert sum(requests_sent.values()) < 20
+    assert seconds < 60
+
+    children = {int(run.data.tags["windrow.trial"]): run for run in log._children()}
+    assert {number: run.info.run_id for number, run in children.items()} == told
+    for number, run in children.items():
+        ending = ENDINGS[number % len(ENDINGS)]
+        assert (run.data.tags["windrow.ending"], run.info.status) == (ending.value, RULES[ending].status)
+        assert run.data.params == {"units": str(points[number]["units"])}
+        assert run.data.metrics["val_loss"] == number + 2
+        assert run.info.run_name == f"trial {number}"
