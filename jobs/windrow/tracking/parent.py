@@ -121,7 +121,7 @@ def summary(
             f"{result['best_value']:.4f}** at {point_text(result['best_point'])}.",
             f"{result['trials']:,} trials ({endings}) in {result['seconds']:,.0f} s on {result['slots']} slots.",
             searched(page, dataset),
-            f"[The page after overrides]({artifacts}/{PAGE_FILE}) · [the atlas, once drawn]({artifacts}/atlas/atlas.html)",
+            f"[The atlas, once drawn]({artifacts}/atlas/atlas.html) · [the page]({artifacts}/{PAGE_FILE})",
             ", ".join(f"{name} {version}" for name, version in _packages()),
         ]
     )
