@@ -1,0 +1,128 @@
+"""What a real MLflow gives back of a version, and what is said where something of it is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow import tracking
+from windrow.data.manifest import Manifest
+from windrow.errors import UserError
+from windrow.experiment import parse
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.study import open_study
+from windrow.training.networks import Builder
+
+pytestmark = pytest.mark.mlflow
+
+SOURCE = "def build(shape, classes, width):\n    ...\n"
+PAGE = """
+name: {0}
+dataset: {{source: pictures, validation: 0.3}}
+network: {{builder: "nets/mine.py:build", parameters: {{momentum: 0.5}}}}
+space: {{width: {{type: categorical, choices: ["4", 5, 6.5, true]}}}}
+sweep: {{sampler: grid, trials: 4, deterministic: true, trial_seconds: 9}}
+"""
+DATASET = Manifest("pictures", "/data/pictures", "d" * 64, (8, 8, 1), ("0", "1"), {"train": 7}, {}, {})
+TAGS = {
+    "windrow.trial": "2",
+    "windrow.seed": "4294967295",
+    "windrow.dataset.digest": "d" * 64,
+    "windrow.weights": "w" * 64,
+    "windrow.test_accuracy": "0.987654",
+    "windrow.version.tensorflow": "1.0",
+}
+
+
+@pytest.fixture
+def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    return mlflow.MlflowClient(mlflow_server, mlflow_server)
+
+
+@pytest.fixture
+def sweep(client: Any, tmp_path: Path) -> tuple[str, dict[int, Any], str]:
+    """A recorded sweep: its run's id, its trials' points by number, and its name, which is the test's own."""
+    name = f"r{abs(hash(str(tmp_path))) % 10**9}"
+    text = PAGE.format(name)
+    (tmp_path / "page.yaml").write_text(text)
+    page = parse(text, ["sweep.epochs=3"])
+    points = {}
+    with (
+        open_study(tmp_path / "study", page, "data", SOURCE) as study,
+        tracking.open_sweep(page, tmp_path / "page.yaml", DATASET, study, SOURCE) as log,
+    ):
+        while (asked := study.ask()) is not None:
+            points[asked.number] = {**page.network.defaults(), **asked.point}
+            log.begin(asked, points[asked.number], 1)
+            study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.lease))
+            log.end(outcome, over=True)
+    return log.run_id, points, name
+
+
+def register(client: Any, name: str, run_id: str | None, tags: dict[str, str]) -> None:
+    client.create_registered_model(name)
+    client.create_model_version(name, "file:///nowhere", run_id=run_id, tags=tags)
+
+
+def test_a_record_has_the_page_the_network_and_the_point_as_they_were(
+    client: Any, sweep: tuple[str, dict[int, Any], str]
+) -> None:
+    run_id, points, name = sweep
+    register(client, name, run_id, TAGS)
+    record = tracking.read_record(name, "1")
+    assert str(record) == f"{name} version 1"
+    expected = parse(PAGE.format(name), ["sweep.epochs=3", "dataset.source=/data/pictures"])
+    assert record.page == expected
+    assert record.builder == Builder("nets/mine.py:build", SOURCE, "build")
+    assert record.parameters == points[2]
+    assert type(record.parameters["width"]) is type(points[2]["width"])
+    assert (record.trial, record.seed, record.test_accuracy) == (2, 4294967295, 0.987654)
+    assert set(record.packages) == {"tensorflow"}
+    assert record.packages["tensorflow"][0] == "1.0"
+
+
+@pytest.mark.parametrize("lacking", [tag for tag in TAGS if "version" not in tag])
+def test_a_version_without_a_tag_is_refused_with_its_name(
+    client: Any, sweep: tuple[str, dict[int, Any], str], lacking: str
+) -> None:
+    run_id, _, name = sweep
+    register(client, name, run_id, {tag: value for tag, value in TAGS.items() if tag != lacking})
+    with pytest.raises(UserError, match=f"{name} version 1 has no tag {lacking}; take one that this Windrow's"):
+        tracking.read_record(name, "1")
+
+
+def test_a_version_that_something_else_registered_is_refused(client: Any) -> None:
+    register(client, "strange", None, {})
+    with pytest.raises(UserError, match=r"strange version 1 has no tag windrow\.trial"):
+        tracking.read_record("strange", "1")
+
+
+@pytest.mark.parametrize("absent", ["2", "0", "x", "-1"])
+def test_a_version_that_is_not_there_is_told_with_its_cure(
+    client: Any, sweep: tuple[str, dict[int, Any], str], absent: str
+) -> None:
+    run_id, _, name = sweep
+    register(client, name, run_id, TAGS)
+    with pytest.raises(UserError, match=f"models:/{name}/{absent} must be in the registry; it is not"):
+        tracking.read_record(name, absent)
+
+
+def test_a_trial_whose_run_was_deleted_is_named(client: Any, sweep: tuple[str, dict[int, Any], str]) -> None:
+    run_id, _, name = sweep
+    register(client, name, run_id, TAGS)
+    experiment = client.get_run(run_id).info.experiment_id
+    (run,) = client.search_runs([experiment], "tags.windrow.trial = '2'")
+    client.delete_run(run.info.run_id)
+    with pytest.raises(UserError, match=f"{name} version 1 has no run of trial 2"):
+        tracking.read_record(name, "1")
+
+
+def test_a_run_that_never_kept_its_page_is_told(client: Any) -> None:
+    experiment = client.create_experiment("bare")
+    register(client, "bare", client.create_run(experiment).info.run_id, TAGS)
+    with pytest.raises(UserError, match=r"bare version 1 has no artifact page-with-overrides\.yaml on its sweep's run"):
+        tracking.read_record("bare", "1")
