@@ -63,9 +63,14 @@ def sweep(client: Any, tmp_path: Path) -> tuple[str, dict[int, Any], str]:
     return log.run_id, points, name
 
 
-def register(client: Any, name: str, run_id: str | None, tags: dict[str, str]) -> None:
+def register(client: Any, name: str, run_id: str, tags: dict[str, str]) -> None:
     client.create_registered_model(name)
-    client.create_model_version(name, "file:///nowhere", run_id=run_id, tags=tags)
+    source = client.get_run(run_id).info.artifact_uri
+    client.create_model_version(name, source, run_id=run_id, tags=tags)
+
+
+def empty_run(client: Any, name: str) -> str:
+    return str(client.create_run(client.create_experiment(name)).info.run_id)
 
 
 def test_a_record_has_the_page_the_network_and_the_point_as_they_were(
@@ -96,7 +101,7 @@ def test_a_version_without_a_tag_is_refused_with_its_name(
 
 
 def test_a_version_that_something_else_registered_is_refused(client: Any) -> None:
-    register(client, "strange", None, {})
+    register(client, "strange", empty_run(client, "strange"), {})
     with pytest.raises(UserError, match=r"strange version 1 has no tag windrow\.trial"):
         tracking.read_record("strange", "1")
 
@@ -122,7 +127,6 @@ def test_a_trial_whose_run_was_deleted_is_named(client: Any, sweep: tuple[str, d
 
 
 def test_a_run_that_never_kept_its_page_is_told(client: Any) -> None:
-    experiment = client.create_experiment("bare")
-    register(client, "bare", client.create_run(experiment).info.run_id, TAGS)
+    register(client, "bare", empty_run(client, "bare"), TAGS)
     with pytest.raises(UserError, match=r"bare version 1 has no artifact page-with-overrides\.yaml on its sweep's run"):
         tracking.read_record("bare", "1")
