@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 
 def import_tensorflow(threads: int, deterministic: bool = False) -> float:
@@ -72,3 +75,15 @@ def from_bytes(content: bytes) -> Any:
         path = Path(folder) / "network.keras"
         path.write_bytes(content)
         return keras.models.load_model(path, compile=False)
+
+
+def weights_digest(network: Any) -> str:
+    """SHA-256 over a network's weights, in order: type, shape and little-endian values of each array.
+
+    Equal for two networks whose weights are equal bit for bit, whatever their names and their files' bytes.
+    """
+    digest = hashlib.sha256()
+    for weights in network.get_weights():
+        digest.update(f"{weights.dtype.name} {weights.shape} ".encode())
+        digest.update(np.asarray(weights, weights.dtype.newbyteorder("<"), order="C").tobytes())
+    return digest.hexdigest()

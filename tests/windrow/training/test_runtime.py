@@ -3,8 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from windrow.training import runtime
 
 pytestmark = pytest.mark.tensorflow
 
@@ -45,3 +48,40 @@ def test_deterministic_trials_give_the_same_bits_in_every_process(threads: int) 
     assert [process.returncode for process in running] == [0, 0], ended[0][1][-2000:]
     assert ended[0][0] == ended[1][0]
     assert len(ended[0][0].splitlines()) == 4
+
+
+def digest_of(*weights: np.ndarray) -> str:
+    return runtime.weights_digest(SimpleNamespace(get_weights=lambda: list(weights)))
+
+
+def test_weights_that_are_equal_bit_for_bit_have_one_digest_however_they_lie_in_memory() -> None:
+    kernel, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)
+    expected = digest_of(kernel, bias)
+    assert digest_of(np.asfortranarray(kernel), bias.copy()) == expected
+    assert digest_of(kernel.astype(">f4"), bias) == expected
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [np.zeros((2, 3), np.float32), np.array([0, 0, np.nextafter(np.float32(0), np.float32(1))])],  # one bit
+        [np.zeros((2, 3), np.float32), np.array([0, 0, -0.0], np.float32)],
+        [np.zeros((3, 2), np.float32), np.zeros(3, np.float32)],
+        [np.zeros(3, np.float32), np.zeros((2, 3), np.float32)],
+        [np.zeros((2, 3), np.float32), np.zeros(3, np.int32)],
+        [np.zeros((2, 3), np.float32)],
+    ],
+)
+def test_another_bit_shape_type_order_or_number_of_weights_gives_another_digest(other: list[np.ndarray]) -> None:
+    assert digest_of(*other) != digest_of(np.zeros((2, 3), np.float32), np.zeros(3, np.float32))
+
+
+def test_a_network_has_the_digest_of_its_file_loaded_back() -> None:
+    import keras
+
+    runtime.import_tensorflow(threads=1)
+    image = keras.Input((4,))
+    network = keras.Model(
+        image, keras.layers.Dense(3)(keras.layers.BatchNormalization()(keras.layers.Dropout(0.1)(image)))
+    )
+    assert runtime.weights_digest(runtime.from_bytes(runtime.to_bytes(network))) == runtime.weights_digest(network)
