@@ -6,6 +6,7 @@ itself is imported when it is first spoken to.
 
 from windrow.tracking.models import PinnedModel, fetch_model
 from windrow.tracking.promotion import Promotion, open_promotion
+from windrow.tracking.registry import answer, rollback
 from windrow.tracking.scoring import log_scoring
 from windrow.tracking.server import connect, uri
 from windrow.tracking.sweep import SweepLog, open_sweep
@@ -14,10 +15,12 @@ __all__ = [
     "PinnedModel",
     "Promotion",
     "SweepLog",
+    "answer",
     "connect",
     "fetch_model",
     "log_scoring",
     "open_promotion",
     "open_sweep",
+    "rollback",
     "uri",
 ]
