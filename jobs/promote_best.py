@@ -19,21 +19,25 @@ import argparse
 import getpass
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow import command, experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyspark.sql import SparkSession
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
+    from windrow.selection.readout import Readout
     from windrow.sweep.study import Finished
     from windrow.tracking import Promotion
     from windrow.training.networks import Builder
+
+    Read = Callable[[Mapping[str, bytes]], dict[str, Readout]]
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,9 +80,11 @@ def move(arguments: argparse.Namespace) -> dict[str, Any]:
 def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     """Finalists, registration, test read-out, decision; the job's result."""
     from windrow import tracking
-    from windrow.data import manifest, overlap
+    from windrow.data import manifest, overlap, shards
     from windrow.selection import finalists
+    from windrow.selection.readout import read_test
     from windrow.spark import open_session
+    from windrow.sweep import cluster
     from windrow.sweep.study import read_study
     from windrow.training.networks import read_builder
 
@@ -96,7 +102,9 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
         return decided
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = train_finalists(spark, page, builder, dataset, arguments.dataset, best, default)
-        return judge(spark, page, arguments.dataset, final, promotion)
+        cluster.ship(spark, shards.split_files(arguments.dataset, "test"))
+        read = partial(read_test, spark, threads=page.sweep.cores)
+        return judge(read, page, arguments.dataset, final, promotion)
 
 
 def train_finalists(
@@ -120,15 +128,12 @@ def train_finalists(
     return finalists.rank(page, best, default, outcomes)
 
 
-def judge(spark: SparkSession, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, Any]:
+def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, Any]:
     """Register the challenger, read the test split once for all that it is told against, decide, and move aliases."""
     from windrow.data import shards
     from windrow.selection import evidence
-    from windrow.selection.readout import read_test
     from windrow.selection.rule import decide
-    from windrow.sweep import cluster
 
-    cluster.ship(spark, shards.split_files(folder, "test"))
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:  # by another, while this one trained
             return decided
@@ -140,7 +145,7 @@ def judge(spark: SparkSession, page: Experiment, folder: Path, final: Final, pro
         incomparable = promotion.incomparable(champion)
         if champion is not None and not incomparable:
             networks[evidence.CHAMPION] = champion.network.read_bytes()
-        figures = read_test(spark, networks, page.sweep.cores)
+        figures = read(networks)
         decision = decide(figures[evidence.CHALLENGER], figures.get(evidence.CHAMPION), page.promotion, incomparable)
         images, _ = shards.load_split(folder, "test")
         result = promotion.conclude(challenger, champion, final, figures, decision, images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,15 +19,15 @@ def check(folder: Path) -> None:
     Raises:
         DatasetError: some are the same, whatever their labels.
     """
-    seen = _digests(folder, "train") | _digests(folder, "validation")
-    test = _digests(folder, "test")
-    if count := len(test & seen):
+    seen = {*_digests(folder, "train"), *_digests(folder, "validation")}
+    common = [digest in seen for digest in _digests(folder, "test")]
+    if any(common):
         raise DatasetError(
-            f"a test image must not be in training or validation too; {count} of {len(test)} in {folder} are; "
+            f"a test image must not be in training or validation too; {sum(common)} of {len(common)} in {folder} are; "
             "remove the copies from the source, prepare it again and sweep again"
         )
 
 
-def _digests(folder: Path, split: Split) -> set[bytes]:
+def _digests(folder: Path, split: Split) -> Iterator[bytes]:
     images, _ = shards.load_split(folder, split)
-    return {blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images}
+    return (blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -96,7 +96,7 @@ def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | N
     return found
 
 
-def table(found: list[Row]) -> str:
+def table(found: Iterable[Row]) -> str:
     """The rows as a Markdown table."""
     return "\n".join([_HEAD, _RULE, *(row.line() for row in found)])
 

@@ -31,7 +31,7 @@ class Readout:
     @property
     def hits(self) -> NDArray[np.bool_]:
         """Which images it got right, (n,)."""
-        return self.predicted == self.truth
+        return np.equal(self.predicted, self.truth)
 
     @property
     def errors(self) -> int:

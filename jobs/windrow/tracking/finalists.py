@@ -51,7 +51,7 @@ class FinalistRuns:
             self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))
 
     def log_pictures(self, trial: int, repeat: int, figures: Readout, images: NDArray[Any]) -> None:
-        """What a network confuses, and the test images that it got wrong; `images` are the test split's, (n, h, w, c)."""
+        """What a network confuses, and which of the test split's `images` (n, h, w, c) it got wrong, as PNG files."""
         from windrow.selection import pictures
 
         labels = self._dataset.labels
