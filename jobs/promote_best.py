@@ -49,10 +49,9 @@ def parse_args() -> argparse.Namespace:
     move.add_argument("--rollback", action="store_true", help="let champion and previous change places")
     move.add_argument("--approve", metavar="VERSION", help="promote a version that awaits approval")
     move.add_argument("--reject", metavar="VERSION", help="leave the champion, and the version that awaits approval")
-    parser.add_argument("--by", default=getpass.getuser(), metavar="NAME", help="who approves or rejects; you")
+    parser.add_argument("--by", metavar="NAME", help="who approves or rejects; you if not named")
     arguments = parser.parse_args()
-    moves = arguments.rollback or arguments.approve or arguments.reject
-    if not moves and None in (arguments.dataset, arguments.study):
+    if not moves(arguments) and None in (arguments.dataset, arguments.study):
         parser.error("a promotion needs --dataset and --study; or name --rollback, --approve or --reject")
     return arguments
 
@@ -60,7 +59,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the job; the exit code."""
     arguments = parse_args()
-    return command.run(promote_best if arguments.study else move, arguments)
+    return command.run(move if moves(arguments) else promote_best, arguments)
+
+
+def moves(arguments: argparse.Namespace) -> bool:
+    """Whether it is about a version that there is already."""
+    return bool(arguments.rollback or arguments.approve or arguments.reject)
 
 
 def move(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -71,8 +75,8 @@ def move(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.rollback:
         result = tracking.rollback(model)
     else:
-        approved = arguments.approve is not None
-        result = tracking.answer(model, arguments.approve if approved else arguments.reject, approved, arguments.by)
+        approved, by = arguments.approve is not None, arguments.by or getpass.getuser()
+        result = tracking.answer(model, arguments.approve if approved else arguments.reject, approved, by)
     print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
     return result
 

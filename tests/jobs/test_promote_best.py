@@ -288,6 +288,30 @@ def test_a_rollback_without_a_previous_champion_is_refused(judged: Callable[...,
     assert aliases(client, "only_one") == {"champion": "1"}
 
 
+def test_what_is_decided_is_moved_by_the_command_line_without_a_study(
+    judged: Callable[..., Judged], client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, result = tmp_path / "page.yaml", tmp_path / "result.json"
+    page.write_text(PAGE.format(name="by_command", model="by_command", epochs=1, seed=0, more=""))
+
+    def run(*arguments: str) -> int:
+        command = ["promote_best.py", "--experiment", str(page), "--result", str(result), *arguments]
+        monkeypatch.setattr("sys.argv", command)
+        return promote_best.main()
+
+    judged("by_command", WEAK).promote()
+    assert run("--rollback") == 2
+    judged("by_command", STRONG).promote(approval=True)
+    assert run("--approve", "2", "--by", "ada") == 0
+    assert json.loads(result.read_text())["promoted"] is True
+    assert run("--rollback") == 0
+    assert json.loads(result.read_text())["model_version"] == "1"
+    assert run("--reject", "2") == 2
+    with pytest.raises(SystemExit) as end:
+        run("--study", str(tmp_path))
+    assert end.value.code == 2
+
+
 def test_a_champion_whose_alias_was_deleted_by_hand_is_none_and_the_way_back_still_works(
     judged: Callable[..., Judged], client: Any
 ) -> None:
