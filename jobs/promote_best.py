@@ -5,47 +5,90 @@
 
 The network that is read out on the test split is the registered file, loaded back from MLflow. Running the job again
 for the same finalists repeats the recorded decision and registers nothing.
+
+Without a study it moves what is decided already, and needs no Spark:
+
+    python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
+    python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
+    python jobs/promote_best.py --experiment dags/experiments/digits.yaml --rollback
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow import command, experiment
-from windrow.errors import StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from pyspark.sql import SparkSession
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
-    from windrow.selection.finalists import Finalist
+    from windrow.selection.finalists import Final
+    from windrow.selection.readout import Readout
     from windrow.sweep.study import Finished
     from windrow.tracking import Promotion
     from windrow.training.networks import Builder
+
+    Read = Callable[[Mapping[str, bytes]], dict[str, Readout]]
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR", help="what prepare_dataset.py wrote")
-    parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="the folder that sweep.py worked in")
-    return parser.parse_args()
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="what prepare_dataset.py wrote")
+    parser.add_argument("--study", type=Path, metavar="DIR", help="the folder that sweep.py worked in")
+    move = parser.add_mutually_exclusive_group()
+    move.add_argument("--rollback", action="store_true", help="let champion and previous change places")
+    move.add_argument("--approve", metavar="VERSION", help="promote a version that awaits approval")
+    move.add_argument("--reject", metavar="VERSION", help="leave the champion, and the version that awaits approval")
+    parser.add_argument("--by", metavar="NAME", help="who approves or rejects; you if not named")
+    arguments = parser.parse_args()
+    if not moves(arguments) and None in (arguments.dataset, arguments.study):
+        parser.error("a promotion needs --dataset and --study; or name --rollback, --approve or --reject")
+    return arguments
 
 
 def main() -> int:
     """Run the job; the exit code."""
-    return command.run(promote_best, parse_args())
+    arguments = parse_args()
+    return command.run(move if moves(arguments) else promote_best, arguments)
+
+
+def moves(arguments: argparse.Namespace) -> bool:
+    """Whether it is about a version that there is already."""
+    return bool(arguments.rollback or arguments.approve or arguments.reject)
+
+
+def move(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Roll back, or take a person's word on a version; the job's result."""
+    from windrow import tracking
+
+    model = experiment.load(arguments.experiment, arguments.overrides).model_name
+    if arguments.rollback:
+        result = tracking.rollback(model)
+    else:
+        approved, by = arguments.approve is not None, arguments.by or getpass.getuser()
+        result = tracking.answer(model, arguments.approve if approved else arguments.reject, approved, by)
+    print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
+    return result
 
 
 def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     """Finalists, registration, test read-out, decision; the job's result."""
     from windrow import tracking
-    from windrow.data import manifest
+    from windrow.data import manifest, overlap, shards
+    from windrow.selection import finalists
+    from windrow.selection.readout import read_test
     from windrow.spark import open_session
+    from windrow.sweep import cluster
     from windrow.sweep.study import read_study
     from windrow.training.networks import read_builder
 
@@ -54,57 +97,63 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     builder = read_builder(page.network, path)
     dataset = manifest.read(arguments.dataset)
     study = read_study(arguments.study, page, dataset.digest, builder.source)
-    best = study.ranked()[: page.promotion.finalists]
-    if not best:
-        raise StudyError(f"a promotion needs one trial that ended ok; {arguments.study} has none; run sweep.py first")
-    promotion = tracking.open_promotion(page, dataset, study)
-    if (decided := promotion.decided([trial.number for trial in best])) is not None:
+    best, default = finalists.best(page, study), finalists.default(study)
+    overlap.check(arguments.dataset)
+    promotion = tracking.open_promotion(page, dataset, study, [trial.number for trial in best])
+    with promotion.alone():
+        decided = promotion.decided()
+    if decided is not None:
         return decided
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
-        finalists = train_finalists(spark, page, builder, dataset, arguments.dataset, best)
-        return judge(spark, page, dataset, arguments.dataset, finalists, promotion)
+        final = train_finalists(spark, page, builder, dataset, arguments.dataset, best, default)
+        cluster.ship(spark, shards.split_files(arguments.dataset, "test"))
+        read = partial(read_test, spark, threads=page.sweep.cores)
+        return judge(read, page, arguments.dataset, final, promotion)
 
 
 def train_finalists(
-    spark: SparkSession, page: Experiment, builder: Builder, dataset: Manifest, folder: Path, best: list[Finished]
-) -> list[Finalist]:
-    """Train each finalist over its seeds on Spark; best validation first."""
+    spark: SparkSession,
+    page: Experiment,
+    builder: Builder,
+    dataset: Manifest,
+    folder: Path,
+    best: Sequence[Finished],
+    default: Sequence[Finished],
+) -> Final:
+    """Train each finalist, and the default configuration, over its seeds on Spark."""
     from windrow.data import shards
     from windrow.selection import finalists
     from windrow.sweep import cluster, schedule
 
     cluster.ship(spark, shards.split_files(folder, "train", "validation"))
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
-    outcomes = schedule.run_each(spark, slots, finalists.specs(page, builder, dataset, best))
-    return finalists.rank(page, best, outcomes)
+    trials = [*best, *(trial for trial in default if trial not in best)]
+    outcomes = schedule.run_each(spark, slots, finalists.specs(page, builder, dataset, trials))
+    return finalists.rank(page, best, default, outcomes)
 
 
-def judge(
-    spark: SparkSession,
-    page: Experiment,
-    dataset: Manifest,
-    folder: Path,
-    finalists: list[Finalist],
-    promotion: Promotion,
-) -> dict[str, Any]:
-    """Register the challenger, read the test split once for it and the champion, decide, and move the aliases."""
+def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, Any]:
+    """Register the challenger, read the test split once for all that it is told against, decide, and move aliases."""
     from windrow.data import shards
-    from windrow.selection.readout import read_test
+    from windrow.selection import evidence
     from windrow.selection.rule import decide
-    from windrow.sweep import cluster
 
-    with tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
+    with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
+        if (decided := promotion.decided()) is not None:  # by another, while this one trained
+            return decided
+        promotion.begin(final)
         champion = promotion.champion(Path(scratch) / "champion")
-        challenger = promotion.register(finalists[0], Path(scratch) / "challenger")
+        example, _ = shards.load_split(folder, "validation")
+        challenger = promotion.register(final, example[:1], Path(scratch) / "challenger")
+        networks = {evidence.CHALLENGER: challenger.network.read_bytes(), **evidence.to_read(final)}
         incomparable = promotion.incomparable(champion)
-        networks = {"challenger": challenger.network.read_bytes()}
         if champion is not None and not incomparable:
-            networks["champion"] = champion.network.read_bytes()
-    cluster.ship(spark, shards.split_files(folder, "test"))
-    figures = read_test(spark, networks, page.sweep.cores)
-    decision = decide(figures["challenger"], figures.get("champion"), page.promotion.minimum_improvement, incomparable)
-    result = promotion.conclude(challenger, champion, finalists, figures, decision)
-    print(f"{challenger.name} version {challenger.version}: {decision.reason}", file=sys.stderr)
+            networks[evidence.CHAMPION] = champion.network.read_bytes()
+        figures = read(networks)
+        decision = decide(figures[evidence.CHALLENGER], figures.get(evidence.CHAMPION), page.promotion, incomparable)
+        images, _ = shards.load_split(folder, "test")
+        result = promotion.conclude(challenger, champion, final, figures, decision, images)
+    print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result['evidence']}", file=sys.stderr)
     return result
 
 

@@ -1,4 +1,7 @@
-"""The best trials by validation, trained again over seeds; the one whose mean is best is the challenger."""
+"""The best trials by validation, trained again over seeds; the one whose mean is best is the challenger.
+
+The default configuration is trained beside them, as the baseline that the challenger's errors are told against.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.search import trial_spec
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.study import Asked, Finished
+from windrow.sweep.study import Asked, Finished, StudyRecord
 from windrow.training.networks import Builder
 from windrow.training.parameters import Value
 
@@ -22,57 +25,129 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """A trial trained again with one seed; `number` counts a finalist's seeds from 1."""
+
+    number: int
+    seed: int
+    outcome: Outcome
+
+    @property
+    def network(self) -> bytes:
+        """The .keras bytes; empty unless it trained to the end."""
+        return self.outcome.network or b""
+
+
+@dataclass(frozen=True)
 class Finalist:
     """A trial that was trained again.
 
     Attributes:
-        value: mean of the objective over the seeds that ended ok.
-        values: the objective by seed.
-        seed: that was best by the objective.
-        network: the .keras bytes of that seed.
+        repeats: one a seed, in the seeds' order.
+        good: those that ended ok, best objective first; equal ones in the seeds' order.
     """
 
     trial: Finished
-    value: float
-    values: tuple[float, ...]
-    seed: int
-    network: bytes
+    repeats: tuple[Repeat, ...]
+    good: tuple[Repeat, ...]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The objective by seed that ended ok, best first."""
+        return tuple(repeat.outcome.value for repeat in self.good if repeat.outcome.value is not None)
+
+    @property
+    def value(self) -> float:
+        """Mean of the objective over the seeds that ended ok, of which there is at least one."""
+        return mean(self.values)
+
+
+@dataclass(frozen=True)
+class Final:
+    """What was trained for a promotion.
+
+    Attributes:
+        ranked: finalists with a seed that ended ok, best mean first.
+        trained: every finalist and the default configuration, each once.
+        default: the default configuration; None in a study that was cut off before it had trained that.
+    """
+
+    ranked: tuple[Finalist, ...]
+    trained: tuple[Finalist, ...]
+    default: Finalist | None
+
+    @property
+    def winner(self) -> Finalist:
+        """The best by validation."""
+        return self.ranked[0]
+
+
+def best(page: Experiment, study: StudyRecord) -> list[Finished]:
+    """The study's best trials by validation.
+
+    Raises:
+        StudyError: no trial ended ok.
+    """
+    ranked = study.ranked()
+    if not ranked:
+        counts = ", ".join(f"{count} {ending.value}" for ending, count in study.endings.items()) or "no finished trial"
+        raise StudyError(
+            f"a promotion needs one trial that ended ok; {study.folder} has {counts}; "
+            "mend what the trials' runs in MLflow tell, and run sweep.py first"
+        )
+    return ranked[: page.promotion.finalists]
+
+
+def default(study: StudyRecord) -> list[Finished]:
+    """The default configuration, which is trial 0 of every study; none where it has not ended."""
+    return [trial for trial in study.finished() if trial.number == 0]
 
 
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Finished]) -> list[TrialSpec]:
-    """One specification a finalist and seed; the first seed is the trial's own, so that it repeats the trial."""
+    """One specification a trial and seed; the first seed is the trial's own, so that it repeats the trial."""
     return [
-        trial_spec(page, builder, dataset, Asked(trial.number, repeat + 1, trial.point), seed, keep_network=True)
+        trial_spec(page, builder, dataset, Asked(trial.number, repeat, trial.point), seed, keep_network=True)
         for trial in trials
-        for repeat, seed in enumerate(seeds(page, trial.number))
+        for repeat, seed in enumerate(seeds(page, trial.number), start=1)
     ]
 
 
 def seeds(page: Experiment, number: int) -> list[int]:
-    """The seeds that a finalist is trained with."""
+    """The seeds that a trial is trained again with."""
     own = seed_of(page.sweep.seed, number)
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
 
 
-def rank(page: Experiment, trials: Sequence[Finished], outcomes: Sequence[Outcome]) -> list[Finalist]:
-    """Finalists with at least one seed that ended ok, best mean first; equal ones by number.
+def rank(
+    page: Experiment, trials: Sequence[Finished], baseline: Sequence[Finished], outcomes: Sequence[Outcome]
+) -> Final:
+    """Put the outcomes in order.
+
+    Args:
+        trials: those that may win.
+        baseline: the default configuration, which may be one of them.
 
     Raises:
-        StudyError: none ended ok.
+        StudyError: none of those that may win ended ok.
     """
     sign = -1 if page.sweep.direction == "maximize" else 1
-    finalists = []
-    for trial in trials:
-        good = [outcome for outcome in outcomes if outcome.number == trial.number and outcome.network is not None]
-        good.sort(key=lambda outcome: (sign * (outcome.value or 0.0), outcome.attempt))
-        if good:
-            values = tuple(outcome.value for outcome in good if outcome.value is not None)
-            seed = seeds(page, trial.number)[good[0].attempt - 1]
-            finalists.append(Finalist(trial, mean(values), values, seed, good[0].network or b""))
-    if not finalists:
+    every = {trial.number: _finalist(page, trial, outcomes, sign) for trial in (*trials, *baseline)}
+    good = [every[trial.number] for trial in trials if every[trial.number].good]
+    if not good:
         errors = "; ".join(f"trial {outcome.number}: {outcome.ending.value}" for outcome in outcomes)
         raise StudyError(f"one finalist must train to the end; got {errors}; look at the errors, then sweep again")
-    return sorted(finalists, key=lambda finalist: (sign * finalist.value, finalist.trial.number))
+    good.sort(key=lambda finalist: (sign * finalist.value, finalist.trial.number))
+    default = next((every[trial.number] for trial in baseline), None)
+    return Final(tuple(good), tuple(every.values()), default)
+
+
+def _finalist(page: Experiment, trial: Finished, outcomes: Sequence[Outcome], sign: int) -> Finalist:
+    mine = sorted((outcome for outcome in outcomes if outcome.number == trial.number), key=lambda o: o.attempt)
+    known = seeds(page, trial.number)
+    repeats = tuple(Repeat(outcome.attempt, known[outcome.attempt - 1], outcome) for outcome in mine)
+    good = [repeat for repeat in repeats if repeat.network]
+    good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
+    return Finalist(trial, repeats, tuple(good))
 
 
 def point_text(point: dict[str, Value]) -> str:

@@ -1,4 +1,4 @@
-"""The one look at the test split: networks in, their test figures out, on one executor."""
+"""The one look at the test split: networks in, their answers out, a Spark task each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Readout:
-    """A network's test figures: accuracy in 0..1, mean cross-entropy in nats, number of images."""
+    """A network's answers on the test split.
 
-    accuracy: float
+    Attributes:
+        predicted: labels that it gave, int64 (n,), in the split's order.
+        truth: the right ones, int64 (n,).
+        loss: mean cross-entropy in nats.
+    """
+
+    predicted: NDArray[np.int64]
+    truth: NDArray[np.int64]
     loss: float
-    images: int
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Which images it got right, (n,)."""
+        return np.equal(self.predicted, self.truth)
+
+    @property
+    def errors(self) -> int:
+        """How many it got wrong."""
+        return self.images - int(np.count_nonzero(self.hits))
+
+    @property
+    def images(self) -> int:
+        """Number of test images."""
+        return len(self.truth)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that it got right, 0..1."""
+        return (self.images - self.errors) / self.images
 
 
 def read_test(spark: SparkSession, networks: Mapping[str, bytes], threads: int) -> dict[str, Readout]:
@@ -28,27 +57,24 @@ def read_test(spark: SparkSession, networks: Mapping[str, bytes], threads: int) 
         threads: TensorFlow's threads, the task's cores.
     """
     spark.sparkContext.setJobDescription(f"test read-out of {', '.join(networks)}")
-    tasks = spark.sparkContext.parallelize([(dict(networks), threads)], 1)
-    return dict(tasks.mapPartitions(_read_all).collect())
+    tasks = [(name, content, threads) for name, content in networks.items()]
+    return dict(spark.sparkContext.parallelize(tasks, len(tasks)).mapPartitions(_read_all).collect())
 
 
-def _read_all(tasks: Iterable[tuple[dict[str, bytes], int]]) -> Iterator[tuple[str, Readout]]:
+def _read_all(tasks: Iterable[tuple[str, bytes, int]]) -> Iterator[tuple[str, Readout]]:
     from pyspark import SparkFiles
 
     folder = Path(SparkFiles.getRootDirectory())
-    read = [
-        (name, readout(content, folder, threads)) for networks, threads in tasks for name, content in networks.items()
-    ]
-    return iter(read)
+    return iter([(name, readout(content, folder, threads)) for name, content, threads in tasks])
 
 
 def readout(network: bytes, dataset: Path, threads: int) -> Readout:
-    """One network's figures on the test split of the files in `dataset`."""
+    """One network's answers on the test split of the files in `dataset`."""
     from windrow.sweep import trial
     from windrow.training import runtime
     from windrow.training.loop import compile_evaluation
 
     runtime.import_tensorflow(threads)
     test = trial.examples(dataset, "test")
-    loss, accuracy = compile_evaluation(runtime.from_bytes(network), test)()
-    return Readout(accuracy, loss, len(test))
+    loss, predicted = compile_evaluation(runtime.from_bytes(network), test)()
+    return Readout(predicted, test.labels, loss)

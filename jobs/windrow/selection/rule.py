@@ -3,39 +3,86 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from windrow.selection.readout import Readout
+from windrow.selection.statistics import mcnemar
+
+if TYPE_CHECKING:
+    from windrow.experiment import PromotionSection
+
+SIGNIFICANCE = 0.05
+"""Below it, McNemar's p is taken for more than luck."""
+
+
+class Ruling(StrEnum):
+    """What becomes of a challenger."""
+
+    PROMOTED = "promoted"
+    KEPT = "kept"
+    AWAITING_APPROVAL = "awaiting_approval"
+
+
+_WORDS = {
+    Ruling.PROMOTED: "promoted",
+    Ruling.KEPT: "not promoted",
+    Ruling.AWAITING_APPROVAL: "awaits approval",
+}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the champion changes, and why, as one sentence for people."""
+    """What becomes of the challenger. `grounds` goes on after the ruling's word in a sentence for people."""
 
-    promoted: bool
-    reason: str
+    ruling: Ruling
+    grounds: str
+
+    @property
+    def reason(self) -> str:
+        """The whole sentence, without its full stop."""
+        return _WORDS[self.ruling] + self.grounds
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the challenger becomes champion now."""
+        return self.ruling is Ruling.PROMOTED
+
+    @classmethod
+    def of(cls, ruling: str, reason: str) -> Decision:
+        """The decision that was told by these two."""
+        return cls(Ruling(ruling), reason.removeprefix(_WORDS[Ruling(ruling)]))
+
+    def settled(self, approved: bool, by: str) -> Decision:
+        """The decision once a person has said yes or no to a challenger that awaited it."""
+        ruling, verb = (Ruling.PROMOTED, "approved") if approved else (Ruling.KEPT, "rejected")
+        return Decision(ruling, f"{self.grounds}; {verb} by {by}")
 
 
-def decide(
-    challenger: Readout, champion: Readout | None, minimum_improvement: float, incomparable: str = ""
-) -> Decision:
+def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection, incomparable: str = "") -> Decision:
     """Compare test accuracies.
 
     Args:
-        champion: the champion's figures on the same test split; None if there is none, or it can't be compared.
-        minimum_improvement: accuracy by which the challenger must be better; at 0 it must still be better, not equal.
+        champion: the champion's answers on the same test split; None if there is none, or it can't be compared.
+        rule: by how much the challenger must be better (at 0 it must still be better, not equal), whether the lead must
+            be more than luck, and whether a person must say yes.
         incomparable: why the current champion can't be compared, if there is one.
     """
+    good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
     accuracy = f"{challenger.accuracy:.4f}"
     if champion is None:
         why = f"the champion {incomparable}" if incomparable else "there was no champion"
-        return Decision(True, f"promoted with test accuracy {accuracy}: {why}")
-    gain = challenger.accuracy - champion.accuracy
-    told = f"test accuracy {accuracy} against the champion's {champion.accuracy:.4f}"
-    if gain <= 0:
-        return Decision(False, f"not promoted: {told} is not better")
+        return Decision(good, f" with test accuracy {accuracy}: {why}")
+    told = f": test accuracy {accuracy} against the champion's {champion.accuracy:.4f}"
+    gained = champion.errors - challenger.errors
+    gain = gained / challenger.images
+    if gained <= 0:
+        return Decision(Ruling.KEPT, f"{told} is not better")
     # Accuracies are shares of the same images: half an image's worth of tolerance keeps 0.0100 from missing 0.01.
-    if gain < minimum_improvement - 0.5 / challenger.images:
-        return Decision(
-            False, f"not promoted: {told} is better by {gain:.4f}, less than the page's {minimum_improvement:g}"
-        )
-    return Decision(True, f"promoted: {told}")
+    if gain < rule.minimum_improvement - 0.5 / challenger.images:
+        least = f"less than the page's {rule.minimum_improvement:g}"
+        return Decision(Ruling.KEPT, f"{told} is better by {gain:.4f}, {least}")
+    p = mcnemar(challenger.hits, champion.hits)
+    if rule.significant and p >= SIGNIFICANCE:
+        return Decision(Ruling.KEPT, f"{told} may be luck: McNemar's p is {p:.2g}, not below {SIGNIFICANCE:g}")
+    return Decision(good, told)

@@ -7,6 +7,7 @@ itself is imported when it is first spoken to.
 from windrow.tracking.models import PinnedModel, fetch_model
 from windrow.tracking.promotion import Promotion, open_promotion
 from windrow.tracking.record import Record, read_record
+from windrow.tracking.registry import answer, rollback
 from windrow.tracking.scoring import log_scoring
 from windrow.tracking.server import connect, uri
 from windrow.tracking.sweep import SweepLog, open_sweep
@@ -16,11 +17,13 @@ __all__ = [
     "Promotion",
     "Record",
     "SweepLog",
+    "answer",
     "connect",
     "fetch_model",
     "log_scoring",
     "open_promotion",
     "open_sweep",
     "read_record",
+    "rollback",
     "uri",
 ]

@@ -1,35 +1,37 @@
-"""A promotion in MLflow: a version with its decision, the aliases, and the figures on the sweep's parent run.
-
-Aliases: champion is what scoring uses; previous is the champion before it; challenger is the newest version that lost.
-"""
+"""A promotion in MLflow: finalists' runs, a version with its decision and the evidence, figures on the sweep's run."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from importlib import metadata
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
-from windrow.selection.finalists import Finalist, point_text
+from windrow.selection import evidence
+from windrow.selection.finalists import Final, point_text
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
+from windrow.tracking import registry
+from windrow.tracking.finalists import FinalistRuns
 from windrow.tracking.models import PinnedModel, fetch_model
+from windrow.tracking.networks import log_network
 from windrow.tracking.server import connect, run_link, version_link, versions
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow import MlflowClient
+    from numpy.typing import NDArray
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
     from windrow.sweep.study import StudyRecord
 
 
-def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord) -> Promotion:
-    """Speak about a study's promotion.
+def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, finalists: Sequence[int]) -> Promotion:
+    """Speak about the promotion of a study's finalists.
 
     Raises:
         StudyError: the study has no parent run in this MLflow.
@@ -39,42 +41,59 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord) -> P
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
         raise StudyError(f"a study must have its run in MLflow; {study.folder} has none; run sweep.py again")
-    return Promotion(client, page, dataset, study.id, str(run_id), str(experiment))
+    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
+    return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
 
 
 class Promotion:
-    """What is asked of, and told to, MLflow while a challenger is judged."""
+    """What is asked of, and told to, MLflow while a challenger is judged. `key` names the finalists."""
 
     def __init__(
-        self, client: MlflowClient, page: Experiment, dataset: Manifest, study_id: str, run_id: str, experiment: str
+        self,
+        client: MlflowClient,
+        page: Experiment,
+        dataset: Manifest,
+        study_id: str,
+        run_id: str,
+        experiment: str,
+        key: str,
     ) -> None:
-        self._client = client
-        self._page = page
-        self._dataset = dataset
-        self._study_id = study_id
-        self._run_id = run_id
-        self._experiment = experiment
+        self._client, self._page, self._dataset = client, page, dataset
+        self._study_id, self._run_id, self._experiment, self._key = study_id, run_id, experiment, key
+        tags = {"mlflow.parentRunId": run_id, "windrow.model": page.model_name, "windrow.finalists": key}
+        self._runs = FinalistRuns(client, experiment, page, dataset, {**tags, "windrow.study": study_id})
 
-    def decided(self, finalists: Sequence[int]) -> dict[str, Any] | None:
-        """The recorded result for these finalists, if this promotion has been concluded before."""
-        key = self._key(finalists)
+    def alone(self) -> AbstractContextManager[None]:
+        """Judge one challenger for a model at a time."""
+        return registry.alone(self._page.model_name)
+
+    def decided(self) -> dict[str, Any] | None:
+        """The recorded result for these finalists, if this promotion has been decided before.
+
+        One that was cut off between its decision and the last alias is finished. One that waits for a move or for a
+        person, and was compared with a champion that is champion no longer, does not count. Ask it while `alone`.
+        """
         for version in self._versions():
-            if version.tags.get("windrow.finalists") == key and "windrow.result" in version.tags:
-                recorded: dict[str, Any] = json.loads(version.tags["windrow.result"])
-                return recorded
+            result = registry.recorded(version)
+            if result is None or version.tags.get("windrow.finalists") != self._key:
+                continue
+            waits = result.get("decision") == "awaiting_approval" or not registry.is_settled(version, result)
+            if waits and registry.is_stale(self._client, result):
+                continue
+            if not registry.is_settled(version, result):
+                registry.settle(self._client, result, description(result))
+            return result
         return None
+
+    def begin(self, final: Final) -> None:
+        """Log the finalists' runs, and delete what a promotion that was cut off has left of its own."""
+        self._forget_undecided()
+        self._runs.log(final)
 
     def champion(self, into: Path) -> PinnedModel | None:
         """The current champion's files; None if there is no champion."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            version = self._client.get_model_version_by_alias(self._page.model_name, "champion")
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-        return fetch_model(f"models:/{self._page.model_name}/{version.version}", into)
+        version = registry.aliased(self._client, self._page.model_name, "champion")
+        return fetch_model(f"models:/{self._page.model_name}/{version.version}", into) if version else None
 
     def incomparable(self, champion: PinnedModel | None) -> str:
         """Why the champion's accuracy on this test split would mean nothing; empty if it can be compared."""
@@ -86,22 +105,23 @@ class Promotion:
             return "was trained on another data set or split, which may hold these test images"
         return ""
 
-    def register(self, winner: Finalist, into: Path) -> PinnedModel:
-        """Log and register a finalist's network; the version's files, downloaded again from the registry."""
-        self._forget_undecided()
+    def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> PinnedModel:
+        """Log and register the winner's best seed; the version's files, downloaded again from the registry."""
+        import mlflow
+
         self._ensure_model()
-        source, weights = self._log_network(winner)
+        winner, best = final.winner, final.winner.good[0]
+        source, weights = log_network(self._run_id, best.network, self._dataset, example, winner.trial.number)
         tags = {
             "windrow.study": self._study_id,
+            "windrow.finalists": self._key,
             "windrow.trial": str(winner.trial.number),
-            "windrow.seed": str(winner.seed),
+            "windrow.seed": str(best.seed),
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
         }
-        import mlflow
-
         version = mlflow.register_model(source, self._page.model_name, tags=tags)
         return fetch_model(f"models:/{version.name}/{version.version}", into)
 
@@ -109,57 +129,78 @@ class Promotion:
         self,
         challenger: PinnedModel,
         champion: PinnedModel | None,
-        finalists: Sequence[Finalist],
+        final: Final,
         figures: Mapping[str, Readout],
         decision: Decision,
+        images: NDArray[np.uint8],
     ) -> dict[str, Any]:
-        """Record the decision on the version and the parent run, and move the aliases; the job's result."""
-        name, version = challenger.name, challenger.version
-        winner = finalists[0]
-        result = {
-            "model_name": name,
-            "model_version": version,
+        """Record the decision with its evidence, and move the aliases by it; the job's result.
+
+        Args:
+            figures: as `evidence.rows` takes them.
+            images: the test split's, for the pictures of those that were got wrong.
+        """
+        rows = evidence.rows(final, figures, champion.version if champion else None)
+        result = self._result(challenger, champion, final, rows, decision)
+        self._log_test(final, figures, rows, images)
+        self._log_figures(result, final)
+        accuracy = f"{result['test_accuracy']:.6f}"
+        self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
+        # From here on it is decided, and every move can be made again.
+        self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, json.dumps(result))
+        registry.settle(self._client, result, description(result))
+        return result
+
+    def _result(
+        self,
+        challenger: PinnedModel,
+        champion: PinnedModel | None,
+        final: Final,
+        rows: Sequence[evidence.Row],
+        decision: Decision,
+    ) -> dict[str, Any]:
+        winner, read = final.winner, rows[0].readout
+        figures = {row.name: row.values() for row in rows}
+        compared = figures.get(evidence.CHAMPION)
+        return {
+            "model_name": challenger.name,
+            "model_version": challenger.version,
             "model_digest": challenger.digest,
+            "decision": decision.ruling.value,
             "promoted": decision.promoted,
             "reason": decision.reason,
+            # Whom a person's word is waited for; in its place comes the person. None where nobody is asked.
+            "approval": "" if decision.ruling == "awaiting_approval" else None,
             "trial": winner.trial.number,
             "point": winner.trial.point,
             "objective": self._page.sweep.objective,
             self._page.sweep.objective: winner.value,
-            "test_accuracy": figures["challenger"].accuracy,
-            "test_loss": figures["challenger"].loss,
-            "test_images": figures["challenger"].images,
+            "seeds": len(winner.good),
+            "test_accuracy": read.accuracy,
+            "test_loss": read.loss,
+            "test_images": read.images,
             "champion_before": champion.version if champion else None,
-            "champion_test_accuracy": figures["champion"].accuracy if "champion" in figures else None,
-            "links": {**run_link(self._experiment, self._run_id), **version_link(name, version)},
+            "champion_test_accuracy": compared["test_accuracy"] if compared else None,
+            "figures": figures,
+            "evidence": evidence.table(rows),
+            "links": {
+                **run_link(self._experiment, self._run_id),
+                **version_link(challenger.name, challenger.version),
+            },
         }
-        self._log_figures(result, finalists)
-        self._client.update_model_version(name, version, description=_description(result, winner))
-        self._move_aliases(version, champion, decision)
-        tags = {
-            "windrow.test_accuracy": f"{result['test_accuracy']:.6f}",
-            "windrow.decision": decision.reason,
-            "windrow.finalists": self._key([finalist.trial.number for finalist in finalists]),
-            # Last: its presence says that all the others are there.
-            "windrow.result": json.dumps(result),
-        }
-        for key, value in tags.items():
-            self._client.set_model_version_tag(name, version, key, value)
-        return result
-
-    def _key(self, finalists: Sequence[int]) -> str:
-        return f"{','.join(map(str, sorted(finalists)))} over {self._page.promotion.seeds} seeds"
 
     def _versions(self) -> list[Any]:
-        """This study's versions of the model. Tags are read one by one: a search may leave them out."""
+        """This study's versions of the model, newest first. Tags are read one by one: a search may leave them out."""
         found = self._client.search_model_versions(f"name = '{self._page.model_name}'")
-        mine = [version for version in found if version.run_id == self._run_id]
+        mine = sorted((v for v in found if v.run_id == self._run_id), key=lambda v: -int(v.version))
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """A promotion that was cut off leaves a version without a decision; nobody can use it."""
+        """A promotion that was cut off leaves a version that nobody can use."""
         for version in self._versions():
-            if "windrow.result" not in version.tags and "champion" not in version.aliases:
+            result = registry.recorded(version)
+            undecided = result is None or not registry.is_settled(version, result)
+            if undecided and not {"champion", "previous"} & set(version.aliases):
                 self._client.delete_model_version(version.name, version.version)
 
     def _ensure_model(self) -> None:
@@ -171,38 +212,20 @@ class Promotion:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _log_network(self, winner: Finalist) -> tuple[str, str]:
-        """Log the network with signature, requirements and what scoring must know; its address, its weights' digest."""
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
-        import mlflow
-        import numpy as np
-        from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
+    def _log_test(
+        self,
+        final: Final,
+        figures: Mapping[str, Readout],
+        rows: Sequence[evidence.Row],
+        images: NDArray[np.uint8],
+    ) -> None:
+        self._runs.log_test(evidence.by_repeat(final, figures))
+        pictured = {"challenger": final.winner, "default": final.default}
+        for row in rows:
+            if (finalist := pictured.get(row.name)) is not None:
+                self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, row.readout, images)
 
-        from windrow.training.runtime import from_bytes, import_tensorflow, weights_digest
-
-        import_tensorflow(threads=1)
-
-        shape = list(self._dataset.shape)
-        packages = ("tensorflow", "keras", "numpy")
-        network = from_bytes(winner.network)
-        with mlflow.start_run(run_id=self._run_id):
-            logged = mlflow.tensorflow.log_model(
-                network,
-                name="network",
-                signature=ModelSignature(
-                    Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]),
-                    Schema([TensorSpec(np.dtype(np.float32), (-1, len(self._dataset.labels)))]),
-                ),
-                # Without these MLflow loads the model again in a process of its own to guess them.
-                pip_requirements=[f"{package}=={metadata.version(package)}" for package in packages],
-                metadata={
-                    "windrow": {"shape": shape, "labels": list(self._dataset.labels), "trial": winner.trial.number}
-                },
-            )
-        return str(logged.model_uri), weights_digest(network)
-
-    def _log_figures(self, result: Mapping[str, Any], finalists: Sequence[Finalist]) -> None:
+    def _log_figures(self, result: Mapping[str, Any], final: Final) -> None:
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
@@ -212,26 +235,19 @@ class Promotion:
         self._client.log_batch(self._run_id, metrics=metrics, tags=tags)
         rows = [
             {"trial": f.trial.number, "point": f.trial.point, "value": f.value, "values": list(f.values)}
-            for f in finalists
+            for f in final.ranked
         ]
         self._client.log_dict(self._run_id, {"objective": result["objective"], "finalists": rows}, "finalists.json")
-
-    def _move_aliases(self, version: str, champion: PinnedModel | None, decision: Decision) -> None:
-        name = self._page.model_name
-        if not decision.promoted:
-            self._client.set_registered_model_alias(name, "challenger", version)
-            return
-        if champion is not None and champion.version != version:
-            self._client.set_registered_model_alias(name, "previous", champion.version)
-        self._client.set_registered_model_alias(name, "champion", version)
+        self._client.log_text(self._run_id, f"{result['evidence']}\n", "evidence.md")
 
 
-def _description(result: Mapping[str, Any], winner: Finalist) -> str:
-    """What a person reads on the version's page."""
+def description(result: Mapping[str, Any]) -> str:
+    """What a person reads on the version's page, in Markdown."""
     return (
         f"{result['reason']}.\n\n"
-        f"Trial {winner.trial.number}: {point_text(winner.trial.point)}. "
-        f"{result['objective']} {winner.value:.4f} over {len(winner.values)} seed(s); "
-        f"test accuracy {result['test_accuracy']:.4f} on {result['test_images']} images, read once.\n\n"
+        f"Trial {result['trial']}: {point_text(result['point'])}. "
+        f"{result['objective']} {result[result['objective']]:.4f}, the mean of {result['seeds']} seed(s); the best of "
+        f"them by validation is registered, and was read on {result['test_images']} test images once.\n\n"
+        f"{result['evidence']}\n\n"
         "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
     )

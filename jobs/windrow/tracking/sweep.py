@@ -251,7 +251,8 @@ class SweepLog:
             more = {}
 
     def _children(self, condition: str = "attributes.status != ''") -> list[Run]:
-        query = f"tags.mlflow.parentRunId = '{self.run_id}' and {condition}"
+        # Finalists are children of the same run, and not this class's.
+        query = f"tags.mlflow.parentRunId = '{self.run_id}' and tags.windrow.kind = 'trial' and {condition}"
         found: list[Run] = []
         page = None
         while page is None or page.token:

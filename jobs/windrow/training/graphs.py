@@ -232,12 +232,22 @@ def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]],
     return loss / tf.cast(count, tf.float32), hits / tf.cast(count, tf.float32)
 
 
-def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, float]]:
-    """A function () → (mean loss, accuracy) of any keras.Model over a split, without dropout."""
-    run, data = evaluation(of_keras(network)), tensors(split)
+def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, NDArray[np.int64]]]:
+    """A function () → (mean loss, predicted labels (n,)) of any keras.Model over a split, without dropout."""
+    import tensorflow as tf
 
-    def evaluate() -> tuple[float, float]:
-        loss, accuracy = run(*data)
-        return float(loss), float(accuracy)
+    forward, (images, labels) = of_keras(network), tensors(split)
+
+    def measure(images: Any, labels: Any) -> tuple[Any, Any]:
+        outputs = forward.outputs(tf.cast(images, tf.float32), False)
+        return tf.reduce_sum(forward.loss(labels, outputs)), tf.argmax(outputs, -1)
+
+    graph = Graph(measure)
+
+    def evaluate() -> tuple[float, NDArray[np.int64]]:
+        starts = range(0, len(split), _EVALUATION_BATCH)
+        parts = [graph(images[at : at + _EVALUATION_BATCH], labels[at : at + _EVALUATION_BATCH]) for at in starts]
+        loss = sum(float(loss) for loss, _ in parts) / len(split)
+        return loss, np.concatenate([predicted.numpy() for _, predicted in parts])
 
     return evaluate

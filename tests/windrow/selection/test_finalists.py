@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from windrow.data.manifest import Manifest
 from windrow.errors import StudyError
-from windrow.experiment import parse
+from windrow.experiment import Experiment, parse
 from windrow.selection import finalists
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.study import Finished
+from windrow.sweep.study import Finished, StudyRecord, open_study, read_study
 from windrow.training.networks import Builder
 
 PAGE = "name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seeds: 2}\n"
 TRIALS = [Finished(number, {"units": number + 1}, Ending.OK, 0.9, 1.0, "") for number in (4, 7)]
+
+
+DEFAULT = Finished(0, {"units": 1}, Ending.OK, 0.5, 1.0, "")
 
 
 def trained(number: int, attempt: int, value: float | None) -> Outcome:
@@ -33,27 +38,92 @@ def test_each_finalist_is_trained_over_its_seeds_and_the_first_is_the_trials_own
 
 def test_the_best_mean_wins_and_its_best_seed_is_the_network() -> None:
     outcomes = [trained(4, 1, 0.80), trained(7, 1, 0.70), trained(4, 2, 0.82), trained(7, 2, 0.99)]
-    first, second = finalists.rank(parse(PAGE), TRIALS, outcomes)
-    assert (first.trial.number, first.network, first.values) == (7, b"7/2", (0.99, 0.70))
+    final = finalists.rank(parse(PAGE), TRIALS, [], outcomes)
+    first, second = final.ranked
+    assert (first.trial.number, first.good[0].network, first.values) == (7, b"7/2", (0.99, 0.70))
     assert first.value == pytest.approx(0.845)
     assert second.trial.number == 4
+    assert final.winner is first
+
+
+def test_the_registered_network_is_told_with_the_seed_that_it_was_trained_with() -> None:
+    page = parse(PAGE)
+    best = finalists.rank(page, TRIALS, [], [trained(7, 2, 0.9), trained(7, 1, 0.7)]).winner.good[0]
+    assert (best.number, best.seed) == (2, seed_of(page.sweep.seed, 7, 1))
 
 
 def test_where_less_is_better_the_lowest_loss_wins() -> None:
     page = parse(PAGE, ["sweep.objective=val_loss"])
     outcomes = [trained(4, 1, 0.3), trained(7, 1, 0.2), trained(7, 2, 0.1)]
-    best = finalists.rank(page, TRIALS, outcomes)[0]
-    assert (best.trial.number, best.network) == (7, b"7/2")
+    best = finalists.rank(page, TRIALS, [], outcomes).winner
+    assert (best.trial.number, best.good[0].network) == (7, b"7/2")
 
 
 def test_a_finalist_with_one_good_seed_stays_in_and_one_with_none_is_out() -> None:
     outcomes = [trained(4, 1, None), trained(4, 2, None), trained(7, 1, None), trained(7, 2, 0.6)]
-    assert [finalist.trial.number for finalist in finalists.rank(parse(PAGE), TRIALS, outcomes)] == [7]
+    final = finalists.rank(parse(PAGE), TRIALS, [], outcomes)
+    assert [finalist.trial.number for finalist in final.ranked] == [7]
+    assert [finalist.trial.number for finalist in final.trained] == [4, 7]
+    assert [len(finalist.repeats) for finalist in final.trained] == [2, 2]
 
 
 def test_no_good_finalist_is_an_error_that_tells_how_each_ended() -> None:
     with pytest.raises(StudyError, match=r"one finalist must train to the end; got trial 4: diverged"):
-        finalists.rank(parse(PAGE), TRIALS, [trained(4, 1, None)])
+        finalists.rank(parse(PAGE), TRIALS, [], [trained(4, 1, None)])
+
+
+def test_the_default_configuration_is_trained_beside_the_finalists_and_can_not_win() -> None:
+    final = finalists.rank(parse(PAGE), TRIALS, [DEFAULT], [trained(4, 1, 0.8), trained(0, 1, 0.99)])
+    assert final.winner.trial.number == 4
+    assert final.default is not None
+    assert final.default.trial.number == 0
+    assert [finalist.trial.number for finalist in final.trained] == [4, 7, 0]
+
+
+def test_the_default_configuration_may_win_as_one_of_the_best_and_is_trained_once() -> None:
+    final = finalists.rank(parse(PAGE), [*TRIALS, DEFAULT], [DEFAULT], [trained(4, 1, 0.8), trained(0, 1, 0.99)])
+    assert final.winner is final.default
+    assert [finalist.trial.number for finalist in final.trained] == [4, 7, 0]
+
+
+def test_a_default_configuration_that_diverges_again_has_nothing_to_read() -> None:
+    final = finalists.rank(parse(PAGE), TRIALS, [DEFAULT], [trained(4, 1, 0.8), trained(0, 1, None)])
+    assert final.default is not None
+    assert final.default.good == ()
+
+
+def study(folder: Path, page: Experiment, *endings: Ending) -> StudyRecord:
+    """A study whose trials ended so; of the good ones, the later is the better."""
+    with open_study(folder, page, "digest") as opened:
+        for ending in endings:
+            asked = opened.ask()
+            assert asked is not None
+            value = 0.5 + asked.number / 10 if ending is Ending.OK else None
+            opened.settle(Outcome(asked.number, asked.attempt, ending, value, lease=asked.lease))
+    return read_study(folder, page, "digest")
+
+
+def test_a_study_with_one_good_trial_has_one_finalist_and_its_default(tmp_path: Path) -> None:
+    page = parse(PAGE)
+    one = study(tmp_path, page, Ending.DIVERGED, Ending.OK)
+    assert [trial.number for trial in finalists.best(page, one)] == [1]
+    assert [trial.number for trial in finalists.default(one)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("endings", "told"),
+    [
+        ([], "no finished trial"),
+        ([Ending.DIVERGED, Ending.DIVERGED], "2 diverged"),
+        ([Ending.FAILED, Ending.DIVERGED], "1 failed, 1 diverged"),
+    ],
+)
+def test_a_study_without_a_good_trial_is_refused_with_what_it_has(
+    tmp_path: Path, endings: list[Ending], told: str
+) -> None:
+    page = parse(PAGE)
+    with pytest.raises(StudyError, match=f"one trial that ended ok; .* has {told};"):
+        finalists.best(page, study(tmp_path, page, *endings))
 
 
 def test_a_point_reads_as_people_write_it() -> None:

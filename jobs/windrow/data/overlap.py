@@ -1,0 +1,33 @@
+"""Whether a test image is one that the search has seen: a figure on such a test would flatter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+from windrow.data import shards
+from windrow.data.splits import Split
+from windrow.errors import DatasetError
+
+_DIGEST_BYTES = 16
+
+
+def check(folder: Path) -> None:
+    """Compare every test image with those of training and validation, by a digest of its pixels.
+
+    Raises:
+        DatasetError: some are the same, whatever their labels.
+    """
+    seen = {*_digests(folder, "train"), *_digests(folder, "validation")}
+    common = [digest in seen for digest in _digests(folder, "test")]
+    if any(common):
+        raise DatasetError(
+            f"a test image must not be in training or validation too; {sum(common)} of {len(common)} in {folder} are; "
+            "remove the copies from the source, prepare it again and sweep again"
+        )
+
+
+def _digests(folder: Path, split: Split) -> Iterator[bytes]:
+    images, _ = shards.load_split(folder, split)
+    return (blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images)

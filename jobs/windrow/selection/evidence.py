@@ -1,0 +1,126 @@
+"""What the look at the test split gave: the figures that a decision rests on, as values and as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from windrow.selection.finalists import Final, Finalist
+from windrow.selection.readout import Readout
+from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+"""Names of the two registered files among the networks that are read out."""
+
+_HEAD = (
+    "| | test accuracy | 95 % interval | errors | over seeds: median ± deviation | challenger ahead by | McNemar p |"
+)
+_RULE = "|---|---|---|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network's figures on the test split.
+
+    Attributes:
+        name: challenger, default or champion.
+        what: for people, which trial or version that is.
+        interval: Wilson's, of the accuracy.
+        seeds: over all seeds of the configuration; None for the champion, of which one file is left.
+        comparison: the challenger against this one; None for the challenger itself.
+    """
+
+    name: str
+    what: str
+    readout: Readout = field(repr=False)
+    interval: Interval
+    seeds: Spread | None
+    comparison: Comparison | None
+
+    def values(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        read = self.readout
+        told = {"test_accuracy": read.accuracy, "test_loss": read.loss, "errors": read.errors, "images": read.images}
+        return {
+            **told,
+            "interval": asdict(self.interval),
+            "seeds": asdict(self.seeds) if self.seeds else None,
+            "challenger_against_it": asdict(self.comparison) if self.comparison else None,
+        }
+
+    def line(self) -> str:
+        """The row in the table."""
+        interval = f"{self.interval.low:.4f} to {self.interval.high:.4f}"
+        seeds = f"{self.seeds.median:.4f} ± {self.seeds.deviation:.4f} ({self.seeds.seeds})" if self.seeds else ""
+        ahead, p = "", ""
+        if self.comparison is not None:
+            between = self.comparison.interval
+            ahead = f"{self.comparison.difference:+.4f} ({between.low:+.4f} to {between.high:+.4f})"
+            p = f"{self.comparison.p:.2g}"
+        cells = (f"{self.readout.accuracy:.4f}", interval, f"{self.readout.errors} of {self.readout.images}")
+        return f"| {self.name}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
+
+
+def to_read(final: Final) -> dict[str, bytes]:
+    """Networks to read out by name, but for the registered files: the winner's other seeds, and the default's."""
+    networks = {_name(final.winner, seed): repeat.network for seed, repeat in _seeds(final.winner) if seed > 1}
+    if final.default is not None and final.default is not final.winner:
+        networks |= {_name(final.default, seed): repeat.network for seed, repeat in _seeds(final.default)}
+    return networks
+
+
+def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, int], Readout]:
+    """What was read of the finalists by (trial, repeat)."""
+    read = {}
+    for finalist in {final.winner.trial.number: final.winner, **_default(final)}.values():
+        for place, repeat in _seeds(finalist):
+            name = CHALLENGER if finalist is final.winner and place == 1 else _name(finalist, place)
+            read[finalist.trial.number, repeat.number] = figures[name]
+    return read
+
+
+def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | None) -> list[Row]:
+    """The challenger, the default configuration if it is another and trained to the end, the champion if it was read.
+
+    Args:
+        figures: the registered challenger as CHALLENGER, a champion that can be compared as CHAMPION, and `to_read`'s.
+    """
+    read, winner, challenger = by_repeat(final, figures), final.winner, figures[CHALLENGER]
+    found = [_row(CHALLENGER, f"trial {winner.trial.number}", challenger, _over_seeds(winner, read), None)]
+    for default in _default(final).values():
+        best = read[default.trial.number, default.good[0].number]
+        found.append(_row("default", "trial 0", best, _over_seeds(default, read), challenger))
+    if CHAMPION in figures:
+        found.append(_row(CHAMPION, f"version {champion_version}", figures[CHAMPION], None, challenger))
+    return found
+
+
+def table(found: Iterable[Row]) -> str:
+    """The rows as a Markdown table."""
+    return "\n".join([_HEAD, _RULE, *(row.line() for row in found)])
+
+
+def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:
+    interval = wilson(read.images - read.errors, read.images)
+    comparison = compare(challenger.hits, read.hits) if challenger is not None else None
+    return Row(name, what, read, interval, seeds, comparison)
+
+
+def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> Spread:
+    return spread([read[finalist.trial.number, repeat.number].accuracy for repeat in finalist.good])
+
+
+def _default(final: Final) -> dict[int, Finalist]:
+    """The default configuration by its trial's number, where it is not the winner and has something to read."""
+    default = final.default
+    return {} if default is None or default is final.winner or not default.good else {default.trial.number: default}
+
+
+def _seeds(finalist: Finalist) -> list[tuple[int, Any]]:
+    """The good seeds, best by validation first, with their place from 1."""
+    return list(enumerate(finalist.good, start=1))
+
+
+def _name(finalist: Finalist, place: int) -> str:
+    return f"trial {finalist.trial.number}, network {place}"

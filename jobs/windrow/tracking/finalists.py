@@ -1,0 +1,98 @@
+"""Finalists in MLflow: one run a finalist and seed, a child of the sweep's run, told apart from trials by its kind."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windrow.selection.finalists import Final, Finalist, Repeat
+from windrow.selection.readout import Readout
+from windrow.sweep.outcomes import RULES
+from windrow.sweep.search import parameters_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from numpy.typing import NDArray
+
+    from windrow.data.manifest import Manifest
+    from windrow.experiment import Experiment
+
+_BATCH_METRICS = 1000  # MLflow's limit a call
+
+
+class FinalistRuns:
+    """The runs of one promotion. `tags` are those that all of them have; they find those of a promotion cut off."""
+
+    def __init__(
+        self, client: MlflowClient, experiment: str, page: Experiment, dataset: Manifest, tags: Mapping[str, str]
+    ) -> None:
+        self._client, self._experiment = client, experiment
+        self._page, self._dataset = page, dataset
+        self._tags = {**tags, "windrow.kind": "finalist", "windrow.dataset.digest": dataset.digest}
+        self._runs: dict[tuple[int, int], str] = {}
+
+    def log(self, final: Final) -> None:
+        """A run for everything that was trained, with its epochs; those that a cut-off promotion left are deleted."""
+        query = " and ".join(f"tags.{key} = '{value}'" for key, value in self._tags.items())
+        for run in self._client.search_runs([self._experiment], query, max_results=5000):
+            self._client.delete_run(run.info.run_id)
+        for finalist in final.trained:
+            for repeat in finalist.repeats:
+                self._runs[finalist.trial.number, repeat.number] = self._log(finalist, repeat)
+
+    def log_test(self, read: Mapping[tuple[int, int], Readout]) -> None:
+        """Test figures by (trial, repeat), on the runs of those that were read."""
+        for key, figures in read.items():
+            metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
+            self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))
+
+    def log_pictures(self, trial: int, repeat: int, figures: Readout, images: NDArray[Any]) -> None:
+        """What a network confuses, and which of the test split's `images` (n, h, w, c) it got wrong, as PNG files."""
+        from windrow.selection import pictures
+
+        labels = self._dataset.labels
+        drawn = {
+            "confusion.png": pictures.confusion(figures.truth, figures.predicted, labels),
+            "misclassified.png": pictures.misclassified(images, figures.truth, figures.predicted, labels),
+        }
+        with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
+            for name, content in drawn.items():
+                (Path(folder) / name).write_bytes(content)
+            self._client.log_artifacts(self._runs[trial, repeat], folder)
+
+    def _log(self, finalist: Finalist, repeat: Repeat) -> str:
+        from mlflow.entities import Param
+
+        outcome, number = repeat.outcome, finalist.trial.number
+        tags = {
+            **self._tags,
+            "mlflow.runName": f"finalist {number}, seed {repeat.number}",
+            "windrow.trial": str(number),
+            "windrow.repeat": str(repeat.number),
+            "windrow.seed": str(repeat.seed),
+            "windrow.ending": outcome.ending.value,
+            **({"windrow.error": outcome.error[:4000]} if outcome.error else {}),
+        }
+        run_id = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+        parameters = parameters_of(self._page, finalist.trial.point)
+        params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
+        metrics = [
+            metric for index, epoch in enumerate(outcome.epochs, start=1) for metric in _metrics(epoch.metrics(), index)
+        ]
+        metrics += _metrics({"trial_seconds": outcome.seconds}, 0)
+        self._client.log_batch(run_id, params=params)
+        for start in range(0, len(metrics), _BATCH_METRICS):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS])
+        self._client.set_terminated(run_id, RULES[outcome.ending].status)
+        return run_id
+
+
+def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(name, float(value), now, step) for name, value in values.items()]

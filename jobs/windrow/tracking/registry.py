@@ -1,0 +1,189 @@
+"""What moves in the registry: the aliases by a recorded decision, a person's word on a challenger, and the way back.
+
+champion is what scoring uses; previous is the champion before it; challenger is the newest version that has not become
+champion. A decision is written down before anything moves, and every move can be made again: whatever is cut off, the
+next run finishes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from windrow import paths
+from windrow.data.disk import locked
+from windrow.errors import TrackingError, UserError
+from windrow.selection.rule import Decision, Ruling
+from windrow.tracking.server import connect, version_link
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RESULT, SETTLED = "windrow.result", "windrow.settled"
+"""Tags of a version: the job's result as JSON, written before aliases move; the ruling by which they have moved."""
+
+_APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
+_ROLLBACK = "windrow.rollback"
+
+
+@contextmanager
+def alone(model: str) -> Iterator[None]:
+    """One promotion, approval or rollback of a model at a time on this WINDROW_HOME; the others wait.
+
+    Raises:
+        TrackingError: MLflow went away meanwhile.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with locked(paths.home() / "promotions" / sha256(model.encode()).hexdigest()[:16]):
+        try:
+            yield
+        except MlflowException as error:
+            first_line = str(error).strip().partition("\n")[0]
+            raise TrackingError(
+                f"MLflow must take what is said of {model}; it stopped with {first_line[:300]}; "
+                "mend it and run this again: it finishes what was decided, or starts again"
+            ) from error
+
+
+def aliased(client: MlflowClient, model: str, alias: str) -> Any:
+    """The version that an alias names; None if there is no such alias or model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(model, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def recorded(version: Any) -> dict[str, Any] | None:
+    """The result that is written on a version; None before its decision."""
+    text = version.tags.get(RESULT)
+    return None if text is None else dict(json.loads(text))
+
+
+def is_settled(version: Any, result: Mapping[str, Any]) -> bool:
+    """Whether the aliases have moved by a version's result. Versions of before there were rulings have."""
+    return bool(version.tags.get(SETTLED) == result.get("decision"))
+
+
+def is_stale(client: MlflowClient, result: Mapping[str, Any]) -> bool:
+    """Whether the champion is another by now than the one that a version was compared with."""
+    champion = aliased(client, result["model_name"], "champion")
+    now = str(champion.version) if champion else None
+    return now not in (result["champion_before"], result["model_version"])
+
+
+def settle(client: MlflowClient, result: Mapping[str, Any], description: str) -> None:
+    """Write a decision's words on its version and move the aliases by it; again changes nothing."""
+    name, version, ruling = result["model_name"], result["model_version"], Ruling(result["decision"])
+    client.set_model_version_tag(name, version, "windrow.decision", result["reason"])
+    if result["approval"] is not None:
+        client.set_model_version_tag(name, version, "windrow.approval", _APPROVAL[ruling])
+        client.set_model_version_tag(name, version, "windrow.approval_by", result["approval"])
+    client.update_model_version(name, version, description=description)
+    if ruling is Ruling.PROMOTED:
+        client.set_registered_model_alias(name, "champion", version)
+        if result["champion_before"] not in (None, version):
+            client.set_registered_model_alias(name, "previous", result["champion_before"])
+        challenger = aliased(client, name, "challenger")
+        if challenger is not None and str(challenger.version) == version:
+            client.delete_registered_model_alias(name, "challenger")
+    else:
+        client.set_registered_model_alias(name, "challenger", version)
+    client.set_model_version_tag(name, version, SETTLED, ruling.value)
+
+
+def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
+    """A person's word on a version that awaits approval; the promotion's result, as it is now.
+
+    Raises:
+        UserError: there is no such version, it does not await approval, or the champion has changed since.
+        TrackingError: MLflow does not answer.
+    """
+    from windrow.tracking.promotion import description
+
+    client = connect()
+    with alone(model):
+        found = _version(client, model, version)
+        result = recorded(found)
+        if result is None or result.get("approval") is None:
+            told = found.tags.get("windrow.decision", "nothing is decided about it")
+            raise UserError(
+                f"only a version that awaits approval can be approved or rejected; got {version} of {model}: {told}"
+            )
+        wanted = Ruling.PROMOTED if approved else Ruling.KEPT
+        if result["decision"] == Ruling.AWAITING_APPROVAL:
+            if approved and is_stale(client, result):
+                raise UserError(
+                    f"the champion must still be the one that version {version} of {model} was compared with, "
+                    f"{result['champion_before'] or 'none'}; it is another by now; run promote_best.py for it again"
+                )
+            decision = Decision.of(result["decision"], result["reason"]).settled(approved, by)
+            result |= {
+                "decision": decision.ruling.value,
+                "promoted": decision.promoted,
+                "reason": decision.reason,
+                "approval": by,
+            }
+            client.set_model_version_tag(model, version, RESULT, json.dumps(result))
+        elif result["decision"] != wanted:
+            raise UserError(f"version {version} of {model} must still await approval; got: {result['reason']}")
+        if not is_settled(found, result):
+            settle(client, result, description(result))
+    return result
+
+
+def rollback(model: str) -> dict[str, Any]:
+    """Let champion and previous change places, or bring previous back where champion is gone; both versions.
+
+    Raises:
+        UserError: no version is called previous.
+        TrackingError: MLflow does not answer.
+    """
+    client = connect()
+    with alone(model):
+        champion, previous = (_number(aliased(client, model, alias)) for alias in ("champion", "previous"))
+        if previous is None:
+            raise UserError(
+                f"a rollback needs a version of {model} with the alias previous; got none; "
+                "set the alias champion to the version that you want, in MLflow"
+            )
+        begun = json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
+        if champion == previous and begun is not None and begun["back"] == champion:
+            champion = begun["from"]  # cut off between the two moves below
+        client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
+        client.set_registered_model_alias(model, "champion", previous)
+        if champion is None:
+            client.delete_registered_model_alias(model, "previous")
+        else:
+            client.set_registered_model_alias(model, "previous", champion)
+        client.delete_registered_model_tag(model, _ROLLBACK)
+    return {
+        "model_name": model,
+        "model_version": previous,
+        "champion_before": champion,
+        "promoted": False,
+        "reason": f"rolled back: version {previous} is champion again, in place of {champion or 'none'}",
+        "links": version_link(model, previous),
+    }
+
+
+def _version(client: MlflowClient, model: str, version: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version(model, version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise UserError(f"{model} must have the version {version!r} in the registry; it has not") from error
+        raise
+
+
+def _number(version: Any) -> str | None:
+    return str(version.version) if version is not None else None

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from windrow.experiment import parse
+from windrow.selection import evidence, finalists
+from windrow.selection.finalists import Final
+from windrow.selection.readout import Readout
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.study import Finished
+
+PAGE = parse("name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seeds: 2}\n")
+DEFAULT, SEVENTH = (Finished(number, {"units": 9}, Ending.OK, 0.5, 1.0, "") for number in (0, 7))
+IMAGES = 1000
+
+
+def final(*, may_default_win: bool = False, default_value: float | None = 0.7) -> Final:
+    def trained(number: int, attempt: int, value: float | None) -> Outcome:
+        ending = Ending.DIVERGED if value is None else Ending.OK
+        return Outcome(
+            number, attempt, ending, value, network=None if value is None else f"{number}/{attempt}".encode()
+        )
+
+    outcomes = [trained(7, 1, 0.8), trained(7, 2, 0.9), trained(0, 1, default_value), trained(0, 2, default_value)]
+    return finalists.rank(PAGE, [SEVENTH, *([DEFAULT] if may_default_win else [])], [DEFAULT], outcomes)
+
+
+def wrong(errors: int) -> Readout:
+    truth = np.zeros(IMAGES, np.int64)
+    return Readout((np.arange(IMAGES) < errors).astype(np.int64), truth, loss=0.1)
+
+
+def read(trained: Final, **errors: int) -> dict[str, Readout]:
+    """Every network that is to be read, with 40 errors unless told."""
+    figures = {name: wrong(40) for name in (evidence.CHALLENGER, *evidence.to_read(trained))}
+    return figures | {name: wrong(count) for name, count in errors.items()}
+
+
+def test_every_seed_of_winner_and_default_is_read_but_for_the_registered_one() -> None:
+    assert sorted(evidence.to_read(final()).values()) == [b"0/1", b"0/2", b"7/1"]
+
+
+def test_each_row_tells_what_was_read_of_it() -> None:
+    trained = final()
+    rows = evidence.rows(trained, read(trained, challenger=10, champion=30), "4")
+    challenger, default, champion = rows
+    assert [row.name for row in rows] == ["challenger", "default", "champion"]
+    assert [row.readout.errors for row in rows] == [10, 40, 30]
+    assert challenger.seeds is not None
+    assert (challenger.seeds.low, challenger.seeds.high) == (0.96, 0.99)
+    assert challenger.comparison is None
+    assert default.comparison is not None
+    assert default.comparison.difference == pytest.approx(0.03)
+    assert champion.seeds is None
+    assert champion.comparison is not None
+    assert champion.comparison.p == pytest.approx(2 / 2**20)
+
+
+def test_the_figures_go_back_to_the_finalists_and_seeds_that_they_are_of() -> None:
+    trained = final()
+    by_repeat = evidence.by_repeat(trained, read(trained, challenger=10))
+    assert {key: figures.errors for key, figures in by_repeat.items()} == {
+        (7, 2): 10,
+        (7, 1): 40,
+        (0, 1): 40,
+        (0, 2): 40,
+    }
+
+
+def test_a_default_configuration_that_wins_or_diverges_has_no_row_of_its_own() -> None:
+    for trained in (final(may_default_win=True, default_value=0.99), final(default_value=None)):
+        rows = evidence.rows(trained, read(trained), None)
+        assert [row.name for row in rows] == ["challenger"]
+        assert len(evidence.to_read(trained)) == 1
+
+
+def test_the_table_is_markdown_with_a_line_a_row() -> None:
+    trained = final()
+    lines = evidence.table(evidence.rows(trained, read(trained, challenger=10, champion=30), "4")).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].startswith("| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.9750 ± 0.0212 (2) |")
+    assert lines[4].startswith("| champion, version 4 | 0.9700 |")
+    assert lines[4].endswith("| 1.9e-06 |")
