@@ -131,6 +131,10 @@ class PromotionSection(Section):
     minimum_improvement: float = Field(
         0.0, ge=0, lt=1, description="test accuracy by which a challenger must exceed the champion (0.01 is one point)"
     )
+    significant: bool = Field(
+        False, description="whether the challenger's lead must be more than luck: McNemar's exact test below 0.05"
+    )
+    approval: bool = Field(False, description="whether a person must approve before the challenger becomes champion")
 
 
 class ScoringSection(Section):
