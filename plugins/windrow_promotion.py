@@ -71,7 +71,7 @@ def ask_person(page: windrow_dags.Page, doc_md: str) -> HITLOperator:
 
 
 def _awaits_approval(context: Any) -> None:
-    if context["ti"].xcom_pull(task_ids="promote_best").get("outcome") != "awaiting_approval":
+    if context["ti"].xcom_pull(task_ids="promote_best").get("decision") != "awaiting_approval":
         raise AirflowSkipException("no version awaits a person's approval")
 
 
