@@ -37,7 +37,6 @@ FORM = {
         *("promotion.significant", "promotion.approval"),
     ),
 }
-REPRODUCE = "number of a registered version to train again from what is recorded; nothing else runs then"
 RUN_FOLDER = "{{ run_folder(dag.dag_id, run_id) }}"
 
 
@@ -50,7 +49,8 @@ def train_dag(page: windrow_dags.Page) -> DAG:
         user_defined_filters={"evidence": windrow_promotion.evidence},
         **windrow_dags.settings(page, "train", __doc__),
     ) as dag:
-        experiment, dataset, study = {"experiment": str(page.path)}, f"{RUN_FOLDER}/dataset", f"{RUN_FOLDER}/study"
+        experiment, dataset = {"experiment": str(page.path)}, f"{RUN_FOLDER}/dataset"
+        common = {**experiment, "dataset": dataset, "study": f"{RUN_FOLDER}/study"}
         prepare_dataset = SparkJob(
             task_id="prepare_dataset",
             job="prepare_dataset",
@@ -62,21 +62,21 @@ def train_dag(page: windrow_dags.Page) -> DAG:
         sweep = SparkJob(
             task_id="sweep",
             job="sweep",
-            arguments=experiment | {"dataset": dataset, "study": study},
+            arguments=common,
             execution_timeout=timedelta(hours=24),
             doc_md="Trains a network for each point of the space. A retry continues the study.",
         )
         draw_atlas = SparkJob(
             task_id="draw_atlas",
             job="draw_atlas",
-            arguments=experiment | {"study": study},
+            arguments=common,
             execution_timeout=timedelta(hours=1),
             doc_md="Draws what moved the objective, and how much, as a page of the sweep's run in MLflow.",
         )
         promote_best = SparkJob(
             task_id="promote_best",
             job="promote_best",
-            arguments=experiment | {"dataset": dataset, "study": study},
+            arguments=common,
             execution_timeout=timedelta(hours=12),
             doc_md="Trains the finalists again, reads the test split once, and decides about the champion.",
         )

@@ -58,7 +58,7 @@ def reproduces(context: Any) -> None:
 
 def ask_person(page: windrow_dags.Page, doc_md: str) -> HITLOperator:
     """The task that waits for a person's answer; skipped where the promotion has decided by itself."""
-    version = f"version {{{{ {_PROMOTION}.model_version }}}} of {page.experiment.model_name}"
+    version = f"version {{{{ {_PROMOTION}.model_version }}}} of {{{{ {_PROMOTION}.model_name }}}}"
     return HITLOperator(
         task_id="approve_champion",
         subject=f"{page.name}: may {version} become its champion?",

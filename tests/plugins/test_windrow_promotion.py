@@ -19,9 +19,12 @@ PAGE = windrow_dags.Page(
 )
 LINKS = {"model_version": "http://m/#/models/digits/versions/7", "mlflow_run": "http://m/#/run/1"}
 PROMOTION = {
-    **{"decision": "awaiting_approval", "model_version": "7", "promoted": False, "reason": "better by 0.01"},
+    **{"decision": "awaiting_approval", "promoted": False, "reason": "better by 0.01"},
+    **{"model_name": "numerals", "model_version": "7"},
     **{"evidence": "| | test accuracy |\n|---|---|\n| challenger | 0.98 |", "links": LINKS},
 }
+
+NEWS = {"model_name": "numerals", "model_version": "7", "links": LINKS}
 
 
 def context(**results: Any) -> dict[str, Any]:
@@ -60,7 +63,7 @@ def test_nobody_is_asked_about_what_is_decided(decision: str) -> None:
 def test_the_request_names_page_version_and_model_and_shows_table_and_links() -> None:
     request = windrow_promotion.ask_person(PAGE, "")
     results = {"promote_best": PROMOTION}
-    assert rendered(request.subject, results) == "digits: may version 7 of digits become its champion?"
+    assert rendered(request.subject, results) == "digits: may version 7 of numerals become its champion?"
     assert rendered(request.body, results) == (
         f"better by 0.01\n\n{PROMOTION['evidence']}\n\n"
         "[the version](http://m/#/models/digits/versions/7) · [its sweep, with the atlas](http://m/#/run/1)"
@@ -94,12 +97,12 @@ def announced(promotion: Any, decision: Any) -> Any:
 
 
 def test_the_announcement_follows_the_promotion_where_no_person_was_asked() -> None:
-    assert announced({**PROMOTION, "promoted": True}, None) == {"model_version": "7", "links": LINKS}
+    assert announced({**PROMOTION, "promoted": True}, None) == NEWS
     with pytest.raises(AirflowSkipException, match=r"the champion stays: better by 0\.01"):
         announced(PROMOTION, None)
 
 
 def test_the_announcement_follows_the_person_where_one_was_asked() -> None:
-    assert announced(PROMOTION, {**PROMOTION, "promoted": True}) == {"model_version": "7", "links": LINKS}
+    assert announced(PROMOTION, {**PROMOTION, "promoted": True}) == NEWS
     with pytest.raises(AirflowSkipException, match="the champion stays: ada said no"):
         announced(PROMOTION, {**PROMOTION, "reason": "ada said no"})
