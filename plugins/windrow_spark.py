@@ -2,9 +2,9 @@
 
     SparkJob(task_id="sweep", job="sweep", arguments={"experiment": page, "dataset": folder, "study": folder})
 
-Where it runs is the Spark connection's business. The DAG run's params become `--set KEY=VALUE`, and the job's result
-becomes the task's XCom. Exit code 2 fails without a retry, with the job's own sentence. Whatever ends the task ends
-the job's whole process group.
+Where it runs is the Spark connection's business. The DAG run's params become `--set KEY=VALUE` for a job that reads a
+page, and the job's result becomes the task's XCom. Exit code 2 fails without a retry, with the job's own sentence.
+Whatever ends the task ends the job's whole process group.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ from windrow.errors import EXIT_USER_ERROR, PageError
 
 GRACE_SECONDS = 3.0
 """From SIGTERM to SIGKILL. Airflow itself waits 5 s before it kills the task that waits here."""
+
+LINKS = {"mlflow_run": "MLflow run", "model_version": "Model version", "atlas": "Atlas"}
+"""What a job's result may link to, and how the button is called."""
+
+NO_KEYS = ("set", "reproduce")
+"""Params that are fields of a trigger form without being a key of the page."""
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
@@ -79,20 +85,25 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
 
     Args:
         job: the script's name in jobs/, without .py.
-        arguments: option name, without dashes → value (templated). A list repeats its option, None drops it.
+        arguments: option name, without dashes → value (templated). A list repeats its option; None, or a template that
+            comes to nothing, drops it.
+        overrides: whether the job takes the run's params, as `--set KEY=VALUE`; one that reads no page can't.
         kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
     """
 
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "arguments")
     template_fields_renderers = {"arguments": "json", "application_args": "json"}
-    operator_extra_links = (ResultLink("MLflow run", "mlflow_run"), ResultLink("Model version", "model_version"))
+    operator_extra_links = tuple(ResultLink(title, key) for key, title in LINKS.items())
     ui_color = "#f3e2b3"
 
-    def __init__(self, *, job: str, arguments: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, job: str, arguments: Mapping[str, Any] | None = None, overrides: bool = True, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("name", "windrow {{ ti.dag_id }} {{ ti.task_id }}")
         super().__init__(**kwargs)
         self.job = job
         self.arguments = dict(arguments or {})
+        self.overrides = overrides
         self.links: dict[str, str] = {}
         self._group: ProcessGroup | None = None
         self._errors = ErrorSentence()
@@ -101,7 +112,8 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         """Fill in the templates, then write the command line, so that Airflow's "Rendered Templates" shows it."""
         super().render_template_fields(context, jinja_env)
         self.application = str(paths.REPOSITORY / "jobs" / f"{self.job}.py")
-        self.application_args = [*as_options(self.arguments), *as_options({"set": as_overrides(context["params"])})]
+        values = as_overrides(context["params"]) if self.overrides else []
+        self.application_args = [*as_options(self.arguments), *as_options({"set": values})]
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the job and return its result.
@@ -205,11 +217,12 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
 
 
 def as_options(arguments: Mapping[str, Any]) -> list[str]:
-    """The command line of {"out": "x", "set": ["a=1", "b=2"], "feed": None}: --out x --set a=1 --set b=2."""
+    """The command line of {"out": "x", "set": ["a=1", "b=2"], "feed": None, "by": ""}: --out x --set a=1 --set b=2."""
     options = []
     for name, value in arguments.items():
         values = value if isinstance(value, list | tuple) else [value]
-        options += [text for item in values if item is not None for text in (f"--{name.replace('_', '-')}", str(item))]
+        given = [str(item) for item in values if item is not None and item != ""]
+        options += [text for item in given for text in (f"--{name.replace('_', '-')}", item)]
     return options
 
 
@@ -218,7 +231,7 @@ def as_overrides(params: Mapping[str, Any]) -> list[str]:
 
     JSON is YAML, so a string keeps its quotes. A key that the page doesn't know is refused there, not dropped here.
     """
-    named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in params.items() if key != "set"]
+    named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in params.items() if key not in NO_KEYS]
     return [*named, *(params.get("set") or [])]
 
 

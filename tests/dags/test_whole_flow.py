@@ -31,6 +31,10 @@ scoring:
   allow_addresses: [127.0.0.0/8]
 """
 IMAGES = 12
+TASKS = {
+    *("prepare_dataset", "sweep", "draw_atlas", "promote_best", "approve_champion", "record_decision"),
+    *("announce_champion", "reproduce"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +101,10 @@ def states(run: Any) -> dict[str, str]:
     return {task_id: task["state"] for task_id, task in run.tasks.items()}
 
 
-def test_every_train_task_succeeds_at_the_first_try(trained: Any) -> None:
-    assert set(states(trained).values()) == {"success"}, trained.log[-6000:]
-    assert {task["tries"] for task in trained.tasks.values()} == {1}
+def test_every_train_task_that_is_needed_succeeds_at_the_first_try(trained: Any) -> None:
+    skipped = {"approve_champion", "record_decision", "reproduce"}
+    assert states(trained) == {name: "skipped" if name in skipped else "success" for name in TASKS}, trained.log[-6000:]
+    assert {trained.tasks[name]["tries"] for name in TASKS - skipped} == {1}
 
 
 def test_the_form_decides_over_the_page(trained: Any) -> None:
@@ -123,6 +128,7 @@ def test_a_new_champion_is_announced_with_its_figures(trained: Any) -> None:
 def test_tasks_link_to_mlflow(trained: Any, mlflow_server: str) -> None:
     assert trained.tasks["sweep"]["xcoms"]["_link_mlflow_run"].startswith(mlflow_server)
     assert "/models/digits" in trained.tasks["promote_best"]["xcoms"]["_link_model_version"]
+    assert trained.tasks["draw_atlas"]["xcoms"]["_link_atlas"].startswith(mlflow_server)
     assert trained.tasks["prepare_dataset"]["xcoms"]["_link_mlflow_run"] == ""
 
 

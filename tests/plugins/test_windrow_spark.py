@@ -28,13 +28,19 @@ NASTY = [
 ]
 
 
-def test_options_are_strings_repeat_for_lists_and_drop_none() -> None:
-    arguments = {"out": Path("a b"), "batch_size": 3, "feed": ["x", "y"], "none": None, "empty": []}
+def test_options_are_strings_repeat_for_lists_and_drop_what_is_empty() -> None:
+    arguments = {"out": Path("a b"), "batch_size": 3, "feed": ["x", "y"], "none": None, "empty": [], "reject": ""}
     assert as_options(arguments) == ["--out", "a b", "--batch-size", "3", "--feed", "x", "--feed", "y"]
 
 
 def test_params_become_overrides_and_free_ones_come_last() -> None:
-    params = {"set": ["sweep.trials=9"], "sweep.trials": 8, "sweep.slots": None, "promotion.minimum_improvement": 1e-05}
+    params = {
+        "set": ["sweep.trials=9"],
+        "reproduce": None,
+        "sweep.trials": 8,
+        "sweep.slots": None,
+        "promotion.minimum_improvement": 1e-05,
+    }
     assert as_overrides(params) == [
         *("sweep.trials=8", "sweep.slots=null", "promotion.minimum_improvement=1e-05", "sweep.trials=9"),
     ]

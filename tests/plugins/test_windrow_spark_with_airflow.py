@@ -33,10 +33,12 @@ def job(task_id, script, **more):
 
 settings = {"default_args": {"retries": 1, "retry_delay": timedelta(0), "owner": "tests"}, "schedule": None}
 
-params = {"sweep.trials": 3, "network.builder": "o'brien \\\\ {{ }} \\"é\\"", "set": ["a.b=1"]}
+params = {"sweep.trials": 3, "network.builder": "o'brien \\\\ {{ }} \\"é\\"", "reproduce": 7, "set": ["a.b=1"]}
 with DAG("contract", params=params, **settings):
     arguments = {"out": "{{ dag.dag_id }}/x y", "feed": ["a", "b"], "none": None}
     job("done", "done", arguments=arguments, driver_memory="512m")
+    told = {"approve": "{{ '7' if params.reproduce else '' }}", "reject": "{{ '' if params.reproduce else '7' }}"}
+    job("pageless", "done", arguments=told, overrides=False, driver_memory="512m")
     job("mistake", "mistake")
     job("breaks", "breaks")
     job("silent", "silent")
@@ -128,6 +130,10 @@ def test_arguments_are_rendered_strings_and_params_become_overrides(contract: An
     ]
 
 
+def test_a_job_without_a_page_gets_its_arguments_alone_and_of_those_what_is_not_empty(contract: Any) -> None:
+    assert contract.tasks["pageless"]["xcoms"]["return_value"]["arguments"] == ["--approve", "7"]
+
+
 def test_the_command_line_is_among_the_rendered_fields(contract: Any) -> None:
     shown = contract.tasks["done"]["fields"]
     assert "sweep.trials=3" in shown["application_args"]
@@ -152,7 +158,7 @@ def test_the_output_is_in_the_task_log_without_sparks_own_noise(contract: Any) -
 
 def test_links_of_the_result_stand_on_the_task_and_absent_ones_are_empty(contract: Any) -> None:
     links = {key: value for key, value in contract.tasks["done"]["xcoms"].items() if key.startswith("_link_")}
-    assert links == {"_link_mlflow_run": "http://m/1", "_link_model_version": ""}
+    assert links == {"_link_mlflow_run": "http://m/1", "_link_model_version": "", "_link_atlas": ""}
 
 
 def test_exit_code_2_is_not_tried_again_and_says_every_mistake(contract: Any) -> None:

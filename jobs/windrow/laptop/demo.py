@@ -180,7 +180,9 @@ def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
 def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: str | None) -> dict[str, object]:
     """The summary's figures."""
     dag = f"train_{wish.name}"
-    sweep, promotion = (airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best"))
+    sweep, promotion, decision = (
+        airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best", "record_decision")
+    )
     champion = summary.read_champion(running.mlflow, wish.page.model_name)
     if champion is None:
         raise ServiceError(f"the registry must have {wish.page.model_name}@champion; it has none; see {running.mlflow}")
@@ -189,7 +191,7 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
         result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}
         truth = feed.read_truth(home(), wish.name)
         labels = summary.judge(summary.read_table(result["table"]), truth["reachable"], truth["broken"])
-    return summary.figures(sweep, promotion, champion, labels)
+    return summary.figures(sweep, decision or promotion, champion, labels)
 
 
 def _tell(wish: Wish, running: Stack, values: dict[str, object]) -> None:

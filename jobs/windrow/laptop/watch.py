@@ -99,6 +99,9 @@ class _Changes:
                 self._reporter.say(f"{self._dag}  {task.name}: {task.state}")
                 if task.state == "up_for_retry":
                     self._reporter.say(f"  {reason(self._log(task))}")
+                if task.state == "awaiting_input":
+                    page = f"{self._airflow.url}/dags/{self._dag}/runs/{self._run}/tasks/{task.name}/required_actions"
+                    self._reporter.say(f"  a person must answer at {page}")
             self._states[task.name] = task.state
             if task.state == "running" and time.monotonic() - self._log_read >= LOG_SECONDS:
                 self._log_read = time.monotonic()

@@ -138,6 +138,17 @@ def test_a_retry_is_told_with_its_reason(script: Script, airflow: Airflow, told:
     assert told() == ["train  sweep: up_for_retry", "  error: the disk is full", "train  sweep: success"]
 
 
+def test_a_task_that_waits_for_a_person_says_where_to_answer(script: Script, airflow: Airflow, told: Any) -> None:
+    script.answers |= {
+        RUN_PATH: [{"state": "running"}, {"state": "running"}, {"state": "success"}],
+        f"{RUN_PATH}/taskInstances": [tasks(approve="awaiting_input"), *[tasks(approve="success")] * 2],
+    }
+    watch.wait(airflow, "train", RUN, told.reporter)
+    waiting, where, answered = told()
+    assert (waiting, answered) == ("train  approve: awaiting_input", "train  approve: success")
+    assert where == f"  a person must answer at {airflow.url}/dags/train/runs/{RUN}/tasks/approve/required_actions"
+
+
 def test_a_run_that_someone_deleted_is_told(airflow: Airflow, script: Script, told: Any) -> None:
     script.answers[f"{RUN_PATH}/taskInstances"] = [tasks()]
     with pytest.raises(ServiceError, match="must still have its run"):

@@ -1,0 +1,114 @@
+"""What the train DAG does beside its jobs: which tasks a run needs, asking a person, and announcing a champion.
+
+    approve_champion = windrow_promotion.ask_person(page, "Asks a person whether ...")
+    record_decision = SparkJob(..., arguments={"experiment": page} | windrow_promotion.DECISION)
+
+A person's answer is only asked for here. What it does to the registry is promote_best's work, as by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import windrow_dags
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+REPRODUCE = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    title="Version",
+    section="Reproduce",
+    description_md="number of a registered version to train again from what is recorded; nothing else runs then",
+)
+
+_PROMOTION = "ti.xcom_pull(task_ids='promote_best')"
+_ANSWER = "ti.xcom_pull(task_ids='approve_champion')"
+_APPROVE, _REJECT = "Approve", "Reject"
+
+DECISION = {
+    "approve": f"{{{{ {_PROMOTION}.model_version if '{_APPROVE}' in {_ANSWER}.chosen_options else '' }}}}",
+    "reject": f"{{{{ {_PROMOTION}.model_version if '{_REJECT}' in {_ANSWER}.chosen_options else '' }}}}",
+    "by": f"{{{{ {_ANSWER}.responded_by_user.name }}}}",
+}
+"""How promote_best is told the answer: the version under one option, and who gave it."""
+
+_LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
+_NEWS = ("model_name", "model_version", "test_accuracy", "val_accuracy", "links")
+
+
+def trains(context: Any) -> None:
+    """A `pre_execute` for what a run does unless it reproduces a version.
+
+    The tasks skip themselves: a branch in front of them would cost every run one task more.
+    """
+    if (version := context["params"].get("reproduce")) is not None:
+        raise AirflowSkipException(f"this run reproduces version {version}, and trains nothing else")
+
+
+def reproduces(context: Any) -> None:
+    """A `pre_execute` for what only a run does that reproduces a version."""
+    if context["params"].get("reproduce") is None:
+        raise AirflowSkipException("no version is to be reproduced")
+
+
+def ask_person(page: windrow_dags.Page, doc_md: str) -> HITLOperator:
+    """The task that waits for a person's answer; skipped where the promotion has decided by itself."""
+    version = f"version {{{{ {_PROMOTION}.model_version }}}} of {{{{ {_PROMOTION}.model_name }}}}"
+    return HITLOperator(
+        task_id="approve_champion",
+        subject=f"{page.name}: may {version} become its champion?",
+        body=f"{{{{ {_PROMOTION} | evidence }}}}",
+        options=[_APPROVE, _REJECT],
+        pre_execute=_awaits_approval,
+        response_timeout=timedelta(days=2),
+        doc_md=doc_md,
+    )
+
+
+def _awaits_approval(context: Any) -> None:
+    if context["ti"].xcom_pull(task_ids="promote_best").get("decision") != "awaiting_approval":
+        raise AirflowSkipException("no version awaits a person's approval")
+
+
+def evidence(promotion: Mapping[str, Any]) -> str:
+    """What the person reads, as Markdown: the reason, the table, and where to look further.
+
+    Args:
+        promotion: promote_best's result.
+    """
+    links = promotion.get("links") or {}
+    pages = " · ".join(f"[{title}]({links[key]})" for key, title in _LINKS.items() if links.get(key))
+    return "\n\n".join(filter(None, [promotion.get("reason"), promotion.get("evidence"), pages]))
+
+
+def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
+    """Add the task that tells the score DAGs; it follows promote_best at once where no person was asked.
+
+    Args:
+        page: names the model.
+        promotion: promote_best's output.
+        decision: record_decision's output.
+    """
+    champion = windrow_dags.champion(page.experiment.model_name)
+    settings = task(
+        outlets=[champion],
+        trigger_rule="none_failed_min_one_success",
+        doc_md=announce_champion.__doc__,
+        execution_timeout=timedelta(minutes=5),
+    )
+    settings(announce_champion)(promotion, decision, champion)
+
+
+def announce_champion(
+    promotion: Mapping[str, Any], decision: Mapping[str, Any] | None, asset: Any, outlet_events: Any = None
+) -> None:
+    """Emit the champion's asset event, which starts the score DAGs; skipped if the champion has not changed."""
+    result = decision or promotion
+    if not result["promoted"]:
+        raise AirflowSkipException(f"the champion stays: {result.get('reason', 'the finalist is not better')}")
+    outlet_events[asset].extra = {key: result[key] for key in _NEWS if key in result}

@@ -1,0 +1,108 @@
+"""What the train DAG does beside its jobs: skips, the request to a person, the announcement."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import pytest
+import windrow_dags
+import windrow_promotion
+from airflow.sdk.exceptions import AirflowSkipException
+from windrow import experiment
+
+PAGE = windrow_dags.Page(
+    Path("digits.yaml"), experiment.parse("name: digits\nspace: {units: {type: int, low: 1, high: 2}}")
+)
+LINKS = {"model_version": "http://m/#/models/digits/versions/7", "mlflow_run": "http://m/#/run/1"}
+PROMOTION = {
+    **{"decision": "awaiting_approval", "promoted": False, "reason": "better by 0.01"},
+    **{"model_name": "numerals", "model_version": "7"},
+    **{"evidence": "| | test accuracy |\n|---|---|\n| challenger | 0.98 |", "links": LINKS},
+}
+
+NEWS = {"model_name": "numerals", "model_version": "7", "links": LINKS}
+
+
+def context(**results: Any) -> dict[str, Any]:
+    """A task's context in a run whose tasks gave these results."""
+    return {"params": {}, "ti": SimpleNamespace(xcom_pull=lambda task_ids: results.get(task_ids))}
+
+
+def rendered(template: str, results: dict[str, Any]) -> str:
+    """A template as Airflow renders it: what is not there is an error."""
+    jinja = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    jinja.filters["evidence"] = windrow_promotion.evidence
+    return jinja.from_string(template).render(context(**results))
+
+
+@pytest.mark.parametrize("params", [{}, {"reproduce": None}])
+def test_a_run_without_a_version_trains_and_reproduces_nothing(params: dict[str, Any]) -> None:
+    windrow_promotion.trains({"params": params})
+    with pytest.raises(AirflowSkipException, match="no version is to be reproduced"):
+        windrow_promotion.reproduces({"params": params})
+
+
+def test_a_run_with_a_version_reproduces_it_and_trains_nothing() -> None:
+    windrow_promotion.reproduces({"params": {"reproduce": 3}})
+    with pytest.raises(AirflowSkipException, match="reproduces version 3"):
+        windrow_promotion.trains({"params": {"reproduce": 3}})
+
+
+@pytest.mark.parametrize("decision", ["promoted", "kept"])
+def test_nobody_is_asked_about_what_is_decided(decision: str) -> None:
+    ask = windrow_promotion.ask_person(PAGE, "")._pre_execute_hook
+    ask(context(promote_best=PROMOTION))
+    with pytest.raises(AirflowSkipException, match="no version awaits a person's approval"):
+        ask(context(promote_best={**PROMOTION, "decision": decision}))
+
+
+def test_the_request_names_page_version_and_model_and_shows_table_and_links() -> None:
+    request = windrow_promotion.ask_person(PAGE, "")
+    results = {"promote_best": PROMOTION}
+    assert rendered(request.subject, results) == "digits: may version 7 of numerals become its champion?"
+    assert rendered(request.body, results) == (
+        f"better by 0.01\n\n{PROMOTION['evidence']}\n\n"
+        "[the version](http://m/#/models/digits/versions/7) · [its sweep, with the atlas](http://m/#/run/1)"
+    )
+
+
+def test_a_request_waits_two_days_for_its_answer_and_takes_none_by_itself() -> None:
+    request = windrow_promotion.ask_person(PAGE, "")
+    assert request.response_timeout == timedelta(days=2)
+    assert request.defaults is None
+
+
+def test_a_promotion_without_a_table_still_renders_for_its_task_is_skipped_later_than_that() -> None:
+    promotion = {"model_version": "7", "reason": "kept"}
+    assert rendered(windrow_promotion.ask_person(PAGE, "").body, {"promote_best": promotion}) == "kept"
+
+
+@pytest.mark.parametrize(("chosen", "approve", "reject"), [("Approve", "7", ""), ("Reject", "", "7")])
+def test_the_job_hears_the_answer_under_one_option_and_who_gave_it(chosen: str, approve: str, reject: str) -> None:
+    answer = {"chosen_options": [chosen], "responded_by_user": {"id": "1", "name": "ada"}}
+    results = {"promote_best": PROMOTION, "approve_champion": answer}
+    told = {name: rendered(template, results) for name, template in windrow_promotion.DECISION.items()}
+    assert told == {"approve": approve, "reject": reject, "by": "ada"}
+
+
+def announced(promotion: Any, decision: Any) -> Any:
+    """The extra of the event."""
+    event = SimpleNamespace(extra=None)
+    windrow_promotion.announce_champion(promotion, decision, "asset", {"asset": event})
+    return event.extra
+
+
+def test_the_announcement_follows_the_promotion_where_no_person_was_asked() -> None:
+    assert announced({**PROMOTION, "promoted": True}, None) == NEWS
+    with pytest.raises(AirflowSkipException, match=r"the champion stays: better by 0\.01"):
+        announced(PROMOTION, None)
+
+
+def test_the_announcement_follows_the_person_where_one_was_asked() -> None:
+    assert announced(PROMOTION, {**PROMOTION, "promoted": True}) == NEWS
+    with pytest.raises(AirflowSkipException, match="the champion stays: ada said no"):
+        announced(PROMOTION, {**PROMOTION, "reason": "ada said no"})
