@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import promote_best
 import pytest
 from windrow import tracking
 from windrow.data import manifest
-from windrow.errors import TrackingError, UserError
+from windrow.errors import DatasetError, TrackingError, UserError
 from windrow.experiment import Experiment, parse
 from windrow.selection import finalists
 from windrow.selection.readout import Readout, readout
@@ -197,6 +200,19 @@ def test_a_version_has_what_it_was_made_of_what_it_is_and_why(judged: Callable[.
     needed = Path(mlflow.pyfunc.get_model_dependencies("models:/whole_version/1")).read_text().split()
     assert {"tensorflow==2.21.0", "keras==3.15.1"} <= set(needed)
     assert set(needed) <= lock
+
+
+def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
+    judged: Callable[..., Judged], digits: Path, tmp_path: Path
+) -> None:
+    page, folder = tmp_path / "page.yaml", shutil.copytree(digits, tmp_path / "overlapping")
+    page.write_text(PAGE.format(name="overlapping", model="overlapping", epochs=WEAK, seed=0, more=""))
+    images = np.load(folder / "test-images.npy")
+    images[:3] = np.load(folder / "train-images.npy")[:3]
+    np.save(folder / "test-images.npy", images)
+    study = judged("overlapping", WEAK).study.folder
+    with pytest.raises(DatasetError, match="3 of 359 in "):
+        promote_best.promote_best(Namespace(experiment=page, overrides=[], dataset=folder, study=study))
 
 
 def test_the_scored_file_is_the_registered_one(
