@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from windrow.scoring.fetch import Fetched, Fetcher, FetchPolicy
+from windrow.scoring.kept import KeptBytes
+from windrow.scoring.status import Status
 from windrow.scoring.urls import Target
 
 BUFFER_BYTES = 64 * 1024 * 1024
@@ -27,10 +29,18 @@ class Downloads:
         ahead: URLs that may be taken from the input before their results are taken out.
         buffer_bytes: downloads wait while more than this lies ready. Beyond it only what is on its way is held:
             at most concurrency x max_bytes.
+        kept: where bytes may lie already, which are not asked for again.
     """
 
-    def __init__(self, policy: FetchPolicy, ahead: int = 64, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(
+        self,
+        policy: FetchPolicy,
+        ahead: int = 64,
+        buffer_bytes: int = BUFFER_BYTES,
+        kept: KeptBytes | None = None,
+    ) -> None:
         self._policy = policy
+        self._kept = kept
         self._ahead = ahead + policy.concurrency
         self._free_bytes = buffer_bytes
         self._loop = asyncio.new_event_loop()
@@ -99,7 +109,8 @@ class Downloads:
         while True:
             target = await self._asked.get()
             await self._room.wait()
-            fetched = await fetcher.fetch(target.address or "")
+            content = self._kept.get(target.content_hash) if self._kept else None
+            fetched = Fetched(Status.OK, content=content) if content else await fetcher.fetch(target.address or "")
             self._make_room(-len(fetched.content))
             self._ready.put((target, fetched))
 
