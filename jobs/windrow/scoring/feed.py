@@ -7,7 +7,9 @@ anything is shuffled. See seen.py for which parts of which files are read, and f
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,13 +88,14 @@ def read(spark: SparkSession, pieces: Sequence[Piece], keys: known.Keys, scratch
     from pyspark.sql import functions as F  # noqa: N812
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    np.save(scratch / "known.npy", keys)
-    spark.sparkContext.addFile(str(scratch / "known.npy"))
+    name = f"known-{uuid.uuid4().hex}.npy"  # a session's files can't be replaced
+    np.save(scratch / name, keys)
+    spark.sparkContext.addFile(str(scratch / name))
     rows = [(piece.path, piece.kind, piece.start, piece.end) for piece in pieces]
     parts = spark.createDataFrame(rows, "path string, kind string, start long, end long").repartition(len(rows))
     schema = from_arrow_schema(TARGET_SCHEMA.append(_KNOWN))
     columns = [name for name in TARGET_SCHEMA.names if name != "url_key"]
-    read = parts.mapInArrow(_understand, schema).groupBy("url_key")
+    read = parts.mapInArrow(partial(_understand, keys=name), schema).groupBy("url_key")
     return read.agg(F.min(F.struct("known", *columns)).alias("target")).select("url_key", "target.*")
 
 
@@ -101,16 +104,16 @@ def spark_path(path: Path) -> str:
     return "file://" + _GLOB_CHARACTERS.sub(lambda match: f"\\{match[0]}", str(path))
 
 
-def _understand(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _understand(batches: Iterator[pa.RecordBatch], keys: str) -> Iterator[pa.RecordBatch]:
     """What a Spark task runs: pieces in, targets out."""
     from pyspark import SparkFiles
 
-    keys = np.load(SparkFiles.get("known.npy"), mmap_mode="r")
+    mapped = np.load(SparkFiles.get(keys), mmap_mode="r")
     for batch in batches:
         for row in batch.to_pylist():
             found = formats.targets(Piece(**row))
             while some := list(islice(found, _ROWS_A_BATCH)):
-                yield _marked(some, keys)
+                yield _marked(some, mapped)
 
 
 def _marked(targets: list[Target], keys: known.Keys) -> pa.RecordBatch:

@@ -189,7 +189,7 @@ def _target(record: dict[str, Any]) -> Target:
     """A record of named values as a target. One without a URL gets a row with that reason: nothing is skipped."""
     url = record.pop("url", None)
     extra = as_json(record) if record else None
-    line = url if isinstance(url, bytes) else str(url or "").encode("utf-8", "surrogateescape")
+    line = url if isinstance(url, bytes) else _encoded(str(url or ""))
     target = urls.understand(
         line[: urls.MAX_BYTES + 1], sha256(line).hexdigest() if len(line) > urls.MAX_BYTES else None
     )
@@ -197,6 +197,14 @@ def _target(record: dict[str, Any]) -> Target:
         key = sha256(f"no url {extra}".encode("utf-8", "surrogateescape")).hexdigest()
         target = Target("", key, None, Status.INVALID_URL, "a record must have a url; got none")
     return replace(target, extra=extra)
+
+
+def _encoded(text: str) -> bytes:
+    """Text as bytes: those that were no UTF-8 in a file as they were, half a character of JSON's as bytes of its own."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def as_json(record: dict[str, Any]) -> str:
