@@ -200,7 +200,7 @@ def _target(record: dict[str, Any]) -> Target:
 
 
 def _encoded(text: str) -> bytes:
-    """Text as bytes: those that were no UTF-8 in a file as they were, half a character of JSON's as bytes of its own."""
+    """Text as bytes: those that were no UTF-8 in a file as they were, half a character of JSON's in its own three."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -273,9 +273,9 @@ def test_a_retry_that_loses_against_another_run_replaces_nothing(tmp_path: Path)
     loser = PredictionTable(folder)
     due, _ = due_now(folder, "1")
     add(folder, "r2", "d")
-    with pytest.raises(ServiceError, match="one scoring run at a time"), loser.staged("r3") as staging:
-        write_rows(staging, "c")
-        loser.commit(staging, "r3", {}, due.files)
+    write_rows(folder / "run-r3", "c")
+    with pytest.raises(ServiceError, match="one scoring run at a time"):
+        loser.commit(folder / "run-r3", "r3", {}, due.files)
     rows = opened(folder).to_pandas().set_index("url")["status"].to_dict()
     assert {url[-1]: status for url, status in rows.items()} == {"c": "timeout", "d": "ok"}
 
