@@ -79,7 +79,8 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
 
     Args:
         job: the script's name in jobs/, without .py.
-        arguments: option name, without dashes → value (templated). A list repeats its option, None drops it.
+        arguments: option name, without dashes → value (templated). A list repeats its option, None drops it, True is
+            an option without a value.
         kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
     """
 
@@ -208,8 +209,10 @@ def as_options(arguments: Mapping[str, Any]) -> list[str]:
     """The command line of {"out": "x", "set": ["a=1", "b=2"], "feed": None}: --out x --set a=1 --set b=2."""
     options = []
     for name, value in arguments.items():
+        option = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list | tuple) else [value]
-        options += [text for item in values if item is not None for text in (f"--{name.replace('_', '-')}", str(item))]
+        for item in values:
+            options += [] if item is None else [option] if item is True else [option, str(item)]
     return options
 
 
