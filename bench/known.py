@@ -6,7 +6,8 @@ A table with that many rows is made first, and a feed's file of known URLs that 
 local[2], one after another: a night whose feed has not changed; one with a new file of --feed URLs, all known but
 --new; and one for each of --growth with so many new URLs in a file of their own, which shows the cost a new URL. New
 URLs are 8x8 PNGs from a server on this machine, and the network is a stub: one dense layer, of the run's own registry.
-Memory is that of all processes of the job together, in proportion where they share pages.
+Memory is that of all processes of the job together, in proportion where they share pages. Core-seconds are less
+disturbed by other work on the machine than seconds are.
 """
 
 from __future__ import annotations
@@ -172,19 +173,21 @@ def night(home: Path, name: str, urls: list[str]) -> dict[str, Any]:
     ]
     variables = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     log = home / "log"
-    began = time.monotonic()
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("w") as output:
         job = psutil.Popen(command, env=variables, stdout=output, stderr=output)
         with PeakMemory(
             lambda: [job, *job.children(recursive=True)] if job.is_running() else [], seconds=0.5
         ) as memory:
             code = job.wait()
-    seconds = time.monotonic() - began
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if code:
         sys.exit(log.read_text())
     result = json.loads((home / "result").read_text())
     keys = ("urls", "new", "already_scored", "rows", "images_per_second")
-    row = {"night": name, "seconds": round(seconds, 1), "mebibytes": memory.bytes >> 20, **{k: result[k] for k in keys}}
+    cores = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    row: dict[str, Any] = {"night": name, "seconds": round(seconds, 1), "core_seconds": round(cores, 1)}
+    row |= {"mebibytes": memory.bytes >> 20, **{key: result[key] for key in keys}}
     print(json.dumps(row), flush=True)
     return row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,28 @@ def test_of_a_known_url_only_its_key_is_told(spark: Any, tmp_path: Path) -> None
         (False, "http://example.com/new", '{"shop":"2"}'),
         (True, None, None),
     ]
+
+
+@pytest.mark.spark
+def test_the_recipe_for_a_database_makes_a_feed_of_its_rows(spark: Any, tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    recipe = text.split("```python\n", 1)[1].split("```", 1)[0]
+    spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(tmp_path / "derby.log"))
+    database = f"jdbc:derby:memory:{tmp_path.name};create=true"
+    rows = [("http://example.com/a", 1), ("http://example.com/b", 2), ("ftp://example.com/c", 3)]
+    spark.createDataFrame(rows, "image string, id int").write.jdbc(database, "products")
+    (tmp_path / "feed").mkdir()
+    constants = {
+        "DATABASE": database,
+        "LOGIN": {},
+        "QUERY": 'SELECT "image" AS "url", "id" FROM products WHERE "id" < 3',
+        "FEED": tmp_path / "feed",
+    }
+    for name in constants:
+        recipe = re.sub(rf"^{name} = .*\n", "", recipe, flags=re.MULTILINE)
+    exec(compile(recipe, "export_urls.py", "exec"), constants)
+    found = read(spark, feed.files(str(tmp_path / "feed"), Path("/")), tmp_path)
+    assert {row.url: row.extra for row in found} == {
+        "http://example.com/a": '{"id":1}',
+        "http://example.com/b": '{"id":2}',
+    }
