@@ -16,6 +16,7 @@ import argparse
 import io
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading

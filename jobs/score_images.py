@@ -97,7 +97,8 @@ def label(
         pinned = cache(lambda: tracking.fetch_model(page.champion_uri, Path(scratch)))  # the alias is resolved once
         found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
         if not found.urls:
-            return found.counts | {"table_version": table.note(run_id, search.marks)}
+            read = search.pieces and table.note(run_id, search.marks)
+            return found.counts | {"table_version": read or table.version}
         plan = make_plan(scoring, table, pinned(), ship(spark, pinned()), run_id)
         return add_predictions(spark, table, found, plan, search.marks)
 
