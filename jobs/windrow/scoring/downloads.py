@@ -29,18 +29,10 @@ class Downloads:
         ahead: URLs that may be taken from the input before their results are taken out.
         buffer_bytes: downloads wait while more than this lies ready. Beyond it only what is on its way is held:
             at most concurrency x max_bytes.
-        kept: where bytes may lie already, which are not asked for again.
     """
 
-    def __init__(
-        self,
-        policy: FetchPolicy,
-        ahead: int = 64,
-        buffer_bytes: int = BUFFER_BYTES,
-        kept: KeptBytes | None = None,
-    ) -> None:
+    def __init__(self, policy: FetchPolicy, ahead: int = 64, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._policy = policy
-        self._kept = kept
         self._ahead = ahead + policy.concurrency
         self._free_bytes = buffer_bytes
         self._loop = asyncio.new_event_loop()
@@ -62,7 +54,9 @@ class Downloads:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    def stream(self, targets: Iterable[Target]) -> Iterator[tuple[Target, Fetched | None]]:
+    def stream(
+        self, targets: Iterable[Target], kept: KeptBytes | None = None
+    ) -> Iterator[tuple[Target, Fetched | None]]:
         """Every target with its download, in the order they end; None for a target that is not to be asked.
 
         Takes the whole input, and a few targets ahead of what it has given. Raises what a bug in a fetch raised.
@@ -71,6 +65,9 @@ class Downloads:
         for target in targets:
             if target.address is None:
                 yield target, None
+                continue
+            if kept and (content := kept.get(target.content_hash)):
+                yield target, Fetched(Status.OK, content=content)  # not asked for again
                 continue
             self._loop.call_soon_threadsafe(self._asked.put_nowait, target)
             outstanding += 1
@@ -109,8 +106,7 @@ class Downloads:
         while True:
             target = await self._asked.get()
             await self._room.wait()
-            content = self._kept.get(target.content_hash) if self._kept else None
-            fetched = Fetched(Status.OK, content=content) if content else await fetcher.fetch(target.address or "")
+            fetched = await fetcher.fetch(target.address or "")
             self._make_room(-len(fetched.content))
             self._ready.put((target, fetched))
 

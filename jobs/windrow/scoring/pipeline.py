@@ -98,8 +98,8 @@ def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
     """One row a target, in the order they are done. Batches of images span whatever batches the targets came in."""
     network = partial(_network, plan)
     waiting: _Waiting = []
-    with Downloads(plan.fetch, ahead=2 * plan.batch_size, kept=plan.kept) as downloads:
-        for target, fetched in downloads.stream(_loading_first(targets, network)):
+    with Downloads(plan.fetch, ahead=2 * plan.batch_size) as downloads:
+        for target, fetched in downloads.stream(_loading_first(targets, network), plan.kept):
             row, pixels = _decoded(target, fetched, plan)
             if pixels is None:
                 yield row
