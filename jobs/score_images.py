@@ -59,7 +59,8 @@ def main() -> int:
 def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the table, then score or maintain it; the job's result."""
     from windrow.scoring import feed, report, upkeep, work
-    from windrow.scoring.table import PredictionTable, held
+    from windrow.scoring.hold import held
+    from windrow.scoring.table import PredictionTable
 
     page = experiment.load(arguments.experiment, arguments.overrides)
     if page.scoring is None:

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from windrow.scoring.table import OWN
+from windrow.scoring.hold import OWN
 
 
 @dataclass

@@ -62,14 +62,18 @@ def _as_targets(rows: pa.Table) -> pa.Table:
 
 
 def carry(due: Due, into: Path) -> None:
-    """Write the rows of the replaced files that are not asked again now to a file."""
+    """Write the rows of the replaced files that are not asked again now to a file.
+
+    Another tool may have merged files: final rows stay, whoever is asked again.
+    """
     asked = np.sort(_keys(due.targets))
     into.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(into, prediction.SCHEMA) as writer:
         for path in due.files:
             for rows in prediction.read_rows(path, prediction.SCHEMA.names):
-                stays = ~known.contains(asked, known.of_hex(rows.column("url_key")))
-                writer.write_batch(rows.filter(pa.array(stays)))
+                replaced = known.contains(asked, known.of_hex(rows.column("url_key")))
+                final = rows.column("next_attempt").is_null()
+                writer.write_batch(rows.filter(pc.or_(pa.array(~replaced), final)))
 
 
 def _keys(rows: pa.Table) -> known.Keys:

@@ -13,15 +13,12 @@ removed at once, those of a run that was killed by a later vacuum (see upkeep.py
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +28,7 @@ import pyarrow.parquet as pq
 
 from windrow.errors import ServiceError, UserError
 from windrow.scoring import prediction, seen
+from windrow.scoring.hold import OWN, place
 from windrow.scoring.seen import Seen
 
 if TYPE_CHECKING:
@@ -38,40 +36,11 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction, RemoveAction
     from pyspark.sql import DataFrame
 
-OWN = "_windrow"
-"""A folder inside the table for what is no row. Delta's readers and its vacuum leave such names alone."""
-
 # Each run's commit raises this application transaction by one, from the number it saw when it read the known keys.
 # Of two runs at once only one can: the other's rows might repeat the first one's.
 _RUNS = "windrow.scoring"
 # Its version is the beginning of the digest of the file that says what of the feed has been read.
 _SEEN = "windrow.seen"
-
-
-@contextmanager
-def held(folder: Path, run_id: str) -> Iterator[None]:
-    """Hold a table alone. The lock goes with the process, however that ends; the text in it names the holder.
-
-    Raises:
-        UserError: the folder can't be made, or holds something else.
-        ServiceError: another run holds it.
-    """
-    folder = _place(folder)
-    (folder / OWN).mkdir(exist_ok=True)
-    with (folder / OWN / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "another one"
-            raise ServiceError(
-                f"one scoring run at a time may write to {folder}; {holder} does; wait for it, then run again"
-            ) from error
-        lock.truncate(0)
-        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        lock.write(f"run {run_id}, process {os.getpid()} on {socket.gethostname()}, since {now}")
-        lock.flush()
-        yield
 
 
 class PredictionTable:
@@ -82,7 +51,7 @@ class PredictionTable:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = _place(folder)
+        self.folder = place(folder)
         self._delta = _open_or_create(self.folder)
         self._transaction = self._delta.transaction_version(_RUNS) or 0
 
@@ -269,21 +238,6 @@ def _open(folder: Path) -> DeltaTable:
     from deltalake import DeltaTable
 
     return DeltaTable(str(folder))
-
-
-def _place(folder: Path) -> Path:
-    """The table's folder, made if absent; nothing is written where something else lies."""
-    from deltalake import DeltaTable
-
-    folder = folder.expanduser().resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = f"{folder} must be a folder that can be made; {error.strerror}; choose another --table"
-        raise UserError(reason) from error
-    if not DeltaTable.is_deltatable(str(folder)) and any(path.name != OWN for path in folder.iterdir()):
-        raise UserError(f"{folder} must be empty or a table of predictions; got other files; choose another --table")
-    return folder
 
 
 def _open_or_create(folder: Path) -> DeltaTable:

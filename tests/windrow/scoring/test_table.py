@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from windrow.errors import ServiceError, UserError
 from windrow.scoring import feed, known, pending, prediction, report, seen, table, upkeep, work
+from windrow.scoring.hold import held
 from windrow.scoring.prediction import Patience, Stamp
 from windrow.scoring.status import Status
-from windrow.scoring.table import PredictionTable, held
+from windrow.scoring.table import PredictionTable
 from windrow.scoring.urls import Target, understand
 
 
@@ -262,6 +263,25 @@ def test_a_new_model_takes_over_what_another_could_not_fetch_unless_it_has_a_row
     due, urls_due = due_now(tmp_path / "t", "4")
     assert sorted(urls_due) == ["a", "b"]
     assert len(due.files) == 2
+
+
+def test_a_label_stays_where_another_tool_has_merged_it_into_a_file_with_what_is_due(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    predictions = PredictionTable(folder)
+    with predictions.staged("r1") as staging:
+        write_rows(staging, "a")
+        write_pending(staging, "2", a=-1, b=3)
+        predictions.commit(staging, "r1", {})
+    opened(folder).optimize.compact()
+    assert len(PredictionTable(folder).files()) == 1
+    due, urls_due = due_now(folder, "2")
+    assert urls_due == ["a"]
+    pending.carry(due, tmp_path / "carried" / "part-0.parquet")
+    kept_rows = pq.read_table(tmp_path / "carried" / "part-0.parquet").to_pylist()
+    assert sorted((row["url"][-1], row["model_version"], row["status"]) for row in kept_rows) == [
+        ("a", "1", "ok"),
+        ("b", "2", "timeout"),
+    ]
 
 
 def test_a_retry_that_loses_against_another_run_replaces_nothing(tmp_path: Path) -> None:
