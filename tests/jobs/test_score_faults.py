@@ -32,7 +32,7 @@ pytestmark = [
 Submit = Callable[..., Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = "windrow.scoring.table"
-STEPS = (
+BEFORE_THE_COMMIT = (
     # the table is held, and nothing is known yet
     f"before {TABLE}.PredictionTable.__init__",
     # it is known what is new in the feed
@@ -43,7 +43,9 @@ STEPS = (
     f"after {TABLE}.write",
     # what was read of the feed is written beside the table
     f"after {TABLE}.PredictionTable._keep",
-    # the log has the commit, and the job does not know it
+)
+AFTER_THE_COMMIT = (
+    # the log has it, and the job does not know it
     "after deltalake.DeltaTable.create_write_transaction",
     # the table is right, and MLflow knows nothing
     f"after {TABLE}.PredictionTable.commit",
@@ -76,8 +78,10 @@ def killed_at(step: str, page: Path, tmp_path: Path) -> None:
     ]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     variables = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", "PATH": path}
-    told = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=280)
-    assert told.returncode == 128 + signal.SIGKILL, told.stderr[-3000:]
+    log = tmp_path / "killed.log"
+    with log.open("w") as output:  # a pipe would be held open by whatever outlives the job
+        code = subprocess.run(command, env=variables, stdout=output, stderr=output, timeout=600).returncode
+    assert code == 128 + signal.SIGKILL, log.read_text()[-3000:]
     assert not (tmp_path / "killed.json").exists()
 
 
@@ -88,14 +92,15 @@ def scorings() -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], "tags.`windrow.kind` = 'scoring'"))
 
 
+@pytest.mark.parametrize("steps", [BEFORE_THE_COMMIT, AFTER_THE_COMMIT], ids=["before", "after"])
 @pytest.mark.usefixtures("champion")
 def test_a_driver_that_is_killed_between_two_steps_loses_nothing_and_doubles_nothing(
-    submit: Submit, page: Path, tmp_path: Path
+    submit: Submit, page: Path, tmp_path: Path, steps: tuple[str, ...]
 ) -> None:
     home = tmp_path / "home"
     table = home / "tables" / "brightness"
     feed: list[str] = []
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(steps):
         feed.append(f"ftp://127.0.0.1/{number}")  # refused without being asked: no network has to be loaded
         write_feed(home, "one.txt", *feed)
         killed_at(step, page, tmp_path)
@@ -127,7 +132,7 @@ def make_due(table: Path) -> None:
     predictions.commit(folder, folder.name, {}, replaced=pending)
 
 
-@pytest.mark.parametrize("step", ["after windrow.scoring.pending.carry", STEPS[5]], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["after windrow.scoring.pending.carry", AFTER_THE_COMMIT[0]], ids=["before", "after"])
 @pytest.mark.usefixtures("champion")
 def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_one(
     submit: Submit, page: Path, images: str, tmp_path: Path, step: str
@@ -140,7 +145,7 @@ def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_
     make_due(table)
     Images.awake = True
     killed_at(step, page, tmp_path)
-    expected = "ok" if step == STEPS[5] else "http_unavailable"
+    expected = "ok" if step == AFTER_THE_COMMIT[0] else "http_unavailable"
     assert rows_of(table) == {f"{images}/flaky/20.png": expected, "ftp://127.0.0.1/1": "refused_scheme"}
     finished = submit("score_images", "--experiment", page)
     assert finished.code == 0, finished.output
