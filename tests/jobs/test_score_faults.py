@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from windrow import tracking
+from windrow.scoring.hold import held
 
 from .conftest import Images, write_feed
 
@@ -250,24 +250,14 @@ def test_an_mlflow_that_is_away_at_the_end_is_told_by_the_next_run(
     assert run.data.params["model_version"] == "1"
 
 
-@pytest.mark.usefixtures("champion")
+@pytest.mark.parametrize("arguments", [(), ("--rescore",), ("--maintain",)])
 def test_of_two_runs_at_once_the_second_is_refused_and_names_the_first(
-    submit: Submit, page: Path, images: str, tmp_path: Path
+    submit: Submit, page: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    url = f"{images}/20.png"
-    write_feed(tmp_path / "home", "one.txt", url)
-    second: list[Any] = []
-
-    def run_another(_: str) -> None:
-        if not second:
-            second.append(None)
-            second[0] = submit("score_images", "--experiment", page, "--maintain")
-
-    Images.at_each = run_another
-    arguments = ("--experiment", page, "--set", "scoring.timeout_seconds=300")
-    first = submit("score_images", *arguments)
-    assert second[0].code == 1
-    assert "one scoring run at a time" in second[0].output
-    assert f"on {socket.gethostname()}, since {time.strftime('%Y')}" in second[0].output
-    assert first.code == 0, first.output
-    assert rows_of(Path(first.result["table"])) == {url: "ok"}
+    home = tmp_path / "home"
+    write_feed(home, "one.txt", "ftp://127.0.0.1/1")
+    with held(home / "tables" / "brightness", "first"):
+        second = submit("score_images", "--experiment", page, *arguments)
+    assert second.code == 1
+    assert f"run first, process {os.getpid()} on {socket.gethostname()}, since" in second.output.splitlines()[-1]
+    assert not (home / "tables" / "brightness" / "_delta_log").exists()
