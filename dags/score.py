@@ -1,8 +1,9 @@
 """Label the image URLs of a page's feed with the champion.
 
-**score_images** downloads each URL that has no label from the current champion yet, decodes the image, and writes one
-row a URL to the predictions table: the best labels, or the reason why there are none. What is labelled already costs
-nothing, so running it twice is safe.
+**score_images** downloads each URL that has no row yet, and each whose failure may have passed and that is due again,
+decodes the image, and writes one row a URL to the predictions table: the best labels, or the reason why there are none.
+What has its row costs nothing, so running it twice is safe. A new champion labels what is new from then on;
+`score_images.py --rescore` labels the rest.
 
 It runs at the page's hour (UTC), and at once when a train DAG announces a new champion. The form changes values for
 one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` says the same without a form.
@@ -35,7 +36,7 @@ def score_dag(page: windrow_dags.Page) -> DAG:
             job="score_images",
             arguments={"experiment": str(page.path)},
             execution_timeout=timedelta(hours=12),
-            doc_md="Labels the URLs that have no label from the current champion; one row a URL.",
+            doc_md="Labels the URLs that have no row or are due again; one row a URL.",
         )
     return dag
 

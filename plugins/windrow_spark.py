@@ -86,7 +86,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     Args:
         job: the script's name in jobs/, without .py.
         arguments: option name, without dashes → value (templated). A list repeats its option; None, or a template that
-            comes to nothing, drops it.
+            comes to nothing, drops it; True is an option without a value.
         overrides: whether the job takes the run's params, as `--set KEY=VALUE`; one that reads no page can't.
         kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
     """
@@ -220,9 +220,11 @@ def as_options(arguments: Mapping[str, Any]) -> list[str]:
     """The command line of {"out": "x", "set": ["a=1", "b=2"], "feed": None, "by": ""}: --out x --set a=1 --set b=2."""
     options = []
     for name, value in arguments.items():
+        option = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list | tuple) else [value]
-        given = [str(item) for item in values if item is not None and item != ""]
-        options += [text for item in given for text in (f"--{name.replace('_', '-')}", item)]
+        for item in values:
+            empty = item is None or item == ""
+            options += [] if empty else [option] if item is True else [option, str(item)]
     return options
 
 

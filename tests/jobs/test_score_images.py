@@ -2,95 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .conftest import PAGE, SCORING, Images, write_feed
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 Submit = Callable[..., Any]
-PAGE = """\
-name: brightness
-space: {learning_rate: {type: float, low: 0.001, high: 0.01}}
-"""
-SCORING = "scoring: {feed: feeds/*.txt, allow_addresses: [127.0.0.0/8], timeout_seconds: 5, batch_size: 16, top_k: 2}\n"
-
-
-class _Images(BaseHTTPRequestHandler):
-    """/LEVEL.png is a grey image; /page is no image; anything else is a 404."""
-
-    asked: list[str] = []
-
-    def do_GET(self) -> None:
-        from PIL import Image
-
-        self.asked.append(self.path)
-        name, _, kind = self.path.strip("/").partition(".")
-        body = io.BytesIO(b"<html>")
-        if kind == "png" and name.isdigit():
-            body = io.BytesIO()
-            Image.new("L", (8, 8), int(name)).save(body, "PNG")
-        self.send_response(200 if body.getvalue() != b"<html>" or name == "page" else 404)
-        self.end_headers()
-        self.wfile.write(body.getvalue())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def images() -> Iterator[str]:
-    _Images.asked.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Images) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Path:
-    path = tmp_path / "brightness.yaml"
-    path.write_text(PAGE + SCORING)
-    return path
-
-
-@pytest.fixture
-def champion(tmp_path: Path) -> None:
-    """brightness@champion in the embedded registry: (8, 8, 1) images are dark or bright by their mean."""
-    import keras
-    import mlflow
-    import numpy as np
-    from windrow import tracking
-
-    network = keras.Sequential(
-        [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
-    )
-    slope = np.array([-10.0, 10.0], np.float32) / (255 * 64)
-    network.layers[-1].set_weights([np.tile(slope, (64, 1)), np.array([10.0, 0.0], np.float32)])
-    client = tracking.connect()
-    experiment = client.create_experiment("brightness", artifact_location=(tmp_path / "artifacts").as_uri())
-    with mlflow.start_run(experiment_id=experiment):
-        logged = mlflow.tensorflow.log_model(
-            network,
-            name="network",
-            pip_requirements=["tensorflow"],
-            metadata={"windrow": {"shape": [8, 8, 1], "labels": ["dark", "bright"]}},
-        )
-    client.create_registered_model("brightness")
-    client.create_model_version("brightness", logged.model_uri)
-    client.set_registered_model_alias("brightness", "champion", "1")
-
-
-def write_feed(home: Path, name: str, *lines: str) -> None:
-    (home / "feeds").mkdir(parents=True, exist_ok=True)
-    (home / "feeds" / name).write_text("\n".join(lines) + "\n")
 
 
 def counts(result: dict[str, Any]) -> dict[str, int]:
@@ -103,7 +27,6 @@ def counts(result: dict[str, Any]) -> dict[str, int]:
 @pytest.mark.timeout(600)  # three spark-submits, two of which import TensorFlow
 @pytest.mark.usefixtures("champion")
 def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
     from deltalake import DeltaTable
 
     home = tmp_path / "home"
@@ -127,11 +50,12 @@ def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str
     assert frame["status"][lambda column: column != "ok"].to_dict() == broken
     assert set(frame["dag_run_id"]) == {"manual__1"}
 
-    asked = len(_Images.asked)
+    asked = len(Images.asked)
     again = submit("score_images", "--experiment", page)
     assert again.code == 0, again.output
-    assert counts(again.result) == {"urls": 10, "new": 0, "already_scored": 10, "rows": 0, "table_version": 1}
-    assert len(_Images.asked) == asked
+    assert counts(again.result) == {"urls": 0, "new": 0, "already_scored": 0, "rows": 0, "table_version": 1}
+    assert (again.result["files"], again.result["files_read"]) == (2, 0)
+    assert len(Images.asked) == asked
     assert "keras" not in again.output
 
     write_feed(home, "three.txt", f"{images}/20.png", f"{images}/0.png#known")
@@ -139,10 +63,73 @@ def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str
         "score_images", "--experiment", page, "--feed", home / "feeds" / "t*.txt", "--set", "scoring.top_k=1"
     )
     assert third.code == 0, third.output
-    assert counts(third.result) == {"urls": 3, "new": 1, "already_scored": 2, "rows": 1, "table_version": 2}
-    files = [path for path in table.rglob("part-*.parquet") if pq.read_metadata(path).num_rows]
-    assert sum(pq.read_metadata(path).num_rows for path in files) == 11
+    assert counts(third.result) == {"urls": 2, "new": 1, "already_scored": 1, "rows": 1, "table_version": 2}
+    assert third.result["files_read"] == 1
     assert DeltaTable(str(table)).to_pyarrow_table().num_rows == 11
+
+
+def table_of(result: dict[str, Any]) -> Any:
+    """The table as pandas reads it, by URL's end and model version; one row each, or this fails."""
+    from deltalake import DeltaTable
+
+    frame = DeltaTable(result["table"]).to_pandas()
+    frame["end"] = frame["url"].str.rsplit("/", n=1).str[1]
+    return frame.set_index(["end", "model_version"], verify_integrity=True)
+
+
+@pytest.mark.spark
+@pytest.mark.tensorflow
+@pytest.mark.mlflow
+@pytest.mark.timeout(900)  # four spark-submits that import TensorFlow
+def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_ones_only_if_told(
+    submit: Submit, register: Callable[[float], None], images: str, tmp_path: Path
+) -> None:
+    page = tmp_path / "brightness.yaml"
+    page.write_text(PAGE + SCORING.replace("top_k: 2", "top_k: 2, retry_hours: 0, attempts: 3, keep_mebibytes: 1"))
+    (tmp_path / "home" / "feeds").mkdir(parents=True)
+    feed = tmp_path / "home" / "feeds" / "shop.csv"
+    lines = [f"{images}/20.png,7", f"{images}/150.png,8", f"{images}/flaky/250.png,9", f"{images}/absent.png,10"]
+    feed.write_text("\n".join(["url,shop", *lines]) + "\n")
+    arguments = ("score_images", "--experiment", page, "--feed", feed)
+
+    register(127.5)
+    first = submit(*arguments)
+    assert first.code == 0, first.output
+    assert first.result["statuses"] == {"ok": 2, "http_error": 1, "http_unavailable": 1}
+    assert table_of(first.result)["attempt"].tolist() == [1] * 4
+
+    Images.asked.clear()
+    Images.awake = True
+    second = submit(*arguments)
+    assert second.code == 0, second.output
+    assert (second.result["new"], second.result["retried"], second.result["rows"]) == (0, 1, 1)
+    assert Images.asked == ["/flaky/250.png"]
+    rows = table_of(second.result)
+    assert rows["status"].droplevel(1).to_dict() == {
+        **dict.fromkeys(("20.png", "150.png", "250.png"), "ok"),
+        "absent.png": "http_error",
+    }
+    assert rows.loc[("250.png", "1"), ["attempt", "label", "extra"]].tolist() == [2, "bright", '{"shop":"9"}']
+
+    register(200.0)  # what was bright at 150 is dark now
+    Images.asked.clear()
+    third = submit(*arguments)
+    assert third.code == 0, third.output
+    assert (third.result["rows"], third.result["files_read"]) == (0, 0)
+
+    fourth = submit(*arguments, "--rescore")
+    assert fourth.code == 0, fourth.output
+    assert (fourth.result["rescored"], fourth.result["statuses"]) == (3, {"ok": 3})
+    assert (fourth.result["compared"], round(fourth.result["agree"], 3)) == (3, 0.667)
+    assert Images.asked == []  # the page keeps the bytes
+    rows = table_of(fourth.result)
+    assert rows["label"].dropna().unstack().to_dict("index") == {
+        "20.png": {"1": "dark", "2": "dark"},
+        "150.png": {"1": "bright", "2": "dark"},
+        "250.png": {"1": "bright", "2": "bright"},
+    }
+    assert rows.loc[("250.png", "2"), "extra"] == '{"shop":"9"}'
+    assert fourth.result["table_version"] == 3
 
 
 @pytest.mark.spark
@@ -176,8 +163,8 @@ def test_without_a_champion_nothing_is_asked_and_nothing_written(
     finished = submit("score_images", "--experiment", page)
     assert finished.code == 2
     assert "models:/brightness@champion" in finished.output
-    assert _Images.asked == []
-    assert [path.name for path in (tmp_path / "home" / "tables" / "brightness").iterdir()] == ["_delta_log"]
+    assert Images.asked == []
+    assert {path.name for path in (tmp_path / "home" / "tables" / "brightness").iterdir()} == {"_delta_log", "_windrow"}
 
 
 def test_help_needs_neither_spark_nor_tensorflow() -> None:

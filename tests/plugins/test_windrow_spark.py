@@ -28,9 +28,12 @@ NASTY = [
 ]
 
 
-def test_options_are_strings_repeat_for_lists_and_drop_what_is_empty() -> None:
-    arguments = {"out": Path("a b"), "batch_size": 3, "feed": ["x", "y"], "none": None, "empty": [], "reject": ""}
-    assert as_options(arguments) == ["--out", "a b", "--batch-size", "3", "--feed", "x", "--feed", "y"]
+def test_options_are_strings_repeat_for_lists_drop_what_is_empty_and_stand_alone_if_true() -> None:
+    arguments = {
+        **{"out": Path("a b"), "batch_size": 3, "feed": ["x", "y"], "none": None, "empty": [], "reject": ""},
+        "flag": True,
+    }
+    assert as_options(arguments) == ["--out", "a b", "--batch-size", "3", "--feed", "x", "--feed", "y", "--flag"]
 
 
 def test_params_become_overrides_and_free_ones_come_last() -> None:

@@ -141,7 +141,7 @@ class ScoringSection(Section):
     """How image URLs are labelled with the champion."""
 
     feed: str = Field(
-        min_length=1, description="glob of the text files that URLs arrive in; under WINDROW_HOME if relative"
+        min_length=1, description="glob or folder of the files that URLs arrive in; under WINDROW_HOME if relative"
     )
     model: str | None = Field(
         None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
@@ -157,6 +157,15 @@ class ScoringSection(Section):
         (), description="networks beyond the public internet that may be asked, e.g. 127.0.0.0/8; none by default"
     )
     contact: str | None = Field(None, description="address or URL in the User-Agent, for the hosts that are asked")
+    attempts: int = Field(
+        5, ge=1, le=100, description="runs that ask a URL whose status is passing, the first included"
+    )
+    retry_hours: float = Field(
+        6.0, ge=0, le=168, description="hours until such a URL is due again; doubled after each attempt, up to a week"
+    )
+    keep_mebibytes: int | None = Field(
+        None, ge=1, description="room for downloaded bytes beside the table, for re-scoring; nothing is kept if empty"
+    )
 
 
 class Experiment(Section):

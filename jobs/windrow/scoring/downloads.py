@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from windrow.scoring.fetch import Fetched, Fetcher, FetchPolicy
+from windrow.scoring.kept import KeptBytes
+from windrow.scoring.status import Status
 from windrow.scoring.urls import Target
 
 BUFFER_BYTES = 64 * 1024 * 1024
@@ -52,7 +54,9 @@ class Downloads:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    def stream(self, targets: Iterable[Target]) -> Iterator[tuple[Target, Fetched | None]]:
+    def stream(
+        self, targets: Iterable[Target], kept: KeptBytes | None = None
+    ) -> Iterator[tuple[Target, Fetched | None]]:
         """Every target with its download, in the order they end; None for a target that is not to be asked.
 
         Takes the whole input, and a few targets ahead of what it has given. Raises what a bug in a fetch raised.
@@ -61,6 +65,9 @@ class Downloads:
         for target in targets:
             if target.address is None:
                 yield target, None
+                continue
+            if kept and (content := kept.get(target.content_hash)):
+                yield target, Fetched(Status.OK, content=content)  # not asked for again
                 continue
             self._loop.call_soon_threadsafe(self._asked.put_nowait, target)
             outstanding += 1

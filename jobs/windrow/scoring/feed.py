@@ -1,40 +1,57 @@
-"""The feed: text files with one image URL a line.
+"""The feed: the files that URLs arrive in, and those of their URLs that have no row yet.
 
-Spark reads them, so that a history of millions of lines is nobody's memory. Lines travel as bytes and only their
-beginnings do: what is not UTF-8, or megabytes long, is one row with a reason and not a crash.
+Executors read the files, so that millions of lines are nobody's memory, and leave out what is known by key before
+anything is shuffled. See seen.py for which parts of which files are read, and formats.py for how.
 """
 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from windrow.errors import UserError
-from windrow.scoring import urls
+from windrow.scoring import formats, known
+from windrow.scoring.formats import Piece
+from windrow.scoring.urls import Target
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 TARGET_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("url", "url_key", "address", "status", "error")],
+    [
+        *((name, pa.string()) for name in ("url", "url_key", "address", "status", "error", "extra")),
+        ("attempt", pa.int32()),
+        ("content_hash", pa.string()),
+    ]
 )
+"""The columns of urls.Target."""
+
+_ROWS_A_BATCH = 4096
+_KNOWN = pa.field("known", pa.bool_())
 _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 
 
 def files(pattern: str, folder: Path) -> list[Path]:
-    """The files that a glob matches; a relative one is looked up in `folder`. `**` matches any depth.
+    """The files that a glob matches, or those in a folder; a relative one is looked up in `folder`.
 
-    Names that begin with . or _ are left out: writers use them for files that are not whole yet.
+    `**` matches any depth. Names that begin with . or _ are left out: writers use them for what is not whole yet.
 
     Raises:
         UserError: no file matches.
     """
     given = folder / Path(pattern).expanduser()
-    found = [given] if given.is_file() else sorted(path for path in _matches(pattern, folder) if _is_feed(path))
+    if given.is_file():
+        return [given]
+    matches = given.iterdir() if given.is_dir() else _matches(pattern, folder)
+    found = sorted(path for path in matches if _is_feed(path))
     if not found:
         raise UserError(
             f"the feed must match at least one file; got none for {given}; put URLs there or correct --feed"
@@ -56,22 +73,30 @@ def _is_feed(path: Path) -> bool:
     return path.is_file() and path.name[0] not in "._"
 
 
-def read(spark: SparkSession, paths: Sequence[Path]) -> DataFrame:
-    """The distinct URLs of text files, as the columns of urls.Target, valid or not; blank lines are none.
+def read(spark: SparkSession, pieces: Sequence[Piece], keys: known.Keys, scratch: Path) -> DataFrame:
+    """The distinct URLs of pieces of a feed as the columns of urls.Target, valid or not, and `known`.
 
-    Of several spellings of a URL, the one that sorts first is kept.
+    Of several spellings of a URL, the one that sorts first is kept; of a known one, only the key. Executors read the
+    files under the same paths.
+
+    Args:
+        spark: the session.
+        pieces: of the feed's files.
+        keys: sorted, of the URLs that have a row.
+        scratch: a folder of the driver for the file of keys that is sent to the executors.
     """
     from pyspark.sql import functions as F  # noqa: N812
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    line = F.col("value").cast("binary")  # a string column would pass bytes on that are no UTF-8
-    lines = spark.read.text([spark_path(path) for path in paths]).select(
-        F.substring(line, 1, urls.MAX_BYTES + 1).alias("line"),
-        F.when(F.length(line) > urls.MAX_BYTES, F.sha2(line, 256)).alias("digest"),
-    )
-    targets = lines.mapInArrow(_understand, from_arrow_schema(TARGET_SCHEMA))
+    name = f"known-{uuid.uuid4().hex}.npy"  # a session's files can't be replaced
+    np.save(scratch / name, keys)
+    spark.sparkContext.addFile(str(scratch / name))
+    rows = [(piece.path, piece.kind, piece.start, piece.end) for piece in pieces]
+    parts = spark.createDataFrame(rows, "path string, kind string, start long, end long").repartition(len(rows))
+    schema = from_arrow_schema(TARGET_SCHEMA.append(_KNOWN))
     columns = [name for name in TARGET_SCHEMA.names if name != "url_key"]
-    return targets.groupBy("url_key").agg(F.min(F.struct(*columns)).alias("target")).select("url_key", "target.*")
+    read = parts.mapInArrow(partial(_understand, keys=name), schema).groupBy("url_key")
+    return read.agg(F.min(F.struct("known", *columns)).alias("target")).select("url_key", "target.*")
 
 
 def spark_path(path: Path) -> str:
@@ -79,8 +104,24 @@ def spark_path(path: Path) -> str:
     return "file://" + _GLOB_CHARACTERS.sub(lambda match: f"\\{match[0]}", str(path))
 
 
-def _understand(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _understand(batches: Iterator[pa.RecordBatch], keys: str) -> Iterator[pa.RecordBatch]:
+    """What a Spark task runs: pieces in, targets out."""
+    from pyspark import SparkFiles
+
+    mapped = np.load(SparkFiles.get(keys), mmap_mode="r")
     for batch in batches:
-        pairs = zip(batch.column("line"), batch.column("digest"), strict=True)
-        targets = (urls.understand(line.as_py(), digest.as_py()) for line, digest in pairs)
-        yield pa.RecordBatch.from_pylist([vars(target) for target in targets if target], schema=TARGET_SCHEMA)
+        for row in batch.to_pylist():
+            found = formats.targets(Piece(**row))
+            while some := list(islice(found, _ROWS_A_BATCH)):
+                yield _marked(some, mapped)
+
+
+def _marked(targets: list[Target], keys: known.Keys) -> pa.RecordBatch:
+    """Targets as a batch; of those that are known, nothing but the key."""
+    all_keys = pa.array([target.url_key for target in targets])
+    mask = known.contains(keys, known.of_hex(all_keys))
+    rows = [
+        {"url_key": target.url_key, "known": True} if is_known else {**vars(target), "known": False}
+        for target, is_known in zip(targets, mask.tolist(), strict=True)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=TARGET_SCHEMA.append(_KNOWN))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from windrow.scoring import predict, prediction
 from windrow.scoring.decode import decode
 from windrow.scoring.downloads import Downloads
 from windrow.scoring.fetch import Fetched, FetchPolicy
-from windrow.scoring.prediction import Row, Stamp
+from windrow.scoring.kept import KeptBytes
+from windrow.scoring.prediction import Patience, Row, Stamp
 from windrow.scoring.status import Status
 from windrow.scoring.urls import Target
 
@@ -52,6 +53,8 @@ class Plan:
     batch_size: int = 64
     max_pixels: int = 40_000_000
     threads: int = 1
+    patience: Patience = field(default_factory=Patience)
+    kept: KeptBytes | None = None
 
 
 def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
@@ -62,6 +65,7 @@ def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     schema = from_arrow_schema(prediction.SCHEMA)
+    plan = replace(plan, kept=plan.kept.share(partitions) if plan.kept else None)
     return targets.repartition(partitions).mapInArrow(partial(_task, plan=plan), schema)
 
 
@@ -76,18 +80,18 @@ def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBa
         threads=context.cpus() if context else plan.threads,
     )
     targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
-    yield from _record_batches(predictions(targets, plan))
+    yield from _record_batches(predictions(targets, plan), plan.patience)
 
 
-def _record_batches(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
+def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.RecordBatch]:
     pending: list[Row] = []
     for row in rows:
         pending.append(row)
         if len(pending) == _ROWS_A_RECORD_BATCH:
-            yield prediction.record_batch(pending)
+            yield prediction.record_batch(pending, patience)
             pending = []
     if pending:
-        yield prediction.record_batch(pending)
+        yield prediction.record_batch(pending, patience)
 
 
 def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
@@ -95,7 +99,7 @@ def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
     network = partial(_network, plan)
     waiting: _Waiting = []
     with Downloads(plan.fetch, ahead=2 * plan.batch_size) as downloads:
-        for target, fetched in downloads.stream(_loading_first(targets, network)):
+        for target, fetched in downloads.stream(_loading_first(targets, network), plan.kept):
             row, pixels = _decoded(target, fetched, plan)
             if pixels is None:
                 yield row
@@ -127,7 +131,10 @@ def _decoded(target: Target, fetched: Fetched | None, plan: Plan) -> tuple[Row, 
     if fetched is None or fetched.status is not Status.OK:
         return prediction.row(target, fetched, None, plan.stamp), None
     decoded = decode(fetched.content, plan.model.shape, plan.max_pixels)
-    return prediction.row(target, fetched, decoded, plan.stamp), decoded.pixels
+    row = prediction.row(target, fetched, decoded, plan.stamp)
+    if plan.kept is not None and decoded.pixels is not None:
+        plan.kept.put(row["content_hash"], fetched.content)
+    return row, decoded.pixels
 
 
 def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan) -> Iterator[Row]:

@@ -43,15 +43,25 @@ def count(statuses: pa.ChunkedArray) -> dict[str, int]:
 
 def summary(result: Mapping[str, Any]) -> str:
     """The result for people, a few lines."""
-    lines = [
-        f"{result['urls']:,} URLs in the feed: {result['new']:,} new, {result['already_scored']:,} already scored",
-        *(f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in result["statuses"].items()),
-    ]
-    if result["new"]:
+    lines = [f"{result['files_read']:,} of {result['files']:,} files of the feed have news"]
+    if result["files_read"]:
+        told = f"{result['new']:,} new, {result['already_scored']:,} already scored"
+        lines.append(f"{result['urls']:,} URLs in what was read: {told}")
+    if result["retried"]:
+        lines.append(f"{result['retried']:,} URLs that were due asked again")
+    if result["rescored"]:
+        lines.append(f"{result['rescored']:,} URLs of earlier models labelled again{_agreement(result)}")
+    lines += [f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in result["statuses"].items()]
+    if result["rows"]:
         model = f"{result['model_name']} version {result['model_version']}"
         lines.append(f"{result['images_per_second']} images a second with {model}")
     lines.append(f"table {result['table']}, version {result['table_version']}")
     return "\n".join(lines)
+
+
+def _agreement(result: Mapping[str, Any]) -> str:
+    compared = result.get("compared")
+    return f"; {result['agree']:.1%} of {compared:,} have the same label" if compared else ""
 
 
 def _remark(status: str) -> str:

@@ -44,6 +44,8 @@ class Target:
     """One URL of a feed. Either `address` is set (what to ask), or `status` and `error` say why it is not.
 
     `url` is the line as written, for people and for joins: cut to 1,000 characters, and a password is masked.
+    `extra` is what else its feed says of it, as JSON. Of a URL that has a row already, `attempt` says how many runs
+    have asked it, and `content_hash` which bytes it gave, where those may have been kept.
     """
 
     url: str
@@ -51,6 +53,9 @@ class Target:
     address: str | None = None
     status: str | None = None
     error: str | None = None
+    extra: str | None = None
+    attempt: int = 0
+    content_hash: str | None = None
 
 
 def understand(line: bytes, digest: str | None = None) -> Target | None:

@@ -33,6 +33,11 @@ class PinnedModel:
     labels: tuple[str, ...]
     tags: Mapping[str, str]
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Name and version."""
+        return self.name, self.version
+
 
 def fetch_model(model_uri: str, into: Path) -> PinnedModel:
     """Resolve models:/NAME@ALIAS or models:/NAME/VERSION once, and download that version's files into a folder.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from windrow.errors import UserError
-from windrow.scoring import feed, urls
+from windrow.scoring import feed, known, seen, urls
 
 
 def test_a_glob_finds_files_in_the_folder_given(tmp_path: Path) -> None:
@@ -34,6 +37,20 @@ def test_a_glob_without_files_is_an_error_with_a_cure(tmp_path: Path, pattern: s
         feed.files(pattern, tmp_path)
 
 
+def test_a_folder_is_all_the_files_in_it(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.txt", ".hidden.txt", "_aside.jsonl"):
+        (tmp_path / name).touch()
+    (tmp_path / "below").mkdir()
+    assert [path.name for path in feed.files(str(tmp_path), Path("/"))] == ["a.txt", "b.csv"]
+
+
+def read(spark: Any, files: list[Path], scratch: Path, known_urls: tuple[str, ...] = ()) -> list[Any]:
+    keys = [target.url_key for url in known_urls if (target := urls.understand(url.encode()))]
+    sorted_keys = np.sort(known.of_hex(pa.array(keys, pa.string())))
+    rows: list[Any] = feed.read(spark, seen.news(files, {})[0], sorted_keys, scratch).collect()
+    return rows
+
+
 @pytest.mark.spark
 def test_any_bytes_in_a_feed_become_one_row_a_url(spark: Any, tmp_path: Path) -> None:
     folder = tmp_path / "a {b}*[c] d"
@@ -55,7 +72,7 @@ def test_any_bytes_in_a_feed_become_one_row_a_url(spark: Any, tmp_path: Path) ->
     ]
     (folder / "one[1].txt").write_bytes(b"\n".join(lines))
     (folder / "two.txt").write_bytes(b"http://example.com/twice\nhttp://example.com/old mac\rhttp://example.com/other")
-    rows = feed.read(spark, feed.files("*.txt", folder)).collect()
+    rows = read(spark, feed.files("*.txt", folder), tmp_path)
     assert len({row.url_key for row in rows}) == len(rows)
     assert sorted(row.address for row in rows if row.address) == [
         "http://example.com/caf%E9",
@@ -72,7 +89,42 @@ def test_any_bytes_in_a_feed_become_one_row_a_url(spark: Any, tmp_path: Path) ->
     assert max(len(row.url) for row in refused) == urls.SHOWN_CHARACTERS
 
 
-@pytest.mark.spark
-def test_an_empty_feed_has_no_urls(spark: Any, tmp_path: Path) -> None:
+def test_an_empty_feed_has_no_urls(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
-    assert feed.read(spark, [tmp_path / "empty.txt"]).count() == 0
+    assert seen.news([tmp_path / "empty.txt"], {})[0] == []
+
+
+@pytest.mark.spark
+def test_of_a_known_url_only_its_key_is_told(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "feed.csv").write_text("url,shop\nhttp://example.com/old,1\nhttp://example.com/new,2\n")
+    rows = read(spark, [tmp_path / "feed.csv"], tmp_path, ("http://example.com/old",))
+    told = {row.url_key: (row.known, row.url, row.extra) for row in rows}
+    assert sorted(told.values(), key=str) == [
+        (False, "http://example.com/new", '{"shop":"2"}'),
+        (True, None, None),
+    ]
+
+
+@pytest.mark.spark
+def test_the_recipe_for_a_database_makes_a_feed_of_its_rows(spark: Any, tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    recipe = text.split("```python\n", 1)[1].split("```", 1)[0]
+    spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(tmp_path / "derby.log"))
+    database = f"jdbc:derby:memory:{tmp_path.name};create=true"
+    rows = [("http://example.com/a", 1), ("http://example.com/b", 2), ("ftp://example.com/c", 3)]
+    spark.createDataFrame(rows, "image string, id int").write.jdbc(database, "products")
+    (tmp_path / "feed").mkdir()
+    constants = {
+        "DATABASE": database,
+        "LOGIN": {},
+        "QUERY": 'SELECT "image" AS "url", "id" FROM products WHERE "id" < 3',
+        "FEED": tmp_path / "feed",
+    }
+    for name in constants:
+        recipe = re.sub(rf"^{name} = .*\n", "", recipe, flags=re.MULTILINE)
+    exec(compile(recipe, "export_urls.py", "exec"), constants)
+    found = read(spark, feed.files(str(tmp_path / "feed"), Path("/")), tmp_path)
+    assert {row.url: row.extra for row in found} == {
+        "http://example.com/a": '{"id":1}',
+        "http://example.com/b": '{"id":2}',
+    }

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from windrow.scoring import feed, pipeline, predict, prediction, urls
+from windrow.scoring import feed, known, pipeline, predict, prediction, seen, urls
 from windrow.scoring.fetch import FetchPolicy
 from windrow.scoring.pipeline import Model, Plan
-from windrow.scoring.prediction import Stamp
+from windrow.scoring.prediction import Patience, Stamp
 from windrow.scoring.urls import Target
 
 from .conftest import LOOPBACK, HostileServer, answer, drip, encoded, flood, grey, png_header, redirect, reset
@@ -153,8 +154,6 @@ def test_the_network_is_loaded_once_a_process(brightness: Path) -> None:
 
 
 def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
-    import numpy as np
-
     network = predict.Network(brightness, (8, 8, 1), batch_size=4, top_k=100)
     ids, scores = network.label(np.full((2, 8, 8, 1), 255, np.uint8))
     assert ids.shape == scores.shape == (2, 3)
@@ -165,7 +164,7 @@ def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
 def test_rows_fit_the_schema_however_little_is_known() -> None:
     stamp = Stamp("run", "name", "1", "digest")
     target = Target("x", "k", None, "invalid_url", "no")
-    batch = prediction.record_batch([prediction.row(target, None, None, stamp)])
+    batch = prediction.record_batch([prediction.row(target, None, None, stamp)], Patience())
     assert batch.schema == prediction.SCHEMA
     assert batch.to_pylist()[0]["top_k"] is None
     assert batch.to_pylist()[0]["scored_at"].tzname() == "UTC"
@@ -181,7 +180,9 @@ def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
     (tmp_path / "feed.txt").write_text("\n".join(expected))
     spark.sparkContext.addFile(str(brightness))
     shipped = replace(plan, model=replace(plan.model, file=brightness.name))
-    frame = pipeline.score(feed.read(spark, [tmp_path / "feed.txt"]), shipped, partitions=3)
+    pieces = seen.news([tmp_path / "feed.txt"], {})[0]
+    urls_of_feed = feed.read(spark, pieces, np.empty(0, known.DTYPE), tmp_path).drop("known")
+    frame = pipeline.score(urls_of_feed, shipped, partitions=3)
     assert frame.rdd.getNumPartitions() == 3
     rows = [row.asDict() for row in frame.collect()]
     assert {row["url"]: row["status"] for row in rows} == expected

@@ -1,0 +1,129 @@
+"""What a run has to do: the feed's new URLs, those that are due again, and, if asked for, those of an earlier model.
+
+No URL is in two of them: a new one has no row, and one that is due is not taken from an earlier model as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windrow.scoring import feed, known, old, pending, seen
+from windrow.scoring.formats import Piece
+from windrow.scoring.pending import Due
+from windrow.scoring.seen import Seen
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from windrow.scoring.table import PredictionTable
+
+Identity = tuple[str, str]
+"""A model's name and version."""
+
+
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("files_read", "urls", "new", "already_scored", "retried", "rescored", "rows"), 0),
+    "statuses": {},
+    "images_per_second": None,
+}
+"""What the result of a run with nothing to do says."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where a run looks for work: what is new in the feed, the files with due rows, and whether to do old ones.
+
+    `marks` says what of the feed has been seen once that work is done.
+    """
+
+    pieces: Sequence[Piece]
+    marks: Seen
+    due: Sequence[Path]
+    rescore: bool
+    now: datetime
+
+    def __bool__(self) -> bool:
+        return bool(self.pieces or self.due or self.rescore)
+
+
+def look(table: PredictionTable, files: Sequence[Path], rescore: bool) -> Search:
+    """Where there is work, by the feed's files and the table alone.
+
+    Raises:
+        UserError: a file is no feed of its kind.
+    """
+    now = datetime.now(UTC)
+    pieces, marks = seen.news(files, table.seen())
+    return Search(pieces, marks, pending.due_files(table.pending_files(), now), rescore, now)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The URLs to ask, in the columns of urls.Target, with their counts, and which rows of the table they replace."""
+
+    targets: DataFrame
+    due: Due
+    counts: dict[str, int]
+
+    @property
+    def urls(self) -> int:
+        """How many rows the run will add."""
+        return self.counts["new"] + self.counts["retried"] + self.counts["rescored"]
+
+
+def find(
+    spark: SparkSession, table: PredictionTable, search: Search, model: Callable[[], Identity], scratch: Path
+) -> Work:
+    """Look for work.
+
+    Args:
+        spark: the session.
+        table: what is known.
+        search: where to look.
+        model: the model that will label; not asked where only new URLs are looked for.
+        scratch: a folder of the driver's own.
+    """
+    # Or what is kept below would stay in as many partitions as shuffles begin with: 200 tasks for ten URLs.
+    spark.conf.set("spark.sql.optimizer.canChangeCachedPlanOutputPartitioning", "true")
+    targets, new, already = _new(spark, table, search.pieces, scratch)
+    due = pending.find(search.due, table.files(), model(), search.now) if search.due else Due()
+    rescored = 0
+    if due.targets.num_rows:
+        targets = targets.unionByName(_frame(spark, due))
+    if search.rescore and (files := table.files()):
+        before = old.targets(spark, files, model())
+        if due.targets.num_rows:
+            before = before.join(_frame(spark, due).select("url_key"), "url_key", "left_anti")
+        before = before.persist()
+        rescored = before.count()
+        targets = targets.unionByName(before)
+    counts = {"files_read": len({piece.path for piece in search.pieces})}
+    counts |= {"urls": new + already, "new": new, "already_scored": already}
+    return Work(targets, due, counts | {"retried": due.targets.num_rows, "rescored": rescored})
+
+
+def _new(
+    spark: SparkSession, table: PredictionTable, pieces: Sequence[Piece], scratch: Path
+) -> tuple[DataFrame, int, int]:
+    """(the feed's URLs that have no row, how many those are, how many have one)."""
+    from pyspark.sql import functions as F  # noqa: N812
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    if not pieces:
+        return spark.createDataFrame([], from_arrow_schema(feed.TARGET_SCHEMA)), 0, 0
+    # Kept, so that a line that is added to the feed now is not in one of the two and missing in the other.
+    marked = feed.read(spark, pieces, known.read(table.files()), scratch).persist()
+    counts = {row["known"]: row["count"] for row in marked.groupBy("known").count().collect()}
+    new = marked.where(~F.col("known")).select(*feed.TARGET_SCHEMA.names)
+    return new, counts.get(False, 0), counts.get(True, 0)
+
+
+def _frame(spark: SparkSession, due: Due) -> DataFrame:
+    """The targets as Spark sees them."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return spark.createDataFrame(due.targets, from_arrow_schema(feed.TARGET_SCHEMA))
