@@ -86,7 +86,7 @@ class Fetcher:
             wait = _pause(fetched, pause)
             if wait is None or wait >= clock.left:
                 break
-            await clock.spend(asyncio.sleep(wait))
+            await clock.pause(wait)
             again = await self._follow(url, clock, image=image)
             if again.status is Status.HOST_UNAVAILABLE:
                 break
@@ -163,6 +163,11 @@ class _Clock:
     def left(self) -> float:
         """Seconds until the deadline, 0 at least."""
         return max(0.0, self._seconds - self.used)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep; that counts as well."""
+        await asyncio.sleep(seconds)
+        self.used += seconds
 
     async def spend(self, doing: Coroutine[Any, Any, T]) -> T:
         """Await `doing`.

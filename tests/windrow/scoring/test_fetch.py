@@ -34,18 +34,10 @@ from .conftest import (
 
 
 def fetch(url: str, *, allow: Sequence[IPv4Network] = LOOPBACK, **policy: Any) -> Fetched:
+    usual = {"timeout_seconds": 5.0, "host_rate": None, "robots": False, "allow_addresses": tuple(allow)}
+
     async def ask() -> Fetched:
-        async with Fetcher(
-            FetchPolicy(
-                **{
-                    "timeout_seconds": 5.0,
-                    "host_rate": None,
-                    "robots": False,
-                    "allow_addresses": tuple(allow),
-                    **policy,
-                }
-            )
-        ) as fetcher:
+        async with Fetcher(FetchPolicy(**{**usual, **policy})) as fetcher:
             return await fetcher.fetch(url)
 
     return asyncio.run(ask())
