@@ -102,10 +102,12 @@ class Hosts:
         return host
 
     def _forget(self) -> None:
-        if len(self._hosts) > _HOSTS_KEPT:
-            name, oldest = self._hosts.popitem(last=False)
-            if oldest.busy:
-                self._hosts[name] = oldest
+        """Called for each new host: two steps each time, so that those in use may pile up for a while only."""
+        for _ in range(2):
+            if len(self._hosts) > _HOSTS_KEPT:
+                name, oldest = self._hosts.popitem(last=False)
+                if oldest.busy:
+                    self._hosts[name] = oldest
 
 
 class Host:

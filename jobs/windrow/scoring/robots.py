@@ -24,6 +24,7 @@ _KEPT_HOSTS = 10_000
 # Each is tried on each URL: a file of nothing else would cost a second a URL.
 _MAX_PATTERNS = 500
 _FORBIDDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+_WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _LINE = re.compile(r"\s*(user[- ]?agent|d\w{2,6}l[oa]w|allow|crawl[- ]delay)\s*:?\s*([^\s#]*)", re.IGNORECASE)
 _PRODUCT = re.compile(rf"{AGENT}(?![a-z_-])", re.IGNORECASE)
 
@@ -120,7 +121,7 @@ def forbidden_by(headers: Iterable[str]) -> str | None:
     """
     for header in headers:
         agent, colon, rest = header.partition(":")
-        named = colon and "," not in agent and agent.strip().lower() != "unavailable_after"
+        named = colon and "," not in agent and agent.strip().lower() not in _WITH_VALUES
         if named and agent.strip().lower() != AGENT.lower():
             continue
         for directive in (rest if named else header).split(","):
