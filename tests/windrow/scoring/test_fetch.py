@@ -110,6 +110,23 @@ def test_a_slow_server_costs_its_deadline_and_no_more(server: HostileServer, beh
     assert time.monotonic() - started < 2
 
 
+def test_a_silent_server_costs_the_read_deadline_if_that_is_shorter(server: HostileServer) -> None:
+    fetched = fetch(server.on("/x", silence), read_seconds=0.3)
+    assert (fetched.status, server.asked["/x"]) == (Status.TIMEOUT, 1)
+    assert 250 < (fetched.milliseconds or 0) < 3000
+
+
+def test_a_server_that_accepts_and_shakes_no_hand_costs_the_connect_deadline(server: HostileServer) -> None:
+    fetched = fetch(f"https://127.0.0.1:{server.port}/x", connect_seconds=0.3)
+    assert fetched.status is Status.TIMEOUT
+    assert 250 < (fetched.milliseconds or 0) < 3000
+
+
+def test_an_etag_is_kept_as_it_stands(server: HostileServer) -> None:
+    assert fetch(server.on("/x", answer("200 OK", grey(7), 'ETag: W/"a,b"'))).etag == 'W/"a,b"'
+    assert fetch(server.file("/y", grey(7))).etag is None
+
+
 def test_the_deadline_counts_all_tries_together(server: HostileServer) -> None:
     fetched = fetch(server.on("/x", answer("503 Later")), timeout_seconds=0.4)
     # The second pause, 0.4 s at least, would end after it.
