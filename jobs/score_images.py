@@ -129,8 +129,13 @@ def make_plan(scoring: ScoringSection, table: PredictionTable, model: PinnedMode
         ),
         fetch=FetchPolicy(
             timeout_seconds=scoring.timeout_seconds,
+            connect_seconds=scoring.connect_seconds,
+            read_seconds=scoring.read_seconds,
             max_bytes=scoring.max_bytes,
             concurrency=scoring.concurrency,
+            host_concurrency=scoring.host_concurrency,
+            host_rate=scoring.host_rate,
+            robots=scoring.robots,
             allow_addresses=scoring.allow_addresses,
             contact=scoring.contact,
         ),

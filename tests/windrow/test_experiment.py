@@ -1046,6 +1046,7 @@ sweep:
 promotion: {model: m, finalists: 2, seeds: 2, minimum_improvement: 0.01}
 scoring:
   {feed: a, model: 'models:/a/1', schedule: 0 1 * * *, top_k: 2, batch_size: 2, concurrency: 2, timeout_seconds: 1,
+   host_concurrency: 2, host_rate: 2, robots: false, connect_seconds: 1, read_seconds: 1,
    max_bytes: 1000, max_pixels: 100, allow_addresses: [10.0.0.0/8], contact: a@example.org}
 """
 

@@ -20,6 +20,7 @@ BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
 
 Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 LARGEST_SEED = 2**32 - 1  # NumPy's limit, and so that of Optuna's samplers
 
@@ -149,8 +150,15 @@ class ScoringSection(Section):
     schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
     top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
     batch_size: int = Field(64, ge=1, le=4096, description="images a step of the network")
-    concurrency: int = Field(16, ge=1, le=256, description="downloads at once in a Spark task")
+    concurrency: int = Field(64, ge=1, le=256, description="requests at once in a Spark task")
+    host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
+    host_rate: Rate = Field(
+        10.0, description="requests a second to one host, over all tasks of a run; no limit if empty"
+    )
+    robots: bool = Field(True, description="honour robots.txt and X-Robots-Tag")
     timeout_seconds: float = Field(20.0, gt=0, le=600, description="total deadline of a URL's download")
+    connect_seconds: float = Field(5.0, gt=0, le=600, description="deadline of looking a name up and connecting")
+    read_seconds: float = Field(10.0, gt=0, le=600, description="longest silence while an answer comes")
     max_bytes: int = Field(20_000_000, ge=1_000, description="largest download, bytes")
     max_pixels: int = Field(40_000_000, ge=64, description="largest image, pixels; checked before decoding")
     allow_addresses: tuple[Network, ...] = Field(

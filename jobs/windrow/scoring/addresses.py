@@ -18,6 +18,11 @@ AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, st
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # The last 32 bits are the IPv4 address that a translator will ask.
 _NAT64 = IPv6Network("64:ff9b::/96")
+# Nobody's, though older Pythons take them for public: 6to4's relays (RFC 7526), documentation (RFC 9637), and overlay
+# identifiers that are no addresses (RFC 7343).
+_NOBODYS = (IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"), IPv6Network("2001:20::/28"))
+# An interface of this name is a tunnel to the IPv4 address that follows it (ISATAP, RFC 5214), in any network.
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE, 0x0100_5EFE, 0x0300_5EFE})
 
 
 class RefusedAddressError(OSError):
@@ -69,7 +74,7 @@ def _within(address: Address, networks: Sequence[Network]) -> bool:
 
 def _public(address: Address) -> bool:
     """is_global alone would let multicast pass, and IPv6 space that nobody was given."""
-    if address.is_multicast:
+    if address.is_multicast or _within(address, _NOBODYS):
         return False
     if isinstance(address, IPv4Address):
         return address.is_global
@@ -77,8 +82,14 @@ def _public(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 address that a packet to this IPv6 address may end at."""
-    if isinstance(address, IPv6Address) and address.sixtofour is not None:
+    """The IPv4 addresses that a packet to this IPv6 address may end at.
+
+    Those of mapped, compatible and translated forms, of Teredo and of a network's own NAT64 (64:ff9b:1::/48) are not
+    among them: such an address is refused as it stands.
+    """
+    if not isinstance(address, IPv6Address):
+        return
+    if address.sixtofour is not None:
         yield address.sixtofour
-    if isinstance(address, IPv6Address) and address in _NAT64:
+    if address in _NAT64 or int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
         yield IPv4Address(int(address) & 0xFFFF_FFFF)

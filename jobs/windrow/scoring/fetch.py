@@ -4,131 +4,108 @@
         fetched = await fetcher.fetch("http://example.com/a.png")
 
 Addresses are checked when a connection is made, so names that resolve to something else a moment later, and redirects,
-are checked too. Redirects are followed by hand for the same reason.
+are checked too. Redirects are followed by hand for the same reason. Every request waits for its host's turn, whether
+it is the first, a redirect, a try again or robots.txt.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine
+from dataclasses import replace
 from types import TracebackType
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-import aiohttp
-from yarl import URL
-
-import windrow
-from windrow.scoring import status, urls
-from windrow.scoring.addresses import Network, RefusedAddressError, guarded_socket
+from windrow.scoring import urls
+from windrow.scoring.politeness import Hosts, HostUnavailableError, seconds_until
+from windrow.scoring.request import Fetched, FetchPolicy, Redirect, Session
+from windrow.scoring.robots import Rules, RulesKept
 from windrow.scoring.status import Status
 
+__all__ = ["FetchPolicy", "Fetched", "Fetcher"]
+
 MAX_REDIRECTS = 5
-RETRY_PAUSES_SECONDS = (0.2, 0.8)
+RETRY_PAUSES_SECONDS = (0.2, 0.8)  # give or take a half, so that many do not come back together
 _RETRIED = frozenset({Status.CONNECT_FAILED, Status.BROKEN_RESPONSE, Status.HTTP_UNAVAILABLE})
+_NO_CONNECTION = frozenset(
+    {Status.REFUSED_ADDRESS, Status.UNRESOLVED_HOST, Status.CONNECT_FAILED, Status.TIMEOUT, Status.HOST_UNAVAILABLE}
+)
 _TOO_MANY_REQUESTS = 429
-_CHUNK_BYTES = 65_536
 
-
-@dataclass(frozen=True)
-class FetchPolicy:
-    """How hosts are asked; the page's scoring section says what each value means."""
-
-    timeout_seconds: float = 20.0
-    max_bytes: int = 20_000_000
-    concurrency: int = 16
-    allow_addresses: tuple[Network, ...] = ()
-    contact: str | None = None
-
-    @property
-    def user_agent(self) -> str:
-        """Who asks, and whom to write to about it."""
-        return f"Windrow/{windrow.__version__}" + (f" (+{self.contact})" if self.contact else "")
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """How a download ended. `content` is empty unless status is ok; `final_url` is the last one that was asked."""
-
-    status: Status
-    final_url: str | None = None
-    http_status: int | None = None
-    content: bytes = b""
-    error: str | None = None
-    milliseconds: float | None = None
-
-
-@dataclass(frozen=True)
-class _Redirect:
-    """An answer that points elsewhere."""
-
-    http_status: int
-    location: str
+T = TypeVar("T")
 
 
 class Fetcher:
-    """A session and what it may ask. Use it as an async context manager, inside one event loop."""
+    """A session, what it may ask, and how often. Use it as an async context manager, inside one event loop.
 
-    def __init__(self, policy: FetchPolicy) -> None:
+    A worker process runs one at a time: a task's.
+
+    Args:
+        policy: how hosts are asked.
+        room: set while more downloads may begin; always, if absent.
+    """
+
+    def __init__(self, policy: FetchPolicy, room: asyncio.Event | None = None) -> None:
         self._policy = policy
-        self._session: aiohttp.ClientSession
+        self._session = Session(policy)
+        self._hosts = Hosts(policy.host_concurrency, policy.host_rate, policy.sharing)
+        self._rules = RulesKept(self._ask_for_rules)
+        self._at_once = asyncio.Semaphore(policy.concurrency)
+        self._room = room or asyncio.Event()
+        if room is None:
+            self._room.set()
 
     async def __aenter__(self) -> Fetcher:
-        connector = aiohttp.TCPConnector(
-            limit=self._policy.concurrency,
-            socket_factory=guarded_socket(self._policy.allow_addresses),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            # Compressed bytes would let a small answer grow without bound; images are compressed already.
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self._policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            # A proxy from the environment would connect in our place, past the address guard.
-            trust_env=False,
-        )
+        await self._session.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._rules.close()
+        await self._session.__aexit__(kind, error, trace)
 
     async def fetch(self, url: str) -> Fetched:
         """Download `url` (normalised, see urls.normalise), with retries, within the total deadline.
 
-        Whatever the server does becomes a status. Only a bug raises.
+        The deadline counts what the hosts take, and not the queues here. Whatever a server does becomes a status.
+        Only a bug raises.
         """
-        started = time.monotonic()
-        seconds = self._policy.timeout_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                fetched = await self._persist(url)
-        except TimeoutError:
-            fetched = Fetched(Status.TIMEOUT, url, error=f"the whole answer must come within {seconds:g} s; it did not")
-        return replace(fetched, milliseconds=(time.monotonic() - started) * 1000)
+        clock = _Clock(self._policy.timeout_seconds)
+        fetched = await self._persist(url, clock, image=True)
+        self._hosts.of(fetched.final_url or url).note(fetched.status)
+        return replace(fetched, milliseconds=clock.used * 1000)
 
-    async def _persist(self, url: str) -> Fetched:
-        """Try again where a second try often helps. 429 asks for a longer pause than a run can wait."""
+    async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
+        """Try again where a second try often helps, if the host wants no longer pause than the deadline leaves."""
+        fetched = await self._follow(url, clock, image=image)
         for pause in RETRY_PAUSES_SECONDS:
-            fetched = await self._follow(url)
-            if fetched.status not in _RETRIED or fetched.http_status == _TOO_MANY_REQUESTS:
-                return fetched
-            await asyncio.sleep(pause)
-        return await self._follow(url)
+            wait = _pause(fetched, pause)
+            if wait is None or wait >= clock.left:
+                break
+            await clock.pause(wait)
+            again = await self._follow(url, clock, image=image)
+            if again.status is Status.HOST_UNAVAILABLE:
+                break
+            fetched = again
+        return fetched
 
-    async def _follow(self, url: str) -> Fetched:
+    async def _follow(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
         """Ask, and follow redirects; every hop passes the same checks as the first URL."""
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._ask(url)
+            if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
+                return refused
+            answer = await self._ask(url, clock, image=image)
             if isinstance(answer, Fetched):
                 return answer
             try:
                 url = urls.normalise(urljoin(url, answer.location))
-            except urls.UrlRefusedError as refused:
-                reason = f"redirected to {urls.shown(answer.location)[:200]}: {refused.reason}"
-                return Fetched(refused.status, url, answer.http_status, error=reason)
+            except urls.UrlRefusedError as refused_hop:
+                reason = f"redirected to {urls.shown(answer.location)[:200]}: {refused_hop.reason}"
+                return Fetched(refused_hop.status, url, answer.http_status, error=reason)
             except ValueError as error:
                 return Fetched(
                     Status.INVALID_URL, url, answer.http_status, error=f"redirected to no URL; {error}"[:300]
@@ -136,49 +113,82 @@ class Fetcher:
         reason = f"a URL may redirect {MAX_REDIRECTS} times; it did once more"
         return Fetched(Status.TOO_MANY_REDIRECTS, url, answer.http_status, error=reason)
 
-    async def _ask(self, url: str) -> Fetched | _Redirect:
-        """One request. The one place where a host is asked."""
+    async def _ask(self, url: str, clock: _Clock, *, image: bool) -> Fetched | Redirect:
+        """One request, in its host's turn."""
+        host = self._hosts.of(url)
         try:
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
-                location = response.headers.get("Location")
-                if 300 <= response.status < 400 and location is not None:
-                    return _Redirect(response.status, location)
-                return await self._read(response, url)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            reached, reason = _explain(error)
-            return Fetched(reached, url, error=reason)
+            async with host.turn(self._policy.timeout_seconds), self._at_once:
+                await self._room.wait()
+                answer = await clock.spend(self._session.ask(url, image=image))
+        except HostUnavailableError as error:
+            return Fetched(Status.HOST_UNAVAILABLE, url, error=error.reason, next_attempt=error.next_attempt)
+        except TimeoutError:
+            seconds = self._policy.timeout_seconds
+            return Fetched(Status.TIMEOUT, url, error=f"the whole answer must come within {seconds:g} s; it did not")
+        if isinstance(answer, Fetched) and answer.next_attempt is not None:
+            host.pause(answer.next_attempt)
+        return answer
 
-    async def _read(self, response: aiohttp.ClientResponse, url: str) -> Fetched:
-        """The body, as long as the cap allows."""
-        code = response.status
-        reached = status.of_http(code)
-        if reached is not Status.OK:
-            return Fetched(reached, url, code, error=f"HTTP {code} {response.reason or ''}"[:200].strip())
-        cap = self._policy.max_bytes
-        body = bytearray()
-        announced = response.content_length or 0
-        if announced <= cap:
-            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-                body += chunk
-                if len(body) > cap:
-                    break
-        size = max(announced, len(body))
-        if size > cap:
-            reason = f"a download has at most {cap:,} bytes; got {size:,} or more"
-            return Fetched(Status.TOO_LARGE, url, code, error=reason)
-        return Fetched(Status.OK, url, code, bytes(body))
+    async def _refusal(self, url: str) -> Fetched | None:
+        """Why robots.txt keeps us away from `url`; None if it does not."""
+        rules = await self._rules.of(urls.origin(url))
+        if isinstance(rules, Fetched):
+            return replace(rules, final_url=url, http_status=None)
+        self._hosts.of(url).slow_down(rules.crawl_delay)
+        if rules.allow(url):
+            return None
+        return Fetched(Status.REFUSED_ROBOTS, url, error=f"{urls.origin(url)}/robots.txt forbids it")
+
+    async def _ask_for_rules(self, origin: str) -> Rules | Fetched:
+        """RFC 9309: what is not there (4xx, or lost in redirects) allows all; what can't be had forbids all for now."""
+        url = f"{origin}/robots.txt"
+        fetched = await self._persist(url, _Clock(self._policy.timeout_seconds), image=False)
+        if fetched.status is Status.OK:
+            return Rules(fetched.content)
+        if fetched.status in (Status.HTTP_ERROR, Status.TOO_MANY_REDIRECTS):
+            return Rules()
+        own = fetched.status in _NO_CONNECTION and fetched.final_url == url
+        reached = fetched.status if own else Status.ROBOTS_UNAVAILABLE
+        return replace(fetched, status=reached, error=f"{url} must be readable; {fetched.error}")
 
 
-def _explain(error: Exception) -> tuple[Status, str]:
-    """The status and reason of a request that got no whole answer."""
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, RefusedAddressError):
-        return Status.REFUSED_ADDRESS, f"an address {cause.reason}"
-    text = f"{type(error).__name__}: {error}"[:300]
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Status.UNRESOLVED_HOST, f"the host's name has no address; {cause}"[:300]
-    if isinstance(error, aiohttp.InvalidURL):
-        return Status.INVALID_URL, text
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Status.CONNECT_FAILED, text
-    return Status.BROKEN_RESPONSE, text
+class _Clock:
+    """A URL's deadline. Only what is spent here counts."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.used = 0.0  # seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, 0 at least."""
+        return max(0.0, self._seconds - self.used)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep; that counts as well."""
+        await asyncio.sleep(seconds)
+        self.used += seconds
+
+    async def spend(self, doing: Coroutine[Any, Any, T]) -> T:
+        """Await `doing`.
+
+        Raises:
+            TimeoutError: the deadline has come.
+        """
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.left):
+                return await doing
+        finally:
+            self.used += time.monotonic() - started
+
+
+def _pause(fetched: Fetched, usual: float) -> float | None:
+    """Seconds to the next try in this run; None for no try. 429 without a time wants a longer one than a run waits."""
+    if fetched.status not in _RETRIED:
+        return None
+    if fetched.next_attempt is not None:
+        return seconds_until(fetched.next_attempt) + usual * random.random()  # noqa: S311
+    if fetched.http_status == _TOO_MANY_REQUESTS:
+        return None
+    return usual * random.uniform(0.5, 1.5)  # noqa: S311

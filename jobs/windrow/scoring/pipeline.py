@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from windrow.scoring import predict, prediction
+from windrow.scoring import division, predict, prediction
 from windrow.scoring.decode import decode
 from windrow.scoring.downloads import Downloads
 from windrow.scoring.fetch import Fetched, FetchPolicy
@@ -60,13 +60,14 @@ class Plan:
 def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
     """Predictions for `targets` (the columns of urls.Target) in `partitions` tasks, exactly one row each.
 
-    The partition count is explicit: adaptive execution may merge others, and would then download one by one.
+    Which task asks which host is decided here, so that no host is asked more often than the page says: see division.py.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    schema = from_arrow_schema(prediction.SCHEMA)
-    plan = replace(plan, kept=plan.kept.share(partitions) if plan.kept else None)
-    return targets.repartition(partitions).mapInArrow(partial(_task, plan=plan), schema)
+    divided, sharing = division.divide(targets, partitions, plan.fetch.host_concurrency)
+    kept = plan.kept.share(partitions) if plan.kept else None
+    plan = replace(plan, fetch=replace(plan.fetch, sharing=sharing), kept=kept)
+    return divided.mapInArrow(partial(_task, plan=plan), from_arrow_schema(prediction.SCHEMA))
 
 
 def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBatch]:
@@ -74,8 +75,10 @@ def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBa
     from pyspark import SparkFiles, TaskContext
 
     context = TaskContext.get()
+    task = context.partitionId() if context else 0
     plan = replace(
         plan,
+        fetch=replace(plan.fetch, sharing=replace(plan.fetch.sharing, task=task)),
         model=replace(plan.model, file=SparkFiles.get(plan.model.file)),
         threads=context.cpus() if context else plan.threads,
     )
@@ -98,7 +101,7 @@ def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
     """One row a target, in the order they are done. Batches of images span whatever batches the targets came in."""
     network = partial(_network, plan)
     waiting: _Waiting = []
-    with Downloads(plan.fetch, ahead=2 * plan.batch_size) as downloads:
+    with Downloads(plan.fetch) as downloads:
         for target, fetched in downloads.stream(_loading_first(targets, network), plan.kept):
             row, pixels = _decoded(target, fetched, plan)
             if pixels is None:

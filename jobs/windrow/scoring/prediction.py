@@ -114,6 +114,8 @@ def row(target: Target, fetched: Fetched | None, decoded: Decoded | None, stamp:
             "final_url": fetched.final_url,
             "http_status": fetched.http_status,
             "fetch_ms": fetched.milliseconds,
+            "etag": fetched.etag,
+            "next_attempt": fetched.next_attempt,  # as the host wishes; record_batch() decides
             "content_hash": sha256(fetched.content).hexdigest() if fetched.status is Status.OK else None,
         }
     if decoded is not None:
@@ -137,14 +139,21 @@ def ranked(ids: list[int], scores: list[float], labels: tuple[str, ...]) -> Row:
 
 
 def record_batch(rows: list[Row], patience: Patience) -> pa.RecordBatch:
-    """Rows in the table's schema, stamped with the time now and with when they are due again."""
+    """Rows in the table's schema, stamped with the time now and with when they are due again.
+
+    That is when this run's patience says so, or later where the host has asked for a longer pause, of a week at most.
+    """
     now = datetime.now(UTC)
     times = ({"scored_at": now, "next_attempt": _next_attempt(values, patience, now)} for values in rows)
     return pa.RecordBatch.from_pylist([{**row, **time} for row, time in zip(rows, times, strict=True)], schema=SCHEMA)
 
 
 def _next_attempt(values: Row, patience: Patience, now: datetime) -> datetime | None:
-    return patience.next_attempt(Status(values["status"]), values["attempt"], now)
+    due = patience.next_attempt(Status(values["status"]), values["attempt"], now)
+    wished = values.get("next_attempt")
+    if due is None or wished is None:
+        return due
+    return max(due, min(wished, now + timedelta(hours=_LONGEST_PAUSE_HOURS)))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

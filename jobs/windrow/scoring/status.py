@@ -5,9 +5,12 @@ invalid_url          final    the line is not a URL that can be asked: no scheme
 refused_scheme       final    neither http nor https, in the feed or in a redirect
 refused_credentials  final    a user or password in the URL; secrets do not belong in feeds
 refused_address      final    the host's address is not on the public internet and not in scoring.allow_addresses
+refused_robots       final    robots.txt or an X-Robots-Tag (noai, noimageai, noindex, noimageindex, none) forbids it
+robots_unavailable   passing  the host's robots.txt could not be read, and might forbid it
+host_unavailable     passing  not asked: the host failed 10 times in a row in this run, or wants a long pause
 unresolved_host      passing  the name has no address
 connect_failed       passing  no connection, or no TLS that can be trusted
-timeout              passing  no whole answer within scoring.timeout_seconds
+timeout              passing  no connection, no next piece or no whole answer within the page's seconds for it
 broken_response      passing  the server hung up, or did not speak HTTP
 http_unavailable     passing  HTTP 408, 425, 429 or 5xx: not now
 http_error           final    any other answer that is not 2xx, such as 404 or 410
@@ -31,6 +34,9 @@ class Status(StrEnum):
     REFUSED_SCHEME = "refused_scheme"
     REFUSED_CREDENTIALS = "refused_credentials"
     REFUSED_ADDRESS = "refused_address"
+    REFUSED_ROBOTS = "refused_robots"
+    ROBOTS_UNAVAILABLE = "robots_unavailable"
+    HOST_UNAVAILABLE = "host_unavailable"
     UNRESOLVED_HOST = "unresolved_host"
     CONNECT_FAILED = "connect_failed"
     TIMEOUT = "timeout"
@@ -51,6 +57,8 @@ class Status(StrEnum):
 
 _PASSING = frozenset(
     {
+        Status.ROBOTS_UNAVAILABLE,
+        Status.HOST_UNAVAILABLE,
         Status.UNRESOLVED_HOST,
         Status.CONNECT_FAILED,
         Status.TIMEOUT,

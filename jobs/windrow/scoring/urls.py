@@ -29,6 +29,11 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 _QUERY_SAFE = _PATH_SAFE + "?"
 
+HOST = r"^https?://(\[[^\]]*\]|[^:/?]*?)\.?(?::\d+)?(?:[/?]|$)"
+"""The host of a normalised URL, without the dot that may end it: for Python's and for Java's regular expressions."""
+_HOST_OF = re.compile(HOST)
+_ORIGIN_OF = re.compile(r"^https?://[^/?]*")
+
 
 class UrlRefusedError(ValueError):
     """A URL that will not be asked: the status its row gets, and the reason as a sentence."""
@@ -103,6 +108,18 @@ def normalise(url: str) -> str:
         place = f"{place}:{port}"
     path = _escape(parts.path, _PATH_SAFE) or "/"
     return urlunsplit((scheme, place, path, _escape(parts.query, _QUERY_SAFE), ""))
+
+
+def host(url: str) -> str:
+    """The host of a normalised URL: a name, an address, or an IPv6 address in brackets."""
+    match = _HOST_OF.match(url)
+    return match[1] if match else ""
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a normalised URL."""
+    match = _ORIGIN_OF.match(url)
+    return match[0] if match else ""
 
 
 def shown(text: str) -> str:

@@ -48,6 +48,22 @@ from windrow.scoring.addresses import RefusedAddressError, guarded_socket, refus
         "2001:db8::1",
         "100::1",
         "4000::1",
+        "192.88.99.1",
+        "3fff::1",
+        "2001:20::1",
+        "::a9fe:a9fe",
+        "::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "0:0:0:0:0:ffff:a9fe:a9fe",
+        "2002:0a00:0001::1",
+        "2002:6440:1::",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b::224.0.0.1",
+        "64:ff9b::192.88.99.1",
+        "2600::5efe:10.0.0.1",
+        "2600::200:5efe:a9fe:a9fe",
+        "2002:808:808::5efe:a9fe:a9fe",
+        "2001:0:a9fe:a9fe::1",
     ],
 )
 def test_addresses_off_the_public_internet_are_refused_with_a_reason(address: str) -> None:
@@ -56,7 +72,15 @@ def test_addresses_off_the_public_internet_are_refused_with_a_reason(address: st
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.8.8", "93.184.215.14", "::ffff:8.8.8.8", "2606:4700::1111", "2002:808:808::1", "64:ff9b::808:808"],
+    [
+        "8.8.8.8",
+        "93.184.215.14",
+        "::ffff:8.8.8.8",
+        "2606:4700::1111",
+        "2002:808:808::1",
+        "64:ff9b::808:808",
+        "2600::5efe:808:808",
+    ],
 )
 def test_public_addresses_may_be_asked(address: str) -> None:
     assert refusal(address) is None
@@ -65,6 +89,8 @@ def test_public_addresses_may_be_asked(address: str) -> None:
 def test_a_page_may_allow_networks_in_every_spelling_of_theirs_and_no_others() -> None:
     allowed = (ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
     assert [refusal(address, allowed) for address in ("127.0.0.1", "::ffff:127.0.0.1", "fd00::1")] == [None] * 3
+    assert refusal("64:ff9b::127.0.0.1", allowed) is None
+    assert refusal("64:ff9b::10.0.0.1", allowed)
     assert refusal("10.0.0.1", allowed)
     assert refusal("::1", allowed)
 

@@ -34,10 +34,10 @@ from .conftest import (
 
 
 def fetch(url: str, *, allow: Sequence[IPv4Network] = LOOPBACK, **policy: Any) -> Fetched:
+    usual = {"timeout_seconds": 5.0, "host_rate": None, "robots": False, "allow_addresses": tuple(allow)}
+
     async def ask() -> Fetched:
-        async with Fetcher(
-            FetchPolicy(**{"timeout_seconds": 5.0, "allow_addresses": tuple(allow), **policy})
-        ) as fetcher:
+        async with Fetcher(FetchPolicy(**{**usual, **policy})) as fetcher:
             return await fetcher.fetch(url)
 
     return asyncio.run(ask())
@@ -110,10 +110,28 @@ def test_a_slow_server_costs_its_deadline_and_no_more(server: HostileServer, beh
     assert time.monotonic() - started < 2
 
 
-def test_the_deadline_counts_all_tries_together(server: HostileServer) -> None:
-    fetched = fetch(server.on("/x", answer("503 Later")), timeout_seconds=0.6)
+def test_a_silent_server_costs_the_read_deadline_if_that_is_shorter(server: HostileServer) -> None:
+    fetched = fetch(server.on("/x", silence), read_seconds=0.3)
+    assert (fetched.status, server.asked["/x"]) == (Status.TIMEOUT, 1)
+    assert 250 < (fetched.milliseconds or 0) < 3000
+
+
+def test_a_server_that_accepts_and_shakes_no_hand_costs_the_connect_deadline(server: HostileServer) -> None:
+    fetched = fetch(f"https://127.0.0.1:{server.port}/x", connect_seconds=0.3)
     assert fetched.status is Status.TIMEOUT
-    assert (fetched.milliseconds or 0) < 1500
+    assert 250 < (fetched.milliseconds or 0) < 3000
+
+
+def test_an_etag_is_kept_as_it_stands(server: HostileServer) -> None:
+    assert fetch(server.on("/x", answer("200 OK", grey(7), 'ETag: W/"a,b"'))).etag == 'W/"a,b"'
+    assert fetch(server.file("/y", grey(7))).etag is None
+
+
+def test_the_deadline_counts_all_tries_together(server: HostileServer) -> None:
+    fetched = fetch(server.on("/x", answer("503 Later")), timeout_seconds=0.4)
+    # The second pause, 0.4 s at least, would end after it.
+    assert (fetched.status, server.asked["/x"]) == (Status.HTTP_UNAVAILABLE, 2)
+    assert (fetched.milliseconds or 0) < 1000
 
 
 def test_an_endless_body_ends_at_the_cap(server: HostileServer) -> None:
@@ -318,7 +336,7 @@ def test_many_at_once_take_the_time_of_the_slowest(server: HostileServer) -> Non
         connection.sendall(answer("200 OK", grey(7)))
 
     async def ask_all() -> list[Fetched]:
-        policy = FetchPolicy(timeout_seconds=5, concurrency=16, allow_addresses=LOOPBACK)
+        policy = FetchPolicy(timeout_seconds=5, host_concurrency=16, host_rate=None, allow_addresses=LOOPBACK)
         async with Fetcher(policy) as fetcher:
             return await asyncio.gather(*(fetcher.fetch(server.on(f"/{n}", slow)) for n in range(16)))
 

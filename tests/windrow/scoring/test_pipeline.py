@@ -29,7 +29,14 @@ def plan(brightness: Path) -> Plan:
     return Plan(
         model=Model(str(brightness), digest, (8, 8, 1), LABELS),
         stamp=Stamp("run", "brightness", "1", digest),
-        fetch=FetchPolicy(timeout_seconds=2, max_bytes=100_000, concurrency=8, allow_addresses=LOOPBACK),
+        fetch=FetchPolicy(
+            timeout_seconds=2,
+            max_bytes=100_000,
+            concurrency=8,
+            host_concurrency=8,
+            host_rate=None,
+            allow_addresses=LOOPBACK,
+        ),
         top_k=2,
         batch_size=4,
         max_pixels=10_000,
@@ -142,7 +149,7 @@ def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: Pla
 
         time.sleep(0.5)
         # Two fill the buffer, and each of four workers may bring the one that it was fetching.
-        assert sum(server.asked.values()) <= 9
+        assert sum(server.asked.values()) - server.asked["/robots.txt"] <= 9
         rest = list(stream)
     assert {target.url for target, _ in [first, *rest]} == set(lines)
 

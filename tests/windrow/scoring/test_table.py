@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from windrow.errors import ServiceError, UserError
 from windrow.scoring import feed, known, pending, prediction, report, seen, table, upkeep, work
+from windrow.scoring.fetch import Fetched
 from windrow.scoring.hold import held
 from windrow.scoring.prediction import Patience, Stamp
 from windrow.scoring.status import Status
@@ -401,3 +402,17 @@ def test_a_pause_doubles_up_to_a_week_and_ends_with_the_last_attempt() -> None:
     assert [pause and (pause - now) / timedelta(hours=1) for pause in pauses] == [6, 12, 24, 48, 96, 168, 168, None]
     assert patience.next_attempt(Status.HTTP_ERROR, 1, now) is None
     assert Patience(100, 168).next_attempt(Status.TIMEOUT, 99, now) == now + timedelta(days=7)
+
+
+def test_a_host_that_asks_for_a_longer_pause_gets_it_up_to_a_week() -> None:
+    (target,), now = some_targets("a"), datetime.now(UTC)
+
+    def due(status: Status, hours: float) -> float | None:
+        fetched = Fetched(status, target.address, 503, etag='"v1"', next_attempt=now + timedelta(hours=hours))
+        row = prediction.row(target, fetched, None, Stamp("run", "model", "1", "digest"))
+        (values,) = prediction.record_batch([row], Patience(hours=6)).to_pylist()
+        assert values["etag"] == '"v1"'
+        return values["next_attempt"] and round((values["next_attempt"] - now) / timedelta(hours=1))
+
+    assert [due(Status.HTTP_UNAVAILABLE, hours) for hours in (1, 30, 9999)] == [6, 30, 168]
+    assert due(Status.HTTP_ERROR, 30) is None
