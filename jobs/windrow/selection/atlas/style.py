@@ -1,0 +1,91 @@
+"""How every picture looks: one palette, one size, one way to name things. A colour means the same in all of them.
+
+The hues are Okabe and Ito's, which people who see colours differently can tell apart; each has its marker, too.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, HAIRLINE, PAPER = "#1d2b34", "#5c6b75", "#d7dee3", "#fefefe"
+OK, BEST, PRUNED, DIVERGED, OTHER = "#0072b2", "#d55e00", "#87919a", "#b8438a", "#a87900"
+SEQUENTIAL = "cividis"
+
+DARK = {
+    **{INK: "#e6edf1", QUIET: "#a3b1ba", HAIRLINE: "#37444d", PAPER: "#131a1f"},
+    **{OK: "#56b4e9", BEST: "#ff8b3d", PRUNED: "#8b969e", DIVERGED: "#e58fc0", OTHER: "#e6b93c"},
+}
+"""What each colour is on a dark page."""
+
+WIDTH = 4.8
+"""Inches of every picture: at 9 points its text can be read on a phone, and two stand side by side on a desktop."""
+
+_DOTS = 150  # a PNG's dots an inch
+_TITLE = 58  # characters a line of a PNG's title
+
+_STYLE: dict[str, Any] = {
+    **{"font.size": 9.0, "font.family": "sans-serif", "svg.fonttype": "none", "figure.facecolor": PAPER},
+    **{"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": QUIET, "axes.facecolor": "none"},
+    **{"xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelcolor": INK, "ytick.labelcolor": INK},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9.0, "axes.titlelocation": "left"},
+    **{"axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "grid.color": HAIRLINE},
+    **{"xtick.minor.width": 0.5, "ytick.minor.width": 0.5, "grid.linewidth": 0.6, "lines.linewidth": 1.6},
+    **{"axes.grid": False, "axes.axisbelow": True, "legend.frameon": False},
+}
+
+
+@contextmanager
+def applied(salt: str = "windrow") -> Iterator[None]:
+    """Draw and save in this style. `salt` keeps the ids of several SVGs on one page apart, and each file the same."""
+    import matplotlib as mpl
+
+    style: Any = {**_STYLE, "svg.hashsalt": salt}
+    with mpl.rc_context(style):
+        yield
+
+
+def figure(height: float) -> Figure:
+    """An empty picture of the common width; `height` in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def axes(height: float = 3.1) -> tuple[Figure, Axes]:
+    """A picture with one pair of axes."""
+    drawn = figure(height)
+    return drawn, drawn.add_subplot()
+
+
+def png(drawn: Figure, title: str) -> bytes:
+    """The picture as a PNG file's bytes, under its sentence. The picture keeps the title."""
+    lines = fill(title, _TITLE)
+    drawn.suptitle(lines, x=0.015, ha="left", fontsize=10, fontweight="bold")
+    width, height = drawn.get_size_inches()
+    drawn.set_size_inches(width, height + 0.2 * (1 + lines.count("\n")))
+    content = io.BytesIO()
+    drawn.savefig(content, format="png", dpi=_DOTS, pil_kwargs={"optimize": True})
+    return content.getvalue()
+
+
+def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
+    """A word at the end of a line or beside a mark, in place of a legend. It keeps no room: leave some."""
+    drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Places for labels, at least `gap` apart and near to those that were asked for, in the same order."""
+    moved = dict.fromkeys(range(len(places)), 0.0)
+    below = float("-inf")
+    for index in sorted(moved, key=lambda each: places[each]):
+        moved[index] = below = max(places[index], below + gap)
+    shift = (sum(places) - sum(moved.values())) / max(1, len(places))
+    return [moved[index] + shift for index in range(len(places))]
