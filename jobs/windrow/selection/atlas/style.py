@@ -19,9 +19,13 @@ INK, QUIET, HAIRLINE, PAPER = "#1d2b34", "#5c6b75", "#d7dee3", "#fefefe"
 OK, BEST, PRUNED, DIVERGED, OTHER = "#0072b2", "#d55e00", "#87919a", "#b8438a", "#a87900"
 SEQUENTIAL = "cividis"
 
+STEPS = ("#7fb2d6", "#5195c4", "#2b78b0", "#125a8f", "#083c66")
+"""Few to many, for lines that have an order; on a dark page many is light."""
+
 DARK = {
     **{INK: "#e6edf1", QUIET: "#a3b1ba", HAIRLINE: "#37444d", PAPER: "#131a1f"},
     **{OK: "#56b4e9", BEST: "#ff8b3d", PRUNED: "#8b969e", DIVERGED: "#e58fc0", OTHER: "#e6b93c"},
+    **dict(zip(STEPS, ("#35698f", "#4a8ab8", "#69abd6", "#94cbec", "#c9e8fb"), strict=True)),
 }
 """What each colour is on a dark page."""
 
@@ -67,13 +71,17 @@ def axes(height: float = 3.1) -> tuple[Figure, Axes]:
 
 def png(drawn: Figure, title: str) -> bytes:
     """The picture as a PNG file's bytes, under its sentence. The picture keeps the title."""
+    from PIL import Image
+
     lines = fill(title, _TITLE)
     drawn.suptitle(lines, x=0.015, ha="left", fontsize=10, fontweight="bold")
     width, height = drawn.get_size_inches()
     drawn.set_size_inches(width, height + 0.2 * (1 + lines.count("\n")))
-    content = io.BytesIO()
-    drawn.savefig(content, format="png", dpi=_DOTS, pil_kwargs={"optimize": True})
-    return content.getvalue()
+    content, small = io.BytesIO(), io.BytesIO()
+    drawn.savefig(content, format="png", dpi=_DOTS)
+    # A plot has few colours: with a table of 256 it takes a third of the bytes.
+    Image.open(content).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
@@ -89,3 +97,9 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
         moved[index] = below = max(places[index], below + gap)
     shift = (sum(places) - sum(moved.values())) / max(1, len(places))
     return [moved[index] + shift for index in range(len(places))]
+
+
+def steps(count: int) -> list[str]:
+    """Colours for so many ordered lines, as far apart as can be."""
+    last = len(STEPS) - 1
+    return [STEPS[round(index * last / (count - 1))] if count > 1 else STEPS[-1] for index in range(count)]
