@@ -20,9 +20,7 @@ _NEAR = 1.25  # times the least error that is near to it
 def draw_weights(table: Table) -> Plot | Missing:
     """Accuracy against trainable weights."""
     if any(trial.weights is None for trial in table.ranked):
-        return Missing(
-            WEIGHTS, "weights are counted for the built-in networks, where --dataset names the prepared data set"
-        )
+        return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
     return _draw(
         table, WEIGHTS, "trainable weights", lambda trial: float(trial.weights or 0), lambda x: f"{x:,.0f} weights"
     )
@@ -61,14 +59,14 @@ def _draw(
     axes.annotate(
         "Pareto front",
         (x[0], y[0]),
-        (6, 6),
+        (5, -4),
         textcoords="offset points",
         color=style.BEST,
         fontweight="bold",
-        va="bottom",
+        va="top",
     )
     title = _title(table, trials, costs, best, told)
-    alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} of them on the Pareto front. {title}."
+    alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} on the Pareto front. {title}."
     notes = ("Orange: the best for each price; nothing else is as cheap and as good.", *bitmap_note(len(trials)))
     return Plot(name, title, figure, alt, (*notes, *table.floor_note))
 
@@ -100,4 +98,5 @@ def _title(
         return (
             f"The least error, {least.removesuffix(' error')}, took {told(costs[winner])}; nothing cheaper comes near"
         )
-    return f"{told(costs[cheap])} give {table.told(error_of(trials[cheap]))} error; the best, {least}, took {told(costs[winner])}"
+    near = f"{told(costs[cheap])} give {table.told(error_of(trials[cheap]))} error"
+    return f"{near}; the best, {least}, took {told(costs[winner])}"

@@ -31,6 +31,7 @@ RATES, EPOCHS = "error-curves", "learning-curves"
 
 _MOST_LINES = 5  # widths that have a line of their own; more are put together
 _MOST_BINS = 8
+_GOOD = 1.5  # times the least error, up to which a trial is good enough
 _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 
 
@@ -50,12 +51,13 @@ def draw_rates(table: Table, important: Sequence[str]) -> Plot | Missing:
     parameter_axis(axes.xaxis, x)
     _draw_lines(axes, lines, width)
     _mark_diverged(axes, table, x)
-    flat = _flat_range(table, trials, x)
-    title = f"{flat[0]} within half as much again of the least error for {x.words} {flat[1]} to {flat[2]}"
-    alt = f"{table.measure} against {x.words}, a line for each of {len(lines)} values or ranges of {width.words}. {title}."
+    title = _rates_title(table, trials, x)
+    told = f"a line for each of {len(lines)} values or ranges of {width.words}"
+    alt = f"{table.measure} against {x.words}, {told}. {title}."
     notes = (
         "Validation, not test: the search does not see the test split.",
-        f"Lines are medians in at most {_MOST_BINS} bins; each grey dot is a trial.",
+        f"Lines are medians in at most {_MOST_BINS} bins.",
+        f"Good enough: at most {_GOOD:g} times the least error. Each grey dot is a trial.",
         *bitmap_note(len(trials)),
         *table.floor_note,
     )
@@ -113,7 +115,8 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], width: Parameter) -> None:
     right = max(x[-1] for _, x, _ in lines)
     for (name, _, _), shade, height in zip(lines, shades, heights, strict=True):
         style.end_label(axes, right, float(np.exp(height)), name, shade, fontweight="bold", annotation_clip=False)
-    axes.annotate(width.words, (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=style.QUIET)
+    above: Any = {"textcoords": "offset points", "va": "bottom", "fontsize": 8, "color": style.QUIET}
+    axes.annotate(width.words, (right, float(np.exp(max(heights)))), (5, 6), annotation_clip=False, **above)
     axes.margins(x=0.02)
 
 
@@ -137,17 +140,22 @@ def _mark_diverged(axes: Axes, table: Table, x: Parameter) -> None:
         )
 
 
-def _flat_range(table: Table, trials: Sequence[Trial], x: Parameter) -> tuple[str, str, str]:
+def _rates_title(table: Table, trials: Sequence[Trial], x: Parameter) -> str:
     """How many trials are good enough, and between which values of x the middle four fifths of them lie."""
-    limit = 1.5 * table.heights(table.ranked[:1])[0]
+    limit = _GOOD * table.heights(table.ranked[:1])[0]
     good = [trial for trial, error in zip(trials, table.heights(trials), strict=True) if error <= limit]
-    low, high = np.quantile(positions(x, good), [0.1, 0.9])
-    share = f"{len(good):,} of {len(table.trials):,} trials are"
-    return share, number(float(low)), number(float(high))
+    if len(good) < 2:
+        return f"One trial stands alone: no other has at most {_GOOD:g} times its error"
+    low, high = (number(float(end)) for end in np.quantile(positions(x, good), [0.1, 0.9]))
+    return (
+        f"{len(good):,} of {len(table.trials):,} trials are good enough, most of them with {x.named} of {low} to {high}"
+    )
 
 
 def draw_epochs(table: Table) -> Plot | Missing:
     """Error after each epoch: the best five, the diverged, and the others behind them."""
+    from matplotlib.ticker import MaxNLocator
+
     if not any(trial.curve for trial in table.trials):
         return Missing(EPOCHS, "no trial has finished an epoch")
     best = [trial for trial in table.ranked[:_BEST] if trial.curve]
@@ -166,10 +174,11 @@ def draw_epochs(table: Table) -> Plot | Missing:
             axes, len(last), max(last[-1], table.floor), f"trial {best[0].number}", style.BEST, fontweight="bold"
         )
     axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.1)
     title = _epochs_title(table, best, len(diverged))
-    alt = f"{table.measure} after each epoch for the best {len(best)}, {len(shown)} others and {len(diverged)} diverged. {title}."
+    told = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
+    alt = f"{table.measure} after each epoch for {told}. {title}."
     return Plot(EPOCHS, title, figure, alt, _epochs_notes(len(shown), len(others), len(diverged)))
 
 
@@ -184,7 +193,8 @@ def _draw_ends(axes: Axes, table: Table, diverged: Sequence[Trial]) -> None:
     top = axes.get_ylim()[1]
     ends = [(max(1, len(t.curve)), max(t.curve[-1], table.floor) if t.curve else top) for t in diverged]
     if ends:
-        axes.scatter(*zip(*ends, strict=True), marker="x", s=26, color=style.DIVERGED, lw=1.4, zorder=5, clip_on=False)
+        x, y = zip(*ends, strict=True)
+        axes.scatter(x, y, marker="x", s=26, color=style.DIVERGED, lw=1.4, zorder=5, clip_on=False)
         style.end_label(axes, *max(ends), "diverged", style.DIVERGED)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from windrow.selection.atlas import cost, curves, heat_map, importance, marginals, page, style, timeline
@@ -34,7 +34,7 @@ def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
     """Every plot in the page's order. Each is drawn in the common style, which is not kept between two of them."""
     order = mattered.order
     found, cuts = timeline.bars(table)
-    for draw in (
+    draws: list[Callable[[], Plot | Missing]] = [
         lambda: heat_map.draw(table, order),
         lambda: curves.draw_rates(table, order),
         lambda: importance.draw(table, mattered),
@@ -45,9 +45,10 @@ def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
         lambda: cost.draw_seconds(table),
         lambda: timeline.draw_timeline(table, found, cuts),
         lambda: timeline.draw_speed_up(found),
-    ):
+    ]
+    for draw in draws:
         with style.applied():
-            drawn: Plot | Missing = draw()
+            drawn = draw()
         yield drawn
 
 

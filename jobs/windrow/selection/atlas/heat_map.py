@@ -1,4 +1,4 @@
-"""Two hyper-parameters against each other, as the blog of 2016 did: learning rate and width where both were searched."""
+"""Two hyper-parameters against each other, as in the blog post: learning rate and width where both were searched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from windrow.selection.atlas import style
-from windrow.selection.atlas.plot import Missing, Plot, number, parameter_axis, positions
+from windrow.selection.atlas.plot import Missing, Plot, limit_axis, number, parameter_axis, positions
 from windrow.selection.atlas.table import WIDTHS, Parameter, Table, error_of
 from windrow.sweep.outcomes import Ending
 
@@ -65,7 +65,7 @@ def draw(table: Table, important: Sequence[str]) -> Plot | Missing:
     _mark(axes, cells, x.log, y.log)
     for axis, parameter, edges in ((axes.xaxis, x, cells.x_edges), (axes.yaxis, y, cells.y_edges)):
         parameter_axis(axis, parameter)
-        axis.axes.set(**{f"{axis.axis_name}lim": (edges[0], edges[-1])})  # type: ignore[attr-defined]
+        limit_axis(axis, edges[0], edges[-1])
     title = _title(table, cells, x, y)
     alt = f"Heat map of the median {table.measure} by {x.words} and {y.words}. {title}."
     return Plot(NAME, title, figure, alt, _notes(table))
@@ -89,7 +89,7 @@ def fill(table: Table, x: Parameter, y: Parameter) -> Cells:
         diverged[row, column] += trial.ending is Ending.DIVERGED
     for cell, repeats in by_point.items():
         medians[cell] = median(median(errors) for errors in repeats.values())
-    return Cells(*edges, medians, pruned, diverged)
+    return Cells(edges[0], edges[1], medians, pruned, diverged)
 
 
 def _edges(parameter: Parameter, bins: int) -> Any:
@@ -140,25 +140,16 @@ def _mark(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
     some = ~empty & (cells.diverged > 0)
     kinds = (("all diverged", "x", style.DIVERGED, diverged, 44), ("some diverged", "x", style.DIVERGED, some, 9))
     for label, marker, colour, where, size in (*kinds, ("pruned early", "_", style.PRUNED, pruned, 44)):
-        centres = [cells.centre(*map(int, cell), x_log, y_log) for cell in np.argwhere(where)]
+        centres = [cells.centre(int(row), int(column), x_log, y_log) for row, column in np.argwhere(where)]
         if centres:
             shift = _corner(axes) if where is some else axes.transData
-            axes.scatter(
-                *zip(*centres, strict=True), s=size, marker=marker, color=colour, transform=shift, label=label, lw=1.3
-            )
+            x, y = zip(*centres, strict=True)
+            axes.scatter(x, y, s=size, marker=marker, color=colour, transform=shift, label=label, lw=1.3)
     if not empty.all():
         _mark_best(axes, cells)
         if cells.medians.size <= _MOST_NUMBERS:
             _write(axes, cells, x_log, y_log)
-    handles, _ = axes.get_legend_handles_labels()
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 0.99),
-        ncols=len(handles),
-        handletextpad=0.2,
-        columnspacing=1.0,
-        fontsize=8,
-    )
+    style.key(axes)
 
 
 def _corner(axes: Axes) -> Any:
@@ -173,7 +164,7 @@ def _mark_best(axes: Axes, cells: Cells) -> None:
     row, column = np.unravel_index(int(np.nanargmin(cells.medians)), cells.medians.shape)
     left, right = cells.x_edges[column : column + 2]
     low, high = cells.y_edges[row : row + 2]
-    frame = Rectangle((left, low), right - left, high - low, fill=False, ec=style.BEST, lw=2.2, label="least error")
+    frame = Rectangle((left, low), right - left, high - low, fill=False, ec=style.BEST, lw=2.2, label="least")
     axes.add_patch(frame)
 
 

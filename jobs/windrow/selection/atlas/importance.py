@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def draw(table: Table, importance: Importance) -> Plot | Missing:
     axes.set_ylim(-0.5, len(order) - 0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of importance, with 90 % bootstrap interval")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=8, handletextpad=0.3)
+    style.key(axes)
     axes.grid(axis="x")
     title = told(importance)
     alt = f"Importance of {len(order)} hyper-parameters by {FANOVA} and {PED_ANOVA}. {title}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def _draw_medians(axes: Axes, parameter: Parameter, places: Any, heights: Any) -
         spans = [(value - half, value + half) for value in distinct]
     else:
         edges = np.linspace(values.min(), values.max(), _BINS + 1)
-        middles, spans = edges[1:-1], list(zip(edges, edges[1:], strict=False))
+        middles, spans = edges[1:-1], list(pairwise(edges))
     inside = np.digitize(values, middles)
     for place, span in enumerate(spans):
         found = heights[inside == place]
@@ -97,7 +98,7 @@ def _marginals_title(table: Table, parameter: Parameter) -> str:
         return f"{best.count(most)} of the best {len(best)} trials have {parameter.words} {number(most)}"
     middle = float(np.median(np.array(best, float)))
     whole = all(isinstance(value, int) for value in parameter.values)
-    return f"The best trials have a {parameter.words} near {number(round(middle) if whole else middle)}"
+    return f"The best trials have {parameter.named} near {number(round(middle) if whole else middle)}"
 
 
 def draw_parallel(table: Table, important: Sequence[str]) -> Plot | Missing:

@@ -95,7 +95,8 @@ h1{{font-size:1.55rem;line-height:1.2;margin:.5rem 0 .8rem}}
 h2{{font-size:1.05rem;line-height:1.3;margin:0 0 .4rem}}
 header ul{{margin:0;padding-left:1.1rem}}
 header li{{margin:.2rem 0}}
-.plots{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,460px),1fr));gap:2.2rem 2.5rem;margin-top:2rem}}
+.plots{{columns:2 430px;column-gap:2.5rem;margin-top:2rem}}
+.plots section{{break-inside:avoid;padding-bottom:2.2rem}}
 figure{{margin:0}}
 svg{{display:block;width:100%;height:auto}}
 svg text{{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif!important}}
@@ -155,7 +156,7 @@ def _best_table(table: Table) -> str:
 
 def _row(trial: Trial, names: Sequence[str], weighed: bool) -> list[str]:
     weights = [f"{trial.weights:,}"] if weighed else []
-    point = [number(trial.point[name]) if name in trial.point else "–" for name in names]
+    point = [number(trial.point[name]) if name in trial.point else "" for name in names]
     return [str(trial.number), f"{error_of(trial):.3g}", f"{trial.seconds:.3g}", *weights, *point]
 
 

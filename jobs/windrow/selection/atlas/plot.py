@@ -69,7 +69,7 @@ def scale_axis(axis: Axis, log: bool) -> None:
     """A log or linear scale with few, plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    class FewLocator(LogLocator):  # type: ignore[misc]
+    class FewLocator(LogLocator):
         """Powers of ten, and 3 or 2 and 5 between them where there are few."""
 
         def tick_values(self, low: float, high: float) -> Any:
@@ -80,10 +80,19 @@ def scale_axis(axis: Axis, log: bool) -> None:
     if not log:
         axis.set_major_locator(MaxNLocator(5))
         return
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]
+    axis.axes.set(**{f"{_letter(axis)}scale": "log"})
     axis.set_major_locator(FewLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}" if value >= 1e-4 else f"{value:.0e}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def limit_axis(axis: Axis, low: float, high: float) -> None:
+    """The ends of an axis."""
+    axis.axes.set(**{f"{_letter(axis)}lim": (low, high)})
+
+
+def _letter(axis: Axis) -> str:
+    return str(axis.axis_name)  # type: ignore[attr-defined]
 
 
 def positions(parameter: Parameter, trials: Sequence[Trial]) -> Any:

@@ -29,11 +29,11 @@ DARK = {
 }
 """What each colour is on a dark page."""
 
-WIDTH = 4.8
+WIDTH = 4.3
 """Inches of every picture: at 9 points its text can be read on a phone, and two stand side by side on a desktop."""
 
 _DOTS = 150  # a PNG's dots an inch
-_TITLE = 58  # characters a line of a PNG's title
+_TITLE = 50  # characters a line of a PNG's title
 
 _STYLE: dict[str, Any] = {
     **{"font.size": 9.0, "font.family": "sans-serif", "svg.fonttype": "none", "figure.facecolor": PAPER},
@@ -87,6 +87,16 @@ def png(drawn: Figure, title: str) -> bytes:
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
     """A word at the end of a line or beside a mark, in place of a legend. It keeps no room: leave some."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
+
+
+def key(drawn: Axes, columns: int = 4) -> None:
+    """What markers mean, in one row above the axes, which keeps its room."""
+    handles, labels = drawn.get_legend_handles_labels()
+    root: Any = drawn.get_figure(root=True)
+    if handles:
+        place: Any = "outside upper left"
+        more: Any = {"handletextpad": 0.3, "columnspacing": 1.0, "handlelength": 1.0, "borderaxespad": 0.2}
+        root.legend(handles, labels, loc=place, ncols=columns, fontsize=8, **more)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from windrow.experiment import CategoricalDimension, Dimension, Experiment
+from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.selection.atlas import weights
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.space import filled
@@ -22,7 +22,7 @@ from windrow.training.parameters import Value
 if TYPE_CHECKING:
     from windrow.sweep.study import StudyRecord
 
-WIDTHS = ("units", "filters", "width", "neurons", "channels")
+WIDTHS = ("filters", "units", "width", "neurons", "channels")
 """Hyper-parameters that say how wide a network is; the first that was searched is drawn against the learning rate."""
 
 _LOG_RATIO = 4  # numbers that differ more than so many times are drawn on a log axis
@@ -44,6 +44,11 @@ class Parameter:
     numeric: bool
     log: bool
     conditional: bool
+
+    @property
+    def named(self) -> str:
+        """The name inside a sentence: a learning rate; units."""
+        return self.words if self.words.endswith("s") else f"a {self.words}"
 
     @property
     def words(self) -> str:
@@ -78,7 +83,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Table:
-    """A study's trials. `waiting` counts those without an end; `constant` names what was searched and never differed."""
+    """A study's trials. `waiting` counts those without an end; `constant` names what never differed."""
 
     page: Experiment
     trials: tuple[Trial, ...]
@@ -189,14 +194,21 @@ def _error(objective: str, value: float) -> float:
 
 def _describe(name: str, dimension: Dimension, trials: Sequence[Trial]) -> Parameter:
     seen = {trial.point[name] for trial in trials if name in trial.point}
-    choices = dimension.choices if isinstance(dimension, CategoricalDimension) else tuple(seen)
+    choices = dimension.choices if isinstance(dimension, CategoricalDimension) else ()
     numeric = not any(isinstance(value, bool | str) for value in (*choices, *seen))
-    values = sorted(
-        seen,
-        key=lambda value: (
-            (0, value) if numeric else (choices.index(value) if value in choices else len(choices), str(value))
-        ),
+    values = (
+        sorted(seen, key=float) if numeric else [value for value in dict.fromkeys((*choices, *seen)) if value in seen]
     )
-    wide = numeric and bool(values) and float(values[0]) > 0 and float(values[-1]) / float(values[0]) > _LOG_RATIO
-    log = wide or (not isinstance(dimension, CategoricalDimension) and dimension.log)
-    return Parameter(name, tuple(values), numeric, log, any(name not in trial.point for trial in trials))
+    return Parameter(
+        name, tuple(values), numeric, numeric and _is_log(dimension, values), any(name not in t.point for t in trials)
+    )
+
+
+def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
+    """Log where it was searched so, and where whole numbers or choices grow by much."""
+    if not values or float(values[0]) <= 0:
+        return False
+    if isinstance(dimension, FloatDimension):
+        return dimension.log
+    grown = float(values[-1]) / float(values[0]) > _LOG_RATIO
+    return grown or (not isinstance(dimension, CategoricalDimension) and dimension.log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def _working_time(trials: Sequence[Trial]) -> tuple[Any, list[float]]:
         else:
             busy.append([trial.began_at, trial.ended_at])
     work = sum(end - begin for begin, end in busy)
-    pauses = [(a[1], b[0]) for a, b in zip(busy, busy[1:], strict=False) if b[0] - a[1] > _LONG_PAUSE * work]
+    pauses = [(a[1], b[0]) for a, b in pairwise(busy) if b[0] - a[1] > _LONG_PAUSE * work]
     start = busy[0][0] if busy else 0.0
 
     def clock(at: float) -> float:
@@ -90,7 +91,7 @@ def draw_timeline(table: Table, found: Sequence[Bar], cuts: Sequence[float]) -> 
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"{unit} since the first trial began")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=4, fontsize=8, handlelength=1, columnspacing=1)
+    style.key(axes, 5)
     title = _timeline_title(found, slots)
     alt = f"Timeline of {len(found):,} trials on {slots} slots. {title}."
     return Plot(TIMELINE, title, figure, alt, _notes(table, found, cuts))
@@ -120,7 +121,8 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
     span = max(bar.end for bar in found)
     unit, per_unit = _unit(span)
     share = float(_busy(found, np.linspace(0, span, _POINTS)).mean()) / slots
-    return f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}; slots were busy {100 * share:.0f} % of it"
+    told = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
+    return f"{told}; slots were busy {100 * share:.0f} % of it"
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
@@ -177,7 +179,7 @@ def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
     axes.margins(x=0.06)
     scale_axis(axes.yaxis, log=False)
     axes.set_xlabel(f"{unit} since the first trial began")
-    axes.set_ylabel("speed-up over one slot")
+    axes.set_ylabel("speed-up")
     title = f"{slots} slot{'s' * (slots > 1)} trained {speed_up[-1]:.2f} times as fast as one that does nothing else"
     alt = f"Training seconds over wall clock, from the begin to each moment. {title}."
     return Plot(SPEED_UP, title, figure, alt, ("Training seconds of all trials over wall clock, from the begin on.",))
