@@ -121,7 +121,8 @@ def test_a_study_with_little_or_nothing_is_drawn_too(study: Make, tmp_path: Path
         "{units: {type: int, low: 64, high: 64}}",
         "{learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}}",
         "{batch_norm: {type: categorical, choices: [true, false]}, dropout: {type: float, low: 0, high: 0}}",
-        "{optimizer: {type: categorical, choices: [adam, sgd]}, momentum: {type: float, low: 0, high: 0.9, when: {optimizer: sgd}}}",
+        "{optimizer: {type: categorical, choices: [adam, sgd]}, "
+        "momentum: {type: float, low: 0, high: 0.9, when: {optimizer: sgd}}}",
         "{dropout: {type: float, low: 0, high: 0.5}, weight_decay: {type: float, low: 0, high: 0.1}}",
     ],
 )
@@ -139,14 +140,12 @@ def test_errors_of_nothing_at_all_are_drawn(study: Make, tmp_path: Path) -> None
     assert "heat-map" in drawn(study(20, lambda *_: Ending.OK, value=lambda _: 0.0), tmp_path / "out")[2]
 
 
-def test_names_of_the_page_are_escaped(study: Make, tmp_path: Path) -> None:
-    table = study(
-        25,
-        lambda *_: Ending.OK,
-        "{activation: {type: categorical, choices: [relu, tanh]}, layers: {type: int, low: 1, high: 2}}",
-    )
+def test_what_a_page_says_is_text_and_no_html(study: Make, tmp_path: Path) -> None:
+    moods = "{mood: {type: categorical, choices: ['<b>calm', wild]}, learning_rate: {type: float, low: 0.001, high: 1}}"
+    table = study(12, lambda *_: Ending.OK, f"{moods}\nnetwork: {{builder: 'mine.py:build'}}")
     text = drawn(table, tmp_path / "out")[1]
-    assert "<b>relu" not in text
+    assert "&lt;b&gt;calm" in text
+    assert "<b>calm" not in text
 
 
 def test_drawing_again_gives_the_same_page(study: Make, tmp_path: Path) -> None:

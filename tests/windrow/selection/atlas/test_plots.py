@@ -38,8 +38,9 @@ def test_a_cell_has_the_median_over_its_seeds(study: Make) -> None:
     space = (
         "{learning_rate: {type: categorical, choices: [0.001, 0.01]}, units: {type: categorical, choices: [16, 64]}}"
     )
+    design = "sampler: sensitivity, sensitivity: {parameters: [learning_rate, units], repeats: 4}"
     luck = iter([0.9, 0.01, 0.02, 0.03] * 20)
-    table = study(80, lambda *_: Ending.OK, space, value=lambda _: next(luck))
+    table = study(41, lambda *_: Ending.OK, space, design, lambda _: next(luck))
     x, y = table.parameters
     cells = heat_map.fill(table, x, y)
     assert cells.medians.shape == (2, 2)
