@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from windrow.selection.atlas import style
 from windrow.selection.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
@@ -56,19 +56,18 @@ def _draw(
     scale_axis(axes.xaxis, log=max(costs) > 4 * min(costs))
     axes.set_xlabel(label)
     _accuracy_axis(axes, table)
-    axes.annotate(
-        "Pareto front",
-        (x[0], y[0]),
-        (5, -4),
-        textcoords="offset points",
-        color=style.BEST,
-        fontweight="bold",
-        va="top",
-    )
+    _name_front(axes, y[-1])
     title = _title(table, trials, costs, best, told)
     alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} on the Pareto front. {title}."
     notes = ("Orange: the best for each price; nothing else is as cheap and as good.", *bitmap_note(len(trials)))
     return Plot(name, title, figure, alt, (*notes, *table.floor_note))
+
+
+def _name_front(axes: Axes, best: float) -> None:
+    """The line's name above it, where by definition no trial is."""
+    axes.margins(y=0.12)
+    place: Any = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
+    axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
 
 
 def _quality(table: Table) -> str:

@@ -108,8 +108,9 @@ def draw_parallel(table: Table, important: Sequence[str]) -> Plot | Missing:
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
     figure, axes = style.axes(0.9 + 0.5 * (len(ranked) + 1))
     lines = np.array([*(_shares(each, table.ranked) for each in ranked), _error_shares(table)]).T
-    _draw_lines(axes, lines[_BEST:][::-1], style.OK, 0.12 if len(lines) > 200 else 0.3, 0.6)
-    _draw_lines(axes, lines[1:_BEST][::-1], style.BEST, 0.75, 1.0)
+    best = max(1, min(_BEST, len(lines) // 3))
+    _draw_lines(axes, lines[best:][::-1], style.OK, 0.12 if len(lines) > 200 else 0.3, 0.6)
+    _draw_lines(axes, lines[1:best][::-1], style.BEST, 0.75, 1.0)
     _draw_lines(axes, lines[:1], style.BEST, 1.0, 2.4)
     for row, parameter in enumerate(ranked):
         _draw_axis(axes, row, _ends(parameter))
@@ -124,7 +125,7 @@ def draw_parallel(table: Table, important: Sequence[str]) -> Plot | Missing:
     axes.tick_params(length=0)
     title = _parallel_title(table, ranked)
     alt = f"Parallel coordinates of {', '.join(names)} and error for {len(lines):,} trials that ended ok. {title}."
-    notes = (f"One line a trial that ended ok, from its hyper-parameters down to its error; orange: the best {_BEST}.",)
+    notes = (f"One line a trial that ended ok, from its hyper-parameters down to its error; orange: the best {best}.",)
     return Plot(PARALLEL, title, figure, alt, (*notes, *bitmap_note(len(lines)), *_gaps_note(ranked)))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 INK, QUIET, HAIRLINE, PAPER = "#1d2b34", "#5c6b75", "#d7dee3", "#fefefe"
 OK, BEST, PRUNED, DIVERGED, OTHER = "#0072b2", "#d55e00", "#87919a", "#b8438a", "#a87900"
@@ -70,18 +71,28 @@ def axes(height: float = 3.1) -> tuple[Figure, Axes]:
 
 
 def png(drawn: Figure, title: str) -> bytes:
-    """The picture as a PNG file's bytes, under its sentence. The picture keeps the title."""
+    """The picture as a PNG file's bytes, under its sentence."""
     from PIL import Image
 
     lines = fill(title, _TITLE)
-    drawn.suptitle(lines, x=0.015, ha="left", fontsize=10, fontweight="bold")
-    width, height = drawn.get_size_inches()
-    drawn.set_size_inches(width, height + 0.2 * (1 + lines.count("\n")))
-    content, small = io.BytesIO(), io.BytesIO()
-    drawn.savefig(content, format="png", dpi=_DOTS)
+    heading = figure(0.14 + 0.19 * (1 + lines.count("\n")))
+    heading.text(0.02, 0.5, lines, va="center", fontsize=10, fontweight="bold")
+    parts = [_image(heading), _image(drawn)]
+    whole = Image.new("RGB", (parts[1].width, sum(part.height for part in parts)), PAPER)
+    whole.paste(parts[0], (0, 0))
+    whole.paste(parts[1], (0, parts[0].height))
+    content = io.BytesIO()
     # A plot has few colours: with a table of 256 it takes a third of the bytes.
-    Image.open(content).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
-    return small.getvalue()
+    whole.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def _image(drawn: Figure) -> Image:
+    from PIL import Image
+
+    content = io.BytesIO()
+    drawn.savefig(content, format="png", dpi=_DOTS)
+    return Image.open(content).convert("RGB")
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
