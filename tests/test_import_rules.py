@@ -62,8 +62,8 @@ def loaded_by(code: str, before: str = "") -> set[str]:
 
 
 def test_the_rules_see_the_sources() -> None:
-    jobs = {"prepare_dataset.py", "sweep.py", "promote_best.py", "score_images.py", "reproduce.py"}
-    assert jobs == {path.name for path in JOBS}
+    jobs = {"prepare_dataset", "sweep", "draw_atlas", "promote_best", "score_images", "reproduce"}
+    assert jobs == {path.stem for path in JOBS}
     assert "pyspark" in imported(PACKAGE / "spark.py")
     assert SPARK_MAKERS & set(calls(PACKAGE / "spark.py"))
 
@@ -95,6 +95,13 @@ def test_the_data_room_and_the_fetcher_load_no_tensorflow() -> None:
 def test_only_tracking_and_the_jobs_know_mlflow() -> None:
     knowing = {path for path in SOURCES if "mlflow" in imported(path)}
     assert not [name(path) for path in knowing if path not in JOBS and PACKAGE / "tracking" not in path.parents]
+
+
+def test_the_atlas_draws_without_tensorflow_and_loads_its_libraries_only_to_draw() -> None:
+    drawing = sorted((PACKAGE / "selection" / "atlas").glob("*.py"))
+    assert len(drawing) > 8
+    assert not [name(path) for path in drawing if imported(path) & {"tensorflow", "keras", "mlflow", "pyspark"}]
+    assert not loaded_by("import windrow.selection.atlas, windrow.selection.pictures") & SLOW
 
 
 def test_only_one_module_makes_a_spark_session() -> None:

@@ -75,7 +75,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_hand(checkout: Path, images: str, master: str, folder: str) -> dict[str, dict[str, Any]]:
-    """Run the README's four jobs on a master; each job's result by name."""
+    """Run the README's jobs on a master; each job's result by name."""
     commands = next(block for block in blocks("sh") if "sweep.py" in block)
     commands = commands.replace("local[2]", master).replace("var/hand", f"var/{folder}")
     results = checkout / "results" / folder
@@ -109,7 +109,7 @@ def test_the_jobs_by_hand_give_the_same_on_local_slots_and_on_a_cluster(checkout
     masters = {"local[2]": "local", "local-cluster[2,1,1024]": "cluster"}
     results = [by_hand(checkout, digit_images, master, folder) for master, folder in masters.items()]
     local, cluster = results
-    assert set(local) == {"prepare_dataset", "sweep", "promote_best", "score_images"}
+    assert set(local) == {"prepare_dataset", "sweep", "draw_atlas", "promote_best", "score_images"}
     assert local["prepare_dataset"]["digest"] == cluster["prepare_dataset"]["digest"]
     for key in ("outcomes", "best_trial", "best_value", "best_point"):
         assert local["sweep"][key] == cluster["sweep"][key]

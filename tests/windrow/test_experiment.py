@@ -137,7 +137,7 @@ def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
         "sweep.trails (line 5): unknown key; did you mean trials?; "
         "known keys are sampler, trials, epochs, objective, seed, slots, cores, pruner, trial_seconds, "
-        "trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, schedule"
+        "trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, sensitivity, schedule"
     ]
 
 
@@ -689,8 +689,8 @@ def test_the_training_loops_ranges_hold_for_a_users_network_too() -> None:
         ("sweep: {trials: 1000000}", "sweep.trials (line 4): must be at most 100000; got 1000000; lower it"),
         (
             "sweep: {sampler: gird}",
-            "sweep.sampler (line 4): must be 'grid', 'quasi_random', 'random', 'tpe', 'gp' or 'cma_es'; got 'gird'; "
-            "did you mean grid?",
+            "sweep.sampler (line 4): must be 'grid', 'quasi_random', 'random', 'tpe', 'gp', 'cma_es' or 'sensitivity'; "
+            "got 'gird'; did you mean grid?",
         ),
         (
             "sweep: {schedule: every night}",
@@ -947,23 +947,100 @@ def test_an_override_inside_something_that_is_no_section_is_refused() -> None:
     assert told[0] == "--set sweep.trials: must be inside a section; got sweep: 5 on the page; mend the page first"
 
 
-def with_feed(key: str) -> Sequence[str]:
+DESIGN = [
+    *("space.learning_rate={type: float, low: 1e-4, high: 1e-1, log: true}", "sweep.sampler=sensitivity"),
+    "sweep.sensitivity.parameters=[learning_rate, units]",
+]
+
+
+def with_section(key: str) -> Sequence[str]:
+    """What a page needs besides, for a key of a section that is absent by default."""
+    if key.startswith("sweep.sensitivity."):
+        return DESIGN
     return ["scoring.feed='*.txt'"] if key.startswith("scoring.") else []
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if "*" not in key])
 def test_every_key_can_be_set_to_its_own_default(key: str) -> None:
-    page = experiment.parse(PAGE, with_feed(key))
+    page = experiment.parse(PAGE, with_section(key))
     value: Any = page.model_dump(mode="json", exclude_none=key == "space")
     for part in key.split("."):
         value = value[part]
     written = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-    assert experiment.parse(PAGE, [*with_feed(key), f"{key}={written}"]) == page
+    assert experiment.parse(PAGE, [*with_section(key), f"{key}={written}"]) == page
 
 
 def test_the_wildcard_keys_can_be_set() -> None:
     assert [key for key in KEYS if "*" in key] == ["network.parameters.*", "space.*"]
     experiment.parse(PAGE, ["network.parameters.units=8", "space.units={type: int, low: 1, high: 2}"])
+
+
+def test_a_page_without_a_sensitivity_design_is_the_search_that_it_was_before_there_were_any() -> None:
+    assert experiment.parse(PAGE).search_digest() == "75327269cbe4b14d"
+    assert experiment.parse(PAGE, DESIGN).search_digest() != experiment.parse(PAGE, DESIGN[:1]).search_digest()
+
+
+def test_another_number_of_repeats_is_another_search() -> None:
+    assert digest(*DESIGN) != digest(*DESIGN, "sweep.sensitivity.repeats=2")
+
+
+@pytest.mark.parametrize(
+    ("design", "sentence"),
+    [
+        (
+            "",
+            "sweep.sensitivity (line 7): is missing, and the sampler sensitivity needs it; "
+            "add sensitivity: {parameters: [learning_rate, units]}",
+        ),
+        (
+            "sensitivity: {parameters: [units]}",
+            "sweep.sensitivity.parameters (line 9): must be two hyper-parameters; got ['units']; "
+            "for example [learning_rate, units]",
+        ),
+        (
+            "sensitivity: {parameters: [units, units]}",
+            "sweep.sensitivity.parameters (line 9): must be two hyper-parameters; got ['units', 'units']; "
+            "for example [learning_rate, units]",
+        ),
+        (
+            "sensitivity: {parameters: [units, layer]}",
+            "sweep.sensitivity.parameters.1 (line 9): must be a hyper-parameter of the space; did you mean layers?; "
+            "they are units, layers, momentum",
+        ),
+        (
+            "sensitivity: {parameters: [units, momentum]}",
+            "sweep.sensitivity.parameters.1 (line 9): must be searched in every trial; got momentum, which has "
+            "conditions; drop its when",
+        ),
+        (
+            "sensitivity: {parameters: [units, layers], repeats: 0}",
+            "sweep.sensitivity.repeats (line 9): must be at least 1; got 0; raise it",
+        ),
+        (
+            "sensitivity: {parameters: [units, layers], repaets: 2}",
+            "sweep.sensitivity.repaets (line 9): unknown key; did you mean repeats?; "
+            "known keys are parameters, repeats",
+        ),
+        ("sensitivity: {repeats: 2}", "sweep.sensitivity.parameters (line 9): is missing; add it"),
+    ],
+)
+def test_a_sensitivity_design_with_a_mistake_gets_its_sentence(design: str, sentence: str) -> None:
+    text = (
+        "name: a\nspace:\n  units: {type: int, low: 8, high: 64}\n  layers: {type: int, low: 1, high: 3}\n"
+        "  momentum: {type: float, low: 0, high: 0.9, when: {layers: 2}}\n# the design\nsweep:\n"
+        f"  sampler: sensitivity\n  {design}\n"
+    )
+    assert sentences(text) == [sentence]
+
+
+def test_a_sensitivity_design_needs_its_sampler_and_a_default_of_everything_else() -> None:
+    assert sentences(PAGE, DESIGN[0], DESIGN[2]) == [
+        "sweep.sensitivity: must be absent with another sampler; got sampler tpe; take sampler sensitivity"
+    ]
+    own = ["network.builder=mine.py:build", "space.depth={type: int, low: 1, high: 3}"]
+    assert sentences(PAGE, *DESIGN, *own) == [
+        "sweep.sensitivity: needs a default of depth, which it keeps; got none; add network.parameters.depth"
+    ]
 
 
 def digest(*overrides: str) -> str:
@@ -1163,9 +1240,11 @@ def check_row(cells: list[str], default: object, limits: Sequence[object]) -> No
 
 
 def field_of(key: str) -> Any:
-    page = experiment.parse(PAGE, ["scoring.feed=a"])
+    place: Any = experiment.parse(PAGE, [*DESIGN, "scoring.feed=a"])
     *sections, name = key.split(".")
-    return type(getattr(page, sections[0]) if sections else page).model_fields[name]
+    for section in sections:
+        place = getattr(place, section)
+    return type(place).model_fields[name]
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if "*" not in key and key != "space"])
@@ -1205,7 +1284,7 @@ def test_the_reference_names_every_key_of_a_dimension_and_every_wildcard() -> No
 
 
 def test_the_reference_has_no_key_that_pages_do_not_have() -> None:
-    assert {key for key in rows(REFERENCE) if "." in key} == {key for key in KEYS if re.match(r"\w+\.\w+$", key)}
+    assert {key for key in rows(REFERENCE) if "." in key} == {key for key in KEYS if re.fullmatch(r"\w+(\.\w+)+", key)}
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from windrow.experiment import conditions, points
+from windrow.experiment import conditions, points, sensitivity
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
 from windrow.experiment.sections import LEARNERS, NetworkSection, SweepSection
 from windrow.experiment.words import Key, Mistake, guess
@@ -47,6 +47,8 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     # What follows needs all of the space and the network.
     if defaults is not None and not any(map(_is_about_points, {*wrong, *(key for key, _ in found)})):
         found += points.mistakes(values, sound, defaults)
+        if not any(key[:2] == ("sweep", "sensitivity") for key in wrong):
+            found += sensitivity.mistakes(sweep, sound, defaults)
     return found
 
 

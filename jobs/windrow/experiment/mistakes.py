@@ -154,11 +154,9 @@ def _cure(key: Key, kind: str, value: object, rule: str) -> str:
 def _keys_beside(details: ErrorDetails) -> list[str]:
     """The keys that may stand where an unknown one was found."""
     location = [str(part) for part in details["loc"]]
+    if location[0] == "space" and len(location) > 1:
+        return list(DIMENSIONS[location[2]].model_fields)
     section: Any = Experiment
-    if len(location) > 1:
-        section = (
-            DIMENSIONS[location[2]]
-            if location[0] == "space"
-            else section_of(Experiment.model_fields[location[0]].annotation)
-        )
+    for name in location[:-1]:
+        section = section_of(section.model_fields[name].annotation)
     return list(section.model_fields)

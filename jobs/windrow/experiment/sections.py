@@ -32,7 +32,7 @@ LEARNERS = ("tpe", "gp", "cma_es")
 
 _DECISIVE = {
     *("sampler", "epochs", "objective", "seed", "points", "pruner"),
-    *("deterministic", "generation", "warm_start"),
+    *("deterministic", "generation", "warm_start", "sensitivity"),
 }
 """The keys of the sweep that decide its results."""
 
@@ -79,12 +79,27 @@ class NetworkSection(Section):
         return {**parameters.defaults(self.builder), **self.parameters}
 
 
+class SensitivitySection(Section):
+    """Two hyper-parameters alone, everything else at its default, each point over several seeds."""
+
+    parameters: tuple[str, ...] = Field(description="the two hyper-parameters of the space that differ among trials")
+    repeats: int = Field(3, ge=1, le=100, description="trials of each point; their seeds differ, and nothing else")
+
+    @field_validator("parameters")
+    @classmethod
+    def _two(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != 2 or len(names) != 2:
+            raise ValueError(f"must be two hyper-parameters; got {list(names)}; for example [learning_rate, units]")
+        return names
+
+
 class SweepSection(Section):
     """How the space is searched."""
 
-    sampler: Literal["grid", "quasi_random", "random", "tpe", "gp", "cma_es"] = Field(
+    sampler: Literal["grid", "quasi_random", "random", "tpe", "gp", "cma_es", "sensitivity"] = Field(
         "tpe",
-        description="how points are chosen: grid, quasi_random (Sobol), random, or from results: tpe, gp, cma_es",
+        description="how points are chosen: grid, quasi_random (Sobol), random, or from results: tpe, gp, cma_es; "
+        "sensitivity: Sobol over two hyper-parameters, seeds repeated",
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images a trial")
@@ -115,6 +130,7 @@ class SweepSection(Section):
     points: tuple[dict[str, PageValue], ...] = Field(
         (), description="points to train right after the default configuration"
     )
+    sensitivity: SensitivitySection | None = Field(None, description="what the sampler sensitivity looks at")
     schedule: Cron = Field(None, description="cron expression for the train DAG; by hand only if empty")
 
     @property
@@ -216,6 +232,8 @@ class Experiment(Section):
         sweep = self.sweep.model_dump(mode="json", include=_DECISIVE)
         if not self.sweep.deterministic:
             del sweep["generation"]
+        if self.sweep.sensitivity is None:  # as before there was such a key: earlier studies go on
+            del sweep["sensitivity"]
         parts = {
             "constraints": [constraint.text for constraint in self.constraints],
             "network": self.network.model_dump(mode="json"),

@@ -1,7 +1,7 @@
 """Optuna's part of a study: where points come from, what the sampler is told, when the pruner says stop.
 
-Points come from, in this order: the default configuration, the page's own points, the grid or the sampler. Optuna's
-journal is one of the study's books; the ledger decides what is true.
+Points come from, in this order: the default configuration, the page's own points, the grid, the design or the
+sampler. Optuna's journal is one of the study's books; the ledger decides what is true.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from windrow.sweep import space
 from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.seeds import seed_of
+from windrow.sweep.sensitivity import Design
 from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Asking:
         self._defaults = page.network.defaults()
         self._first = _first_points(page, self._defaults)
         self._not_asked = _all_points(page, self._defaults)
+        self._design = Design(page) if page.sweep.sampler == "sensitivity" else None
         for point in asked:
             self._note(point)
         self._storage = _open_storage(folder / "journal.log")
@@ -78,7 +80,13 @@ class Asking:
         Raises:
             StudyError: the constraints leave next to nothing of the space.
         """
-        point, asked_as = self._fixed(self._first[number]) if number < len(self._first) else self._sample(number)
+        listed = number - len(self._first)
+        if listed < 0:
+            point, asked_as = self._fixed(self._first[number])
+        elif self._design is not None:
+            point, asked_as = self._fixed(self._design.point(listed))
+        else:
+            point, asked_as = self._sample(number)
         self._note(point)
         return point, asked_as
 
@@ -221,6 +229,8 @@ def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point
 
 def _all_points(page: Experiment, defaults: Mapping[str, Value]) -> set[tuple[tuple[str, Value], ...]] | None:
     """Every point of a small finite space; None where there is no end of them."""
+    if page.sweep.sampler == "sensitivity":
+        return None  # its points are asked again, with other seeds
     if any(isinstance(dimension, FloatDimension) and not dimension.step for dimension in page.space.values()):
         return None
     if math.prod(space.count(dimension) for dimension in page.space.values()) > _SMALL_SPACE:

@@ -113,7 +113,7 @@ def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) ->
     check_installed(section)
     if section.sampler == "quasi_random":
         return sobol_sampler(space, section.seed)
-    if section.sampler in {"random", "grid"}:  # the points of a grid are listed, never drawn
+    if section.sampler in {"random", "grid", "sensitivity"}:  # the points of the last two are listed, never drawn
         return samplers.RandomSampler(seed=seed)
     if section.sampler in EXTRAS:
         return _extra_sampler(section.sampler, seed)

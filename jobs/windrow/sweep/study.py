@@ -234,9 +234,23 @@ def read_study(folder: Path, page: Experiment, dataset_digest: str, network_sour
     Raises:
         StudyError: no study there, or one of another search.
     """
+    _check_present(folder)
+    return StudyRecord(folder, page, _identify(folder, page, dataset_digest, network_source))
+
+
+def dataset_of(folder: Path) -> str:
+    """The digest of the data set that a study is of, for readers that have no data set at hand.
+
+    Raises:
+        StudyError: no study there.
+    """
+    _check_present(folder)
+    return str(json.loads((folder / "study.json").read_text(encoding="utf-8"))["dataset"])
+
+
+def _check_present(folder: Path) -> None:
     if not (folder / "study.json").is_file() or not (folder / FILE).is_file():
         raise StudyError(f"--study must hold a study; got {folder}; run sweep.py first")
-    return StudyRecord(folder, page, _identify(folder, page, dataset_digest, network_source))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Where it speaks to: MLFLOW_TRACKING_URI, or an embedded SQLite file under WINDRO
 itself is imported when it is first spoken to.
 """
 
+from windrow.tracking.atlas import log_atlas
 from windrow.tracking.models import PinnedModel, fetch_model
 from windrow.tracking.promotion import Promotion, open_promotion
 from windrow.tracking.record import Record, read_record
@@ -20,6 +21,7 @@ __all__ = [
     "answer",
     "connect",
     "fetch_model",
+    "log_atlas",
     "log_scoring",
     "open_promotion",
     "open_sweep",

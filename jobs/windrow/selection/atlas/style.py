@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 INK, QUIET, HAIRLINE, PAPER = "#1d2b34", "#5c6b75", "#d7dee3", "#fefefe"
 OK, BEST, PRUNED, DIVERGED, OTHER = "#0072b2", "#d55e00", "#87919a", "#b8438a", "#a87900"
 SEQUENTIAL = "cividis"
 
+STEPS = ("#7fb2d6", "#5195c4", "#2b78b0", "#125a8f", "#083c66")
+"""Few to many, for lines that have an order; on a dark page many is light."""
+
 DARK = {
     **{INK: "#e6edf1", QUIET: "#a3b1ba", HAIRLINE: "#37444d", PAPER: "#131a1f"},
     **{OK: "#56b4e9", BEST: "#ff8b3d", PRUNED: "#8b969e", DIVERGED: "#e58fc0", OTHER: "#e6b93c"},
+    **dict(zip(STEPS, ("#35698f", "#4a8ab8", "#69abd6", "#94cbec", "#c9e8fb"), strict=True)),
 }
 """What each colour is on a dark page."""
 
-WIDTH = 4.8
+WIDTH = 4.3
 """Inches of every picture: at 9 points its text can be read on a phone, and two stand side by side on a desktop."""
 
 _DOTS = 150  # a PNG's dots an inch
-_TITLE = 58  # characters a line of a PNG's title
+_TITLE = 50  # characters a line of a PNG's title
 
 _STYLE: dict[str, Any] = {
     **{"font.size": 9.0, "font.family": "sans-serif", "svg.fonttype": "none", "figure.facecolor": PAPER},
@@ -66,19 +71,43 @@ def axes(height: float = 3.1) -> tuple[Figure, Axes]:
 
 
 def png(drawn: Figure, title: str) -> bytes:
-    """The picture as a PNG file's bytes, under its sentence. The picture keeps the title."""
+    """The picture as a PNG file's bytes, under its sentence."""
+    from PIL import Image
+
     lines = fill(title, _TITLE)
-    drawn.suptitle(lines, x=0.015, ha="left", fontsize=10, fontweight="bold")
-    width, height = drawn.get_size_inches()
-    drawn.set_size_inches(width, height + 0.2 * (1 + lines.count("\n")))
+    heading = figure(0.14 + 0.19 * (1 + lines.count("\n")))
+    heading.text(0.02, 0.5, lines, va="center", fontsize=10, fontweight="bold")
+    parts = [_image(heading), _image(drawn)]
+    whole = Image.new("RGB", (parts[1].width, sum(part.height for part in parts)), PAPER)
+    whole.paste(parts[0], (0, 0))
+    whole.paste(parts[1], (0, parts[0].height))
     content = io.BytesIO()
-    drawn.savefig(content, format="png", dpi=_DOTS, pil_kwargs={"optimize": True})
+    # A plot has few colours: with a table of 256 it takes a third of the bytes.
+    whole.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
     return content.getvalue()
+
+
+def _image(drawn: Figure) -> Image:
+    from PIL import Image
+
+    content = io.BytesIO()
+    drawn.savefig(content, format="png", dpi=_DOTS)
+    return Image.open(content).convert("RGB")
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
     """A word at the end of a line or beside a mark, in place of a legend. It keeps no room: leave some."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
+
+
+def key(drawn: Axes, columns: int = 4) -> None:
+    """What markers mean, in one row above the axes, which keeps its room."""
+    handles, labels = drawn.get_legend_handles_labels()
+    root: Any = drawn.get_figure(root=True)
+    if handles:
+        place: Any = "outside upper left"
+        more: Any = {"handletextpad": 0.3, "columnspacing": 1.0, "handlelength": 1.0, "borderaxespad": 0.2}
+        root.legend(handles, labels, loc=place, ncols=columns, fontsize=8, **more)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -89,3 +118,9 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
         moved[index] = below = max(places[index], below + gap)
     shift = (sum(places) - sum(moved.values())) / max(1, len(places))
     return [moved[index] + shift for index in range(len(places))]
+
+
+def steps(count: int) -> list[str]:
+    """Colours for so many ordered lines, as far apart as can be."""
+    last = len(STEPS) - 1
+    return [STEPS[round(index * last / (count - 1))] if count > 1 else STEPS[-1] for index in range(count)]

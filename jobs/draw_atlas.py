@@ -1,0 +1,77 @@
+"""Draw a study: what its search found out about the hyper-parameters, as one page of HTML and as PNGs, into MLflow.
+
+    python jobs/draw_atlas.py \\
+        --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
+
+Reads the study's ledger only, also while its sweep is at work: no Spark, no TensorFlow. The pictures of the
+documentation come from the same command, with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from windrow import command, experiment
+
+if TYPE_CHECKING:
+    from windrow.experiment import Experiment
+    from windrow.sweep.study import StudyRecord
+
+Image = tuple[tuple[int, int, int], int]
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="the folder that sweep.py worked in")
+    parser.add_argument(
+        "--dataset", type=Path, metavar="DIR", help="what prepare_dataset.py wrote; without it no weights are counted"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the files; atlas/ in the study's if empty")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the job; the exit code."""
+    return command.run(draw_atlas, parse_args())
+
+
+def draw_atlas(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Read, draw, and tell MLflow; the job's result."""
+    from windrow import tracking
+    from windrow.selection import atlas
+
+    start = perf_counter()
+    page = experiment.load(arguments.experiment, arguments.overrides)
+    folder = arguments.out or arguments.study / "atlas"
+    command.check_writable(folder / "atlas.html")
+    study, image = open_study(page, arguments)
+    files = atlas.write(atlas.read(study, image), folder)
+    print(f"{files[0]} and {len(files) - 1} pictures", file=sys.stderr)
+    told = tracking.log_atlas(study.identity, files)
+    return {**told, "pages": [str(file) for file in files], "seconds": round(perf_counter() - start, 1)}
+
+
+def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None]:
+    """The study for reading, and the images that its networks get where --dataset says.
+
+    Without --dataset the study is taken at its word about which data it is of.
+    """
+    from windrow.data import manifest
+    from windrow.sweep.study import dataset_of, read_study
+    from windrow.training.networks import read_builder
+
+    builder = read_builder(page.network, Path(arguments.experiment))
+    if arguments.dataset is None:
+        return read_study(arguments.study, page, dataset_of(arguments.study), builder.source), None
+    dataset = manifest.read(arguments.dataset)
+    study = read_study(arguments.study, page, dataset.digest, builder.source)
+    return study, (dataset.shape, len(dataset.labels))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""draw_atlas.py by its command line, on a real study's folder and a real MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow import experiment
+from windrow.data import manifest
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.study import open_study
+from windrow.tracking import open_sweep
+from windrow.training.loop import Epoch
+
+pytestmark = pytest.mark.mlflow
+JOB = Path(__file__).resolve().parents[2] / "jobs" / "draw_atlas.py"
+
+
+@pytest.fixture
+def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    return mlflow.MlflowClient(mlflow_server, mlflow_server)
+
+
+def swept(folder: Path, page_file: Path, digits: Path, name: str, told: bool = True) -> str:
+    """A study of twelve trials that nobody trained, told to MLflow as a sweep tells it; the parent run's id."""
+    page_file.write_text(
+        page_file.read_text().replace("name: digits", f"name: {name}").replace("trials: 3", "trials: 12")
+    )
+    page, dataset = experiment.load(page_file), manifest.read(digits)
+    with open_study(folder, page, dataset.digest) as study:
+        while (asked := study.ask()) is not None:
+            accuracy = 0.9 + 0.005 * asked.number
+            epochs = (Epoch(1.0, 0.5, 1.0, 0.5, 0.1), Epoch(0.5, 0.9, 0.5, accuracy, 0.1))
+            at = 1e9 + 3 * asked.number
+            outcome = Outcome(asked.number, 1, Ending.OK, accuracy, epochs, 2.0, lease=asked.lease)
+            study.settle(Outcome(**{**vars(outcome), "worker": "host/1", "began_at": at, "ended_at": at + 2}))
+        if not told:
+            return ""
+        with open_sweep(page, page_file, dataset, study) as log:
+            return log.run_id
+
+
+def draw(folder: Path, page_file: Path, *more: object, **variables: str) -> tuple[int, str, dict[str, Any]]:
+    """Exit code, what was said, and the result."""
+    result = folder / "result.json"
+    command = [
+        sys.executable,
+        str(JOB),
+        "--experiment",
+        str(page_file),
+        "--study",
+        str(folder),
+        "--result",
+        str(result),
+    ]
+    done = subprocess.run(
+        [*command, *map(str, more)], capture_output=True, text=True, timeout=280, env={**os.environ, **variables}
+    )
+    return done.returncode, done.stderr, json.loads(result.read_text()) if result.exists() else {}
+
+
+def test_the_atlas_is_on_the_sweeps_run_and_can_be_drawn_again(
+    client: Any, page_file: Path, digits: Path, tmp_path: Path, mlflow_server: str
+) -> None:
+    folder = tmp_path / "study"
+    run_id = swept(folder, page_file, digits, "drawn")
+    code, said, result = draw(folder, page_file, "--dataset", digits)
+    assert code == 0, said
+    assert result["run_id"] == run_id
+    stored = {file.path for file in client.list_artifacts(run_id, "atlas")}
+    assert {"atlas/atlas.html", "atlas/atlas-heat-map.png", "atlas/atlas-accuracy-weights.png"} <= stored
+    assert {f"atlas/{Path(page).name}" for page in result["pages"]} == stored
+    address = f"{mlflow_server}/#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+    assert result["links"] == {"mlflow_run": address, "atlas": f"{address}/artifacts/atlas/atlas.html"}
+    back = Path(client.download_artifacts(run_id, "atlas/atlas.html", str(tmp_path)))
+    assert back.read_bytes() == (folder / "atlas" / "atlas.html").read_bytes()
+    assert "Best is trial 11" in back.read_text()
+
+    code, said, again = draw(folder, page_file, "--out", tmp_path / "pictures")
+    assert code == 0, said
+    assert {file.path for file in client.list_artifacts(run_id, "atlas")} == stored, "drawn over, not beside"
+    assert Path(again["pages"][0]) == tmp_path / "pictures" / "atlas.html"
+    assert not any("accuracy-weights" in page for page in again["pages"]), (
+        "nothing to count weights of without --dataset"
+    )
+
+
+def test_what_a_user_can_mend_ends_with_2(client: Any, page_file: Path, digits: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    swept(folder, page_file, digits, "untold", told=False)
+    for more, sentence in (
+        ((), "the study has none in MLflow; run sweep.py first"),
+        (("--set", "sweep.seed=9"), "has another search; take another folder"),
+        (("--study", tmp_path / "nothing"), "--study must hold a study"),
+        (("--dataset", tmp_path), "must hold a prepared data set"),
+    ):
+        code, said, _ = draw(folder, page_file, *more)
+        assert (code, sentence in said) == (2, True), said
+    identity = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**identity, "run_id": "0" * 32}))
+    code, said, _ = draw(folder, page_file)
+    assert (code, "is not in this MLflow" in said) == (2, True), said
+
+
+def test_an_mlflow_that_is_away_ends_with_1_and_the_files_are_there(
+    client: Any, page_file: Path, digits: Path, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    folder = tmp_path / "study"
+    swept(folder, page_file, digits, "away")
+    code, said, _ = draw(folder, page_file, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
+    assert code == 1
+    assert "MLflow must answer at MLFLOW_TRACKING_URI" in said.splitlines()[-1]
+    assert (folder / "atlas" / "atlas.html").is_file()
