@@ -416,3 +416,21 @@ def test_a_host_that_asks_for_a_longer_pause_gets_it_up_to_a_week() -> None:
 
     assert [due(Status.HTTP_UNAVAILABLE, hours) for hours in (1, 30, 9999)] == [6, 30, 168]
     assert due(Status.HTTP_ERROR, 30) is None
+
+
+def test_what_mlflow_has_not_heard_is_told_from_the_commits_oldest_first(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    for run_id in ("r1", "r2"):
+        predictions = PredictionTable(folder)
+        with predictions.staged(run_id) as staging:
+            write_rows(staging, run_id)
+            predictions.commit(staging, run_id, {"figures": {"rows": 1, "statuses": {"ok": 1}}})
+    PredictionTable(folder).note("r3", {})
+    untold = PredictionTable(folder).untold()
+    assert [(entry["scoring"], entry["table_version"], entry["rows"]) for entry in untold] == [
+        ("r1", 1, 1),
+        ("r2", 2, 1),
+    ]
+    (folder / "_windrow").mkdir(exist_ok=True)
+    PredictionTable(folder).told()
+    assert PredictionTable(folder).untold() == []
