@@ -150,7 +150,7 @@ def record_batch(rows: list[Row], patience: Patience) -> pa.RecordBatch:
 
 def _next_attempt(values: Row, patience: Patience, now: datetime) -> datetime | None:
     due = patience.next_attempt(Status(values["status"]), values["attempt"], now)
-    wished = values.get("next_attempt")
+    wished: datetime | None = values.get("next_attempt")
     if due is None or wished is None:
         return due
     return max(due, min(wished, now + timedelta(hours=_LONGEST_PAUSE_HOURS)))
