@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TIMELINE, SPEED_UP = "timeline", "speed-up"
 
-_LONG_PAUSE = 0.1  # share of the working time; a longer one, between two sweeps of a study, is cut out
+_LONG_PAUSE = 0.25  # share of the working time; a longer one, between two sweeps of a study, is cut out
 _POINTS = 300  # of the speed-up line
 
 
