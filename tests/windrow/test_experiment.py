@@ -52,7 +52,13 @@ def dimension(written: str, name: str = "units", builder: str = "dense", sampler
 
 
 def test_there_are_shipped_pages() -> None:
-    assert [path.name for path in SHIPPED] == ["digits.yaml", "fashion_mnist.yaml", "mnist.yaml", "mnist_dense.yaml"]
+    assert [path.name for path in SHIPPED] == [
+        "digits.yaml",
+        "fashion_mnist.yaml",
+        "mnist.yaml",
+        "mnist_dense.yaml",
+        "mnist_sensitivity.yaml",
+    ]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
