@@ -21,9 +21,6 @@ from typing import Any
 import psutil
 import pytest
 
-# Nobody runs MLflow's background jobs here, and their five processes take a third of a core.
-os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-
 HERE = Path(__file__).parent
 JOBS = HERE.parents[1] / "jobs"
 ORPHAN_SECONDS = 25.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from windrow.experiment import Experiment
 
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 15.0  # a busy machine's server can take several
 
 
 def uri() -> str:
