@@ -16,7 +16,7 @@ from typing import Any
 
 from windrow import command, experiment, paths
 from windrow.data import manifest as manifests
-from windrow.data import shards, sources
+from windrow.data import overlap, shards, sources
 from windrow.data.disk import locked
 from windrow.data.manifest import Manifest
 from windrow.errors import DatasetError
@@ -43,7 +43,9 @@ def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
         raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")
     command.check_writable(out / manifests.FILE)
     with locked(out):
-        return summary(out, shards.existing(out, section) or make(out, section))
+        manifest = shards.existing(out, section) or make(out, section)
+        overlap.check(out)  # promote_best.py would refuse it too, but after the sweep
+        return summary(out, manifest)
 
 
 def make(out: Path, section: DatasetSection) -> Manifest:

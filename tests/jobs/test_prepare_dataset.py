@@ -33,8 +33,9 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 def idx_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "small"
     folder.mkdir()
+    draw = np.random.default_rng(0)
     for prefix, count in (("train", 40), ("t10k", 20)):
-        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", np.arange(count * 16).reshape(count, 4, 4) % 256)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", draw.integers(0, 256, (count, 4, 4)))
         write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", np.arange(count) % 10)
     return folder
 
@@ -126,6 +127,18 @@ def test_a_source_folder_that_changed_is_read_again(submit: Submit, tmp_path: Pa
     write_idx(idx_folder / "t10k-images-idx3-ubyte.gz", np.zeros((20, 4, 4)))
     second = prepare(submit, "mnist", tmp_path / "out", "dataset.source=small")  # the same, relative
     assert second.result["digest"] != first.result["digest"]
+
+
+def test_test_images_that_are_in_training_too_are_refused_with_their_number(
+    submit: Submit, tmp_path: Path, idx_folder: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    copies = draw.integers(0, 256, (40, 4, 4))[:3]
+    write_idx(idx_folder / "t10k-images-idx3-ubyte.gz", np.concatenate([copies, draw.integers(0, 256, (17, 4, 4))]))
+    for _ in range(2):  # what is prepared already is looked at as well
+        done = prepare(submit, "mnist", tmp_path / "out", f"dataset.source={idx_folder}")
+        assert done.code == 2
+        assert "3 of 20" in done.output
 
 
 @pytest.mark.usefixtures("cluster_work")

@@ -24,7 +24,7 @@ def check(folder: Path) -> None:
     if any(common):
         raise DatasetError(
             f"a test image must not be in training or validation too; {sum(common)} of {len(common)} in {folder} are; "
-            "remove the copies from the source, prepare it again and sweep again"
+            "remove the copies from the source, and prepare it again"
         )
 
 
