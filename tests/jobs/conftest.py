@@ -28,6 +28,9 @@ class Images(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         from PIL import Image
 
+        if self.path == "/robots.txt":  # there is none
+            self.send_error(404)
+            return
         self.asked.append(self.path)
         if Images.at_each is not None:
             Images.at_each(self.path)
@@ -91,7 +94,7 @@ def register(tmp_path: Path) -> Callable[[float], None]:
             )
         if found is None:
             client.create_registered_model("brightness")
-        version = client.create_model_version("brightness", logged.model_uri).version
+        version = client.create_model_version("brightness", logged.model_uri, model_id=logged.model_id).version
         client.set_registered_model_alias("brightness", "champion", str(version))
 
     return make

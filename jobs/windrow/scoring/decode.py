@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,12 +39,23 @@ def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int) -> Deco
     Nothing in `content` raises. The header's size is compared with `max_pixels` before any pixel is decoded.
     """
     started = time.perf_counter()
-    # Pillow's own guard stays on for what the header does not say, such as a GIF frame larger than its screen.
-    Image.MAX_IMAGE_PIXELS = max_pixels
-    with warnings.catch_warnings():
+    with _guarded(max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         decoded = _decode(content, shape, max_pixels)
     return replace(decoded, milliseconds=(time.perf_counter() - started) * 1000)
+
+
+@contextmanager
+def _guarded(max_pixels: int) -> Iterator[None]:
+    """Pillow's own guard, for what the header does not say, such as a GIF frame larger than its screen.
+
+    It is one for the process, where others open pictures of their own: it is put back.
+    """
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _decode(content: bytes, shape: tuple[int, int, int], max_pixels: int) -> Decoded:

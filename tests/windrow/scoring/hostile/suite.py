@@ -456,7 +456,8 @@ def test_the_pass_takes_its_deadlines_and_little_memory(done: Pass) -> None:
 def test_rows_with_strange_words_fit_the_table(done: Pass) -> None:
     from windrow.scoring import prediction
 
-    assert prediction.record_batch(list(done.rows.values())).num_rows == len(CASES)
+    batch = prediction.record_batch(list(done.rows.values()), prediction.Patience())
+    assert batch.num_rows == len(CASES)
 
 
 def fetch_all(lines: list[str], **policy: Any) -> dict[str, Fetched]:
