@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from windrow.selection import pictures
+from windrow.selection.atlas import style
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0, 0])
 LABELS = ("cat", "dog", "a label that is far too long for its place")
+WIDE = round(style.WIDTH * style._DOTS)  # pixels
 
 
 def opened(content: bytes) -> Any:
@@ -39,7 +41,7 @@ def test_the_confusion_says_how_many_are_wrong_and_what_is_taken_for_what() -> N
 def test_any_number_of_classes_draws_small(classes: int) -> None:
     truth = np.arange(1000) % classes
     content = pictures.confusion(truth, np.roll(truth, 1), [f"class {number}" for number in range(classes)])
-    assert opened(content).width == 720
+    assert opened(content).width == WIDE
     assert len(content) < 150_000
 
 
@@ -66,5 +68,5 @@ def test_the_title_says_when_not_all_mistakes_are_shown() -> None:
 
 
 def test_no_mistake_is_a_picture_too() -> None:
-    assert opened(pictures.misclassified(images(6), TRUTH, TRUTH, LABELS)).width == 720
+    assert opened(pictures.misclassified(images(6), TRUTH, TRUTH, LABELS)).width == WIDE
     assert pictures._misclassified_title(6, 0, 0) == "None of 6 test images is labelled wrong"
