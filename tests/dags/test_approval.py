@@ -12,6 +12,7 @@ import requests
 from windrow.laptop import stack
 from windrow.laptop.airflow_api import FINISHED, Airflow
 from windrow.laptop.stack import Stack
+from windrow.paths import home
 
 pytestmark = [
     pytest.mark.airflow,
@@ -63,6 +64,9 @@ class Asked:
         return {task.name: task.state for task in self._airflow.tasks(DAG, self.run)}
 
     def answer(self, option: str) -> Asked:
+        """Click. Nobody is as quick as a test: Airflow loses an answer that comes before its scheduler has heard that
+        the task is parked, and asks again a minute later."""
+        wait_for(self._parked)
         body = {"chosen_options": [option], "params_input": {}}
         response = requests.patch(self._question(), json=body, headers=self._login(), timeout=30)
         assert response.ok, response.text
@@ -72,6 +76,11 @@ class Asked:
 
     def events(self) -> list[dict[str, Any]]:
         return list(self._airflow.get("/assets/events", source_run_id=self.run)["asset_events"])
+
+    def _parked(self) -> bool:
+        log = (home() / "log" / "airflow-scheduler.log").read_text()
+        heard = (line for line in log.splitlines() if "TaskInstance Finished" in line and self.run in line)
+        return any("task_id=approve_champion" in line and "state=awaiting_input" in line for line in heard)
 
     def _ended(self) -> bool:
         return self._airflow.run_state(DAG, self.run) in FINISHED

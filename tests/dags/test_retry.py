@@ -24,7 +24,7 @@ pytestmark = [
 
 TRIALS = 8
 PAGE = f"""
-name: killed
+name: retried
 space:
   learning_rate: {{type: float, low: 1e-3, high: 1e-2, log: true}}
 sweep: {{trials: {TRIALS}, epochs: 40, sampler: random, seed: 1, fused: false}}
@@ -34,7 +34,7 @@ promotion: {{finalists: 1}}
 
 def settled(home: Path) -> dict[int, str]:
     """The lease under which each trial was settled, as the ledger of the only study says it."""
-    for ledger in home.glob("runs/train_killed/*/study/ledger.db"):
+    for ledger in home.glob("runs/train_retried/*/study/ledger.db"):
         with sqlite3.connect(ledger) as book, suppress(sqlite3.OperationalError):
             return dict(book.execute("SELECT trial, lease FROM attempts WHERE state = 'settled'").fetchall())
     return {}
@@ -58,8 +58,8 @@ def killed(airflow: Any, dag_folder: Callable[..., Path], mlflow_server: str) ->
     found: dict[str, Any] = {}
 
     def start() -> None:
-        folder = dag_folder(killed=PAGE)
-        found["run"] = airflow.run(folder, "train_killed", {}, MLFLOW_TRACKING_URI=mlflow_server)
+        folder = dag_folder(retried=PAGE)
+        found["run"] = airflow.run(folder, "train_retried", {}, MLFLOW_TRACKING_URI=mlflow_server)
 
     thread = threading.Thread(target=start)
     thread.start()
@@ -90,7 +90,7 @@ def test_mlflow_has_one_run_a_trial_under_one_parent(killed: dict[str, Any], mlf
     import mlflow
 
     client = mlflow.MlflowClient(mlflow_server)
-    runs = client.search_runs([client.get_experiment_by_name("killed").experiment_id])
+    runs = client.search_runs([client.get_experiment_by_name("retried").experiment_id])
     kinds = [run.data.tags["windrow.kind"] for run in runs]
     assert (kinds.count("sweep"), kinds.count("trial")) == (1, TRIALS)
     assert {run.info.status for run in runs} == {"FINISHED"}

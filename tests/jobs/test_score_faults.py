@@ -152,6 +152,14 @@ def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_
     assert rows_of(table) == {f"{images}/flaky/20.png": "ok", "ftp://127.0.0.1/1": "refused_scheme"}
 
 
+def command_line(process: psutil.Process) -> list[str]:
+    """Nothing for one that has ended, or that an earlier test left to be reaped."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
 @pytest.mark.parametrize("victim", ["pyspark.daemon", "CoarseGrainedExecutorBackend"])
 @pytest.mark.usefixtures("champion", "cluster_work")
 def test_a_worker_or_executor_that_is_killed_costs_time_and_no_row(
@@ -161,7 +169,7 @@ def test_a_worker_or_executor_that_is_killed_costs_time_and_no_row(
 
     def kill_once(_: str) -> None:
         mine = psutil.Process().children(recursive=True)
-        found = [process for process in mine if victim in " ".join(process.cmdline())]
+        found = [process for process in mine if victim in " ".join(command_line(process))]
         if found and not killed:
             killed.append(found[-1].pid)  # the daemon's youngest child, or the executor
             found[-1].kill()
