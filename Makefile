@@ -25,8 +25,8 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
 	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
 
-test: ## all tests, offline; ARGS="-m 'not stack' tests/windrow"
-	@$(WINDROW) python -m pytest $(ARGS)
+test: ## all tests, offline, two files at a time; ARGS="-m 'not stack' tests/windrow"
+	@$(WINDROW) python -m pytest -n 2 --dist loadfile $(ARGS)
 
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop

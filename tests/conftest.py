@@ -101,7 +101,7 @@ def submit(tmp_path: Path) -> Callable[..., Finished]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=280,
+            timeout=580,
             cwd=tmp_path,
         )
         values = json.loads(result.read_text()) if result.exists() else {}

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
 ]
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
     pytest.mark.stack,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
 ]
 
 DAG = "train_digits"

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
     pytest.mark.chaos,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 TRIALS = 8

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
 ]
 
 PAGE = """

@@ -91,7 +91,7 @@ def write_idx(folder: Path) -> None:
             (folder / f"{name}-{kind}-ubyte").write_bytes(header + values.tobytes())
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_users_network_comes_from_the_record_and_the_data_set_must_be_as_it_was(
     submit: Submit, page_file: Path, tmp_path: Path, client: Any
 ) -> None:

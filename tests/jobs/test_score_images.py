@@ -24,7 +24,7 @@ def counts(result: dict[str, Any]) -> dict[str, int]:
 @pytest.mark.spark
 @pytest.mark.tensorflow
 @pytest.mark.mlflow
-@pytest.mark.timeout(600)  # three spark-submits, two of which import TensorFlow
+@pytest.mark.timeout(1200)  # three spark-submits, two of which import TensorFlow
 @pytest.mark.usefixtures("champion")
 def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str, tmp_path: Path) -> None:
     from deltalake import DeltaTable
@@ -80,7 +80,7 @@ def table_of(result: dict[str, Any]) -> Any:
 @pytest.mark.spark
 @pytest.mark.tensorflow
 @pytest.mark.mlflow
-@pytest.mark.timeout(900)  # four spark-submits that import TensorFlow
+@pytest.mark.timeout(1800)  # four spark-submits that import TensorFlow
 def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_ones_only_if_told(
     submit: Submit, register: Callable[[float], None], images: str, tmp_path: Path
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_group_ends_at_once_when_its_members_take_the_hint() -> None:
     group.end(child)
     assert child.wait(1) == -signal.SIGTERM
     assert group.stopped
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2.9  # before the grace is over
 
 
 def test_a_member_that_ignores_sigterm_is_killed_after_the_grace() -> None:

@@ -107,9 +107,10 @@ def test_scratch_files_vanish(tmp_path: Path, image_folder: Path, spark: Any) ->
 
 def test_the_work_is_spread_over_the_slots(tmp_path: Path, image_folder: Path, spark: Any) -> None:
     listing = folder.list_images(image_folder)
+    spark.sparkContext.setJobGroup("spread", "this test's jobs; the session is shared")
     decode.decode(listing.train, decode.Format(4, 6, 1, resize=False), tmp_path, spark)
     tracker = spark.sparkContext.statusTracker()
-    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup()]
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup("spread")]
     tasks = [
         tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds if tracker.getStageInfo(stage)
     ]
