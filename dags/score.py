@@ -1,4 +1,4 @@
-"""Label the image URLs of a page's feed with the champion.
+"""Label the image URLs of a page's feed with the champion, or with the page's own network.
 
 **score_images** downloads each URL that has no row yet, and each whose failure may have passed and that is due again,
 decodes the image, and writes one row a URL to the predictions table: the best labels, or the reason why there are none.

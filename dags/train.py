@@ -41,7 +41,7 @@ RUN_FOLDER = "{{ run_folder(dag.dag_id, run_id) }}"
 
 
 def train_dag(page: windrow_dags.Page) -> DAG:
-    """The train DAG of a page."""
+    """The train DAG of a page that has a space."""
     with DAG(
         f"train_{page.name}",
         schedule=windrow_dags.cron(page.experiment.sweep.schedule),
@@ -109,4 +109,5 @@ def train_dag(page: windrow_dags.Page) -> DAG:
 
 
 for found in windrow_dags.find_pages(Path(__file__).parent / "experiments").sound:
-    train_dag(found)
+    if found.experiment.trains:
+        train_dag(found)

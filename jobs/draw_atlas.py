@@ -46,7 +46,7 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, Any]:
     from windrow.selection import atlas
 
     start = perf_counter()
-    page = experiment.load(arguments.experiment, arguments.overrides)
+    page = experiment.load_to_train(arguments.experiment, arguments.overrides)
     folder = arguments.out or arguments.study / "atlas"
     command.check_writable(folder / "atlas.html")
     study, image = open_study(page, arguments)

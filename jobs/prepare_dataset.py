@@ -37,7 +37,7 @@ def main() -> int:
 
 def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Prepare the data set unless it is there; what the result file says."""
-    section = experiment.load(arguments.experiment, arguments.overrides).dataset
+    section = experiment.load_to_train(arguments.experiment, arguments.overrides).dataset
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):
         raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")

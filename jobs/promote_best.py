@@ -71,7 +71,7 @@ def move(arguments: argparse.Namespace) -> dict[str, Any]:
     """Roll back, or take a person's word on a version; the job's result."""
     from windrow import tracking
 
-    model = experiment.load(arguments.experiment, arguments.overrides).model_name
+    model = experiment.load_to_train(arguments.experiment, arguments.overrides).model_name
     if arguments.rollback:
         result = tracking.rollback(model)
     else:
@@ -93,7 +93,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     from windrow.training.networks import read_builder
 
     path = Path(arguments.experiment)
-    page = experiment.load(path, arguments.overrides)
+    page = experiment.load_to_train(path, arguments.overrides)
     builder = read_builder(page.network, path)
     dataset = manifest.read(arguments.dataset)
     study = read_study(arguments.study, page, dataset.digest, builder.source)

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
 import uuid
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from windrow.errors import TrackingError, UserError, WindrowError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from windrow.experiment import Experiment, ScoringSection
+    from windrow.scoring.files import OwnNetwork
     from windrow.scoring.pipeline import Plan
     from windrow.scoring.seen import Seen
     from windrow.scoring.table import PredictionTable
@@ -77,7 +79,12 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     with held(folder, run_id):
         table = PredictionTable(folder)
         result: dict[str, Any] = {"table": str(table.folder), "table_version": table.version}
-        result |= {"model_name": page.model_name, "model_version": None, "files": len(files), **work.NOTHING}
+        result |= {
+            "model_name": page.scoring.model_name or page.model_name,
+            "model_version": None,
+            "files": len(files),
+            **work.NOTHING,
+        }
         search = work.look(table, files, arguments.rescore)
         if search:  # without anything to do, neither Spark nor MLflow is needed
             result |= label(page, page.scoring, table, search, run_id)
@@ -90,28 +97,49 @@ def label(
     page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow import tracking
-    from windrow.scoring import work
+    from windrow.scoring import rehearsal, work
     from windrow.spark import open_session
 
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(f"score {page.name}") as spark:
-        pinned = cache(lambda: tracking.fetch_model(page.champion_uri, Path(scratch)))  # the alias is resolved once
+        pinned = cache(partial(pin, page, scoring, Path(scratch)))  # an alias is resolved once
         found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
         if not found.urls:
             read = search.pieces and table.note(run_id, search.marks)
             return found.counts | {"table_version": read or table.version}
-        plan = make_plan(scoring, table, pinned(), ship(spark, pinned()), run_id)
-        return add_predictions(spark, table, found, plan, search.marks)
+        plan = make_plan(scoring, table, pinned(), ship(spark, pinned(), Path(scratch)), run_id)
+        # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
+        partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
+        plan = rehearsal.rehearse(spark, plan, partitions)
+        return add_predictions(spark, table, found, plan, partitions, search.marks)
 
 
-def ship(spark: SparkSession, model: PinnedModel) -> str:
-    """Send the network's file to every host, once; the name under which executors find it."""
-    file = model.network.rename(model.network.with_name(f"{model.digest}.keras"))
+def pin(page: Experiment, scoring: ScoringSection, scratch: Path) -> PinnedModel | OwnNetwork:
+    """The network that labels, with its files at hand: the page's own, or a version of the registry."""
+    if scoring.network is not None:
+        from windrow.scoring import files
+
+        return files.bring(scoring.network, paths.home(), scratch)
+    from windrow import tracking
+
+    return tracking.fetch_model(page.champion_uri, scratch)
+
+
+def ship(spark: SparkSession, model: PinnedModel | OwnNetwork, scratch: Path) -> str:
+    """Send the network's file to every host, once, a folder as an archive; the name under which executors find it."""
+    from windrow.scoring import unpacking
+
+    file = scratch / f"{model.digest}{'.tar' if model.network.is_dir() else model.network.suffix}"
+    if model.network.is_dir():
+        unpacking.pack(model.network, file)
+    else:
+        shutil.copyfile(model.network, file)  # Spark would follow a link, and take the name of what it leads to
     spark.sparkContext.addFile(str(file))
     return file.name
 
 
-def make_plan(scoring: ScoringSection, table: PredictionTable, model: PinnedModel, file: str, run_id: str) -> Plan:
+def make_plan(
+    scoring: ScoringSection, table: PredictionTable, model: PinnedModel | OwnNetwork, file: str, run_id: str
+) -> Plan:
     """What every task of this run does."""
     from windrow.scoring import kept
     from windrow.scoring.fetch import FetchPolicy
@@ -119,7 +147,11 @@ def make_plan(scoring: ScoringSection, table: PredictionTable, model: PinnedMode
     from windrow.scoring.prediction import Patience, Stamp
 
     return Plan(
-        model=Model(file, model.digest, model.shape, model.labels),
+        model=Model(
+            *(file, model.digest, model.shape, model.labels, model.form),
+            canaries=model.canaries,
+            open_ended=model.open_ended,
+        ),
         stamp=Stamp(
             run_id=run_id,
             model_name=model.name,
@@ -148,14 +180,12 @@ def make_plan(scoring: ScoringSection, table: PredictionTable, model: PinnedMode
 
 
 def add_predictions(
-    spark: SparkSession, table: PredictionTable, found: Work, plan: Plan, marks: Seen
+    spark: SparkSession, table: PredictionTable, found: Work, plan: Plan, partitions: int, marks: Seen
 ) -> dict[str, Any]:
     """Score what was found and commit its rows; counts, statuses, rates and the table's new version."""
     from windrow.scoring import old, pending, pipeline, report
     from windrow.scoring.table import parts, write
 
-    # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
-    partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
     stamp = plan.stamp
     with table.staged(stamp.run_id) as folder:
         started = time.monotonic()

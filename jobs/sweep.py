@@ -49,7 +49,7 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
 
     start = perf_counter()
     path = Path(arguments.experiment)
-    page = experiment.load(path, arguments.overrides)
+    page = experiment.load_to_train(path, arguments.overrides)
     builder = read_builder(page.network, path)
     space.check_installed(page.sweep)
     dataset = manifest.read(arguments.dataset)

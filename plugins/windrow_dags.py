@@ -116,11 +116,12 @@ def champion(model: str) -> Asset:
 def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
     """Nightly and after each new champion, as far as the page asks for either.
 
-    A page that scores with a pinned version, or another alias, has no champion to wait for.
+    A page that scores with a pinned version, another alias or a network of its own has no champion to wait for.
     """
-    nightly = cron(page.experiment.scoring.schedule if page.experiment.scoring else None)
+    scoring = page.experiment.scoring
+    nightly = cron(scoring.schedule if scoring else None)
     followed = _CHAMPION_URI.match(page.experiment.champion_uri)
-    if followed is None:
+    if followed is None or (scoring and scoring.network):
         return nightly
     asset = champion(followed["model"])
     return AssetOrTimeSchedule(timetable=nightly, assets=[asset]) if nightly else [asset]

@@ -59,10 +59,11 @@ def form(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_there_is_a_train_dag_a_page_and_a_score_and_a_maintain_dag_a_page_that_scores(
     parsed: dict[str, Any], pages: dict[str, experiment.Experiment]
 ) -> None:
-    train = {f"train_{name}" for name in pages}
+    train = {f"train_{name}" for name, page in pages.items() if page.space}
     score = {f"{kind}_{name}" for name, page in pages.items() if page.scoring for kind in ("score", "maintain")}
     assert set(parsed["dags"]) == train | score
-    assert {"train_digits", "score_digits"} <= set(parsed["dags"])
+    assert {"train_digits", "score_digits", "score_imagenet"} <= set(parsed["dags"])
+    assert "train_imagenet" not in parsed["dags"]
 
 
 def test_there_are_no_import_errors(parsed: dict[str, Any]) -> None:
@@ -141,6 +142,12 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
     announce = tasks(parsed["dags"]["train_digits"]["dag"])["announce_champion"]
     assert "x-mlflow://models/digits" in str(announce["outlets"])
     assert "x-mlflow://models/digits" in str(parsed["dags"]["score_digits"]["dag"]["timetable"])
+
+
+def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
+    dag = parsed["dags"]["score_imagenet"]["dag"]
+    assert dag["timetable"]["__type"].endswith("NullTimetable")
+    assert set(form(dag)) == {"scoring.feed", "set"}
 
 
 def test_the_form_offers_the_pages_values(parsed: dict[str, Any], pages: dict[str, experiment.Experiment]) -> None:

@@ -55,6 +55,7 @@ def test_there_are_shipped_pages() -> None:
     assert [path.name for path in SHIPPED] == [
         "digits.yaml",
         "fashion_mnist.yaml",
+        "imagenet.yaml",
         "mnist.yaml",
         "mnist_dense.yaml",
         "mnist_sensitivity.yaml",
@@ -959,10 +960,15 @@ DESIGN = [
 ]
 
 
+NETWORK_FILE = ["scoring.feed='*.txt'", "scoring.network.file=a.keras", "scoring.network.labels=[a.txt]"]
+
+
 def with_section(key: str) -> Sequence[str]:
     """What a page needs besides, for a key of a section that is absent by default."""
     if key.startswith("sweep.sensitivity."):
         return DESIGN
+    if key.startswith("scoring.network."):
+        return NETWORK_FILE
     return ["scoring.feed='*.txt'"] if key.startswith("scoring.") else []
 
 
@@ -1246,7 +1252,7 @@ def check_row(cells: list[str], default: object, limits: Sequence[object]) -> No
 
 
 def field_of(key: str) -> Any:
-    place: Any = experiment.parse(PAGE, [*DESIGN, "scoring.feed=a"])
+    place: Any = experiment.parse(PAGE, [*DESIGN, *NETWORK_FILE])
     *sections, name = key.split(".")
     for section in sections:
         place = getattr(place, section)

@@ -67,7 +67,13 @@ def check_mirrors(mirrors: Sequence[str]) -> None:
             )
 
 
-def fetch(remote: RemoteFile, mirrors: Sequence[str], folder: Path) -> Path:
+_CURE = (
+    "connect this machine, name another mirror in dataset.mirrors, "
+    "or bring the files and run with --set dataset.source=FOLDER"
+)
+
+
+def fetch(remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = _CURE) -> Path:
     """The file in `folder`, downloaded unless it is there already with the right digest.
 
     Raises:
@@ -91,11 +97,49 @@ def fetch(remote: RemoteFile, mirrors: Sequence[str], folder: Path) -> Path:
                 print(f"downloaded {remote.name}, {target.stat().st_size:,} bytes, from {mirror}", file=sys.stderr)
                 return target
     raise DownloadError(
-        f"{remote.name} must come from a mirror; got none of {len(mirrors)}:\n"
-        + "\n".join(reasons)
-        + "\nconnect this machine, name another mirror in dataset.mirrors, "
-        "or bring the files and run with --set dataset.source=FOLDER"
+        f"{remote.name} must come from a mirror; got none of {len(mirrors)}:\n" + "\n".join(reasons) + f"\n{cure}"
     )
+
+
+def fetch_trusted(url: str, folder: Path, digest: str | None, key: str) -> Path:
+    """A file without a published digest, in `folder`: the first download is trusted, and holds from then on.
+
+    Its digest is printed, and kept beside it as NAME.sha256; a file that is there is not asked for again.
+
+    Args:
+        url: http or https.
+        folder: for this URL alone.
+        digest: SHA-256, where the user knows it; then nothing is taken on trust.
+        key: of the page, where the digest can be given.
+
+    Raises:
+        DownloadError: there is no such file, or it is another one than at first.
+        ServiceError: the disk is full.
+    """
+    mirror, _, name = url.rpartition("/")
+    record = folder / f"{name}.sha256"
+    if digest is None and not record.exists():
+        with clear_when_full(folder), locked(folder):
+            digest = _take_on_trust(url, folder / name)
+            record.write_text(f"{digest}\n", encoding="ascii")
+        print(f"{url} has the SHA-256 {digest}: trusted now, checked from now on; {key} can say it", file=sys.stderr)
+    known = digest or record.read_text(encoding="ascii").strip()
+    cure = f"connect this machine, mend {key}, or remove {record} to trust what is there now"
+    return fetch(RemoteFile(name, known, "sha256", of="file"), [mirror], folder, cure)
+
+
+def _take_on_trust(url: str, target: Path) -> str:
+    """Download a file whole and from its start, whatever is there of it; its SHA-256."""
+    part = target.with_name(f".{target.name}.first.part")
+    part.unlink(missing_ok=True)
+    try:
+        _download(url, part)
+    except _MirrorError as failure:
+        raise DownloadError(f"{url} must give a file; {failure}; connect this machine, or bring the file") from failure
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    part.replace(target)
+    return digest
 
 
 def _fetch_from(url: str, remote: RemoteFile, target: Path) -> None:

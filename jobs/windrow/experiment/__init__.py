@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
-from windrow.experiment.reading import load, parse
+from windrow.experiment.reading import load, load_to_train, parse
 from windrow.experiment.sections import (
     BUILT_IN_SOURCES,
     OBJECTIVE_DIRECTIONS,
@@ -40,5 +40,6 @@ __all__ = [
     "SweepSection",
     "keys",
     "load",
+    "load_to_train",
     "parse",
 ]

@@ -9,15 +9,20 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from windrow.experiment import conditions, points, sensitivity
+from windrow.experiment import conditions, network_file, points, sensitivity
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
 from windrow.experiment.sections import LEARNERS, NetworkSection, SweepSection
 from windrow.experiment.words import Key, Mistake, guess
 from windrow.training import parameters
 from windrow.training.parameters import Parameter, Value
 
+EXAMPLE = "learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}"
+
 LARGEST_GRID = 100_000
 """Points: as many as a sweep may have trials. Optuna lists them all before it starts."""
+
+_TRAINING = ("dataset", "network", "constraints", "sweep", "promotion")
+"""Keys that only a page with a space has."""
 
 _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
@@ -27,8 +32,10 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     space: dict[str, Any] = {} if ("space",) in wrong else values.get("space", {})
     network: dict[str, Any] = {} if ("network",) in wrong else values.get("network", {})
     sweep: dict[str, Any] = {} if ("sweep",) in wrong else values.get("sweep", {})
+    scoring: dict[str, Any] = {} if ("scoring",) in wrong else values.get("scoring") or {}
 
-    found = [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
+    found = [*_space_mistakes(values, scoring), *network_file.mistakes(scoring, wrong)]
+    found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
     if not {("network",), ("network", "builder")} & wrong:
         builder = network.get("builder", NetworkSection.model_fields["builder"].default)
         fixed = {} if ("network", "parameters") in wrong else network.get("parameters", {})
@@ -50,6 +57,17 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
         if not any(key[:2] == ("sweep", "sensitivity") for key in wrong):
             found += sensitivity.mistakes(sweep, sound, defaults)
     return found
+
+
+def _space_mistakes(values: Mapping[str, Any], scoring: Mapping[str, Any]) -> Iterator[Mistake]:
+    """No space, on a page that does more than label with a network that there is."""
+    if "space" in values:
+        return
+    lone = f"add at least one hyper-parameter under it, for example {EXAMPLE}"
+    if scoring.get("network") is None and scoring.get("model") is None:
+        yield ("space",), f"is missing; {lone}"
+    elif trained := [name for name in _TRAINING if name in values]:
+        yield ("space",), f"is missing, so the page only scores; got {', '.join(trained)}; remove that, or {lone}"
 
 
 def _is_about_points(key: Key) -> bool:

@@ -13,11 +13,10 @@ from pydantic_core import ErrorDetails
 from windrow.errors import Problem
 from windrow.experiment import between
 from windrow.experiment.dimensions import DIMENSIONS
+from windrow.experiment.network_file import DIGEST
 from windrow.experiment.sections import MODEL_NAME, SLUG, Experiment, section_of
 from windrow.experiment.words import Key, Mistake, dotted, guess, shown, unknown
 from windrow.training import parameters
-
-_EXAMPLE = "learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}"
 
 _RULES = {
     "string_type": "must be text",
@@ -57,6 +56,7 @@ _CURES = {
 _PATTERNS = {
     SLUG: "must be lower-case letters, digits and _, starting with a letter, 63 characters at most",
     MODEL_NAME: "must be a name without '/', ':' and spaces",
+    DIGEST: "must be 64 hexadecimal digits in lower case",
 }
 
 
@@ -126,8 +126,6 @@ def _mistake(details: ErrorDetails) -> Mistake:
 
 
 def _missing(key: Key) -> str:
-    if key == ("space",):
-        return f"add at least one hyper-parameter under it, for example {_EXAMPLE}"
     examples = {"name": "digits", "type": "float, int or categorical", "choices": "[16, 32, 64]"}
     example = examples.get(key[-1])
     return f"add {key[-1]}: {example}" if example else "add it"
@@ -138,7 +136,7 @@ def _cure(key: Key, kind: str, value: object, rule: str) -> str:
     if kind in _CURES:
         return f"; {_CURES[kind]}"
     if kind == "dict_type":
-        examples = {"space": _EXAMPLE, "when": "{optimizer: sgd}"}
+        examples = {"space": between.EXAMPLE, "when": "{optimizer: sgd}"}
         return f"; for example {examples.get(key[-1], 'dropout: 0.2')}"
     if value is None:
         return "; give a value, or leave the key out"

@@ -44,6 +44,19 @@ def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     return parse(text, overrides, name=str(page))
 
 
+def load_to_train(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The same for a job that trains, or that works on what was trained.
+
+    Raises:
+        PageError: as `load`; or the page only scores.
+    """
+    loaded = load(page, overrides)
+    if not loaded.trains:
+        message = "must be there to train; got a page that only scores; add it, or run score_images.py on this page"
+        raise PageError(str(page), [Problem("space", message)])
+    return loaded
+
+
 def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Experiment:
     """The same for a page's text. `name` heads the error message."""
     places = Places()

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from windrow.experiment.dimensions import Dimension
+from windrow.experiment.network_file import NetworkFileSection
 from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, WebAddress
 from windrow.training import parameters
 from windrow.training.parameters import Value
@@ -163,6 +164,7 @@ class ScoringSection(Section):
     model: str | None = Field(
         None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
     )
+    network: NetworkFileSection | None = Field(None, description="a network that is not in the registry, instead")
     schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
     top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
     batch_size: int = Field(64, ge=1, le=4096, description="images a step of the network")
@@ -191,6 +193,11 @@ class ScoringSection(Section):
         None, ge=1, description="room for downloaded bytes beside the table, for re-scoring; nothing is kept if empty"
     )
 
+    @property
+    def model_name(self) -> str | None:
+        """The name of the page's own network; None where a registered model labels."""
+        return self.network.name if self.network else None
+
 
 class Experiment(Section):
     """A whole page, validated."""
@@ -199,7 +206,9 @@ class Experiment(Section):
     description: str = Field("", description="what the page achieves, in how long, on what")
     dataset: DatasetSection = DatasetSection()
     network: NetworkSection = NetworkSection()
-    space: dict[str, Dimension] = Field(description="hyper-parameters to search and their ranges")
+    space: dict[str, Dimension] = Field(
+        default_factory=dict, description="hyper-parameters to search and their ranges; a page without it only scores"
+    )
     constraints: tuple[Expression, ...] = Field(
         (), description='what the hyper-parameters of a trial must keep, e.g. "units * layers <= 512"'
     )
@@ -220,8 +229,13 @@ class Experiment(Section):
         return self.promotion.model or self.name
 
     @property
+    def trains(self) -> bool:
+        """Whether there is a space to search. Without one the page only scores."""
+        return bool(self.space)
+
+    @property
     def champion_uri(self) -> str:
-        """The model that scores: the page's, or this experiment's champion."""
+        """The registered model that scores, unless scoring.network does: the page's, or this experiment's champion."""
         return (self.scoring and self.scoring.model) or f"models:/{self.model_name}@champion"
 
     def search_digest(self) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from windrow.data import image as images
 from windrow.scoring.status import Status
@@ -22,26 +22,54 @@ class Decoded:
     """An image, or why there is none.
 
     Width and height are those of the file's header, before it was turned and resized; None where it has none.
-    `pixels` is uint8 of the network's shape (height, width, channels), set if and only if status is ok.
+    If and only if status is ok, either `pixels` is set, uint8 of the network's shape (height, width, channels), or
+    `jpeg`, a file for a network that decodes by itself.
     """
 
     status: Status
     width: int | None = None
     height: int | None = None
     pixels: NDArray[np.uint8] | None = None
+    jpeg: bytes | None = None
     error: str | None = None
     milliseconds: float | None = None
 
 
-def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int) -> Decoded:
+def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: images.Resize = "smooth") -> Decoded:
     """The first frame of an image file as uint8 pixels of `shape` (height, width, channels).
 
     Nothing in `content` raises. The header's size is compared with `max_pixels` before any pixel is decoded.
     """
+
+    def use(image: Image.Image) -> Decoded:
+        return Decoded(Status.OK, pixels=images.to_pixels(image, *shape, resize))
+
+    return _timed(content, max_pixels, use)
+
+
+def as_jpeg(content: bytes, max_pixels: int) -> Decoded:
+    """The same for a network that decodes a JPEG's bytes by itself.
+
+    An upright JPEG in grey or RGB goes to it as it is, by its header alone: whether its pixels are whole, the network
+    says. Anything else is decoded, turned upright, laid over black, and encoded as a JPEG of quality 95.
+    """
+
+    def use(image: Image.Image) -> Decoded:
+        upright = image.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1)
+        if content.startswith(b"\xff\xd8\xff") and image.mode in ("L", "RGB") and upright:
+            return Decoded(Status.OK, jpeg=content)
+        stream = io.BytesIO()
+        images.flat(image).convert("RGB").save(stream, "JPEG", quality=95, subsampling=0)
+        return Decoded(Status.OK, jpeg=stream.getvalue())
+
+    return _timed(content, max_pixels, use)
+
+
+def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decoded]) -> Decoded:
     started = time.perf_counter()
     with _guarded(max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        decoded = _decode(content, shape, max_pixels)
+        decoded = _decode(content, max_pixels, use)
     return replace(decoded, milliseconds=(time.perf_counter() - started) * 1000)
 
 
@@ -58,7 +86,7 @@ def _guarded(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _decode(content: bytes, shape: tuple[int, int, int], max_pixels: int) -> Decoded:
+def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decoded]) -> Decoded:
     width = height = None
     try:
         with Image.open(io.BytesIO(content), formats=images.FORMATS) as image:
@@ -66,8 +94,7 @@ def _decode(content: bytes, shape: tuple[int, int, int], max_pixels: int) -> Dec
             if width * height > max_pixels:
                 reason = f"an image has at most {max_pixels:,} pixels; got {width:,} x {height:,}"
                 return Decoded(Status.IMAGE_TOO_LARGE, width, height, error=reason)
-            image.load()
-            pixels = images.to_pixels(image, *shape)
+            return replace(use(image), width=width, height=height)
     except UnidentifiedImageError:
         begins = f"it begins with {content[:8]!r}" if content else "it is empty"
         return Decoded(Status.NOT_AN_IMAGE, error=f"must be one of {', '.join(images.FORMATS)}; {begins}")
@@ -75,7 +102,6 @@ def _decode(content: bytes, shape: tuple[int, int, int], max_pixels: int) -> Dec
         return Decoded(Status.IMAGE_TOO_LARGE, width, height, error=_short(error))
     except Exception as error:  # the fault boundary of a URL: Pillow raises a dozen kinds for bytes like these
         return Decoded(Status.BROKEN_IMAGE, width, height, error=_short(error))
-    return Decoded(Status.OK, width, height, pixels)
 
 
 def _short(error: Exception) -> str:

@@ -17,12 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from windrow.scoring import division, predict, prediction
-from windrow.scoring.decode import decode
+from windrow.scoring.canaries import Canary
+from windrow.scoring.decode import Decoded, as_jpeg, decode
 from windrow.scoring.downloads import Downloads
 from windrow.scoring.fetch import Fetched, FetchPolicy
 from windrow.scoring.kept import KeptBytes
+from windrow.scoring.networks import Form
 from windrow.scoring.prediction import Patience, Row, Stamp
 from windrow.scoring.status import Status
+from windrow.scoring.unpacking import unpacked
 from windrow.scoring.urls import Target
 
 if TYPE_CHECKING:
@@ -30,16 +33,32 @@ if TYPE_CHECKING:
 
 _ROWS_A_RECORD_BATCH = 1024
 _Waiting = list[tuple[Row, NDArray[np.uint8]]]
+_Image = NDArray[np.uint8] | bytes
 
 
 @dataclass(frozen=True)
 class Model:
-    """The pinned network as executors need it. `file` is the name under which Spark shipped it, or a path."""
+    """The pinned network as executors need it. `file` is the name under which Spark shipped it, or a path.
+
+    What a page's own network does not say before it is loaded is found out by rehearsal.py: its shape, and whether it
+    decodes by itself. `canaries` are what it must give for the images of canaries.py. `open_ended` labels may be
+    fewer than its classes.
+    """
 
     file: str
     digest: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     labels: tuple[str, ...]
+    form: Form = field(default_factory=Form)
+    takes_bytes: bool = False
+    canaries: tuple[Canary, ...] = ()
+    open_ended: bool = False
+
+    def here(self) -> Model:
+        """The same in a Spark task: `file` is where it lies on this host, unpacked if it is a folder."""
+        from pyspark import SparkFiles
+
+        return replace(self, file=str(unpacked(Path(SparkFiles.get(self.file)))))
 
 
 @dataclass(frozen=True)
@@ -72,18 +91,23 @@ def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
 
 def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBatch]:
     """What a Spark task runs. It drains its input and raises for no URL, so that its worker is used again."""
-    from pyspark import SparkFiles, TaskContext
+    plan = in_task(plan)
+    targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
+    yield from _record_batches(predictions(targets, plan), plan.patience)
+
+
+def in_task(plan: Plan) -> Plan:
+    """The plan with what a Spark task finds where it runs: its number, its cores, and where the network's file lies."""
+    from pyspark import TaskContext
 
     context = TaskContext.get()
     task = context.partitionId() if context else 0
-    plan = replace(
+    return replace(
         plan,
         fetch=replace(plan.fetch, sharing=replace(plan.fetch.sharing, task=task)),
-        model=replace(plan.model, file=SparkFiles.get(plan.model.file)),
+        model=plan.model.here(),
         threads=context.cpus() if context else plan.threads,
     )
-    targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
-    yield from _record_batches(predictions(targets, plan), plan.patience)
 
 
 def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.RecordBatch]:
@@ -99,45 +123,67 @@ def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.Reco
 
 def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
     """One row a target, in the order they are done. Batches of images span whatever batches the targets came in."""
-    network = partial(_network, plan)
+    loaded = partial(network, plan)
     waiting: _Waiting = []
     with Downloads(plan.fetch) as downloads:
-        for target, fetched in downloads.stream(_loading_first(targets, network), plan.kept):
-            row, pixels = _decoded(target, fetched, plan)
-            if pixels is None:
+        for target, fetched in downloads.stream(_loading_first(targets, loaded), plan.kept):
+            row, image = _decoded(target, fetched, plan)
+            if image is None:
                 yield row
                 continue
-            waiting.append((row, pixels))
+            if isinstance(image, bytes):
+                yield _labelled_alone(row, image, loaded(), plan)
+                continue
+            waiting.append((row, image))
             if len(waiting) == plan.batch_size:
-                yield from _labelled(waiting, network(), plan)
+                yield from _labelled(waiting, loaded(), plan)
                 waiting = []
         if waiting:
-            yield from _labelled(waiting, network(), plan)
+            yield from _labelled(waiting, loaded(), plan)
 
 
-def _network(plan: Plan) -> predict.Network:
+def network(plan: Plan) -> predict.Network:
+    """The plan's network in this process, loaded once."""
     model = plan.model
-    return predict.load(Path(model.file), model.digest, model.shape, plan.batch_size, plan.top_k, plan.threads)
+    steps = plan.batch_size, plan.top_k, plan.threads
+    return predict.load(Path(model.file), model.digest, model.shape, *steps, model.form, model.canaries)
 
 
-def _loading_first(targets: Iterable[Target], network: Callable[[], object]) -> Iterator[Target]:
+def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
     """Load the network before the first download: TensorFlow's import holds Python's lock for seconds at a time,
     and downloads that ran beside it would miss their deadlines. A task with nothing to ask does not load it."""
     for target in targets:
         if target.address is not None:
-            network()
+            load()
         yield target
 
 
-def _decoded(target: Target, fetched: Fetched | None, plan: Plan) -> tuple[Row, NDArray[np.uint8] | None]:
-    """A target's row so far, and its pixels if it has got any."""
+def _decoded(target: Target, fetched: Fetched | None, plan: Plan) -> tuple[Row, _Image | None]:
+    """A target's row so far, and its image as the network takes it, if it has got any."""
     if fetched is None or fetched.status is not Status.OK:
         return prediction.row(target, fetched, None, plan.stamp), None
-    decoded = decode(fetched.content, plan.model.shape, plan.max_pixels)
+    decoded = _image(fetched.content, plan.model, plan.max_pixels)
     row = prediction.row(target, fetched, decoded, plan.stamp)
-    if plan.kept is not None and decoded.pixels is not None:
+    if plan.kept is not None and decoded.status is Status.OK:
         plan.kept.put(row["content_hash"], fetched.content)
-    return row, decoded.pixels
+    return row, decoded.jpeg if decoded.pixels is None else decoded.pixels
+
+
+def _image(content: bytes, model: Model, max_pixels: int) -> Decoded:
+    if model.takes_bytes or model.shape is None:
+        return as_jpeg(content, max_pixels)
+    return decode(content, model.shape, max_pixels, model.form.resize)
+
+
+def _labelled_alone(row: Row, jpeg: bytes, network: predict.Network, plan: Plan) -> Row:
+    """The row of an image that the network decodes by itself. What it can't decode is broken, and fails no other."""
+    started = time.perf_counter()
+    try:
+        ids, scores = network.label_bytes(jpeg)
+    except predict.BadImageError as error:
+        return {**row, "status": Status.BROKEN_IMAGE.value, "error": str(error)}
+    taken = {"predict_ms": (time.perf_counter() - started) * 1000}
+    return {**row, **taken, **prediction.ranked(ids[0].tolist(), scores[0].tolist(), plan.model.labels)}
 
 
 def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan) -> Iterator[Row]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -131,17 +129,8 @@ def _train(attempt: Attempt, dataset: Path) -> Outcome:
 
 
 def start_tensorflow(threads: int, deterministic: bool = False) -> float:
-    """Import TensorFlow with the task's cores and the GPUs that Spark gave the task; the seconds it took.
-
-    A worker keeps the GPUs of its first task: where an executor has several, give each executor one of its own.
-    """
-    if "pyspark" in sys.modules:
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        gpus = context.resources().get("gpu") if context else None
-        if gpus and "tensorflow" not in sys.modules:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+    """Import TensorFlow with the task's cores and the GPUs that Spark gave the task; the seconds it took."""
+    runtime.take_gpus()
     return runtime.import_tensorflow(threads, deterministic)
 
 

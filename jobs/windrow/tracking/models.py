@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from windrow.errors import TrackingError, UserError
+from windrow.scoring.canaries import Canary
+from windrow.scoring.networks import Form
 from windrow.tracking.server import connect
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ class PinnedModel:
     """A registered version with its alias resolved and its files at hand.
 
     `network` is a .keras file whose input is float32 (n, *shape) in 0..255 and whose output is (n, len(labels))
-    probabilities; `digest` is the SHA-256 of that file.
+    probabilities; `digest` is the SHA-256 of that file. `canaries` is what it gave when it was registered; versions
+    of before there were canaries have none. `form` and `open_ended` are as scoring.files.OwnNetwork has them.
     """
 
     name: str
@@ -32,6 +35,9 @@ class PinnedModel:
     shape: tuple[int, int, int]
     labels: tuple[str, ...]
     tags: Mapping[str, str]
+    canaries: tuple[Canary, ...] = ()
+    form: Form = field(default_factory=Form)
+    open_ended: bool = False
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -66,6 +72,7 @@ def fetch_model(model_uri: str, into: Path) -> PinnedModel:
         shape=tuple(facts["shape"]),
         labels=tuple(facts["labels"]),
         tags=dict(version.tags),
+        canaries=tuple(Canary.of(one["label_ids"], one["scores"]) for one in facts.get("canaries", ())),
     )
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.scoring import canaries
+from windrow.scoring.canaries import Canary
+
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
 
@@ -46,9 +49,25 @@ def log_network(
             input_example=example.astype(np.float32),
             # Without these MLflow loads the model again in a process of its own to guess them.
             pip_requirements=requirements(),
-            metadata={"windrow": {"shape": shape, "labels": list(dataset.labels), "trial": trial}},
+            metadata={
+                "windrow": {
+                    **{"shape": shape, "labels": list(dataset.labels), "trial": trial},
+                    "canaries": [canary.plain() for canary in _canaries(loaded, dataset.shape)],
+                }
+            },
         )
     return str(logged.model_uri), weights_digest(loaded)
+
+
+def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:
+    """What every worker that scores with this network must give for the canaries."""
+
+    def run(image: NDArray[np.uint8]) -> tuple[Any, Any]:
+        scores = np.asarray(network(image[None].astype(np.float32), training=False))[0]
+        best = np.argsort(-scores)
+        return best, scores[best]
+
+    return canaries.label(list(canaries.images(shape)), run)
 
 
 def requirements() -> list[str]:

@@ -30,6 +30,21 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
     return seconds
 
 
+def take_gpus() -> None:
+    """Before TensorFlow's import in a Spark task: it sees only the GPUs that Spark gave the task, if it deals them out.
+
+    A worker keeps the GPUs of its first task: where an executor has several, give each executor one of its own.
+    """
+    if "pyspark" not in sys.modules or "tensorflow" in sys.modules:
+        return
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    gpus = context.resources().get("gpu") if context else None
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+
+
 def _import(threads: int) -> float:
     start = perf_counter()
     # Read at import only, and Spark's OMP_NUM_THREADS is not looked at.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from windrow.data.image import FORMATS, to_pixels
+from windrow.data.image import FORMATS, Resize, to_pixels
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16"])
@@ -46,3 +47,53 @@ def test_a_cut_off_image_raises() -> None:
     Image.effect_noise((64, 64), 50).save(stream, "JPEG")
     with pytest.raises(OSError, match="truncated"):
         to_pixels(Image.open(io.BytesIO(stream.getvalue()[:600]), formats=FORMATS), 64, 64, 1)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(("resize", "half_pixel_centers"), [("plain", True), ("corner", False)])
+@pytest.mark.parametrize("sizes", [((50, 70), (20, 30)), ((11, 7), (20, 30)), ((20, 30), (20, 11)), ((1, 9), (4, 9))])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_of_others_gets_what_tensorflows_own_resizing_gives(
+    resize: Resize, half_pixel_centers: bool, sizes: tuple[tuple[int, int], tuple[int, int]], channels: int
+) -> None:
+    import tensorflow as tf
+
+    (height, width), wanted = sizes
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+    expected = tf.raw_ops.ResizeBilinear(
+        images=pixels[None].astype(np.float32), size=wanted, half_pixel_centers=half_pixel_centers
+    )
+    found = to_pixels(Image.fromarray(pixels if channels == 3 else pixels[..., 0]), *wanted, channels, resize)
+    np.testing.assert_allclose(found, expected[0], atol=0.501)
+
+
+def jpeg(size: tuple[int, int], **options: Any) -> bytes:
+    across = np.linspace(0, 255, size[0], dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(np.stack([np.tile(across, (size[1], 1))] * 3, -1)).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((959, 479), (959, 479)), ((960, 480), (480, 240)), ((5_000, 1_200), (1_250, 300))]
+)
+def test_a_jpeg_much_larger_than_asked_is_decoded_smaller(size: tuple[int, int], decoded: tuple[int, int]) -> None:
+    image = Image.open(io.BytesIO(jpeg(size)))
+    pixels = to_pixels(image, 80, 80, 3)
+    assert image.size == decoded  # 3 x 80 fits once, twice and four times into the shorter side
+    exact = Image.open(io.BytesIO(jpeg(size))).convert("RGB").resize((80, 80), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(pixels, np.asarray(exact), atol=3)
+
+
+def test_a_jpeg_for_a_network_of_others_is_decoded_whole() -> None:
+    image = Image.open(io.BytesIO(jpeg((960, 480))))
+    to_pixels(image, 80, 80, 3, "plain")
+    assert image.size == (960, 480)
+
+
+def test_a_draft_of_a_turned_jpeg_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = to_pixels(Image.open(io.BytesIO(jpeg((960, 480), exif=exif))), 80, 40, 1)
+    assert pixels.shape == (80, 40, 1)
+    assert pixels[0].mean() < 10 < 240 < pixels[-1].mean()

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from windrow.scoring.decode import Decoded, decode
+from windrow.scoring.decode import Decoded, as_jpeg, decode
 from windrow.scoring.status import Status
 
 from .conftest import encoded, grey, png_header
@@ -57,6 +57,143 @@ def test_cmyk_jpeg_becomes_rgb() -> None:
     assert mean(decode(encoded(colour(0, 255, 255, 0, mode="CMYK"), "JPEG"), RGB, LIMIT)) == pytest.approx(
         [255, 0, 0], abs=6
     )
+
+
+def ycck(luma: int, blue: int, red: int, black: int) -> bytes:
+    """A YCCK JPEG, which Pillow reads and does not write: four components as they are, and Adobe's mark says 2."""
+    content = encoded(
+        Image.merge("CMYK", [Image.new("L", (8, 8), 255 - level) for level in (luma, blue, red, black)]), "JPEG"
+    )
+    place = content.index(b"Adobe") + 11
+    assert content[place] == 0
+    return content[:place] + b"\x02" + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (ycck(0, 128, 128, 255), [255, 255, 255]),
+        (ycck(179, 171, 0, 255), [255, 0, 0]),
+        (ycck(179, 171, 0, 128), [128, 0, 0]),
+        (encoded(colour(0, 255, 255, 128, mode="CMYK"), "JPEG"), [127, 0, 0]),
+    ],
+    ids=["white", "red", "dark-red", "cmyk-dark-red"],
+)
+def test_adobes_inverted_colours_are_put_right(content: bytes, expected: list[int]) -> None:
+    assert Image.open(io.BytesIO(content)).mode == "CMYK"
+    assert mean(decode(content, RGB, LIMIT)) == pytest.approx(expected, abs=8)
+
+
+def deep_png(kind: int, *samples: int) -> bytes:
+    """A PNG of 8 x 8 with 16 bits a sample, which Pillow reads and, in colour, does not write."""
+    row = b"\0" + struct.pack(f">{len(samples)}H", *samples) * 8
+    header = struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(row * 8)), (b"IEND", b"")]
+    parts = (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (deep_png(0, 0x80FF), [128, 128, 128]),
+        (deep_png(2, 0xC8FF, 0x6400, 0x3210), [200, 100, 50]),
+        (deep_png(4, 0xC8FF, 0x8000), [100, 100, 100]),
+        (deep_png(6, 0xC8FF, 0x6400, 0x3210, 0x8000), [100, 50, 25]),
+    ],
+    ids=["grey", "rgb", "grey-alpha", "rgba"],
+)
+def test_sixteen_bits_a_sample_keep_their_upper_half(content: bytes, expected: list[int]) -> None:
+    assert mean(decode(content, RGB, LIMIT)) == pytest.approx(expected, abs=1)
+
+
+def test_a_palette_with_alphas_is_laid_over_black() -> None:
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    assert mean(decode(encoded(image, transparency=bytes([255, 128])), RGB, LIMIT)) == pytest.approx(
+        [100, 50, 25], abs=1
+    )
+    assert mean(decode(encoded(image, transparency=bytes([0, 255])), RGB, LIMIT)) == [200, 100, 50]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_cut_animation_is_its_first_frame_or_broken_and_never_a_guess(kind: str, share: float) -> None:
+    frames = [Image.fromarray(np.asarray(noise()) // 2 + level) for level in (0, 100)]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    whole = decode(content, (64, 64, 3), LIMIT)
+    cut = decode(content[: int(len(content) * share)], (64, 64, 3), LIMIT)
+    if cut.pixels is None:
+        assert cut.status is Status.BROKEN_IMAGE
+    else:
+        assert share == 0.9
+        np.testing.assert_array_equal(cut.pixels, whole.pixels)
+
+
+@pytest.mark.parametrize("levels", [(0, 0), (0, 255), (255, 255)])
+def test_one_bit_is_black_or_white(levels: tuple[int, int]) -> None:
+    image = Image.new("1", (8, 8), levels[0])
+    image.paste(levels[1], (4, 0, 8, 8))
+    for kind in ("PNG", "BMP"):
+        decoded = decode(encoded(image, kind), (8, 8, 1), LIMIT)
+        assert decoded.pixels is not None
+        assert np.unique(decoded.pixels).tolist() == sorted(set(levels))
+
+
+def test_a_large_jpeg_is_measured_before_it_is_decoded_smaller() -> None:
+    content = encoded(Image.new("RGB", (4_000, 3_000), (200, 100, 50)), "JPEG")
+    decoded = decode(content, RGB, 12_000_000)
+    assert (decoded.width, decoded.height) == (4_000, 3_000)
+    assert mean(decoded) == pytest.approx([200, 100, 50], abs=3)
+    assert decode(content, RGB, 11_999_999).status is Status.IMAGE_TOO_LARGE
+    assert decode(content[: len(content) // 2], RGB, 12_000_000).status is Status.BROKEN_IMAGE
+
+
+def test_a_jpeg_goes_to_a_network_that_decodes_by_itself_as_it_came() -> None:
+    for mode in ("RGB", "L"):
+        content = encoded(Image.new(mode, (20, 10)), "JPEG")
+        decoded = as_jpeg(content, LIMIT)
+        assert (decoded.status, decoded.jpeg, decoded.pixels) == (Status.OK, content, None)
+        assert (decoded.width, decoded.height) == (20, 10)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(colour(200, 100, 50)),
+        encoded(colour(200, 100, 50), "GIF"),
+        encoded(colour(200, 100, 50, 255, mode="RGBA"), "WEBP", lossless=True),
+        encoded(colour(55, 155, 205, 0, mode="CMYK"), "JPEG"),
+    ],
+    ids=["png", "gif", "webp", "cmyk"],
+)
+def test_any_other_image_is_made_a_jpeg_for_it(content: bytes) -> None:
+    made = as_jpeg(content, LIMIT).jpeg
+    assert made is not None
+    with Image.open(io.BytesIO(made), formats=["JPEG"]) as image:
+        assert (image.mode, image.size) == ("RGB", (8, 8))
+    assert mean(decode(made, RGB, LIMIT)) == pytest.approx([200, 100, 50], abs=4)
+
+
+def test_a_turned_jpeg_is_made_upright_for_it() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made = as_jpeg(encoded(Image.new("RGB", (20, 10)), "JPEG", exif=exif), LIMIT).jpeg
+    assert made is not None
+    assert Image.open(io.BytesIO(made)).size == (10, 20)
+
+
+def test_what_is_no_image_does_not_reach_a_network_that_decodes_by_itself() -> None:
+    large, cut = encoded(Image.new("RGB", (300, 200)), "JPEG"), encoded(noise())
+    statuses = [
+        as_jpeg(content, 50_000).status for content in (b"<html>", b"\xff\xd8\xff", large, cut[: len(cut) // 2])
+    ]
+    assert statuses[0] is Status.NOT_AN_IMAGE
+    assert statuses[1] in (Status.NOT_AN_IMAGE, Status.BROKEN_IMAGE)
+    assert statuses[2:] == [Status.IMAGE_TOO_LARGE, Status.BROKEN_IMAGE]
 
 
 def test_a_grey_network_gets_one_channel() -> None:

@@ -1,0 +1,75 @@
+"""Canaries: images that every worker labels when it loads a network, so that one that labels otherwise is found.
+
+The driver has none of its own: what they must give is recorded with a registered version when it is made, and of a
+network from a file it is what the first worker of a run gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.errors import WindrowError
+
+NAMES = ("gradient", "noise", "blocks")
+TOLERANCE = 0.02
+"""By how much a score may differ: other processors and libraries add in another order, by less than 0.001 mostly."""
+KEPT = 5
+"""Labels that are kept of each."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What a network gives for one of the images, best first."""
+
+    label_ids: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    def plain(self) -> dict[str, list[Any]]:
+        """As JSON and YAML have it."""
+        return {"label_ids": list(self.label_ids), "scores": list(self.scores)}
+
+    @classmethod
+    def of(cls, label_ids: Sequence[int], scores: Sequence[float]) -> Canary:
+        """The first few of a network's labels; six decimals tell more than enough."""
+        kept = tuple(round(float(score), 6) for score in scores[:KEPT])
+        return cls(tuple(int(one) for one in label_ids[:KEPT]), kept)
+
+
+def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The images in the order of NAMES, uint8 (3, *shape): the same on every machine, for they are only arithmetic."""
+    height, width, channels = shape
+    y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(channels), indexing="ij")
+    gradient = (x * 255 // max(1, width - 1) + y * 255 // max(1, height - 1)) // 2 + c * 40
+    noise = ((y * width + x) * channels + c + 1) * 2654435761 % 2**32 >> 24
+    blocks = ((x * 4 // width + y * 4 // height + c) % 2) * 200 + 20
+    return np.stack([gradient, noise, blocks]).astype(np.uint8)
+
+
+def label(images: Sequence[Any], run: Callable[[Any], tuple[Any, Any]]) -> tuple[Canary, ...]:
+    """What a network gives for each of the images, labelled one by one."""
+    answers = [run(image) for image in images]
+    return tuple(Canary.of(np.ravel(ids).tolist(), np.ravel(scores).tolist()) for ids, scores in answers)
+
+
+def check(found: Sequence[Canary], expected: Sequence[Canary], host: str) -> None:
+    """Compare what a network gave on a host with what it must give; nothing is compared where nothing is expected.
+
+    Raises:
+        WindrowError: one differs; the message has the host, the image, and by how much.
+    """
+    for name, got, wanted in zip(NAMES, found, expected, strict=False):
+        apart = max((abs(a - b) for a, b in zip(got.scores, wanted.scores, strict=False)), default=0.0)
+        lead = wanted.scores[0] - (wanted.scores[1] if len(wanted.scores) > 1 else 0.0)
+        other = got.label_ids[0] != wanted.label_ids[0] and lead > 2 * TOLERANCE
+        if apart > TOLERANCE or other:
+            raise WindrowError(
+                f"every worker's network must label the image {name!r} as it was labelled before; on "
+                f"{host} class {got.label_ids[0]} has {got.scores[0]:.4f} where class "
+                f"{wanted.label_ids[0]} had {wanted.scores[0]:.4f} (scores differ by {apart:.4f}, {TOLERANCE} is "
+                "allowed); compare that host's processor, GPU and packages with the others'"
+            )

@@ -1,0 +1,72 @@
+"""The names of a network's classes, from one file or two."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from windrow.errors import UserError
+
+_MAX_CLASSES = 1_000_000
+_ENTRY = re.compile(r"target_class\s*:\s*(\d+)\s+target_class_string\s*:\s*\"([^\"]*)\"")
+
+
+def read(files: Sequence[Path]) -> tuple[str, ...]:
+    """One label a class, in order.
+
+    Args:
+        files: one with a label a line, which may hold synonyms; or two, as ImageNet's: a label map with the synset of
+            each class (pbtxt), and the name of each synset (a line has the synset, a tab and the name). Classes that
+            such a map leaves out are called by their number.
+
+    Raises:
+        UserError: a file is not readable as that.
+    """
+    texts = [_text(file) for file in files]
+    labels = _lines(texts[0]) if len(texts) == 1 else _mapped(*texts)
+    if not labels:
+        raise UserError(f"{files[0]} must hold labels; got none; see scoring.network.labels")
+    return tuple(labels)
+
+
+def unnamed(label_id: int) -> str:
+    """What a class without a name is called."""
+    return f"class {label_id}"
+
+
+def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
+    """The labels of a network with so many classes. `open_ended` ones, from a map, may lack the last ones.
+
+    Raises:
+        UserError: they are for another number of classes.
+    """
+    if len(labels) == classes:
+        return tuple(labels)
+    if open_ended and len(labels) < classes:
+        return (*labels, *(unnamed(number) for number in range(len(labels), classes)))
+    raise UserError(
+        f"scoring.network.labels must have a label for each of the network's {classes:,} classes; "
+        f"got {len(labels):,}; is it another network's file?"
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} must be text in UTF-8; {error}; name another in scoring.network.labels") from error
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def _mapped(classes: str, names: str) -> list[str]:
+    synsets = {int(number): synset for number, synset in _ENTRY.findall(classes)}
+    if not synsets or max(synsets) >= _MAX_CLASSES:
+        return []
+    lines = (line.partition("\t") for line in names.splitlines())
+    named = {synset.strip(): name.strip() for synset, _, name in lines}
+    every = range(max(synsets) + 1)
+    return [named.get(synsets.get(number, ""), synsets.get(number)) or unnamed(number) for number in every]

@@ -1,0 +1,82 @@
+"""Files inside archives: a network and its labels on the driver, a SavedModel's folder on every host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from windrow.data.disk import locked
+from windrow.errors import UserError
+
+MAX_BYTES = 2_000_000_000
+"""What is taken out of an archive, at most: a few hundred bytes of one can unpack to a full disk."""
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """A folder as one file, which Spark can send; the same bytes each time."""
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, str(path.relative_to(folder)), recursive=False)
+
+
+def unpacked(file: Path) -> Path:
+    """The folder that a .tar of `pack` was made of, unpacked beside it once; any other file itself."""
+    if file.suffix != ".tar":
+        return file
+    folder = file.with_suffix("")
+    with locked(file.parent / ".unpacking"):
+        if not folder.is_dir():
+            aside = file.with_suffix(f".{os.getpid()}")
+            with tarfile.open(file) as tar:
+                tar.extractall(aside, filter="data")
+            aside.rename(folder)
+    return folder
+
+
+def extract(archive: Path, member: str, into: Path) -> Path | None:
+    """A file or a folder of a .tar, .tar.gz, .tgz or .zip under `into`; None if there is none of that name.
+
+    Nothing is written outside of `into`, whatever the archive's names say.
+
+    Raises:
+        UserError: it is no such archive, or its member is too large.
+    """
+    wanted = PurePosixPath(member)
+    left = MAX_BYTES
+    try:
+        with _opened(archive) as entries:
+            for name, size, stream in entries:
+                path = PurePosixPath(name)
+                if path != wanted and wanted not in path.parents:
+                    continue
+                left -= size
+                if left < 0:
+                    raise UserError(f"{member} in {archive} must have at most {MAX_BYTES:,} bytes; got more")
+                if ".." in path.parts or path.is_absolute():
+                    raise UserError(f"names in {archive} must not lead out of it; got {name!r}")
+                target = into / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(stream, file)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UserError(f"{archive} must be an archive that can be read; {error}; bring it again") from error
+    found = into / wanted
+    return found if found.exists() else None
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[Iterator[tuple[str, int, BinaryIO]]]:
+    """The plain files of an archive, one after another: name, size and contents."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as pack:
+            infos = (info for info in pack.infolist() if not info.is_dir())
+            yield ((info.filename, info.file_size, cast("BinaryIO", pack.open(info))) for info in infos)
+    else:
+        with tarfile.open(archive) as tar:
+            yield ((info.name, info.size, cast("BinaryIO", tar.extractfile(info))) for info in tar if info.isfile())
