@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from windrow.scoring import division, predict, prediction
+from windrow.channel import Address
+from windrow.scoring import division, predict, prediction, progress
+from windrow.scoring.album import Album, AlbumPage
 from windrow.scoring.decode import decode
 from windrow.scoring.downloads import Downloads
 from windrow.scoring.fetch import Fetched, FetchPolicy
@@ -55,6 +57,8 @@ class Plan:
     threads: int = 1
     patience: Patience = field(default_factory=Patience)
     kept: KeptBytes | None = None
+    progress: Address | None = None
+    album: Album | None = None
 
 
 def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
@@ -83,7 +87,12 @@ def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBa
         threads=context.cpus() if context else plan.threads,
     )
     targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
-    yield from _record_batches(predictions(targets, plan), plan.patience)
+    attempt = context.taskAttemptId() if context else 0
+    pictures = plan.album.page() if plan.album else None
+    rows = progress.told(predictions(targets, plan, pictures), plan.progress, task, attempt)
+    yield from _record_batches(rows, plan.patience)
+    if pictures:
+        pictures.write(task)
 
 
 def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.RecordBatch]:
@@ -97,8 +106,11 @@ def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.Reco
         yield prediction.record_batch(pending, patience)
 
 
-def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
-    """One row a target, in the order they are done. Batches of images span whatever batches the targets came in."""
+def predictions(targets: Iterable[Target], plan: Plan, pictures: AlbumPage | None = None) -> Iterator[Row]:
+    """One row a target, in the order they are done. Batches of images span whatever batches the targets came in.
+
+    `pictures` is offered every labelled one.
+    """
     network = partial(_network, plan)
     waiting: _Waiting = []
     with Downloads(plan.fetch) as downloads:
@@ -109,10 +121,10 @@ def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
                 continue
             waiting.append((row, pixels))
             if len(waiting) == plan.batch_size:
-                yield from _labelled(waiting, network(), plan)
+                yield from _labelled(waiting, network(), plan, pictures)
                 waiting = []
         if waiting:
-            yield from _labelled(waiting, network(), plan)
+            yield from _labelled(waiting, network(), plan, pictures)
 
 
 def _network(plan: Plan) -> predict.Network:
@@ -140,9 +152,12 @@ def _decoded(target: Target, fetched: Fetched | None, plan: Plan) -> tuple[Row, 
     return row, decoded.pixels
 
 
-def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan) -> Iterator[Row]:
+def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan, pictures: AlbumPage | None) -> Iterator[Row]:
     started = time.perf_counter()
     ids, scores = network.label(np.stack([pixels for _, pixels in waiting]))
     share: dict[str, Any] = {"predict_ms": (time.perf_counter() - started) * 1000 / len(waiting)}
-    for (row, _), best, values in zip(waiting, ids.tolist(), scores.tolist(), strict=True):
-        yield {**row, **share, **prediction.ranked(best, values, plan.model.labels)}
+    for (row, pixels), best, values in zip(waiting, ids.tolist(), scores.tolist(), strict=True):
+        labelled = {**row, **share, **prediction.ranked(best, values, plan.model.labels)}
+        if pictures:
+            pictures.offer(labelled, pixels)
+        yield labelled
