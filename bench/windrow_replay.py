@@ -17,10 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
-from windrow import experiment, tracking
+from windrow import channel, experiment, tracking
 from windrow.data.manifest import Manifest
 from windrow.spark import open_session
-from windrow.sweep import cluster, schedule, search
+from windrow.sweep import schedule, search
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study
@@ -87,15 +87,15 @@ def main() -> None:
     with open_study(options.folder / "study", page, "none") as study, open_session("replay") as spark:
         slots = options.slots
         wait_for_executors(spark, slots)
-        with cluster.open_channel(spark) as channel:
+        with channel.beside(spark) as line:
             log: Any = tracking.open_sweep(page, page_file, dataset, study) if options.mlflow else Silent()
             if options.mlflow:
                 log.__enter__()
-            replay = Stamped(page, Builder("dense"), dataset, study, log, channel.address)
+            replay = Stamped(page, Builder("dense"), dataset, study, log, line.address)
             replay.ends = []
             warm_up(spark, slots)
             began = time.time()
-            clock = schedule.run(spark, slots, replay, channel, body)
+            clock = schedule.run(spark, slots, replay, line, body)
             if options.mlflow:
                 log._finish()
             ended = time.time()

@@ -8,6 +8,10 @@ windrow/scoring/status.py) and it is due; its new row then takes the place of th
 labels what an earlier one has labelled; both rows stay, and the result says how far they agree. A URL that can't be
 labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is as it was.
 
+Where the page has a drift gate and labels or scores have moved further than it lets them, the rows are withheld: the
+table is as it was, the job ends with exit code 1 and says what moved. With --accept-drift they are committed, without
+asking any host again.
+
 --maintain does none of that: it merges the table's small files and removes those that nobody needs.
 """
 
@@ -20,20 +24,21 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow import command, experiment, paths
-from windrow.errors import TrackingError, UserError, WindrowError
+from windrow.errors import DriftError, TrackingError, UserError, WindrowError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from windrow.experiment import Experiment, ScoringSection
     from windrow.scoring.files import OwnNetwork
     from windrow.scoring.pipeline import Plan
-    from windrow.scoring.seen import Seen
     from windrow.scoring.table import PredictionTable
+    from windrow.scoring.withheld import Night
     from windrow.scoring.work import Search, Work
     from windrow.tracking import PinnedModel
 
@@ -50,6 +55,9 @@ def parse_args() -> argparse.Namespace:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--rescore", action="store_true", help="also label what earlier model versions have labelled")
     instead.add_argument("--maintain", action="store_true", help="compact and vacuum the table, and score nothing")
+    parser.add_argument(
+        "--accept-drift", action="store_true", help="commit rows although the page's scoring.drift_gate withholds them"
+    )
     return parser.parse_args()
 
 
@@ -87,30 +95,48 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         search = work.look(table, files, arguments.rescore)
         if search:  # without anything to do, neither Spark nor MLflow is needed
-            result |= label(page, page.scoring, table, search, run_id)
-        result |= record(page, PredictionTable(folder), run_id)
+            result |= label(page, page.scoring, table, search, run_id, arguments.accept_drift)
+        result |= record(page, PredictionTable(folder), result.get("scoring"))
     print(report.summary(result), file=sys.stderr)
     return result
 
 
 def label(
-    page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str
+    page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow.scoring import rehearsal, work
+    from windrow.scoring import rehearsal, withheld, work
     from windrow.spark import open_session
 
-    with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(f"score {page.name}") as spark:
+    with tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         pinned = cache(partial(pin, page, scoring, Path(scratch)))  # an alias is resolved once
-        found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
-        if not found.urls:
-            read = search.pieces and table.note(run_id, search.marks)
-            return found.counts | {"table_version": read or table.version}
-        plan = make_plan(scoring, table, pinned(), ship(spark, pinned(), Path(scratch)), run_id)
-        # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
-        partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
-        plan = rehearsal.rehearse(spark, plan, partitions)
-        return add_predictions(spark, table, found, plan, partitions, search.marks)
+        if night := withheld.read(table.folder):
+            if night.work == digest(scoring, table, search, pinned()):
+                with table.staged(night.run_id) as rows:
+                    return settle(page, table, night, rows, scoring.drift_gate, accept)
+            withheld.discard(table.folder)
+        with open_session(f"score {page.name}") as spark:
+            found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
+            if not found.urls:
+                read = search.pieces and table.note(run_id, search.marks)
+                return found.counts | {"table_version": read or table.version}
+            plan = make_plan(scoring, table, pinned(), ship(spark, pinned(), Path(scratch)), run_id)
+            # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
+            partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
+            plan = rehearsal.rehearse(spark, plan, partitions)
+            with table.staged(run_id) as rows:
+                figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
+                made = digest(scoring, table, search, pinned())
+                night = withheld.Night(run_id, made, figures, found.due.files, search.marks)
+                return settle(page, table, night, rows, scoring.drift_gate, accept)
+
+
+def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: PinnedModel | OwnNetwork) -> str:
+    """Identity of a run's work: see withheld.py."""
+    from windrow.scoring import withheld
+
+    name = f"{model.name}/{model.version}/{model.digest}"
+    return withheld.digest(search.marks, table.version, name, search.rescore, scoring)
 
 
 def pin(page: Experiment, scoring: ScoringSection, scratch: Path) -> PinnedModel | OwnNetwork:
@@ -180,44 +206,106 @@ def make_plan(
 
 
 def add_predictions(
-    spark: SparkSession, table: PredictionTable, found: Work, plan: Plan, partitions: int, marks: Seen
+    spark: SparkSession,
+    name: str,
+    table: PredictionTable,
+    found: Work,
+    plan: Plan,
+    partitions: int,
+    rows: Path,
 ) -> dict[str, Any]:
-    """Score what was found and commit its rows; counts, statuses, rates and the table's new version."""
-    from windrow.scoring import old, pending, pipeline, report
-    from windrow.scoring.table import parts, write
+    """Score what was found into a folder, and write the gallery; counts, statuses, rates and drift."""
+    from windrow.scoring import album, drift, gallery, old, pending
+    from windrow.scoring.table import parts
 
     stamp = plan.stamp
-    with table.staged(stamp.run_id) as folder:
-        started = time.monotonic()
-        write(pipeline.score(found.targets, plan, partitions), folder)
-        figures = report.measure(parts(folder), time.monotonic() - started)
-        if not figures["rows"] == figures.pop("keys") == found.urls:
-            raise WindrowError(
-                f"every URL must get one row; got {figures['rows']} rows for {found.urls} URLs; nothing was kept"
-            )
+    with album.of_run(table.folder, stamp.run_id, found.urls) as pictures:
+        figures = pass_over(spark, found, replace(plan, album=pictures), partitions, rows)
         if found.counts["rescored"]:
-            figures |= old.agreement(spark, table.files(), parts(folder), stamp.identity)
-        if found.due.files:
-            pending.carry(found.due, folder / "part-carried.parquet")
+            figures |= old.agreement(spark, table.files(), parts(rows), stamp.identity)
         figures |= found.counts | {"model_name": stamp.model_name, "model_version": stamp.model_version}
-        said = {"modelName": stamp.model_name, "modelVersion": stamp.model_version, "figures": figures}
-        return figures | {"table_version": table.commit(folder, stamp.run_id, said, found.due.files, marks)}
+        figures |= drift.compare(figures, table.past()).figures()
+        gallery.write(gallery.place(table.folder, stamp.run_id), name, figures, pictures, parts(rows))
+    if found.due.files:
+        pending.carry(found.due, rows / "part-carried.parquet")
+    return figures
 
 
-def record(page: Experiment, table: PredictionTable, run_id: str) -> dict[str, Any]:
-    """Tell MLflow what the table's commits say that it has not heard; this run's id and link there, if it has one."""
+def pass_over(spark: SparkSession, found: Work, plan: Plan, partitions: int, rows: Path) -> dict[str, Any]:
+    """Ask every URL and write its row; the figures of these rows."""
+    from windrow.scoring import figures, pipeline, progress
+    from windrow.scoring.table import parts, write
+
+    slots = spark.sparkContext.defaultParallelism
+    started = time.monotonic()
+    with progress.shown(spark, found.urls) as address:
+        write(pipeline.score(found.targets, replace(plan, progress=address), partitions), rows)
+    measured = figures.measure(parts(rows), time.monotonic() - started, slots)
+    if not measured["rows"] == measured.pop("keys") == found.urls:
+        raise WindrowError(
+            f"every URL must get one row; got {measured['rows']} rows for {found.urls} URLs; nothing was kept"
+        )
+    return measured
+
+
+def settle(
+    page: Experiment, table: PredictionTable, night: Night, rows: Path, gate: float | None, accept: bool
+) -> dict[str, Any]:
+    """Commit a run's rows, or withhold them where they moved beyond the gate; its figures and the new version.
+
+    Raises:
+        DriftError: they are withheld.
+    """
+    from windrow.scoring import drift, withheld
+
+    moved = drift.beyond(night.figures, gate)
+    if moved and not accept:
+        if rows.is_dir():
+            withheld.keep(table.folder, rows, night)
+        raise withhold(page, table, night, f"{moved}, beyond scoring.drift_gate of {gate:g}")
+    if not rows.is_dir():
+        withheld.restore(table.folder, night, rows)
+    figures = {**night.figures, **({"drift_accepted": True} if moved else {})}
+    said = {"modelName": figures["model_name"], "modelVersion": figures["model_version"], "figures": figures}
+    version = table.commit(rows, night.run_id, said, night.replaced, night.marks)
+    withheld.discard(table.folder)
+    return figures | {"scoring": night.run_id, "table_version": version}
+
+
+def withhold(page: Experiment, table: PredictionTable, night: Night, why: str) -> DriftError:
+    """Tell MLflow of a run whose rows are withheld, if it is there; the sentence for people."""
     from windrow import tracking
+    from windrow.scoring import gallery, report
+
+    pictures = gallery.place(table.folder, night.run_id)
+    figures = {**night.figures, "scoring": night.run_id, "table": str(table.folder), "table_version": table.version}
+    try:
+        tracking.log_scoring(page, figures, report.note(figures, why), pictures, withheld=True)
+    except TrackingError as error:
+        print(f"MLflow was not told of what is withheld: {error}", file=sys.stderr)
+    return DriftError(
+        f"{why}: {figures['rows']:,} rows are withheld and {table.folder} is as it was; look at {pictures}; then run "
+        "again with --accept-drift to commit them, or mend the feed or the model and run again without"
+    )
+
+
+def record(page: Experiment, table: PredictionTable, scoring: str | None) -> dict[str, Any]:
+    """Tell MLflow what the table's commits say that it has not heard; id and link there of the run `scoring`."""
+    from windrow import tracking
+    from windrow.scoring import gallery, report
 
     links: dict[str, Any] = {"links": {}}
     try:
         for figures in table.untold():
-            recorded = tracking.log_scoring(page, figures)
-            links = recorded if figures["scoring"] == run_id else links
+            pictures = gallery.place(table.folder, figures["scoring"])
+            recorded = tracking.log_scoring(page, figures, report.note(figures), pictures)
+            links = recorded if figures["scoring"] == scoring else links
     except TrackingError as error:
         raise TrackingError(
             f"predictions are committed to {table.folder}, but not recorded; the next run records them: {error}"
         ) from error
     table.told()
+    gallery.prune(table.folder)
     return links
 
 

@@ -69,7 +69,7 @@ def train(
     Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each, in three processes: they
     are done at the same time.
     """
-    from windrow import tracking
+    from windrow import channel, tracking
     from windrow.data import shards
     from windrow.spark import open_session
     from windrow.sweep import cluster, schedule
@@ -83,9 +83,9 @@ def train(
             imports = aside.submit(cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = tracking.open_sweep(page, path, dataset, study, builder.source)
-            with log, cluster.open_channel(spark) as channel:
-                search = Search(page, builder, dataset, study, log, channel.address)
-                clock = schedule.run(spark, slots, search, channel)
+            with log, channel.beside(spark) as line:
+                search = Search(page, builder, dataset, study, log, line.address)
+                clock = schedule.run(spark, slots, search, line)
                 clock.import_seconds += sum(imports.result())
     return log, clock, search.out_of_time
 

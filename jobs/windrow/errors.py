@@ -6,6 +6,7 @@
     │   ├── DatasetError     a source or a prepared data set that can't be used
     │   ├── BuilderError     a user's network function that can't be used
     │   └── StudyError       a study folder that belongs to something else, or holds nothing to promote
+    ├── DriftError           exit code 1: a scoring's rows are withheld until a person accepts them
     └── ServiceError         exit code 1: something outside is away; a later run may succeed
         ├── DownloadError    no mirror gave the file
         ├── SparkError       no Spark session, or no Spark master
@@ -69,6 +70,10 @@ class BuilderError(UserError):
 
 class StudyError(UserError):
     """A study folder that belongs to another search, or that holds nothing to promote."""
+
+
+class DriftError(WindrowError):
+    """A scoring whose labels or scores have moved too far: its rows are withheld until a person accepts them."""
 
 
 class ServiceError(WindrowError):

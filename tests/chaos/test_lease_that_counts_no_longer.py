@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from windrow.channel import Channel
 from windrow.sweep import trial
 from windrow.sweep.attempt import TrialSpec
-from windrow.sweep.channel import Channel
 from windrow.sweep.outcomes import Ending
 from windrow.training import parameters, runtime
 from windrow.training.networks import Builder

@@ -192,6 +192,12 @@ class ScoringSection(Section):
     keep_mebibytes: int | None = Field(
         None, ge=1, description="room for downloaded bytes beside the table, for re-scoring; nothing is kept if empty"
     )
+    drift_gate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="PSI of labels or scores against earlier runs beyond which rows are withheld; no gate if empty",
+    )
 
     @property
     def model_name(self) -> str | None:

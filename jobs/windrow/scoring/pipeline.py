@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from windrow.scoring import division, predict, prediction
+from windrow.channel import Address
+from windrow.scoring import division, predict, prediction, progress
+from windrow.scoring.album import Album, AlbumPage
 from windrow.scoring.canaries import Canary
 from windrow.scoring.decode import Decoded, as_jpeg, decode
 from windrow.scoring.downloads import Downloads
@@ -74,6 +76,8 @@ class Plan:
     threads: int = 1
     patience: Patience = field(default_factory=Patience)
     kept: KeptBytes | None = None
+    progress: Address | None = None
+    album: Album | None = None
 
 
 def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
@@ -91,9 +95,16 @@ def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
 
 def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBatch]:
     """What a Spark task runs. It drains its input and raises for no URL, so that its worker is used again."""
-    plan = in_task(plan)
+    from pyspark import TaskContext
+
+    plan, context = in_task(plan), TaskContext.get()
+    task, attempt = plan.fetch.sharing.task, context.taskAttemptId() if context else 0
     targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
-    yield from _record_batches(predictions(targets, plan), plan.patience)
+    pictures = plan.album.page() if plan.album else None
+    rows = progress.told(predictions(targets, plan, pictures), plan.progress, task, attempt)
+    yield from _record_batches(rows, plan.patience)
+    if pictures:
+        pictures.write(task)
 
 
 def in_task(plan: Plan) -> Plan:
@@ -121,8 +132,11 @@ def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.Reco
         yield prediction.record_batch(pending, patience)
 
 
-def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
-    """One row a target, in the order they are done. Batches of images span whatever batches the targets came in."""
+def predictions(targets: Iterable[Target], plan: Plan, pictures: AlbumPage | None = None) -> Iterator[Row]:
+    """One row a target, in the order they are done. Batches of images span whatever batches the targets came in.
+
+    `pictures` is offered every labelled one.
+    """
     loaded = partial(network, plan)
     waiting: _Waiting = []
     with Downloads(plan.fetch) as downloads:
@@ -132,14 +146,14 @@ def predictions(targets: Iterable[Target], plan: Plan) -> Iterator[Row]:
                 yield row
                 continue
             if isinstance(image, bytes):
-                yield _labelled_alone(row, image, loaded(), plan)
+                yield _labelled_alone(row, image, loaded(), plan, pictures)
                 continue
             waiting.append((row, image))
             if len(waiting) == plan.batch_size:
-                yield from _labelled(waiting, loaded(), plan)
+                yield from _labelled(waiting, loaded(), plan, pictures)
                 waiting = []
         if waiting:
-            yield from _labelled(waiting, loaded(), plan)
+            yield from _labelled(waiting, loaded(), plan, pictures)
 
 
 def network(plan: Plan) -> predict.Network:
@@ -175,7 +189,7 @@ def _image(content: bytes, model: Model, max_pixels: int) -> Decoded:
     return decode(content, model.shape, max_pixels, model.form.resize)
 
 
-def _labelled_alone(row: Row, jpeg: bytes, network: predict.Network, plan: Plan) -> Row:
+def _labelled_alone(row: Row, jpeg: bytes, network: predict.Network, plan: Plan, pictures: AlbumPage | None) -> Row:
     """The row of an image that the network decodes by itself. What it can't decode is broken, and fails no other."""
     started = time.perf_counter()
     try:
@@ -183,12 +197,18 @@ def _labelled_alone(row: Row, jpeg: bytes, network: predict.Network, plan: Plan)
     except predict.BadImageError as error:
         return {**row, "status": Status.BROKEN_IMAGE.value, "error": str(error)}
     taken = {"predict_ms": (time.perf_counter() - started) * 1000}
-    return {**row, **taken, **prediction.ranked(ids[0].tolist(), scores[0].tolist(), plan.model.labels)}
+    labelled = {**row, **taken, **prediction.ranked(ids[0].tolist(), scores[0].tolist(), plan.model.labels)}
+    if pictures:
+        pictures.offer(labelled, jpeg)
+    return labelled
 
 
-def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan) -> Iterator[Row]:
+def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan, pictures: AlbumPage | None) -> Iterator[Row]:
     started = time.perf_counter()
     ids, scores = network.label(np.stack([pixels for _, pixels in waiting]))
     share: dict[str, Any] = {"predict_ms": (time.perf_counter() - started) * 1000 / len(waiting)}
-    for (row, _), best, values in zip(waiting, ids.tolist(), scores.tolist(), strict=True):
-        yield {**row, **share, **prediction.ranked(best, values, plan.model.labels)}
+    for (row, pixels), best, values in zip(waiting, ids.tolist(), scores.tolist(), strict=True):
+        labelled = {**row, **share, **prediction.ranked(best, values, plan.model.labels)}
+        if pictures:
+            pictures.offer(labelled, pixels)
+        yield labelled

@@ -1,44 +1,14 @@
-"""What a scoring run did, in figures: read from the files that it wrote, so that they say what the table says."""
+"""What a scoring run did, for people: the lines at the job's end, and the sentences of its gallery and of MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
+from windrow.scoring import drift
 from windrow.scoring.status import Status
 
-_STAGES = ("fetch_ms", "decode_ms", "predict_ms")
-
-
-def measure(files: Sequence[Path], seconds: float) -> dict[str, Any]:
-    """Rows, distinct keys, counts by status, images a second and the mean milliseconds of each stage.
-
-    Args:
-        files: the Parquet files of the run.
-        seconds: wall clock of the pass, from the first URL to the last file, with the network's loading.
-    """
-    columns = ["url_key", "status", *_STAGES]
-    rows = pa.concat_tables([pq.read_table(path, columns=columns) for path in files])
-    statuses = count(rows["status"])
-    figures: dict[str, Any] = {
-        "rows": rows.num_rows,
-        "keys": pc.count_distinct(rows["url_key"]).as_py(),
-        "statuses": statuses,
-        "images_per_second": round(statuses.get(Status.OK, 0) / seconds, 2) if seconds else None,
-    }
-    means = {stage: pc.mean(rows[stage]).as_py() for stage in _STAGES}
-    return figures | {f"mean_{stage}": None if mean is None else round(mean, 2) for stage, mean in means.items()}
-
-
-def count(statuses: pa.ChunkedArray) -> dict[str, int]:
-    """How often each status stands there, most frequent first."""
-    pairs = [(entry["values"], entry["counts"]) for entry in pc.value_counts(statuses).to_pylist()]
-    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+_HOSTS = 3
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -53,10 +23,58 @@ def summary(result: Mapping[str, Any]) -> str:
         lines.append(f"{result['rescored']:,} URLs of earlier models labelled again{_agreement(result)}")
     lines += [f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in result["statuses"].items()]
     if result["rows"]:
-        model = f"{result['model_name']} version {result['model_version']}"
-        lines.append(f"{result['images_per_second']} images a second with {model}")
+        lines += _of_the_pass(result)
     lines.append(f"table {result['table']}, version {result['table_version']}")
     return "\n".join(lines)
+
+
+def _of_the_pass(result: Mapping[str, Any]) -> list[str]:
+    model = f"{result['model_name']} version {result['model_version']}"
+    lines = [f"{result['images_per_second']} images a second with {model}{_of_the_ceiling(result)}"]
+    if result.get("p95_fetch_ms") is not None:
+        lines.append(f"95 of 100 downloads took {result['p95_fetch_ms']:,.0f} ms or less")
+    if hosts := [f"{each['host']} {each['failed']:,} of {each['asked']:,}" for each in result.get("hosts", [])]:
+        lines.append(f"most failures: {'; '.join(hosts[:_HOSTS])}")
+    return lines + _drift_sentence(result)
+
+
+def sentences(figures: Mapping[str, Any]) -> list[str]:
+    """A run's figures in a few sentences."""
+    ok, rows = figures["statuses"].get(Status.OK, 0), figures["rows"]
+    lines = [f"{ok:,} of {rows:,} URLs labelled by {figures['model_name']} version {figures['model_version']}."]
+    if rows > ok:
+        failed = [(status, number) for status, number in figures["statuses"].items() if status != Status.OK]
+        reasons = ", ".join(f"{number:,} {status.replace('_', ' ')}" for status, number in failed)
+        lines.append(f"{rows - ok:,} without a label: {reasons}.")
+    if ok and figures.get("images_per_second"):
+        lines.append(f"{figures['images_per_second']:,} images a second{_of_the_ceiling(figures)}.")
+    return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in _drift_sentence(figures))]
+
+
+def note(figures: Mapping[str, Any], withheld: str = "") -> str:
+    """The description of a run in MLflow, as Markdown; `withheld` says why its rows are not in the table."""
+    lines = [f"**Withheld:** {withheld}."] if withheld else []
+    return "\n".join(f"- {line}" for line in [*lines, *sentences(figures)])
+
+
+def _of_the_ceiling(figures: Mapping[str, Any]) -> str:
+    share = figures.get("share_of_ceiling")
+    if share is None:
+        return ""
+    cores = f"{figures['slots']} cores" if figures["slots"] > 1 else "one core"
+    return f", {share:.0%} of what {cores} could label without waiting"
+
+
+def _drift_sentence(figures: Mapping[str, Any]) -> list[str]:
+    """How the run compares with those before it; nothing of a Windrow that did not compare."""
+    if "drift" not in figures:
+        return []
+    if figures["psi_labels"] is None:
+        return [f"not compared with earlier runs: {figures['drift']['reason']}"]
+    runs = figures["drift"]["runs"]
+    before = f"the {runs} runs before" if runs > 1 else "the run before"
+    pairs = [(name, figures[f"psi_{name}"]) for name in ("labels", "scores")]
+    return [f"beside {before}: {'; '.join(f'{name} {drift.word(value)} (PSI {value:.2f})' for name, value in pairs)}"]
 
 
 def _agreement(result: Mapping[str, Any]) -> str:

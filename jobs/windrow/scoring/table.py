@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _RUNS = "windrow.scoring"
 # Its version is the beginning of the digest of the file that says what of the feed has been read.
 _SEEN = "windrow.seen"
+_LOOKED_BACK = 100  # commits
 
 
 class PredictionTable:
@@ -97,6 +98,10 @@ class PredictionTable:
             for entry in reversed(entries)
             if "figures" in entry
         ]
+
+    def past(self) -> Iterator[dict[str, Any]]:
+        """What the last runs said of themselves in their commits, newest first."""
+        return (entry["figures"] for entry in self._delta.history(_LOOKED_BACK) if "figures" in entry)
 
     def told(self) -> None:
         """Note that the tracking server knows all that this table's commits say."""

@@ -16,8 +16,8 @@ from typing import TextIO
 
 import psutil  # type: ignore[import-untyped]
 
-from windrow.sweep import channel
-from windrow.sweep.channel import Address
+from windrow import channel
+from windrow.channel import Address
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder

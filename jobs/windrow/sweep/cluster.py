@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from windrow.sweep import trial
 from windrow.sweep.attempt import TrialSpec
-from windrow.sweep.channel import Channel
 from windrow.sweep.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -31,13 +30,6 @@ def ship(spark: SparkSession, files: Iterable[Path]) -> None:
     """Send the data set's files to every executor once. Workers find them in SparkFiles' folder."""
     for file in files:
         spark.sparkContext.addFile(str(file))
-
-
-def open_channel(spark: SparkSession) -> Channel:
-    """A channel that listens where Spark's own driver does."""
-    configured = spark.sparkContext.getConf()
-    host = configured.get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
-    return Channel(host.strip("[]"), configured.get("spark.driver.bindAddress", None))
 
 
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:

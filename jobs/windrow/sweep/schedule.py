@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from windrow.channel import Channel, Message
 from windrow.errors import SparkError
 from windrow.sweep import cluster, trial
 from windrow.sweep.attempt import TrialSpec
-from windrow.sweep.channel import Channel, Message
 from windrow.sweep.cluster import Body, WorkerLostError
 from windrow.sweep.efficiency import Clock
 from windrow.sweep.outcomes import Ending, Outcome

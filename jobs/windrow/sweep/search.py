@@ -22,9 +22,9 @@ from windrow.training.networks import Builder
 from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
+    from windrow.channel import Address
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
-    from windrow.sweep.channel import Address
     from windrow.tracking import SweepLog
 
 _LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job

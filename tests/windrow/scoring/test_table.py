@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from windrow.errors import ServiceError, UserError
-from windrow.scoring import feed, known, pending, prediction, report, seen, table, upkeep, work
+from windrow.scoring import feed, known, pending, prediction, seen, table, upkeep, work
 from windrow.scoring.fetch import Fetched
 from windrow.scoring.hold import held
 from windrow.scoring.prediction import Patience, Stamp
@@ -154,21 +154,6 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     for name in ("full", "file", "file/below", "other"):
         with pytest.raises(UserError, match="choose another --table"):
             PredictionTable(tmp_path / name)
-
-
-def test_figures_come_from_the_files(tmp_path: Path) -> None:
-    write_rows(tmp_path / "run", "a", "b")
-    write_rows(tmp_path / "run", "c")
-    figures = report.measure(table.parts(tmp_path / "run"), seconds=1.5)
-    assert figures == {
-        "rows": 3,
-        "keys": 3,
-        "statuses": {"ok": 3},
-        "images_per_second": 2.0,
-        "mean_fetch_ms": 10.0,
-        "mean_decode_ms": None,
-        "mean_predict_ms": None,
-    }
 
 
 @pytest.mark.spark

@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
-from windrow.sweep import channel, trial
+from windrow import channel
+from windrow.channel import Address, Channel
+from windrow.sweep import trial
 from windrow.sweep.attempt import Attempt, TrialSpec
-from windrow.sweep.channel import Address, Channel
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training import parameters
 from windrow.training.loop import Epoch
@@ -209,7 +210,7 @@ from pathlib import Path
 sys.path[:0] = [{here!r}]
 from test_attempt import spec
 from windrow.sweep import trial
-from windrow.sweep.channel import Address
+from windrow.channel import Address
 address = Address("127.0.0.1", {port}, bytes.fromhex({secret!r}))
 outcome = trial.run(spec({body!r}, address=address, **{settings!r}), Path({digits!r}))
 print("ended as", outcome.ending.value, flush=True)

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from windrow import channel
+from windrow.channel import Address, Line
 from windrow.data import shards
 from windrow.errors import SparkError
 from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
-from windrow.sweep.channel import Address
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training import parameters
 from windrow.training.loop import Epoch
@@ -113,9 +114,9 @@ class Listed:
 def run(spark: Any, search: Listed, slots: int = 2, body: Any = play, line: bool = True) -> Any:
     if not line:
         return schedule.run(spark, slots, search, None, body)
-    with cluster.open_channel(spark) as channel:
-        search.address(channel.address)
-        return schedule.run(spark, slots, search, channel, body)
+    with channel.beside(spark) as line:
+        search.address(line.address)
+        return schedule.run(spark, slots, search, line, body)
 
 
 def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
@@ -265,21 +266,20 @@ def test_a_message_that_makes_no_sense_is_dropped_and_the_sweep_goes_on(
     shipped: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = Listed([light(number, "nap") for number in range(3)])
-    with cluster.open_channel(shipped) as channel:
-        search.address(channel.address)
-        from windrow.sweep.channel import Line
+    with channel.beside(shipped) as line:
+        search.address(line.address)
 
         strange = ({}, {"lease": "lease 0"}, {"lease": "no such", "event": "epochs", "epochs": 3}, {"lease": ["x"]})
         import threading
 
         def talk() -> None:
-            line = Line(channel.address)
+            worker = Line(line.address)
             for content in strange:
-                line.ask(content)
+                worker.ask(content)
 
         thread = threading.Thread(target=talk)
         thread.start()
-        schedule.run(shipped, 2, search, channel, play)
+        schedule.run(shipped, 2, search, line, play)
         thread.join(10)
     assert set(search.endings().values()) == {Ending.OK}
     assert "a worker's message was dropped" in capsys.readouterr().err

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BEST = 10
-_NAMES = {colour: f"--c{place}" for place, colour in enumerate(style.DARK)}
+_NAMES = style.VARIABLES
 
 
 @dataclass(frozen=True)
@@ -83,31 +83,15 @@ every picture: {_legend()}.</p>
 
 
 def _css() -> str:
-    light = "".join(f"{name}:{colour};" for colour, name in _NAMES.items())
-    dark = "".join(f"{name}:{style.DARK[colour]};" for colour, name in _NAMES.items())
-    ink, quiet, line, paper = (f"var({_NAMES[c]})" for c in (style.INK, style.QUIET, style.HAIRLINE, style.PAPER))
-    return f""":root{{color-scheme:light dark;{light}}}
-@media (prefers-color-scheme:dark){{:root{{{dark}}}}}
-*{{box-sizing:border-box}}
-body{{margin:0 auto;max-width:1120px;padding:1rem 1rem 3rem;background:{paper};color:{ink};
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}}
-h1{{font-size:1.55rem;line-height:1.2;margin:.5rem 0 .8rem}}
-h2{{font-size:1.05rem;line-height:1.3;margin:0 0 .4rem}}
-header ul{{margin:0;padding-left:1.1rem}}
-header li{{margin:.2rem 0}}
+    return f"""{style.sheet()}
 .plots{{columns:2 430px;column-gap:2.5rem;margin-top:2rem}}
 .plots section{{break-inside:avoid;padding-bottom:2.2rem}}
 figure{{margin:0}}
 svg{{display:block;width:100%;height:auto}}
 svg text{{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif!important}}
-figcaption,footer,.missing{{color:{quiet};font-size:.85rem}}
+figcaption,.missing{{color:var({_NAMES[style.QUIET]});font-size:.85rem}}
 figcaption{{margin-top:.3rem}}
-.best{{margin-top:1.8rem}}
-.scroll{{overflow-x:auto}}
-table{{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;white-space:nowrap}}
-th,td{{text-align:right;padding:.3rem .7rem .3rem 0;border-bottom:1px solid {line}}}
-th{{font-weight:600;color:{quiet}}}
-footer{{margin-top:2.5rem;border-top:1px solid {line}}}"""
+.best{{margin-top:1.8rem}}"""
 
 
 def _summary(table: Table, mattered: Importance) -> str:

@@ -30,6 +30,9 @@ DARK = {
 }
 """What each colour is on a dark page."""
 
+VARIABLES = {colour: f"--c{place}" for place, colour in enumerate(DARK)}
+"""What a page of HTML calls each colour, so that it changes with the reader's theme."""
+
 WIDTH = 4.3
 """Inches of every picture: at 9 points its text can be read on a phone, and two stand side by side on a desktop."""
 
@@ -45,6 +48,27 @@ _STYLE: dict[str, Any] = {
     **{"xtick.minor.width": 0.5, "ytick.minor.width": 0.5, "grid.linewidth": 0.6, "lines.linewidth": 1.6},
     **{"axes.grid": False, "axes.axisbelow": True, "legend.frameon": False},
 }
+
+
+def sheet() -> str:
+    """The style sheet that every page of HTML begins with: colours, letters, headings and tables."""
+    light = "".join(f"{name}:{colour};" for colour, name in VARIABLES.items())
+    dark = "".join(f"{name}:{DARK[colour]};" for colour, name in VARIABLES.items())
+    ink, quiet, line, paper = (f"var({VARIABLES[colour]})" for colour in (INK, QUIET, HAIRLINE, PAPER))
+    return f""":root{{color-scheme:light dark;{light}}}
+@media (prefers-color-scheme:dark){{:root{{{dark}}}}}
+*{{box-sizing:border-box}}
+body{{margin:0 auto;max-width:1120px;padding:1rem 1rem 3rem;background:{paper};color:{ink};
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}}
+h1{{font-size:1.55rem;line-height:1.2;margin:.5rem 0 .8rem}}
+h2{{font-size:1.05rem;line-height:1.3;margin:0 0 .4rem}}
+header ul{{margin:0;padding-left:1.1rem}}
+header li{{margin:.2rem 0}}
+.scroll{{overflow-x:auto}}
+table{{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;white-space:nowrap}}
+th,td{{text-align:right;padding:.3rem .7rem .3rem 0;border-bottom:1px solid {line}}}
+th{{font-weight:600;color:{quiet}}}
+footer{{margin-top:2.5rem;border-top:1px solid {line};color:{quiet};font-size:.85rem}}"""
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from windrow.sweep import channel
-from windrow.sweep.channel import Address, Channel, Line, reach
+from windrow import channel
+from windrow.channel import Address, Channel, Line, reach
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The line between trials and the driver: an executor tells how a trial goes and hears whether to go on.
+"""The line between Spark tasks and the driver: a worker tells how a trial or a pass goes, and hears whether to go on.
 
     with Channel(host) as channel:                      # driver
         message = channel.inbox.get(timeout=1.0)
@@ -7,8 +7,8 @@
     line = reach(address)                               # executor; None where the driver can't be reached
     line.ask({"lease": ..., "event": "epochs", ...})    # the reason to stop, or ""
 
-Each side proves that it knows the sweep's secret (HMAC, the standard library's challenge). After that only JSON of
-limited size passes, never a pickle: a worker can say wrong things about its own trial, and nothing else.
+Each side proves that it knows the job's secret (HMAC, the standard library's challenge). After that only JSON of
+limited size passes, never a pickle: a worker can say wrong things about its own work, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _CONNECT_SECONDS = 3.0
 _SILENT_SECONDS = 60.0  # a driver that takes longer to answer is taken for dead
@@ -33,7 +36,7 @@ _LARGEST_MESSAGE = 1 << 22  # bytes: an outcome of 10,000 epochs has 1.6 MB
 
 @dataclass(frozen=True)
 class Address:
-    """Where a sweep's driver listens, and the secret to say there."""
+    """Where a job's driver listens, and the secret to say there."""
 
     host: str
     port: int
@@ -41,14 +44,14 @@ class Address:
 
 
 class Message:
-    """What a trial said. It waits for `answer`."""
+    """What a worker said. It waits for `answer`."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
         self._answered: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def answer(self, stop: str = "") -> None:
-        """Let the trial go on, or say why to stop: an ending's word."""
+        """Let the worker go on, or say why to stop: an ending's word."""
         self._answered.put(stop)
 
     def wait(self) -> str:
@@ -100,6 +103,13 @@ class Channel:
                 self.inbox.put(message)
                 line.send_bytes(json.dumps({"stop": message.wait()}).encode())
         self._connected.discard(connected)
+
+
+def beside(spark: SparkSession) -> Channel:
+    """A channel that listens where Spark's own driver does."""
+    configured = spark.sparkContext.getConf()
+    host = configured.get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
+    return Channel(host.strip("[]"), configured.get("spark.driver.bindAddress", None))
 
 
 class Line:
@@ -155,7 +165,7 @@ def reach(address: Address | None) -> Line | None:
 
 
 def forget(address: Address | None) -> None:
-    """The line has broken: the next trial tries anew."""
+    """The line has broken: the next one who reaches tries anew."""
     line = _lines.pop(address, None) if address is not None else None
     if line is not None:
         line.close()
