@@ -223,3 +223,34 @@ def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def stock_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A frozen graph like the stock network of 2015: class 0 is red, 1 green, 2 blue, 3 nothing.
+
+    It takes one JPEG, holds an operation that TensorFlow has withdrawn since, and fixes the batch at one image.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        contents = v1.placeholder(tf.string, [], name="DecodeJpeg/contents")
+        decoded = tf.io.decode_jpeg(contents, channels=3, name="DecodeJpeg")
+        batch = tf.expand_dims(tf.cast(decoded, tf.float32, name="Cast"), 0, name="ExpandDims")
+        resized = tf.raw_ops.ResizeBilinear(images=batch, size=[6, 5], name="ResizeBilinear")
+        scaled = tf.multiply(tf.subtract(resized, 128.0, name="Sub"), 0.0078125, name="Mul")
+        kernel = np.zeros((1, 1, 3, 4), np.float32)
+        kernel[0, 0, :, :3] = np.eye(3) * 5
+        convolved = tf.nn.conv2d(scaled, tf.constant(kernel), 1, "SAME")
+        one = tf.constant(np.ones(4, np.float32))
+        normal = v1.nn.batch_norm_with_global_normalization(convolved, one * 0, one, one * 0, one, 0.001, True)
+        pooled = tf.reduce_mean(normal, [1, 2], keepdims=True, name="pool_3")
+        tf.nn.softmax(tf.reshape(pooled, [1, 4], name="pool_3/_reshape"), name="softmax")
+        v1.placeholder_with_default(tf.zeros([1, 6, 5, 3]), None, name="other")
+    definition = graph.as_graph_def()
+    definition.versions.producer = 8  # TensorFlow 0.6
+    path = tmp_path_factory.mktemp("graph") / "stock.pb"
+    path.write_bytes(definition.SerializeToString())
+    return path

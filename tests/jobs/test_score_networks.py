@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+import subprocess
+import sys
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +19,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Submit = Callable[..., Any]
-pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.timeout(600)]
+IMAGENET = REPOSITORY / "dags" / "experiments" / "imagenet.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +36,44 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of a folder's files."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
 @pytest.fixture(scope="module")
 def photos(imagenet: Path) -> Iterator[list[str]]:
     """The photographs' URLs."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(imagenet / "photos"))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        names = sorted(path.name for path in (imagenet / "photos").iterdir())
-        yield [f"http://127.0.0.1:{http.server_port}/{name}" for name in names]
-        http.shutdown()
+    with served(imagenet / "photos") as address:
+        yield [f"{address}/{path.name}" for path in sorted((imagenet / "photos").iterdir())]
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, stock_graph: Path) -> Iterator[str]:
+    """A server with an archive as TensorFlow's is, of a small graph, and with images of one colour each."""
+    from PIL import Image
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    entries = (f'entry {{\n  target_class: {number}\n  target_class_string: "n0{number}"\n}}\n' for number in (0, 1, 2))
+    files = {
+        "classify_image_graph_def.pb": stock_graph.read_bytes(),
+        "imagenet_2012_challenge_label_map_proto.pbtxt": "".join(entries).encode(),
+        "imagenet_synset_to_human_label_map.txt": b"n00\tred, scarlet\nn01\tgreen\nn02\tblue\n",
+    }
+    with tarfile.open(folder / "inception-2015-12-05.tgz", "w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    for name, kind in (("red", "jpg"), ("lime", "png"), ("blue", "webp")):
+        Image.new("RGB", (40, 30), name).save(folder / f"{name}.{kind}")
+    with served(folder) as address:
+        yield address
 
 
 def page(network: str, batch_size: int = 32) -> str:
@@ -77,6 +112,9 @@ def label(submit: Submit, home: Path, text: str, urls: list[str]) -> tuple[Any, 
     return done.result, DeltaTable(done.result["table"]).to_pandas()
 
 
+@pytest.mark.spark
+@pytest.mark.tensorflow
+@pytest.mark.timeout(600)
 def test_the_graph_labels_the_photographs_as_it_does_by_itself(
     submit: Submit, imagenet: Path, photos: list[str], tmp_path: Path
 ) -> None:
@@ -89,6 +127,9 @@ def test_the_graph_labels_the_photographs_as_it_does_by_itself(
     assert rows["predict_ms"].min() > 0
 
 
+@pytest.mark.spark
+@pytest.mark.tensorflow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "network",
     ["file: {0}/mobilenet_v1_0.75_192.keras", "file: {0}/mobilenet_v1_0.75_192_graph_def.pb, {1}"],
@@ -100,3 +141,62 @@ def test_in_batches_windrow_resizes_and_one_photograph_at_the_margin_changes(
     written = network.format(imagenet, "feed: 'ResizeBilinear:0', fetch: 'softmax:0'")
     _, rows = label(submit, tmp_path / "home", page(f"{written}, labels: [{imagenet / 'imagenet_labels.txt'}]"), photos)
     assert right(rows) == (48, 60)
+
+
+@pytest.mark.spark
+@pytest.mark.tensorflow
+@pytest.mark.timeout(600)
+def test_the_shipped_page_downloads_a_stock_network_trusts_it_once_and_labels_with_it(
+    submit: Submit, publisher: str, tmp_path: Path
+) -> None:
+    from deltalake import DeltaTable
+
+    (tmp_path / "feed.txt").write_text(
+        "".join(f"{publisher}/{name}\n" for name in ("red.jpg", "lime.png", "blue.webp"))
+    )
+    overrides = (
+        f"scoring.network.file={publisher}/inception-2015-12-05.tgz",
+        "scoring.network.shape=[6, 5, 3]",
+        "scoring.allow_addresses=[127.0.0.0/8]",
+    )
+    arguments = ["--experiment", IMAGENET, "--feed", tmp_path / "feed.txt"]
+    arguments += [word for override in overrides for word in ("--set", override)]
+    short = submit(
+        "score_images", *arguments, "--set", "scoring.network.labels=[imagenet_synset_to_human_label_map.txt]"
+    )
+    assert short.code == 2, short.output
+    assert "trusted now, checked from now on; scoring.network.sha256 can say it" in short.output
+    assert "a label for each of the network's 4 classes; got 3" in short.output.splitlines()[-1]
+
+    done = submit("score_images", *arguments)
+    assert done.code == 0, done.output
+    assert "trusted now" not in done.output
+    rows = DeltaTable(done.result["table"]).to_pandas()
+    labels = {row.url.rsplit("/", 1)[1]: row.label for row in rows.itertuples()}
+    assert labels == {"red.jpg": "red, scarlet", "lime.png": "green", "blue.webp": "blue"}
+    assert {one["label"] for top in rows["top_k"] for one in top} == {*labels.values(), "class 3"}
+    assert (done.result["model_name"], done.result["table_version"]) == ("classify_image_graph_def", 1)
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments"),
+    [
+        ("prepare_dataset", ["--out", "data"]),
+        ("sweep", ["--dataset", "data", "--study", "study"]),
+        ("promote_best", ["--dataset", "data", "--study", "study"]),
+        ("promote_best", ["--rollback"]),
+        ("draw_atlas", ["--study", "study", "--dataset", "data"]),
+    ],
+)
+def test_a_job_that_trains_refuses_a_page_that_only_scores(job: str, arguments: list[str], tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, str(REPOSITORY / "jobs" / f"{job}.py"), "--experiment", str(IMAGENET), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1].startswith(
+        "  space: must be there to train; got a page that only scores; add it"
+    )
+    assert list(tmp_path.iterdir()) == []

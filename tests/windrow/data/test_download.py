@@ -202,3 +202,58 @@ def test_one_line_a_file_and_no_bar_without_a_terminal(
     captured = capsys.readouterr()
     assert captured.err == f"downloaded file.bin, 300,000 bytes, from {mirror.url}\n"
     assert captured.out == ""
+
+
+KEY = "scoring.network.sha256"
+
+
+def test_a_file_without_a_digest_is_trusted_once_and_not_asked_for_again(
+    tmp_path: Path, make_mirror: MakeMirror, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror = make_mirror({"file.bin": CONTENT})
+    path = download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY)
+    assert path.read_bytes() == CONTENT
+    assert f"has the SHA-256 {FILE.digest}: trusted now" in capsys.readouterr().err
+    assert (tmp_path / "file.bin.sha256").read_text().strip() == FILE.digest
+    mirror.files["file.bin"] = b"another"
+    assert download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY) == path
+    assert len(mirror.asked) == 1
+
+
+def test_a_file_that_is_another_than_the_trusted_one_is_refused(tmp_path: Path, make_mirror: MakeMirror) -> None:
+    mirror = make_mirror({"file.bin": CONTENT})
+    path = download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY)
+    path.write_bytes(b"damaged")
+    mirror.files["file.bin"] = b"another"
+    with pytest.raises(
+        DownloadError, match=r"another SHA256 than(.|\n)*or remove .*file\.bin\.sha256 to trust what is"
+    ):
+        download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY)
+    mirror.files["file.bin"] = CONTENT
+    assert download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY).read_bytes() == CONTENT
+
+
+def test_a_digest_on_the_page_leaves_nothing_to_trust(tmp_path: Path, make_mirror: MakeMirror) -> None:
+    mirror = make_mirror({"file.bin": b"another"})
+    with pytest.raises(DownloadError, match=f"mend {KEY}"):
+        download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, FILE.digest, KEY)
+    mirror.files["file.bin"] = CONTENT
+    assert download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, FILE.digest, KEY).read_bytes() == CONTENT
+    assert not (tmp_path / "file.bin.sha256").exists()
+
+
+def test_a_first_download_goes_on_after_a_cut_but_trusts_no_part_of_an_earlier_run(
+    tmp_path: Path, make_mirror: MakeMirror
+) -> None:
+    (tmp_path / ".file.bin.first.part").write_bytes(b"left behind")
+    mirror = make_mirror({"file.bin": CONTENT}, cuts=[100_000])
+    assert download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY).read_bytes() == CONTENT
+    assert [range_ for _, range_ in mirror.asked] == [None, "bytes=100000-"]
+
+
+def test_a_first_download_that_fails_leaves_nothing_to_trust(tmp_path: Path, make_mirror: MakeMirror) -> None:
+    mirror = make_mirror({})
+    with pytest.raises(DownloadError, match="must give a file; 404 Not Found; connect this machine, or bring the file"):
+        download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY)
+    assert not (tmp_path / "file.bin").exists()
+    assert not (tmp_path / "file.bin.sha256").exists()

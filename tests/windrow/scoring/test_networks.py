@@ -22,39 +22,6 @@ BATCHES = replace(GRAPH, feed="ResizeBilinear:0")
 Build = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A graph like the stock network of 2015: class 0 is red, 1 green, 2 blue, 3 nothing.
-
-    It takes one JPEG, holds an operation that TensorFlow has withdrawn since, and fixes the batch at one image.
-    """
-    import tensorflow as tf
-
-    v1 = tf.compat.v1
-    with tf.Graph().as_default() as graph:
-        contents = v1.placeholder(tf.string, [], name="DecodeJpeg/contents")
-        decoded = tf.io.decode_jpeg(contents, channels=3, name="DecodeJpeg")
-        batch = tf.expand_dims(tf.cast(decoded, tf.float32, name="Cast"), 0, name="ExpandDims")
-        resized = tf.raw_ops.ResizeBilinear(images=batch, size=[6, 5], name="ResizeBilinear")
-        scaled = tf.multiply(tf.subtract(resized, 128.0, name="Sub"), 0.0078125, name="Mul")
-        kernel = np.zeros((1, 1, 3, 4), np.float32)
-        kernel[0, 0, :, :3] = np.eye(3) * 5
-        convolved = tf.nn.conv2d(scaled, tf.constant(kernel), 1, "SAME")
-        normal = tf.constant(np.ones(4, np.float32))
-        normalised = v1.nn.batch_norm_with_global_normalization(
-            convolved, normal * 0, normal, normal * 0, normal, 0.001, True
-        )
-        pooled = tf.reduce_mean(normalised, [1, 2], keepdims=True, name="pool_3")
-        flat = tf.reshape(pooled, [1, 4], name="pool_3/_reshape")
-        tf.nn.softmax(flat, name="softmax")
-        v1.placeholder_with_default(tf.zeros([1, 6, 5, 3], tf.float64), None, name="other")
-    definition = graph.as_graph_def()
-    definition.versions.producer = 8  # TensorFlow 0.6
-    path = tmp_path_factory.mktemp("graph") / "stock.pb"
-    path.write_bytes(definition.SerializeToString())
-    return path
-
-
 def colours(*names: str) -> np.ndarray:
     levels = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
     return np.stack([np.broadcast_to(np.uint8(levels[name]), (6, 5, 3)) for name in names])
@@ -66,8 +33,8 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return encoded(Image.fromarray(np.kron(pixels, np.ones((4, 4, 1), np.uint8))), "JPEG", quality=95)
 
 
-def test_a_graph_decodes_one_jpeg_by_itself(stock: Path) -> None:
-    network = predict.Network(stock, None, 4, 2, form=GRAPH)
+def test_a_graph_decodes_one_jpeg_by_itself(stock_graph: Path) -> None:
+    network = predict.Network(stock_graph, None, 4, 2, form=GRAPH)
     assert (network.takes_bytes, network.shape, network.classes) == (True, None, 4)
     ids, scores = network.label_bytes(jpeg(colours("green")[0]))
     assert ids.shape == scores.shape == (1, 2)
@@ -75,8 +42,8 @@ def test_a_graph_decodes_one_jpeg_by_itself(stock: Path) -> None:
     assert scores[0, 0] > 0.9
 
 
-def test_a_graph_says_of_bytes_that_it_cannot_decode_them_and_goes_on(stock: Path) -> None:
-    network = predict.Network(stock, None, 4, 2, form=GRAPH)
+def test_a_graph_says_of_bytes_that_it_cannot_decode_them_and_goes_on(stock_graph: Path) -> None:
+    network = predict.Network(stock_graph, None, 4, 2, form=GRAPH)
     sound = jpeg(colours("blue")[0])
     for broken in (b"\xff\xd8\xff\xe0 nothing", sound[: len(sound) // 2], b""):
         with pytest.raises(predict.BadImageError, match=r"\w+"):
@@ -85,18 +52,18 @@ def test_a_graph_says_of_bytes_that_it_cannot_decode_them_and_goes_on(stock: Pat
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_a_graph_made_for_one_image_takes_batches_after_its_decoding(stock: Path, batch_size: int) -> None:
-    network = predict.Network(stock, None, batch_size, 2, form=BATCHES)
+def test_a_graph_made_for_one_image_takes_batches_after_its_decoding(stock_graph: Path, batch_size: int) -> None:
+    network = predict.Network(stock_graph, None, batch_size, 2, form=BATCHES)
     assert (network.takes_bytes, network.shape, network.classes) == (False, (6, 5, 3), 4)
     names = ["red", "blue", "green", "blue", "red"][:batch_size]
     ids, _ = network.label(colours(*names))
     assert ids[:, 0].tolist() == [("red", "green", "blue").index(name) for name in names]
 
 
-def test_what_a_graph_is_fed_is_scaled_as_told(stock: Path) -> None:
-    plain = predict.Network(stock, None, 2, 4, form=BATCHES)
+def test_what_a_graph_is_fed_is_scaled_as_told(stock_graph: Path) -> None:
+    plain = predict.Network(stock_graph, None, 2, 4, form=BATCHES)
     later = replace(BATCHES, feed="Mul:0", black=-1.0, white=127 / 128)
-    scaled = predict.Network(stock, None, 2, 4, form=later)
+    scaled = predict.Network(stock_graph, None, 2, 4, form=later)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3), np.uint8)
     np.testing.assert_allclose(scaled.label(pixels)[1], plain.label(pixels)[1], atol=1e-5)
 
@@ -118,9 +85,9 @@ def test_what_a_graph_is_fed_is_scaled_as_told(stock: Path) -> None:
         ({}, (299, 299, 3), r"shape must be what the network takes, \[6, 5, 3\]; got \[299, 299, 3\]"),
     ],
 )
-def test_a_graph_that_does_not_fit_is_refused(stock: Path, change: Any, shape: Any, sentence: str) -> None:
+def test_a_graph_that_does_not_fit_is_refused(stock_graph: Path, change: Any, shape: Any, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        predict.Network(stock, shape, 4, 2, form=replace(BATCHES, **change))
+        predict.Network(stock_graph, shape, 4, 2, form=replace(BATCHES, **change))
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph at all"])

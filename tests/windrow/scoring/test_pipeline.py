@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windrow.scoring import feed, known, pipeline, predict, prediction, seen, urls
+from PIL import Image
+from windrow.errors import UserError, WindrowError
+from windrow.scoring import canaries, feed, known, pipeline, predict, prediction, rehearsal, seen, urls
+from windrow.scoring.canaries import Canary
 from windrow.scoring.fetch import FetchPolicy
+from windrow.scoring.networks import Form
 from windrow.scoring.pipeline import Model, Plan
 from windrow.scoring.prediction import Patience, Stamp
 from windrow.scoring.urls import Target
@@ -177,6 +181,72 @@ def test_rows_fit_the_schema_however_little_is_known() -> None:
     assert batch.to_pylist()[0]["scored_at"].tzname() == "UTC"
 
 
+@pytest.fixture
+def stock_plan(plan: Plan, stock_graph: Path) -> Plan:
+    """A plan with a network that decodes by itself, as the driver makes it: it does not know that yet."""
+    form = Form("graph", "DecodeJpeg/contents:0", "softmax:0", resize="corner")
+    return replace(plan, model=Model(str(stock_graph), "stock", None, ("red", "green", "blue"), form, open_ended=True))
+
+
+def colour(name: str, kind: str = "JPEG") -> bytes:
+    return encoded(Image.new("RGB", (20, 30), name), kind)
+
+
+def test_a_network_that_decodes_by_itself_gets_every_image_and_a_bad_one_fails_no_other(
+    server: HostileServer, stock_plan: Plan
+) -> None:
+    sound = encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG")
+    expected = hostile_feed(server) | {
+        server.file("/red.jpg", colour("red")): "ok",
+        server.file("/blue.png", colour("blue", "PNG")): "ok",
+        server.file("/green.gif", colour("lime", "GIF")): "ok",
+        server.file("/cut.jpg", sound[: len(sound) // 2]): "broken_image",
+    }
+    known_labels = replace(stock_plan.model, labels=("red", "green", "blue", "nothing"))
+    rows = by_url(pipeline.predictions(targets(*expected), replace(stock_plan, model=known_labels)))
+    assert {url: row["status"] for url, row in rows.items()} == expected
+    labels = {url.rsplit("/", 1)[1]: row.get("label") for url, row in rows.items() if row["status"] == "ok"}
+    assert [labels[name] for name in ("red.jpg", "blue.png", "green.gif")] == ["red", "blue", "green"]
+    (cut,) = (row for url, row in rows.items() if url.endswith("/cut.jpg"))
+    assert cut["error"]
+    assert (cut["width"], cut.get("label")) == (64, None)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("feed_", ["DecodeJpeg/contents:0", "ResizeBilinear:0"])
+def test_a_rehearsal_tells_the_driver_what_the_network_is(
+    stock_plan: Plan, stock_graph: Path, spark: Any, feed_: str
+) -> None:
+    spark.sparkContext.addFile(str(stock_graph))
+    form = replace(stock_plan.model.form, feed=feed_)
+    told = replace(stock_plan, model=replace(stock_plan.model, file=stock_graph.name, digest=feed_, form=form))
+    model = rehearsal.rehearse(spark, told, 2).model
+    own = feed_.startswith("Decode")
+    assert (model.takes_bytes, model.shape) == (own, None if own else (6, 5, 3))
+    assert model.labels == ("red", "green", "blue", "class 3")
+    assert len(model.canaries) == len(canaries.NAMES)
+    assert rehearsal.rehearse(spark, replace(told, model=model), 2).model == model
+
+
+@pytest.mark.spark
+def test_a_rehearsal_ends_with_a_sentence_where_the_network_can_not_be_used(
+    plan: Plan, brightness: Path, spark: Any
+) -> None:
+    spark.sparkContext.addFile(str(brightness))
+    shipped = replace(plan, model=replace(plan.model, file=brightness.name))
+    for change, sentence in (
+        ({"labels": ("a", "b")}, "each of the network's 3 classes; got 2"),
+        ({"shape": (9, 9, 1), "digest": "9"}, "shape must be what the network takes"),
+        ({"form": Form("graph", "a:0", "b:0")}, "must be a frozen GraphDef"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            rehearsal.rehearse(spark, replace(shipped, model=replace(shipped.model, **change)), 2)
+    wrong = (Canary((0,), (0.1,)),)
+    with pytest.raises(WindrowError, match="every worker's network must label the image 'gradient'") as caught:
+        rehearsal.rehearse(spark, replace(shipped, model=replace(shipped.model, canaries=wrong)), 2)
+    assert not isinstance(caught.value, UserError)
+
+
 @pytest.mark.spark
 def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
     server: HostileServer, plan: Plan, brightness: Path, spark: Any, tmp_path: Path
@@ -197,6 +267,4 @@ def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
 
 
 def encoded_gif(level: int) -> bytes:
-    from PIL import Image
-
     return encoded(Image.new("L", (8, 8), level), "GIF")
