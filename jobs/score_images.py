@@ -18,8 +18,6 @@ asking any host again.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -30,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow import command, experiment, paths
-from windrow.errors import DriftError, TrackingError, UserError, WindrowError
+from windrow.errors import DriftError, TrackingError, WindrowError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,34 +66,31 @@ def main() -> int:
 
 def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the table, then score or maintain it; the job's result."""
-    from windrow.scoring import feed, report, upkeep, work
+    from windrow.scoring import feed, planning, report, upkeep, work
     from windrow.scoring.hold import held
     from windrow.scoring.table import PredictionTable
 
     page = experiment.load(arguments.experiment, arguments.overrides)
-    if page.scoring is None:
-        raise UserError(
-            f"{arguments.experiment} needs a scoring section to score images; it has none; add scoring.feed"
-        )
+    scoring = planning.scoring_section(page, str(arguments.experiment))
     folder = arguments.table or paths.home() / "tables" / page.name
     run_id = uuid.uuid4().hex
     if arguments.maintain:
         with held(folder, run_id):
             return upkeep.maintain(PredictionTable(folder), run_id)
     # A glob on the command line means what it means to the shell; the page does not know where it is run from.
-    files = feed.files(arguments.feed, Path.cwd()) if arguments.feed else feed.files(page.scoring.feed, paths.home())
+    files = feed.files(arguments.feed, Path.cwd()) if arguments.feed else feed.files(scoring.feed, paths.home())
     with held(folder, run_id):
         table = PredictionTable(folder)
         result: dict[str, Any] = {"table": str(table.folder), "table_version": table.version}
         result |= {
-            "model_name": page.scoring.model_name or page.model_name,
+            "model_name": scoring.model_name or page.model_name,
             "model_version": None,
             "files": len(files),
             **work.NOTHING,
         }
         search = work.look(table, files, arguments.rescore)
         if search:  # without anything to do, neither Spark nor MLflow is needed
-            result |= label(page, page.scoring, table, search, run_id, arguments.accept_drift)
+            result |= label(page, scoring, table, search, run_id, arguments.accept_drift)
         result |= record(page, PredictionTable(folder), result.get("scoring"))
     print(report.summary(result), file=sys.stderr)
     return result
@@ -105,11 +100,11 @@ def label(
     page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow.scoring import rehearsal, withheld, work
+    from windrow.scoring import kept, planning, rehearsal, withheld, work
     from windrow.spark import open_session
 
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
-        pinned = cache(partial(pin, page, scoring, Path(scratch)))  # an alias is resolved once
+        pinned = cache(partial(planning.pin, page, Path(scratch)))  # an alias is resolved once
         if night := withheld.read(table.folder):
             if night.work == digest(scoring, table, search, pinned()):
                 with table.staged(night.run_id) as rows:
@@ -120,7 +115,8 @@ def label(
             if not found.urls:
                 read = search.pieces and table.note(run_id, search.marks)
                 return found.counts | {"table_version": read or table.version}
-            plan = make_plan(scoring, table, pinned(), ship(spark, pinned(), Path(scratch)), run_id)
+            plan = planning.make_plan(scoring, pinned(), planning.ship(spark, pinned(), Path(scratch)), run_id)
+            plan = replace(plan, kept=kept.of_table(table.folder, scoring.keep_mebibytes))
             # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
             partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
             plan = rehearsal.rehearse(spark, plan, partitions)
@@ -137,72 +133,6 @@ def digest(scoring: ScoringSection, table: PredictionTable, search: Search, mode
 
     name = f"{model.name}/{model.version}/{model.digest}"
     return withheld.digest(search.marks, table.version, name, search.rescore, scoring)
-
-
-def pin(page: Experiment, scoring: ScoringSection, scratch: Path) -> PinnedModel | OwnNetwork:
-    """The network that labels, with its files at hand: the page's own, or a version of the registry."""
-    if scoring.network is not None:
-        from windrow.scoring import files
-
-        return files.bring(scoring.network, paths.home(), scratch)
-    from windrow import tracking
-
-    return tracking.fetch_model(page.champion_uri, scratch)
-
-
-def ship(spark: SparkSession, model: PinnedModel | OwnNetwork, scratch: Path) -> str:
-    """Send the network's file to every host, once, a folder as an archive; the name under which executors find it."""
-    from windrow.scoring import unpacking
-
-    file = scratch / f"{model.digest}{'.tar' if model.network.is_dir() else model.network.suffix}"
-    if model.network.is_dir():
-        unpacking.pack(model.network, file)
-    else:
-        shutil.copyfile(model.network, file)  # Spark would follow a link, and take the name of what it leads to
-    spark.sparkContext.addFile(str(file))
-    return file.name
-
-
-def make_plan(
-    scoring: ScoringSection, table: PredictionTable, model: PinnedModel | OwnNetwork, file: str, run_id: str
-) -> Plan:
-    """What every task of this run does."""
-    from windrow.scoring import kept
-    from windrow.scoring.fetch import FetchPolicy
-    from windrow.scoring.pipeline import Model, Plan
-    from windrow.scoring.prediction import Patience, Stamp
-
-    return Plan(
-        model=Model(
-            *(file, model.digest, model.shape, model.labels, model.form),
-            canaries=model.canaries,
-            open_ended=model.open_ended,
-        ),
-        stamp=Stamp(
-            run_id=run_id,
-            model_name=model.name,
-            model_version=model.version,
-            model_digest=model.digest,
-            dag_run_id=os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
-        ),
-        fetch=FetchPolicy(
-            timeout_seconds=scoring.timeout_seconds,
-            connect_seconds=scoring.connect_seconds,
-            read_seconds=scoring.read_seconds,
-            max_bytes=scoring.max_bytes,
-            concurrency=scoring.concurrency,
-            host_concurrency=scoring.host_concurrency,
-            host_rate=scoring.host_rate,
-            robots=scoring.robots,
-            allow_addresses=scoring.allow_addresses,
-            contact=scoring.contact,
-        ),
-        top_k=scoring.top_k,
-        batch_size=scoring.batch_size,
-        max_pixels=scoring.max_pixels,
-        patience=Patience(scoring.attempts, scoring.retry_hours),
-        kept=kept.of_table(table.folder, scoring.keep_mebibytes),
-    )
 
 
 def add_predictions(

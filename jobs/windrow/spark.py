@@ -9,7 +9,6 @@ Where it runs is decided outside (`spark-submit --master`, or the Airflow connec
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -57,16 +56,21 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
     for key, value in _DEFAULTS.items():
         if not conf.contains(key):
             builder = builder.config(key, value)
-    work = Path(tempfile.mkdtemp(prefix="windrow-"))
+    session = builder.getOrCreate()
     try:
-        session = builder.getOrCreate()
-        try:
-            session.sparkContext.addPyFile(str(_zip_package(work)))
-            yield session
-        finally:
-            session.stop()
+        ship_package(session)
+        yield session
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        session.stop()
+
+
+def ship_package(session: SparkSession) -> None:
+    """Have the executors of a session find windrow."""
+    from pyspark import SparkFiles
+
+    # Removed with the session, which may serve it until then.
+    work = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))
+    session.sparkContext.addPyFile(str(_zip_package(work)))
 
 
 _DEFAULTS = {

@@ -133,27 +133,30 @@ def _record_batches(rows: Iterable[Row], patience: Patience) -> Iterator[pa.Reco
 
 
 def predictions(targets: Iterable[Target], plan: Plan, pictures: AlbumPage | None = None) -> Iterator[Row]:
-    """One row a target, in the order they are done. Batches of images span whatever batches the targets came in.
-
-    `pictures` is offered every labelled one.
-    """
-    loaded = partial(network, plan)
-    waiting: _Waiting = []
+    """One row a target, in the order they are done. `pictures` is offered every labelled one."""
     with Downloads(plan.fetch) as downloads:
-        for target, fetched in downloads.stream(_loading_first(targets, loaded), plan.kept):
-            row, image = _decoded(target, fetched, plan)
-            if image is None:
-                yield row
-                continue
-            if isinstance(image, bytes):
-                yield _labelled_alone(row, image, loaded(), plan, pictures)
-                continue
+        fetched = downloads.stream(_loading_first(targets, partial(network, plan)), plan.kept)
+        yield from labelled(fetched, plan, pictures)
+
+
+def labelled(
+    fetched: Iterable[tuple[Target, Fetched | None]], plan: Plan, pictures: AlbumPage | None = None
+) -> Iterator[Row]:
+    """The same of what is downloaded. Batches of images span whatever batches the targets came in."""
+    waiting: _Waiting = []
+    for target, download in fetched:
+        row, image = _decoded(target, download, plan)
+        if image is None:
+            yield row
+        elif isinstance(image, bytes):
+            yield _labelled_alone(row, image, network(plan), plan, pictures)
+        else:
             waiting.append((row, image))
             if len(waiting) == plan.batch_size:
-                yield from _labelled(waiting, loaded(), plan, pictures)
+                yield from _labelled(waiting, network(plan), plan, pictures)
                 waiting = []
-        if waiting:
-            yield from _labelled(waiting, loaded(), plan, pictures)
+    if waiting:
+        yield from _labelled(waiting, network(plan), plan, pictures)
 
 
 def network(plan: Plan) -> predict.Network:

@@ -1,0 +1,97 @@
+"""From a page to the plan of a pass, on the driver: the network, sent to every host, and how the URLs are asked.
+
+model = pin(page, scratch)
+plan = make_plan(page.scoring, model, ship(spark, model, scratch), run_id)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windrow import paths, tracking
+from windrow.errors import UserError
+from windrow.scoring import files, unpacking
+from windrow.scoring.fetch import FetchPolicy
+from windrow.scoring.files import OwnNetwork
+from windrow.scoring.pipeline import Model, Plan
+from windrow.scoring.prediction import Patience, Stamp
+from windrow.tracking import PinnedModel
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from windrow.experiment import Experiment, ScoringSection
+
+
+def scoring_section(page: Experiment, name: str) -> ScoringSection:
+    """The page's scoring section; `name` is the page's for people.
+
+    Raises:
+        UserError: it has none.
+    """
+    if page.scoring is None:
+        raise UserError(f"{name} needs a scoring section to score images; it has none; add scoring.feed")
+    return page.scoring
+
+
+def pin(page: Experiment, scratch: Path) -> PinnedModel | OwnNetwork:
+    """The network that labels, with its files at hand: the page's own, or a version of the registry.
+
+    Args:
+        scratch: a folder for what is downloaded from the registry, or taken out of an archive.
+    """
+    if page.scoring is not None and page.scoring.network is not None:
+        return files.bring(page.scoring.network, paths.home(), scratch)
+    return tracking.fetch_model(page.champion_uri, scratch)
+
+
+def ship(spark: SparkSession, model: PinnedModel | OwnNetwork, scratch: Path) -> str:
+    """Send the network's file to every host, once, a folder as an archive; the name under which executors find it."""
+    file = scratch / f"{model.digest}{'.tar' if model.network.is_dir() else model.network.suffix}"
+    if model.network.is_dir():
+        unpacking.pack(model.network, file)
+    else:
+        shutil.copyfile(model.network, file)  # Spark would follow a link, and take the name of what it leads to
+    spark.sparkContext.addFile(str(file))
+    return file.name
+
+
+def make_plan(scoring: ScoringSection, model: PinnedModel | OwnNetwork, file: str, run_id: str) -> Plan:
+    """What every task of a run does; nothing is kept of what is downloaded.
+
+    Args:
+        file: the network's, as `ship` named it.
+    """
+    return Plan(
+        model=Model(
+            *(file, model.digest, model.shape, model.labels, model.form),
+            canaries=model.canaries,
+            open_ended=model.open_ended,
+        ),
+        stamp=Stamp(
+            run_id=run_id,
+            model_name=model.name,
+            model_version=model.version,
+            model_digest=model.digest,
+            dag_run_id=os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
+        ),
+        fetch=FetchPolicy(
+            timeout_seconds=scoring.timeout_seconds,
+            connect_seconds=scoring.connect_seconds,
+            read_seconds=scoring.read_seconds,
+            max_bytes=scoring.max_bytes,
+            concurrency=scoring.concurrency,
+            host_concurrency=scoring.host_concurrency,
+            host_rate=scoring.host_rate,
+            robots=scoring.robots,
+            allow_addresses=scoring.allow_addresses,
+            contact=scoring.contact,
+        ),
+        top_k=scoring.top_k,
+        batch_size=scoring.batch_size,
+        max_pixels=scoring.max_pixels,
+        patience=Patience(scoring.attempts, scoring.retry_hours),
+    )

@@ -1,0 +1,111 @@
+"""A page's model inside Spark SQL, in a session of your own.
+
+    from windrow import experiment, sql
+
+    sql.register(spark, experiment.load("dags/experiments/digits.yaml"))
+    spark.sql("SELECT url, label_image(url).label FROM photographs")
+    spark.sql("SELECT name, label_bytes(content).score FROM files")
+
+`label_image` downloads with the page's limits, and refuses what score_images.py refuses. It keeps no table: a query
+that is run again asks again. For many URLs, and for those of tomorrow, use the job. See docs/sql.md.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from windrow.scoring import pipeline, planning, prediction, rehearsal, urls
+from windrow.scoring.fetch import Fetched
+from windrow.scoring.pipeline import Plan
+from windrow.scoring.prediction import Row
+from windrow.scoring.status import Status
+from windrow.scoring.urls import Target
+from windrow.spark import ship_package
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from windrow.experiment import Experiment
+
+_COLUMNS = ("status", "label_id", "label", "score", "top_k", "width", "height", "content_hash", "http_status", "error")
+RESULT = pa.struct([prediction.SCHEMA.field(name) for name in _COLUMNS])
+"""What both functions give for a row: columns of the predictions table. Null where the argument is null."""
+
+_Label = Callable[[list[Any], Plan], list[Row | None]]
+
+
+def register(spark: SparkSession, page: Experiment) -> None:
+    """Add label_image(url STRING) and label_bytes(content BINARY) to a session. Both give a struct (see RESULT).
+
+    The model that the page names is resolved now: a later champion takes another call.
+
+    Raises:
+        UserError: the page has no scoring section, or its model is not there.
+        TrackingError: MLflow does not answer.
+    """
+    for name, function in functions(spark, page).items():
+        spark.udf.register(name, function)
+
+
+def functions(spark: SparkSession, page: Experiment) -> dict[str, Any]:
+    """The same two as functions of columns, by name, without a place in the session's catalogue."""
+    from pyspark.sql.pandas.functions import arrow_udf
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    make: Any = arrow_udf  # its own annotations know no struct as a result
+    plan, result = _plan(spark, page), from_arrow_type(RESULT)
+    labels: dict[str, _Label] = {"label_image": label_urls, "label_bytes": label_contents}
+    return {name: make(_over_batches(label, plan), result) for name, label in labels.items()}
+
+
+def _over_batches(label: _Label, plan: Plan) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
+    """A function over the Arrow batches of a task."""
+
+    def function(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        here = pipeline.in_task(plan)
+        for batch in batches:
+            rows = label(batch.to_pylist(), here)
+            yield pa.array([row and {name: row.get(name) for name in _COLUMNS} for row in rows], RESULT)
+
+    return function
+
+
+def label_urls(lines: list[str | None], plan: Plan) -> list[Row | None]:
+    """Labels of URLs, in their order; one that stands there twice is asked once. None for null and for an empty one."""
+    targets = [None if line is None else urls.understand(line.encode()) for line in lines]
+    asked = {target.url_key: target for target in targets if target is not None}
+    rows = {row["url_key"]: row for row in pipeline.predictions(asked.values(), plan)}
+    return [None if target is None else rows[target.url_key] for target in targets]
+
+
+def label_contents(contents: list[bytes | None], plan: Plan) -> list[Row | None]:
+    """Labels of encoded images, in their order. None for null."""
+    fetched = (
+        (Target(url="", url_key=str(number)), Fetched(Status.OK, content=content))
+        for number, content in enumerate(contents)
+        if content is not None
+    )
+    rows = {row["url_key"]: row for row in pipeline.labelled(fetched, plan)}
+    return [rows.get(str(number)) for number in range(len(contents))]
+
+
+def _plan(spark: SparkSession, page: Experiment) -> Plan:
+    """What every task does, once a worker has tried the network. A host's limits are divided among the slots."""
+    from pyspark import SparkFiles
+
+    scoring = planning.scoring_section(page, page.name)
+    ship_package(spark)
+    slots = spark.sparkContext.defaultParallelism
+    scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # it goes with the session, which serves it
+    model = planning.pin(page, scratch)
+    plan = planning.make_plan(scoring, model, planning.ship(spark, model, scratch), uuid.uuid4().hex)
+    rate = plan.fetch.host_rate and plan.fetch.host_rate / slots
+    fetch = replace(plan.fetch, host_concurrency=max(1, plan.fetch.host_concurrency // slots), host_rate=rate)
+    return rehearsal.rehearse(spark, replace(plan, fetch=fetch), slots)

@@ -1,0 +1,49 @@
+"""A page's model as a stage of a pyspark.ml pipeline.
+
+    from windrow.transformer import ImageLabeler
+
+    labeler = ImageLabeler(page="dags/experiments/digits.yaml", inputCol="url", outputCol="prediction")
+    labeler.transform(photographs).select("url", "prediction.label")
+
+A column of strings holds URLs, a column of binaries holds encoded images. It can be saved and loaded with a pipeline:
+what is kept is the page's path, and each transform takes the model that the page names then.
+"""
+
+from __future__ import annotations
+
+from pyspark.ml import Transformer  # noqa: TID253 - its base class; only a user's own session imports this
+from pyspark.ml.param import Param, Params, TypeConverters  # noqa: TID253
+from pyspark.ml.param.shared import HasInputCol, HasOutputCol  # noqa: TID253
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable  # noqa: TID253
+from pyspark.sql import DataFrame  # noqa: TID253
+
+from windrow import experiment, sql
+from windrow.errors import UserError
+
+_FUNCTIONS = {"string": "label_image", "binary": "label_bytes"}
+
+
+class ImageLabeler(
+    Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageLabeler"], DefaultParamsWritable
+):
+    """Adds a column of predictions (windrow.sql.RESULT); the parameters are page, inputCol and outputCol."""
+
+    page = Param(Params._dummy(), "page", "path of the experiment page", TypeConverters.toString)
+
+    def __init__(
+        self,
+        *,
+        page: str | None = None,
+        inputCol: str = "url",  # noqa: N803 - Spark's own names
+        outputCol: str = "prediction",  # noqa: N803
+    ) -> None:
+        super().__init__()
+        self._set(page=page, inputCol=inputCol, outputCol=outputCol)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        name, kind = self.getInputCol(), dict(dataset.dtypes)[self.getInputCol()]
+        if kind not in _FUNCTIONS:
+            raise UserError(f"inputCol must be a column of strings or binaries; got {name}, {kind}; cast it")
+        found = experiment.load(self.getOrDefault(self.page))
+        function = sql.functions(dataset.sparkSession, found)[_FUNCTIONS[kind]]
+        return dataset.withColumn(self.getOutputCol(), function(name))
