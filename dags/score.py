@@ -8,7 +8,9 @@ What has its row costs nothing, so running it twice is safe. A new champion labe
 It runs at the page's hour (UTC), and at once when a train DAG announces a new champion. The form changes values for
 one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` says the same without a form.
 
-A failed download does not fail the task: it is a row, and later runs try again where that makes sense.
+A failed download does not fail the task: it is a row, and later runs try again where that makes sense. Where the page
+has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld: look at its gallery
+in MLflow, then start the DAG with a larger gate to take them, or mend what is wrong and start it again.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import windrow_dags
 from airflow.sdk import DAG
 from windrow_spark import SparkJob
 
-FORM = {"Scoring": ("scoring.feed",)}
+FORM = {"Scoring": ("scoring.feed", "scoring.drift_gate")}
 
 
 def score_dag(page: windrow_dags.Page) -> DAG:

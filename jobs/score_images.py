@@ -100,13 +100,14 @@ def label(
     page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow.scoring import kept, planning, rehearsal, withheld, work
+    from windrow.scoring import drift, kept, planning, rehearsal, withheld, work
     from windrow.spark import open_session
 
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         pinned = cache(partial(planning.pin, page, Path(scratch)))  # an alias is resolved once
         if night := withheld.read(table.folder):
-            if night.work == digest(scoring, table, search, pinned()):
+            wanted = accept or night.fresh or not drift.beyond(night.figures, scoring.drift_gate)
+            if wanted and night.work == digest(scoring, table, search, pinned()):
                 with table.staged(night.run_id) as rows:
                     return settle(page, table, night, rows, scoring.drift_gate, accept)
             withheld.discard(table.folder)
@@ -123,7 +124,7 @@ def label(
             with table.staged(run_id) as rows:
                 figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
                 made = digest(scoring, table, search, pinned())
-                night = withheld.Night(run_id, made, figures, found.due.files, search.marks)
+                night = withheld.Night(run_id, made, figures, found.due.files, search.marks, time.time())
                 return settle(page, table, night, rows, scoring.drift_gate, accept)
 
 

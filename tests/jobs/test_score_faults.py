@@ -69,12 +69,12 @@ def rows_of(table: Path) -> dict[str, str]:
     return rows
 
 
-def killed_at(step: str, page: Path, tmp_path: Path) -> None:
+def killed_at(step: str, page: Path, tmp_path: Path, *arguments: str) -> None:
     """Run the job until it kills itself at a step; fails if it ends in another way."""
     command = [
         *(str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]", "--driver-memory", "1g"),
         *("--conf", "spark.ui.enabled=false", str(Path(__file__).with_name("killed_at.py")), *step.split()),
-        *("--experiment", str(page), "--result", str(tmp_path / "killed.json")),
+        *("--experiment", str(page), "--result", str(tmp_path / "killed.json"), *arguments),
     ]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     variables = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", "PATH": path}
@@ -150,6 +150,35 @@ def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_
     finished = submit("score_images", "--experiment", page)
     assert finished.code == 0, finished.output
     assert rows_of(table) == {f"{images}/flaky/20.png": "ok", "ftp://127.0.0.1/1": "refused_scheme"}
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_night_that_is_withheld_and_accepted_survives_a_kill_at_either_step(
+    submit: Submit, page: Path, images: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    table = home / "tables" / "brightness"
+    gate = ("--set", "scoring.drift_gate=0.25", "--set", "scoring.timeout_seconds=60")
+    usual = [f"{images}/{level}.png" for level in range(28, 228)]
+    write_feed(home, "one.txt", *usual)
+    first = submit("score_images", "--experiment", page, *gate)
+    assert (first.code, first.result["statuses"]) == (0, {"ok": 200}), first.output
+    dark = [f"{images}/{zeros}{level}.png" for level in range(10, 110) for zeros in ("0", "00")]
+    write_feed(home, "two.txt", *dark)
+    killed_at("after windrow.scoring.withheld.keep", page, tmp_path, *gate)
+    assert rows_of(table) == dict.fromkeys(usual, "ok")
+    asked = len(Images.asked)
+    second = submit("score_images", "--experiment", page, *gate)
+    assert second.code == 1
+    assert "200 rows are withheld" in second.output.splitlines()[-1]
+    assert len(Images.asked) == asked  # what the killed run had put aside was whole
+    killed_at("after windrow.scoring.withheld.restore", page, tmp_path, *gate, "--accept-drift")
+    assert rows_of(table) == dict.fromkeys(usual, "ok")
+    third = submit("score_images", "--experiment", page, *gate, "--accept-drift")
+    assert third.code == 0, third.output
+    assert len(Images.asked) == asked + len(dark)  # the rows were lost with the killed run, and no URL was
+    assert rows_of(table) == dict.fromkeys([*usual, *dark], "ok")
+    assert not (table / "_windrow" / "withheld").exists()
 
 
 def command_line(process: psutil.Process) -> list[str]:

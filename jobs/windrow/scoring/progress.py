@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _TELL_SECONDS = 2.0  # from one word of a task to the next
 _PRINT_SECONDS = 15.0  # from one line to the next, as in a sweep
 _LAST_WORD_SECONDS = 5.0
+_PACE_SECONDS = 1.0  # of less, no pace can be told
 _MOST_REASONS = 4
 
 
@@ -167,13 +168,13 @@ class Tally:
         parts = [f"[{done:,}/{self._urls:,}] {ok:,} ok"]
         if failed := _reasons(counts):
             parts.append(f"{done - ok:,} failed: {failed}")
-        if seconds > 0:
+        if seconds >= _PACE_SECONDS:
             parts.append(f"{ok / seconds:.1f} images a second")
         return "; ".join([*parts, *self._time_left(done, seconds)])
 
     def _time_left(self, done: int, seconds: float) -> list[str]:
         """By the pace so far; empty at the end."""
-        if not done or done >= self._urls:
+        if not done or done >= self._urls or seconds < _PACE_SECONDS:
             return []
         left = (self._urls - done) * seconds / done
         return [f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"]

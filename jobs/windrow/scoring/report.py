@@ -62,7 +62,7 @@ def _of_the_ceiling(figures: Mapping[str, Any]) -> str:
     if share is None:
         return ""
     cores = f"{figures['slots']} cores" if figures["slots"] > 1 else "one core"
-    return f", {share:.0%} of what {cores} could label without waiting"
+    return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting"
 
 
 def _drift_sentence(figures: Mapping[str, Any]) -> list[str]:

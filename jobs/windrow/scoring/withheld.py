@@ -4,8 +4,9 @@
     TABLE/_windrow/withheld/night.json       what its commit would have said; written last
 
 Of the feed nothing counts as read. So the next run with the same work finds it here and judges it again, asks no host
-a second time, and commits it if it is told to; one with other work (more URLs, another model, other settings, or a
-commit in between) puts it away and does everything anew. Nothing is lost, and nothing gets into the table twice.
+a second time, and commits it if it is told to. One with other work (more URLs, another model, other settings, or a
+commit in between) puts it away and does everything anew; so does one of the next night, for hosts may have mended what
+was wrong. Nothing is lost, and nothing gets into the table twice.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "withheld"
 _FILE = "night.json"
+_FRESH_SECONDS = 12 * 3600.0  # longer than a scheduler tries again, shorter than from one night to the next
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Night:
         figures: the run's.
         replaced: files of the table that its commit replaces.
         marks: what of the feed has been read then.
+        at: Unix time, seconds.
     """
 
     run_id: str
@@ -47,6 +51,12 @@ class Night:
     figures: Mapping[str, Any]
     replaced: Sequence[Path]
     marks: Seen
+    at: float
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it is too early to ask the same hosts again for nothing but another answer."""
+        return time.time() - self.at < _FRESH_SECONDS
 
 
 def digest(marks: Seen, version: int, model: str, rescore: bool, settings: ScoringSection) -> str:

@@ -128,6 +128,7 @@ def test_a_web_address_is_a_link_that_tells_its_host_nothing() -> None:
     shown = rendered(Chosen([picture("HTTPS://a.example/x?a=1&b='2'")]))
     (anchor,) = shown.all("a")
     assert anchor["href"] == "HTTPS://a.example/x?a=1&b='2'"
+    assert anchor["target"] == "_blank"  # never in the frame that shows the gallery
     assert {"noopener", "noreferrer"} <= set(str(anchor["rel"]).split())
 
 

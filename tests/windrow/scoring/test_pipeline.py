@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from windrow.errors import UserError, WindrowError
-from windrow.scoring import canaries, feed, known, pipeline, predict, prediction, rehearsal, seen, urls
+from windrow.scoring import album, canaries, feed, known, pipeline, predict, prediction, rehearsal, seen, urls
+from windrow.scoring.album import Album
 from windrow.scoring.canaries import Canary
 from windrow.scoring.fetch import FetchPolicy
 from windrow.scoring.networks import Form
@@ -114,6 +117,22 @@ def test_the_last_batch_may_be_short_and_labels_stay_with_their_urls(
     assert {url: rows[url]["label"] for url in lines} == {
         url: "dark" if level < 83 else "middle" if level < 172 else "bright" for url, level in lines.items()
     }
+
+
+def test_pictures_of_labelled_images_are_put_aside_as_the_network_saw_them(
+    server: HostileServer, plan: Plan, tmp_path: Path
+) -> None:
+    lines = {server.file(f"/{level}.png", grey(level, (16, 12))): level for level in (3, 90, 250)}
+    made = Album(str(tmp_path), 1.0)
+    pictures = made.page()
+    rows = by_url(pipeline.predictions(targets(*lines, server.url("/absent.png")), plan, pictures))
+    pictures.write(0)
+    chosen = album.choose(made).unsure
+    assert {picture.url: picture.label for picture in chosen} == {url: rows[url]["label"] for url in lines}
+    for picture in chosen:
+        shown = Image.open(io.BytesIO(base64.b64decode(picture.image.partition(",")[2])))
+        assert (np.asarray(shown) == lines[picture.url]).all()
+        assert shown.size == (picture.width, picture.height) == (8, 8)
 
 
 def test_a_pass_with_nothing_to_ask_loads_no_network(plan: Plan) -> None:

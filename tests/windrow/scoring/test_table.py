@@ -144,6 +144,15 @@ def test_files_without_rows_are_not_committed(tmp_path: Path) -> None:
     assert len(PredictionTable(tmp_path / "t").files()) == 1
 
 
+def test_what_earlier_runs_said_of_themselves_comes_newest_first(tmp_path: Path) -> None:
+    for number, said in enumerate(({"figures": {"rows": 1}}, {}, {"figures": {"rows": 3, "labels": {"a": [1, None]}}})):
+        predictions = PredictionTable(tmp_path / "t")
+        with predictions.staged(f"r{number}") as staging:
+            write_rows(staging, "abc"[number])
+            predictions.commit(staging, f"r{number}", said)
+    assert list(PredictionTable(tmp_path / "t").past()) == [{"rows": 3, "labels": {"a": [1, None]}}, {"rows": 1}]
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     from deltalake import DeltaTable
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,3 +49,39 @@ def test_a_run_that_was_begun_and_not_ended_is_ended(monkeypatch: pytest.MonkeyP
     tracking.log_scoring(page, FIGURES)
     (run,) = runs()
     assert (run.info.status, run.data.metrics["rows"]) == ("FINISHED", 3)
+
+
+def artifact(run: Any, name: str) -> str:
+    import mlflow
+
+    return str(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
+
+
+def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path: Path) -> None:
+    gallery = tmp_path / "gallery.html"
+    gallery.write_text("<!doctype html>")
+    more = {"p95_fetch_ms": 12.5, "share_of_ceiling": 0.5, "psi_labels": 0.02, "psi_scores": None, "scores": [0, 2]}
+    tracking.log_scoring(experiment.parse(PAGE), {**FIGURES, **more}, "- two lines\n- of words", gallery)
+    (run,) = runs()
+    metrics = run.data.metrics
+    assert (metrics["p95_fetch_ms"], metrics["share_of_ceiling"], metrics["psi_labels"]) == (12.5, 0.5, 0.02)
+    assert "psi_scores" not in metrics
+    assert run.data.tags["mlflow.note.content"] == "- two lines\n- of words"
+    assert json.loads(artifact(run, "figures.json"))["scores"] == [0, 2]
+    assert artifact(run, "gallery.html") == "<!doctype html>"
+
+
+def test_a_gallery_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
+    tracking.log_scoring(experiment.parse(PAGE), FIGURES, gallery=tmp_path / "gone" / "gallery.html")
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+def test_a_withheld_scoring_has_failed_until_it_is_told_again_as_committed() -> None:
+    page = experiment.parse(PAGE)
+    tracking.log_scoring(page, FIGURES, "withheld", withheld=True)
+    (run,) = runs()
+    assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FAILED", "true")
+    tracking.log_scoring(page, {**FIGURES, "table_version": 8}, "accepted")
+    (run,) = runs()
+    assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FINISHED", "false")
+    assert (run.data.tags["windrow.table_version"], run.data.tags["mlflow.note.content"]) == ("8", "accepted")

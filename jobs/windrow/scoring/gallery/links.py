@@ -11,7 +11,7 @@ def link(url: str, content: str, named: str = "") -> str:
     if not _safe(url):
         return content
     title = f' title="{named}"' if named else ""
-    return f'<a href="{escape(url)}" rel="noopener noreferrer nofollow"{title}>{content}</a>'
+    return f'<a href="{escape(url)}" target="_blank" rel="noopener noreferrer nofollow"{title}>{content}</a>'
 
 
 def _safe(url: str) -> bool:

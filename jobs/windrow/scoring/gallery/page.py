@@ -83,19 +83,22 @@ section>p,caption{{color:{quiet};font-size:.85rem;margin:0 0 .6rem}}
 caption{{text-align:left;white-space:normal}}
 a{{color:{bar}}}
 a:focus-visible,.scroll:focus-visible{{outline:2px solid {bar};outline-offset:2px}}
-.cards{{display:grid;grid-template-columns:repeat(auto-fill,minmax(118px,1fr));gap:.9rem .8rem;list-style:none;
+.cards{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(118px,28%),1fr));gap:.9rem .8rem;list-style:none;
 margin:0;padding:0}}
 .cards li{{min-width:0;font-size:.8rem;line-height:1.35;overflow-wrap:anywhere}}
 .cards img{{display:block;width:100%;max-width:160px;height:auto;border:1px solid {line};border-radius:4px;
 background:{line}}}
 .cards img.exact{{image-rendering:pixelated}}
+.cards p{{margin:.15rem 0 0;display:-webkit-box;-webkit-line-clamp:2;line-clamp:2;-webkit-box-orient:vertical;
+overflow:hidden}}
 .cards b{{font-weight:600}}
 .cards span{{color:{quiet}}}
 .pair{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:0 2.5rem}}
 td.bar{{width:60%;min-width:90px;padding-right:0}}
+table{{min-width:min(100%,28rem)}}
 .pair table{{width:100%}}
-td.bar div{{height:.85rem;background:{bar};border-radius:2px;min-width:1px}}
-th[scope=row],td.text{{text-align:left}}
+td.bar div{{height:.85rem;background:{bar};border-radius:2px}}
+th[scope=row],th.text,td.text{{text-align:left}}
 td.text{{white-space:normal;overflow-wrap:anywhere;min-width:14rem}}
 th[scope=row]{{color:inherit;font-weight:400;max-width:16rem;overflow:hidden;text-overflow:ellipsis}}"""
 
@@ -122,5 +125,6 @@ def _card(picture: Picture) -> str:
         f'<img{exact} src="{escape(picture.image)}" width="{picture.width}" height="{picture.height}" loading="lazy" '
         f'alt="{label}, {score}{f", from {escape(host)}" if host else ""}">'
     )
-    second = f"<br><span>{escape(picture.second)} {picture.second_score:.1%}</span>" if picture.second else ""
-    return f"<li>{link(picture.url, image, escape(host))}<b>{label}</b> {score}{second}</li>"
+    second = f"; {picture.second_score:.1%} for {escape(picture.second)}" if picture.second else ""
+    words = f"<p><b>{label}</b></p><p><span>{score}{second}</span></p>"
+    return f"<li>{link(picture.url, image, escape(host))}{words}</li>"

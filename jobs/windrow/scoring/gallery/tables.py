@@ -13,6 +13,7 @@ from windrow.scoring.gallery.links import link
 from windrow.scoring.status import Status
 
 _LABELS = 15
+_TEXTS = ("for example", "why")  # columns of text, which begin at their left
 _LONGEST_TEXT = 160  # characters of an address or a reason
 
 
@@ -55,8 +56,8 @@ def drift(told: Mapping[str, Any]) -> str:
         rows.append(f'<tr><th scope="row">{name}</th><td>{value:.3f}</td><td>{words.word(value)}</td></tr>')
     label, before, now = told["drift"]["moved"]
     caption = (
-        f"Population stability index against the {told['drift']['runs']} earlier runs of this model version with "
-        f"{told['drift']['images']:,} images: below {words.SOME} is as before, above {words.MUCH} has moved much. "
+        f"Population stability index against earlier runs of this model version ({told['drift']['runs']}, with "
+        f"{told['drift']['images']:,} images): below {words.SOME} is as before, above {words.MUCH} has moved much. "
         f"Most moved: {escape(label)}, from {before:.1%} to {now:.1%}."
     )
     return _table("drift", "Drift", caption, ["histogram", "PSI", "reading"], "\n".join(rows))
@@ -72,7 +73,7 @@ def reasons(told: Mapping[str, Any], failed: Sequence[Failure]) -> str:
         for place, each in enumerate([failure for failure in failed if failure.status == status] or [None]):
             first = f'<th scope="row">{_words(status)}</th><td>{number:,}</td><td>{later}</td>'
             rows.append(f"<tr>{first if place == 0 else '<td></td>' * 3}{_example(each)}</tr>")
-    heads = ["reason", "URLs", "then", "for example", "why"]
+    heads = ["reason", "URLs", "then", *_TEXTS]
     caption = "URLs without a label by reason, with a few of each."
     return _table("reasons", "Not labelled", caption, heads, "\n".join(rows)) if rows else ""
 
@@ -110,7 +111,9 @@ def times(told: Mapping[str, Any]) -> str:
 
 def _table(name: str, title: str, caption: str, heads: Sequence[str], rows: str, bars: bool = False) -> str:
     """A section with a table; `caption` and `rows` are HTML. `bars` says that a column of bars comes last."""
-    cells = "".join(f'<th scope="col"{_side_of(place)}>{head}</th>' for place, head in enumerate(heads))
+    classes = ["text" if head in (heads[0], *_TEXTS) else "number" for head in heads]
+    pairs = zip(heads, classes, strict=True)
+    cells = "".join(f'<th scope="col" class="{kind}">{head}</th>' for head, kind in pairs)
     bar = '<td aria-hidden="true"></td>' if bars else ""
     return f"""<section aria-labelledby="{name}">
 <h2 id="{name}">{title}</h2>
@@ -121,10 +124,6 @@ def _table(name: str, title: str, caption: str, heads: Sequence[str], rows: str,
 </div>
 </section>
 """
-
-
-def _side_of(place: int) -> str:
-    return ' style="text-align:left"' if place == 0 else ""
 
 
 def _words(status: str) -> str:
