@@ -27,6 +27,7 @@ from windrow.scoring.kept import KeptBytes
 from windrow.scoring.networks import Form
 from windrow.scoring.prediction import Patience, Row, Stamp
 from windrow.scoring.status import Status
+from windrow.scoring.twins import Twins
 from windrow.scoring.unpacking import unpacked
 from windrow.scoring.urls import Target
 
@@ -144,19 +145,26 @@ def labelled(
 ) -> Iterator[Row]:
     """The same of what is downloaded. Batches of images span whatever batches the targets came in."""
     waiting: _Waiting = []
+    twins = Twins()
     for target, download in fetched:
-        row, image = _decoded(target, download, plan)
-        if image is None:
+        row = prediction.row(target, download, plan.stamp)
+        if download is None or download.status is not Status.OK:
             yield row
-        elif isinstance(image, bytes):
-            yield _labelled_alone(row, image, network(plan), plan, pictures)
-        else:
-            waiting.append((row, image))
-            if len(waiting) == plan.batch_size:
-                yield from _labelled(waiting, network(plan), plan, pictures)
-                waiting = []
+        elif twin := twins.of(row):
+            yield twin
+        elif not twins.waits(row):
+            row, image = _decoded(row, download.content, plan)
+            if image is None:
+                yield from twins.ended(row)
+            elif isinstance(image, bytes):
+                yield from twins.ended(_labelled_alone(row, image, network(plan), plan, pictures))
+            else:
+                waiting.append((row, image))
+        if len(waiting) == plan.batch_size:
+            yield from _labelled(waiting, plan, twins, pictures)
+            waiting = []
     if waiting:
-        yield from _labelled(waiting, network(plan), plan, pictures)
+        yield from _labelled(waiting, plan, twins, pictures)
 
 
 def network(plan: Plan) -> predict.Network:
@@ -175,15 +183,12 @@ def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Ite
         yield target
 
 
-def _decoded(target: Target, fetched: Fetched | None, plan: Plan) -> tuple[Row, _Image | None]:
-    """A target's row so far, and its image as the network takes it, if it has got any."""
-    if fetched is None or fetched.status is not Status.OK:
-        return prediction.row(target, fetched, None, plan.stamp), None
-    decoded = _image(fetched.content, plan.model, plan.max_pixels)
-    row = prediction.row(target, fetched, decoded, plan.stamp)
+def _decoded(row: Row, content: bytes, plan: Plan) -> tuple[Row, _Image | None]:
+    """A downloaded row so far, and its image as the network takes it, if it is one."""
+    decoded = _image(content, plan.model, plan.max_pixels)
     if plan.kept is not None and decoded.status is Status.OK:
-        plan.kept.put(row["content_hash"], fetched.content)
-    return row, decoded.jpeg if decoded.pixels is None else decoded.pixels
+        plan.kept.put(row["content_hash"], content)
+    return {**row, **prediction.of_image(decoded)}, decoded.jpeg if decoded.pixels is None else decoded.pixels
 
 
 def _image(content: bytes, model: Model, max_pixels: int) -> Decoded:
@@ -206,12 +211,12 @@ def _labelled_alone(row: Row, jpeg: bytes, network: predict.Network, plan: Plan,
     return labelled
 
 
-def _labelled(waiting: _Waiting, network: predict.Network, plan: Plan, pictures: AlbumPage | None) -> Iterator[Row]:
+def _labelled(waiting: _Waiting, plan: Plan, twins: Twins, pictures: AlbumPage | None) -> Iterator[Row]:
     started = time.perf_counter()
-    ids, scores = network.label(np.stack([pixels for _, pixels in waiting]))
+    ids, scores = network(plan).label(np.stack([pixels for _, pixels in waiting]))
     share: dict[str, Any] = {"predict_ms": (time.perf_counter() - started) * 1000 / len(waiting)}
     for (row, pixels), best, values in zip(waiting, ids.tolist(), scores.tolist(), strict=True):
         labelled = {**row, **share, **prediction.ranked(best, values, plan.model.labels)}
         if pictures:
             pictures.offer(labelled, pixels)
-        yield labelled
+        yield from twins.ended(labelled)

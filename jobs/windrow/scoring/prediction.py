@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),  # probability of `label`, 0 to 1
         ("fetch_ms", pa.float64()),  # all tries and redirects
         ("decode_ms", pa.float64()),
-        ("predict_ms", pa.float64()),  # the image's share of its batch
+        ("predict_ms", pa.float64()),  # the image's share of its batch; null with decode_ms: see twins.py
         ("model_name", pa.string()),
         ("model_version", pa.string()),
         ("model_digest", pa.string()),
@@ -90,12 +90,11 @@ class Stamp:
         return self.model_name, self.model_version
 
 
-def row(target: Target, fetched: Fetched | None, decoded: Decoded | None, stamp: Stamp) -> Row:
-    """The row of a URL as far as it got. Absent columns become null.
+def row(target: Target, fetched: Fetched | None, stamp: Stamp) -> Row:
+    """The row of a URL as far as it got before its bytes are looked at. Absent columns become null.
 
     Args:
         fetched: None where the URL was not asked.
-        decoded: None where there were no bytes to decode.
     """
     values: Row = {
         **vars(stamp),
@@ -118,15 +117,18 @@ def row(target: Target, fetched: Fetched | None, decoded: Decoded | None, stamp:
             "next_attempt": fetched.next_attempt,  # as the host wishes; record_batch() decides
             "content_hash": sha256(fetched.content).hexdigest() if fetched.status is Status.OK else None,
         }
-    if decoded is not None:
-        values |= {
-            "status": decoded.status.value,
-            "error": decoded.error,
-            "width": decoded.width,
-            "height": decoded.height,
-            "decode_ms": decoded.milliseconds,
-        }
     return values
+
+
+def of_image(decoded: Decoded) -> Row:
+    """The columns of an image, or of why there is none."""
+    return {
+        "status": decoded.status.value,
+        "error": decoded.error,
+        "width": decoded.width,
+        "height": decoded.height,
+        "decode_ms": decoded.milliseconds,
+    }
 
 
 def ranked(ids: list[int], scores: list[float], labels: tuple[str, ...]) -> Row:

@@ -21,7 +21,7 @@ def row(url: str, **columns: Any) -> dict[str, Any]:
     target = understand(url.encode())
     assert target is not None
     label, score = columns.pop("label", "a"), columns.pop("score", 0.5)
-    values = prediction.row(target, None, None, STAMP) | {"status": "ok"} | columns
+    values = prediction.row(target, None, STAMP) | {"status": "ok"} | columns
     labelled = {"label_id": 0, "label": label, "score": score, "top_k": []}
     return values | (labelled if values["status"] == "ok" else {})
 

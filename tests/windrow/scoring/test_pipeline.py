@@ -119,6 +119,16 @@ def test_the_last_batch_may_be_short_and_labels_stay_with_their_urls(
     }
 
 
+def test_the_same_bytes_behind_other_urls_are_computed_once(server: HostileServer, plan: Plan) -> None:
+    urls = [server.file(f"/{number}.png", grey(250)) for number in range(11)]
+    rows = by_url(pipeline.predictions(targets(*urls, server.file("/dark.png", grey(3))), plan))
+    assert {rows[url]["label"] for url in urls} == {"bright"}
+    assert len({rows[url]["score"] for url in urls}) == 1
+    assert sum(rows[url].get("predict_ms") is not None for url in urls) == 1
+    assert sum(rows[url].get("decode_ms") is not None for url in urls) == 1
+    assert all(rows[url]["fetch_ms"] > 0 for url in urls)
+
+
 def test_pictures_of_labelled_images_are_put_aside_as_the_network_saw_them(
     server: HostileServer, plan: Plan, tmp_path: Path
 ) -> None:
@@ -194,7 +204,7 @@ def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
 def test_rows_fit_the_schema_however_little_is_known() -> None:
     stamp = Stamp("run", "name", "1", "digest")
     target = Target("x", "k", None, "invalid_url", "no")
-    batch = prediction.record_batch([prediction.row(target, None, None, stamp)], Patience())
+    batch = prediction.record_batch([prediction.row(target, None, stamp)], Patience())
     assert batch.schema == prediction.SCHEMA
     assert batch.to_pylist()[0]["top_k"] is None
     assert batch.to_pylist()[0]["scored_at"].tzname() == "UTC"

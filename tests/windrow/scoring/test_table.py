@@ -37,7 +37,7 @@ def write_rows(folder: Path, *names: str) -> None:
     stamp = Stamp("run", "model", "1", "digest")
     rows = []
     for target in some_targets(*names):
-        row = prediction.row(target, None, None, stamp) | {"status": "ok", "fetch_ms": 10.0}
+        row = prediction.row(target, None, stamp) | {"status": "ok", "fetch_ms": 10.0}
         rows.append(row | prediction.ranked([2, 0], [0.75, 0.25], ("a", "b", "c")))
     batch = prediction.record_batch(rows, Patience())
     with pq.ParquetWriter(folder / f"part-{names[0] if names else 'none'}.parquet", prediction.SCHEMA) as writer:
@@ -195,7 +195,7 @@ def _as_predictions(spark: Any, targets: list[Target]) -> Any:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     stamp = Stamp("run", "model", "1", "digest")
-    rows = [prediction.row(target, None, None, stamp) | {"status": "ok"} for target in targets]
+    rows = [prediction.row(target, None, stamp) | {"status": "ok"} for target in targets]
     values = prediction.record_batch(rows, Patience()).to_pylist()
     schema = from_arrow_schema(prediction.SCHEMA)
     return spark.createDataFrame([tuple(row[name] for name in prediction.SCHEMA.names) for row in values], schema)
@@ -207,7 +207,7 @@ def write_pending(folder: Path, version: str, **urls_due: float) -> None:
     rows = []
     for target in some_targets(*urls_due):
         rows.append(
-            prediction.row(target, None, None, Stamp("run", "model", version, "digest")) | {"status": "timeout"}
+            prediction.row(target, None, Stamp("run", "model", version, "digest")) | {"status": "timeout"}
         )
     batch = prediction.record_batch(rows, Patience())
     times = [datetime.now(UTC) + timedelta(hours=hours) for hours in urls_due.values()]
@@ -403,7 +403,7 @@ def test_a_host_that_asks_for_a_longer_pause_gets_it_up_to_a_week() -> None:
 
     def due(status: Status, hours: float) -> float | None:
         fetched = Fetched(status, target.address, 503, etag='"v1"', next_attempt=now + timedelta(hours=hours))
-        row = prediction.row(target, fetched, None, Stamp("run", "model", "1", "digest"))
+        row = prediction.row(target, fetched, Stamp("run", "model", "1", "digest"))
         (values,) = prediction.record_batch([row], Patience(hours=6)).to_pylist()
         assert values["etag"] == '"v1"'
         return values["next_attempt"] and round((values["next_attempt"] - now) / timedelta(hours=1))
