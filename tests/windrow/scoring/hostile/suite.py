@@ -417,7 +417,7 @@ def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
         max_pixels=1_000_000,
     )
     list(pipeline.predictions([], plan))
-    pipeline._network(plan)  # TensorFlow's own memory is not the web's
+    pipeline.network(plan)  # TensorFlow's own memory is not the web's
     names = {target(case).url_key: case.name for case in CASES}
     serving.fresh()
     before, started = memory(), time.monotonic()
