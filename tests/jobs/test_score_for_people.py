@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
-    pytest.mark.timeout(900),  # five spark-submits, two of which import TensorFlow
+    pytest.mark.timeout(1200),  # five spark-submits, two of which import TensorFlow
 ]
 Submit = Callable[..., Any]
 GATE = ("--set", "scoring.drift_gate=0.25", "--set", "scoring.timeout_seconds=20")
