@@ -60,9 +60,11 @@ def site_packages(python: Path) -> Path:
 def install(folder: Path) -> None:
     """The peers and what only they need; the lock as constraint, so that nothing shared comes in another version."""
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    lock, peers = REPOSITORY / "requirements.txt", REPOSITORY / "bench" / "requirements.txt"
-    command = [*map(str, pip), "--constraint", str(lock), "--requirement", str(peers)]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": ""})
+    bench, variables = REPOSITORY / "bench", {**os.environ, "PYTHONPATH": ""}
+    lock = ["--constraint", REPOSITORY / "requirements.txt"]
+    subprocess.run([*pip, *lock, "--requirement", bench / "requirements.txt"], check=True, env=variables)
+    alone = ["--no-deps", "--requirement", bench / "requirements-alone.txt"]
+    subprocess.run([*pip, *lock, *alone], check=True, env=variables)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,243 @@
+"""Scoring, from URL to committed row: beside its ceiling, and beside other tools on the same images and cores.
+
+    var/bench/venv/bin/python bench/scoring.py --photos DIR --network FILE.keras
+    ... --tools windrow,map --images 200,600 --latency 0.05
+
+The photographs are served over and over from a process on the same cores, each under a URL of its own and with bytes of
+its own (a number behind the image's end, which decoders do not look at). Every tool runs twice as a process of its own,
+with few and with many images: the steady rate is that of the images between, so that no start-up is in it; the start-up
+is what is left of the seconds.
+
+The ceiling is arithmetic: cores / (decode and resize + network, milliseconds an image, each alone on one thread, warm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
+
+import report
+import windrow_job
+from scoring_peers import BATCH, GRAPH, PEERS, SIDE, SLOTS
+
+PAGE = """
+name: scoring
+space: {learning_rate: {type: float, low: 0.1, high: 0.2}}
+scoring:
+  feed: feeds/*.txt
+  top_k: 5
+  batch_size: 64
+  allow_addresses: [127.0.0.0/8]
+  host_concurrency: 128
+  host_rate:
+"""
+ROUNDS = 5
+
+
+def main() -> int:
+    """Measure, then write the table."""
+    options = parse_args()
+    report.use_cores(SLOTS)
+    photos = [path.read_bytes() for path in sorted(options.photos.iterdir())]
+    machine = report.machine(SLOTS)
+    ceiling = measured_alone(photos, options.network, options.rounds)
+    print(json.dumps(ceiling), flush=True)
+    rows = []
+    for latency in options.latency:
+        address = start_server(photos, latency)
+        rows += [row for tool in options.tools for row in measure(tool, address, latency, photos, options)]
+    columns = ["tool", "latency, ms", "images a second", "share of the ceiling", "start-up, s", "s for all"]
+    table = report.table(columns, [_line(row, ceiling["images_per_second"]) for row in rows])
+    report.save(options.out, {"machine": machine, "ceiling": ceiling, "images": options.images, "rows": rows}, table)
+    return 0
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    tools = ("windrow", *PEERS)
+    add("--photos", type=Path, required=True, metavar="DIR", help="JPEG files")
+    add("--network", type=Path, required=True, metavar="FILE", help=f"float32 (n, {SIDE}, {SIDE}, 3) in 0..255")
+    add("--tools", type=lambda text: text.split(","), default=tools, metavar="A,B", help=f"of {','.join(tools)}")
+    add("--images", type=_pair, default=(500, 2500), metavar="FEW,MANY", help="images a run (default 500,2500)")
+    add("--latency", type=_numbers, default=[0.05], metavar="S,S", help="seconds that the server waits (default 0.05)")
+    add("--rounds", type=int, default=3, metavar="N", help="a figure is the median of so many runs (default 3)")
+    add("--checkout", type=Path, default=windrow_job.REPOSITORY, metavar="DIR", help="Windrow to measure (this one)")
+    add("--out", type=Path, default=report.RESULTS / "scoring.json", metavar="FILE", help="JSON to write")
+    return parser.parse_args()
+
+
+def _pair(text: str) -> tuple[int, int]:
+    few, many = map(int, text.split(","))
+    return few, many
+
+
+def _numbers(text: str) -> list[float]:
+    return list(map(float, text.split(",")))
+
+
+def measured_alone(photos: list[bytes], file: Path, rounds: int) -> dict[str, float]:
+    """Milliseconds an image of decoding and of the network, each on one thread, and what the cores could do at best."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:  # TensorFlow stays out of this process
+        decode_ms, network_ms = pool.apply(_alone, (photos, file, rounds))
+    return {
+        "decode_ms": round(decode_ms, 3),
+        "network_ms": round(network_ms, 3),
+        "images_per_second": round(SLOTS * 1000 / (decode_ms + network_ms), 1),
+    }
+
+
+def _alone(photos: list[bytes], file: Path, rounds: int) -> tuple[float, float]:
+    import numpy as np
+    from windrow.scoring.decode import decode
+    from windrow.scoring.predict import Network
+
+    shape = (SIDE, SIDE, 3)
+    network = Network(file, shape, BATCH, top_k=5)
+    pixels = np.stack([decode(photo, shape, 40_000_000).pixels for photo in photos][:BATCH])
+
+    def milliseconds(work: Any, images: int) -> float:
+        work()
+        times = []
+        for _ in range(max(rounds, ROUNDS)):
+            started = time.process_time()
+            work()
+            times.append(time.process_time() - started)
+        return statistics.median(times) * 1000 / images
+
+    decoding = milliseconds(lambda: [decode(photo, shape, 40_000_000) for photo in photos], len(photos))
+    return decoding, milliseconds(lambda: network.label(pixels), len(pixels))
+
+
+def measure(
+    tool: str, address: str, latency: float, photos: list[bytes], options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """A tool's row: the steady rate, and what the start costs."""
+    few, many = options.images
+    rounds = []
+    for number in range(options.rounds):
+        seconds = {}
+        for count in (few, many):
+            folder = windrow_job.WORK / "scoring" / tool
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            lines = [f"{address}/{number}-{count}-{item}.jpg" for item in range(count)]
+            seconds[count] = run(tool, folder, lines, photos, options)
+        rate = (many - few) / (seconds[many] - seconds[few])
+        rounds.append({"rate": rate, "start": seconds[few] - few / rate, "seconds": seconds[many]})
+    row = {key: round(statistics.median(each[key] for each in rounds), 2) for key in rounds[0]}
+    print(json.dumps({"tool": tool, "latency": latency, **row}), flush=True)
+    yield {"tool": tool, "latency": latency, "rounds": rounds, **row}
+
+
+def run(tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace) -> float:
+    """Label every URL once with a tool; the seconds of its process."""
+    if tool == "windrow":
+        prepare_windrow(folder, lines, options.network)
+        started = time.monotonic()
+        page = folder / "scoring.yaml"
+        result = windrow_job.submit(options.checkout, "score_images", folder, SLOTS, "--experiment", page)
+        seconds = time.monotonic() - started
+        labelled = result["statuses"].get("ok", 0)
+    else:
+        (folder / "urls.txt").write_text("\n".join(lines) + "\n")
+        write_bytes(folder, len(lines), photos)
+        shutil.copy(options.network.with_name(GRAPH), folder)
+        network = shutil.copy(options.network, folder)
+        script = Path(__file__).with_name("scoring_peers.py")
+        command = [sys.executable, str(script), tool, str(folder), network]
+        variables = windrow_job.environment(folder) | {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}
+        started = time.monotonic()
+        windrow_job.run(command, folder / "log", variables, timeout=3600)
+        seconds = time.monotonic() - started
+        labelled = json.loads((folder / "labels.json").read_text())["images"]
+    if labelled != len(lines):
+        raise SystemExit(f"{tool} must label every image; got {labelled} of {len(lines)}; see {folder}")
+    return seconds
+
+
+def write_bytes(folder: Path, count: int, photos: list[bytes]) -> None:
+    """The same images as Parquet, for the tools that do not download."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    contents = [photos[number % len(photos)] + b"%08d" % number for number in range(count)]
+    pq.write_table(pa.table({"content": contents}), folder / "bytes.parquet", row_group_size=256)
+
+
+def prepare_windrow(folder: Path, lines: list[str], network: Path) -> None:
+    """A feed, a page, and the network as its champion; made in a process of its own, before the clock starts."""
+    home = folder / "home"
+    (home / "feeds").mkdir(parents=True)
+    (home / "feeds" / "urls.txt").write_text("\n".join(lines) + "\n")
+    (folder / "scoring.yaml").write_text(PAGE)
+    kept = windrow_job.WORK / "scoring" / "champion"
+    if not kept.is_dir():
+        kept.mkdir(parents=True)
+        windrow_job.run(
+            [sys.executable, str(Path(__file__).with_name("scoring_champion.py")), str(network)],
+            kept / "log",
+            windrow_job.environment(kept) | {"WINDROW_HOME": str(kept)},
+            timeout=600,
+        )
+    shutil.copytree(kept / "mlflow", home / "mlflow")
+
+
+def start_server(photos: list[bytes], latency: float) -> str:
+    """Serve the photographs from a process of its own; its address."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    context.Process(target=_serve, args=(photos, latency, theirs), daemon=True).start()
+    return f"http://127.0.0.1:{ours.recv()}"
+
+
+def _serve(photos: list[bytes], latency: float, line: Connection) -> None:
+    head = b"HTTP/1.1 %s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+    absent = head % (b"404 Not Found", 0)
+
+    class Answers(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport, self.heard = transport, b""
+
+        def data_received(self, data: bytes) -> None:
+            *requests, self.heard = (self.heard + data).split(b"\r\n\r\n")
+            for request in requests:
+                asyncio.get_running_loop().call_later(latency, self.transport.write, self.answer(request))
+
+        @staticmethod
+        def answer(request: bytes) -> bytes:
+            if request.startswith(b"GET /robots.txt "):
+                return absent
+            number = int(request.split(b".jpg", 1)[0].rsplit(b"-", 1)[1])
+            photo = photos[number % len(photos)]
+            return head % (b"200 OK", len(photo) + 8) + photo + b"%08d" % number
+
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0, backlog=1024)
+        line.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+def _line(row: dict[str, Any], ceiling: float) -> list[Any]:
+    share = f"{row['rate'] / ceiling:.0%}"
+    return [row["tool"], round(row["latency"] * 1000), round(row["rate"], 1), share, row["start"], row["seconds"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
