@@ -1,7 +1,9 @@
-"""Download the image URLs of a feed that are new or due, label them with the champion, and add one row each to a table.
+"""Download the image URLs of a feed that are new or due, label them, and add one row each to a table.
 
     spark-submit --master 'local[*]' jobs/score_images.py \\
         --experiment dags/experiments/digits.yaml --feed 'var/feeds/digits/*.txt' --table var/tables/digits
+
+The champion labels them, or the network that the page names.
 
 Only what is new in the feed's files is read. A URL that has a row is not asked again, unless its status may pass (see
 windrow/scoring/status.py) and it is due; its new row then takes the place of the old one. With --rescore the model also

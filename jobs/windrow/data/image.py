@@ -24,7 +24,7 @@ those around its upper left corner, as TensorFlow 1 did."""
 DRAFT = 3
 """A JPEG may be decoded at a half, a quarter or an eighth of its size where that still has so many times the asked one.
 
-That saves 5 of 9 ms an image at 1,200 pixels' width, 33 of 47 at 2,400 and 131 of 152 at 4,000 for an input of 192. Of
+That saves 1 of 9 ms an image at 1,200 pixels' width, 33 of 47 at 2,400 and 131 of 152 at 4,000 for an input of 192. Of
 the 68 photographs, enlarged to 1,200 and 2,400 pixels, 68 and 67 keep their label, and no score moves by more than
 0.03; with 2 in place of 3 it were 67 and 66 (0.05), with 1, 63 and 62 (0.13). As they are (500 pixels), none changes.
 """
