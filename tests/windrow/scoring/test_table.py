@@ -206,9 +206,7 @@ def write_pending(folder: Path, version: str, **urls_due: float) -> None:
     folder.mkdir(exist_ok=True, parents=True)
     rows = []
     for target in some_targets(*urls_due):
-        rows.append(
-            prediction.row(target, None, Stamp("run", "model", version, "digest")) | {"status": "timeout"}
-        )
+        rows.append(prediction.row(target, None, Stamp("run", "model", version, "digest")) | {"status": "timeout"})
     batch = prediction.record_batch(rows, Patience())
     times = [datetime.now(UTC) + timedelta(hours=hours) for hours in urls_due.values()]
     place = batch.schema.get_field_index("next_attempt")
