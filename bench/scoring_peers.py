@@ -147,6 +147,7 @@ def batch_udf_arrays(folder: Path, path: str) -> list[int]:
     def floats(contents: Any) -> Any:
         return contents.map(lambda each: decode(each).astype(np.float32).ravel())
 
+    session = spark()  # before the function: it asks the session for its settings
     # Its kind in words: annotations are text here, and those that Spark would look at can't be resolved.
     pixels = pandas_udf(floats, "array<float>", PandasUDFType.SCALAR)
 
@@ -155,7 +156,7 @@ def batch_udf_arrays(folder: Path, path: str) -> list[int]:
         return lambda arrays: best(arrays.astype(np.uint8))
 
     udf = predict_batch_udf(make, return_type=LongType(), batch_size=BATCH, input_tensor_shapes=[[SIDE, SIDE, 3]])
-    return collected(content(spark(), folder).select(udf(pixels("content")).alias("label")))
+    return collected(content(session, folder).select(udf(pixels("content")).alias("label")))
 
 
 def mlflow_udf(folder: Path, path: str) -> list[int]:
@@ -166,7 +167,7 @@ def mlflow_udf(folder: Path, path: str) -> list[int]:
         def load_context(self, context: Any) -> None:
             self.best = network(context.artifacts["network"], 1)
 
-        def predict(self, _context: Any, model_input: Any, _params: Any = None) -> Any:
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             contents = list(model_input.iloc[:, 0])
             ids = [self.best(np.stack([decode(each) for each in some])) for some in pieces(contents)]
             return np.concatenate(ids)
