@@ -1,10 +1,8 @@
-"""The champion as functions of Spark SQL and as a stage of a pipeline, in a session that is not ours."""
+"""The champion as functions of Spark SQL and as a stage of a pipeline."""
 
 from __future__ import annotations
 
 import io
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,22 +74,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[Any]:
-    """A user's own session, which knows nothing of windrow."""
-    from pyspark.sql import SparkSession
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("SPARK_LOCAL_IP", os.environ.get("SPARK_LOCAL_IP", "127.0.0.1"))
-        spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
-        yield spark
-        spark.stop()
-
-
-@pytest.fixture(scope="module")
-def registered(session: Any, page: Path) -> Any:
-    sql.register(session, experiment.load(page))
-    return session
+def registered(spark: Any, page: Path) -> Any:
+    """The session, which other tests share: it is not stopped here."""
+    sql.register(spark, experiment.load(page))
+    return spark
 
 
 def test_urls_are_labelled_in_their_rows_and_a_twin_is_asked_once(registered: Any, images: str) -> None:
