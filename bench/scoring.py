@@ -9,8 +9,6 @@ with few and with many images: the steady rate is that of the images between, so
 is what is left of the seconds.
 
 The ceiling is arithmetic: cores / (decode and resize + network, milliseconds an image, each alone on one thread, warm).
-Beside the wall clock stands the processor time of all of a tool's processes for an image between: on a machine that
-others use, only that holds.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import resource
 import shutil
 import statistics
 import sys
@@ -61,8 +58,8 @@ def main() -> int:
     for latency in options.latency:
         address = start_server(photos, latency)
         rows += [row for tool in options.tools for row in measure(tool, address, latency, photos, options)]
-    columns = ["tool", "latency, ms", "images a second", "share of the ceiling", "core ms an image", "share by core ms"]
-    table = report.table([*columns, "start-up, s", "s for all"], [_line(row, ceiling) for row in rows])
+    columns = ["tool", "latency, ms", "images a second", "share of the ceiling", "start-up, s", "s for all"]
+    table = report.table(columns, [_line(row, ceiling["images_per_second"]) for row in rows])
     report.save(options.out, {"machine": machine, "ceiling": ceiling, "images": options.images, "rows": rows}, table)
     return 0
 
@@ -133,28 +130,25 @@ def measure(
     few, many = options.images
     rounds = []
     for number in range(options.rounds):
-        seconds, core_seconds = {}, {}
+        seconds = {}
         for count in (few, many):
             folder = windrow_job.WORK / "scoring" / tool
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             lines = [f"{address}/{number}-{count}-{item}.jpg" for item in range(count)]
-            seconds[count], core_seconds[count] = run(tool, folder, lines, photos, options)
+            seconds[count] = run(tool, folder, lines, photos, options)
         rate = (many - few) / (seconds[many] - seconds[few])
-        core_ms = 1000 * (core_seconds[many] - core_seconds[few]) / (many - few)
-        rounds.append({"rate": rate, "core_ms": core_ms, "start": seconds[few] - few / rate, "seconds": seconds[many]})
+        rounds.append({"rate": rate, "start": seconds[few] - few / rate, "seconds": seconds[many]})
     row = {key: round(statistics.median(each[key] for each in rounds), 2) for key in rounds[0]}
     print(json.dumps({"tool": tool, "latency": latency, **row}), flush=True)
     yield {"tool": tool, "latency": latency, "rounds": rounds, **row}
 
 
-def run(
-    tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace
-) -> tuple[float, float]:
-    """Label every URL once with a tool; the seconds of its process, and those of all cores for it and its children."""
+def run(tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace) -> float:
+    """Label every URL once with a tool; the seconds of its process."""
     if tool == "windrow":
         prepare_windrow(folder, lines, options.network)
-        started, before = time.monotonic(), core_time()
+        started = time.monotonic()
         page = folder / "scoring.yaml"
         result = windrow_job.submit(options.checkout, "score_images", folder, SLOTS, "--experiment", page)
         seconds = time.monotonic() - started
@@ -167,19 +161,13 @@ def run(
         script = Path(__file__).with_name("scoring_peers.py")
         command = [sys.executable, str(script), tool, str(folder), network]
         variables = windrow_job.environment(folder) | {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}
-        started, before = time.monotonic(), core_time()
+        started = time.monotonic()
         windrow_job.run(command, folder / "log", variables, timeout=3600)
         seconds = time.monotonic() - started
         labelled = json.loads((folder / "labels.json").read_text())["images"]
     if labelled != len(lines):
         raise SystemExit(f"{tool} must label every image; got {labelled} of {len(lines)}; see {folder}")
-    return seconds, core_time() - before
-
-
-def core_time() -> float:
-    """Processor seconds of all that this process has started and that has ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return seconds
 
 
 def write_bytes(folder: Path, count: int, photos: list[bytes]) -> None:
@@ -246,12 +234,9 @@ def _serve(photos: list[bytes], latency: float, line: Connection) -> None:
     asyncio.run(serve())
 
 
-def _line(row: dict[str, Any], ceiling: dict[str, float]) -> list[Any]:
-    share = f"{row['rate'] / ceiling['images_per_second']:.0%}"
-    alone = ceiling["decode_ms"] + ceiling["network_ms"]
-    by_core = f"{alone / row['core_ms']:.0%}"
-    rates = [round(row["rate"], 1), share, row["core_ms"], by_core]
-    return [row["tool"], round(row["latency"] * 1000), *rates, row["start"], row["seconds"]]
+def _line(row: dict[str, Any], ceiling: float) -> list[Any]:
+    share = f"{row['rate'] / ceiling:.0%}"
+    return [row["tool"], round(row["latency"] * 1000), round(row["rate"], 1), share, row["start"], row["seconds"]]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ WINDROW_HOME=var/bench/scoring/champion var/bench/venv/bin/python bench/scoring_
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,12 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 def main() -> None:
     """Log it and give it its alias."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", type=Path, help=".keras file")
+    arguments = parser.parse_args()
     import keras
     import mlflow
     from windrow import tracking
     from windrow.paths import home
 
-    network = keras.saving.load_model(sys.argv[1], compile=False)
+    network = keras.saving.load_model(arguments.network, compile=False)
     shape, classes = list(network.input_shape[1:]), network.output_shape[-1]
     facts = {"windrow": {"shape": shape, "labels": [f"label {number}" for number in range(classes)]}}
     client = tracking.connect()
