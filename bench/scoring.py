@@ -21,7 +21,6 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def main() -> int:
     rows = []
     for latency in options.latency:
         address = start_server(photos, latency)
-        rows += [row for tool in options.tools for row in measure(tool, address, latency, photos, options)]
+        rows += [measure(tool, address, latency, photos, options) for tool in options.tools]
     columns = ["tool", "latency, ms", "images a second", "share of the ceiling", "start-up, s", "s for all"]
     table = report.table(columns, [_line(row, ceiling["images_per_second"]) for row in rows])
     report.save(options.out, {"machine": machine, "ceiling": ceiling, "images": options.images, "rows": rows}, table)
@@ -125,7 +124,7 @@ def _alone(photos: list[bytes], file: Path, rounds: int) -> tuple[float, float]:
 
 def measure(
     tool: str, address: str, latency: float, photos: list[bytes], options: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
+) -> dict[str, Any]:
     """A tool's row: the steady rate, and what the start costs."""
     few, many = options.images
     rounds = []
@@ -141,7 +140,7 @@ def measure(
         rounds.append({"rate": rate, "start": seconds[few] - few / rate, "seconds": seconds[many]})
     row = {key: round(statistics.median(each[key] for each in rounds), 2) for key in rounds[0]}
     print(json.dumps({"tool": tool, "latency": latency, **row}), flush=True)
-    yield {"tool": tool, "latency": latency, "rounds": rounds, **row}
+    return {"tool": tool, "latency": latency, "rounds": rounds, **row}
 
 
 def run(tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace) -> float:

@@ -115,14 +115,15 @@ def member(group: ProcessGroup, script: str) -> subprocess.Popen[str]:
     return child
 
 
-def test_a_group_ends_at_once_when_its_members_take_the_hint() -> None:
+def test_a_group_ends_at_once_when_its_members_take_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windrow_spark.GRACE_SECONDS", 30.0)  # far from what a busy machine may add
     group = ProcessGroup()
     child = member(group, "true")
     started = time.monotonic()
     group.end(child)
     assert child.wait(1) == -signal.SIGTERM
     assert group.stopped
-    assert time.monotonic() - started < 2.9  # before the grace is over
+    assert time.monotonic() - started < 15
 
 
 def test_a_member_that_ignores_sigterm_is_killed_after_the_grace() -> None:

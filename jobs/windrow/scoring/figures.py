@@ -76,15 +76,16 @@ def ceiling(labelled: pa.Table, seconds: float, slots: int) -> dict[str, Any]:
     slots * 1000 / (mean decode_ms + mean predict_ms), by the milliseconds that this run's labelled images took. Those
     are wall clock of the thread that decodes and labels, one a task: on cores that are busy with other work they are
     longer, and the ceiling is too low. Waiting for hosts, loading the network, Spark, and slots without work are what
-    the share lacks. None where nothing was labelled.
+    the share lacks. Images whose bytes were labelled before (twins.py) count in neither. None where none was labelled.
     """
     means = [pc.mean(labelled[stage]).as_py() for stage in ("decode_ms", "predict_ms")]
     spent = sum(mean or 0.0 for mean in means)
     nothing = {"slots": slots, "ceiling_images_per_second": None, "share_of_ceiling": None}
-    if not labelled.num_rows or spent <= 0 or seconds <= 0:
+    computed = labelled.num_rows - labelled["predict_ms"].null_count
+    if not computed or spent <= 0 or seconds <= 0:
         return nothing
     most = slots * 1000 / spent
-    share = labelled.num_rows / seconds / most
+    share = computed / seconds / most
     return nothing | {"ceiling_images_per_second": round(most, 2), "share_of_ceiling": round(share, 4)}
 
 

@@ -177,9 +177,11 @@ def network(plan: Plan) -> predict.Network:
 def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
     """Load the network before the first download: TensorFlow's import holds Python's lock for seconds at a time,
     and downloads that ran beside it would miss their deadlines. A task with nothing to ask does not load it."""
+    loaded = False
     for target in targets:
-        if target.address is not None:
+        if target.address is not None and not loaded:
             load()
+            loaded = True
         yield target
 
 

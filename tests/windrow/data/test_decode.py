@@ -114,6 +114,7 @@ def test_the_work_is_spread_over_the_slots(tmp_path: Path, image_folder: Path, s
     tasks = [
         tracker.getStageInfo(stage).numTasks for job in jobs for stage in job.stageIds if tracker.getStageInfo(stage)
     ]
+    spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
     assert max(tasks) == 2
 
 

@@ -55,6 +55,14 @@ def test_the_ceiling_is_what_the_cores_could_do_by_this_runs_own_times(tmp_path:
     assert told["share_of_ceiling"] == 0.25
 
 
+def test_images_that_were_not_computed_again_do_not_lift_the_share_of_the_ceiling(tmp_path: Path) -> None:
+    rows = [row(f"http://a.example/{place}", decode_ms=3.0, predict_ms=7.0) for place in range(50)]
+    twins = [row(f"http://a.example/twin-{place}") for place in range(500)]
+    told = figures.measure([write(tmp_path / "part-1.parquet", *rows, *twins)], seconds=1.0, slots=2)
+    assert told["images_per_second"] == 550
+    assert (told["ceiling_images_per_second"], told["share_of_ceiling"]) == (200.0, 0.25)
+
+
 def test_every_score_is_in_one_of_ten_bins(tmp_path: Path) -> None:
     scores = [0.0, 0.05, 0.1, 0.55, 0.999, 1.0, 1.0000001]
     rows = [row(f"http://a.example/{place}", score=score) for place, score in enumerate(scores)]
