@@ -55,8 +55,17 @@ def fetch_model(model_uri: str, into: Path) -> PinnedModel:
     client = connect()
     version = resolve(client, model_uri)
     import mlflow
+    from mlflow.exceptions import MlflowException
 
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(into)))
+    version_uri = f"models:/{version.name}/{version.version}"
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(version_uri, dst_path=str(into)))
+    except MlflowException as error:
+        said = str(error.message).partition("\n")[0]
+        raise TrackingError(
+            f"the files of {version_uri} must be at hand; MLflow says: {said}; where a server has registered it, "
+            "start that (make demo does), and set MLFLOW_TRACKING_URI to its address"
+        ) from error
     network = folder / "data" / "model.keras"
     described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")).get("metadata") or {}
     if not network.is_file() or "windrow" not in described:
