@@ -2,8 +2,8 @@
 
 **score_images** downloads each URL that has no row yet, and each whose failure may have passed and that is due again,
 decodes the image, and writes one row a URL to the predictions table: the best labels, or the reason why there are none.
-What has its row costs nothing, so running it twice is safe. A new champion labels what is new from then on;
-`score_images.py --rescore` labels the rest.
+What has its row costs nothing, so running it twice is safe. A new champion labels what is new from then on; with
+*Re-score* a run labels the rest too. *Limit* leaves new URLs to the next run, *Dry run* only counts.
 
 It runs at the page's hour (UTC), and at once when a train DAG announces a new champion. The form changes values for
 one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` says the same without a form.
@@ -19,10 +19,35 @@ from datetime import timedelta
 from pathlib import Path
 
 import windrow_dags
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 from windrow_spark import SparkJob
 
 FORM = {"Scoring": ("scoring.feed", "scoring.drift_gate")}
+THIS_RUN = {
+    "limit": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Limit",
+        section="This run",
+        description_md="new URLs that are asked at most; the next run goes on with the rest (`--limit`)",
+    ),
+    "rescore": Param(
+        False,
+        type="boolean",
+        title="Re-score",
+        section="This run",
+        description_md="also label what earlier model versions have labelled, and compare (`--rescore`)",
+    ),
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        section="This run",
+        description_md="count what there is to do, ask no host and add no row (`--dry-run`)",
+    ),
+}
+"""What the job's options ask of one run; they are no keys of the page."""
 
 
 def score_dag(page: windrow_dags.Page) -> DAG:
@@ -30,13 +55,13 @@ def score_dag(page: windrow_dags.Page) -> DAG:
     with DAG(
         f"score_{page.name}",
         schedule=windrow_dags.scoring_schedule(page),
-        params=windrow_dags.form(page, FORM),
+        params=windrow_dags.form(page, FORM) | THIS_RUN,
         **windrow_dags.settings(page, "score", __doc__),
     ) as dag:
         SparkJob(
             task_id="score_images",
             job="score_images",
-            arguments={"experiment": str(page.path)},
+            arguments={"experiment": str(page.path)} | {name: f"{{{{ params.{name} }}}}" for name in THIS_RUN},
             execution_timeout=timedelta(hours=12),
             doc_md="Labels the URLs that have no row or are due again; one row a URL.",
         )

@@ -14,6 +14,9 @@ Where the page has a drift gate and labels or scores have moved further than it 
 table is as it was, the job ends with exit code 1 and says what moved. With --accept-drift they are committed, without
 asking any host again.
 
+With --limit a run asks so many new URLs at most, and leaves the others to the next one. With --dry-run it says what it
+would do, and does nothing.
+
 --maintain does none of that: it merges the table's small files and removes those that nobody needs.
 """
 
@@ -24,8 +27,8 @@ import sys
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,8 @@ from windrow import command, experiment, paths
 from windrow.errors import DriftError, TrackingError, WindrowError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import SparkSession
     from windrow.experiment import Experiment, ScoringSection
     from windrow.scoring.files import OwnNetwork
@@ -55,10 +60,17 @@ def parse_args() -> argparse.Namespace:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--rescore", action="store_true", help="also label what earlier model versions have labelled")
     instead.add_argument("--maintain", action="store_true", help="compact and vacuum the table, and score nothing")
+    parser.add_argument("--dry-run", action="store_true", help="count what there is to do, ask no host, write nothing")
+    parser.add_argument(
+        "--limit", type=command.positive, metavar="N", help="ask N new URLs at most; the next run goes on with the rest"
+    )
     parser.add_argument(
         "--accept-drift", action="store_true", help="commit rows although the page's scoring.drift_gate withholds them"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.maintain and arguments.dry_run:
+        parser.error("--dry-run must come without --maintain, which asks no host anyway; remove either")
+    return arguments
 
 
 def main() -> int:
@@ -90,7 +102,11 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
             "files": len(files),
             **work.NOTHING,
         }
-        search = work.look(table, files, arguments.rescore)
+        search = work.look(table, files, arguments.rescore, arguments.limit)
+        if arguments.dry_run:
+            result |= count(page, table, search)
+            print(report.outlook(result), file=sys.stderr)
+            return result
         if search:  # without anything to do, neither Spark nor MLflow is needed
             result |= label(page, scoring, table, search, run_id, arguments.accept_drift)
         result |= record(page, PredictionTable(folder), result.get("scoring"))
@@ -98,15 +114,28 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def count(page: Experiment, table: PredictionTable, search: Search) -> dict[str, Any]:
+    """What a run would do, without doing it."""
+    from windrow.scoring import planning, work
+    from windrow.spark import open_session
+
+    if not search:
+        return {"dry_run": True}
+    with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(f"count {page.name}") as spark:
+        found = work.find(spark, table, search, lambda: planning.pin(page, Path(scratch)).identity, Path(scratch))
+        return found.counts | {"dry_run": True}
+
+
 def label(
     page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow.scoring import drift, kept, planning, rehearsal, withheld, work
+    from windrow.scoring import drift, kept, planning, withheld, work
     from windrow.spark import open_session
 
-    with tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
-        pinned = cache(partial(planning.pin, page, Path(scratch)))  # an alias is resolved once
+    # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
+    with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, ThreadPoolExecutor(1) as early:
+        pinned = early.submit(planning.pin, page, Path(scratch)).result  # an alias is resolved once
         if night := withheld.read(table.folder):
             wanted = accept or night.fresh or not drift.beyond(night.figures, scoring.drift_gate)
             if wanted and night.work == digest(scoring, table, search, pinned()):
@@ -114,20 +143,42 @@ def label(
                     return settle(page, table, night, rows, scoring.drift_gate, accept)
             withheld.discard(table.folder)
         with open_session(f"score {page.name}") as spark:
+            at_most = tasks(spark, search.at_most, scoring.batch_size)
+            rehearsed = early.submit(rehearse, spark, scoring, pinned, run_id, at_most, Path(scratch))
             found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
             if not found.urls:
-                read = search.pieces and table.note(run_id, search.marks)
+                read = search.pieces and table.note(run_id, found.marks)
                 return found.counts | {"table_version": read or table.version}
-            plan = planning.make_plan(scoring, pinned(), planning.ship(spark, pinned(), Path(scratch)), run_id)
-            plan = replace(plan, kept=kept.of_table(table.folder, scoring.keep_mebibytes))
-            # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
-            partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
-            plan = rehearsal.rehearse(spark, plan, partitions)
+            plan = replace(rehearsed.result(), kept=kept.of_table(table.folder, scoring.keep_mebibytes))
+            partitions = tasks(spark, found.urls, plan.batch_size)
             with table.staged(run_id) as rows:
                 figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
                 made = digest(scoring, table, search, pinned())
-                night = withheld.Night(run_id, made, figures, found.due.files, search.marks, time.time())
+                night = withheld.Night(run_id, made, figures, found.due.files, found.marks, time.time())
                 return settle(page, table, night, rows, scoring.drift_gate, accept)
+
+
+def tasks(spark: SparkSession, urls: int | None, batch_size: int) -> int:
+    """How many tasks so many URLs are worth: one for fewer images than a batch would cost a TensorFlow import more."""
+    slots = spark.sparkContext.defaultParallelism
+    return slots if urls is None else max(1, min(slots, -(-urls // batch_size)))
+
+
+def rehearse(
+    spark: SparkSession,
+    scoring: ScoringSection,
+    pinned: Callable[[], PinnedModel | OwnNetwork],
+    run_id: str,
+    slots: int,
+    scratch: Path,
+) -> Plan:
+    """Send the network to every host and load it on every slot; the plan of a pass."""
+    from windrow.scoring import planning, rehearsal
+
+    model = pinned()
+    return rehearsal.rehearse(
+        spark, planning.make_plan(scoring, model, planning.ship(spark, model, scratch), run_id), slots
+    )
 
 
 def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: PinnedModel | OwnNetwork) -> str:
@@ -135,7 +186,7 @@ def digest(scoring: ScoringSection, table: PredictionTable, search: Search, mode
     from windrow.scoring import withheld
 
     name = f"{model.name}/{model.version}/{model.digest}"
-    return withheld.digest(search.marks, table.version, name, search.rescore, scoring)
+    return withheld.digest(search.marks, table.version, name, (search.rescore, search.limit), scoring)
 
 
 def add_predictions(

@@ -35,7 +35,7 @@ GRACE_SECONDS = 3.0
 LINKS = {"mlflow_run": "MLflow run", "model_version": "Model version", "atlas": "Atlas"}
 """What a job's result may link to, and how the button is called."""
 
-NO_KEYS = ("set", "reproduce")
+NO_KEYS = ("set", "reproduce", "rescore", "limit", "dry_run")
 """Params that are fields of a trigger form without being a key of the page."""
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
@@ -86,7 +86,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     Args:
         job: the script's name in jobs/, without .py.
         arguments: option name, without dashes → value (templated). A list repeats its option; None, or a template that
-            comes to nothing, drops it; True is an option without a value.
+            comes to nothing, drops it; True is an option without a value, and False is none, as templates or as such.
         overrides: whether the job takes the run's params, as `--set KEY=VALUE`; one that reads no page can't.
         kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
     """
@@ -223,8 +223,8 @@ def as_options(arguments: Mapping[str, Any]) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list | tuple) else [value]
         for item in values:
-            empty = item is None or item == ""
-            options += [] if empty else [option] if item is True else [option, str(item)]
+            text = "" if item is None else str(item)
+            options += {"": [], "False": [], "True": [option]}.get(text, [option, text])
     return options
 
 

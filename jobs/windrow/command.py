@@ -36,6 +36,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return arguments
 
 
+def positive(text: str) -> int:
+    """The type of an option that takes a number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; got {text!r}; for example 1000")
+    return int(text)
+
+
 def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:
     """Run a job, write its result, and return the exit code: 0 done, 2 the user can mend it, 1 anything else.
 

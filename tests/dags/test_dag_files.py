@@ -147,7 +147,7 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
 def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["score_imagenet"]["dag"]
     assert dag["timetable"]["__type"].endswith("NullTimetable")
-    assert set(form(dag)) == {"scoring.feed", "scoring.drift_gate", "set"}
+    assert set(form(dag)) == {"scoring.feed", "scoring.drift_gate", "limit", "rescore", "dry_run", "set"}
 
 
 def test_the_form_offers_the_pages_values(parsed: dict[str, Any], pages: dict[str, experiment.Experiment]) -> None:

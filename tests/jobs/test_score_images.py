@@ -37,6 +37,12 @@ def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str
     write_feed(home, "two.txt", "http://[::1]:9/a.png")
     broken["http://[::1]:9/a.png"] = "refused_address"
 
+    outlook = submit("score_images", "--experiment", page, "--dry-run", "--limit", "4")
+    assert outlook.code == 0, outlook.output
+    assert counts(outlook.result) == {"urls": 10, "new": 4, "already_scored": 0, "rows": 0, "table_version": 0}
+    assert "a run would ask 4 URLs: 4 new; nothing was asked" in outlook.output
+    assert not Images.asked
+
     first = submit("score_images", "--experiment", page, environment={"AIRFLOW_CTX_DAG_RUN_ID": "manual__1"})
     assert first.code == 0, first.output
     assert first.result["statuses"] == {"ok": 6} | dict.fromkeys(broken.values(), 1)
@@ -51,6 +57,7 @@ def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str
     assert set(frame["dag_run_id"]) == {"manual__1"}
 
     asked = len(Images.asked)
+    assert asked
     again = submit("score_images", "--experiment", page)
     assert again.code == 0, again.output
     assert counts(again.result) == {"urls": 0, "new": 0, "already_scored": 0, "rows": 0, "table_version": 1}

@@ -17,6 +17,8 @@ def summary(result: Mapping[str, Any]) -> str:
     if result["files_read"]:
         told = f"{result['new']:,} new, {result['already_scored']:,} already scored"
         lines.append(f"{result['urls']:,} URLs in what was read: {told}")
+    if result.get("left"):
+        lines.append(f"{result['left']:,} new URLs are left to the next run")
     if result["retried"]:
         lines.append(f"{result['retried']:,} URLs that were due asked again")
     if result["rescored"]:
@@ -25,6 +27,17 @@ def summary(result: Mapping[str, Any]) -> str:
     if result["rows"]:
         lines += _of_the_pass(result)
     lines.append(f"table {result['table']}, version {result['table_version']}")
+    return "\n".join(lines)
+
+
+def outlook(result: Mapping[str, Any]) -> str:
+    """What a run would do, in a line or two."""
+    work = result["new"] + result["retried"] + result["rescored"]
+    kinds = [("new", "new"), ("retried", "due again"), ("rescored", "labelled by earlier models")]
+    told = ", ".join(f"{result[key]:,} {words}" for key, words in kinds if result[key])
+    lines = [f"a run would ask {work:,} URLs{f': {told}' if told else ''}; nothing was asked, and no row was added"]
+    if result["left"]:
+        lines.append(f"{result['left']:,} new URLs would be left to the run after it")
     return "\n".join(lines)
 
 

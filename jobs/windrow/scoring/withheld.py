@@ -59,18 +59,18 @@ class Night:
         return time.time() - self.at < _FRESH_SECONDS
 
 
-def digest(marks: Seen, version: int, model: str, rescore: bool, settings: ScoringSection) -> str:
+def digest(marks: Seen, version: int, model: str, asked: tuple[bool, int | None], settings: ScoringSection) -> str:
     """Identity of a run's work: two runs with the same one would ask the same URLs, and commit at the same place.
 
     Args:
         marks: what of the feed has been read after it.
         version: of the table.
         model: the network's digest.
-        rescore: whether earlier models' URLs are asked.
+        asked: whether earlier models' URLs are asked, and how many new ones at most.
         settings: the page's; where and when it runs, and the gate itself, do not count.
     """
     said = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model"})
-    parts = [seen.dump(marks).decode(), version, model, rescore, said]
+    parts = [seen.dump(marks).decode(), version, model, asked, said]
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from windrow.scoring import feed, known, old, pending, seen
+from windrow.scoring import feed, formats, known, old, pending, seen
 from windrow.scoring.formats import Piece
 from windrow.scoring.pending import Due
 from windrow.scoring.seen import Seen
@@ -26,7 +26,7 @@ Identity = tuple[str, str]
 
 
 NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("files_read", "urls", "new", "already_scored", "retried", "rescored", "rows"), 0),
+    **dict.fromkeys(("files_read", "urls", "new", "already_scored", "left", "retried", "rescored", "rows"), 0),
     "statuses": {},
     "images_per_second": None,
 }
@@ -37,37 +37,54 @@ NOTHING: dict[str, Any] = {
 class Search:
     """Where a run looks for work: what is new in the feed, the files with due rows, and whether to do old ones.
 
-    `marks` says what of the feed has been seen once that work is done.
+    `marks` says what of the feed has been seen once that work is done, `before` what had been until now. `limit` new
+    URLs are taken at most.
     """
 
     pieces: Sequence[Piece]
     marks: Seen
+    before: Seen
     due: Sequence[Path]
     rescore: bool
     now: datetime
+    limit: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.pieces or self.due or self.rescore)
 
+    @property
+    def at_most(self) -> int | None:
+        """How many URLs there may be at most; None if that can't be told before they are read."""
+        if self.limit and not self.due and not self.rescore:
+            return self.limit
+        if self.due or self.rescore or any(piece.kind == formats.PARQUET for piece in self.pieces):
+            return None
+        return sum(piece.end - piece.start for piece in self.pieces)  # a URL has more than one byte
 
-def look(table: PredictionTable, files: Sequence[Path], rescore: bool) -> Search:
+
+def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> Search:
     """Where there is work, by the feed's files and the table alone.
 
     Raises:
         UserError: a file is no feed of its kind.
     """
     now = datetime.now(UTC)
-    pieces, marks = seen.news(files, table.seen())
-    return Search(pieces, marks, pending.due_files(table.pending_files(), now), rescore, now)
+    before = table.seen()
+    pieces, marks = seen.news(files, before)
+    return Search(pieces, marks, before, pending.due_files(table.pending_files(), now), rescore, now, limit)
 
 
 @dataclass(frozen=True)
 class Work:
-    """The URLs to ask, in the columns of urls.Target, with their counts, and which rows of the table they replace."""
+    """The URLs to ask, in the columns of urls.Target, with their counts, and which rows of the table they replace.
+
+    `marks` says what of the feed has been seen once they are done: nothing more than before where some are left over.
+    """
 
     targets: DataFrame
     due: Due
     counts: dict[str, int]
+    marks: Seen
 
     @property
     def urls(self) -> int:
@@ -90,6 +107,9 @@ def find(
     # Or what is kept below would stay in as many partitions as shuffles begin with: 200 tasks for ten URLs.
     spark.conf.set("spark.sql.optimizer.canChangeCachedPlanOutputPartitioning", "true")
     targets, new, already = _new(spark, table, search.pieces, scratch)
+    left = new - min(new, search.limit or new)
+    if left:  # which ones is settled by their keys: the frame is computed more than once
+        targets, new = targets.orderBy("url_key").limit(new - left), new - left
     due = pending.find(search.due, table.files(), model(), search.now) if search.due else Due()
     rescored = 0
     if due.targets.num_rows:
@@ -102,8 +122,9 @@ def find(
         rescored = before.count()
         targets = targets.unionByName(before)
     counts = {"files_read": len({piece.path for piece in search.pieces})}
-    counts |= {"urls": new + already, "new": new, "already_scored": already}
-    return Work(targets, due, counts | {"retried": due.targets.num_rows, "rescored": rescored})
+    counts |= {"urls": new + left + already, "new": new, "already_scored": already, "left": left}
+    counts |= {"retried": due.targets.num_rows, "rescored": rescored}
+    return Work(targets, due, counts, search.before if left else search.marks)
 
 
 def _new(

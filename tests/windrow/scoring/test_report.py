@@ -45,6 +45,15 @@ def test_a_run_with_nothing_to_do_says_no_more_than_that() -> None:
     assert report.summary(nothing).splitlines() == ["0 of 2 files of the feed have news", "table t, version 4"]
 
 
+def test_an_outlook_says_what_a_run_would_ask_and_what_it_would_leave() -> None:
+    counts = {**work.NOTHING, "new": 1200, "retried": 5, "left": 30}
+    assert report.outlook(counts).splitlines() == [
+        "a run would ask 1,205 URLs: 1,200 new, 5 due again; nothing was asked, and no row was added",
+        "30 new URLs would be left to the run after it",
+    ]
+    assert report.outlook(work.NOTHING) == "a run would ask 0 URLs; nothing was asked, and no row was added"
+
+
 def test_the_figures_of_an_earlier_windrow_can_be_told() -> None:
     assert report.sentences(OLD) == [
         "2 of 3 URLs labelled by m version 2.",

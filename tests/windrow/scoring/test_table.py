@@ -176,6 +176,10 @@ def test_spark_writes_what_readers_read_and_known_urls_are_left_out(spark: Any, 
     )
     assert (found.counts["new"], found.counts["already_scored"]) == (2, 1)
     assert sorted(row.url for row in found.targets.collect()) == ["http://example.com/a", "http://example.com/b"]
+    limited = work.look(predictions, [tmp_path / "feed.txt"], rescore=False, limit=1)
+    some = work.find(spark, predictions, limited, None, tmp_path)
+    assert (limited.at_most, some.urls, some.counts["left"], some.targets.count()) == (1, 1, 1, 1)
+    assert (some.marks, found.marks) == (limited.before, limited.marks) != (limited.marks, limited.before)
     with predictions.staged("r2") as staging:
         table.write(_as_predictions(spark, some_targets("a", "b")), staging)
         predictions.commit(staging, "r2", {})
