@@ -111,7 +111,7 @@ def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> d
     if not positive:
         return dict.fromkeys(lost, SHADES - 1)
     best = min(positive)
-    poor = max(quantiles(positive, n=20)[18] if len(positive) > 1 else best, best * 1.01)
+    poor = max(quantiles(positive, n=20, method="inclusive")[18] if len(positive) > 1 else best, best * 1.01)
     scale = math.log(poor / best)
     return {
         place: round((SHADES - 1) * min(1.0, max(0.0, math.log(poor / max(value, best)) / scale)))
