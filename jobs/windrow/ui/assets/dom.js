@@ -58,8 +58,24 @@ export function options(select, pairs, chosen) {
   if (chosen !== undefined) select.value = chosen;
 }
 
+// New content for a section. A table that is scrolled, or has the focus, keeps its place: only what is in it changes.
 export function fill(section, ...content) {
-  section.querySelector(".body").replaceChildren(...content);
+  const body = section.querySelector(".body");
+  const old = [...body.children];
+  const alike = old.length === content.length && old.every((child, place) => child.className === content[place].className);
+  if (!alike) {
+    body.replaceChildren(...content);
+    return;
+  }
+  for (const [place, child] of old.entries()) {
+    const next = content[place];
+    if (child.className === "scroll") {
+      child.setAttribute("aria-label", next.getAttribute("aria-label"));
+      child.replaceChildren(...next.childNodes);
+    } else {
+      child.replaceWith(next);
+    }
+  }
 }
 
 export const sentence = (text) => element("p", { class: "note" }, text);

@@ -4,7 +4,7 @@ import { champions } from "./champions.js";
 import { fill, options, sentence } from "./dom.js";
 import { heatMap } from "./heat_map.js";
 import { labels, scorings } from "./scorings.js";
-import { Refusal, ask, forget, now } from "./server.js";
+import { Refusal, Silence, ask, forget, isShown, now } from "./server.js";
 import { leaderboard, news, progress, state as stateOf } from "./sweep.js";
 import { ago, count } from "./words.js";
 
@@ -29,31 +29,37 @@ function follow(place, sections, path, wanted, show, pause = () => SECONDS.slow)
   const look = async () => {
     try {
       const values = await ask(place, path, wanted());
+      at("connection").textContent = "";
       if (values === null || rounds.get(place) !== round) return;
       if (values.absent) throw new Refusal(values.absent);
       show(values);
     } catch (wrong) {
-      if (rounds.get(place) !== round) return;
-      if (!(wrong instanceof Refusal)) console.error(wrong);
-      const text = wrong instanceof Refusal ? wrong.message : "This part could not be drawn; the browser's console says why.";
-      forgetting(place, sections, text);
+      if (rounds.get(place) === round) excuse(place, sections, wrong);
     }
   };
   return visit();
 }
 
-// The sentence in place of a part.
-function forgetting(place, sections, text) {
+// Says why a part is not shown; what a silent server has told before stays.
+function excuse(place, sections, wrong) {
+  if (wrong instanceof Silence && isShown(place)) {
+    at("connection").textContent = wrong.message;
+    return;
+  }
+  const known = wrong instanceof Refusal || wrong instanceof Silence;
+  if (!known) console.error(wrong);
   forget(place);
+  if (place === "sweep") hideSweep();
   const [first, ...others] = sections;
   if (!first) return;
-  fill(at(first), sentence(text));
+  fill(at(first), sentence(known ? wrong.message : "This part could not be drawn; the browser's console says why."));
   for (const other of others) fill(at(other));
-  if (place === "sweep") {
-    state.sweep = null;
-    at("axes").hidden = at("more").hidden = at("all").hidden = true;
-    document.querySelector(".pair").hidden = true;
-  }
+}
+
+function hideSweep() {
+  state.sweep = null;
+  at("axes").hidden = at("more").hidden = at("all").hidden = true;
+  document.querySelector(".pair").hidden = true;
 }
 
 function stop() {
