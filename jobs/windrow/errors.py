@@ -7,6 +7,7 @@
     │   ├── BuilderError     a user's network function that can't be used
     │   └── StudyError       a study folder that belongs to something else, or holds nothing to promote
     ├── DriftError           exit code 1: a scoring's rows are withheld until a person accepts them
+    ├── AbsentError          a part of the page in Airflow that can't be shown; anybody who reads may read why
     └── ServiceError         exit code 1: something outside is away; a later run may succeed
         ├── DownloadError    no mirror gave the file
         ├── SparkError       no Spark session, or no Spark master
@@ -74,6 +75,10 @@ class StudyError(UserError):
 
 class DriftError(WindrowError):
     """A scoring whose labels or scores have moved too far: its rows are withheld until a person accepts them."""
+
+
+class AbsentError(WindrowError):
+    """A part of the page in Airflow that can't be shown. Its sentence goes to a browser: no path, no address."""
 
 
 class ServiceError(WindrowError):

@@ -223,6 +223,7 @@ def open_study(
     with _locked(folder):
         study = Study(folder, page, _identify(folder, page, dataset_digest, network_source))
         try:
+            study.remember(trials=str(study.budget))  # for who looks on, and has no page at hand
             yield study
         finally:
             study.ledger.close()

@@ -53,7 +53,7 @@ def _check_server(address: str) -> None:
 
     where = f"{address.rstrip('/')}/api/2.0/mlflow/experiments/search"
     try:
-        answer = requests.post(where, json={"max_results": 1}, timeout=CHECK_SECONDS, auth=_credentials())
+        answer = requests.post(where, json={"max_results": 1}, timeout=CHECK_SECONDS, auth=credentials())
     except requests.RequestException as error:
         raise TrackingError(
             f"MLflow must answer at MLFLOW_TRACKING_URI; {address} gave {type(error).__name__}; "
@@ -65,7 +65,8 @@ def _check_server(address: str) -> None:
         raise TrackingError(f"MLflow must accept calls; {address} answered {answer.status_code}; look at its log")
 
 
-def _credentials() -> tuple[str, str] | None:
+def credentials() -> tuple[str, str] | None:
+    """Name and password of MLflow's login; None where it has none."""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     return (user, password) if user and password else None
 

@@ -16,6 +16,7 @@ from windrow.scoring.gallery.links import link
 
 from .test_figures import row, write
 
+TOP = {"top_k": [{"label": "a", "score": 0.5}, {"label": "b", "score": 0.1}], "score": 0.5}
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'&lt;{}</style></td>"
 
 
@@ -190,6 +191,21 @@ def test_a_full_gallery_of_large_pictures_stays_small(tmp_path: Path) -> None:
     assert path == tmp_path / "_windrow" / "galleries" / "r1" / "gallery.html"
     assert len(Page(path.read_text()).all("img")) == 60
     assert path.stat().st_size < 1_500_000
+
+
+def test_the_pictures_are_kept_for_the_page_in_airflow_as_well(tmp_path: Path) -> None:
+    made = album.Album(str(tmp_path / "album"), 1.0)
+    pages = made.page()
+    for number in range(100):
+        pages.offer(row(f"http://a.example/{number}", label=HOSTILE) | TOP, np.full((8, 8, 1), number, np.uint8))
+    pages.write(0)
+    files = [write(tmp_path / "part-1.parquet", row("http://a.example/1"))]
+    gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, files)
+    assert gallery.read(tmp_path, "r1") == album.choose(made)
+    assert gallery.read(tmp_path, "r2") is None
+    gallery.write(gallery.place(tmp_path, "r2"), "digits", told(), made, files)
+    gallery.prune(tmp_path)
+    assert gallery.read(tmp_path, "r1") is None
 
 
 def test_a_few_failures_of_each_reason_are_chosen_however_the_rows_are_divided(tmp_path: Path) -> None:

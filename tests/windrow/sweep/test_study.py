@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -168,6 +169,13 @@ def test_facts_about_a_study_survive(tmp_path: Path) -> None:
     with open_study(tmp_path, page(), "data") as study:
         assert study.identity["run_id"] == "r1"
         assert study.entries()[0].run_id == "first"
+
+
+def test_a_study_says_for_how_many_trials_it_was_opened_last(tmp_path: Path) -> None:
+    for trials in (4, 6):
+        with open_study(tmp_path, page(trials=trials), "data"):
+            pass
+        assert json.loads((tmp_path / "study.json").read_text())["trials"] == str(trials)
 
 
 def test_seeds_depend_on_the_study_and_the_trial_only() -> None:

@@ -1,0 +1,105 @@
+"""The versions of a model as the registry has them, for those who only look.
+
+A server is asked over HTTP: MLflow's own client costs its reader two seconds and 160 MiB before the first answer, and
+the page in Airflow is one of several things that its process does. An embedded file has no other way in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from windrow.errors import TrackingError
+from windrow.tracking.registry import RESULT
+from windrow.tracking.server import connect, credentials, uri
+
+_SECONDS = 5.0
+_MOST_VERSIONS = 200
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Attributes:
+        at: Unix time of its registration.
+        aliases: champion, previous, challenger, or none.
+        result: what its promotion wrote on it; empty before its decision.
+        approved_by: the person who has decided; empty where nobody was asked.
+    """
+
+    number: int
+    at: float
+    aliases: tuple[str, ...] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+    approved_by: str = ""
+
+
+def versions(model: str) -> list[Version]:
+    """The newest versions of a model, newest first; none if there is no such model.
+
+    Raises:
+        TrackingError: MLflow does not answer, or refuses.
+    """
+    asked = _of_server if uri().startswith(("http://", "https://")) else _of_file
+    return sorted(asked(model), key=lambda version: -version.number)
+
+
+def _of_server(model: str) -> Iterator[Version]:
+    wanted = {"filter": f"name = '{_quoted(model)}'", "max_results": _MOST_VERSIONS}
+    found = _ask("model-versions/search", wanted | {"order_by": "version_number DESC"}).get("model_versions", [])
+    said = _ask("registered-models/get", {"name": model}) if found else {}
+    aliases = {one["alias"]: str(one["version"]) for one in said.get("registered_model", {}).get("aliases", [])}
+    for version in found:
+        tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+        yield _version(str(version["version"]), int(version["creation_timestamp"]), aliases, tags)
+
+
+def _ask(path: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A GET of the tracking server's API; nothing where it has no such thing."""
+    import requests
+
+    where = f"{uri().rstrip('/')}/api/2.0/mlflow/{path}"
+    try:
+        answer = requests.get(where, params=wanted, timeout=_SECONDS, auth=credentials())
+    except requests.RequestException as error:
+        raise TrackingError(
+            f"MLflow must answer at MLFLOW_TRACKING_URI; got {type(error).__name__}; start it"
+        ) from error
+    if answer.status_code == requests.codes.not_found:
+        return {}
+    if not answer.ok:
+        raise TrackingError(f"MLflow must accept calls; it answered {answer.status_code}; look at its log")
+    return dict(answer.json())
+
+
+def _of_file(model: str) -> Iterator[Version]:
+    from mlflow.exceptions import MlflowException
+
+    client = connect()
+    try:
+        found = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=_MOST_VERSIONS)
+        aliases = dict(client.get_registered_model(model).aliases) if found else {}
+    except MlflowException as error:
+        raise TrackingError(
+            f"MLflow's file must be readable; it says: {error.message}; see MLFLOW_TRACKING_URI"
+        ) from error
+    named = {alias: str(number) for alias, number in aliases.items()}
+    for version in found:
+        yield _version(str(version.version), int(version.creation_timestamp), named, version.tags)
+
+
+def _version(number: str, milliseconds: int, aliases: Mapping[str, str], tags: Mapping[str, str]) -> Version:
+    return Version(
+        number=int(number),
+        at=milliseconds / 1000,
+        aliases=tuple(sorted(alias for alias, named in aliases.items() if named == number)),
+        result=json.loads(tags.get(RESULT, "{}")),
+        approved_by=tags.get("windrow.approval_by", ""),
+    )
+
+
+def _quoted(model: str) -> str:
+    return model.replace("'", "''")

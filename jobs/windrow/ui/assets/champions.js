@@ -1,0 +1,31 @@
+// The champion, and every version beside it.
+
+import { element, fill, table } from "./dom.js";
+import { figure, percent, said, time } from "./words.js";
+
+export function champions(section, values) {
+  const champion = values.versions.find((version) => version.aliases.includes("champion"));
+  const columns = [
+    { title: "Version", cell: (version) => String(version.version), head: true },
+    { title: "Registered", cell: (version) => time(version.at), kind: "text" },
+    { title: "Alias", cell: (version) => aliases(version), kind: "text" },
+    { title: "Test accuracy", cell: (version) => figure(version.test_accuracy) },
+    { title: "95 % interval", cell: (version) => interval(version) },
+    { title: "Decision", cell: (version) => version.reason, kind: "text wide" },
+    { title: "Decided by", cell: (version) => version.approved_by || "the rule", kind: "text" },
+  ];
+  fill(section, headline(champion, values.model), table(`Versions of ${values.model}, newest first`, columns, values.versions));
+}
+
+function headline(champion, model) {
+  if (!champion) return element("p", { class: "lead" }, `${model} has no champion now: the next challenger becomes it without a comparison.`);
+  const read = champion.test_accuracy === null ? "" : `: test accuracy ${percent(champion.test_accuracy, 2)} on ${champion.test_images} images`;
+  return element("p", { class: "lead" }, element("b", {}, `Version ${champion.version}`), ` of ${model} is champion${read}.`);
+}
+
+function aliases(version) {
+  const badges = version.aliases.map((alias) => element("span", { class: "badge", "data-alias": alias }, said(alias)));
+  return badges.length ? element("span", {}, badges) : "–";
+}
+
+const interval = (version) => (version.interval ? `${figure(version.interval[0])} to ${figure(version.interval[1])}` : "–");

@@ -1,0 +1,81 @@
+// Elements from values. Text only ever becomes a text node: labels and addresses come from the web.
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  return made;
+}
+
+export const unseen = (text) => element("span", { class: "unseen" }, text);
+
+// A table that can be scrolled with the keyboard where it is wider than the page.
+// Columns: { title, cell(row), kind: "number" | "text", head: true for the one that names its row }.
+export function table(caption, columns, rows) {
+  const head = columns.map((column) => element("th", { scope: "col", class: column.kind ?? "number" }, column.title));
+  const lines = rows.map((row) => {
+    const line = document.createElement("tr");
+    for (const column of columns) {
+      const kind = column.kind ?? "number";
+      const cell = column.head ? element("th", { scope: "row", class: kind }) : element("td", { class: kind });
+      cell.append(column.cell(row) ?? "");
+      line.append(cell);
+    }
+    return line;
+  });
+  const made = element(
+    "table",
+    {},
+    element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, head)),
+    element("tbody", {}, lines),
+  );
+  return element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, made);
+}
+
+// Parts of a whole as a bar. What it says stands in words beside it, so a reader of the screen is spared it.
+export function bar(parts) {
+  const whole = parts.reduce((sum, part) => sum + part.count, 0);
+  const pieces = parts
+    .filter((part) => part.count > 0)
+    .map((part) => {
+      const piece = element("span", { "data-kind": part.kind, title: `${part.name} ${part.count}` });
+      piece.style.setProperty("flex-grow", String(part.count / Math.max(1, whole)));
+      return piece;
+    });
+  return element("div", { class: "bar", "aria-hidden": "true" }, pieces);
+}
+
+// Renews a select without taking away what the reader has chosen, and leaves it alone if nothing changed.
+export function options(select, pairs, chosen) {
+  const wanted = JSON.stringify(pairs);
+  if (select.dataset.pairs !== wanted) {
+    select.dataset.pairs = wanted;
+    select.replaceChildren(...pairs.map(([value, text]) => element("option", { value }, text)));
+  }
+  if (chosen !== undefined) select.value = chosen;
+}
+
+// New content for a section. A table that is scrolled, or has the focus, keeps its place: only what is in it changes.
+export function fill(section, ...content) {
+  const body = section.querySelector(".body");
+  const old = [...body.children];
+  const alike = old.length === content.length && old.every((child, place) => child.className === content[place].className);
+  if (!alike) {
+    body.replaceChildren(...content);
+    return;
+  }
+  for (const [place, child] of old.entries()) {
+    const next = content[place];
+    if (child.className === "scroll") {
+      child.setAttribute("aria-label", next.getAttribute("aria-label"));
+      child.replaceChildren(...next.childNodes);
+    } else {
+      child.replaceWith(next);
+    }
+  }
+}
+
+export const sentence = (text) => element("p", { class: "note" }, text);

@@ -1,0 +1,44 @@
+// Two hyper-parameters against each other, as a table whose cells are coloured.
+
+import { element, fill, options, sentence, unseen } from "./dom.js";
+import { count, objective, said, several } from "./words.js";
+import { sentenceCase } from "./sweep.js";
+
+export function heatMap(section, sweep) {
+  const map = sweep.heat_map;
+  const axes = section.querySelector("form");
+  axes.hidden = Boolean(map.absent);
+  if (map.absent) {
+    fill(section, sentence(map.absent));
+    return;
+  }
+  for (const [place, chosen] of [["across", map.x], ["down", map.y]]) {
+    options(axes.querySelector(`#${place}`), sweep.parameters.map((name) => [name, said(name)]), chosen);
+  }
+  const best = Math.max(...map.cells.flat().map((cell) => cell?.shade ?? -1));
+  const head = element(
+    "tr",
+    {},
+    element("th", { scope: "col", class: "corner" }, `${sentenceCase(said(map.y))} \\ ${said(map.x)}`),
+    map.columns.map((label) => element("th", { scope: "col" }, label)),
+  );
+  const rows = map.rows.map((label, row) => element("tr", {}, element("th", { scope: "row" }, label), map.cells[row].map((cell) => square(cell, sweep.objective))));
+  const unit = sweep.objective === "val_accuracy" ? " in percent" : "";
+  const caption = `Median ${objective(sweep.objective)}${unit} of ${several(map.trials, "trial")} by ${said(map.x)} and ${said(map.y)}`;
+  const grid = element("table", { class: "heat" }, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, rows));
+  fill(section, element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, grid), key(best));
+}
+
+function square(cell, measure) {
+  if (!cell) return element("td", { class: "empty" }, unseen("no trial"));
+  const told = `${several(cell.ok, "trial")} ok${cell.other ? `, ${count(cell.other)} ended otherwise` : ""}`;
+  if (cell.median === null) return element("td", { class: "none", title: told }, "×", unseen(` ${told}`));
+  return element("td", { "data-shade": String(cell.shade), title: told }, value(cell.median, measure), unseen(`; ${told}`));
+}
+
+const value = (median, measure) => (measure === "val_accuracy" ? (100 * median).toFixed(1) : median.toPrecision(3));
+
+function key(best) {
+  const steps = Array.from({ length: best + 1 }, (_, shade) => element("span", { "data-shade": String(shade) }));
+  return element("p", { class: "key" }, "poor ", element("span", { class: "steps", "aria-hidden": "true" }, steps), " best · × no trial ended ok there");
+}

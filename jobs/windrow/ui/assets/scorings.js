@@ -1,0 +1,72 @@
+// The last nights by status, and the newest labels with the pictures that were kept.
+
+import { bar, element, fill, sentence, table } from "./dom.js";
+import { count, percent, said, several, time } from "./words.js";
+
+const GROUPS = {
+  "least sure": ["Least sure", "The lowest scores of the newest scoring, lowest first."],
+  "by label": ["By label", "Frequent labels of the newest scoring, up to two of each."],
+  "at random": ["At random", "Others of a sample of the newest scoring."],
+};
+
+export function scorings(section, values) {
+  const columns = [
+    { title: "Night", cell: (night) => time(night.at), kind: "text", head: true },
+    { title: "URLs", cell: (night) => count(night.rows) },
+    { title: "Labelled", cell: (night) => percent(night.ok_share) },
+    { title: "By status", cell: (night) => statuses(night), kind: "text wide" },
+    { title: "Images a second", cell: (night) => (night.images_per_second === null ? "–" : count(night.images_per_second)) },
+    { title: "Labels", cell: (night) => drift(night.labels), kind: "text" },
+    { title: "Scores", cell: (night) => drift(night.scores), kind: "text" },
+    { title: "Version", cell: (night) => night.model_version ?? "–" },
+  ];
+  const parts = [];
+  if (values.withheld) parts.push(sentence(withheld(values.withheld)));
+  if (values.nights.length) parts.push(table(`The last ${several(values.nights.length, "scoring")}, newest first`, columns, values.nights));
+  fill(section, ...parts);
+}
+
+function withheld(night) {
+  return `${several(night.rows, "row")} of ${time(night.at)} are withheld, because labels or scores have moved beyond the page's drift gate. Start the DAG with a larger gate to take them, or mend what is wrong and start it again.`;
+}
+
+function statuses(night) {
+  const pairs = Object.entries(night.statuses);
+  const parts = pairs.map(([status, number]) => ({ name: said(status), kind: status === "ok" ? "ok" : "without", count: number }));
+  const words = pairs.map(([status, number]) => `${count(number)} ${said(status)}`).join(", ");
+  return element("div", {}, bar(parts), element("span", { class: "small" }, words));
+}
+
+const drift = (moved) => (moved ? `${moved.word} (PSI ${moved.psi.toFixed(2)})` : "–");
+
+export function labels(section, values) {
+  const groups = Object.entries(GROUPS).map(([group, [title, note]]) => [title, note, values.pictures.filter((picture) => picture.group === group)]);
+  const galleries = groups.filter(([, , pictures]) => pictures.length).flatMap(([title, note, pictures]) => [
+    element("h3", {}, title),
+    element("p", { class: "quiet" }, note),
+    element("ul", { class: "gallery" }, pictures.map(card)),
+  ]);
+  if (!galleries.length) galleries.push(sentence("The newest scoring has kept no pictures; the next one does."));
+  const columns = [
+    { title: "Address", cell: (row) => row.address, kind: "text wide", head: true },
+    { title: "Status", cell: (row) => said(row.status), kind: "text" },
+    { title: "Label", cell: (row) => row.label ?? "–", kind: "text" },
+    { title: "Score", cell: (row) => percent(row.score) },
+    { title: "Version", cell: (row) => row.model_version ?? "–" },
+    { title: "Scored", cell: (row) => time(row.at), kind: "text" },
+  ];
+  fill(section, ...galleries, element("h3", {}, "Newest rows"), table(`The ${several(values.rows.length, "row")} that were scored last`, columns, values.rows));
+}
+
+function card(picture) {
+  const exact = picture.image.startsWith("data:image/png") ? "exact" : null;
+  const { image: src, width, height, label } = picture;
+  const second = picture.second ? `, ${percent(picture.second_score)} for ${picture.second}` : "";
+  return element(
+    "li",
+    { title: picture.address },
+    element("img", { class: exact, src, width, height, alt: `labelled ${label}, from ${picture.address}` }),
+    element("b", {}, label),
+    element("span", { class: "small" }, `${percent(picture.score)}${second}`),
+  );
+}

@@ -1,0 +1,69 @@
+// How far the sweep is, how its trials ended, and the best of them.
+
+import { bar, element, fill, sentence, table } from "./dom.js";
+import { ENDINGS, count, duration, figure, objective, parameter, said, several } from "./words.js";
+
+export function progress(section, sweep, now) {
+  const best = sweep.best[0];
+  const whole = Math.max(sweep.budget ?? 0, sweep.trials);
+  const tiles = [
+    tile(`Best ${objective(sweep.objective)}`, best ? figure(best.value) : "–", best ? `trial ${best.trial}` : "no trial ended ok yet"),
+    tile("Trials that ended", count(sweep.finished), whole ? `of ${count(whole)}` : ""),
+    tile("In training", count(sweep.training), sweep.waiting ? `${count(sweep.waiting)} waiting` : ""),
+    tile("State", element("span", { id: "state" }, state(sweep, now))),
+  ];
+  const parts = ENDINGS.map((name) => ({ name: said(name), kind: name, count: sweep.outcomes[name] ?? 0 }));
+  const left = { name: "to come", kind: "left", count: Math.max(0, whole - sweep.finished) };
+  const legend = [...parts, left].filter((part) => part.count > 0);
+  fill(
+    section,
+    element("p", { class: "quiet" }, sweep.words),
+    element("dl", { class: "tiles" }, tiles),
+    element("h3", {}, "Trials by outcome"),
+    bar([...parts, left]),
+    element(
+      "ul",
+      { class: "legend" },
+      legend.map((part) => element("li", {}, element("span", { class: "swatch", "data-kind": part.kind, "aria-hidden": "true" }), `${part.name} `, element("b", {}, count(part.count)))),
+    ),
+  );
+}
+
+function tile(name, value, more) {
+  return element("div", {}, element("dt", {}, name), element("dd", {}, typeof value === "string" ? element("b", {}, value) : value, more ? element("span", {}, more) : null));
+}
+
+// What the ledger lets one say: a sweep that was killed leaves trials in training until it is started again.
+export function state(sweep, now) {
+  if (sweep.budget && sweep.finished >= sweep.budget) return "all trials have ended";
+  if (!sweep.training) return "nothing is training";
+  return now - sweep.changed > 900 ? "no news for long: look at the sweep's task" : "running";
+}
+
+export function leaderboard(section, sweep) {
+  if (!sweep.best.length) {
+    fill(section, sentence(sweep.trials ? "No trial has ended ok yet." : "No trial has begun yet."));
+    return;
+  }
+  const names = [...new Set(sweep.best.flatMap((line) => Object.keys(line.point)))];
+  const columns = [
+    { title: "Rank", cell: (line) => count(line.rank) },
+    { title: "Trial", cell: (line) => String(line.trial), head: true },
+    { title: sentenceCase(objective(sweep.objective)), cell: (line) => element("b", {}, figure(line.value)) },
+    ...names.map((name) => ({ title: sentenceCase(said(name)), cell: (line) => parameter(line.point[name]) })),
+    { title: "Time", cell: (line) => duration(line.seconds) },
+  ];
+  const shown = sweep.best.length < sweep.ranked ? `The best ${count(sweep.best.length)} of ` : "";
+  fill(section, table(`${shown}${several(sweep.ranked, "trial")} that ended ok`, columns, sweep.best));
+}
+
+export const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+// What has happened since the answer before, in a few words; empty if nothing that a listener wants to hear.
+export function news(before, sweep) {
+  if (!before || before.key !== sweep.key) return "";
+  const [old, best] = [before.best[0], sweep.best[0]];
+  if (best && best.value !== old?.value) return `New best: ${figure(best.value)}, trial ${best.trial}.`;
+  const live = (one) => one.training + one.waiting > 0;
+  return live(before) && !live(sweep) ? `The sweep has ended: ${several(sweep.finished, "trial")}.` : "";
+}

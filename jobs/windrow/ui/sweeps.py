@@ -1,0 +1,142 @@
+"""The sweeps of a train DAG: which there are, and one of them as it stands now."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from windrow.errors import AbsentError
+from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
+from windrow.sweep.outcomes import Ending
+from windrow.ui import heat, ledgers
+from windrow.ui.ledgers import Trial
+
+_MOST_STUDIES = 30
+_MOST_SHOWN = 5000
+_RUN = re.compile(r"^(?P<kind>[a-z_]+?)__(?P<day>\d{4}-\d\d-\d\d)T(?P<hour>\d\d)[-:](?P<minute>\d\d)")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A study in a run's folder; `key` is the folder's name."""
+
+    key: str
+    folder: Path
+
+    @property
+    def stamp(self) -> str:
+        """Another text after every change to it."""
+        return f"{self.key} {ledgers.stamp(self.folder)}"
+
+    @property
+    def words(self) -> str:
+        """The run for people: manual, 2026-11-25 16:33 UTC."""
+        found = _RUN.match(self.key)
+        if not found:
+            return self.key
+        return f"{found['kind'].replace('_', ' ')}, {found['day']} {found['hour']}:{found['minute']} UTC"
+
+
+def find(runs: Path) -> list[Sweep]:
+    """The newest sweeps among the runs of a DAG, the one first whose ledger has changed last."""
+    folders = [folder for folder in runs.iterdir() if folder.is_dir()] if runs.is_dir() else []
+    found = [Sweep(folder.name, folder / "study") for folder in folders if ledgers.exists(folder / "study")]
+    return sorted(found, key=lambda sweep: -ledgers.changed_at(sweep.folder))[:_MOST_STUDIES]
+
+
+def choose(runs: Path, key: str | None) -> Sweep:
+    """The sweep of that name; the newest if None.
+
+    Raises:
+        AbsentError: there is no such sweep.
+    """
+    if key is None:
+        found = find(runs)
+        if not found:
+            raise AbsentError(f"No sweep has run yet. Trigger {runs.name}, and its trials appear here as they end.")
+        return found[0]
+    if key in {"", ".", ".."} or "/" in key or "\0" in key:
+        raise AbsentError("There is no such sweep. Choose another one.")
+    if not ledgers.exists(runs / key / "study"):
+        raise AbsentError("This run has no sweep: its study has not begun, or is gone from the disk.")
+    return Sweep(key, runs / key / "study")
+
+
+def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None) -> dict[str, Any]:
+    """A sweep for the page: how far it is, its best trials, and its heat map.
+
+    Args:
+        sweep: to look at.
+        most: best trials that are listed.
+        x, y: hyper-parameters of the heat map; the most looked at ones if None, or if they are not the sweep's.
+
+    Raises:
+        AbsentError: its ledger can't be read.
+    """
+    trials = ledgers.read(sweep.folder)
+    said = _identity(sweep.folder)
+    objective = str(said.get("objective", "val_accuracy"))
+    falls = OBJECTIVE_DIRECTIONS.get(objective) == "minimize"
+    ranked = rank(trials, falls)
+    return {
+        **{"key": sweep.key, "words": sweep.words, "objective": objective, "falls": falls},
+        **{"budget": int(said["trials"]) if str(said.get("trials", "")).isdigit() else None},
+        **_counts(trials),
+        "changed": round(ledgers.changed_at(sweep.folder), 1),
+        "parameters": heat.parameters(trials),
+        "ranked": len(ranked),
+        "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],
+        "heat_map": _heat_map(trials, x, y, falls, objective == "val_accuracy"),
+    }
+
+
+def rank(trials: Sequence[Trial], falls: bool) -> list[Trial]:
+    """The trials that ended ok, best first; equal ones by number."""
+    ok = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    return sorted(ok, key=lambda trial: ((trial.value or 0.0) * (1 if falls else -1), trial.number))
+
+
+def _counts(trials: Sequence[Trial]) -> dict[str, Any]:
+    endings = Counter(trial.ending for trial in trials if trial.ending)
+    training = sum(trial.training for trial in trials)
+    return {
+        "trials": len(trials),
+        "finished": endings.total(),
+        "training": training,
+        "waiting": len(trials) - endings.total() - training,
+        "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
+    }
+
+
+def _line(place: int, trial: Trial) -> dict[str, Any]:
+    return {
+        "rank": place,
+        "trial": trial.number,
+        "value": trial.value,
+        "seconds": round(trial.seconds, 2),
+        "point": trial.point,
+    }
+
+
+def _heat_map(trials: Sequence[Trial], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
+    ended = [trial for trial in trials if trial.ending]
+    names = heat.parameters(ended)
+    if len(names) < 2:
+        return {"absent": "A heat map needs two hyper-parameters that differ among the trials that have ended."}
+    first = x if x in names else next(name for name in names if name != y)
+    second = y if y in names and y != first else next(name for name in names if name != first)
+    return heat.fill(ended, first, second, falls, share)
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

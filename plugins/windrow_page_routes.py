@@ -1,0 +1,184 @@
+"""The routes of the Windrow page, each behind Airflow's own authentication and permissions.
+
+Whoever is logged in gets the page itself, which is the same for all. What it shows is asked for a DAG at a time, and
+only those get it who may read that DAG's runs. Handlers are plain functions: Airflow runs them beside its event loop.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import windrow_dags
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
+from airflow.configuration import conf
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from windrow import paths, ui
+from windrow.errors import AbsentError
+from windrow.ui import champions, experiments, scorings, sweeps
+
+_log = logging.getLogger(__name__)
+_ASSETS = Path(ui.__file__).parent / "assets"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, no-cache",  # a browser asks each time whether what it has still holds
+}
+
+router = APIRouter()
+registry = champions.Registry()
+reads_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
+
+
+def make_app() -> FastAPI:
+    """The page's application. Nobody without a login gets anything of it; it describes itself to nobody."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)])
+    app.include_router(router)
+    return app
+
+
+@router.get("/")
+def page(request: Request) -> Response:
+    """The page itself."""
+    return _asset(request, _ASSETS / "page.html")
+
+
+@router.get("/static/{name}")
+def static(request: Request, name: str) -> Response:
+    """Its style, scripts and icons."""
+    found = {path.name: path for path in _ASSETS.iterdir() if path.suffix != ".html"}.get(name)
+    if found is None:
+        raise HTTPException(404, "There is no such file.")
+    return _asset(request, found)
+
+
+@router.get("/api/experiments")
+def list_experiments(request: Request, user: GetUserDep) -> Response:
+    """The experiments that the reader may look at."""
+    readable = get_auth_manager().get_authorized_dag_ids(user=user)
+    return _answer(request, lambda: {"experiments": experiments.listed(readable, _models(), paths.home())})
+
+
+@router.get("/api/dags/{dag_id}/sweeps", dependencies=[reads_runs])
+def list_sweeps(request: Request, dag_id: str) -> Response:
+    """The newest sweeps of a train DAG."""
+    return _answer(
+        request, lambda: {"sweeps": [{"key": one.key, "words": one.words} for one in sweeps.find(_runs(dag_id))]}
+    )
+
+
+@router.get("/api/dags/{dag_id}/sweep", dependencies=[reads_runs])
+def show_sweep(
+    request: Request,
+    dag_id: str,
+    run_id: str | None = None,
+    key: str | None = None,
+    most: int = Query(50, ge=1, le=5000),
+    x: str | None = None,
+    y: str | None = None,
+) -> Response:
+    """One sweep: of a DAG run, of a folder's name, or the newest."""
+    folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
+
+    def show() -> dict[str, Any]:
+        return sweeps.show(sweeps.choose(_runs(dag_id), folder), most, x, y)
+
+    def stamp() -> str:
+        return sweeps.choose(_runs(dag_id), folder).stamp
+
+    return _answer(request, show, stamp)
+
+
+@router.get("/api/dags/{dag_id}/champions", dependencies=[reads_runs])
+def show_champions(request: Request, dag_id: str) -> Response:
+    """The versions of a train DAG's model."""
+
+    def show() -> dict[str, Any]:
+        name = _experiment(dag_id, "train")
+        return registry.show(_models().get(name, name), dag_id)
+
+    return _answer(request, show)
+
+
+@router.get("/api/dags/{dag_id}/scorings", dependencies=[reads_runs])
+def show_scorings(request: Request, dag_id: str) -> Response:
+    """The last nights of a score DAG."""
+    return _answer(
+        request, lambda: scorings.nights(_table(dag_id), dag_id), lambda: f"nights {scorings.stamp(_table(dag_id))}"
+    )
+
+
+@router.get("/api/dags/{dag_id}/labels", dependencies=[reads_runs])
+def show_labels(request: Request, dag_id: str) -> Response:
+    """The newest labels of a score DAG."""
+    return _answer(
+        request, lambda: scorings.labels(_table(dag_id), dag_id), lambda: f"labels {scorings.stamp(_table(dag_id))}"
+    )
+
+
+def _experiment(dag_id: str, kind: str) -> str:
+    found, name = experiments.name_of(dag_id)
+    if found != kind:
+        raise AbsentError(f"{dag_id} is a {found} DAG; this is shown of {kind} DAGs.")
+    return name
+
+
+def _runs(dag_id: str) -> Path:
+    return paths.home() / "runs" / f"train_{_experiment(dag_id, 'train')}"
+
+
+def _table(dag_id: str) -> Path:
+    return paths.home() / "tables" / _experiment(dag_id, "score")
+
+
+def _models() -> dict[str, str]:
+    """The registered model of each page that is at hand, by the experiment's name."""
+    pages = windrow_dags.find_pages(Path(conf.get("core", "dags_folder")) / "experiments").sound
+    return {page.name: page.experiment.model_name for page in pages}
+
+
+def _answer(request: Request, make: Callable[[], dict[str, Any]], stamp: Callable[[], str] | None = None) -> Response:
+    """What `make` gives, as JSON; nothing but a 304 where the reader has it already.
+
+    Args:
+        request: says what the reader has.
+        make: reads it; an AbsentError of it is an answer, too.
+        stamp: another text after every change of what is read. Where there is none, the answer itself is compared.
+    """
+    try:
+        tag = f'"{_digest(request, stamp())}"' if stamp else None
+        if tag and request.headers.get("If-None-Match") == tag:
+            return Response(status_code=304, headers={**_HEADERS, "ETag": tag})
+        values = make()
+    except AbsentError as absent:
+        if absent.__cause__:
+            _log.warning("The Windrow page: %s", absent, exc_info=absent)
+        tag, values = None, {"absent": str(absent)}
+    # NaN, which a broken record may hold, is no JSON to a browser: better one part that fails than a page.
+    body = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
+    return _conditional(request, body, "application/json", tag)
+
+
+def _asset(request: Request, path: Path) -> Response:
+    return _conditional(request, path.read_bytes(), _TYPES[path.suffix])
+
+
+def _conditional(request: Request, body: bytes, kind: str, tag: str | None = None) -> Response:
+    tag = tag or f'"{sha256(body).hexdigest()[:20]}"'
+    headers = {**_HEADERS, "ETag": tag}
+    if request.headers.get("If-None-Match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=kind, headers=headers)
+
+
+def _digest(request: Request, stamp: str) -> str:
+    return sha256(f"{request.url.path}?{request.url.query} {stamp}".encode()).hexdigest()[:20]

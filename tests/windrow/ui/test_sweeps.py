@@ -1,0 +1,120 @@
+"""A sweep for the page: which one, how far, and the best of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from windrow.errors import AbsentError
+from windrow.sweep.outcomes import Ending
+from windrow.sweep.study import Study
+from windrow.ui import sweeps
+
+from .conftest import end
+
+Opened = Callable[..., AbstractContextManager[Study]]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """The runs of train_digits."""
+    folder = tmp_path / "train_digits"
+    folder.mkdir()
+    return folder
+
+
+def test_the_page_says_how_far_it_is_and_which_trials_are_best(opened: Opened, runs: Path) -> None:
+    with opened(runs / "r1" / "study", trials=5) as study:
+        for value in (0.7, 0.9, 0.8):
+            asked = study.ask()
+            assert asked
+            end(study, asked, value=value)
+        asked = study.ask()
+        assert asked
+        end(study, asked, Ending.DIVERGED)
+        study.ask()
+        shown = sweeps.show(sweeps.choose(runs, None), most=2)
+    assert [(line["rank"], line["trial"], line["value"]) for line in shown["best"]] == [(1, 1, 0.9), (2, 2, 0.8)]
+    assert (shown["ranked"], shown["finished"], shown["training"], shown["budget"]) == (3, 4, 1, 5)
+    assert shown["outcomes"] == {"ok": 3, "diverged": 1}
+    assert shown["heat_map"]["trials"] == 4
+
+
+def test_where_the_objective_is_a_loss_the_least_is_best(opened: Opened, runs: Path) -> None:
+    with opened(runs / "r1" / "study", objective="val_loss") as study:
+        for value in (0.7, 0.2, 0.4):
+            asked = study.ask()
+            assert asked
+            end(study, asked, value=value)
+    shown = sweeps.show(sweeps.choose(runs, "r1"))
+    assert ([line["value"] for line in shown["best"]], shown["falls"]) == ([0.2, 0.4, 0.7], True)
+
+
+def test_nothing_of_an_error_or_of_the_disk_is_shown(opened: Opened, runs: Path) -> None:
+    with opened(runs / "r1" / "study") as study:
+        asked = study.ask()
+        assert asked
+        end(study, asked, Ending.FAILED)
+        text = json.dumps(sweeps.show(sweeps.choose(runs, "r1")))
+    assert "secret" not in text
+    assert str(runs) not in text
+
+
+def test_the_axes_are_those_that_were_asked_for_and_never_the_same_twice(opened: Opened, runs: Path) -> None:
+    with opened(runs / "r1" / "study") as study:
+        for _ in range(3):
+            asked = study.ask()
+            assert asked
+            end(study, asked)
+    sweep = sweeps.choose(runs, "r1")
+    for x, y, expected in (
+        (None, None, ("learning_rate", "units")),
+        ("units", None, ("units", "learning_rate")),
+        ("units", "units", ("units", "learning_rate")),
+        ("no_such", "learning_rate", ("units", "learning_rate")),
+    ):
+        found = sweeps.show(sweep, x=x, y=y)["heat_map"]
+        assert (found["x"], found["y"]) == expected
+
+
+def test_a_sweep_that_has_just_begun_is_shown_without_a_heat_map(opened: Opened, runs: Path) -> None:
+    with opened(runs / "r1" / "study") as study:
+        assert sweeps.show(sweeps.choose(runs, "r1"))["trials"] == 0
+        study.ask()
+        shown = sweeps.show(sweeps.choose(runs, "r1"))
+    assert (shown["trials"], shown["best"]) == (1, [])
+    assert "absent" in shown["heat_map"]
+
+
+def test_the_newest_sweep_is_the_one_whose_ledger_changed_last(opened: Opened, runs: Path) -> None:
+    for place, name in enumerate(("b", "c", "a")):
+        with opened(runs / name / "study"):
+            pass
+        os.utime(runs / name / "study" / "ledger.db", (1000 + place, 1000 + place))
+    assert [sweep.key for sweep in sweeps.find(runs)] == ["a", "c", "b"]
+    assert sweeps.choose(runs, None).key == "a"
+
+
+def test_a_run_is_named_after_its_kind_and_its_moment(tmp_path: Path) -> None:
+    made = sweeps.Sweep("asset_triggered__2026-11-25T16-33-36.759816-00-00-45634b0a", tmp_path)
+    assert made.words == "asset triggered, 2026-11-25 16:33 UTC"
+    assert sweeps.Sweep("by-hand", tmp_path).words == "by-hand"
+
+
+def test_before_the_first_sweep_it_is_said_what_to_trigger(runs: Path) -> None:
+    with pytest.raises(AbsentError, match="Trigger train_digits"):
+        sweeps.choose(runs, None)
+    with pytest.raises(AbsentError, match="Trigger train_mnist"):
+        sweeps.choose(runs.parent / "train_mnist", None)
+
+
+@pytest.mark.parametrize("key", ["..", ".", "", "../train_digits/r1", "/etc", "a\0b", "none"])
+def test_no_name_leads_out_of_the_runs(opened: Opened, runs: Path, key: str) -> None:
+    with opened(runs / "study"):  # what ".." would find
+        pass
+    with pytest.raises(AbsentError):
+        sweeps.choose(runs, key)
