@@ -118,7 +118,7 @@ def label(
             if not found.urls:
                 read = search.pieces and table.note(run_id, search.marks)
                 return found.counts | {"table_version": read or table.version}
-            plan = planning.make_plan(scoring, pinned(), planning.ship(spark, pinned(), Path(scratch)), run_id)
+            plan = planning.plan_with(spark, scoring, pinned(), run_id, Path(scratch))
             plan = replace(plan, kept=kept.of_table(table.folder, scoring.keep_mebibytes))
             # A task for fewer images than a batch would cost a TensorFlow import and gain nothing.
             partitions = min(spark.sparkContext.defaultParallelism, -(-found.urls // plan.batch_size))
@@ -157,6 +157,7 @@ def add_predictions(
         if found.counts["rescored"]:
             figures |= old.agreement(spark, table.files(), parts(rows), stamp.identity)
         figures |= found.counts | {"model_name": stamp.model_name, "model_version": stamp.model_version}
+        figures["precision"] = plan.precision
         figures |= drift.compare(figures, table.past()).figures()
         gallery.write(gallery.place(table.folder, stamp.run_id), name, figures, pictures, parts(rows))
     if found.due.files:
