@@ -44,7 +44,7 @@ def compile_folder(folder: Path, bf16: bool, batch_size: int, threads: int) -> A
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        # Each worker would otherwise bind its threads to the machine's first cores, and all would share those.
+        # It is on by default, and a worker knows nothing of the others that would be bound to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
     return core.compile_model(network, "CPU", settings)
