@@ -36,19 +36,21 @@ def low_page(page: Path, levels: Path) -> Path:
 
 @pytest.mark.usefixtures("champion")
 def test_a_champion_at_int8_labels_new_urls_only_and_the_next_night_needs_no_tensorflow(
-    submit: Submit, page: Path, low_page: Path, images: str, home: Path, tmp_path: Path
+    submit: Submit, page: Path, low_page: Path, images: str, tmp_path: Path
 ) -> None:
     import mlflow
     from deltalake import DeltaTable
     from windrow import tracking
 
     pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
-    write_feed(home, "1.txt", f"{images}/20.png")
+    write_feed(tmp_path / "home", "1.txt", f"{images}/20.png")
     plain = submit("score_images", "--experiment", page)
     assert plain.code == 0, plain.output
     assert plain.result["precision"] is None
 
-    write_feed(home, "2.txt", f"{images}/20.png", f"{images}/30.png", f"{images}/230.png", f"{images}/none.png")
+    write_feed(
+        tmp_path / "home", "2.txt", f"{images}/20.png", f"{images}/30.png", f"{images}/230.png", f"{images}/none.png"
+    )
     Images.asked.clear()
     low = submit("score_images", "--experiment", low_page)
     assert low.code == 0, low.output
@@ -60,7 +62,7 @@ def test_a_champion_at_int8_labels_new_urls_only_and_the_next_night_needs_no_ten
     # The next night, in a Python where TensorFlow can't be imported.
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "tensorflow.py").write_text("raise ImportError('nobody needs TensorFlow here')\n")
-    write_feed(home, "3.txt", f"{images}/240.png")
+    write_feed(tmp_path / "home", "3.txt", f"{images}/240.png")
     night = submit("score_images", "--experiment", low_page, environment={"PYTHONPATH": str(tmp_path / "without")})
     assert night.code == 0, night.output
     assert "converting" in low.output
@@ -86,10 +88,10 @@ def test_a_champion_at_int8_labels_new_urls_only_and_the_next_night_needs_no_ten
 
 @pytest.mark.usefixtures("champion")
 def test_a_precision_that_can_not_be_measured_ends_the_job_before_any_host_is_asked(
-    submit: Submit, low_page: Path, levels: Path, images: str, home: Path
+    submit: Submit, low_page: Path, levels: Path, images: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
-    write_feed(home, "1.txt", f"{images}/20.png")
+    write_feed(tmp_path / "home", "1.txt", f"{images}/20.png")
     for path in (levels / "dark").iterdir():
         path.unlink()
     refused = submit("score_images", "--experiment", low_page)

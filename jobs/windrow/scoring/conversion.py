@@ -115,8 +115,9 @@ def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict
 def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> Any:
     source = networks.traced(file, form, shape)
     try:
-        # A graph is taken as it is; a function must live as long as what is traced of it.
-        return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)())
+        # A graph is taken as it is; a function must live as long as what is traced of it. Weights that are shared with
+        # TensorFlow's would be gone with the function.
+        return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)(), share_weights=False)
     except Exception as error:  # the fault boundary of a network: OpenVINO says so in a page of text
         raise UserError(
             f"scoring.precision needs a network that OpenVINO can convert; it says: {frozen.reason(error)}; "
@@ -126,15 +127,20 @@ def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> An
 
 def _quantised(network: Any, images: NDArray[np.uint8]) -> Any:
     import nncf
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization import advanced_parameters as advanced
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     return nncf.quantize(
         network,
         nncf.Dataset([image[None] for image in images]),
         subset_size=len(images),
         fast_bias_correction=False,  # the slower one is a matter of seconds, and nearer to the network as it is
-        # Half of the weights' range in all layers: without VNNI, sums of two products saturate beyond it.
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+        advanced_parameters=advanced.AdvancedQuantizationParameters(
+            # Half of the weights' range in all layers: without VNNI, sums of two products saturate beyond it.
+            overflow_fix=advanced.OverflowFix.ENABLE,
+            # By default the mean of the images' maxima, which cuts off what is brighter than the average image.
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        ),
     )
 
 
