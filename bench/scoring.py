@@ -183,28 +183,27 @@ def write_bytes(folder: Path, count: int, photos: list[bytes]) -> None:
 
 
 def prepare_windrow(folder: Path, lines: list[str], network: Path, precision: str) -> None:
-    """A feed, a page, and the network as its champion; made in a process of its own, before the clock starts.
+    """A feed, a page, and the network as its champion, converted where the page says so.
 
-    A network at a lower precision is converted in the first run of all, whose seconds hold that, and kept for the
-    others, as from night to night.
+    All of it is made in processes of its own, before the clock starts: a conversion is kept from night to night.
     """
-    home = folder / "home"
+    home, kept = folder / "home", windrow_job.WORK / "scoring" / "champion"
     (home / "feeds").mkdir(parents=True)
     (home / "feeds" / "urls.txt").write_text("\n".join(lines) + "\n")
     (folder / "scoring.yaml").write_text(PAGE + precision)
-    kept = windrow_job.WORK / "scoring" / "champion"
     if not kept.is_dir():
         kept.mkdir(parents=True)
-        windrow_job.run(
-            [sys.executable, str(Path(__file__).with_name("scoring_champion.py")), str(network)],
-            kept / "log",
-            windrow_job.environment(kept) | {"WINDROW_HOME": str(kept)},
-            timeout=600,
-        )
-    shutil.copytree(kept / "mlflow", home / "mlflow")
+        champion(kept, str(network))
     if precision:
-        (kept / "lowered").mkdir(exist_ok=True)
+        champion(kept, "--lower", str(folder / "scoring.yaml"))
         (home / "lowered").symlink_to(kept / "lowered")
+    shutil.copytree(kept / "mlflow", home / "mlflow")
+
+
+def champion(kept: Path, *arguments: str) -> None:
+    """Run scoring_champion.py, which keeps what it makes in `kept`."""
+    command = [sys.executable, str(Path(__file__).with_name("scoring_champion.py")), *arguments]
+    windrow_job.run(command, kept / "log", windrow_job.environment(kept) | {"WINDROW_HOME": str(kept)}, timeout=600)
 
 
 def start_server(photos: list[bytes], latency: float) -> str:
