@@ -2,6 +2,7 @@
 
     var/bench/venv/bin/python bench/scoring.py --photos DIR --network FILE.keras
     ... --tools windrow,map --images 200,600 --latency 0.05
+    ... --tools windrow,windrow_int8       the same job as it is and at int8, calibrated on the photographs
 
 The photographs are served over and over from a process on the same cores, each under a URL of its own and with bytes of
 its own (a number behind the image's end, which decoders do not look at). Every tool runs twice as a process of its own,
@@ -42,6 +43,9 @@ scoring:
   host_concurrency: 128
   host_rate:
 """
+PRECISION = "  precision: {{type: int8, images: {photos}, same_labels: 0.7}}\n"
+"""Half of 68 photographs for the ranges, half to compare: a trial, so less is asked for than a page would."""
+WINDROW = {"windrow": "", "windrow_int8": PRECISION}
 ROUNDS = 5
 
 
@@ -67,7 +71,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    tools = ("windrow", *PEERS)
+    tools = (*WINDROW, *PEERS)
     add("--photos", type=Path, required=True, metavar="DIR", help="JPEG files")
     add("--network", type=Path, required=True, metavar="FILE", help=f"float32 (n, {SIDE}, {SIDE}, 3) in 0..255")
     add("--tools", type=lambda text: text.split(","), default=tools, metavar="A,B", help=f"of {','.join(tools)}")
@@ -145,8 +149,8 @@ def measure(
 
 def run(tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace) -> float:
     """Label every URL once with a tool; the seconds of its process."""
-    if tool == "windrow":
-        prepare_windrow(folder, lines, options.network)
+    if tool in WINDROW:
+        prepare_windrow(folder, lines, options.network, WINDROW[tool].format(photos=options.photos.absolute()))
         started = time.monotonic()
         page = folder / "scoring.yaml"
         result = windrow_job.submit(options.checkout, "score_images", folder, SLOTS, "--experiment", page)
@@ -178,22 +182,28 @@ def write_bytes(folder: Path, count: int, photos: list[bytes]) -> None:
     pq.write_table(pa.table({"content": contents}), folder / "bytes.parquet", row_group_size=256)
 
 
-def prepare_windrow(folder: Path, lines: list[str], network: Path) -> None:
-    """A feed, a page, and the network as its champion; made in a process of its own, before the clock starts."""
-    home = folder / "home"
+def prepare_windrow(folder: Path, lines: list[str], network: Path, precision: str) -> None:
+    """A feed, a page, and the network as its champion, converted where the page says so.
+
+    All of it is made in processes of its own, before the clock starts: a conversion is kept from night to night.
+    """
+    home, kept = folder / "home", windrow_job.WORK / "scoring" / "champion"
     (home / "feeds").mkdir(parents=True)
     (home / "feeds" / "urls.txt").write_text("\n".join(lines) + "\n")
-    (folder / "scoring.yaml").write_text(PAGE)
-    kept = windrow_job.WORK / "scoring" / "champion"
+    (folder / "scoring.yaml").write_text(PAGE + precision)
     if not kept.is_dir():
         kept.mkdir(parents=True)
-        windrow_job.run(
-            [sys.executable, str(Path(__file__).with_name("scoring_champion.py")), str(network)],
-            kept / "log",
-            windrow_job.environment(kept) | {"WINDROW_HOME": str(kept)},
-            timeout=600,
-        )
+        champion(kept, str(network))
+    if precision:
+        champion(kept, "--lower", str(folder / "scoring.yaml"))
+        (home / "lowered").symlink_to(kept / "lowered")
     shutil.copytree(kept / "mlflow", home / "mlflow")
+
+
+def champion(kept: Path, *arguments: str) -> None:
+    """Run scoring_champion.py, which keeps what it makes in `kept`."""
+    command = [sys.executable, str(Path(__file__).with_name("scoring_champion.py")), *arguments]
+    windrow_job.run(command, kept / "log", windrow_job.environment(kept) | {"WINDROW_HOME": str(kept)}, timeout=600)
 
 
 def start_server(photos: list[bytes], latency: float) -> str:

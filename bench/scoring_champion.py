@@ -1,28 +1,37 @@
 """Register a .keras network as scoring@champion, as promote_best.py leaves one; scoring.py starts it once.
 
 WINDROW_HOME=var/bench/scoring/champion var/bench/venv/bin/python bench/scoring_champion.py NETWORK.keras
+... bench/scoring_champion.py --lower PAGE.yaml       # then convert it as the page's scoring.precision says
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 
 def main() -> None:
-    """Log it and give it its alias."""
+    """Do either."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", type=Path, help=".keras file")
+    parser.add_argument("network", type=Path, nargs="?", help=".keras file")
+    parser.add_argument("--lower", type=Path, metavar="PAGE", help="convert the champion instead")
     arguments = parser.parse_args()
+    lower(arguments.lower) if arguments.lower else register(arguments.network)
+
+
+def register(file: Path) -> None:
+    """Log a .keras file's network, and give it its alias."""
     import keras
     import mlflow
     from windrow import tracking
     from windrow.paths import home
 
-    network = keras.saving.load_model(arguments.network, compile=False)
+    network = keras.saving.load_model(file, compile=False)
     shape, classes = list(network.input_shape[1:]), network.output_shape[-1]
     facts = {"windrow": {"shape": shape, "labels": [f"label {number}" for number in range(classes)]}}
     client = tracking.connect()
@@ -32,6 +41,18 @@ def main() -> None:
     client.create_registered_model("scoring")
     client.create_model_version("scoring", logged.model_uri)
     client.set_registered_model_alias("scoring", "champion", "1")
+
+
+def lower(file: Path) -> None:
+    """Convert the champion at a page's precision into WINDROW_HOME, where the job finds it."""
+    from windrow import experiment
+    from windrow.paths import home
+    from windrow.scoring import planning, precision
+
+    page: Any = experiment.load(file)
+    with tempfile.TemporaryDirectory() as scratch:
+        _, loss = precision.lower(planning.pin(page, Path(scratch)), page.scoring.precision, home())
+    print(loss)
 
 
 if __name__ == "__main__":

@@ -175,10 +175,7 @@ def rehearse(
     """Send the network to every host and load it on every slot; the plan of a pass."""
     from windrow.scoring import planning, rehearsal
 
-    model = pinned()
-    return rehearsal.rehearse(
-        spark, planning.make_plan(scoring, model, planning.ship(spark, model, scratch), run_id), slots
-    )
+    return rehearsal.rehearse(spark, planning.plan_with(spark, scoring, pinned(), run_id, scratch), slots)
 
 
 def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: PinnedModel | OwnNetwork) -> str:
@@ -208,6 +205,7 @@ def add_predictions(
         if found.counts["rescored"]:
             figures |= old.agreement(spark, table.files(), parts(rows), stamp.identity)
         figures |= found.counts | {"model_name": stamp.model_name, "model_version": stamp.model_version}
+        figures["precision"] = plan.precision
         figures |= drift.compare(figures, table.past()).figures()
         gallery.write(gallery.place(table.folder, stamp.run_id), name, figures, pictures, parts(rows))
     if found.due.files:

@@ -105,7 +105,7 @@ def _plan(spark: SparkSession, page: Experiment) -> Plan:
     slots = spark.sparkContext.defaultParallelism
     scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # it goes with the session, which serves it
     model = planning.pin(page, scratch)
-    plan = planning.make_plan(scoring, model, planning.ship(spark, model, scratch), uuid.uuid4().hex)
+    plan = planning.plan_with(spark, scoring, model, uuid.uuid4().hex, scratch)
     rate = plan.fetch.host_rate and plan.fetch.host_rate / slots
     fetch = replace(plan.fetch, host_concurrency=max(1, plan.fetch.host_concurrency // slots), host_rate=rate)
     return rehearsal.rehearse(spark, replace(plan, fetch=fetch), slots)

@@ -963,12 +963,17 @@ DESIGN = [
 NETWORK_FILE = ["scoring.feed='*.txt'", "scoring.network.file=a.keras", "scoring.network.labels=[a.txt]"]
 
 
+PRECISION = ["scoring.feed='*.txt'", "scoring.precision.type=int8", "scoring.precision.images=photos"]
+
+
 def with_section(key: str) -> Sequence[str]:
     """What a page needs besides, for a key of a section that is absent by default."""
     if key.startswith("sweep.sensitivity."):
         return DESIGN
     if key.startswith("scoring.network."):
         return NETWORK_FILE
+    if key.startswith("scoring.precision."):
+        return PRECISION
     return ["scoring.feed='*.txt'"] if key.startswith("scoring.") else []
 
 
@@ -980,6 +985,28 @@ def test_every_key_can_be_set_to_its_own_default(key: str) -> None:
         value = value[part]
     written = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
     assert experiment.parse(PAGE, [*with_section(key), f"{key}={written}"]) == page
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("{images: photos}", "type (line 4): is missing; add type: int8"),
+        ("{type: int8}", "images (line 4): is missing; add it"),
+        ("{type: fp8, images: a}", "type (line 4): must be 'bf16' or 'int8'; got 'fp8'"),
+        ("{type: int8, images: ''}", "images (line 4): must not be empty; got ''"),
+        ("{type: int8, images: a, same_labels: 0}", "same_labels (line 4): must be above 0; got 0; raise it"),
+        ("{type: int8, images: a, same_labels: 1.5}", "same_labels (line 4): must be at most 1; got 1.5; lower it"),
+    ],
+)
+def test_a_precision_with_a_mistake_is_one_sentence(written: str, sentence: str) -> None:
+    assert sentences(f"{PAGE}scoring: {{feed: a, precision: {written}}}\n") == [f"scoring.precision.{sentence}"]
+
+
+def test_a_page_labels_with_its_network_as_it_is_unless_it_says_otherwise() -> None:
+    assert experiment.parse(PAGE + "scoring: {feed: a}").scoring.precision is None  # type: ignore[union-attr]
+    low = experiment.parse(PAGE, PRECISION).scoring.precision  # type: ignore[union-attr]
+    assert low is not None
+    assert (low.type, low.same_labels) == ("int8", 0.97)
 
 
 def test_the_wildcard_keys_can_be_set() -> None:
@@ -1252,7 +1279,7 @@ def check_row(cells: list[str], default: object, limits: Sequence[object]) -> No
 
 
 def field_of(key: str) -> Any:
-    place: Any = experiment.parse(PAGE, [*DESIGN, *NETWORK_FILE])
+    place: Any = experiment.parse(PAGE, [*DESIGN, *NETWORK_FILE, *PRECISION])
     *sections, name = key.split(".")
     for section in sections:
         place = getattr(place, section)

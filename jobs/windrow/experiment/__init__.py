@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
+from windrow.experiment.precision import PrecisionSection
 from windrow.experiment.reading import load, load_to_train, parse
 from windrow.experiment.sections import (
     BUILT_IN_SOURCES,
@@ -35,6 +36,7 @@ __all__ = [
     "FloatDimension",
     "IntDimension",
     "NetworkSection",
+    "PrecisionSection",
     "PromotionSection",
     "ScoringSection",
     "SweepSection",

@@ -127,7 +127,7 @@ def _mistake(details: ErrorDetails) -> Mistake:
 
 def _missing(key: Key) -> str:
     examples = {"name": "digits", "type": "float, int or categorical", "choices": "[16, 32, 64]"}
-    example = examples.get(key[-1])
+    example = "int8" if key == ("scoring", "precision", "type") else examples.get(key[-1])
     return f"add {key[-1]}: {example}" if example else "add it"
 
 

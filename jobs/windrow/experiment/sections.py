@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.network_file import NetworkFileSection
+from windrow.experiment.precision import PrecisionSection
 from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, WebAddress
 from windrow.training import parameters
 from windrow.training.parameters import Value
@@ -165,6 +166,7 @@ class ScoringSection(Section):
         None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
     )
     network: NetworkFileSection | None = Field(None, description="a network that is not in the registry, instead")
+    precision: PrecisionSection | None = Field(None, description="the same network in fewer bits, on OpenVINO")
     schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
     top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
     batch_size: int = Field(64, ge=1, le=4096, description="images a step of the network")

@@ -5,22 +5,25 @@
 | keras | a .keras file with one input and one output | batches |
 | saved_model | a folder with the signature serving_default | batches |
 | graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, as its feed's type says |
+| openvino | a folder that conversion.py made of one of these: see lowered.py | batches |
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from windrow.data.image import Resize
 from windrow.errors import UserError
+from windrow.scoring import frozen
+from windrow.scoring.frozen import reason
 
+Precision = Literal["bf16", "int8"]
 Shape = tuple[int, int, int]
-Kind = Literal["keras", "graph", "saved_model"]
-_ANY_BATCH = "windrow_any_batch"
+Kind = Literal["keras", "graph", "saved_model", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Form:
     """How a network's file is read and fed.
 
     `feed` and `fetch` are tensors of a graph, or names of a SavedModel's input and output. `black` and `white` are what
-    it is fed for the levels 0 and 255.
+    it is fed for the levels 0 and 255. `precision` is what it computes in, where that is not as its file says.
     """
 
     kind: Kind = "keras"
@@ -37,6 +40,7 @@ class Form:
     resize: Resize = "smooth"
     black: float = 0.0
     white: float = 255.0
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,16 @@ class Opened:
     takes_bytes: bool = False
 
 
-def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int) -> Opened:
+@dataclass(frozen=True)
+class _Loaded:
+    """A network's scores as a function of images in its own type."""
+
+    call: Callable[[Any], Any]
+    shape: Shape
+    dtype: str
+
+
+def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int, threads: int = 1) -> Opened:
     """Load a network.
 
     Args:
@@ -62,35 +75,59 @@ def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, t
         shape: what it is fed, (height, width, channels); what its file says if None.
         batch_size: images a step, always.
         top_k: labels an image; fewer where it has fewer classes.
+        threads: OpenVINO's; TensorFlow's are the process's.
 
     Raises:
         UserError: the file is no such network, or does not fit `form` or `shape`.
     """
-    openers = {"keras": _open_keras, "graph": _open_graph, "saved_model": _open_saved_model}
-    return openers[form.kind](file, form, shape, batch_size, top_k)
+    if form.kind == "openvino":
+        from windrow.scoring import lowered
+
+        compiled = lowered.compile_folder(file, form.precision == "bf16", batch_size, threads)
+        return Opened(partial(lowered.best, compiled, top_k), *lowered.sizes(compiled))
+    if form.kind == "graph":
+        return _open_graph(file, form, shape, batch_size, top_k)
+    return _function(_LOADERS[form.kind](file, form, shape), form, batch_size, top_k)
 
 
-def _open_keras(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int) -> Opened:
+def traced(file: Path, form: Form, shape: Shape | None) -> Any:
+    """A network's scores of uint8 images, any number of them: a tf.function, or a graph with one placeholder.
+
+    Raises:
+        UserError: it is fed bytes; or as `open_network`.
+    """
+    if form.kind != "graph":
+        return _scores(_LOADERS[form.kind](file, form, shape), form, None)
+    graph, entry, _, _ = _graph(file, form, shape, None)
+    if not entry.dtype.is_integer:
+        raise UserError(
+            f"scoring.precision needs a network that is fed decoded images; {form.feed} takes a file's bytes; "
+            "let scoring.network.feed be a tensor after the decoding, or remove scoring.precision"
+        )
+    return graph
+
+
+def _load_keras(file: Path, form: Form, shape: Shape | None) -> _Loaded:
     import keras
 
     try:
         network = keras.saving.load_model(file, compile=False)
     except Exception as error:  # the fault boundary of a file: Keras raises a dozen kinds
-        raise UserError(f"a .keras file must be one that Keras can load; got {_reason(error)}") from error
+        raise UserError(f"a .keras file must be one that Keras can load; got {reason(error)}") from error
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
         raise UserError("a .keras file must have one input and one output; got more, or none; save such a model")
     agreed = _agreed(tuple(network.inputs[0].shape)[1:], shape)
-    return _function(lambda pixels: network(pixels, training=False), form, agreed, "float32", batch_size, top_k)
+    return _Loaded(lambda pixels: network(pixels, training=False), agreed, "float32")
 
 
-def _open_saved_model(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int) -> Opened:
+def _load_saved_model(file: Path, form: Form, shape: Shape | None) -> _Loaded:
     import tensorflow as tf
 
     try:
         loaded = tf.saved_model.load(str(file))  # owns the variables that its signature only refers to
         signature = loaded.signatures["serving_default"]
     except Exception as error:  # the same
-        raise UserError(f"a SavedModel must load and have a serving_default; got {_reason(error)}") from error
+        raise UserError(f"a SavedModel must load and have a serving_default; got {reason(error)}") from error
     feeds, fetches = signature.structured_input_signature[1], signature.structured_outputs
     feed, fetch = _one_of("feed", form.feed, feeds), _one_of("fetch", form.fetch, fetches)
     dtype = feeds[feed].dtype
@@ -101,43 +138,65 @@ def _open_saved_model(file: Path, form: Form, shape: Shape | None, batch_size: i
     def call(pixels: Any) -> Any:
         return loaded.signatures["serving_default"](**{feed: pixels})[fetch]
 
-    return _function(call, form, agreed, dtype.name, batch_size, top_k)
+    return _Loaded(call, agreed, dtype.name)
+
+
+_LOADERS = {"keras": _load_keras, "saved_model": _load_saved_model}
 
 
 def _open_graph(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int) -> Opened:
     """A session of TensorFlow 1: such graphs may hold operations that functions of TensorFlow 2 no longer take."""
     import tensorflow as tf
 
-    definition = _read_graph(file)
+    graph, entry, scores, shape = _graph(file, form, shape, batch_size)
+    classes = _classes(scores)
+    with graph.as_default():
+        best = tf.math.top_k(scores, k=min(top_k, classes))
+    config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
+    run = tf.compat.v1.Session(graph=graph, config=config).make_callable([best.indices, best.values], [entry])
+    return Opened(run, shape, classes, takes_bytes=entry.dtype == tf.string)
+
+
+def _graph(file: Path, form: Form, shape: Shape | None, batch_size: int | None) -> tuple[Any, Any, Any, Shape | None]:
+    """The part of a GraphDef that labels, in a graph of its own: (it, its placeholder, its scores, its shape)."""
+    import tensorflow as tf
+
+    definition = frozen.read(file)
     with tf.Graph().as_default() as whole:
         tf.compat.v1.import_graph_def(definition, name="")
-    feed, fetch = (_tensor(whole, key, getattr(form, key) or "") for key in ("feed", "fetch"))
+    feed, fetch = (frozen.tensor(whole, key, getattr(form, key) or "") for key in ("feed", "fetch"))
     takes_bytes = feed.dtype == tf.string
     if not takes_bytes:
         shape = _agreed(tuple(feed.shape)[1:] if feed.shape.rank == 4 else (), shape)
-    part = _between(definition, feed.name, fetch.name)
+    part = frozen.between(definition, feed.name, fetch.name)
     with tf.Graph().as_default() as graph:
         entry = tf.compat.v1.placeholder(
             *((tf.string, []) if takes_bytes else (tf.uint8, [batch_size, *(shape or ())]))
         )
         given = entry if takes_bytes else _scaled(entry, form, feed.dtype.name)
         (scores,) = tf.compat.v1.import_graph_def(part, {feed.name: given}, [fetch.name], name="network")
-        classes = _classes(scores)
-        best = tf.math.top_k(scores, k=min(top_k, classes))
-    config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
-    run = tf.compat.v1.Session(graph=graph, config=config).make_callable([best.indices, best.values], [entry])
-    return Opened(run, shape, classes, takes_bytes)
+    return graph, entry, scores, shape
 
 
-def _function(call: Callable[[Any], Any], form: Form, shape: Shape, dtype: str, batch_size: int, top_k: int) -> Opened:
+def _scores(loaded: _Loaded, form: Form, batch_size: int | None) -> Any:
+    """What scales images and calls the network, as a function to be traced."""
+    import tensorflow as tf
+
+    def scores(pixels: Any) -> Any:
+        return loaded.call(_scaled(pixels, form, loaded.dtype))
+
+    return tf.function(scores, [tf.TensorSpec((batch_size, *loaded.shape), tf.uint8)], autograph=False)
+
+
+def _function(loaded: _Loaded, form: Form, batch_size: int, top_k: int) -> Opened:
     """What calls the network and finds its best classes, as one traced function."""
     import tensorflow as tf
 
     found: list[int] = []
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *shape), tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((batch_size, *loaded.shape), tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
     def best(pixels: Any) -> Any:
-        scores = call(_scaled(pixels, form, dtype))
+        scores = loaded.call(_scaled(pixels, form, loaded.dtype))
         found.append(_classes(scores))
         return tf.math.top_k(scores, k=min(top_k, found[0]))
 
@@ -147,7 +206,7 @@ def _function(call: Callable[[Any], Any], form: Form, shape: Shape, dtype: str, 
         top = step(tf.constant(pixels))
         return top.indices.numpy(), top.values.numpy()
 
-    return Opened(run, shape, found[0])
+    return Opened(run, loaded.shape, found[0])
 
 
 def _scaled(pixels: Any, form: Form, dtype: str) -> Any:
@@ -198,83 +257,3 @@ def _one_of(key: str, name: str | None, names: Any) -> str:
         choice = " or ".join(known)
         raise UserError(f"scoring.network.{key} must be a name of the SavedModel's; got {name}; take {choice}")
     return name
-
-
-def _read_graph(file: Path) -> Any:
-    import tensorflow as tf
-
-    definition, content = tf.compat.v1.GraphDef(), file.read_bytes()
-    try:
-        definition.ParseFromString(content)
-    except Exception as error:  # protobuf's own kind
-        raise UserError(f"a .pb file must be a frozen GraphDef; got {_reason(error)}; freeze the graph") from error
-    if not definition.node:
-        raise UserError("a .pb file must be a frozen GraphDef; got one without operations; freeze the graph")
-    return definition
-
-
-def _tensor(graph: Any, key: str, name: str) -> Any:
-    try:
-        return graph.get_tensor_by_name(name)
-    except (KeyError, ValueError):
-        names = [tensor.name for operation in graph.get_operations() for tensor in operation.outputs]
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
-        raise UserError(
-            f"scoring.network.{key} must be a tensor of the graph; got {name}; near it are {', '.join(close) or 'none'}"
-        ) from None
-
-
-def _between(definition: Any, feed: str, fetch: str) -> Any:
-    """The part of a graph that leads from one tensor to another, for any number of images."""
-    import tensorflow as tf
-
-    nodes = {node.name: node for node in definition.node}
-    kept: set[str] = set()
-    waiting, fed = [_operation(fetch)], False
-    while waiting:
-        name = waiting.pop()
-        if name in kept:
-            continue
-        kept.add(name)
-        for taken in nodes[name].input:
-            if feed in (taken, f"{taken}:0"):
-                fed = True
-            else:
-                waiting.append(_operation(taken))
-    if not fed:
-        raise UserError(f"scoring.network.fetch must follow from the feed; {fetch} does not use {feed}; name others")
-    if others := sorted(name for name in kept if nodes[name].op.startswith("Placeholder")):
-        raise UserError(f"feed must be all that a graph needs; {fetch} also needs {others[0]}; name a later tensor")
-    part = tf.compat.v1.GraphDef(versions=definition.versions, library=definition.library)
-    part.node.extend(node for node in definition.node if node.name in kept)
-    _free_batch(part)
-    return part
-
-
-def _operation(tensor: str) -> str:
-    return tensor.removeprefix("^").partition(":")[0]
-
-
-def _free_batch(part: Any) -> None:
-    """Let each Reshape to (1, ...) take any number of images: the graph was made for one at a time, and says so.
-
-    For one image this changes nothing, since -1 then stands for the 1 that it replaces.
-    """
-    import numpy as np
-    import tensorflow as tf
-
-    constants = {node.name: node for node in part.node if node.op == "Const"}
-    for node in [node for node in part.node if node.op == "Reshape"]:
-        constant = constants.get(_operation(node.input[1]))
-        if constant is None:
-            continue
-        sides = tf.make_ndarray(constant.attr["value"].tensor)
-        if sides.size > 1 and sides[0] == 1 and sides.min() > 0:
-            free = part.node.add(name=f"{node.name}/{_ANY_BATCH}", op="Const")
-            free.attr["dtype"].CopyFrom(constant.attr["dtype"])
-            free.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.array([-1, *sides[1:]], sides.dtype)))
-            node.input[1] = free.name
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__

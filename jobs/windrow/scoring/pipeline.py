@@ -6,7 +6,7 @@ The main thread decodes and runs the network while a second one downloads ahead 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -66,11 +66,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a pass needs to know; small, it travels with each task."""
+    """Everything that a pass needs to know; small, it travels with each task.
+
+    `precision` is what precision.py says of a network at a lower one; None for a network as it is.
+    """
 
     model: Model
     stamp: Stamp
     fetch: FetchPolicy
+    precision: Mapping[str, Any] | None = None
     top_k: int = 3
     batch_size: int = 64
     max_pixels: int = 40_000_000

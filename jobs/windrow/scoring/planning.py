@@ -1,19 +1,19 @@
 """From a page to the plan of a pass, on the driver: the network, sent to every host, and how the URLs are asked.
 
-model = pin(page, scratch)
-plan = make_plan(page.scoring, model, ship(spark, model, scratch), run_id)
+plan = plan_with(spark, page.scoring, pin(page, scratch), run_id, scratch)
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow import paths, tracking
 from windrow.errors import UserError
-from windrow.scoring import files, unpacking
+from windrow.scoring import files, precision, unpacking
 from windrow.scoring.fetch import FetchPolicy
 from windrow.scoring.files import OwnNetwork
 from windrow.scoring.pipeline import Model, Plan
@@ -46,6 +46,20 @@ def pin(page: Experiment, scratch: Path) -> PinnedModel | OwnNetwork:
     if page.scoring is not None and page.scoring.network is not None:
         return files.bring(page.scoring.network, paths.home(), scratch)
     return tracking.fetch_model(page.champion_uri, scratch)
+
+
+def plan_with(
+    spark: SparkSession, scoring: ScoringSection, model: PinnedModel | OwnNetwork, run_id: str, scratch: Path
+) -> Plan:
+    """The plan of a pass, with the network at the page's precision on its way to every host.
+
+    Raises:
+        UserError: at that precision it loses too much, or there is none of it.
+    """
+    loss = None
+    if scoring.precision is not None:
+        model, loss = precision.lower(model, scoring.precision, paths.home())
+    return replace(make_plan(scoring, model, ship(spark, model, scratch), run_id), precision=loss)
 
 
 def ship(spark: SparkSession, model: PinnedModel | OwnNetwork, scratch: Path) -> str:

@@ -34,7 +34,7 @@ class Network:
         shape: (height, width, channels); what the file says if None.
         batch_size: images a step; a smaller batch is filled up with zeros, so that the graph is traced once only.
         top_k: labels an image, at most the number of classes.
-        threads: TensorFlow's threads; counts only before the process's first import of TensorFlow.
+        threads: of a batch; TensorFlow's count only before the process's first import of it.
         form: what else the file may be, and how it is fed.
         proven: it is known to label an image in a batch as it does alone, which costs a batch for each canary to see.
 
@@ -58,9 +58,10 @@ class Network:
     ) -> None:
         from windrow.training.runtime import import_tensorflow, take_gpus
 
-        take_gpus()
-        import_tensorflow(threads)
-        opened = open_network(file, form, shape, batch_size, top_k)
+        if form.kind != "openvino":
+            take_gpus()
+            import_tensorflow(threads)
+        opened = open_network(file, form, shape, batch_size, top_k, threads)
         self._best = opened.best
         self.shape, self.classes, self.takes_bytes = opened.shape, opened.classes, opened.takes_bytes
         self._batch = np.zeros((batch_size, *(opened.shape or ())), np.uint8)

@@ -44,6 +44,7 @@ def outlook(result: Mapping[str, Any]) -> str:
 def _of_the_pass(result: Mapping[str, Any]) -> list[str]:
     model = f"{result['model_name']} version {result['model_version']}"
     lines = [f"{result['images_per_second']} images a second with {model}{_of_the_ceiling(result)}"]
+    lines += _precision(result)
     if result.get("p95_fetch_ms") is not None:
         lines.append(f"95 of 100 downloads took {result['p95_fetch_ms']:,.0f} ms or less")
     if hosts := [f"{each['host']} {each['failed']:,} of {each['asked']:,}" for each in result.get("hosts", [])]:
@@ -61,7 +62,8 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
         lines.append(f"{rows - ok:,} without a label: {reasons}.")
     if ok and figures.get("images_per_second"):
         lines.append(f"{figures['images_per_second']:,} images a second{_of_the_ceiling(figures)}.")
-    return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in _drift_sentence(figures))]
+    told = [*_precision(figures), *_drift_sentence(figures)]
+    return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in told)]
 
 
 def note(figures: Mapping[str, Any], withheld: str = "") -> str:
@@ -76,6 +78,20 @@ def _of_the_ceiling(figures: Mapping[str, Any]) -> str:
         return ""
     cores = f"{figures['slots']} cores" if figures["slots"] > 1 else "one core"
     return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting"
+
+
+def _precision(figures: Mapping[str, Any]) -> list[str]:
+    """What a lower precision loses, by the images that the page has for it; nothing of a network as it is."""
+    loss = figures.get("precision")
+    if not loss:
+        return []
+    line = (
+        f"computed in {loss['type']} by {loss['runtime']}: of {loss['images']:,} images {loss['same_labels']:.1%} keep "
+        f"their label, scores move by {loss['score_change_mean']:.3f}, at most {loss['score_change_max']:.3f}"
+    )
+    if loss["accuracy"] is None:
+        return [line]
+    return [f"{line}; {loss['accuracy']:.1%} are right, and {loss['accuracy_as_it_is']:.1%} as the network is"]
 
 
 def _drift_sentence(figures: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ _METRICS = (
     *(f"{kind}_{stage}_ms" for stage in ("fetch", "decode", "predict") for kind in _KINDS),
     *("psi_labels", "psi_scores"),
 )
+_LOSS = ("same_labels", "score_change_mean", "score_change_max", "accuracy", "accuracy_as_it_is")
 
 
 def log_scoring(
@@ -65,8 +66,11 @@ def _log(client: MlflowClient, run_id: str, figures: Mapping[str, Any], note: st
     now = int(time.time() * 1000)
     values = {f"status_{status}": count for status, count in figures["statuses"].items()}
     values |= {key: figures[key] for key in _METRICS if figures.get(key) is not None}
+    loss = figures.get("precision") or {}
+    values |= {f"precision.{key}": loss[key] for key in _LOSS if loss.get(key) is not None}
     metrics = [Metric(name, float(value), now, 0) for name, value in values.items()]
     params = [Param(key, str(figures[key])) for key in ("model_name", "model_version", "table")]
+    params += [Param("precision", loss.get("type", "as it is")), Param("runtime", loss.get("runtime", "TensorFlow"))]
     tags = {"windrow.table_version": str(figures["table_version"]), "windrow.withheld": str(withheld).lower()}
     tags |= {"mlflow.note.content": note} if note else {}
     client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag(*pair) for pair in tags.items()])

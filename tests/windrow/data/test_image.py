@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from windrow.data.image import FORMATS, Resize, to_pixels
 
 
@@ -30,6 +30,20 @@ def test_exif_turns_the_image_upright() -> None:
     stream = io.BytesIO()
     image.save(stream, "PNG", exif=exif)
     assert to_pixels(Image.open(stream), 2, 1, 1)[:, 0, 0].tolist() == [10, 200]
+
+
+@pytest.mark.parametrize("orientation", [None, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_copies_no_pixel_is_another_one(orientation: int | None, mode: str, channels: int) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.effect_noise((90, 60), 80).convert(mode).save(stream, "JPEG", exif=exif)
+    copied = ImageOps.exif_transpose(Image.open(stream)).convert("L" if channels == 1 else "RGB")
+    expected = np.asarray(copied.resize((20, 30), Image.Resampling.BILINEAR)).reshape(30, 20, channels)
+    np.testing.assert_array_equal(to_pixels(Image.open(stream), 30, 20, channels), expected)
 
 
 def test_transparency_is_laid_over_black() -> None:

@@ -1,0 +1,22 @@
+"""scoring.precision: the network that labels, in fewer bits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from windrow.experiment.values import Section
+
+
+class PrecisionSection(Section):
+    """The network of the page at a lower precision on OpenVINO, if it keeps enough of its labels."""
+
+    type: Literal["bf16", "int8"] = Field(description="int8 on any processor, bf16 on those that have it")
+    images: str = Field(
+        min_length=1,
+        description="folder of 32 images or more like those of the feed; under WINDROW_HOME if relative",
+    )
+    same_labels: float = Field(
+        0.97, gt=0, le=1, description="least share of images that must keep their label, or nothing is fetched"
+    )
