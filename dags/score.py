@@ -62,6 +62,7 @@ def score_dag(page: windrow_dags.Page) -> DAG:
             task_id="score_images",
             job="score_images",
             arguments={"experiment": str(page.path)} | {name: f"{{{{ params.{name} }}}}" for name in THIS_RUN},
+            outlets=[windrow_dags.predictions(page)],
             execution_timeout=timedelta(hours=12),
             doc_md="Labels the URLs that have no row or are due again; one row a URL.",
         )

@@ -55,6 +55,7 @@ def train_dag(page: windrow_dags.Page) -> DAG:
             task_id="prepare_dataset",
             job="prepare_dataset",
             arguments=experiment | {"out": dataset},
+            outlets=[windrow_dags.dataset(page)],
             pre_execute=windrow_promotion.trains,
             execution_timeout=timedelta(hours=2),
             doc_md="Downloads or reads the labelled images, splits them, and writes shards with a manifest.",

@@ -34,6 +34,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 OVERRIDES = "set"
 """The form's field for every key that has no field of its own."""
 
+FAILED_NIGHTS = 5
+"""Runs that fail in a row until a DAG is paused: what fails so often needs a person, not another night."""
+
 _CHAMPION_URI = re.compile(r"^models:/(?P<model>[^/@]+)@champion$")
 
 
@@ -86,6 +89,7 @@ def settings(page: Page, kind: str, manual: str | None) -> dict[str, Any]:
         "start_date": START,
         "catchup": False,
         "max_active_runs": 1,
+        "max_consecutive_failed_dag_runs": FAILED_NIGHTS,
         "user_defined_macros": {"run_folder": run_folder},
         "default_args": {"owner": "windrow", "retries": 2, "retry_delay": timedelta(minutes=1)},
     }
@@ -111,6 +115,16 @@ def champion(model: str) -> Asset:
     """The asset that says that a registered model has a new champion; pages that share a model share it."""
     safe = quote(model, safe="")
     return Asset(name=f"{safe}_champion", uri=f"x-mlflow://models/{safe}")
+
+
+def dataset(page: Page) -> Asset:
+    """The asset that says that a page's data set was prepared; its event has digest and sizes."""
+    return Asset(name=f"{page.name}_dataset", uri=f"x-windrow://datasets/{page.name}")
+
+
+def predictions(page: Page) -> Asset:
+    """The asset that says that a page's predictions table was brought up to date; its event has the figures."""
+    return Asset(name=f"{page.name}_predictions", uri=f"x-windrow://predictions/{page.name}")
 
 
 def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:

@@ -32,7 +32,13 @@ from windrow.errors import EXIT_USER_ERROR, PageError
 GRACE_SECONDS = 3.0
 """From SIGTERM to SIGKILL. Airflow itself waits 5 s before it kills the task that waits here."""
 
-LINKS = {"mlflow_run": "MLflow run", "model_version": "Model version", "atlas": "Atlas"}
+LINKS = {
+    "mlflow_run": "MLflow run",
+    "compare": "Compare the best",
+    "model_version": "Model version",
+    "atlas": "Atlas",
+    "gallery": "Gallery",
+}
 """What a job's result may link to, and how the button is called."""
 
 NO_KEYS = ("set", "reproduce", "rescore", "limit", "dry_run")
@@ -126,7 +132,9 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         self._check_connection()
         folder = Path(tempfile.mkdtemp(prefix="windrow-"))
         try:
-            return self._run(folder)
+            values = self._run(folder)
+            self._tell_assets(context.get("outlet_events"), values)
+            return values
         finally:
             self.on_kill()
             shutil.rmtree(folder, ignore_errors=True)
@@ -186,6 +194,12 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         values = self._read(result)
         self.links = values.get("links") or {}
         return values
+
+    def _tell_assets(self, events: Any, values: Mapping[str, Any]) -> None:
+        """The result's figures go with the events of the task's assets, where a schedule or a person reads them."""
+        figures = {key: value for key, value in values.items() if isinstance(value, str | int | float | None)}
+        for asset in self.outlets:
+            events[asset].extra = figures
 
     def _log_lines(self, lines: Iterator[str]) -> None:
         """The provider's own way strips each line: a traceback or a table would lose its shape."""

@@ -75,7 +75,9 @@ class Asked:
         return self
 
     def events(self) -> list[dict[str, Any]]:
-        return list(self._airflow.get("/assets/events", source_run_id=self.run)["asset_events"])
+        """Those of the champion's asset."""
+        told = self._airflow.get("/assets/events", source_run_id=self.run)["asset_events"]
+        return [event for event in told if event["uri"].startswith("x-mlflow:")]
 
     def _parked(self) -> bool:
         log = (home() / "log" / "airflow-scheduler.log").read_text()

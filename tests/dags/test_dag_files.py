@@ -138,6 +138,10 @@ def test_every_task_is_a_job_or_asks_a_person_or_tells_of_the_champion(parsed: d
             assert task["task_type"] == OTHERS.get(task_id, "SparkJob"), task_id
 
 
+def test_a_dag_that_fails_again_and_again_is_paused(parsed: dict[str, Any]) -> None:
+    assert {dag["max_consecutive_failed_dag_runs"] for _, dag in dags(parsed)} == {5}
+
+
 def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
     announce = tasks(parsed["dags"]["train_digits"]["dag"])["announce_champion"]
     assert "x-mlflow://models/digits" in str(announce["outlets"])

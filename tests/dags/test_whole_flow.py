@@ -97,6 +97,10 @@ def result(run: Any, task_id: str) -> dict[str, Any]:
     return run.tasks[task_id]["xcoms"]["return_value"]
 
 
+def events(run: Any, asset: str) -> list[dict[str, Any]]:
+    return [event for event in run.events if event["asset"] == asset]
+
+
 def states(run: Any) -> dict[str, str]:
     return {task_id: task["state"] for task_id, task in run.tasks.items()}
 
@@ -119,14 +123,14 @@ def test_the_runs_files_lie_in_its_own_folder(trained: Any, trained_again: Any, 
 
 
 def test_a_new_champion_is_announced_with_its_figures(trained: Any) -> None:
-    [event] = trained.events
-    assert event["asset"] == "x-mlflow://models/digits"
+    [event] = events(trained, "x-mlflow://models/digits")
     assert (event["extra"]["model_name"], event["extra"]["model_version"]) == ("digits", "1")
     assert 0.3 < event["extra"]["test_accuracy"] <= 1
 
 
 def test_tasks_link_to_mlflow(trained: Any, mlflow_server: str) -> None:
     assert trained.tasks["sweep"]["xcoms"]["_link_mlflow_run"].startswith(mlflow_server)
+    assert "/#/compare-runs?runs=" in trained.tasks["sweep"]["xcoms"]["_link_compare"]
     assert "/models/digits" in trained.tasks["promote_best"]["xcoms"]["_link_model_version"]
     assert trained.tasks["draw_atlas"]["xcoms"]["_link_atlas"].startswith(mlflow_server)
     assert trained.tasks["prepare_dataset"]["xcoms"]["_link_mlflow_run"] == ""
@@ -136,11 +140,19 @@ def test_a_champion_that_stays_is_not_announced(trained_again: Any) -> None:
     assert states(trained_again)["promote_best"] == "success", trained_again.log[-6000:]
     assert states(trained_again)["announce_champion"] == "skipped"
     assert trained_again.state == "success"
-    assert trained_again.events == []
+    assert events(trained_again, "x-mlflow://models/digits") == []
+
+
+def test_data_set_and_predictions_are_assets_whose_events_have_the_figures(trained: Any, scored: Any) -> None:
+    [prepared] = events(trained, "x-windrow://datasets/digits")
+    assert prepared["extra"]["digest"] == result(trained, "prepare_dataset")["digest"]
+    [labelled] = events(scored, "x-windrow://predictions/digits")
+    assert (labelled["extra"]["rows"], labelled["extra"]["model_version"]) == (IMAGES + 1, "1")
 
 
 def test_every_url_of_the_feed_gets_one_row(scored: Any) -> None:
     assert scored.state == "success", scored.log[-6000:]
+    assert scored.tasks["score_images"]["xcoms"]["_link_gallery"].endswith("/artifacts/gallery.html")
     assert result(scored, "score_images")["rows"] == IMAGES + 1
 
 

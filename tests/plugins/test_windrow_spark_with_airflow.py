@@ -158,7 +158,8 @@ def test_the_output_is_in_the_task_log_without_sparks_own_noise(contract: Any) -
 
 def test_links_of_the_result_stand_on_the_task_and_absent_ones_are_empty(contract: Any) -> None:
     links = {key: value for key, value in contract.tasks["done"]["xcoms"].items() if key.startswith("_link_")}
-    assert links == {"_link_mlflow_run": "http://m/1", "_link_model_version": "", "_link_atlas": ""}
+    empty = dict.fromkeys(("compare", "model_version", "atlas", "gallery"), "")
+    assert links == {f"_link_{key}": address for key, address in {"mlflow_run": "http://m/1", **empty}.items()}
 
 
 def test_exit_code_2_is_not_tried_again_and_says_every_mistake(contract: Any) -> None:

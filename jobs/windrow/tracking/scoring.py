@@ -57,7 +57,10 @@ def log_scoring(
         client.set_terminated(run_id, "FAILED" if withheld else "FINISHED")
     except MlflowException as error:
         raise TrackingError(f"MLflow must take a scoring's figures; it answered: {error.message}") from error
-    return {"run_id": run_id, "links": run_link(experiment, run_id)}
+    links = run_link(experiment, run_id)
+    if links and gallery is not None and gallery.is_file():
+        links["gallery"] = f"{links['mlflow_run']}/artifacts/{gallery.name}"
+    return {"run_id": run_id, "links": links}
 
 
 def _log(client: MlflowClient, run_id: str, figures: Mapping[str, Any], note: str, withheld: bool) -> None:

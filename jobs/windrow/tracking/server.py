@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import windrow
 from windrow import paths
@@ -79,6 +82,15 @@ def run_link(experiment_id: str, run_id: str) -> dict[str, str]:
         if address.startswith("http")
         else {}
     )
+
+
+def compare_link(experiment_id: str, run_ids: Sequence[str]) -> dict[str, str]:
+    """The address of the page that shows runs side by side, if MLflow is a server with pages."""
+    address = uri()
+    if not address.startswith("http") or len(run_ids) < 2:
+        return {}
+    asked = urlencode({"runs": json.dumps(list(run_ids)), "experiments": json.dumps([experiment_id])})
+    return {"compare": f"{address.rstrip('/')}/#/compare-runs?{asked}"}
 
 
 def version_link(name: str, version: str) -> dict[str, str]:

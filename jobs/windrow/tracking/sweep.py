@@ -21,7 +21,7 @@ from windrow.sweep.outcomes import RULES
 from windrow.sweep.seeds import seed_of
 from windrow.tracking import parent
 from windrow.tracking.record import PARAMETERS_TAG
-from windrow.tracking.server import connect, experiment_id, run_link
+from windrow.tracking.server import compare_link, connect, experiment_id, run_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _BATCH_METRICS = 1000  # MLflow's limit a call
 _CPU = "system/cpu_utilization_percentage"  # as MLflow's page of system metrics knows it; of the driver's host
+_COMPARED = 10  # trials, the best ones, that the sweep's link shows side by side
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 
 
@@ -152,7 +153,9 @@ class SweepLog:
         note = parent.summary(self._study.page, self._dataset, result, self.experiment, self.run_id, best_run)
         tags = [RunTag("windrow.best_trial", str(result["best_trial"])), RunTag("mlflow.note.content", note)]
         self.client.log_batch(self.run_id, metrics=_metrics(figures, int(result["trials"])), tags=tags)
-        return {"run_id": self.run_id, "links": run_link(self.experiment, self.run_id)}
+        best = [self._runs[trial.number] for trial in self._study.ranked()[:_COMPARED]]
+        links = run_link(self.experiment, self.run_id) | compare_link(self.experiment, best)
+        return {"run_id": self.run_id, "links": links}
 
     def __enter__(self) -> SweepLog:
         self.client.update_run(self.run_id, status="RUNNING")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from windrow import tracking
@@ -89,3 +91,14 @@ def test_a_model_that_is_not_registered_is_told_with_its_cure(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     with pytest.raises(UserError, match=r"must be in the registry; it is not; run the train DAG"):
         tracking.fetch_model(absent, tmp_path)
+
+
+def test_runs_are_compared_on_a_page_of_the_server_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://m:5000/")
+    address = server.compare_link("3", ["a", "b"])["compare"]
+    assert address.startswith("http://m:5000/#/compare-runs?")
+    asked = parse_qs(address.partition("?")[2])
+    assert {key: json.loads(value) for key, [value] in asked.items()} == {"runs": ["a", "b"], "experiments": ["3"]}
+    assert server.compare_link("3", ["a"]) == {}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///m.db")
+    assert server.compare_link("3", ["a", "b"]) == {}
