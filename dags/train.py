@@ -45,7 +45,9 @@ def train_dag(page: windrow_dags.Page) -> DAG:
     with DAG(
         f"train_{page.name}",
         schedule=windrow_dags.cron(page.experiment.sweep.schedule),
-        params=windrow_dags.form(page, FORM) | {"reproduce": windrow_promotion.REPRODUCE},
+        params=windrow_dags.space_field(page, "Sweep")
+        | windrow_dags.form(page, FORM)
+        | {"reproduce": windrow_promotion.REPRODUCE},
         user_defined_filters={"evidence": windrow_promotion.evidence},
         **windrow_dags.settings(page, "train", __doc__),
     ) as dag:

@@ -163,6 +163,17 @@ def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param
     return fields
 
 
+def space_field(page: Page, heading: str) -> dict[str, Param]:
+    """The space as JSON that can be edited for one run; it is checked as the page is, before Spark starts."""
+    written = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in page.experiment.space.items()}
+    schema = {
+        "title": "Space",
+        "section": heading,
+        "description_md": "hyper-parameters that are searched, as JSON; docs/pages.md explains their keys (`space`)",
+    }
+    return {"space": Param(written, type="object", minProperties=1, **schema)}
+
+
 def _field(page: Page, key: str, heading: str) -> Param:
     section_name, name = key.split(".")
     section = getattr(page.experiment, section_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def form(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Param name → {"default", "schema"}."""
     return {name: {**param, "schema": param["schema"]["__var"]} for name, param in dag["params"]}
+
+
+def plain(value: Any) -> Any:
+    """A value without the marks of its serialised form."""
+    if isinstance(value, dict):
+        inner = value["__var"] if set(value) == {"__type", "__var"} else value
+        return {key: plain(item) for key, item in inner.items()} if isinstance(inner, dict) else plain(inner)
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def test_there_is_a_train_dag_a_page_and_a_score_and_a_maintain_dag_a_page_that_scores(
@@ -174,7 +183,10 @@ def test_the_train_form_has_its_sections(parsed: dict[str, Any]) -> None:
     for key, param in form(parsed["dags"]["train_digits"]["dag"]).items():
         sections.setdefault(param["schema"]["section"], []).append(key)
     assert sections == {
-        "Sweep": ["sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective", "sweep.seed"],
+        "Sweep": [
+            *("space", "sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective"),
+            "sweep.seed",
+        ],
         "Limits": ["sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"],
         "Data": ["dataset.source"],
         "Promotion": [
@@ -184,6 +196,17 @@ def test_the_train_form_has_its_sections(parsed: dict[str, Any]) -> None:
         "Anything else": ["set"],
         "Reproduce": ["reproduce"],
     }
+
+
+def test_the_space_of_the_form_says_the_same_as_the_pages(
+    parsed: dict[str, Any], pages: dict[str, experiment.Experiment]
+) -> None:
+    for dag_id, dag in dags(parsed):
+        if dag_id.startswith("train_"):
+            name = dag_id.removeprefix("train_")
+            override = f"space={json.dumps(plain(form(dag)['space']['default']))}"
+            path = REPOSITORY / "dags" / "experiments" / f"{name}.yaml"
+            assert experiment.load(path, [override]) == pages[name], dag_id
 
 
 def test_a_run_reproduces_nothing_unless_it_is_asked_for_a_version(parsed: dict[str, Any]) -> None:
