@@ -5,6 +5,9 @@ decodes the image, and writes one row a URL to the predictions table: the best l
 What has its row costs nothing, so running it twice is safe. A new champion labels what is new from then on; with
 *Re-score* a run labels the rest too. *Limit* leaves new URLs to the next run, *Dry run* only counts.
 
+**announce_drift** is there where the page has `sweep.after_drift`: it starts the train DAG when labels or scores have
+moved beyond that, and is skipped when not.
+
 It runs at the page's hour (UTC), and at once when a train DAG announces a new champion. The form changes values for
 one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` says the same without a form.
 
@@ -19,6 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import windrow_dags
+import windrow_drift
 from airflow.sdk import DAG, Param
 from windrow_spark import SparkJob
 
@@ -58,14 +62,15 @@ def score_dag(page: windrow_dags.Page) -> DAG:
         params=windrow_dags.form(page, FORM) | THIS_RUN,
         **windrow_dags.settings(page, "score", __doc__),
     ) as dag:
-        SparkJob(
+        score_images = SparkJob(
             task_id="score_images",
             job="score_images",
-            arguments={"experiment": str(page.path)} | {name: f"{{{{ params.{name} }}}}" for name in THIS_RUN},
+            arguments={"experiment": str(page.path)} | {name: f"{{{{ params.{name} or '' }}}}" for name in THIS_RUN},
             outlets=[windrow_dags.predictions(page)],
             execution_timeout=timedelta(hours=12),
             doc_md="Labels the URLs that have no row or are due again; one row a URL.",
         )
+        windrow_drift.announce(page, score_images.output)
     return dag
 
 

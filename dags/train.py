@@ -9,6 +9,9 @@
    request that nobody answers in two days is made again, twice; the version then waits for `promote_best.py --approve`.
 5. **announce_champion** tells the score DAGs about a new champion. It is skipped where the old one stays.
 
+It runs at the page's hour (`sweep.schedule`, UTC), and after a night whose labels or scores have moved further than
+`sweep.after_drift`, as far as the page has either.
+
 With a version's number under *Reproduce*, **reproduce** alone runs: it trains that version again from what is recorded.
 
 Trigger it with the defaults to run the page as it is written. The form changes values for one run; to change them for
@@ -44,7 +47,7 @@ def train_dag(page: windrow_dags.Page) -> DAG:
     """The train DAG of a page that has a space."""
     with DAG(
         f"train_{page.name}",
-        schedule=windrow_dags.cron(page.experiment.sweep.schedule),
+        schedule=windrow_dags.training_schedule(page),
         params=windrow_dags.space_field(page, "Sweep")
         | windrow_dags.form(page, FORM)
         | {"reproduce": windrow_promotion.REPRODUCE},

@@ -127,6 +127,20 @@ def predictions(page: Page) -> Asset:
     return Asset(name=f"{page.name}_predictions", uri=f"x-windrow://predictions/{page.name}")
 
 
+def drift(page: Page) -> Asset:
+    """The asset that says that labels or scores of a night have moved beyond the page's threshold."""
+    return Asset(name=f"{page.name}_drift", uri=f"x-windrow://drift/{page.name}")
+
+
+def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
+    """At the page's hour and after drift, as far as the page asks for either."""
+    sweep = page.experiment.sweep
+    timetable = cron(sweep.schedule)
+    if sweep.after_drift is None or page.experiment.scoring is None:
+        return timetable
+    return AssetOrTimeSchedule(timetable=timetable, assets=[drift(page)]) if timetable else [drift(page)]
+
+
 def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
     """Nightly and after each new champion, as far as the page asks for either.
 

@@ -157,6 +157,16 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
     assert "x-mlflow://models/digits" in str(parsed["dags"]["score_digits"]["dag"]["timetable"])
 
 
+def test_drift_starts_the_training_of_a_page_that_says_so(airflow: Any, dag_folder: Callable[..., Path]) -> None:
+    page = PAGE.format(name="moving") + "sweep: {after_drift: 0.25, schedule: '0 1 * * 6'}\nscoring: {feed: x}\n"
+    found = airflow.parse(dag_folder(moving=page))["dags"]
+    announce = tasks(found["score_moving"]["dag"])["announce_drift"]
+    assert "x-windrow://drift/moving" in str(announce["outlets"])
+    timetable = str(found["train_moving"]["dag"]["timetable"])
+    assert "x-windrow://drift/moving" in timetable
+    assert "0 1 * * 6" in timetable
+
+
 def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["score_imagenet"]["dag"]
     assert dag["timetable"]["__type"].endswith("NullTimetable")

@@ -134,6 +134,12 @@ class SweepSection(Section):
     )
     sensitivity: SensitivitySection | None = Field(None, description="what the sampler sensitivity looks at")
     schedule: Cron = Field(None, description="cron expression for the train DAG; by hand only if empty")
+    after_drift: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="PSI of a night's labels or scores beyond which the train DAG starts; no drift starts it if empty",
+    )
 
     @property
     def direction(self) -> str:
