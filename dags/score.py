@@ -13,7 +13,8 @@ one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*
 
 A failed download does not fail the task: it is a row, and later runs try again where that makes sense. Where the page
 has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld: look at its gallery
-in MLflow, then start the DAG with a larger gate to take them, or mend what is wrong and start it again.
+in MLflow, then start the DAG with a larger gate to take them, or mend what is wrong and start it again. After five
+failed runs in a row Airflow pauses the DAG.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def score_dag(page: windrow_dags.Page) -> DAG:
         score_images = SparkJob(
             task_id="score_images",
             job="score_images",
-            arguments={"experiment": str(page.path)} | {name: f"{{{{ params.{name} or '' }}}}" for name in THIS_RUN},
+            arguments={"experiment": str(page.path)},
+            options=tuple(THIS_RUN),
             outlets=[windrow_dags.predictions(page)],
             execution_timeout=timedelta(hours=12),
             doc_md="Labels the URLs that have no row or are due again; one row a URL.",

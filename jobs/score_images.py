@@ -15,7 +15,7 @@ table is as it was, the job ends with exit code 1 and says what moved. With --ac
 asking any host again.
 
 With --limit a run asks so many new URLs at most, and leaves the others to the next one. With --dry-run it says what it
-would do, and does nothing.
+would ask, and neither asks a host nor adds a row.
 
 --maintain does none of that: it merges the table's small files and removes those that nobody needs.
 """
@@ -29,6 +29,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--rescore", action="store_true", help="also label what earlier model versions have labelled")
     instead.add_argument("--maintain", action="store_true", help="compact and vacuum the table, and score nothing")
-    parser.add_argument("--dry-run", action="store_true", help="count what there is to do, ask no host, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="count what there is to do; ask no host, add no row")
     parser.add_argument(
         "--limit", type=command.positive, metavar="N", help="ask N new URLs at most; the next run goes on with the rest"
     )
@@ -122,7 +123,8 @@ def count(page: Experiment, table: PredictionTable, search: Search) -> dict[str,
     if not search:
         return {"dry_run": True}
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(f"count {page.name}") as spark:
-        found = work.find(spark, table, search, lambda: planning.pin(page, Path(scratch)).identity, Path(scratch))
+        pinned = cache(partial(planning.pin, page, Path(scratch)))
+        found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
         return found.counts | {"dry_run": True}
 
 

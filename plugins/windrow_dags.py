@@ -136,7 +136,7 @@ def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable 
     """At the page's hour and after drift, as far as the page asks for either."""
     sweep = page.experiment.sweep
     timetable = cron(sweep.schedule)
-    if sweep.after_drift is None or page.experiment.scoring is None:
+    if sweep.after_drift is None:
         return timetable
     return AssetOrTimeSchedule(timetable=timetable, assets=[drift(page)]) if timetable else [drift(page)]
 

@@ -41,7 +41,7 @@ LINKS = {
 }
 """What a job's result may link to, and how the button is called."""
 
-NO_KEYS = ("set", "reproduce", "rescore", "limit", "dry_run")
+NO_KEYS = ("set", "reproduce")
 """Params that are fields of a trigger form without being a key of the page."""
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
@@ -92,7 +92,8 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     Args:
         job: the script's name in jobs/, without .py.
         arguments: option name, without dashes → value (templated). A list repeats its option; None, or a template that
-            comes to nothing, drops it; True is an option without a value, and False is none, as templates or as such.
+            comes to nothing, drops it; True is an option without a value, and False drops it.
+        options: the run's params that are options of the job, and no keys of its page.
         overrides: whether the job takes the run's params, as `--set KEY=VALUE`; one that reads no page can't.
         kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
     """
@@ -103,12 +104,19 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     ui_color = "#f3e2b3"
 
     def __init__(
-        self, *, job: str, arguments: Mapping[str, Any] | None = None, overrides: bool = True, **kwargs: Any
+        self,
+        *,
+        job: str,
+        arguments: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
+        overrides: bool = True,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", "windrow {{ ti.dag_id }} {{ ti.task_id }}")
         super().__init__(**kwargs)
         self.job = job
         self.arguments = dict(arguments or {})
+        self.options = tuple(options)
         self.overrides = overrides
         self.links: dict[str, str] = {}
         self._group: ProcessGroup | None = None
@@ -118,8 +126,9 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         """Fill in the templates, then write the command line, so that Airflow's "Rendered Templates" shows it."""
         super().render_template_fields(context, jinja_env)
         self.application = str(paths.REPOSITORY / "jobs" / f"{self.job}.py")
-        values = as_overrides(context["params"]) if self.overrides else []
-        self.application_args = [*as_options(self.arguments), *as_options({"set": values})]
+        chosen = {name: context["params"].get(name) for name in self.options}
+        values = self._as_overrides(context) if self.overrides else []
+        self.application_args = as_options({**self.arguments, **chosen, "set": values})
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the job and return its result.
@@ -128,7 +137,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             AirflowFailException: the user can mend it (no connection, a wrong page or argument); a retry can't.
             AirflowException: anything else; a retry may succeed.
         """
-        self._check_page(as_overrides(context["params"]))
+        self._check_page(self._as_overrides(context))
         self._check_connection()
         folder = Path(tempfile.mkdtemp(prefix="windrow-"))
         try:
@@ -143,6 +152,9 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         """End the job's processes: the JVM, the Python driver, and what either has started."""
         if self._group is not None:
             self._group.end(self._hook._submit_sp if self._hook else None)
+
+    def _as_overrides(self, context: Any) -> list[str]:
+        return as_overrides({key: value for key, value in context["params"].items() if key not in self.options})
 
     def _check_page(self, overrides: Sequence[str]) -> None:
         """A wrong page or form costs a second here, and several in Spark."""
@@ -237,8 +249,8 @@ def as_options(arguments: Mapping[str, Any]) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list | tuple) else [value]
         for item in values:
-            text = "" if item is None else str(item)
-            options += {"": [], "False": [], "True": [option]}.get(text, [option, text])
+            empty = item is None or item is False or item == ""
+            options += [] if empty else [option] if item is True else [option, str(item)]
     return options
 
 

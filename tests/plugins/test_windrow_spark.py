@@ -31,17 +31,17 @@ NASTY = [
 def test_options_are_strings_repeat_for_lists_drop_what_is_empty_and_stand_alone_if_true() -> None:
     arguments = {
         **{"out": Path("a b"), "batch_size": 3, "feed": ["x", "y"], "none": None, "empty": [], "reject": ""},
-        **{"flag": True, "template": "True", "off": False, "template_off": "False", "zero": 0},
+        **{"flag": True, "off": False, "zero": 0, "by": "True"},
     }
     assert as_options(arguments) == [
-        *("--out", "a b", "--batch-size", "3", "--feed", "x", "--feed", "y", "--flag", "--template", "--zero", "0"),
+        *("--out", "a b", "--batch-size", "3", "--feed", "x", "--feed", "y", "--flag", "--zero", "0", "--by", "True"),
     ]
 
 
 def test_params_become_overrides_and_free_ones_come_last() -> None:
     params = {
         "set": ["sweep.trials=9"],
-        **{"reproduce": None, "limit": 3, "rescore": True, "dry_run": False},
+        "reproduce": None,
         "sweep.trials": 8,
         "sweep.slots": None,
         "promotion.minimum_improvement": 1e-05,

@@ -34,9 +34,11 @@ def job(task_id, script, **more):
 settings = {"default_args": {"retries": 1, "retry_delay": timedelta(0), "owner": "tests"}, "schedule": None}
 
 params = {"sweep.trials": 3, "network.builder": "o'brien \\\\ {{ }} \\"é\\"", "reproduce": 7, "set": ["a.b=1"]}
+params |= {"limit": 3, "rescore": True, "dry_run": False}
+chosen = {"options": ("limit", "rescore", "dry_run")}
 with DAG("contract", params=params, **settings):
     arguments = {"out": "{{ dag.dag_id }}/x y", "feed": ["a", "b"], "none": None}
-    job("done", "done", arguments=arguments, driver_memory="512m")
+    job("done", "done", arguments=arguments, driver_memory="512m", **chosen)
     told = {"approve": "{{ '7' if params.reproduce else '' }}", "reject": "{{ '' if params.reproduce else '7' }}"}
     job("pageless", "done", arguments=told, overrides=False, driver_memory="512m")
     job("mistake", "mistake")
@@ -46,7 +48,7 @@ with DAG("contract", params=params, **settings):
     job("forgetful", "forgetful", retries=0)
     job("unconnected", "done", conn_id="no_such_connection")
     job("cluster", "done", conn_id="spark_cluster")
-    SparkJob(task_id="wrong_form", job="done", arguments={"experiment": str(HERE / "page.yml")})
+    SparkJob(task_id="wrong_form", job="done", arguments={"experiment": str(HERE / "page.yml")}, **chosen)
 
 with DAG("endless", **settings):
     job("endless", "endless", execution_timeout=timedelta(minutes=15), driver_memory="512m", retries=0)
@@ -123,9 +125,9 @@ def test_the_result_file_becomes_the_xcom(contract: Any) -> None:
     assert result_of(contract)["links"] == {"mlflow_run": "http://m/1"}
 
 
-def test_arguments_are_rendered_strings_and_params_become_overrides(contract: Any) -> None:
+def test_arguments_are_rendered_strings_and_params_become_options_or_overrides(contract: Any) -> None:
     assert result_of(contract)["arguments"] == [
-        *("--out", "contract/x y", "--feed", "a", "--feed", "b"),
+        *("--out", "contract/x y", "--feed", "a", "--feed", "b", "--limit", "3", "--rescore"),
         *("--set", "sweep.trials=3", "--set", 'network.builder="o\'brien \\\\ {{ }} \\"é\\""', "--set", "a.b=1"),
     ]
 

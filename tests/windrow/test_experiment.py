@@ -149,6 +149,15 @@ def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     ]
 
 
+def test_a_page_that_does_not_score_waits_for_no_drift() -> None:
+    (said,) = sentences(PAGE + "sweep: {after_drift: 0.25}\n")
+    assert said == (
+        "sweep.after_drift (line 4): must be empty on a page that does not score, where nothing can move; got 0.25; "
+        "add scoring, or remove it"
+    )
+    assert experiment.parse(PAGE + "sweep: {after_drift: 0.25}\nscoring: {feed: x}\n").sweep.after_drift == 0.25
+
+
 def test_an_unknown_section_is_refused() -> None:
     (problem,) = problems(PAGE + "datset: {source: digits}")
     assert (problem.key, problem.line) == ("datset", 4)

@@ -49,6 +49,9 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     if sweep.get("sampler") == "grid":
         found += _grid_mistakes(sound, len(space))
     found += _sweep_mistakes(sweep, wrong)
+    if sweep.get("after_drift") is not None and "scoring" not in values:
+        message = "must be empty on a page that does not score, where nothing can move; "
+        found.append((("sweep", "after_drift"), f"{message}got {sweep['after_drift']}; add scoring, or remove it"))
     defaults = None if "network" in {key[0] for key in spoiled} else _defaults(network)
     found += conditions.mistakes(_written_conditions(space, wrong), space, sound, defaults)
     # What follows needs all of the space and the network.

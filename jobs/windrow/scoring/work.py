@@ -55,11 +55,12 @@ class Search:
     @property
     def at_most(self) -> int | None:
         """How many URLs there may be at most; None if that can't be told before they are read."""
-        if self.limit and not self.due and not self.rescore:
-            return self.limit
-        if self.due or self.rescore or any(piece.kind == formats.PARQUET for piece in self.pieces):
+        if self.due or self.rescore:
             return None
-        return sum(piece.end - piece.start for piece in self.pieces)  # a URL has more than one byte
+        if any(piece.kind == formats.PARQUET for piece in self.pieces):
+            return self.limit
+        size = sum(piece.end - piece.start for piece in self.pieces)  # a URL has more than one byte
+        return min(size, self.limit or size)
 
 
 def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> Search:

@@ -176,10 +176,6 @@ def test_spark_writes_what_readers_read_and_known_urls_are_left_out(spark: Any, 
     )
     assert (found.counts["new"], found.counts["already_scored"]) == (2, 1)
     assert sorted(row.url for row in found.targets.collect()) == ["http://example.com/a", "http://example.com/b"]
-    limited = work.look(predictions, [tmp_path / "feed.txt"], rescore=False, limit=1)
-    some = work.find(spark, predictions, limited, None, tmp_path)
-    assert (limited.at_most, some.urls, some.counts["left"], some.targets.count()) == (1, 1, 1, 1)
-    assert (some.marks, found.marks) == (limited.before, limited.marks) != (limited.marks, limited.before)
     with predictions.staged("r2") as staging:
         table.write(_as_predictions(spark, some_targets("a", "b")), staging)
         predictions.commit(staging, "r2", {})
@@ -193,6 +189,27 @@ def test_spark_writes_what_readers_read_and_known_urls_are_left_out(spark: Any, 
     pieces, _ = seen.news([tmp_path / "feed.txt"], {})
     again = feed.read(spark, pieces, known.read(PredictionTable(folder).files()), tmp_path)
     assert [row.known for row in again.collect()] == [True] * 3
+
+
+@pytest.mark.spark
+def test_what_a_limited_run_leaves_is_found_by_the_next_one_in_the_same_file(spark: Any, tmp_path: Path) -> None:
+    feed_file = tmp_path / "feed.txt"
+    feed_file.write_text("".join(f"http://example.com/{name}\n" for name in "abc"))
+    asked: list[tuple[list[str], int]] = []
+    for number in range(3):
+        predictions = PredictionTable(tmp_path / "t")
+        search = work.look(predictions, [feed_file], rescore=False, limit=2)
+        if not search:
+            break
+        assert search.at_most == 2
+        found = work.find(spark, predictions, search, None, tmp_path)
+        names = [row.url[-1] for row in found.targets.collect()]
+        asked.append((names, found.counts["left"]))
+        with predictions.staged(f"r{number}") as staging:
+            table.write(_as_predictions(spark, some_targets(*names)), staging)
+            predictions.commit(staging, f"r{number}", {}, marks=found.marks)
+    assert [(len(names), left) for names, left in asked] == [(2, 1), (1, 0)]
+    assert sorted(name for names, _ in asked for name in names) == ["a", "b", "c"]
 
 
 def _as_predictions(spark: Any, targets: list[Target]) -> Any:
