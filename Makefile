@@ -37,7 +37,7 @@ doctor: ## check this machine and the services, and say what to do
 bench: ## measure Windrow beside its peers, about an hour on quiet cores; SOURCE=../mnist
 	@$(WINDROW) python bench/environment.py
 	@for script in "sweeps.py --source $(SOURCE)" overhead.py logging_cost.py "pruning.py --source $(SOURCE)" "epoch.py --mnist $(SOURCE) --json bench/results/epoch.json" \
-		scaling.py plots.py; do var/bench/venv/bin/python bench/$$script || exit; done
+		scaling.py plots.py; do $(WINDROW) --as-is var/bench/venv/bin/python bench/$$script || exit; done
 
 chaos: ## kill a sweep at 50 random moments
 	@WINDROW_CHAOS_KILLS=50 $(WINDROW) python -m pytest tests/chaos -s

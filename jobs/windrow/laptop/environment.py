@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from windrow.errors import ServiceError, UserError, WindrowError
-from windrow.laptop import java
+from windrow.laptop import classes, java
 from windrow.paths import REPOSITORY, home
 
 LOCK = REPOSITORY / "requirements.txt"
@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_python(sys.version_info[:2])
             with _one_at_a_time():
                 set_up(VENV, LOCK)
-                java.find_or_install(VENV / "bin" / "python")
+                java_home = java.find_or_install(VENV / "bin" / "python")
+                variables = command_environment(VENV, java_home)
+                classes.make(classes.archive(VENV, java_home), variables, home() / "log" / "classes.log")
         elif not (VENV / "bin" / "python").exists():
             raise UserError(f"this needs the environment; got no {VENV.name}; run make demo or make test first")
     except WindrowError as error:
@@ -218,6 +220,9 @@ def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, s
     if java_home is not None:
         variables["JAVA_HOME"] = str(java_home)
         paths.append(str(java_home / "bin"))
+        archive, given = classes.archive(venv, java_home), variables.get(classes.VARIABLE, "")
+        if archive.exists() and classes.option(archive) not in given:
+            variables[classes.VARIABLE] = f"{classes.option(archive)} {given}".strip()
     known = [part for part in variables.get("PATH", os.defpath).split(os.pathsep) if part and part not in paths]
     variables["PATH"] = os.pathsep.join([*paths, *known])
     variables["PYTHONPATH"] = str(REPOSITORY / "jobs")

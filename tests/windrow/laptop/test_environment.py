@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from windrow.errors import ServiceError, UserError
-from windrow.laptop import environment
+from windrow.laptop import classes, environment
 from windrow.paths import REPOSITORY
 
 
@@ -164,6 +164,19 @@ def test_commands_see_this_environment_and_no_other_spark(tmp_path: Path) -> Non
     assert inside["PYSPARK_PYTHON"] == f"{tmp_path}/.venv/bin/python"
     assert inside["HOME"] == "/home/me"
     assert "SPARK_HOME" not in inside
+
+
+def test_spark_submit_is_told_of_the_laid_out_classes_once(tmp_path: Path) -> None:
+    venv, java = tmp_path / ".venv", tmp_path / "java"
+    assert "SPARK_SUBMIT_OPTS" not in environment.command_environment(venv, java, {})
+    file = classes.archive(venv, java)
+    venv.mkdir()
+    file.touch()
+
+    once = environment.command_environment(venv, java, {"SPARK_SUBMIT_OPTS": "-Dmine=1"})
+
+    assert once["SPARK_SUBMIT_OPTS"] == f'"-XX:SharedArchiveFile={file}" -Dmine=1'
+    assert environment.command_environment(venv, java, once) == once
 
 
 def test_as_is_runs_in_the_environment_without_setting_it_up(

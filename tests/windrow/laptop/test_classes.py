@@ -1,0 +1,57 @@
+"""Spark's classes, laid out once: the JVM takes them from there, and nothing depends on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from windrow.laptop import classes, environment, java
+
+
+def test_the_jvm_of_spark_submit_takes_its_classes_from_the_archive(tmp_path: Path) -> None:
+    java_home = java.find()
+    assert java_home is not None
+    variables = environment.command_environment(environment.VENV, java_home, {"PATH": os.environ["PATH"]})
+    assert variables[classes.VARIABLE] == classes.option(classes.archive(environment.VENV, java_home))
+    log = tmp_path / "loaded"
+    variables[classes.VARIABLE] += f" -Xlog:class+load:file={log}"
+
+    spark_submit = str(Path(sys.executable).with_name("spark-submit"))
+    subprocess.run([spark_submit, "--version"], env=variables, capture_output=True, check=True, timeout=120)
+
+    assert " org.apache.spark.deploy.SparkSubmit source: shared objects file (top)" in log.read_text()
+
+
+def test_an_archive_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "spark-classes.jsa"
+    file.write_text("mine")
+    classes.make(file, {"PATH": ""}, tmp_path / "log" / "classes.log")
+    assert file.read_text() == "mine"
+
+
+def test_a_spark_that_cant_start_is_told_and_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submit = tmp_path / "bin" / "spark-submit"
+    submit.parent.mkdir()
+    submit.write_text("#!/bin/sh\necho no Java; exit 1\n")
+    submit.chmod(0o755)
+    log = tmp_path / "log" / "classes.log"
+
+    classes.make(tmp_path / "classes.jsa", {"PATH": str(submit.parent)}, log)
+
+    assert f"jobs start some seconds later; see {log}" in capsys.readouterr().out
+    assert log.read_text() == "no Java\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "log"}
+
+
+def test_another_java_has_another_archive(tmp_path: Path) -> None:
+    homes = [tmp_path / name for name in ("17", "21")]
+    for home, size in zip(homes, (1, 2), strict=True):
+        (home / "lib").mkdir(parents=True)
+        (home / "lib" / "modules").write_bytes(b"0" * size)
+    old, new = (classes.archive(tmp_path, home) for home in homes)
+    assert old != new
+    (homes[0] / "lib" / "modules").write_bytes(b"upgraded")
+    assert classes.archive(tmp_path, homes[0]) != old
