@@ -14,6 +14,7 @@ Where the page has a drift gate and labels or scores have moved further than it 
 table is as it was, the job ends with exit code 1 and says what moved. With --accept-drift they are committed, without
 asking any host again.
 
+With --date a run reads the files of one day only, where the feed's pattern has {date}: a day that was missed, say.
 With --limit a run asks so many new URLs at most, and leaves the others to the next one. With --dry-run it says what it
 would ask, and neither asks a host nor adds a row.
 
@@ -66,6 +67,9 @@ def parse_args() -> argparse.Namespace:
         "--limit", type=command.positive, metavar="N", help="ask N new URLs at most; the next run goes on with the rest"
     )
     parser.add_argument(
+        "--date", type=command.day, metavar="YYYY-MM-DD", help="the files of one day, by {date} in the feed's pattern"
+    )
+    parser.add_argument(
         "--accept-drift", action="store_true", help="commit rows although the page's scoring.drift_gate withholds them"
     )
     arguments = parser.parse_args()
@@ -93,7 +97,8 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
         with held(folder, run_id):
             return upkeep.maintain(PredictionTable(folder), run_id)
     # A glob on the command line means what it means to the shell; the page does not know where it is run from.
-    files = feed.files(arguments.feed, Path.cwd()) if arguments.feed else feed.files(scoring.feed, paths.home())
+    base = Path.cwd() if arguments.feed else paths.home()
+    files = feed.files(feed.of_day(arguments.feed or scoring.feed, arguments.date), base)
     with held(folder, run_id):
         table = PredictionTable(folder)
         result: dict[str, Any] = {"table": str(table.folder), "table_version": table.version}
