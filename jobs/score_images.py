@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from windrow.tracking import PinnedModel
 
 
+IMAGES_A_TASK = 64
+"""A task for fewer costs an import of TensorFlow more than it gains."""
+
+
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = command.parser(__doc__)
@@ -150,14 +154,14 @@ def label(
                     return settle(page, table, night, rows, scoring.drift_gate, accept)
             withheld.discard(table.folder)
         with open_session(f"score {page.name}") as spark:
-            at_most = tasks(spark, search.at_most, scoring.batch_size)
+            at_most = tasks(spark, search.at_most)
             rehearsed = early.submit(rehearse, spark, scoring, pinned, run_id, at_most, Path(scratch))
             found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
             if not found.urls:
                 read = search.pieces and table.note(run_id, found.marks)
                 return found.counts | {"table_version": read or table.version}
             plan = replace(rehearsed.result(), kept=kept.of_table(table.folder, scoring.keep_mebibytes))
-            partitions = tasks(spark, found.urls, plan.batch_size)
+            partitions = tasks(spark, found.urls)
             with table.staged(run_id) as rows:
                 figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
                 made = digest(scoring, table, search, pinned())
@@ -165,10 +169,10 @@ def label(
                 return settle(page, table, night, rows, scoring.drift_gate, accept)
 
 
-def tasks(spark: SparkSession, urls: int | None, batch_size: int) -> int:
-    """How many tasks so many URLs are worth: one for fewer images than a batch would cost a TensorFlow import more."""
+def tasks(spark: SparkSession, urls: int | None) -> int:
+    """How many tasks so many URLs are worth."""
     slots = spark.sparkContext.defaultParallelism
-    return slots if urls is None else max(1, min(slots, -(-urls // batch_size)))
+    return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_A_TASK)))
 
 
 def rehearse(

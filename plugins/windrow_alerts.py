@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.callback import AsyncCallback  # airflow.sdk has them too, and its type stubs do not
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from windrow.experiment import AirflowSection
 
-_CAUSE = "{{ exception or 'its process was lost' }}"
+_CAUSE = "{{ (exception or 'its process was lost') }}"
 _FAILED = {
     "text": "{{ ti.dag_id }}: task {{ ti.task_id }} has failed: " + _CAUSE,
     "dag_id": "{{ ti.dag_id }}",

@@ -23,7 +23,7 @@ space: {units: {type: int, low: 1, high: 2}}
 scoring: {feed: "feeds/told/*.txt", schedule: null}
 airflow: {emails: [ann@example.org, bob@example.org], webhook: night_hook}
 """
-REFUSED = "scoring.<b>: unknown key"
+REFUSED = "unknown key 'scoring.<b>'"
 
 
 class Told(NamedTuple):

@@ -157,12 +157,11 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
     assert "x-mlflow://models/digits" in str(parsed["dags"]["score_digits"]["dag"]["timetable"])
 
 
-def test_jobs_wait_in_the_pages_pool_and_what_starts_no_job_does_not(
-    airflow: Any, dag_folder: Callable[..., Path]
-) -> None:
+def test_jobs_wait_in_the_pages_pool_and_other_tasks_do_not(airflow: Any, dag_folder: Callable[..., Path]) -> None:
     page = PAGE.format(name="pooled") + "scoring: {feed: x}\nairflow: {pool: spark}\n"
     found = airflow.parse(dag_folder(pooled=page))["dags"]
-    pools = {task_id: task["pool"] for values in found.values() for task_id, task in tasks(values["dag"]).items()}
+    every = (task for values in found.values() for task in tasks(values["dag"]).values())
+    pools = {task["task_id"]: task.get("pool", "default_pool") for task in every}
     assert pools == dict.fromkeys(JOBS, "spark") | dict.fromkeys(OTHERS, "default_pool")
 
 

@@ -178,7 +178,7 @@ class ScoringSection(Section):
     precision: PrecisionSection | None = Field(None, description="the same network in fewer bits, on OpenVINO")
     schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
     top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
-    batch_size: int = Field(64, ge=1, le=4096, description="images a step of the network")
+    batch_size: int = Field(16, ge=1, le=4096, description="images a step of the network")
     concurrency: int = Field(64, ge=1, le=256, description="requests at once in a Spark task")
     host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
     host_rate: Rate = Field(
