@@ -168,7 +168,7 @@ def mlflow_udf(folder: Path, path: str) -> list[int]:
             self.best = network(context.artifacts["network"], 1)
 
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
-            contents = list(model_input.iloc[:, 0])
+            contents = list(model_input["content"])  # a dict of arrays, or a frame: as the signature is read
             ids = [self.best(np.stack([decode(each) for each in some])) for some in pieces(contents)]
             return np.concatenate(ids)
 
