@@ -20,7 +20,8 @@ import requests
 from windrow.containers import settings
 from windrow.laptop.airflow_api import FINISHED, Airflow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 COMPOSE = ("docker", "compose", "--project-directory", str(REPOSITORY / "docker"))
 PROJECT = "windrow-test"
 WORKERS = 3
@@ -30,7 +31,7 @@ STAND_IN = "windrow-test-database"
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever lies here takes its time and half a machine: it runs only where -m names it (make test-cluster)."""
-    own = [item for item in items if Path(__file__).parent in item.path.parents]
+    own = [item for item in items if HERE in item.path.parents]
     for item in own:
         item.add_marker(pytest.mark.cluster)
         item.add_marker(pytest.mark.timeout(1800))
@@ -64,6 +65,12 @@ class Cluster:
         """What a command prints in a service's container."""
         return run([*COMPOSE, "exec", "-T", service, *command], self.variables, stdin=stdin)
 
+    def reached(self, host: str, port: int) -> bool:
+        """Whether something listens there, as seen from inside the stack."""
+        probe = f"exec 3<> /dev/tcp/{host}/{port}"
+        command = [*COMPOSE, "exec", "-T", "airflow-scheduler", "bash", "-c", probe]
+        return subprocess.run(command, env=self.variables, capture_output=True).returncode == 0
+
     def workers(self) -> list[dict[str, Any]]:
         """Spark's workers that are alive, as the master knows them."""
         try:
@@ -77,7 +84,7 @@ class Cluster:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-            time.sleep(0.5)
+            time.sleep(1)
 
     def whole(self) -> None:
         """Return when every part is healthy and every worker is there, whatever was done to them."""
@@ -114,6 +121,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], in
     variables = {
         **os.environ,
         **ports,
+        "COMPOSE_FILE": os.pathsep.join([str(REPOSITORY / "docker" / "compose.yaml"), str(HERE / "small_disks.yaml")]),
         "COMPOSE_PROJECT_NAME": PROJECT,
         "POSTGRES_IMAGE": os.environ.get("POSTGRES_IMAGE") or database(),
         "SPARK_WORKERS": str(WORKERS),
@@ -146,7 +154,7 @@ def database() -> str:
         if subprocess.run(["docker", *command], capture_output=True).returncode == 0:
             return PUBLIC_DATABASE
     base = [f"--build-arg=BASE_IMAGE={image}"] if (image := os.environ.get("BASE_IMAGE")) else []
-    folder = str(Path(__file__).parent / "database")
+    folder = str(HERE / "database")
     run(["docker", "build", "--quiet", "--tag", STAND_IN, *base, folder], dict(os.environ))
     return STAND_IN
 
@@ -161,7 +169,7 @@ def mlflow_runs(cluster: Cluster) -> Callable[[str], list[dict[str, Any]]]:
         ).json()["experiment"]["experiment_id"]
         asked = {
             "experiment_ids": [experiment],
-            "filter": f"tags.`mlflow.parentRunId` = '{parent}'",
+            "filter": f"tags.`mlflow.parentRunId` = '{parent}' and tags.`windrow.kind` = 'trial'",
             "max_results": 1000,
         }
         answer = requests.post(f"{cluster.mlflow}/api/2.0/mlflow/runs/search", json=asked, timeout=30)

@@ -45,10 +45,10 @@ def complete(file: Path) -> dict[str, str]:
     missing = {name: make() for name, make in SECRETS.items() if not known.get(name)}
     if missing:
         text = file.read_text(encoding="utf-8") if file.exists() else _HEADER
-        text += "".join(f"{name}={value}\n" for name, value in missing.items())
+        lines = [text.rstrip("\n"), *(f"{name}={value}" for name, value in missing.items())]
         aside = file.with_name(f"{file.name}.{os.getpid()}")
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
-            output.write(text)
+            output.write("\n".join(lines) + "\n")
         aside.replace(file)
     return known | missing
 

@@ -148,8 +148,9 @@ def _compose(*arguments: str, **variables: str) -> None:
 
 
 def _run(*arguments: str, **variables: str) -> int:
-    command = ["docker", "compose", "--project-directory", str(FOLDER), "--file", str(FOLDER / "compose.yaml")]
-    return subprocess.run([*command, *arguments], env={**os.environ, **variables}).returncode
+    files = os.environ.get("COMPOSE_FILE") or str(FOLDER / "compose.yaml")  # a user's may be two, with settings in one
+    command = ["docker", "compose", "--project-directory", str(FOLDER), *arguments]
+    return subprocess.run(command, env={**os.environ, "COMPOSE_FILE": files, **variables}).returncode
 
 
 if __name__ == "__main__":
