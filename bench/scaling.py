@@ -4,8 +4,9 @@
     var/bench/venv/bin/python bench/scaling.py --workers 1,4,13 --trials 130 --mean 2
     python bench/scaling.py --master spark://spark-master:7077 --workers 13   # docs/clusters.md
 
-Each worker is a Spark executor of local-cluster, or of the cluster of --master; a JVM and a Python process of its own. The trials sleep, so that two
-cores can hold them; everything else is Windrow's own sweep with its ledger, sampler and MLflow (windrow_replay.py).
+Each worker is a Spark executor of local-cluster, or of the cluster that --master names: a JVM and a Python process of
+its own. The trials sleep, so that two cores can hold them; everything else is Windrow's own sweep with its ledger,
+sampler and MLflow (windrow_replay.py).
 The durations are those of a recorded sweep (sweeps.py), drawn with a seed and scaled to --mean seconds.
 """
 
