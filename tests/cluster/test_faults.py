@@ -35,6 +35,7 @@ def _whole_again(cluster: Any) -> Iterator[None]:
     """Each test begins with all parts healthy and all workers there, whatever the last one did."""
     yield
     cluster.whole()
+    cluster.give_up()
 
 
 class Sweep:
