@@ -75,6 +75,17 @@ def test_the_health_check_sees_a_tracking_server_that_refuses_its_jobs(cluster: 
     cluster.compose("run", "--rm", "--no-deps", "--entrypoint", "bash", "mlflow", "-c", script)
 
 
+def test_no_health_check_calls_a_service_well_that_does_not_answer(cluster: Any) -> None:
+    services = json.loads(cluster.compose("config", "--format", "json"))["services"]
+    checks = {name: service["healthcheck"]["test"] for name, service in services.items() if "healthcheck" in service}
+    assert set(checks) == PARTS
+    del checks["postgres"]
+    for name, (kind, check) in checks.items():
+        assert kind == "CMD-SHELL"
+        command = ["docker", "run", "--rm", "--network", "none", "windrow:local", "sh", "-c", check.replace("$$", "$")]
+        assert subprocess.run(command, capture_output=True).returncode != 0, name
+
+
 def test_executors_get_no_secrets_and_no_runs(inspected: list[dict[str, Any]]) -> None:
     """Data sets and networks come by Spark: the volume with the runs is not there to be read by luck."""
     worker = next(container for container in inspected if service(container) == "spark-worker")
