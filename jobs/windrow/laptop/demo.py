@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, run: Callable[[Wish, Reporter],
         print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:
-        print("\ninterrupted; the services stay up and the DAG run goes on; make stop ends both", file=sys.stderr)
+        print("\ninterrupted; services and the DAG run go on; make stop or make down ends them", file=sys.stderr)
         return _INTERRUPTED
     return 0
 
