@@ -7,20 +7,22 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c "$(SUPPORTED)" 2>/dev/null && { echo $$python; exit; }; done; echo python3)
 
 WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
+CONTAINERS := PYTHONPATH=jobs $(PYTHON) -m windrow.containers.stack
 EXPERIMENT ?= digits
 ARGS ?=
 MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo reproduce test stop doctor lint lock bench chaos
+.PHONY: help demo reproduce test stop doctor lint lock bench chaos up down test-cluster
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist"
-	@$(WINDROW) python -m windrow.laptop.demo --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist" TARGET=docker
+	@$(if $(filter docker,$(TARGET)),$(CONTAINERS) demo,$(WINDROW) python -m windrow.laptop.demo) \
+		--experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
 
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
 	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
@@ -41,6 +43,15 @@ bench: ## measure Windrow beside its peers, about an hour on quiet cores; SOURCE
 
 chaos: ## kill a sweep at 50 random moments
 	@WINDROW_CHAOS_KILLS=50 $(WINDROW) python -m pytest tests/chaos -s
+
+up: ## the stack in containers, on a Spark cluster; needs Docker; SPARK_WORKERS=4
+	@$(CONTAINERS) up
+
+down: ## end the stack in containers; VOLUMES=1 removes its data as well
+	@$(CONTAINERS) down $(if $(VOLUMES),--volumes)
+
+test-cluster: ## the stack in containers, the demo on it, and faults of a cluster; needs Docker
+	@$(WINDROW) python -m pytest -m cluster tests/cluster $(ARGS)
 
 lint: ## ruff and mypy
 	@$(WINDROW) ruff check .

@@ -2,9 +2,11 @@
 
     var/bench/venv/bin/python bench/scaling.py
     var/bench/venv/bin/python bench/scaling.py --workers 1,4,13 --trials 130 --mean 2
+    python bench/scaling.py --master spark://spark-master:7077 --workers 13   # docs/clusters.md
 
-Each worker is a Spark executor of local-cluster, a JVM and a Python process of its own. The trials sleep, so that two
-cores can hold them; everything else is Windrow's own sweep with its ledger, sampler and MLflow (windrow_replay.py).
+Each worker is a Spark executor of local-cluster, or of the cluster that --master names: a JVM and a Python process of
+its own. The trials sleep, so that two cores can hold them; everything else is Windrow's own sweep with its ledger,
+sampler and MLflow (windrow_replay.py).
 The durations are those of a recorded sweep (sweeps.py), drawn with a seed and scaled to --mean seconds.
 """
 
@@ -29,7 +31,10 @@ def main() -> int:
     durations = recorded(options)
     file = windrow_job.fresh_folder("scaling") / "durations.json"
     file.write_text(json.dumps(durations))
-    rows = [measure(workers, file, sum(durations), options.timeout) for workers in options.workers]
+    rows = [
+        measure(options.master or f"local-cluster[{workers},1,512]", workers, file, sum(durations), options.timeout)
+        for workers in options.workers
+    ]
     spread = {"mean_seconds": statistics.mean(durations), "longest_seconds": max(durations), "sum": sum(durations)}
     values = {"machine": report.machine(2), "trials": len(durations), **spread, "rows": rows}
     keys = ("workers", "seconds", "speed_up", "efficiency", "best_possible")
@@ -45,6 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=lambda text: [int(part) for part in text.split(",")], default=numbers, metavar="N,N,..."
     )
+    parser.add_argument("--master", metavar="URL", help="a cluster that has as many workers as --workers says")
     parser.add_argument("--trials", type=int, default=130, metavar="N", help="trials (default 130)")
     parser.add_argument("--mean", type=float, default=2.0, metavar="S", help="mean seconds a trial (default 2)")
     source = report.RESULTS / "sweeps.json"
@@ -57,12 +63,10 @@ def recorded(options: argparse.Namespace) -> list[float]:
     return simulate.scaled(simulate.draw(simulate.read_durations(options.durations), options.trials), options.mean)
 
 
-def measure(workers: int, durations: Path, total: float, timeout: float) -> dict[str, Any]:
+def measure(master: str, workers: int, durations: Path, total: float, timeout: float) -> dict[str, Any]:
     """One sweep on so many workers; the speed-up is over one worker that does nothing but the trials."""
     folder = windrow_job.fresh_folder("scaling", str(workers))
-    result = windrow_job.replay(
-        f"local-cluster[{workers},1,512]", folder, durations, workers, timeout, "--mlflow", "--leases", "1"
-    )
+    result = windrow_job.replay(master, folder, durations, workers, timeout, "--mlflow", "--leases", "1")
     seconds = result["ended"] - result["began"]
     greedy = simulate.simulate(json.loads(durations.read_text()), workers, 0.0, 0.0)
     row = {"workers": workers, "seconds": round(seconds, 1), "speed_up": round(total / seconds, 2)}

@@ -52,7 +52,10 @@ def replay(master: str, folder: Path, durations: Path, slots: int, timeout: floa
         *(str(REPOSITORY / "bench" / "windrow_replay.py"), "--durations", str(durations), "--folder", str(folder)),
         *("--slots", str(slots), "--result", str(result), *options),
     ]
-    run(command, folder / "replay.log", environment(folder), timeout)
+    variables = environment(folder)
+    if master.startswith("spark://"):
+        del variables["SPARK_LOCAL_IP"]  # executors on other machines must reach the driver
+    run(command, folder / "replay.log", variables, timeout)
     known: dict[str, Any] = json.loads(result.read_text())
     return known
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -78,14 +79,15 @@ def train(
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(tracking.connect)
         with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
-            slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
+            recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
+            slots = recount()
             cluster.ship(spark, shards.split_files(folder, "train", "validation"))
             imports = aside.submit(cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = tracking.open_sweep(page, path, dataset, study, builder.source)
             with log, channel.beside(spark) as line:
                 search = Search(page, builder, dataset, study, log, line.address)
-                clock = schedule.run(spark, slots, search, line)
+                clock = schedule.run(spark, slots, search, line, recount=recount)
                 clock.import_seconds += sum(imports.result())
     return log, clock, search.out_of_time
 

@@ -192,6 +192,16 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
                 f"got deploy-mode {mode!r} in the connection {self._conn_id!r}; set it to client"
             )
 
+    def _connection_conf(self) -> dict[str, Any]:
+        """Spark's settings in the connection's extra, {"conf": {...}}: the provider has no place for them."""
+        settings = BaseHook.get_connection(self._conn_id).extra_dejson.get("conf") or {}
+        if not isinstance(settings, dict):
+            raise AirflowFailException(
+                f"conf in the extra of the connection {self._conn_id!r} must be an object of Spark's settings; "
+                f'got {settings!r}; for example {{"conf": {{"spark.executor.memory": "2g"}}}}'
+            )
+        return settings
+
     def _run(self, folder: Path) -> dict[str, Any]:
         result = folder / "result.json"
         paths.home().mkdir(parents=True, exist_ok=True)
@@ -200,6 +210,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         hook._application_args = [*(self.application_args or []), "--result", str(result)]
         hook._env_vars = None  # given to the process below; the provider would keep ours out on Kubernetes
         hook._process_spark_submit_log = self._log_lines
+        hook._conf = {**self._connection_conf(), **hook._conf}
         hook._spark_exit_code = 0  # on Kubernetes the provider would read it from the lines; the process has it too
         try:
             # Not through super().execute(): it has no way to name the process group.

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _MASTER_TIMEOUT_SECONDS = 5.0
+_FIRST_EXECUTOR_SECONDS = 60.0
+_NO_MORE_SECONDS = 2.0  # from one executor's arrival to the next, at most
 
 
 @contextmanager
@@ -59,6 +62,7 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
     session = builder.getOrCreate()
     try:
         ship_package(session)
+        _await_executors(session)
         yield session
     finally:
         session.stop()
@@ -98,6 +102,25 @@ def _check_master(master: str) -> None:
         else:
             return
     raise SparkError(f"the Spark master must answer; got {'; '.join(failures)}; start it or correct the connection")
+
+
+def _await_executors(session: SparkSession) -> None:
+    """Return when no more executors arrive: a standalone master's come one by one, and slots are counted once.
+
+    Where none arrives within a minute the cluster is busy, and the first Spark job waits for its turn.
+    """
+    context = session.sparkContext
+    dynamic = (context.getConf().get("spark.dynamicAllocation.enabled") or "false") == "true"
+    if str(context.master).partition("[")[0] == "local" or dynamic:
+        return
+    known, last = 0, time.monotonic()
+    while time.monotonic() - last < (_NO_MORE_SECONDS if known else _FIRST_EXECUTOR_SECONDS):
+        found = context._jsc.sc().getExecutorMemoryStatus().size() - 1  # the driver is in it
+        if found > known:
+            known, last = found, time.monotonic()
+        time.sleep(0.1)
+    if not known:
+        print("no executor within a minute; waiting until the cluster has room", file=sys.stderr, flush=True)
 
 
 def _zip_package(folder: Path) -> Path:

@@ -48,6 +48,8 @@ with DAG("contract", params=params, **settings):
     job("forgetful", "forgetful", retries=0)
     job("unconnected", "done", conn_id="no_such_connection")
     job("cluster", "done", conn_id="spark_cluster")
+    job("tuned", "done", conn_id="spark_tuned", driver_memory="512m")
+    job("untuned", "done", conn_id="spark_untuned")
     SparkJob(task_id="wrong_form", job="done", arguments={"experiment": str(HERE / "page.yml")}, **chosen)
 
 with DAG("endless", **settings):
@@ -63,7 +65,9 @@ with SparkContext(appName="tests") as context:
 print("first line", flush=True)
 print("    indented", flush=True)
 print("wörds", b"\\xff".decode("latin-1"))
-result = {"arguments": sys.argv[1:-2], "environment": dict(os.environ), "folder": os.getcwd(), "links": {"mlflow_run": "http://m/1"}}
+    limit = context.getConf().get("spark.task.maxFailures")
+result = {"arguments": sys.argv[1:-2], "environment": dict(os.environ), "folder": os.getcwd(), "limit": limit}
+result["links"] = {"mlflow_run": "http://m/1"}
 assert sys.argv[-2] == "--result"
 open(sys.argv[-1], "w").write(json.dumps(result))
 """,
@@ -113,7 +117,14 @@ def folder_with(tmp_path: Path) -> Path:
 def contract(airflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One run of all tasks of the DAG `contract`; they don't depend on each other."""
     cluster = json.dumps({"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "cluster"}})
-    return airflow.run(folder_with(tmp_path_factory.mktemp("spark")), "contract", AIRFLOW_CONN_SPARK_CLUSTER=cluster)
+    tuned = {"conn_type": "spark", "host": "local[2]", "extra": {"conf": {"spark.task.maxFailures": "9"}}}
+    return airflow.run(
+        folder_with(tmp_path_factory.mktemp("spark")),
+        "contract",
+        AIRFLOW_CONN_SPARK_CLUSTER=cluster,
+        AIRFLOW_CONN_SPARK_TUNED=json.dumps(tuned),
+        AIRFLOW_CONN_SPARK_UNTUNED=json.dumps({**tuned, "extra": {"conf": "spark.task.maxFailures=9"}}),
+    )
 
 
 def result_of(contract: Any) -> dict[str, Any]:
@@ -198,6 +209,12 @@ def test_a_missing_connection_is_refused_with_the_command_that_makes_it(contract
 def test_a_driver_on_another_machine_is_refused(contract: Any) -> None:
     assert (contract.tasks["cluster"]["state"], contract.tasks["cluster"]["tries"]) == ("failed", 1)
     assert "got deploy-mode 'cluster' in the connection 'spark_cluster'; set it to client" in contract.log
+
+
+def test_the_connection_says_how_spark_is_set_up(contract: Any) -> None:
+    assert contract.tasks["tuned"]["xcoms"]["return_value"]["limit"] == "9"
+    assert (contract.tasks["untuned"]["state"], contract.tasks["untuned"]["tries"]) == ("failed", 1)
+    assert "extra of the connection 'spark_untuned' must be an object of Spark's settings" in contract.log
 
 
 def test_a_form_that_does_not_fit_the_page_is_refused_before_spark_starts(contract: Any) -> None:

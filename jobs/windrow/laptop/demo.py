@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,15 +36,20 @@ _ASSET_SECONDS = 90
 _INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; the exit code."""
+def main(arguments: Sequence[str] | None = None, run: Callable[[Wish, Reporter], None] | None = None) -> int:
+    """Run the demo; the exit code.
+
+    Args:
+        arguments: the command line.
+        run: the demo of another place than this machine.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="digits", metavar="NAME", help="a page in dags/experiments")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the page")
     options = parser.parse_args(arguments)
     reporter = Reporter(started=float(os.environ.get("WINDROW_STARTED") or time.time()))
     try:
-        run(find(options.experiment, options.set), reporter)
+        (run or run_here)(find(options.experiment, options.set), reporter)
     except WindrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -52,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:
-        print("\ninterrupted; the services stay up and the DAG run goes on; make stop ends both", file=sys.stderr)
+        print("\ninterrupted; services and the DAG run go on; make stop or make down ends them", file=sys.stderr)
         return _INTERRUPTED
     return 0
 
 
-def run(wish: Wish, reporter: Reporter) -> None:
-    """Everything, in order.
+def run_here(wish: Wish, reporter: Reporter) -> None:
+    """Everything on this machine.
 
     Raises:
         WindrowError: a service, a task or the table is not as it must be.
@@ -66,18 +71,36 @@ def run(wish: Wish, reporter: Reporter) -> None:
     set_up_seconds = reporter.seconds
     reporter.say("services: starting MLflow, Airflow and the image server")
     running = stack.up()
+    with PeakMemory(_processes) as memory:
+        values = play(wish, running, reporter)
+    values |= {"set_up_seconds": round(set_up_seconds, 1)}
+    values |= {"peak_bytes": memory.bytes, "peak_processes": memory.largest}
+    finish(wish, running, values)
+
+
+def play(wish: Wish, running: Stack, reporter: Reporter) -> dict[str, object]:
+    """The story on a stack that is up, in order; its figures.
+
+    Raises:
+        WindrowError: a service or a task is not as it must be.
+    """
     airflow = Airflow(running.airflow, stack.USER, running.password)
     airflow.log_in()
-    reporter.say(f"services: up; Airflow {running.airflow}, MLflow {running.mlflow}")
-    with PeakMemory(_processes) as memory:
-        if wish.page.scoring is not None:
-            prepare_feed(wish, running, reporter)
-        wait_for_dags(airflow, wish)
-        trained, promoted, since = train(airflow, running, wish, reporter)
-        scored = score(airflow, wish, since if promoted else None, reporter) if wish.page.scoring else None
-        values = collect(airflow, running, wish, trained, scored)
-    values |= {"seconds": round(reporter.seconds, 1), "set_up_seconds": round(set_up_seconds, 1)}
-    values |= {"peak_bytes": memory.bytes, "peak_processes": memory.largest}
+    reporter.say(f"services: up; Airflow {running.airflow_pages}, MLflow {running.mlflow_pages}")
+    if wish.page.scoring is not None:
+        prepare_feed(wish, running, reporter)
+    wait_for_dags(airflow, wish)
+    trained, promoted, since = train(airflow, running, wish, reporter)
+    scored = score(airflow, wish, since if promoted else None, reporter) if wish.page.scoring else None
+    return collect(airflow, running, wish, trained, scored) | {"seconds": round(reporter.seconds, 1)}
+
+
+def finish(wish: Wish, running: Stack, values: dict[str, object]) -> None:
+    """Keep the figures, and tell them.
+
+    Raises:
+        ServiceError: the table has not exactly one row a URL.
+    """
     write_json(home() / "demo" / wish.name / "summary.json", values)
     _tell(wish, running, values)
     if values.get("problem"):
@@ -101,6 +124,7 @@ def prepare_feed(wish: Wish, running: Stack, reporter: Reporter) -> None:
         *("--experiment", str(wish.path), "--out", str(out), *overrides),
     ]
     log = home() / "log" / "demo-dataset.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         variables = {**os.environ, **running.variables}
         code = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
@@ -196,10 +220,12 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
 
 def _tell(wish: Wish, running: Stack, values: dict[str, object]) -> None:
     print(f"\n{wish.name}: done\n" + "\n".join(summary.lines(values)))
-    print(f"  {'time':18} {values['seconds']:.0f} s, {values['set_up_seconds']:.0f} s of it set-up")
-    print(f"  {'peak memory':18} {int(str(values['peak_bytes'])) / 1024**3:.1f} GiB, all processes")
-    print(f"\n  Airflow  {running.airflow}  login {stack.USER} / {running.password}\n  MLflow   {running.mlflow}")
-    print("  Both stay up until make stop.")
+    set_up = f", {values['set_up_seconds']:.0f} s of it set-up" if "set_up_seconds" in values else ""
+    print(f"  {'time':18} {values['seconds']:.0f} s{set_up}")
+    if "peak_bytes" in values:
+        print(f"  {'peak memory':18} {int(str(values['peak_bytes'])) / 1024**3:.1f} GiB, all processes")
+    print(f"\n  Airflow  {running.airflow_pages}  login {stack.USER} / {running.password}")
+    print(f"  MLflow   {running.mlflow_pages}\n  Both stay up until {running.ended_by}.")
 
 
 if __name__ == "__main__":

@@ -110,19 +110,20 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-def make_server(port: int, root: Path) -> Server:
-    """A server on 127.0.0.1; port 0 takes a free one. Call serve_forever()."""
-    return Server(("127.0.0.1", port), partial(Handler, root=root))
+def make_server(port: int, root: Path, host: str = "127.0.0.1") -> Server:
+    """A server; port 0 takes a free one. Call serve_forever()."""
+    return Server((host, port), partial(Handler, root=root))
 
 
 def main() -> int:
     """Serve until ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder with NAME/dataset folders")
     options = parser.parse_args()
-    with make_server(options.port, options.root) as server:
-        print(f"serving {options.root} on http://127.0.0.1:{server.server_port}", flush=True)
+    with make_server(options.port, options.root, options.host) as server:
+        print(f"serving {options.root} on http://{options.host}:{server.server_port}", flush=True)
         server.serve_forever()
     return 0
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +42,18 @@ class Stack:
     images: str
     password: str
     variables: Mapping[str, str]  # what a job run by hand needs to talk to it
+    shown: Mapping[str, str] = field(default_factory=dict)  # where browsers find airflow and mlflow, if elsewhere
+    ended_by: str = "make stop"
+
+    @property
+    def airflow_pages(self) -> str:
+        """Where a browser finds Airflow."""
+        return self.shown.get("airflow", self.airflow)
+
+    @property
+    def mlflow_pages(self) -> str:
+        """Where a browser finds MLflow."""
+        return self.shown.get("mlflow", self.mlflow)
 
 
 def state() -> State:

@@ -22,8 +22,17 @@ class WorkerLostError(Exception):
 
 def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
     """Trials that can run at once: what Spark's cores allow, or what the page wants where that is less."""
-    offered = max(1, spark.sparkContext.defaultParallelism // task_cores)
+    offered = max(1, _cores(spark) // task_cores)
     return min(offered, wanted or offered)
+
+
+def _cores(spark: SparkSession) -> int:
+    """Cores of the executors that are there; with dynamic allocation, of as many as may come."""
+    conf = spark.sparkContext.getConf()
+    most = conf.get("spark.dynamicAllocation.maxExecutors")
+    if conf.get("spark.dynamicAllocation.enabled") == "true" and most is not None:
+        return int(most) * int(conf.get("spark.executor.cores") or 1)
+    return spark.sparkContext.defaultParallelism
 
 
 def ship(spark: SparkSession, files: Iterable[Path]) -> None:

@@ -28,6 +28,14 @@ class Clock:
     _end: float = field(default_factory=monotonic)
     _idle_since_start: float = 0.0
     _idle_slots: int = 0
+    _absent: float = 0.0
+
+    def grow(self, slots: int) -> None:
+        """There are so many slots from now on, more than before."""
+        busy = self.slots - self._idle_slots
+        self.note(busy)
+        self._absent += (slots - self.slots) * (self._end - self._begin)
+        self.slots, self._idle_slots = slots, slots - busy
 
     def start(self) -> None:
         """A job begins: what was idle until now was not the tail."""
@@ -61,7 +69,8 @@ class Clock:
         span = self._end - self._begin
         if not self.trials or span <= 0:
             return {}
-        overhead = self.slots * span - self._idle_since_start - self.trial_seconds - self.import_seconds
+        there = self.slots * span - self._absent
+        overhead = there - self._idle_since_start - self.trial_seconds - self.import_seconds
         return {
             "trials_per_hour": round(3600 * self.trials / span, 1),
             "core_seconds_per_trial": round(cores * self.trial_seconds / self.trials, 3),

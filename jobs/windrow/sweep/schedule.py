@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -32,6 +32,8 @@ GRACE_SECONDS = 3.0
 _SILENT_SECONDS = 120.0  # a worker that has spoken beats every 2 s; one that is silent so long is taken for lost
 _START_SECONDS = 120.0  # what a worker that can't speak may take to start and to import TensorFlow
 _TICK_SECONDS = 0.25
+_RECOUNT_SECONDS = 5.0
+_MOST_THREADS = 10_000
 _BARREN_JOBS = 6  # in a row that ended before a trial began: then the cluster is broken, not the trials
 _TRIED_AGAIN = "its worker or executor was lost, and Spark began the task again"
 
@@ -94,13 +96,21 @@ class _Ended:
 
 
 def run(
-    spark: SparkSession, count: int, search: Search, channel: Channel | None = None, body: Body = trial.run_all
+    spark: SparkSession,
+    count: int,
+    search: Search,
+    channel: Channel | None = None,
+    body: Body = trial.run_all,
+    recount: Callable[[], int] | None = None,
 ) -> Clock:
     """Keep `count` slots busy until the search has nothing more and every outcome is in.
 
     Without a channel, outcomes come when a job ends, limits hold at the end of an epoch, and nothing is pruned.
+
+    Args:
+        recount: asked now and then how many slots there are by now; those that were lost are waited for, not given up.
     """
-    return _Schedule(spark, count, search, channel, body).run()
+    return _Schedule(spark, count, search, channel, body, recount).run()
 
 
 def run_each(spark: SparkSession, count: int, specs: Iterable[TrialSpec]) -> list[Outcome]:
@@ -135,10 +145,19 @@ class _Listed:
 
 
 class _Schedule:
-    def __init__(self, spark: SparkSession, count: int, search: Search, channel: Channel | None, body: Body) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        count: int,
+        search: Search,
+        channel: Channel | None,
+        body: Body,
+        recount: Callable[[], int] | None = None,
+    ) -> None:
         self._spark, self._count, self._search, self._body = spark, count, search, body
+        self._recount, self._counted = recount, monotonic()
         self._inbox: queue.SimpleQueue[Message | _Ended] = channel.inbox if channel else queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="trial")
+        self._pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="trial")  # one is started when it is needed
         self._jobs: dict[int, _Job] = {}
         self._clock = Clock(count)
         self._barren = 0
@@ -160,6 +179,7 @@ class _Schedule:
 
     def _fill(self) -> bool:
         """Start jobs while slots are free; whether any job is running."""
+        self._grow()
         while len(self._jobs) < self._count and (specs := self._search.next(self._count)):
             leases = {spec.lease or f"{spec.number}/{spec.attempt}": self._guarded(spec) for spec in specs}
             job = _Job(self._clock.jobs, leases, monotonic())
@@ -168,6 +188,15 @@ class _Schedule:
             self._submit(job)
         self._clock.note(len(self._jobs))
         return bool(self._jobs)
+
+    def _grow(self) -> None:
+        """Use executors that came later: a cluster may have been busy, or may have got another worker."""
+        if self._recount is None or monotonic() - self._counted < _RECOUNT_SECONDS:
+            return
+        self._counted = monotonic()
+        if (count := self._recount()) > self._count:
+            self._count, self._patience = count, max(_BARREN_JOBS, 2 * count)
+            self._clock.grow(count)
 
     def _guarded(self, spec: TrialSpec) -> TrialSpec:
         """Where the line works, Spark's own second try at a task whose driver has died must not train what is done.

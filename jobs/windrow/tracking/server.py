@@ -28,6 +28,11 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow' / 'mlflow.db'}"
 
 
+def pages() -> str:
+    """Where people see MLflow: WINDROW_MLFLOW_PAGES where jobs know the server by a name that browsers do not."""
+    return (os.environ.get("WINDROW_MLFLOW_PAGES") or uri()).rstrip("/")
+
+
 def connect() -> MlflowClient:
     """A client that has been seen to work: MLflow itself would retry a dead server for minutes.
 
@@ -76,31 +81,25 @@ def credentials() -> tuple[str, str] | None:
 
 def run_link(experiment_id: str, run_id: str) -> dict[str, str]:
     """The address of a run's page, if MLflow is a server with pages."""
-    address = uri()
+    address = pages()
     return (
-        {"mlflow_run": f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"}
-        if address.startswith("http")
-        else {}
+        {"mlflow_run": f"{address}/#/experiments/{experiment_id}/runs/{run_id}"} if address.startswith("http") else {}
     )
 
 
 def compare_link(experiment_id: str, run_ids: Sequence[str]) -> dict[str, str]:
     """The address of the page that shows runs side by side, if MLflow is a server with pages."""
-    address = uri()
+    address = pages()
     if not address.startswith("http") or len(run_ids) < 2:
         return {}
     asked = urlencode({"runs": json.dumps(list(run_ids)), "experiments": json.dumps([experiment_id])})
-    return {"compare": f"{address.rstrip('/')}/#/compare-runs?{asked}"}
+    return {"compare": f"{address}/#/compare-runs?{asked}"}
 
 
 def version_link(name: str, version: str) -> dict[str, str]:
     """The address of a model version's page, if MLflow is a server with pages."""
-    address = uri()
-    return (
-        {"model_version": f"{address.rstrip('/')}/#/models/{name}/versions/{version}"}
-        if address.startswith("http")
-        else {}
-    )
+    address = pages()
+    return {"model_version": f"{address}/#/models/{name}/versions/{version}"} if address.startswith("http") else {}
 
 
 def versions() -> dict[str, str]:

@@ -40,3 +40,24 @@ def test_the_figures_of_two_slots_and_three_trials(monkeypatch: pytest.MonkeyPat
 
 def test_a_sweep_that_had_nothing_to_train_has_no_figures() -> None:
     assert Clock(slots=2).figures(cores=1) == {}
+
+
+def test_slots_that_came_later_were_not_idle_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slot trains from 0 to 10; a second comes at 6 and trains until 10."""
+    now = [0.0]
+    monkeypatch.setattr(efficiency, "monotonic", lambda: now[0])
+    clock = Clock(slots=1, _begin=0.0, _end=0.0)
+    clock.start()
+    clock.note(busy=1)
+    now[0] = 6.0
+    clock.grow(2)
+    clock.start()
+    clock.note(busy=2)
+    now[0] = 10.0
+    clock.add(Outcome(0, 1, Ending.OK, 0.5, seconds=10.0))
+    clock.add(Outcome(1, 1, Ending.OK, 0.5, seconds=4.0))
+    clock.note(busy=0)
+    figures = clock.figures(cores=1)
+    assert clock.slots == 2
+    assert (figures["overhead_seconds_per_trial"], figures["idle_tail_seconds"]) == (0.0, 0.0)
+    assert figures["speed_up"] == 1.4

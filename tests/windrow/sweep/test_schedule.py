@@ -119,6 +119,17 @@ def run(spark: Any, search: Listed, slots: int = 2, body: Any = play, line: bool
         return schedule.run(spark, slots, search, line, body)
 
 
+def test_slots_that_come_later_get_trials_too(shipped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "_RECOUNT_SECONDS", 0.0)
+    search = Listed([light(number, *["nap"] * 20) for number in range(6)])
+    counts, running = iter([1, 1, 2, 1]), []
+    monkeypatch.setattr(search, "tick", lambda now: bool(running.append(now)))
+    with channel.beside(shipped) as line:
+        search.address(line.address)
+        clock = schedule.run(shipped, 1, search, line, play, recount=lambda: next(counts, 2))
+    assert (clock.slots, max(running), len(search.outcomes)) == (2, 2, 6)
+
+
 def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
     outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(6)])
     assert sorted(outcome.number for outcome in outcomes) == list(range(6))

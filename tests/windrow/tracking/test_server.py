@@ -93,6 +93,14 @@ def test_a_model_that_is_not_registered_is_told_with_its_cure(
         tracking.fetch_model(absent, tmp_path)
 
 
+def test_links_are_a_browsers_where_jobs_know_the_server_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("WINDROW_MLFLOW_PAGES", "http://127.0.0.1:9002/")
+    assert server.run_link("3", "a") == {"mlflow_run": "http://127.0.0.1:9002/#/experiments/3/runs/a"}
+    assert server.version_link("m", "1") == {"model_version": "http://127.0.0.1:9002/#/models/m/versions/1"}
+    assert server.uri() == "http://mlflow:5000"
+
+
 def test_runs_are_compared_on_a_page_of_the_server_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://m:5000/")
     address = server.compare_link("3", ["a", "b"])["compare"]
