@@ -13,11 +13,11 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo reproduce test stop doctor lint lock bench chaos
+.PHONY: help demo reproduce test screenshots stop doctor lint lock bench chaos
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist"
 	@$(WINDROW) python -m windrow.laptop.demo --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
@@ -27,6 +27,9 @@ reproduce: ## train a registered version again from its record, and compare; VER
 
 test: ## all tests, offline, two files at a time; ARGS="-m 'not stack' tests/windrow"
 	@$(WINDROW) python -m pytest -n 2 --dist loadfile $(ARGS)
+
+screenshots: ## the pictures of the README's tour, taken by the browser tests in their order
+	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/browser
 
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop
