@@ -10,6 +10,8 @@ with few and with many images: the steady rate is that of the images between, so
 is what is left of the seconds.
 
 The ceiling is arithmetic: cores / (decode and resize + network, milliseconds an image, each alone on one thread, warm).
+It is measured again before each run of a tool, since a machine's speed moves, and a second time with all cores busy:
+see scoring_ceiling.py. The tools take turns.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 import report
 import windrow_job
-from scoring_peers import BATCH, GRAPH, PEERS, SIDE, SLOTS
+from scoring_ceiling import Ceiling
+from scoring_peers import GRAPH, PEERS, SIDE, SLOTS
 
 PAGE = """
 name: scoring
@@ -38,7 +41,7 @@ space: {learning_rate: {type: float, low: 0.1, high: 0.2}}
 scoring:
   feed: feeds/*.txt
   top_k: 5
-  batch_size: 64
+  batch_size: 16
   allow_addresses: [127.0.0.0/8]
   host_concurrency: 128
   host_rate:
@@ -46,7 +49,10 @@ scoring:
 PRECISION = "  precision: {{type: int8, images: {photos}, same_labels: 0.7}}\n"
 """Half of 68 photographs for the ranges, half to compare: a trial, so less is asked for than a page would."""
 WINDROW = {"windrow": "", "windrow_int8": PRECISION}
-ROUNDS = 5
+COLUMNS = [
+    *("tool", "latency, ms", "images a second", "share of the ceiling", "of that of busy cores"),
+    *("start-up, s", "s for all"),
+]
 
 
 def main() -> int:
@@ -55,15 +61,18 @@ def main() -> int:
     report.use_cores(SLOTS)
     photos = [path.read_bytes() for path in sorted(options.photos.iterdir())]
     machine = report.machine(SLOTS)
-    ceiling = measured_alone(photos, options.network, options.rounds)
-    print(json.dumps(ceiling), flush=True)
-    rows = []
-    for latency in options.latency:
-        address = start_server(photos, latency)
-        rows += [measure(tool, address, latency, photos, options) for tool in options.tools]
-    columns = ["tool", "latency, ms", "images a second", "share of the ceiling", "start-up, s", "s for all"]
-    table = report.table(columns, [_line(row, ceiling["images_per_second"]) for row in rows])
-    report.save(options.out, {"machine": machine, "ceiling": ceiling, "images": options.images, "rows": rows}, table)
+    rounds: list[dict[str, Any]] = []
+    addresses = {latency: start_server(photos, latency) for latency in options.latency}
+    with Ceiling(photos, options.network) as ceiling:
+        for number in range(options.rounds):
+            for latency, address in addresses.items():
+                for tool in options.tools:
+                    best = ceiling.measure()
+                    row = measure(tool, address, number, photos, options)
+                    rounds.append({"tool": tool, "latency": latency, **row, "ceiling": best})
+                    print(json.dumps(rounds[-1]), flush=True)
+    table = report.table(COLUMNS, [_line(tool, latency, rounds) for latency in addresses for tool in options.tools])
+    report.save(options.out, {"machine": machine, "images": options.images, "rounds": rounds}, table)
     return 0
 
 
@@ -92,59 +101,18 @@ def _numbers(text: str) -> list[float]:
     return list(map(float, text.split(",")))
 
 
-def measured_alone(photos: list[bytes], file: Path, rounds: int) -> dict[str, float]:
-    """Milliseconds an image of decoding and of the network, each on one thread, and what the cores could do at best."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:  # TensorFlow stays out of this process
-        decode_ms, network_ms = pool.apply(_alone, (photos, file, rounds))
-    return {
-        "decode_ms": round(decode_ms, 3),
-        "network_ms": round(network_ms, 3),
-        "images_per_second": round(SLOTS * 1000 / (decode_ms + network_ms), 1),
-    }
-
-
-def _alone(photos: list[bytes], file: Path, rounds: int) -> tuple[float, float]:
-    import numpy as np
-    from windrow.scoring.decode import decode
-    from windrow.scoring.predict import Network
-
-    shape = (SIDE, SIDE, 3)
-    network = Network(file, shape, BATCH, top_k=5)
-    pixels = np.stack([decode(photo, shape, 40_000_000).pixels for photo in photos][:BATCH])
-
-    def milliseconds(work: Any, images: int) -> float:
-        work()
-        times = []
-        for _ in range(max(rounds, ROUNDS)):
-            started = time.process_time()
-            work()
-            times.append(time.process_time() - started)
-        return statistics.median(times) * 1000 / images
-
-    decoding = milliseconds(lambda: [decode(photo, shape, 40_000_000) for photo in photos], len(photos))
-    return decoding, milliseconds(lambda: network.label(pixels), len(pixels))
-
-
-def measure(
-    tool: str, address: str, latency: float, photos: list[bytes], options: argparse.Namespace
-) -> dict[str, Any]:
-    """A tool's row: the steady rate, and what the start costs."""
+def measure(tool: str, address: str, number: int, photos: list[bytes], options: argparse.Namespace) -> dict[str, float]:
+    """One round of a tool: the steady rate, what the start costs, and the seconds of the larger run."""
     few, many = options.images
-    rounds = []
-    for number in range(options.rounds):
-        seconds = {}
-        for count in (few, many):
-            folder = windrow_job.WORK / "scoring" / tool
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            lines = [f"{address}/{number}-{count}-{item}.jpg" for item in range(count)]
-            seconds[count] = run(tool, folder, lines, photos, options)
-        rate = (many - few) / (seconds[many] - seconds[few])
-        rounds.append({"rate": rate, "start": seconds[few] - few / rate, "seconds": seconds[many]})
-    row = {key: round(statistics.median(each[key] for each in rounds), 2) for key in rounds[0]}
-    print(json.dumps({"tool": tool, "latency": latency, **row}), flush=True)
-    return {"tool": tool, "latency": latency, "rounds": rounds, **row}
+    seconds = {}
+    for count in (few, many):
+        folder = windrow_job.WORK / "scoring" / tool
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        lines = [f"{address}/{number}-{count}-{item}.jpg" for item in range(count)]
+        seconds[count] = run(tool, folder, lines, photos, options)
+    rate = (many - few) / (seconds[many] - seconds[few])
+    return {"rate": round(rate, 2), "start": round(seconds[few] - few / rate, 2), "seconds": round(seconds[many], 2)}
 
 
 def run(tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace) -> float:
@@ -243,9 +211,20 @@ def _serve(photos: list[bytes], latency: float, line: Connection) -> None:
     asyncio.run(serve())
 
 
-def _line(row: dict[str, Any], ceiling: float) -> list[Any]:
-    share = f"{row['rate'] / ceiling:.0%}"
-    return [row["tool"], round(row["latency"] * 1000), round(row["rate"], 1), share, row["start"], row["seconds"]]
+def _line(tool: str, latency: float, rounds: list[dict[str, Any]]) -> list[Any]:
+    """Medians of a tool's rounds; a share is that of its own round's ceiling."""
+    mine = [each for each in rounds if (each["tool"], each["latency"]) == (tool, latency)]
+
+    def median(of: Any) -> float:
+        return statistics.median(map(of, mine))
+
+    shares = (
+        f"{median(lambda each, key=key: each['rate'] / each['ceiling'][key]):.0%}"
+        for key in ("images_per_second", "both_images_per_second")
+    )
+    figures = (round(median(lambda each, key=key: each[key]), 1) for key in ("rate", "start", "seconds"))
+    rate, start, seconds = figures
+    return [tool, round(latency * 1000), rate, *shares, start, seconds]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 SIDE = 192
-BATCH = 64
+BATCH = 16
 SLOTS = 2
 AT_ONCE = 64
 """Downloads at once a process, as Windrow has them."""

@@ -5,6 +5,10 @@ decodes the image, and writes one row a URL to the predictions table: the best l
 What has its row costs nothing, so running it twice is safe. A new champion labels what is new from then on; with
 *Re-score* a run labels the rest too. *Limit* leaves new URLs to the next run, *Dry run* only counts.
 
+A backfill reads the feed's files of its days, one day a run, where the page's feed has `{date}` in it. What has its row
+is not asked again: `airflow backfill create --dag-id score_NAME --from-date 2026-11-01 --to-date 2026-11-07
+--max-active-runs 1`.
+
 **announce_drift** is there where the page has `sweep.after_drift`: it starts the train DAG when labels or scores have
 moved beyond that, and is skipped when not.
 
@@ -28,6 +32,15 @@ from airflow.sdk import DAG, Param
 from windrow_spark import SparkJob
 
 FORM = {"Scoring": ("scoring.feed", "scoring.drift_gate")}
+DAY = "{{ params.date or (dag_run.logical_date | ds if dag_run.run_type == 'backfill' else '') }}"
+DATE = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Day",
+    section="This run",
+    description_md="only the feed's files of this day, where the page's feed has `{date}` (`--date`)",
+)
 THIS_RUN = {
     "limit": Param(
         None,
@@ -60,13 +73,13 @@ def score_dag(page: windrow_dags.Page) -> DAG:
     with DAG(
         f"score_{page.name}",
         schedule=windrow_dags.scoring_schedule(page),
-        params=windrow_dags.form(page, FORM) | THIS_RUN,
-        **windrow_dags.settings(page, "score", __doc__),
+        params=windrow_dags.form(page, FORM) | THIS_RUN | {"date": DATE},
+        **windrow_dags.settings(page, "score", __doc__, page.experiment.airflow.score_minutes),
     ) as dag:
         score_images = SparkJob(
             task_id="score_images",
             job="score_images",
-            arguments={"experiment": str(page.path)},
+            arguments={"experiment": str(page.path), "date": DAY},
             options=tuple(THIS_RUN),
             outlets=[windrow_dags.predictions(page)],
             execution_timeout=timedelta(hours=12),

@@ -52,7 +52,7 @@ def train_dag(page: windrow_dags.Page) -> DAG:
         | windrow_dags.form(page, FORM)
         | {"reproduce": windrow_promotion.REPRODUCE},
         user_defined_filters={"evidence": windrow_promotion.evidence},
-        **windrow_dags.settings(page, "train", __doc__),
+        **windrow_dags.settings(page, "train", __doc__, page.experiment.airflow.train_minutes),
     ) as dag:
         experiment, dataset = {"experiment": str(page.path)}, f"{RUN_FOLDER}/dataset"
         common = {**experiment, "dataset": dataset, "study": f"{RUN_FOLDER}/study"}

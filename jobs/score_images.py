@@ -14,6 +14,7 @@ Where the page has a drift gate and labels or scores have moved further than it 
 table is as it was, the job ends with exit code 1 and says what moved. With --accept-drift they are committed, without
 asking any host again.
 
+With --date a run reads the files of one day only, where the feed's pattern has {date}: a day that was missed, say.
 With --limit a run asks so many new URLs at most, and leaves the others to the next one. With --dry-run it says what it
 would ask, and neither asks a host nor adds a row.
 
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from windrow.tracking import PinnedModel
 
 
+IMAGES_A_TASK = 64
+"""A task for fewer costs an import of TensorFlow more than it gains."""
+
+
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = command.parser(__doc__)
@@ -64,6 +69,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="count what there is to do; ask no host, add no row")
     parser.add_argument(
         "--limit", type=command.positive, metavar="N", help="ask N new URLs at most; the next run goes on with the rest"
+    )
+    parser.add_argument(
+        "--date", type=command.day, metavar="YYYY-MM-DD", help="the files of one day, by {date} in the feed's pattern"
     )
     parser.add_argument(
         "--accept-drift", action="store_true", help="commit rows although the page's scoring.drift_gate withholds them"
@@ -93,7 +101,8 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
         with held(folder, run_id):
             return upkeep.maintain(PredictionTable(folder), run_id)
     # A glob on the command line means what it means to the shell; the page does not know where it is run from.
-    files = feed.files(arguments.feed, Path.cwd()) if arguments.feed else feed.files(scoring.feed, paths.home())
+    base = Path.cwd() if arguments.feed else paths.home()
+    files = feed.files(feed.of_day(arguments.feed or scoring.feed, arguments.date), base)
     with held(folder, run_id):
         table = PredictionTable(folder)
         result: dict[str, Any] = {"table": str(table.folder), "table_version": table.version}
@@ -145,14 +154,14 @@ def label(
                     return settle(page, table, night, rows, scoring.drift_gate, accept)
             withheld.discard(table.folder)
         with open_session(f"score {page.name}") as spark:
-            at_most = tasks(spark, search.at_most, scoring.batch_size)
+            at_most = tasks(spark, search.at_most)
             rehearsed = early.submit(rehearse, spark, scoring, pinned, run_id, at_most, Path(scratch))
             found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
             if not found.urls:
                 read = search.pieces and table.note(run_id, found.marks)
                 return found.counts | {"table_version": read or table.version}
             plan = replace(rehearsed.result(), kept=kept.of_table(table.folder, scoring.keep_mebibytes))
-            partitions = tasks(spark, found.urls, plan.batch_size)
+            partitions = tasks(spark, found.urls)
             with table.staged(run_id) as rows:
                 figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
                 made = digest(scoring, table, search, pinned())
@@ -160,10 +169,10 @@ def label(
                 return settle(page, table, night, rows, scoring.drift_gate, accept)
 
 
-def tasks(spark: SparkSession, urls: int | None, batch_size: int) -> int:
-    """How many tasks so many URLs are worth: one for fewer images than a batch would cost a TensorFlow import more."""
+def tasks(spark: SparkSession, urls: int | None) -> int:
+    """How many tasks so many URLs are worth."""
     slots = spark.sparkContext.defaultParallelism
-    return slots if urls is None else max(1, min(slots, -(-urls // batch_size)))
+    return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_A_TASK)))
 
 
 def rehearse(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import windrow_alerts
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 try:
@@ -79,8 +80,16 @@ def find_pages(folder: Path) -> Pages:
     return Pages(tuple(sound.values()), tuple(broken))
 
 
-def settings(page: Page, kind: str, manual: str | None) -> dict[str, Any]:
-    """The arguments that every DAG of ours has. `manual` is the DAG file's docstring; Airflow shows it with the DAG."""
+def settings(page: Page, kind: str, manual: str | None, minutes: int | None = None) -> dict[str, Any]:
+    """The arguments that every DAG of ours has.
+
+    Args:
+        page: whom to tell of failures, and where jobs wait for a slot, is its section airflow.
+        kind: train, score or maintain.
+        manual: the DAG file's docstring; Airflow shows it with the DAG.
+        minutes: after which a run that has not ended is late, if ever.
+    """
+    section = page.experiment.airflow
     return {
         "description": page.experiment.description.partition("\n")[0] or None,
         "doc_md": f"{manual}\n### {page.path.name}\n{page.experiment.description}",
@@ -89,7 +98,14 @@ def settings(page: Page, kind: str, manual: str | None) -> dict[str, Any]:
         "max_active_runs": 1,
         "max_consecutive_failed_dag_runs": FAILED_NIGHTS,
         "user_defined_macros": {"run_folder": run_folder},
-        "default_args": {"owner": "windrow", "retries": 2, "retry_delay": timedelta(minutes=1)},
+        "deadline": windrow_alerts.late(section, minutes),
+        "default_args": {
+            "owner": "windrow",
+            "retries": 2,
+            "retry_delay": timedelta(minutes=1),
+            "on_failure_callback": windrow_alerts.failure(section),
+            "spark_pool": section.pool,
+        },
     }
 
 

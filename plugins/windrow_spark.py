@@ -41,7 +41,10 @@ LINKS = {
 }
 """What a job's result may link to, and how the button is called."""
 
-NO_KEYS = ("set", "reproduce")
+CAUSE = "cause"
+"""The XCom of a task that has failed: why, in one sentence."""
+
+NO_KEYS = ("set", "reproduce", "date")
 """Params that are fields of a trigger form without being a key of the page."""
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
@@ -95,6 +98,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             comes to nothing, drops it; True is an option without a value, and False drops it.
         options: the run's params that are options of the job, and no keys of its page.
         overrides: whether the job takes the run's params, as `--set KEY=VALUE`; one that reads no page can't.
+        spark_pool: Airflow's pool of which the job takes a slot.
         kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
     """
 
@@ -110,10 +114,11 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         arguments: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
         overrides: bool = True,
+        spark_pool: str = "default_pool",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", "windrow {{ ti.dag_id }} {{ ti.task_id }}")
-        super().__init__(**kwargs)
+        super().__init__(pool=spark_pool, **kwargs)
         self.job = job
         self.arguments = dict(arguments or {})
         self.options = tuple(options)
@@ -137,6 +142,13 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             AirflowFailException: the user can mend it (no connection, a wrong page or argument); a retry can't.
             AirflowException: anything else; a retry may succeed.
         """
+        try:
+            return self._execute(context)
+        except AirflowException as error:
+            context["ti"].xcom_push(key=CAUSE, value=str(error))
+            raise
+
+    def _execute(self, context: Any) -> dict[str, Any]:
         self._check_page(self._as_overrides(context))
         self._check_connection()
         folder = Path(tempfile.mkdtemp(prefix="windrow-"))

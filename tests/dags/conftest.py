@@ -27,6 +27,7 @@ class Run(NamedTuple):
 
     state: str
     run_id: str
+    note: str | None
     tasks: dict[str, dict[str, Any]]
     events: list[dict[str, Any]]
     log: str

@@ -47,7 +47,8 @@ def main() -> None:
             {"asset": event.asset.uri, "extra": event.extra}
             for event in session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id))
         ]
-        values = {"state": str(run.state), "run_id": run.run_id, "tasks": tasks, "events": events}
+        note = session.merge(run).note
+        values = {"state": str(run.state), "run_id": run.run_id, "note": note, "tasks": tasks, "events": events}
     Path(out).write_text(json.dumps(values, default=str))
 
 

@@ -157,6 +157,29 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
     assert "x-mlflow://models/digits" in str(parsed["dags"]["score_digits"]["dag"]["timetable"])
 
 
+def test_jobs_wait_in_the_pages_pool_and_other_tasks_do_not(airflow: Any, dag_folder: Callable[..., Path]) -> None:
+    page = PAGE.format(name="pooled") + "scoring: {feed: x}\nairflow: {pool: spark}\n"
+    found = airflow.parse(dag_folder(pooled=page))["dags"]
+    every = (task for values in found.values() for task in tasks(values["dag"]).values())
+    pools = {task["task_id"]: task.get("pool", "default_pool") for task in every}
+    assert pools == dict.fromkeys(JOBS, "spark") | dict.fromkeys(OTHERS, "default_pool")
+
+
+def test_a_page_with_alerts_has_deadlines_and_serialises_the_same_twice(
+    airflow: Any, dag_folder: Callable[..., Path]
+) -> None:
+    alerts = "airflow: {emails: [a@example.org], webhook: hook, train_minutes: 480, score_minutes: 60}\n"
+    found = airflow.parse(dag_folder(late=PAGE.format(name="late") + f"scoring: {{feed: x}}\n{alerts}"))
+    assert found["errors"] == {}
+    assert found["dags"] == found["again"]
+    deadlines = {dag_id: dag.get("deadline") for dag_id, dag in dags(found)}
+    assert {dag_id: len(alerts or []) for dag_id, alerts in deadlines.items()} == {
+        **{"train_late": 2, "score_late": 2, "maintain_late": 0}
+    }
+    assert "480 minutes" in str(deadlines["train_late"])
+    assert "60 minutes" in str(deadlines["score_late"])
+
+
 def test_drift_starts_the_training_of_a_page_that_says_so(airflow: Any, dag_folder: Callable[..., Path]) -> None:
     page = PAGE.format(name="moving") + "sweep: {after_drift: 0.25, schedule: '0 1 * * 6'}\nscoring: {feed: x}\n"
     found = airflow.parse(dag_folder(moving=page))["dags"]
@@ -170,7 +193,7 @@ def test_drift_starts_the_training_of_a_page_that_says_so(airflow: Any, dag_fold
 def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["score_imagenet"]["dag"]
     assert dag["timetable"]["__type"].endswith("NullTimetable")
-    assert set(form(dag)) == {"scoring.feed", "scoring.drift_gate", "limit", "rescore", "dry_run", "set"}
+    assert set(form(dag)) == {"scoring.feed", "scoring.drift_gate", "limit", "rescore", "dry_run", "date", "set"}
 
 
 def test_the_form_offers_the_pages_values(parsed: dict[str, Any], pages: dict[str, experiment.Experiment]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +210,10 @@ def test_the_printed_result_is_the_written_one(tmp_path: Path, capsys: pytest.Ca
     target = tmp_path / "result.json"
     assert command.run(lambda _: {"accuracy": np.float32(0.5)}, arguments("--result", str(target))) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(target.read_text()) == {"accuracy": 0.5}
+
+
+@pytest.mark.parametrize("text", ["2026-13-01", "yesterday", ""])
+def test_a_day_is_a_day_of_the_calendar(text: str) -> None:
+    assert command.day("2026-11-25") == date(2026, 11, 25)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"a day as YYYY-MM-DD; got .*; for example 2026-11-25"):
+        command.day(text)

@@ -9,6 +9,7 @@ and cure. Light on purpose (DAG files read it): pydantic and YAML only. docs/pag
 
 from __future__ import annotations
 
+from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from windrow.experiment.precision import PrecisionSection
@@ -28,6 +29,7 @@ from windrow.experiment.sections import (
 __all__ = [
     "BUILT_IN_SOURCES",
     "OBJECTIVE_DIRECTIONS",
+    "AirflowSection",
     "CategoricalDimension",
     "Constraint",
     "DatasetSection",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.network_file import NetworkFileSection
 from windrow.experiment.precision import PrecisionSection
@@ -166,7 +167,9 @@ class ScoringSection(Section):
     """How image URLs are labelled with the champion."""
 
     feed: str = Field(
-        min_length=1, description="glob or folder of the files that URLs arrive in; under WINDROW_HOME if relative"
+        min_length=1,
+        description="glob or folder of the files that URLs arrive in; under WINDROW_HOME if relative; "
+        "{date} in it stands for a day such as 2026-11-25",
     )
     model: str | None = Field(
         None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
@@ -175,7 +178,7 @@ class ScoringSection(Section):
     precision: PrecisionSection | None = Field(None, description="the same network in fewer bits, on OpenVINO")
     schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
     top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
-    batch_size: int = Field(64, ge=1, le=4096, description="images a step of the network")
+    batch_size: int = Field(16, ge=1, le=4096, description="images a step of the network")
     concurrency: int = Field(64, ge=1, le=256, description="requests at once in a Spark task")
     host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
     host_rate: Rate = Field(
@@ -229,6 +232,7 @@ class Experiment(Section):
     sweep: SweepSection = SweepSection()
     promotion: PromotionSection = PromotionSection()
     scoring: ScoringSection | None = None
+    airflow: AirflowSection = AirflowSection()
 
     @field_validator("space")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -34,6 +35,9 @@ TARGET_SCHEMA = pa.schema(
 )
 """The columns of urls.Target."""
 
+DATE = "{date}"
+"""What stands for a day in a feed's pattern."""
+
 _ROWS_A_BATCH = 4096
 _KNOWN = pa.field("known", pa.bool_())
 _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
@@ -57,6 +61,20 @@ def files(pattern: str, folder: Path) -> list[Path]:
             f"the feed must match at least one file; got none for {given}; put URLs there or correct --feed"
         )
     return found
+
+
+def of_day(pattern: str, day: date | None) -> str:
+    """The pattern with a day in place of `{date}`; with any day, where none is asked for.
+
+    Raises:
+        UserError: a day is asked for, and the pattern has no place for it.
+    """
+    if day and DATE not in pattern:
+        raise UserError(
+            f"a run of one day needs {DATE} in the feed; got --date {day} and {pattern!r}; "
+            f"write scoring.feed as feeds/{DATE}/*.txt, or leave the date out"
+        )
+    return pattern.replace(DATE, day.isoformat() if day else "*")
 
 
 def _matches(pattern: str, folder: Path) -> Iterator[Path]:

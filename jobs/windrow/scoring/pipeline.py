@@ -76,7 +76,7 @@ class Plan:
     fetch: FetchPolicy
     precision: Mapping[str, Any] | None = None
     top_k: int = 3
-    batch_size: int = 64
+    batch_size: int = 16
     max_pixels: int = 40_000_000
     threads: int = 1
     patience: Patience = field(default_factory=Patience)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def test_a_glob_without_files_is_an_error_with_a_cure(tmp_path: Path, pattern: s
     (tmp_path / "_aside.txt").touch()
     with pytest.raises(UserError, match=r"feed must.*"):
         feed.files(pattern, tmp_path)
+
+
+def test_a_pattern_with_a_date_is_of_one_day_or_of_all() -> None:
+    assert feed.of_day("feeds/{date}/a-{date}.txt", date(2026, 11, 5)) == "feeds/2026-11-05/a-2026-11-05.txt"
+    assert feed.of_day("feeds/{date}/*.txt", None) == "feeds/*/*.txt"
+    assert feed.of_day("feeds/*.txt", None) == "feeds/*.txt"
+
+
+def test_a_day_that_the_pattern_has_no_place_for_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"needs \{date\} in the feed; got --date 2026-11-05 and 'feeds/\*\.txt'; write"
+    ):
+        feed.of_day("feeds/*.txt", date(2026, 11, 5))
 
 
 def test_a_folder_is_all_the_files_in_it(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""airflow: what Airflow does around the runs of a page, and whom it tells when one fails or is late."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from windrow.experiment.values import Section
+
+EmailAddress = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
+
+
+class AirflowSection(Section):
+    """Where the page's jobs wait for a slot, and who hears of what went wrong."""
+
+    pool: str = Field(
+        "default_pool",
+        min_length=1,
+        max_length=256,
+        description="pool that each Spark job takes a slot of; it must exist",
+    )
+    emails: tuple[EmailAddress, ...] = Field(
+        (), description="who gets a mail when a task has failed or a run is late, through the connection smtp_default"
+    )
+    webhook: str | None = Field(
+        None, min_length=1, description="connection of type http whose address gets the same as JSON, as Slack reads it"
+    )
+    train_minutes: int | None = Field(
+        None, ge=1, description="minutes after which a train run that has not ended counts as late; never if empty"
+    )
+    score_minutes: int | None = Field(
+        None, ge=1, description="minutes after which a score run that has not ended counts as late; never if empty"
+    )
