@@ -14,7 +14,7 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo reproduce test stop doctor lint lock bench chaos up down test-cluster
+.PHONY: help demo reproduce test screenshots stop doctor lint lock bench chaos up down test-cluster
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -29,6 +29,9 @@ reproduce: ## train a registered version again from its record, and compare; VER
 
 test: ## all tests, offline, two files at a time; ARGS="-m 'not stack' tests/windrow"
 	@$(WINDROW) python -m pytest -n 2 --dist loadfile $(ARGS)
+
+screenshots: ## the pictures of the README's tour, taken by the browser tests in their order
+	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/browser
 
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ except ModuleNotFoundError as missing:
         f"start every Airflow component with PYTHONPATH={Path(__file__).resolve().parents[1] / 'jobs'}"
     ) from None
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 OVERRIDES = "set"
 """The form's field for every key that has no field of its own."""
 
@@ -95,8 +94,7 @@ def settings(page: Page, kind: str, manual: str | None, minutes: int | None = No
         "description": page.experiment.description.partition("\n")[0] or None,
         "doc_md": f"{manual}\n### {page.path.name}\n{page.experiment.description}",
         "tags": ["windrow", page.name, kind],
-        "start_date": START,
-        "catchup": False,
+        "catchup": False,  # and no start date: with one, Airflow runs what was due last as soon as a DAG is switched on
         "max_active_runs": 1,
         "max_consecutive_failed_dag_runs": FAILED_NIGHTS,
         "user_defined_macros": {"run_folder": run_folder},

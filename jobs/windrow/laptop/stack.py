@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +28,8 @@ from windrow.laptop.services import LOOPBACK, Service, State
 from windrow.paths import REPOSITORY, home
 
 USER = "admin"
+USERS = f"{USER}:admin"
+DAGS = REPOSITORY / "dags"
 PREFERRED_PORTS = {"mlflow": 5000, "airflow-api": 8080, "images": 8765}
 AIRFLOW_PARTS = {"scheduler": ["--skip-serve-logs"], "dag-processor": [], "triggerer": ["--skip-serve-logs"]}
 _TOKEN_SECONDS = 24 * 3600
@@ -44,6 +46,8 @@ class Stack:
     variables: Mapping[str, str]  # what a job run by hand needs to talk to it
     shown: Mapping[str, str] = field(default_factory=dict)  # where browsers find airflow and mlflow, if elsewhere
     ended_by: str = "make stop"
+    dags: Path = DAGS
+    users: str = USERS
 
     @property
     def airflow_pages(self) -> str:
@@ -61,8 +65,12 @@ def state() -> State:
     return State(home() / "services.json")
 
 
-def up() -> Stack:
+def up(dags: Path = DAGS, users: str = USERS) -> Stack:
     """Start what is not running, and return when everything answers.
+
+    Args:
+        dags: the folder of the DAG files and their experiments.
+        users: NAME:ROLE with commas between; one without a password in the file of `password` gets one there.
 
     Raises:
         ServiceError: a service ended or stays silent.
@@ -70,7 +78,7 @@ def up() -> Stack:
     with _one_at_a_time():
         noted = state()
         ports = _ports(noted)
-        stack = describe(ports)
+        stack = replace(describe(ports), dags=dags, users=users)
         own = all_services(stack, ports)
         logs = home() / "log"
         airflow = [service for name, service in own.items() if name.startswith("airflow-")]
@@ -183,12 +191,12 @@ def _airflow_variables(stack: Stack, port: int) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW_CONN_SPARK_DEFAULT": spark_connection(),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(stack.dags),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "3",  # as many processes are started, busy or not
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": stack.users,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
         "AIRFLOW__API__HOST": LOOPBACK,
         "AIRFLOW__API__PORT": str(port),

@@ -5,7 +5,7 @@ import { fill, options, sentence } from "./dom.js";
 import { heatMap } from "./heat_map.js";
 import { labels, scorings } from "./scorings.js";
 import { Refusal, Silence, ask, forget, isShown, now } from "./server.js";
-import { leaderboard, news, progress, state as stateOf } from "./sweep.js";
+import { isLive, leaderboard, news, progress, state as stateOf } from "./sweep.js";
 import { ago, count } from "./words.js";
 
 const STEP = 50;
@@ -83,7 +83,8 @@ function showSweep(sweep) {
 function followSweep() {
   const dag = state.chosen.train;
   const wanted = () => ({ run_id: state.run, key: state.run ? null : state.key, most: state.most, x: state.x, y: state.y });
-  const pause = () => (state.sweep?.training && now() - state.sweep.changed < 900 ? SECONDS.live : SECONDS.quiet);
+  // Where there is no sweep yet, somebody may just have triggered one.
+  const pause = () => (!state.sweep || isLive(state.sweep, now()) ? SECONDS.live : SECONDS.quiet);
   return follow("sweep", ["progress", "leaderboard", "heat-map"], `dags/${encodeURIComponent(dag)}/sweep`, wanted, showSweep, pause);
 }
 

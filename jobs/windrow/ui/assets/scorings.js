@@ -9,6 +9,8 @@ const GROUPS = {
   "at random": ["At random", "Others of a sample of the newest scoring."],
 };
 
+const SHOWN = 0.01; // a second label that is less likely says nothing
+
 export function scorings(section, values) {
   const columns = [
     { title: "Night", cell: (night) => time(night.at), kind: "text", head: true },
@@ -22,7 +24,7 @@ export function scorings(section, values) {
   ];
   const parts = [];
   if (values.withheld) parts.push(sentence(withheld(values.withheld)));
-  if (values.nights.length) parts.push(table(`The last ${several(values.nights.length, "scoring")}, newest first`, columns, values.nights));
+  if (values.nights.length) parts.push(table(values.nights.length > 1 ? `The last ${count(values.nights.length)} scorings, newest first` : "The only scoring so far", columns, values.nights));
   fill(section, ...parts);
 }
 
@@ -61,7 +63,7 @@ export function labels(section, values) {
 function card(picture) {
   const exact = picture.image.startsWith("data:image/png") ? "exact" : null;
   const { image: src, width, height, label } = picture;
-  const second = picture.second ? `, ${percent(picture.second_score)} for ${picture.second}` : "";
+  const second = picture.second && picture.second_score >= SHOWN ? `, ${percent(picture.second_score)} for ${picture.second}` : "";
   return element(
     "li",
     { title: picture.address },

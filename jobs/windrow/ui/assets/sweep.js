@@ -33,11 +33,19 @@ function tile(name, value, more) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, typeof value === "string" ? element("b", {}, value) : value, more ? element("span", {}, more) : null));
 }
 
+const SILENCE = 900; // seconds without a change after which a sweep is not taken to be at work
+
+const isOver = (sweep) => Boolean(sweep.budget) && sweep.finished >= sweep.budget;
+const isSilent = (sweep, now) => now - sweep.changed > SILENCE;
+
+// Whether the next change may come at any moment, the first one included.
+export const isLive = (sweep, now) => !isOver(sweep) && !isSilent(sweep, now);
+
 // What the ledger lets one say: a sweep that was killed leaves trials in training until it is started again.
 export function state(sweep, now) {
-  if (sweep.budget && sweep.finished >= sweep.budget) return "all trials have ended";
-  if (!sweep.training) return "nothing is training";
-  return now - sweep.changed > 900 ? "no news for long: look at the sweep's task" : "running";
+  if (isOver(sweep)) return "all trials have ended";
+  if (!sweep.training) return sweep.trials || isSilent(sweep, now) ? "nothing is training" : "beginning";
+  return isSilent(sweep, now) ? "no news for long: look at the sweep's task" : "running";
 }
 
 export function leaderboard(section, sweep) {
@@ -63,7 +71,9 @@ export const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(
 export function news(before, sweep) {
   if (!before || before.key !== sweep.key) return "";
   const [old, best] = [before.best[0], sweep.best[0]];
-  if (best && best.value !== old?.value) return `New best: ${figure(best.value)}, trial ${best.trial}.`;
   const live = (one) => one.training + one.waiting > 0;
-  return live(before) && !live(sweep) ? `The sweep has ended: ${several(sweep.finished, "trial")}.` : "";
+  const told = [];
+  if (best && best.value !== old?.value) told.push(`New best: ${figure(best.value)}, trial ${best.trial}.`);
+  if (live(before) && !live(sweep)) told.push(`The sweep has ended: ${several(sweep.finished, "trial")}.`);
+  return told.join(" ");
 }
