@@ -31,7 +31,7 @@ _FAILED = {
 
 def _late(minutes: int) -> dict[str, str]:
     dag, run = "{{ dag_run.dag_id }}", "{{ dag_run.dag_run_id }}"
-    text = f"{dag}: run {run} has not ended {minutes} minutes after it was queued"
+    text = f"{dag}: run {run} has not ended {minutes} min after it was queued"
     return {"text": text, "dag_id": dag, "run_id": run}
 
 

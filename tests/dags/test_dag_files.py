@@ -176,8 +176,8 @@ def test_a_page_with_alerts_has_deadlines_and_serialises_the_same_twice(
     assert {dag_id: len(alerts or []) for dag_id, alerts in deadlines.items()} == {
         **{"train_late": 2, "score_late": 2, "maintain_late": 0}
     }
-    assert "480 minutes" in str(deadlines["train_late"])
-    assert "60 minutes" in str(deadlines["score_late"])
+    assert "480 min after" in str(deadlines["train_late"])
+    assert "60 min after" in str(deadlines["score_late"])
 
 
 def test_drift_starts_the_training_of_a_page_that_says_so(airflow: Any, dag_folder: Callable[..., Path]) -> None:
