@@ -121,7 +121,7 @@ def run_folder(dag_id: str, run_id: str) -> str:
 
 
 def cron(expression: str | None) -> CronTriggerTimetable | None:
-    """A time table in UTC. It never starts at once: switching a DAG on is not a reason to run it."""
+    """A time table in UTC. Switching a DAG on runs it only where its hour was a tenth of the interval ago, or less."""
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False) if expression else None
 
 

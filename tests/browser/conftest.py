@@ -171,7 +171,7 @@ _broken_off: list[str] = []
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Note the first chapter that failed."""
     report = yield
-    if report.failed and Path(__file__).parent in item.path.parents:
+    if report.failed:
         _broken_off.append(item.name)
     return report
 

@@ -6,6 +6,8 @@ import ipaddress
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -82,6 +84,14 @@ def test_another_airflow_of_the_user_is_left_alone(monkeypatch: pytest.MonkeyPat
     assert variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{home()}/airflow/airflow.db"
     assert variables["AIRFLOW_HOME"] == str(home() / "airflow")
     assert "AIRFLOW_CONFIG" not in variables
+
+
+def test_a_stack_can_have_other_dags_and_users_than_the_laptops(tmp_path: Path) -> None:
+    ports = dict.fromkeys(stack.PREFERRED_PORTS, 1)
+    other = replace(stack.describe(ports), dags=tmp_path, users="admin:admin,viewer:viewer")
+    variables = stack.all_services(other, ports)["airflow-api"].variables
+    assert variables["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path)
+    assert variables["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "admin:admin,viewer:viewer"
 
 
 def test_the_users_own_spark_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

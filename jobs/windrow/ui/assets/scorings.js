@@ -63,12 +63,13 @@ export function labels(section, values) {
 function card(picture) {
   const exact = picture.image.startsWith("data:image/png") ? "exact" : null;
   const { image: src, width, height, label } = picture;
-  const second = picture.second && picture.second_score >= SHOWN ? `, ${percent(picture.second_score)} for ${picture.second}` : "";
+  const second = picture.second && picture.second_score >= SHOWN ? `${percent(picture.second_score)} for ${picture.second}` : null;
   return element(
     "li",
     { title: picture.address },
     element("img", { class: exact, src, width, height, alt: `labelled ${label}, from ${picture.address}` }),
     element("b", {}, label),
-    element("span", { class: "small" }, `${percent(picture.score)}${second}`),
+    element("span", { class: "small" }, percent(picture.score)),
+    second && element("span", { class: "small" }, second),
   );
 }
