@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,37 @@ def _is_at_work_in(folder: Path) -> bool:
 
     here = (process.info["cwd"] or "" for process in psutil.process_iter(["cwd"]))
     return any(Path(cwd).is_relative_to(folder) for cwd in here)
+
+
+@dataclass
+class WebHook:
+    """A chat's web hook: an address with a secret in it, and the JSON that was posted there."""
+
+    address: str = ""
+    posts: list[dict[str, Any]] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def web_hook() -> Iterator[WebHook]:
+    hook = WebHook()
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.startswith("/services/secret"):
+                hook.posts.append(json.loads(body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing on the test's output."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hook.address = f"http://127.0.0.1:{server.server_port}/services/secret"
+        yield hook
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ EXPERIMENTS = Path(__file__).parent / "experiments"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PASSWORDS = {"admin": "word-of-admin", "viewer": "word-of-viewer"}
 LABELLED = 120
+DAY = "2026-11-05"
+"""Under which the feed has them."""
 SECONDS = 30
 """How long the browser waits for what is there already, on cores that others use as well."""
 MOST_BYTES = 300_000
@@ -81,12 +83,13 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def place(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="module")
+def place(chromium: str, tmp_path_factory: pytest.TempPathFactory, web_hook: Any) -> Iterator[Place]:
     """MLflow, Airflow and the image server of `make demo`, with this folder's experiments and a second user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINDROW_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "local[2]"}))
+        patch.setenv("AIRFLOW_CONN_NIGHT_HOOK", json.dumps({"conn_type": "http", "host": web_hook.address}))
         passwords = home() / "airflow" / "passwords.json"
         passwords.parent.mkdir(parents=True)
         passwords.write_text(json.dumps(PASSWORDS))
@@ -119,7 +122,9 @@ def write_feed(running: Stack) -> None:
     digest = json.loads((folder / "manifest.json").read_text())["digest"]
     paths = [image_path(page.name, digest, index) for index in range(LABELLED)]
     broken = [image_path(page.name, digest, 10**9 - 1), image_path(page.name, digest, 0, "cut"), "/digits/about.html"]
-    feed.write_lines(home() / "feeds" / page.name / "urls.txt", [running.images + path for path in [*paths, *broken]])
+    feed.write_lines(
+        home() / "feeds" / page.name / DAY / "urls.txt", [running.images + path for path in [*paths, *broken]]
+    )
 
 
 @pytest.fixture(scope="session")

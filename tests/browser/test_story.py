@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
+from windrow.laptop import feed
 
 pytestmark = [
     pytest.mark.browser,
@@ -150,7 +151,7 @@ def test_an_override_that_is_none_is_refused_and_starts_nothing(place: Any, page
     assert place.airflow.get(f"/dags/{TRAIN}/dagRuns")["dag_runs"] == []
 
 
-def test_values_that_do_not_go_together_end_the_run_with_one_sentence(place: Any, page: Page) -> None:
+def test_values_that_do_not_go_together_end_the_run_with_one_sentence(place: Any, page: Page, web_hook: Any) -> None:
     form = open_form(page, place)
     open_section(form, "Sweep")
     form.get_by_label("Epochs").fill("1")
@@ -165,6 +166,8 @@ def test_values_that_do_not_go_together_end_the_run_with_one_sentence(place: Any
         "sweep.pruner: must be none where a trial has one epoch, so nothing to prune; got 'asha'"
     )
     expect(log).not_to_contain_text("Spark-Submit cmd")
+    assert "must be none where a trial has one epoch" in place.airflow.get(f"/dags/{TRAIN}/dagRuns/{run}")["note"]
+    assert "task prepare_dataset has failed" in web_hook.posts[0]["text"]
 
 
 def test_a_run_is_triggered_from_the_form(place: Any, page: Page, runs: dict[str, str]) -> None:
@@ -255,6 +258,11 @@ def test_the_new_champion_starts_the_scoring_and_its_labels_are_seen(place: Any,
     picture(page, "tour-labels")
 
 
+def test_the_web_hook_was_told_of_the_run_that_was_late(runs: dict[str, str], web_hook: Any) -> None:
+    late = f"{TRAIN}: run {runs[TRAIN]} has not ended 1 min after it was queued"
+    wait_for(lambda: late in [post["text"] for post in web_hook.posts])
+
+
 def test_the_assets_are_data_set_champion_predictions_and_drift(place: Any, page: Page, picture: Keep) -> None:
     page.goto(f"{place.stack.airflow}/assets")
     page.get_by_role("link", name="digits_champion").click()
@@ -310,6 +318,28 @@ def test_a_viewer_can_trigger_nothing(place: Any, viewer: Page) -> None:
     assert place.ask_as("viewer", "POST", f"/dags/{TRAIN}/dagRuns", {"logical_date": None}).status_code == 403
     assert place.ask_as("viewer", "PATCH", f"/dags/{TRAIN}", {"is_paused": True}).status_code == 403
     assert place.airflow.get(f"/dags/{TRAIN}/dagRuns")["total_entries"] == before
+
+
+def test_a_backfill_asks_the_urls_of_its_days_that_have_no_row(place: Any) -> None:
+    from deltalake import DeltaTable
+
+    table = DeltaTable(str(place.home / "tables" / "digits"))
+    before = table.to_pandas()["url"].tolist()
+    late = place.home / "feeds" / "digits" / "2026-11-06" / "late.txt"
+    feed.write_lines(late, ["ftp://127.0.0.1/late", before[0]])
+    days = {"from_date": "2026-11-05T00:00:00Z", "to_date": "2026-11-06T23:59:59Z", "max_active_runs": 1}
+    assert place.ask_as("admin", "POST", "/backfills", {"dag_id": SCORE, **days}).ok
+    wait_for(lambda: [state for _, state in backfilled(place)] == ["success", "success"])
+    asked = [place.airflow.result(SCORE, run, "score_images") for run, _ in backfilled(place)]
+    assert [(result["urls"], result["rows"]) for result in asked] == [(0, 0), (2, 1)]
+    table.update_incremental()
+    assert sorted(table.to_pandas()["url"]) == sorted([*before, "ftp://127.0.0.1/late"])
+
+
+def backfilled(place: Any) -> list[tuple[str, str]]:
+    """(run, state) of the backfill's runs, by their day."""
+    runs = place.airflow.get(f"/dags/{SCORE}/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]
+    return [(run["dag_run_id"], run["state"]) for run in runs]
 
 
 def test_drift_starts_the_training_of_a_page_that_wants_it(place: Any) -> None:

@@ -9,9 +9,8 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -26,11 +25,8 @@ airflow: {emails: [ann@example.org, bob@example.org], webhook: night_hook}
 REFUSED = "unknown key 'scoring.<b>'"
 
 
-class Told(NamedTuple):
-    """What arrived: the web hook's JSON, and mails as (recipients, message)."""
-
-    posts: list[Any]
-    mails: list[tuple[list[str], Any]]
+Mails = list[tuple[list[str], Any]]
+"""(recipients, message) of each."""
 
 
 @contextmanager
@@ -43,25 +39,7 @@ def serving(server: socketserver.BaseServer) -> Iterator[int]:
         server.server_close()
 
 
-def hook(told: Told) -> ThreadingHTTPServer:
-    """A web hook: takes JSON under one path, as a chat's does."""
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path.startswith("/services/secret"):
-                told.posts.append(json.loads(body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing on the test's output."""
-
-    return ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-
-
-def post_office(told: Told) -> socketserver.ThreadingTCPServer:
+def post_office(mails: Mails) -> socketserver.ThreadingTCPServer:
     """A mail server that says yes to everything, and keeps what it gets."""
 
     class Office(socketserver.StreamRequestHandler):
@@ -78,27 +56,25 @@ def post_office(told: Told) -> socketserver.ThreadingTCPServer:
                 if word == b"DATA":
                     self.answer("354 go on")
                     lines = iter(self.rfile.readline, b".\r\n")
-                    told.mails.append(
-                        (recipients, email.message_from_bytes(b"".join(lines), policy=email.policy.default))
-                    )
+                    mails.append((recipients, email.message_from_bytes(b"".join(lines), policy=email.policy.default)))
                 self.answer("221 bye" if word == b"QUIT" else "250 yes")
 
     return socketserver.ThreadingTCPServer(("127.0.0.1", 0), Office)
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
-    return Told([], [])
+def mails() -> Mails:
+    return []
 
 
 @pytest.fixture(scope="module")
-def failed(airflow: Any, dag_folder: Callable[..., Path], told: Told) -> Any:
+def failed(airflow: Any, dag_folder: Callable[..., Path], web_hook: Any, mails: Mails) -> Any:
     """A run of a page with alerts that is refused before Spark starts."""
-    with serving(hook(told)) as web, serving(post_office(told)) as mail:
+    with serving(post_office(mails)) as port:
         extra = {"from_email": "windrow@example.org", "disable_ssl": True, "disable_tls": True}
         connections = {
-            "AIRFLOW_CONN_NIGHT_HOOK": {"conn_type": "http", "host": f"http://127.0.0.1:{web}/services/secret"},
-            "AIRFLOW_CONN_SMTP_DEFAULT": {"conn_type": "smtp", "host": "127.0.0.1", "port": mail, "extra": extra},
+            "AIRFLOW_CONN_NIGHT_HOOK": {"conn_type": "http", "host": web_hook.address},
+            "AIRFLOW_CONN_SMTP_DEFAULT": {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra},
         }
         variables = {name: json.dumps(value) for name, value in connections.items()}
         return airflow.run(dag_folder(told=PAGE), "score_told", {"set": ["scoring.<b>=1"]}, **variables)
@@ -115,16 +91,16 @@ def test_what_the_page_forbids_is_refused_at_the_first_try_and_before_spark(fail
     assert "spark-submit" not in failed.log
 
 
-def test_the_web_hook_hears_it_once(failed: Any, told: Told) -> None:
-    (post,) = told.posts
+def test_the_web_hook_hears_it_once(failed: Any, web_hook: Any) -> None:
+    (post,) = web_hook.posts
     assert post["text"].startswith("score_told: task score_images has failed: ")
     assert REFUSED in post["text"]
     assert (post["dag_id"], post["task_id"], post["run_id"]) == ("score_told", "score_images", failed.run_id)
     assert REFUSED in post["cause"]
 
 
-def test_a_mail_goes_to_each_address_and_what_it_quotes_is_no_markup(failed: Any, told: Told) -> None:
-    ((recipients, message),) = told.mails
+def test_a_mail_goes_to_each_address_and_what_it_quotes_is_no_markup(failed: Any, mails: Mails) -> None:
+    ((recipients, message),) = mails
     assert recipients == ["ann@example.org", "bob@example.org"]
     assert message["Subject"] == "Windrow: score_told"
     body = message.get_body().get_content()
