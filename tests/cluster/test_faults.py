@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-TRIALS = 24
+TRIALS = 18
 URLS = 12_000
 SWEEP = {
     "sweep.trials": TRIALS,
-    "sweep.epochs": 150,
+    "sweep.epochs": 100,
     "promotion.finalists": 1,
     "promotion.seeds": 1,
     "promotion.minimum_improvement": 0.9,
@@ -112,7 +112,7 @@ def scoring(cluster: Any, demo: str, table: Any) -> Scoring:
 
 
 def test_a_worker_that_is_killed_in_a_sweep_costs_no_trial(cluster: Any, sweep: Sweep) -> None:
-    sweep.wait_for(4)
+    sweep.wait_for(3)
     docker("kill", cluster.containers("spark-worker")[0])
     sweep.must_be_whole()
 
@@ -124,7 +124,7 @@ def test_a_worker_that_is_killed_in_a_scoring_costs_no_row(cluster: Any, scoring
 
 
 def test_a_sweep_outlives_a_master_that_is_stopped_and_started(cluster: Any, sweep: Sweep) -> None:
-    sweep.wait_for(4)
+    sweep.wait_for(3)
     cluster.compose("stop", "spark-master")
     sweep.wait_for(8)
     cluster.compose("start", "spark-master")
@@ -132,7 +132,7 @@ def test_a_sweep_outlives_a_master_that_is_stopped_and_started(cluster: Any, swe
 
 
 def test_a_sweep_outlives_a_worker_without_a_network_for_a_minute(cluster: Any, sweep: Sweep) -> None:
-    sweep.wait_for(4)
+    sweep.wait_for(3)
     container = cluster.containers("spark-worker")[0]
     address = docker(
         "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container
@@ -148,7 +148,7 @@ def test_a_sweep_outlives_a_worker_without_a_network_for_a_minute(cluster: Any, 
 
 def test_a_sweep_goes_on_after_airflows_scheduler_was_restarted(cluster: Any, sweep: Sweep) -> None:
     """The driver goes with its container: the task's next attempt goes on where it stopped."""
-    sweep.wait_for(4)
+    sweep.wait_for(3)
     cluster.compose("restart", "airflow-scheduler")
     sweep.must_be_whole()
     (task,) = [task for task in cluster.airflow.tasks("train_digits", sweep.run) if task.name == "sweep"]
@@ -156,14 +156,14 @@ def test_a_sweep_goes_on_after_airflows_scheduler_was_restarted(cluster: Any, sw
 
 
 def test_a_sweep_outlives_a_restart_of_mlflow(cluster: Any, sweep: Sweep) -> None:
-    sweep.wait_for(4)
+    sweep.wait_for(3)
     cluster.compose("restart", "mlflow")
     sweep.must_be_whole()
 
 
 def test_a_worker_whose_disk_is_full_holds_up_nothing(cluster: Any, sweep: Sweep) -> None:
     """Neither the sweep that is at work there, nor the promotion that begins when no executor can start there."""
-    sweep.wait_for(4)
+    sweep.wait_for(3)
     container = cluster.containers("spark-worker")[0]
     fill = "dd if=/dev/zero of=/var/lib/spark/full bs=1M 2> /dev/null; ! echo more > /var/lib/spark/more"
     docker("exec", container, "bash", "-c", fill)
