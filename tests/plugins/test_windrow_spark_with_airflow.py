@@ -62,10 +62,10 @@ import json, os, sys
 from pyspark import SparkContext
 with SparkContext(appName="tests") as context:
     assert context.parallelize([1, 2]).sum() == 3
+    limit = context.getConf().get("spark.task.maxFailures")
 print("first line", flush=True)
 print("    indented", flush=True)
 print("wörds", b"\\xff".decode("latin-1"))
-    limit = context.getConf().get("spark.task.maxFailures")
 result = {"arguments": sys.argv[1:-2], "environment": dict(os.environ), "folder": os.getcwd(), "limit": limit}
 result["links"] = {"mlflow_run": "http://m/1"}
 assert sys.argv[-2] == "--result"
