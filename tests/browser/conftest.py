@@ -30,7 +30,7 @@ PASSWORDS = {"admin": "word-of-admin", "viewer": "word-of-viewer"}
 LABELLED = 120
 DAY = "2026-11-05"
 """Under which the feed has them."""
-SECONDS = 30
+SECONDS = 60
 """How long the browser waits for what is there already, on cores that others use as well."""
 MOST_BYTES = 300_000
 """Of a picture that the README shows."""

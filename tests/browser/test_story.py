@@ -97,7 +97,7 @@ def rows(frame: FrameLocator) -> Locator:
     return frame.locator("#leaderboard tbody tr")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     """What only an API or a log tells."""
     end = time.monotonic() + seconds
     while not condition():
@@ -329,7 +329,7 @@ def test_a_backfill_asks_the_urls_of_its_days_that_have_no_row(place: Any) -> No
     feed.write_lines(late, ["ftp://127.0.0.1/late", before[0]])
     days = {"from_date": "2026-11-05T00:00:00Z", "to_date": "2026-11-06T23:59:59Z", "max_active_runs": 1}
     assert place.ask_as("admin", "POST", "/backfills", {"dag_id": SCORE, **days}).ok
-    wait_for(lambda: [state for _, state in backfilled(place)] == ["success", "success"], seconds=300)
+    wait_for(lambda: [state for _, state in backfilled(place)] == ["success", "success"])
     asked = [place.airflow.result(SCORE, run, "score_images") for run, _ in backfilled(place)]
     assert [result["files"] for result in asked] == [1, 1]  # of the two that the feed has
     # Airflow also runs the night that was due last. Whichever comes first asks the new URL, and the other one does not.
