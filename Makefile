@@ -51,7 +51,7 @@ up: ## the stack in containers, on a Spark cluster; needs Docker; SPARK_WORKERS=
 	@$(CONTAINERS) up
 
 down: ## end the stack in containers; VOLUMES=1 removes its data as well
-	@$(CONTAINERS) down $(if $(VOLUMES),--volumes)
+	@$(CONTAINERS) down $(if $(filter 1,$(VOLUMES)),--volumes)
 
 test-cluster: ## the stack in containers, the demo on it, and faults of a cluster; needs Docker
 	@$(WINDROW) python -m pytest -m cluster tests/cluster $(ARGS)

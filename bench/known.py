@@ -19,11 +19,9 @@ import os
 import resource
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import report
+import scoring as photographs
 import windrow_job
 from windrow.laptop.memory import PeakMemory
 from windrow.scoring import prediction, seen
@@ -41,24 +40,9 @@ from windrow.scoring.table import PredictionTable
 PAGE = """\
 name: known
 space: {learning_rate: {type: float, low: 0.001, high: 0.01}}
-scoring: {feed: feeds/*.txt, allow_addresses: [127.0.0.0/8]}
+scoring: {feed: feeds/*.txt, allow_addresses: [127.0.0.0/8], host_concurrency: 128, host_rate: null}
 """
 ROWS_A_FILE = 500_000
-
-
-class Images(BaseHTTPRequestHandler):
-    """Any path is the same small image."""
-
-    protocol_version = "HTTP/1.1"
-    body = b""
-
-    def do_GET(self) -> None:
-        """Answer."""
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {len(self.body)}\r\n\r\n"
-        self.wfile.write(head.encode() + self.body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
 
 def main() -> None:
@@ -84,7 +68,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--known", type=int, default=10_000_000, help="rows of the table (default: 10 million)")
     parser.add_argument("--feed", type=int, default=1_000_000, help="URLs in the new file (default: a million)")
     parser.add_argument("--new", type=int, default=1000, help="new ones among them (default: 1000)")
-    parser.add_argument("--growth", type=int, nargs="*", default=(1000, 10_000, 100_000), help="new URLs alone")
+    parser.add_argument(
+        "--growth", type=int, nargs="*", default=(1000, 10_000, 100_000, 1_000_000), help="new URLs alone"
+    )
     parser.add_argument("--out", type=Path, default=report.RESULTS / "known.json", metavar="FILE", help="JSON to write")
     return parser.parse_args()
 
@@ -149,18 +135,14 @@ def measure(home: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]
 
     body = io.BytesIO()
     Image.new("L", (8, 8), 7).save(body, "PNG")
-    Images.body = body.getvalue()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Images) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        yield night(home, "nothing new", [])
-        step = max(1, options.known // options.feed)
-        urls = [known_url(number) for number in range(0, options.known, step)][: options.feed - options.new]
-        urls += [f"{address}/few/{number}.png" for number in range(options.new)]
-        yield night(home, f"{options.new:,} new among {options.feed:,} read", urls)
-        for count in options.growth:
-            yield night(home, f"{count:,} new", [f"{address}/{count}/{number}.png" for number in range(count)])
-        server.shutdown()
+    address = photographs.start_server([body.getvalue()], latency=0)
+    yield night(home, "nothing new", [])
+    step = max(1, options.known // options.feed)
+    urls = [known_url(number) for number in range(0, options.known, step)][: options.feed - options.new]
+    urls += [f"{address}/few-{number}.jpg" for number in range(options.new)]
+    yield night(home, f"{options.new:,} new among {options.feed:,} read", urls)
+    for count in options.growth:
+        yield night(home, f"{count:,} new", [f"{address}/{count}-{number}.jpg" for number in range(count)])
 
 
 def night(home: Path, name: str, urls: list[str]) -> dict[str, Any]:
@@ -177,9 +159,7 @@ def night(home: Path, name: str, urls: list[str]) -> dict[str, Any]:
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("w") as output:
         job = psutil.Popen(command, env=variables, stdout=output, stderr=output)
-        with PeakMemory(
-            lambda: [job, *job.children(recursive=True)] if job.is_running() else [], seconds=0.5
-        ) as memory:
+        with PeakMemory(lambda: tree(job), seconds=0.5) as memory:
             code = job.wait()
     seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if code:

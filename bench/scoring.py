@@ -180,15 +180,15 @@ def champion(kept: Path, *arguments: str) -> None:
     windrow_job.run(command, kept / "log", windrow_job.environment(kept) | {"WINDROW_HOME": str(kept)}, timeout=600)
 
 
-def start_server(photos: list[bytes], latency: float) -> str:
+def start_server(photos: list[bytes], latency: float, host: str = "127.0.0.1") -> str:
     """Serve the photographs from a process of its own; its address."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    context.Process(target=_serve, args=(photos, latency, theirs), daemon=True).start()
-    return f"http://127.0.0.1:{ours.recv()}"
+    context.Process(target=_serve, args=(photos, latency, host, theirs), daemon=True).start()
+    return f"http://{host}:{ours.recv()}"
 
 
-def _serve(photos: list[bytes], latency: float, line: Connection) -> None:
+def _serve(photos: list[bytes], latency: float, host: str, line: Connection) -> None:
     head = b"HTTP/1.1 %s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
     absent = head % (b"404 Not Found", 0)
 
@@ -210,7 +210,7 @@ def _serve(photos: list[bytes], latency: float, line: Connection) -> None:
             return head % (b"200 OK", len(photo) + 8) + photo + b"%08d" % number
 
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.get_running_loop().create_server(Answers, host, 0, backlog=1024)
         line.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-WORK = REPOSITORY / "var" / "bench"
+WORK = Path(os.environ.get("BENCH_WORK") or REPOSITORY / "var" / "bench")
+"""Where everything is made; in a container of the stack the checkout can't be written to."""
 
 
 class JobError(Exception):

@@ -64,9 +64,9 @@ def _ways(section: AirflowSection, message: Mapping[str, str]) -> list[tuple[Any
         mail = {"subject": "Windrow: {{ dag_run.dag_id }}", "html_content": "".join(paragraphs)}
         ways.append((SmtpNotifier, {"to": list(section.emails), **mail}))
     if section.webhook:
-        from airflow.providers.http.notifications.http import HttpNotifier
+        from windrow_webhook import WebHook
 
-        ways.append((HttpNotifier, {"http_conn_id": section.webhook, "json": dict(message)}))
+        ways.append((WebHook, {"http_conn_id": section.webhook, "json": dict(message)}))
     return ways
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import attrs
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import BaseHook, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException, AirflowTaskTimeout
 from windrow import experiment, paths
 from windrow.errors import EXIT_USER_ERROR, PageError
 
@@ -141,12 +141,18 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         Raises:
             AirflowFailException: the user can mend it (no connection, a wrong page or argument); a retry can't.
             AirflowException: anything else; a retry may succeed.
+            AirflowTaskTimeout: it took longer than the DAG lets it.
         """
         try:
             return self._execute(context)
-        except AirflowException as error:
-            context["ti"].xcom_push(key=CAUSE, value=str(error))
+        except (AirflowException, AirflowTaskTimeout) as error:
+            context["ti"].xcom_push(key=CAUSE, value=self._cause(error))
             raise
+
+    def _cause(self, error: BaseException) -> str:
+        if isinstance(error, AirflowTaskTimeout):
+            return f"{self.job} must end within {self.execution_timeout}; it did not, and was ended; see its log"
+        return str(error)
 
     def _execute(self, context: Any) -> dict[str, Any]:
         self._check_page(self._as_overrides(context))

@@ -26,10 +26,6 @@ os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 # Nobody runs MLflow's background jobs here, and their five processes take a third of a core.
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 
-# A JVM of a test lives for seconds: compiling well and collecting in parallel cost it more than they gain.
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-os.environ["SPARK_SUBMIT_OPTS"] = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {_SHORT_LIVED}".strip()
-
 # A busy machine is no finding: Hypothesis would fail an example that takes 200 ms, whatever it checks.
 settings.register_profile("windrow", settings(), deadline=None)
 settings.load_profile("windrow")

@@ -26,7 +26,7 @@ COMPOSE = ("docker", "compose", "--project-directory", str(REPOSITORY / "docker"
 PROJECT = "windrow-test"
 WORKERS = 3
 PUBLIC_DATABASE = "postgres:17-bookworm"
-STAND_IN = "windrow-test-database"
+STAND_IN = "windrow-test-database:debian"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -137,7 +137,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], in
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     try:
         print(run(["make", "up"], variables, cwd=REPOSITORY))
-        password = settings.read(REPOSITORY / "docker" / ".env")["AIRFLOW_PASSWORD"]
+        file = REPOSITORY / "docker" / ".env"
+        password = os.environ.get("AIRFLOW_PASSWORD") or settings.read(file)["AIRFLOW_PASSWORD"]
         airflow = Airflow(urls["AIRFLOW_PORT"], "admin", password)
         airflow.log_in()
         yield Cluster(variables, airflow, urls["MLFLOW_PORT"], urls["SPARK_PORT"])

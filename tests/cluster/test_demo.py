@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import requests
 
 LAPTOP = {
     "trials": 12,
@@ -37,19 +38,19 @@ def test_the_addresses_that_it_tells_are_a_browsers(demo: str, cluster: Any) -> 
     assert not re.search(r"http://(mlflow|airflow-api-server)", demo)
 
 
-def test_the_links_on_the_tasks_lead_to_pages_that_open(cluster: Any, summary: dict[str, Any]) -> None:
+def test_the_sweeps_link_leads_to_a_run_that_a_browser_can_open(cluster: Any, summary: dict[str, Any]) -> None:
     (run,) = cluster.airflow.get("/dags/train_digits/dagRuns")["dag_runs"]
-    result = cluster.airflow.result("train_digits", run["dag_run_id"], "sweep")
-    assert result["links"]["mlflow_run"].startswith(f"{cluster.mlflow}/#/experiments/")
+    link = cluster.airflow.result("train_digits", run["dag_run_id"], "sweep")["links"]["mlflow_run"]
+    assert link.startswith(f"{cluster.mlflow}/#/experiments/")
+    known = requests.get(f"{cluster.mlflow}/api/2.0/mlflow/runs/get", {"run_id": link.rsplit("/", 1)[1]}, timeout=30)
+    assert known.json()["run"]["info"]["status"] == "FINISHED"
 
 
-def test_both_tasks_ran_on_the_cluster(cluster: Any, summary: dict[str, Any]) -> None:
+def test_all_jobs_with_spark_work_ran_on_the_cluster(cluster: Any, summary: dict[str, Any]) -> None:
     """The master remembers every application: none of the jobs with Spark work ran in the driver's own JVM."""
-    import requests
-
     known = requests.get(f"{cluster.spark}/json/", timeout=10).json()
     names = {application["name"] for application in known["activeapps"] + known["completedapps"]}
-    assert {"sweep digits", "score digits"} <= names
+    assert {"sweep digits", "promote digits", "score digits"} <= names
 
 
 def test_a_second_demo_trains_nothing_and_adds_no_row(cluster: Any, summary: dict[str, Any], table: Any) -> None:

@@ -64,10 +64,11 @@ def test_an_executor_that_is_started_as_in_a_pod_works(cluster: Any) -> None:
     running.stdin.write(textwrap.dedent(DRIVER))
     running.stdin.close()
     try:
-        cluster.wait(lambda: cluster.reached(driver, 7079), 60, "the driver to listen")
+        cluster.wait(lambda: cluster.reached(driver, 7079) or running.poll() is not None, 60, "the driver to listen")
         given = [option for name, value in variables.items() for option in ("--env", f"{name}={value}")]
         named = ["--detach", "--name", pod, "--hostname", pod]
-        subprocess.run([*common, *named, *given, image, "executor"], check=True, capture_output=True)
+        begun = subprocess.run([*common, *named, *given, image, "executor"], capture_output=True, text=True)
+        assert begun.returncode == 0, begun.stderr
         assert running.stdout is not None
         told = running.stdout.read()
         (hosts,) = [line for line in told.splitlines() if line.startswith("hosts")] or [told[-4000:]]

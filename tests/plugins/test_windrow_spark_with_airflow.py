@@ -46,6 +46,7 @@ with DAG("contract", params=params, **settings):
     job("silent", "silent")
     job("starved", "starved", retries=0)
     job("forgetful", "forgetful", retries=0)
+    job("slow", "slow", execution_timeout=timedelta(seconds=1), retries=0)
     job("unconnected", "done", conn_id="no_such_connection")
     job("cluster", "done", conn_id="spark_cluster")
     job("tuned", "done", conn_id="spark_tuned", driver_memory="512m")
@@ -82,6 +83,7 @@ sys.exit(2)
     "silent": "import os; print('so far so good', flush=True); os._exit(77)",
     "starved": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "forgetful": "pass",
+    "slow": "import time; time.sleep(1000)",
     "endless": """
 import os, signal, subprocess, sys, time
 from pathlib import Path
@@ -199,6 +201,13 @@ def test_a_job_that_was_killed_hints_at_the_memory(contract: Any) -> None:
 def test_a_job_without_a_result_fails(contract: Any) -> None:
     assert contract.tasks["forgetful"]["state"] == "failed"
     assert "forgetful must write its result as JSON to --result" in contract.log
+
+
+def test_a_job_that_takes_too_long_leaves_the_cause_for_the_runs_note(contract: Any) -> None:
+    assert contract.tasks["slow"]["state"] == "failed"
+    assert contract.tasks["slow"]["xcoms"]["cause"].endswith(
+        "slow must end within 0:00:01; it did not, and was ended; see its log"
+    )
 
 
 def test_a_missing_connection_is_refused_with_the_command_that_makes_it(contract: Any) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from windrow.containers import settings
@@ -73,6 +73,8 @@ def check_engine() -> None:
             wrong = (done.stderr.strip().splitlines() or ["nothing said"])[-1] if done.returncode else ""
         except FileNotFoundError:
             wrong = "no program docker"
+        except subprocess.TimeoutExpired:
+            wrong = "no answer in a minute"
         if wrong:
             raise UserError(
                 f"the stack in containers needs Docker with Compose; got {wrong!r} from {' '.join(command)}; "
@@ -80,25 +82,25 @@ def check_engine() -> None:
             )
 
 
-def up() -> dict[str, str]:
-    """Build the image, start everything, and wait until all of it is healthy; the settings.
+def up() -> Mapping[str, str]:
+    """Build the image, start everything, and wait until all of it is healthy; the settings, of the shell and of .env.
 
     Raises:
         ServiceError: the build failed, or a part does not become healthy.
     """
-    known = settings.complete(FOLDER / ".env")
-    build()
+    known = settings.complete(FOLDER / ".env") | os.environ  # compose's own order
+    build(known)
     began = time.monotonic()
     _compose("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(_UP_SECONDS))
     print(f"stack: healthy after {time.monotonic() - began:.0f} s", flush=True)
     return known
 
 
-def build() -> None:
+def build(known: Mapping[str, str]) -> None:
     """Build the image; what did not change since is not built again."""
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         pip = Path(folder) / "pip.conf"
-        pip.write_text(settings.pip_conf(os.environ), encoding="utf-8")
+        pip.write_text(settings.pip_conf(known), encoding="utf-8")
         _compose("build", "init", WINDROW_PIP=str(pip), WINDROW_GIT_COMMIT=_commit())
 
 
@@ -118,9 +120,9 @@ def down(volumes: bool) -> None:
     _compose("--profile", "*", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
 
-def tell(known: dict[str, str]) -> None:
+def tell(known: Mapping[str, str]) -> None:
     """Where everything is."""
-    ports = {name: os.environ.get(name) or known.get(name) or default for name, default in _PORTS.items()}
+    ports = {name: known.get(name) or default for name, default in _PORTS.items()}
     print(f"  Airflow  http://127.0.0.1:{ports['AIRFLOW_PORT']}  login admin / {known['AIRFLOW_PASSWORD']}")
     print(f"  MLflow   http://127.0.0.1:{ports['MLFLOW_PORT']}\n  Spark    http://127.0.0.1:{ports['SPARK_PORT']}")
     print("  All stays up until make down; make down VOLUMES=1 removes the data as well.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from windrow.experiment.values import Section
 
@@ -32,3 +32,11 @@ class AirflowSection(Section):
     score_minutes: int | None = Field(
         None, ge=1, description="minutes after which a score run that has not ended counts as late; never if empty"
     )
+
+    @model_validator(mode="after")
+    def _somebody_hears(self) -> AirflowSection:
+        minutes = {name: getattr(self, name) for name in ("train_minutes", "score_minutes")}
+        late = ", ".join(f"airflow.{name}={value}" for name, value in minutes.items() if value is not None)
+        if late and not (self.emails or self.webhook):
+            raise ValueError(f"a late run is told to somebody; got {late} alone; add airflow.emails or airflow.webhook")
+        return self

@@ -31,10 +31,18 @@ class Task:
 
 
 class Airflow:
-    """A client that logs in once and asks again where SQLite was busy for a moment."""
+    """A client that logs in once and asks again where SQLite was busy for a moment.
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    Args:
+        url: where Airflow answers.
+        user: who logs in.
+        password: of the user.
+        pages: the address that a person's browser knows it by; `url` if absent.
+    """
+
+    def __init__(self, url: str, user: str, password: str, pages: str | None = None) -> None:
         self.url = url
+        self.pages = pages or url
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy has no business between us and this machine
         self._login = {"username": user, "password": password}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VARIABLE = "SPARK_SUBMIT_OPTS"  # spark-submit gives it to its JVM, which is the driver's
+GLUE = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that hands work to Python: compiling well takes half of a short job's processor time, and is not repaid."""
+
 _SECONDS = 300
 
 
@@ -54,7 +57,7 @@ def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         aside = Path(folder) / file.name
         submit = ["spark-submit", "--master", "local[2]", "--driver-memory", "1g", __file__, str(Path(folder) / "rows")]
-        options = f'"-XX:ArchiveClassesAtExit={aside}" -XX:TieredStopAtLevel=1'  # so short a life repays no compiling
+        options = f'"-XX:ArchiveClassesAtExit={aside}" {GLUE}'
         with log.open("w", encoding="utf-8") as output:
             try:
                 subprocess.run(

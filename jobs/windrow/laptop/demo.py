@@ -84,7 +84,7 @@ def play(wish: Wish, running: Stack, reporter: Reporter) -> dict[str, object]:
     Raises:
         WindrowError: a service or a task is not as it must be.
     """
-    airflow = Airflow(running.airflow, stack.USER, running.password)
+    airflow = Airflow(running.airflow, stack.USER, running.password, running.airflow_pages)
     airflow.log_in()
     reporter.say(f"services: up; Airflow {running.airflow_pages}, MLflow {running.mlflow_pages}")
     if wish.page.scoring is not None:
@@ -209,7 +209,9 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
     )
     champion = summary.read_champion(running.mlflow, wish.page.model_name)
     if champion is None:
-        raise ServiceError(f"the registry must have {wish.page.model_name}@champion; it has none; see {running.mlflow}")
+        raise ServiceError(
+            f"the registry must have {wish.page.model_name}@champion; it has none; see {running.mlflow_pages}"
+        )
     labels = None
     if scored is not None:
         result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}

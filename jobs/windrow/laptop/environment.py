@@ -221,8 +221,8 @@ def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, s
         variables["JAVA_HOME"] = str(java_home)
         paths.append(str(java_home / "bin"))
         archive, given = classes.archive(venv, java_home), variables.get(classes.VARIABLE, "")
-        if archive.exists() and classes.option(archive) not in given:
-            variables[classes.VARIABLE] = f"{classes.option(archive)} {given}".strip()
+        ours = [classes.GLUE, *([classes.option(archive)] if archive.exists() else [])]
+        variables[classes.VARIABLE] = " ".join([*(one for one in ours if one not in given), given]).strip()
     known = [part for part in variables.get("PATH", os.defpath).split(os.pathsep) if part and part not in paths]
     variables["PATH"] = os.pathsep.join([*paths, *known])
     variables["PYTHONPATH"] = str(REPOSITORY / "jobs")

@@ -100,7 +100,7 @@ class _Changes:
                 if task.state == "up_for_retry":
                     self._reporter.say(f"  {reason(self._log(task))}")
                 if task.state == "awaiting_input":
-                    page = f"{self._airflow.url}/dags/{self._dag}/runs/{self._run}/tasks/{task.name}/required_actions"
+                    page = f"{self._airflow.pages}/dags/{self._dag}/runs/{self._run}/tasks/{task.name}/required_actions"
                     self._reporter.say(f"  a person must answer at {page}")
             self._states[task.name] = task.state
             if task.state == "running" and time.monotonic() - self._log_read >= LOG_SECONDS:
@@ -120,7 +120,7 @@ def progress(log: list[str]) -> str | None:
 def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
     """Which tasks failed, and what their logs say about it."""
     failed = [task for task in tasks if task.state == "failed"]
-    lines = [f"{dag} must succeed; got a failed run {run}; see {airflow.url}/dags/{dag}/runs/{run}"]
+    lines = [f"{dag} must succeed; got a failed run {run}; see {airflow.pages}/dags/{dag}/runs/{run}"]
     for task in failed:
         lines.append(f"  {task.name}, attempt {task.attempt}: {reason(airflow.log(dag, run, task))}")
     return "\n".join(lines)

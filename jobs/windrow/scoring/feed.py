@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 def files(pattern: str, folder: Path) -> list[Path]:
     """The files that a glob matches, or those in a folder; a relative one is looked up in `folder`.
 
-    `**` matches any depth. Names that begin with . or _ are left out: writers use them for what is not whole yet.
+    `**` matches any depth. Names of files and of matched folders that begin with . or _ are left out: writers use them
+    for what is not whole yet.
 
     Raises:
         UserError: no file matches.
@@ -55,7 +56,8 @@ def files(pattern: str, folder: Path) -> list[Path]:
     if given.is_file():
         return [given]
     matches = given.iterdir() if given.is_dir() else _matches(pattern, folder)
-    found = sorted(path for path in matches if _is_feed(path))
+    fixed = len(given.parts) if given.is_dir() else _fixed(pattern, folder)
+    found = sorted(path for path in matches if _is_feed(path, fixed))
     if not found:
         raise UserError(
             f"the feed must match at least one file; got none for {given}; put URLs there or correct --feed"
@@ -87,8 +89,15 @@ def _matches(pattern: str, folder: Path) -> Iterator[Path]:
         raise UserError(f"the feed must be a glob such as feeds/*.txt; got {pattern!r}; {error}") from error
 
 
-def _is_feed(path: Path) -> bool:
-    return path.is_file() and path.name[0] not in "._"
+def _fixed(pattern: str, folder: Path) -> int:
+    """How many parts of each match are as somebody wrote them: `folder`, and the pattern's up to its first wildcard."""
+    path = Path(pattern).expanduser()
+    literal = len(list(takewhile(lambda part: not _GLOB_CHARACTERS.search(part), path.parts)))
+    return literal if path.is_absolute() else len(folder.parts) + literal
+
+
+def _is_feed(path: Path, fixed: int) -> bool:
+    return path.is_file() and not any(part[0] in "._" for part in path.parts[fixed:])
 
 
 def read(spark: SparkSession, pieces: Sequence[Piece], keys: known.Keys, scratch: Path) -> DataFrame:

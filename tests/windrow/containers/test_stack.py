@@ -79,7 +79,7 @@ def test_the_demo_is_handed_its_arguments_and_its_exit_code_is_ours(
 def test_a_failed_build_says_where_to_look(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAILS", "build init")
     with pytest.raises(ServiceError, match="docker compose build must end well; got exit code 17"):
-        stack.build()
+        stack.build({})
     assert stack.main(["up"]) == 1
     assert not [call for call in compose(asked) if call.startswith("up")]
 

@@ -35,7 +35,7 @@ class StandIn:
     asset_runs: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     triggered: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
-    url: str = "http://airflow"
+    pages: str = "http://airflow"
 
     def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
         self.triggered.append((dag, conf))

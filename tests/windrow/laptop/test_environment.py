@@ -166,16 +166,16 @@ def test_commands_see_this_environment_and_no_other_spark(tmp_path: Path) -> Non
     assert "SPARK_HOME" not in inside
 
 
-def test_spark_submit_is_told_of_the_laid_out_classes_once(tmp_path: Path) -> None:
+def test_spark_submit_is_told_once_of_the_laid_out_classes_and_not_to_compile_much(tmp_path: Path) -> None:
     venv, java = tmp_path / ".venv", tmp_path / "java"
-    assert "SPARK_SUBMIT_OPTS" not in environment.command_environment(venv, java, {})
+    assert environment.command_environment(venv, java, {})["SPARK_SUBMIT_OPTS"] == classes.GLUE
     file = classes.archive(venv, java)
     venv.mkdir()
     file.touch()
 
     once = environment.command_environment(venv, java, {"SPARK_SUBMIT_OPTS": "-Dmine=1"})
 
-    assert once["SPARK_SUBMIT_OPTS"] == f'"-XX:SharedArchiveFile={file}" -Dmine=1'
+    assert once["SPARK_SUBMIT_OPTS"] == f'{classes.GLUE} "-XX:SharedArchiveFile={file}" -Dmine=1'
     assert environment.command_environment(venv, java, once) == once
 
 

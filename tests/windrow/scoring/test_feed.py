@@ -16,12 +16,16 @@ from windrow.scoring import feed, known, seen, urls
 
 def test_a_glob_finds_files_in_the_folder_given(tmp_path: Path) -> None:
     folder = tmp_path / "ho[m]e"
-    (folder / "deep" / "er").mkdir(parents=True)
-    for name in ("b.txt", "a.txt", "c.csv", ".hidden.txt", "_aside.txt", "deep/d.txt", "deep/er/e.txt"):
+    for name in ("deep/er", ".day", "deep/_half"):
+        (folder / name).mkdir(parents=True)
+    hidden = (".hidden.txt", "_aside.txt", ".day/f.txt", "deep/_half/g.txt")
+    for name in ("b.txt", "a.txt", "c.csv", *hidden, "deep/d.txt", "deep/er/e.txt"):
         (folder / name).touch()
     assert [path.name for path in feed.files("*.txt", folder)] == ["a.txt", "b.txt"]
     assert [path.name for path in feed.files("**/*.txt", folder)] == ["a.txt", "b.txt", "d.txt", "e.txt"]
+    assert [path.name for path in feed.files("*/*.txt", folder)] == ["d.txt"]
     assert [path.name for path in feed.files("deep/*", folder)] == ["d.txt"]
+    assert [path.name for path in feed.files(".day/*", folder)] == ["f.txt"]
     assert [path.name for path in feed.files(f"{tmp_path}/ho*/c.*", Path("/"))] == ["c.csv"]
 
 

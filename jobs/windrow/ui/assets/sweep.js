@@ -71,9 +71,8 @@ export const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(
 export function news(before, sweep) {
   if (!before || before.key !== sweep.key) return "";
   const [old, best] = [before.best[0], sweep.best[0]];
-  const live = (one) => one.training + one.waiting > 0;
   const told = [];
   if (best && best.value !== old?.value) told.push(`New best: ${figure(best.value)}, trial ${best.trial}.`);
-  if (live(before) && !live(sweep)) told.push(`The sweep has ended: ${several(sweep.finished, "trial")}.`);
+  if (!isOver(before) && isOver(sweep)) told.push(`The sweep has ended: ${several(sweep.finished, "trial")}.`);
   return told.join(" ");
 }
