@@ -232,7 +232,7 @@ def pass_over(spark: SparkSession, found: Work, plan: Plan, partitions: int, row
     slots = spark.sparkContext.defaultParallelism
     started = time.monotonic()
     with progress.shown(spark, found.urls) as address:
-        write(pipeline.score(found.targets, replace(plan, progress=address), partitions), rows)
+        write(pipeline.score(found.targets, found.urls, replace(plan, progress=address), partitions), rows)
     measured = figures.measure(parts(rows), time.monotonic() - started, slots)
     if not measured["rows"] == measured.pop("keys") == found.urls:
         raise WindrowError(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _LARGE = 0.25
 
 
-def divide(targets: DataFrame, tasks: int, at_once: int) -> tuple[DataFrame, Sharing]:
-    """`targets` (the columns of urls.Target) in just `tasks` partitions, and what each of them must know.
+def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tuple[DataFrame, Sharing]:
+    """`targets` (the columns of urls.Target; `urls_in_all` rows) in just `tasks` partitions, and what each must know.
 
     A host's URLs go to one task. Those of a large host go to several, which share its limits: to all tasks, or as many
     as it may have requests `at_once`. Rows name their partition themselves: adaptive execution may merge those of other
@@ -23,7 +23,7 @@ def divide(targets: DataFrame, tasks: int, at_once: int) -> tuple[DataFrame, Sha
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    sharing = Sharing(tasks, spread=_large_hosts(targets, tasks))
+    sharing = Sharing(tasks, spread=_large_hosts(targets, urls_in_all, tasks))
     host = _host()
     place = F.crc32(F.when(host == "", F.col("url_key")).otherwise(host))
     owners = min(tasks, at_once)
@@ -38,7 +38,7 @@ def _host() -> Column:
     return F.coalesce(F.regexp_extract("address", urls.HOST, 1), F.lit(""))
 
 
-def _large_hosts(targets: DataFrame, tasks: int) -> frozenset[str]:
+def _large_hosts(targets: DataFrame, urls_in_all: int, tasks: int) -> frozenset[str]:
     """The hosts that would make one task much longer than the others."""
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -46,5 +46,5 @@ def _large_hosts(targets: DataFrame, tasks: int) -> frozenset[str]:
         return frozenset()
     counts = targets.groupBy(_host().alias("host")).count().where("host != ''")
     largest = counts.orderBy(F.desc("count")).limit(int(tasks / _LARGE)).collect()
-    enough = targets.count() / tasks * _LARGE
+    enough = urls_in_all / tasks * _LARGE
     return frozenset(row["host"] for row in largest if row["count"] > enough)

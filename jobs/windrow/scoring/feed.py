@@ -1,14 +1,15 @@
 """The feed: the files that URLs arrive in, and those of their URLs that have no row yet.
 
 Executors read the files, so that millions of lines are nobody's memory, and leave out what is known by key before
-anything is shuffled. See seen.py for which parts of which files are read, and formats.py for how.
+anything is shuffled. A few lines the driver reads itself, while the executors still load the network. See seen.py for
+which parts of which files are read, and formats.py for how.
 """
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import partial
 from itertools import islice, takewhile
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from windrow.errors import UserError
 from windrow.scoring import formats, known
@@ -39,7 +41,9 @@ DATE = "{date}"
 """What stands for a day in a feed's pattern."""
 
 _ROWS_A_BATCH = 4096
-_KNOWN = pa.field("known", pa.bool_())
+_FEW_BYTES = 2 << 20  # some 25,000 URLs, a second of the driver's
+_READ_SCHEMA = TARGET_SCHEMA.append(pa.field("known", pa.bool_()))
+_SPELLING = [name for name in TARGET_SCHEMA.names if name != "url_key"]
 _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 
 
@@ -100,6 +104,23 @@ def _is_feed(path: Path, fixed: int) -> bool:
     return path.is_file() and not any(part[0] in "._" for part in path.parts[fixed:])
 
 
+def are_few(pieces: Sequence[Piece]) -> bool:
+    """Whether the driver should read them itself."""
+    sizes = (piece.end - piece.start for piece in pieces)
+    return all(piece.kind != formats.PARQUET for piece in pieces) and sum(sizes) <= _FEW_BYTES
+
+
+def read_here(pieces: Sequence[Piece], keys: known.Keys) -> pa.Table:
+    """The same rows as `read` gives, of a few pieces, without Spark."""
+    rows = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
+    order = [(name, "ascending", "at_start") for name in ("url_key", "known", *_SPELLING)]
+    rows = rows.take(pc.sort_indices(rows, order))
+    all_keys = rows["url_key"].to_numpy()
+    first = np.ones(len(all_keys), np.bool_)
+    first[1:] = all_keys[1:] != all_keys[:-1]
+    return rows.filter(pa.array(first))
+
+
 def read(spark: SparkSession, pieces: Sequence[Piece], keys: known.Keys, scratch: Path) -> DataFrame:
     """The distinct URLs of pieces of a feed as the columns of urls.Target, valid or not, and `known`.
 
@@ -120,10 +141,8 @@ def read(spark: SparkSession, pieces: Sequence[Piece], keys: known.Keys, scratch
     spark.sparkContext.addFile(str(scratch / name))
     rows = [(piece.path, piece.kind, piece.start, piece.end) for piece in pieces]
     parts = spark.createDataFrame(rows, "path string, kind string, start long, end long").repartition(len(rows))
-    schema = from_arrow_schema(TARGET_SCHEMA.append(_KNOWN))
-    columns = [name for name in TARGET_SCHEMA.names if name != "url_key"]
-    read = parts.mapInArrow(partial(_understand, keys=name), schema).groupBy("url_key")
-    return read.agg(F.min(F.struct("known", *columns)).alias("target")).select("url_key", "target.*")
+    read = parts.mapInArrow(partial(_understand, keys=name), from_arrow_schema(_READ_SCHEMA)).groupBy("url_key")
+    return read.agg(F.min(F.struct("known", *_SPELLING)).alias("target")).select("url_key", "target.*")
 
 
 def spark_path(path: Path) -> str:
@@ -136,11 +155,14 @@ def _understand(batches: Iterator[pa.RecordBatch], keys: str) -> Iterator[pa.Rec
     from pyspark import SparkFiles
 
     mapped = np.load(SparkFiles.get(keys), mmap_mode="r")
-    for batch in batches:
-        for row in batch.to_pylist():
-            found = formats.targets(Piece(**row))
-            while some := list(islice(found, _ROWS_A_BATCH)):
-                yield _marked(some, mapped)
+    yield from _understood((Piece(**row) for batch in batches for row in batch.to_pylist()), mapped)
+
+
+def _understood(pieces: Iterable[Piece], keys: known.Keys) -> Iterator[pa.RecordBatch]:
+    for piece in pieces:
+        found = formats.targets(piece)
+        while some := list(islice(found, _ROWS_A_BATCH)):
+            yield _marked(some, keys)
 
 
 def _marked(targets: list[Target], keys: known.Keys) -> pa.RecordBatch:
@@ -151,4 +173,4 @@ def _marked(targets: list[Target], keys: known.Keys) -> pa.RecordBatch:
         {"url_key": target.url_key, "known": True} if is_known else {**vars(target), "known": False}
         for target, is_known in zip(targets, mask.tolist(), strict=True)
     ]
-    return pa.RecordBatch.from_pylist(rows, schema=TARGET_SCHEMA.append(_KNOWN))
+    return pa.RecordBatch.from_pylist(rows, schema=_READ_SCHEMA)

@@ -85,14 +85,14 @@ class Plan:
     album: Album | None = None
 
 
-def score(targets: DataFrame, plan: Plan, partitions: int) -> DataFrame:
-    """Predictions for `targets` (the columns of urls.Target) in `partitions` tasks, exactly one row each.
+def score(targets: DataFrame, urls_in_all: int, plan: Plan, partitions: int) -> DataFrame:
+    """Predictions for the `urls_in_all` rows of `targets` (the columns of urls.Target) in `partitions` tasks, one each.
 
     Which task asks which host is decided here, so that no host is asked more often than the page says: see division.py.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    divided, sharing = division.divide(targets, partitions, plan.fetch.host_concurrency)
+    divided, sharing = division.divide(targets, urls_in_all, partitions, plan.fetch.host_concurrency)
     kept = plan.kept.share(partitions) if plan.kept else None
     plan = replace(plan, fetch=replace(plan.fetch, sharing=sharing), kept=kept)
     return divided.mapInArrow(partial(_task, plan=plan), from_arrow_schema(prediction.SCHEMA))

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from windrow.scoring import feed, formats, known, old, pending, seen
 from windrow.scoring.formats import Piece
 from windrow.scoring.pending import Due
@@ -114,11 +117,11 @@ def find(
     due = pending.find(search.due, table.files(), model(), search.now) if search.due else Due()
     rescored = 0
     if due.targets.num_rows:
-        targets = targets.unionByName(_frame(spark, due))
+        targets = targets.unionByName(_frame(spark, due.targets))
     if search.rescore and (files := table.files()):
         before = old.targets(spark, files, model())
         if due.targets.num_rows:
-            before = before.join(_frame(spark, due).select("url_key"), "url_key", "left_anti")
+            before = before.join(_frame(spark, due.targets).select("url_key"), "url_key", "left_anti")
         before = before.persist()
         rescored = before.count()
         targets = targets.unionByName(before)
@@ -133,10 +136,11 @@ def _new(
 ) -> tuple[DataFrame, int, int]:
     """(the feed's URLs that have no row, how many those are, how many have one)."""
     from pyspark.sql import functions as F  # noqa: N812
-    from pyspark.sql.pandas.types import from_arrow_schema
 
-    if not pieces:
-        return spark.createDataFrame([], from_arrow_schema(feed.TARGET_SCHEMA)), 0, 0
+    if feed.are_few(pieces):
+        rows = feed.read_here(pieces, known.read(table.files() if pieces else []))
+        unknown = rows.filter(pc.invert(rows["known"])).select(feed.TARGET_SCHEMA.names)
+        return _frame(spark, unknown), unknown.num_rows, rows.num_rows - unknown.num_rows
     # Kept, so that a line that is added to the feed now is not in one of the two and missing in the other.
     marked = feed.read(spark, pieces, known.read(table.files()), scratch).persist()
     counts = {row["known"]: row["count"] for row in marked.groupBy("known").count().collect()}
@@ -144,8 +148,8 @@ def _new(
     return new, counts.get(False, 0), counts.get(True, 0)
 
 
-def _frame(spark: SparkSession, due: Due) -> DataFrame:
+def _frame(spark: SparkSession, targets: pa.Table) -> DataFrame:
     """The targets as Spark sees them."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    return spark.createDataFrame(due.targets, from_arrow_schema(feed.TARGET_SCHEMA))
+    return spark.createDataFrame(targets, from_arrow_schema(feed.TARGET_SCHEMA))

@@ -24,7 +24,7 @@ def divided(spark: Any) -> tuple[Any, Sharing]:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     frame = spark.createDataFrame([vars(target) for target in targets if target], from_arrow_schema(TARGET_SCHEMA))
-    return division.divide(frame, tasks=3, at_once=2)
+    return division.divide(frame, frame.count(), tasks=3, at_once=2)
 
 
 def by_task(divided: tuple[Any, Sharing]) -> dict[int, list[Any]]:

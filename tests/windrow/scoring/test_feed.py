@@ -65,7 +65,9 @@ def test_a_folder_is_all_the_files_in_it(tmp_path: Path) -> None:
 def read(spark: Any, files: list[Path], scratch: Path, known_urls: tuple[str, ...] = ()) -> list[Any]:
     keys = [target.url_key for url in known_urls if (target := urls.understand(url.encode()))]
     sorted_keys = np.sort(known.of_hex(pa.array(keys, pa.string())))
-    rows: list[Any] = feed.read(spark, seen.news(files, {})[0], sorted_keys, scratch).collect()
+    pieces = seen.news(files, {})[0]
+    rows: list[Any] = sorted(feed.read(spark, pieces, sorted_keys, scratch).collect(), key=lambda row: row.url_key)
+    assert feed.read_here(pieces, sorted_keys).to_pylist() == [row.asDict() for row in rows]
     return rows
 
 
@@ -110,6 +112,13 @@ def test_any_bytes_in_a_feed_become_one_row_a_url(spark: Any, tmp_path: Path) ->
 def test_an_empty_feed_has_no_urls(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     assert seen.news([tmp_path / "empty.txt"], {})[0] == []
+
+
+def test_a_few_lines_are_the_drivers_to_read(tmp_path: Path) -> None:
+    (tmp_path / "feed.txt").write_text("http://example.com/\n")
+    assert feed.are_few(seen.news([tmp_path / "feed.txt"], {})[0])
+    (tmp_path / "feed.txt").write_text("http://example.com/\n" * 200_000)
+    assert not feed.are_few(seen.news([tmp_path / "feed.txt"], {})[0])
 
 
 @pytest.mark.spark

@@ -288,7 +288,7 @@ def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
     shipped = replace(plan, model=replace(plan.model, file=brightness.name))
     pieces = seen.news([tmp_path / "feed.txt"], {})[0]
     urls_of_feed = feed.read(spark, pieces, np.empty(0, known.DTYPE), tmp_path).drop("known")
-    frame = pipeline.score(urls_of_feed, shipped, partitions=3)
+    frame = pipeline.score(urls_of_feed, urls_of_feed.count(), shipped, partitions=3)
     assert frame.rdd.getNumPartitions() == 3
     rows = [row.asDict() for row in frame.collect()]
     assert {row["url"]: row["status"] for row in rows} == expected

@@ -165,7 +165,15 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
             PredictionTable(tmp_path / name)
 
 
+@pytest.fixture(params=["the driver", "executors"])
+def _reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads the feed's news."""
+    if request.param == "executors":
+        monkeypatch.setattr(feed, "_FEW_BYTES", -1)
+
+
 @pytest.mark.spark
+@pytest.mark.usefixtures("_reader")
 def test_spark_writes_what_readers_read_and_known_urls_are_left_out(spark: Any, tmp_path: Path) -> None:
     folder = tmp_path / "a {b} [c]"
     (tmp_path / "feed.txt").write_text("http://example.com/a\nhttp://example.com/b\nHTTP://example.com:80/c\n")
@@ -192,6 +200,7 @@ def test_spark_writes_what_readers_read_and_known_urls_are_left_out(spark: Any, 
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("_reader")
 def test_what_a_limited_run_leaves_is_found_by_the_next_one_in_the_same_file(spark: Any, tmp_path: Path) -> None:
     feed_file = tmp_path / "feed.txt"
     feed_file.write_text("".join(f"http://example.com/{name}\n" for name in "abc"))
