@@ -161,7 +161,7 @@ def prepare_windrow(folder: Path, lines: list[str], network: Path, precision: st
 
     All of it is made in processes of its own, before the clock starts: a conversion is kept from night to night.
     """
-    home, kept = folder / "home", windrow_job.WORK / "scoring" / "champion"
+    home, kept = folder / "home", windrow_job.WORK / "scoring" / f"champion-{network.stem}"
     (home / "feeds").mkdir(parents=True)
     (home / "feeds" / "urls.txt").write_text("\n".join(lines) + "\n")
     (folder / "scoring.yaml").write_text(PAGE + precision)

@@ -77,8 +77,10 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename or 'no file named'}"
-    first_line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+    lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].startswith("An error occurred while calling "):  # Py4J; Java's own words come next
+        return lines[1].removeprefix(": ")
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def check_writable(path: Path) -> None:

@@ -81,6 +81,13 @@ _DEFAULTS = {
     "spark.log.level": "WARN",
     # Trials and downloads must not run twice at the same time.
     "spark.speculation": "false",
+    # A task that has failed twice on one executor goes to another, while there is one: a full disk fails it in no time,
+    # and would have all four tries. Spark's own limits are for racks of machines: a lone executor would be given up.
+    "spark.excludeOnFailure.taskAndStage.enabled": "true",
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "4",
+    "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": "1000",
+    "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": "1000",
     # A reused Python worker keeps TensorFlow imported: 6 to 40 s a task otherwise.
     "spark.python.worker.reuse": "true",
     "spark.ui.showConsoleProgress": "false",
