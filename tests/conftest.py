@@ -205,10 +205,13 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[
 @pytest.fixture
 def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a new bucket there. The environment has what a driver needs to write to it."""
+    import s3fs
+
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    s3fs.S3FileSystem.clear_instance_cache()  # they remember the environment of an earlier test
     name = f"b{uuid.uuid4().hex}"
     with urllib.request.urlopen(urllib.request.Request(f"{object_store}/{name}", method="PUT"), timeout=30):
         return f"s3://{name}"

@@ -76,7 +76,8 @@ def _store_address(address: str) -> str:
     home = parts.path.strip("/") if parts.scheme == "file" else parts.netloc
     if parts.scheme not in STORES or not home or (parts.scheme == "file" and parts.netloc):
         raise ValueError(f"must be {example}; got {address!r}; write SCHEME://BUCKET/FOLDER, or file:///FOLDER")
-    if {"", ".", ".."} & set(parts.path.strip("/").split("/")) and parts.path.strip("/"):
+    folders = parts.path.rstrip("/").split("/")[1:]
+    if {"", ".", ".."} & set(folders):
         raise ValueError(f"must name each folder once; got {address!r}; remove what is empty, . or ..")
     return address.rstrip("/")
 

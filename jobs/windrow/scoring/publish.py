@@ -15,87 +15,59 @@ AWS_ENDPOINT_URL and the like), never by the page.
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from windrow.errors import PublishError, UserError
+from windrow.scoring import log
+from windrow.scoring.log import Table
 from windrow.scoring.store import Store, open_store
-from windrow.scoring.table import PredictionTable
-
-_LOG = "_delta_log"
-_HINT = f"{_LOG}/_last_checkpoint"
-"""Says where readers may begin: the one file of a table that changes."""
-
-_ENTRY = re.compile(rf"{_LOG}/(?P<version>\d{{20}})(?P<kind>\.json|\.checkpoint.*\.parquet)")
 
 Sizes = Mapping[str, int]
 """What is there, in bytes, by its name below the copy's folder."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """What there is of a table, by names below its folder.
-
-    Attributes:
-        log: its log's commits and checkpoints by version; a checkpoint before the commit that is the last in it.
-        adds: the data files that each commit added, also those that a vacuum has removed since.
-        data: the data files that are there.
-    """
-
-    folder: Path
-    log: list[str]
-    adds: Mapping[str, Set[str]]
-    data: Set[str]
-
-    @property
-    def commits(self) -> list[str]:
-        """The entries that are no checkpoints, oldest first."""
-        return [name for name in self.log if not _is_checkpoint(name)]
-
-    @property
-    def version(self) -> int:
-        """The newest."""
-        return _version(self.log[-1])
-
-    @property
-    def named(self) -> set[str]:
-        """The data files that are there, or were."""
-        return set(self.data).union(*self.adds.values())
-
-
-def check(url: str, folder: Path) -> None:
+def check(url: str | None, folder: Path) -> None:
     """Refuse a place that belongs to something else. A store that is away refuses nothing: it may be back in time.
+
+    Args:
+        url: the copy's folder; None for no copy.
+        folder: the table's.
 
     Raises:
         UserError: something else is there, or a package is absent.
     """
+    if url is None:
+        return
     try:
         with _asking(url):
             store = open_store(url)
-            _agree(read(folder), store, store.sizes(), url)
+            _agree(log.read(folder), store, store.sizes(), url)
     except PublishError as error:
         print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
 
 
-def publish(url: str, folder: Path) -> dict[str, Any]:
+def publish(url: str | None, folder: Path) -> dict[str, Any]:
     """Bring the copy up to date; where it is, its version, and what has travelled.
+
+    Args:
+        url: the copy's folder; None for no copy.
+        folder: the table's.
 
     Raises:
         UserError: something else is there, or a package is absent.
         PublishError: the store is away or refuses us. The table here is right, and the next run goes on.
     """
+    if url is None:
+        return {}
     try:
         with _asking(url):
             store = open_store(url)
             there = store.sizes()
-            _agree(read(folder), store, there, url)
+            _agree(log.read(folder), store, there, url)
             table = _summed_up(folder, there)
             sent = [*_send_data(table, store, there), *_send_log(table, store, there, url)]
             store.remove(_gone(table, there))
@@ -105,16 +77,6 @@ def publish(url: str, folder: Path) -> dict[str, Any]:
         ) from error
     size = sum((folder / name).stat().st_size for name in sent)
     return {"published": url, "published_version": table.version, "uploaded": len(sent), "uploaded_bytes": size}
-
-
-def read(folder: Path) -> Table:
-    """What there is of the table in a folder."""
-    found = (path.relative_to(folder).as_posix() for path in (folder / _LOG).iterdir())
-    log = sorted(filter(_ENTRY.fullmatch, found), key=lambda name: (_version(name), not _is_checkpoint(name)))
-    adds = {name: _added(folder / name) for name in log if not _is_checkpoint(name)}
-    now = {path.relative_to(folder).as_posix() for path in PredictionTable(folder).files()}
-    data = {name for name in now.union(*adds.values()) if (folder / name).is_file()}
-    return Table(folder, log, adds, data)
 
 
 @contextmanager
@@ -133,20 +95,21 @@ def _asking(url: str) -> Iterator[None]:
 
 def _agree(table: Table, store: Store, there: Sizes, url: str) -> None:
     """Refuse to write where something else lies: other files, or a log that is not the beginning of the table's own."""
-    log = [name for name in there if _ENTRY.fullmatch(name)]
-    if not log:
+    entries = [name for name in there if log.ENTRY.fullmatch(name)]
+    if not entries:
         if other := sorted(set(filter(_is_shown, there)) - table.named):
             raise _occupied(url, other[0])
         return
-    commits = sorted(name for name in log if not _is_checkpoint(name))
-    if beyond := [name for name in commits if _version(name) > table.version]:
+    commits = sorted(name for name in entries if not log.is_checkpoint(name))
+    if beyond := [name for name in commits if log.version_of(name) > table.version]:
         raise _occupied(url, beyond[0])
-    common = [name for name in commits if name in table.adds]
+    # A copy that was cut off early may have a checkpoint and no commit yet.
+    common = [name for name in commits or sorted(entries) if name in table.log]
     if not common:
-        raise _occupied(url, min(log))
+        raise _occupied(url, min(entries))
     if other := [name for name in common if there[name] != (table.folder / name).stat().st_size]:
         raise _occupied(url, other[0])
-    # The first has the table's id, and the last the id of a run: tables that differ anywhere differ in one of them.
+    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of them.
     for name in {common[0], common[-1]}:
         if store.read(name) != (table.folder / name).read_bytes():
             raise _occupied(url, name)
@@ -167,15 +130,15 @@ def _summed_up(folder: Path, there: Sizes) -> Table:
     """
     from deltalake import DeltaTable
 
-    table = read(folder)
-    begun = max((_version(name) for name in there if _is_checkpoint(name)), default=-1)
-    ahead = [name for name in table.commits if name not in there and _version(name) > begun]
-    known = {begun, *(_version(name) for name in there if _ENTRY.fullmatch(name))}
-    if not ahead or (_version(ahead[0]) - 1 in known and all(table.adds[name] <= table.data for name in ahead)):
+    table = log.read(folder)
+    begun = max((log.version_of(name) for name in there if log.is_checkpoint(name)), default=-1)
+    ahead = [name for name in table.commits if name not in there and log.version_of(name) > begun]
+    known = {begun, *(log.version_of(name) for name in there if log.ENTRY.fullmatch(name))}
+    if not ahead or (log.version_of(ahead[0]) - 1 in known and all(table.adds[name] <= table.data for name in ahead)):
         return table
-    if not any(_is_checkpoint(name) and _version(name) == table.version for name in table.log):
+    if not any(log.is_checkpoint(name) and log.version_of(name) == table.version for name in table.log):
         DeltaTable(str(folder)).create_checkpoint()
-    return read(folder)
+    return log.read(folder)
 
 
 def _send_data(table: Table, store: Store, there: Sizes) -> Iterator[str]:
@@ -188,7 +151,7 @@ def _send_data(table: Table, store: Store, there: Sizes) -> Iterator[str]:
 def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[str]:
     for name in _in_order(table):
         file = table.folder / name
-        if _is_checkpoint(name):
+        if log.is_checkpoint(name):
             if there.get(name) == file.stat().st_size:
                 continue
             store.put(file, name)
@@ -197,15 +160,15 @@ def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[st
                 continue
             _claim(file, store, name, url)
         yield name
-    hint = table.folder / _HINT
-    if hint.is_file() and (_HINT not in there or store.read(_HINT) != hint.read_bytes()):
-        store.put(hint, _HINT)
-        yield _HINT
+    hint = table.folder / log.HINT
+    if hint.is_file() and (log.HINT not in there or store.read(log.HINT) != hint.read_bytes()):
+        store.put(hint, log.HINT)
+        yield log.HINT
 
 
 def _in_order(table: Table) -> list[str]:
     """The log as it travels: a checkpoint of the newest version first, for all that comes before it is history then."""
-    newest = [name for name in table.log if _is_checkpoint(name) and _version(name) == table.version]
+    newest = [name for name in table.log if log.is_checkpoint(name) and log.version_of(name) == table.version]
     return newest + [name for name in table.log if name not in newest]
 
 
@@ -220,23 +183,9 @@ def _claim(file: Path, store: Store, name: str, url: str) -> None:
 
 def _gone(table: Table, there: Sizes) -> list[str]:
     """What the copy has and the table has no more: data files that were vacuumed, and entries older than its log."""
-    oldest = _version(table.log[0])
-    entries = [name for name in there if _ENTRY.fullmatch(name) and _version(name) < oldest]
+    oldest = log.version_of(table.log[0])
+    entries = [name for name in there if log.ENTRY.fullmatch(name) and log.version_of(name) < oldest]
     return sorted(entries) + sorted((table.named - table.data) & there.keys())
-
-
-def _added(commit: Path) -> Set[str]:
-    actions = (json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines() if line)
-    return {unquote(action["add"]["path"]) for action in actions if "add" in action}
-
-
-def _is_checkpoint(name: str) -> bool:
-    found = _ENTRY.fullmatch(name)
-    return found is not None and found["kind"] != ".json"
-
-
-def _version(name: str) -> int:
-    return int(name.removeprefix(f"{_LOG}/")[:20])
 
 
 def _is_shown(name: str) -> bool:

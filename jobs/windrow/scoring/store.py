@@ -94,7 +94,7 @@ def open_store(url: str) -> Store:
 
     scheme = url.partition("://")[0]
     try:
-        files, root = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+        files, root = fsspec.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         package = PACKAGES.get(scheme, scheme)
         raise UserError(
