@@ -280,6 +280,18 @@ def test_a_place_with_other_files_is_refused(tmp_path: Path, bucket: str) -> Non
     assert "theses/mine.txt" in refused(bucket, tmp_path / "t")
 
 
+def test_a_folder_that_a_store_s_own_page_has_made_is_empty(tmp_path: Path, bucket: str) -> None:
+    first(tmp_path / "t")
+    open_store(bucket).put_new(empty_file(tmp_path), "t/")
+    assert publish.publish(f"{bucket}/t", tmp_path / "t")["published_version"] == 1
+    assert urls_at(f"{bucket}/t") == urls_in(tmp_path / "t")
+
+
+def empty_file(folder: Path) -> Path:
+    (folder / "empty").touch()
+    return folder / "empty"
+
+
 def test_a_copy_that_is_ahead_or_went_another_way_is_refused(tmp_path: Path, bucket: str) -> None:
     """So it is after a backup of the table was brought back: the copy's readers know versions that this one lacks."""
     folder, backup, url = tmp_path / "t", tmp_path / "backup", f"{bucket}/t"
