@@ -18,7 +18,10 @@ With --date a run reads the files of one day only, where the feed's pattern has 
 With --limit a run asks so many new URLs at most, and leaves the others to the next one. With --dry-run it says what it
 would ask, and neither asks a host nor adds a row.
 
---maintain does none of that: it merges the table's small files and removes those that nobody needs.
+Where the page names an object store, a copy of the table is brought up to date there at the end. Where the store or
+MLflow is away, the table is right all the same, the job ends with exit code 1, and the next run tells them.
+
+--maintain does none of that but the copy: it merges the table's small files and removes those that nobody needs.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def main() -> int:
 
 def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the table, then score or maintain it; the job's result."""
-    from windrow.scoring import feed, planning, report, upkeep, work
+    from windrow.scoring import feed, planning, publish, report, upkeep, work
     from windrow.scoring.hold import held
     from windrow.scoring.table import PredictionTable
 
@@ -99,7 +102,9 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     run_id = uuid.uuid4().hex
     if arguments.maintain:
         with held(folder, run_id):
-            return upkeep.maintain(PredictionTable(folder), run_id)
+            table = PredictionTable(folder)
+            publish.check(scoring.publish, table.folder)
+            return upkeep.maintain(table, run_id) | publish.publish(scoring.publish, table.folder)
     # A glob on the command line means what it means to the shell; the page does not know where it is run from.
     base = Path.cwd() if arguments.feed else paths.home()
     files = feed.files(feed.of_day(arguments.feed or scoring.feed, arguments.date), base)
@@ -117,9 +122,10 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
             result |= count(page, table, search)
             print(report.outlook(result), file=sys.stderr)
             return result
+        publish.check(scoring.publish, table.folder)
         if search:  # without anything to do, neither Spark nor MLflow is needed
             result |= label(page, scoring, table, search, run_id, arguments.accept_drift)
-        result |= record(page, PredictionTable(folder), result.get("scoring"))
+        result |= tell(page, scoring, PredictionTable(folder), result.get("scoring"))
     print(report.summary(result), file=sys.stderr)
     return result
 
@@ -280,6 +286,22 @@ def withhold(page: Experiment, table: PredictionTable, night: Night, why: str) -
         f"{why}: {figures['rows']:,} rows are withheld and {table.folder} is as it was; look at {pictures}; then run "
         "again with --accept-drift to commit them, or mend the feed or the model and run again without"
     )
+
+
+def tell(page: Experiment, scoring: ScoringSection, table: PredictionTable, run: str | None) -> dict[str, Any]:
+    """Publish the table and tell MLflow; where one of them is away, the other one is told all the same."""
+    from windrow.scoring import publish
+
+    said: dict[str, Any] = {}
+    failed: list[WindrowError] = []
+    for step in (partial(publish.publish, scoring.publish, table.folder), partial(record, page, table, run)):
+        try:
+            said |= step()
+        except WindrowError as error:
+            failed.append(error)
+    if failed:
+        raise type(failed[0])("; ".join(map(str, failed)))
+    return said
 
 
 def record(page: Experiment, table: PredictionTable, scoring: str | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -180,6 +181,36 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
+    """The address of a real S3 server on this machine, which keeps everything in its memory."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    with (tmp_path_factory.mktemp("store") / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for_answer(f"http://127.0.0.1:{port}/moto-api/data.json", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket there. The environment has what a driver needs to write to it."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    s3fs.S3FileSystem.clear_instance_cache()  # they remember the environment of an earlier test
+    name = f"b{uuid.uuid4().hex}"
+    with urllib.request.urlopen(urllib.request.Request(f"{object_store}/{name}", method="PUT"), timeout=30):
+        return f"s3://{name}"
 
 
 def wait_for_answer(url: str, process: subprocess.Popen[Any], seconds: float = 120) -> None:

@@ -16,7 +16,7 @@ JOBS = sorted((REPOSITORY / "jobs").glob("*.py"))
 PACKAGE = REPOSITORY / "jobs" / "windrow"
 SOURCES = [*JOBS, *sorted(PACKAGE.rglob("*.py"))]
 SLOW = {"tensorflow", "keras", "pyspark", "mlflow", "pandas", "optuna", "sklearn", "matplotlib", "deltalake", "pyarrow"}
-SLOW |= {"openvino", "nncf"}
+SLOW |= {"openvino", "nncf", "s3fs", "botocore"}
 SPARK_MAKERS = {"SparkSession", "SparkContext", "getOrCreate"}
 
 

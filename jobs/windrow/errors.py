@@ -11,7 +11,8 @@
     └── ServiceError         exit code 1: something outside is away; a later run may succeed
         ├── DownloadError    no mirror gave the file
         ├── SparkError       no Spark session, or no Spark master
-        └── TrackingError    MLflow is down, or refuses us
+        ├── TrackingError    MLflow is down, or refuses us
+        └── PublishError     the object store is away, or refuses us
 
 A message states the rule, the value and the cure.
 """
@@ -95,3 +96,7 @@ class SparkError(ServiceError):
 
 class TrackingError(ServiceError):
     """MLflow is down, or refuses us."""
+
+
+class PublishError(ServiceError):
+    """The object store with a table's copy is away, or refuses us."""

@@ -15,7 +15,7 @@ from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.network_file import NetworkFileSection
 from windrow.experiment.precision import PrecisionSection
-from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, WebAddress
+from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, StoreAddress, WebAddress
 from windrow.training import parameters
 from windrow.training.parameters import Value
 
@@ -208,6 +208,11 @@ class ScoringSection(Section):
         gt=0,
         allow_inf_nan=False,
         description="PSI of labels or scores against earlier runs beyond which rows are withheld; no gate if empty",
+    )
+    publish: StoreAddress | None = Field(
+        None,
+        description="folder of an object store where a copy of the table is kept, e.g. s3://bucket/tables/digits; "
+        "no copy if empty",
     )
 
     @property

@@ -24,6 +24,9 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from windrow.experiment.constraints import Constraint
 from windrow.training.parameters import Value
 
+STORES = ("s3", "gs", "abfs", "file")
+"""Schemes of the object stores that a table may be published to."""
+
 
 def _one_value(value: object) -> object:
     if not isinstance(value, bool | int | float | str):
@@ -55,6 +58,28 @@ def _web_address(address: str) -> str:
     if not sound:
         raise ValueError(f"must be a URL with http:// or https://; got {address!r}; name a local folder in source")
     return address
+
+
+def _store_address(address: str) -> str:
+    example = f"a folder of an object store such as s3://bucket/tables/digits ({', '.join(STORES)})"
+    try:
+        parts = urlsplit(address)
+        login = parts.password is not None or (parts.scheme != "abfs" and "@" in parts.netloc)
+    except ValueError:
+        raise ValueError(f"must be {example}; got a URL that can't be read; write SCHEME://BUCKET/FOLDER") from None
+    # What might be a secret is not repeated: this sentence gets into logs and onto pages.
+    if login or parts.query or parts.fragment:
+        raise ValueError(
+            f"must be {example} without a key or a signature; got one with something before @ or after ? or #; "
+            "give those to the driver by the store's own variables, AWS_ACCESS_KEY_ID for example"
+        )
+    home = parts.path.strip("/") if parts.scheme == "file" else parts.netloc
+    if parts.scheme not in STORES or not home or (parts.scheme == "file" and parts.netloc):
+        raise ValueError(f"must be {example}; got {address!r}; write SCHEME://BUCKET/FOLDER, or file:///FOLDER")
+    folders = parts.path.rstrip("/").split("/")[1:]
+    if {"", ".", ".."} & set(folders):
+        raise ValueError(f"must name each folder once; got {address!r}; remove what is empty, . or ..")
+    return address.rstrip("/")
 
 
 def _network(value: object) -> object:
@@ -89,6 +114,7 @@ def _cron(expression: str | None) -> str | None:
 PageValue = Annotated[Value, BeforeValidator(_one_value)]
 Values = Annotated[tuple[PageValue, ...], Field(min_length=1), BeforeValidator(_listed)]
 Expression = Annotated[Constraint, PlainValidator(_constraint), PlainSerializer(str, return_type=str)]
+StoreAddress = Annotated[str, AfterValidator(_store_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Cron = Annotated[str | None, AfterValidator(_cron)]

@@ -27,6 +27,9 @@ def summary(result: Mapping[str, Any]) -> str:
     if result["rows"]:
         lines += _of_the_pass(result)
     lines.append(f"table {result['table']}, version {result['table_version']}")
+    if result.get("published"):
+        sent = f"{result['uploaded']:,} files with {result['uploaded_bytes']:,} bytes went there"
+        lines.append(f"copy {result['published']}, version {result['published_version']}; {sent}")
     return "\n".join(lines)
 
 

@@ -67,9 +67,9 @@ def digest(marks: Seen, version: int, model: str, asked: tuple[bool, int | None]
         version: of the table.
         model: the network's digest.
         asked: whether earlier models' URLs are asked, and how many new ones at most.
-        settings: the page's; where and when it runs, and the gate itself, do not count.
+        settings: the page's; where and when it runs, the gate itself and the copy do not count.
     """
-    said = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model"})
+    said = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
     parts = [seen.dump(marks).decode(), version, model, asked, said]
     return sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -45,6 +45,11 @@ def test_a_run_with_nothing_to_do_says_no_more_than_that() -> None:
     assert report.summary(nothing).splitlines() == ["0 of 2 files of the feed have news", "table t, version 4"]
 
 
+def test_a_run_with_a_copy_says_where_it_is_and_what_travelled() -> None:
+    copy = {"published": "s3://b/t", "published_version": 4, "uploaded": 2, "uploaded_bytes": 11244}
+    assert lines(**copy)[-1] == "copy s3://b/t, version 4; 2 files with 11,244 bytes went there"
+
+
 def test_an_outlook_says_what_a_run_would_ask_and_what_it_would_leave() -> None:
     counts = {**work.NOTHING, "new": 1200, "retried": 5, "left": 30}
     assert report.outlook(counts).splitlines() == [

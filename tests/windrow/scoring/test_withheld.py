@@ -83,7 +83,7 @@ def test_a_later_night_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None
 
 def test_work_is_the_same_whatever_the_gate_and_another_for_anything_that_decides_rows() -> None:
     usual = withheld.digest(MARKS, 3, "m/1/abc", False, settings())
-    for gate in (settings(drift_gate=0.25), settings(schedule=None), settings(feed="y")):
+    for gate in (settings(drift_gate=0.25), settings(schedule=None), settings(feed="y"), settings(publish="s3://b/t")):
         assert withheld.digest(MARKS, 3, "m/1/abc", False, gate) == usual
     more = {**MARKS, "/feeds/two.txt": Mark(1, 1, "other", 1)}
     others = [

@@ -1,0 +1,104 @@
+"""A folder of an object store, by its URL: list it, read, put and remove objects in it. fsspec speaks to the stores.
+
+An object is there whole or not at all. Nothing is remembered between two calls, for others may write there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windrow.errors import UserError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
+"""What speaks to which store. s3fs is in the lock."""
+
+
+class Store:
+    """A folder of a store; names are paths below it."""
+
+    def __init__(self, files: AbstractFileSystem, root: str) -> None:
+        self._files = files
+        self._root = root
+
+    def sizes(self) -> dict[str, int]:
+        """Every object's size; nothing, where the folder is not there."""
+        found = self._files.find(self._root, detail=True)
+        names = {path.removeprefix(self._root).lstrip("/"): facts for path, facts in found.items()}
+        return {name: int(facts["size"]) for name, facts in names.items() if name and not name.endswith("/")}
+
+    def read(self, name: str) -> bytes:
+        """An object's bytes."""
+        content: bytes = self._files.cat_file(self._path(name))
+        return content
+
+    def put(self, file: Path, name: str) -> None:
+        """Put a file there, in place of what is there."""
+        self._files.put_file(str(file), self._path(name))
+
+    def put_new(self, file: Path, name: str) -> None:
+        """Put a small file where nothing is yet; the store itself decides who of two is first.
+
+        Raises:
+            FileExistsError: something is there.
+        """
+        self._files.pipe_file(self._path(name), file.read_bytes(), mode="create")
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove objects."""
+        if names:
+            self._files.rm([self._path(name) for name in names])
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+class Folder(Store):
+    """A mounted folder. A file grows there before readers' eyes, so it is written aside and moved."""
+
+    def put(self, file: Path, name: str) -> None:
+        """Put a file there, in place of what is there."""
+        path = Path(self._path(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            shutil.copyfile(file, aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def put_new(self, file: Path, name: str) -> None:
+        """Put a small file where nothing is yet.
+
+        Raises:
+            FileExistsError: something is there.
+        """
+        if Path(self._path(name)).exists():
+            raise FileExistsError(self._path(name))
+        self.put(file, name)
+
+
+def open_store(url: str) -> Store:
+    """The folder at a URL. Nothing is asked yet.
+
+    Raises:
+        UserError: the package for this kind of store is absent.
+    """
+    import fsspec
+
+    scheme = url.partition("://")[0]
+    try:
+        files, root = fsspec.url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        package = PACKAGES.get(scheme, scheme)
+        raise UserError(
+            f"scoring.publish of {scheme}:// needs the package {package}; it is not installed; "
+            f"run .venv/bin/pip install {package}, or publish to s3://"
+        ) from error
+    return (Folder if scheme == "file" else Store)(files, root.rstrip("/"))
