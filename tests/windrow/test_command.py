@@ -84,6 +84,15 @@ def test_an_os_error_without_a_file_still_says_something(capsys: pytest.CaptureF
     assert capsys.readouterr().err.splitlines()[-1] == "error: OSError: the cable is out"
 
 
+def test_a_failed_spark_job_ends_with_javas_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "org.apache.spark.SparkException: Job aborted: java.io.IOException: No space left on device"
+    error = RuntimeError(
+        f"An error occurred while calling z:org.apache.Python.collect.\n: {said}\n\nDriver stacktrace:"
+    )
+    assert command.run(fails_with(error), arguments()) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}"
+
+
 def test_a_bug_keeps_its_traceback_and_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(lambda _: {"share": 1 // 0}, arguments()) == 1
     told = capsys.readouterr().err.splitlines()
