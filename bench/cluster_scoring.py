@@ -45,8 +45,9 @@ def main() -> int:
     known.make_champion(paths.home())
     address = start_server([fetch.image()], 0, socket.gethostbyname(socket.gethostname()))
     rows = [measure(options, workers, address) for workers in options.workers]
+    fewest = min(rows, key=lambda row: row["workers"])
     for row in rows:
-        row["speed_up"] = round(row["images_per_second"] / rows[0]["images_per_second"] * rows[0]["workers"], 2)
+        row["speed_up"] = round(row["images_per_second"] / fewest["images_per_second"] * fewest["workers"], 2)
     values = {"machine": report.machine(2), "images": options.images, "milliseconds": options.milliseconds}
     keys = ("workers", "images_per_second", "speed_up", "pass_seconds", "seconds")
     table = report.table([key.replace("_", " ") for key in keys], [[row[key] for key in keys] for row in rows])

@@ -42,7 +42,7 @@ def hosts(rdd):
 
 tasks = context.parallelize(range(9), 9)
 seen = {"at work": hosts(tasks), "idle": until(0)}
-own = ResourceProfileBuilder().require(ExecutorResourceRequests().cores(1).memory("400m"))
+own = ResourceProfileBuilder().require(ExecutorResourceRequests().cores(1).memory("480m"))
 own = own.require(TaskResourceRequests().cpus(1)).build
 seen |= {"with resources of their own": hosts(tasks.withResources(own)), "idle again": until(0)}
 print("seen", json.dumps(seen))
