@@ -43,7 +43,7 @@ scoring:
   top_k: 5
   batch_size: 16
   allow_addresses: [127.0.0.0/8]
-  host_concurrency: 128
+  host_concurrency: 256
   host_rate:
 """
 PRECISION = "  precision: {{type: int8, images: {photos}, same_labels: 0.7}}\n"
@@ -167,7 +167,7 @@ def prepare_windrow(folder: Path, lines: list[str], network: Path, precision: st
     (folder / "scoring.yaml").write_text(PAGE + precision)
     if not kept.is_dir():
         kept.mkdir(parents=True)
-        champion(kept, str(network))
+        champion(kept, str(network.absolute()))
     if precision:
         champion(kept, "--lower", str(folder / "scoring.yaml"))
         (home / "lowered").symlink_to(kept / "lowered")

@@ -25,7 +25,7 @@ import numpy as np
 SIDE = 192
 BATCH = 16
 SLOTS = 2
-AT_ONCE = 64
+AT_ONCE = 128
 """Downloads at once a process, as Windrow has them."""
 
 

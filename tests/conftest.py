@@ -24,6 +24,8 @@ from hypothesis import settings
 # Before anything imports them: neither MLflow nor Airflow may tell the internet about a test.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+# A store's client without a key would ask the machine's metadata service, at an address that is not loopback.
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 # Nobody runs MLflow's background jobs here, and their five processes take a third of a core.
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 

@@ -179,7 +179,7 @@ class ScoringSection(Section):
     schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
     top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
     batch_size: int = Field(16, ge=1, le=4096, description="images a step of the network")
-    concurrency: int = Field(64, ge=1, le=256, description="requests at once in a Spark task")
+    concurrency: int = Field(128, ge=1, le=256, description="requests at once in a Spark task")
     host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
     host_rate: Rate = Field(
         10.0, description="requests a second to one host, over all tasks of a run; no limit if empty"

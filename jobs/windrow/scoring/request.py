@@ -32,7 +32,7 @@ class FetchPolicy:
     connect_seconds: float = 5.0
     read_seconds: float = 10.0
     max_bytes: int = 20_000_000
-    concurrency: int = 64
+    concurrency: int = 128
     host_concurrency: int = 4
     host_rate: float | None = 10.0
     robots: bool = True
