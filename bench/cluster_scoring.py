@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -75,20 +76,21 @@ def measure(options: argparse.Namespace, workers: int, address: str) -> dict[str
     folder = windrow_job.fresh_folder("cluster_scoring", str(workers))
     page, result, mark = folder / "known.yaml", folder / "result.json", f"{workers}-{os.getpid()}"
     page.write_text(PAGE)
-    feed = options.feeds / f"cluster-{mark}.txt"
+    feed, rows = options.feeds / f"cluster-{mark}.txt", options.tables / f"cluster-{mark}"
     feed.write_text("".join(f"{address}/{mark}-{number}.jpg\n" for number in range(options.images)))
     script = Path(__file__).with_name("windrow_scoring_replay.py")
     command = [
         *("spark-submit", "--master", options.master, "--driver-memory", "640m"),
         *("--conf", f"spark.cores.max={workers}", "--conf", "spark.executor.memory=512m"),
         *(str(script), str(options.milliseconds), "--experiment", str(page), "--feed", str(feed)),
-        *("--table", str(options.tables / f"cluster-{mark}"), "--result", str(result)),
+        *("--table", str(rows), "--result", str(result)),
     ]
     began = time.monotonic()
     try:
         windrow_job.run(command, folder / "log", dict(os.environ), timeout=3600)
     finally:
         feed.unlink()
+        shutil.rmtree(rows, ignore_errors=True)
     told = json.loads(result.read_text())
     if told["statuses"] != {"ok": options.images}:
         raise SystemExit(f"every image must be labelled; got {told['statuses']}")

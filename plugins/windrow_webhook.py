@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.http.notifications.http import HttpNotifier
-from airflow.sdk.log import mask_secret
+from airflow.sdk.log import amask_secret, mask_secret
 
 
 class WebHook(HttpNotifier):  # type: ignore[misc]  # Airflow is not typed strictly
@@ -18,18 +18,19 @@ class WebHook(HttpNotifier):  # type: ignore[misc]  # Airflow is not typed stric
 
     def notify(self, context: Any) -> None:
         """Tell, from a task."""
-        _hide(self.hook.get_connection(self.http_conn_id))
+        for secret in _secrets(self.hook.get_connection(self.http_conn_id)):
+            mask_secret(secret)
         super().notify(context)
 
     async def async_notify(self, context: Any) -> None:
         """Tell, from the triggerer."""
-        _hide(await get_async_connection(conn_id=self.http_conn_id))
+        for secret in _secrets(await get_async_connection(conn_id=self.http_conn_id)):
+            await amask_secret(secret)
         await super().async_notify(context)
 
 
-def _hide(connection: Any) -> None:
-    """Have the logs of this process show *** for the address and for what stands in it behind the host's name."""
-    address = urlsplit(connection.host or "")
-    for secret in (connection.host, address.path.strip("/"), address.query):
-        if secret:
-            mask_secret(secret)
+def _secrets(connection: Any) -> list[str]:
+    """What the logs must show as ***: what stands in the address behind the host's name."""
+    host = connection.host or ""
+    address = urlsplit(host if "://" in host else f"//{host}")
+    return [part for part in (address.path.strip("/"), address.query) if part]

@@ -79,7 +79,7 @@ def _sentence(error: Exception) -> str:
         return f"{error.strerror}: {error.filename or 'no file named'}"
     lines = str(error).strip().splitlines()
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling "):  # Py4J; Java's own words come next
-        return lines[1].removeprefix(": ")
+        return " ".join(line.removeprefix(": ") for line in lines[1 : 3 if lines[1].endswith(":") else 2])
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 

@@ -24,6 +24,7 @@ import windrow
 from windrow.errors import SparkError, UserError
 
 if TYPE_CHECKING:
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 _MASTER_TIMEOUT_SECONDS = 5.0
@@ -56,7 +57,7 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
         )
     _check_master(master)
     builder = SparkSession.builder.appName(name).config("spark.task.cpus", str(task_cores))
-    for key, value in _DEFAULTS.items():
+    for key, value in (_DEFAULTS | ({} if _excludes(conf) else _EXCLUSION)).items():
         if not conf.contains(key):
             builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -81,18 +82,27 @@ _DEFAULTS = {
     "spark.log.level": "WARN",
     # Trials and downloads must not run twice at the same time.
     "spark.speculation": "false",
-    # A task that has failed twice on one executor goes to another, while there is one: a full disk fails it in no time,
-    # and would have all four tries. Spark's own limits are for racks of machines: a lone executor would be given up.
-    "spark.excludeOnFailure.taskAndStage.enabled": "true",
-    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
-    "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "4",
-    "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": "1000",
-    "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": "1000",
     # A reused Python worker keeps TensorFlow imported: 6 to 40 s a task otherwise.
     "spark.python.worker.reuse": "true",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
+
+# A task that has failed twice on one executor goes to another: a full disk fails it in no time, and would have all four
+# tries. Where there is no other, its job has failed then. An executor is given up for that task alone, its host never.
+_EXCLUSION = {
+    "spark.excludeOnFailure.taskAndStage.enabled": "true",
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "4",
+    "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": "1000",
+    "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": "1000",
+    "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout": "5s",
+}
+
+
+def _excludes(conf: SparkConf) -> bool:
+    """Whether the cluster has rules of its own for that: mixed with ours they may contradict each other."""
+    return any(key.startswith("spark.excludeOnFailure.") for key, _ in conf.getAll())
 
 
 def _check_master(master: str) -> None:

@@ -20,15 +20,17 @@ def tell_from_the_triggerer(hook: Any) -> None:
     asyncio.run(hook.async_notify({}))
 
 
+@pytest.mark.parametrize("scheme", ["http://", ""])
 @pytest.mark.parametrize("tell", [tell_from_a_task, tell_from_the_triggerer])
 def test_the_logs_are_told_to_hide_the_address(
-    tell: Callable[[Any], None], free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    tell: Callable[[Any], None], scheme: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.sdk.log import redact
     from windrow_webhook import WebHook
 
-    path, key = f"services/{tell.__name__}", f"key={tell.__name__[::-1]}"
-    address = f"http://127.0.0.1:{free_port()}/{path}?{key}"
+    name = f"{tell.__name__}{len(scheme)}"
+    path, key = f"services/{name}", f"key={name[::-1]}"
+    address = f"{scheme}127.0.0.1:{free_port()}/{path}?{key}"
     monkeypatch.setenv("AIRFLOW_CONN_NIGHT_HOOK", json.dumps({"conn_type": "http", "host": address}))
     said = f"could not reach {address}, with url: /{path}?{key}"
     assert redact(said) == said

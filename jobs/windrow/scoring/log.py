@@ -25,12 +25,14 @@ class Table:
     Attributes:
         log: its log's commits and checkpoints by version; a checkpoint before the commit that is the last in it.
         adds: the data files that each commit added, also those that a vacuum has removed since.
+        removes: those that commits took out, also where the log has forgotten who added them.
         data: the data files that are there.
     """
 
     folder: Path
     log: list[str]
     adds: Mapping[str, Set[str]]
+    removes: Set[str]
     data: Set[str]
 
     @property
@@ -46,17 +48,19 @@ class Table:
     @property
     def named(self) -> set[str]:
         """The data files that are there, or were."""
-        return set(self.data).union(*self.adds.values())
+        return set(self.data).union(self.removes, *self.adds.values())
 
 
 def read(folder: Path) -> Table:
     """What there is of the table in a folder."""
     found = (path.relative_to(folder).as_posix() for path in (folder / FOLDER).iterdir())
     log = sorted(filter(ENTRY.fullmatch, found), key=lambda name: (version_of(name), not is_checkpoint(name)))
-    adds = {name: _added(folder / name) for name in log if not is_checkpoint(name)}
+    commits = [name for name in log if not is_checkpoint(name)]
+    adds = {name: _paths(folder / name, "add") for name in commits}
+    removes = {path for name in commits for path in _paths(folder / name, "remove")}
     now = {path.relative_to(folder).as_posix() for path in PredictionTable(folder).files()}
     data = {name for name in now.union(*adds.values()) if (folder / name).is_file()}
-    return Table(folder, log, adds, data)
+    return Table(folder, log, adds, removes, data)
 
 
 def is_checkpoint(name: str) -> bool:
@@ -70,6 +74,7 @@ def version_of(name: str) -> int:
     return int(name.removeprefix(f"{FOLDER}/")[:20])
 
 
-def _added(commit: Path) -> Set[str]:
+def _paths(commit: Path, kind: str) -> Set[str]:
+    """Data files that a commit has actions of this kind for."""
     actions = (json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines() if line)
-    return {unquote(action["add"]["path"]) for action in actions if "add" in action}
+    return {unquote(action[kind]["path"]) for action in actions if kind in action}

@@ -42,10 +42,11 @@ def check(url: str | None, folder: Path) -> None:
     """
     if url is None:
         return
+    table = log.read(folder)
     try:
         with _asking(url):
             store = open_store(url)
-            _agree(log.read(folder), store, store.sizes(), url)
+            _agree(table, store, store.sizes(), url)
     except PublishError as error:
         print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
 
@@ -63,12 +64,14 @@ def publish(url: str | None, folder: Path) -> dict[str, Any]:
     """
     if url is None:
         return {}
+    table = log.read(folder)
     try:
         with _asking(url):
             store = open_store(url)
             there = store.sizes()
-            _agree(log.read(folder), store, there, url)
-            table = _summed_up(folder, there)
+            _agree(table, store, there, url)
+        table = _summed_up(folder, there)
+        with _asking(url):
             sent = [*_send_data(table, store, there), *_send_log(table, store, there, url)]
             store.remove(_gone(table, there))
     except PublishError as error:

@@ -5,6 +5,7 @@ An object is there whole or not at all. Nothing is remembered between two calls,
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Collection
@@ -48,7 +49,12 @@ class Store:
         Raises:
             FileExistsError: something is there.
         """
-        self._files.pipe_file(self._path(name), file.read_bytes(), mode="create")
+        try:
+            self._files.pipe_file(self._path(name), file.read_bytes(), mode="create")
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # how s3fs reads a 412 that does not say which condition failed
+                raise FileExistsError(self._path(name)) from error
+            raise
 
     def remove(self, names: Collection[str]) -> None:
         """Remove objects."""

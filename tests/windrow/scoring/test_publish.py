@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -251,6 +252,21 @@ def test_a_log_that_no_longer_begins_at_its_beginning_makes_a_whole_copy(
     assert set(open_store(url).sizes()) == files_of(folder)
 
 
+def test_a_file_whose_beginning_the_log_has_forgotten_leaves_the_copy_with_its_vacuum(
+    tmp_path: Path, bucket: str
+) -> None:
+    folder, url = tmp_path / "t", f"{bucket}/t"
+    for chapter in (first, second):
+        chapter(folder)
+    publish.publish(url, folder)
+    for chapter in (checkpoint, forget, compact, vacuum):
+        chapter(folder)
+    publish.publish(url, folder)
+    assert "run-r1/part-a.parquet" not in open_store(url).sizes()
+    assert set(open_store(url).sizes()) == files_of(folder)
+    assert urls_at(url) == replayed(url) == urls_in(folder)
+
+
 def refused(url: str, folder: Path) -> str:
     """Why a table may not be published there; nothing has changed there for it."""
     before = {name: open_store(url).read(name) for name in open_store(url).sizes()}
@@ -394,7 +410,8 @@ def test_a_mounted_folder_is_a_store_and_what_a_killed_driver_was_writing_there_
         publish.publish(mount.as_uri(), other)
 
 
-def test_a_store_whose_package_is_absent_names_it(tmp_path: Path) -> None:
+def test_a_store_whose_package_is_absent_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     first(tmp_path / "t")
     with pytest.raises(UserError, match=r"needs the package gcsfs; .*; run .venv/bin/pip install gcsfs"):
         publish.check("gs://bucket/t", tmp_path / "t")
