@@ -1356,3 +1356,16 @@ def test_the_mistakes_of_the_reference_are_what_windrow_says() -> None:
     with pytest.raises(PageError) as caught:
         experiment.parse(broken)
     assert str(caught.value) == told.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("airflow.emails=[ann]", "airflow.emails.0: must be one address such as ann@example.org; got 'ann'"),
+        ("airflow.score_minutes=60", "a late run is told to somebody; got airflow.score_minutes=60 alone; add airflow"),
+    ],
+)
+def test_an_alert_that_reaches_nobody_is_a_mistake(override: str, sentence: str) -> None:
+    with pytest.raises(PageError) as raised:
+        experiment.parse(PAGE, [override])
+    assert sentence in str(raised.value)

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from windrow.experiment.values import Section
 
-EmailAddress = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
+EMAIL_ADDRESS = r"^[^@\s,]+@[^@\s,]+$"
+EmailAddress = Annotated[str, Field(pattern=EMAIL_ADDRESS)]
 
 
 class AirflowSection(Section):

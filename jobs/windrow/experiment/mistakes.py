@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from windrow.errors import Problem
 from windrow.experiment import between
+from windrow.experiment.airflow import EMAIL_ADDRESS
 from windrow.experiment.dimensions import DIMENSIONS
 from windrow.experiment.network_file import DIGEST
 from windrow.experiment.sections import MODEL_NAME, SLUG, Experiment, section_of
@@ -54,6 +55,7 @@ _CURES = {
 }
 
 _PATTERNS = {
+    EMAIL_ADDRESS: "must be one address such as ann@example.org",
     SLUG: "must be lower-case letters, digits and _, starting with a letter, 63 characters at most",
     MODEL_NAME: "must be a name without '/', ':' and spaces",
     DIGEST: "must be 64 hexadecimal digits in lower case",
