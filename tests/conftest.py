@@ -13,6 +13,7 @@ import threading
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,14 +176,8 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")),
     ]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for_answer(f"http://127.0.0.1:{port}/health", process)
+    with serving(command, home / "log", f"http://127.0.0.1:{port}/health"):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
 
 
 @pytest.fixture(scope="session")
@@ -190,14 +185,8 @@ def object_store(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[
     """The address of a real S3 server on this machine, which keeps everything in its memory."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path_factory.mktemp("store") / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for_answer(f"http://127.0.0.1:{port}/moto-api/data.json", process)
+    with serving(command, tmp_path_factory.mktemp("store") / "log", f"http://127.0.0.1:{port}/moto-api/data.json"):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
 
 
 @pytest.fixture
@@ -217,6 +206,19 @@ def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"b{uuid.uuid4().hex}"
     with urllib.request.urlopen(urllib.request.Request(f"{object_store}/{name}", method="PUT"), timeout=30):
         return f"s3://{name}"
+
+
+@contextmanager
+def serving(command: list[str], log: Path, url: str) -> Iterator[None]:
+    """A server in a process group of its own, from its first answer on; killed on leaving."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_for_answer(url, process)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
 
 
 def wait_for_answer(url: str, process: subprocess.Popen[Any], seconds: float = 120) -> None:
