@@ -5,6 +5,7 @@ spark-submit bench/windrow_scoring_replay.py MILLISECONDS and then what score_im
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -48,6 +49,17 @@ def task(batches: Iterator[Any], plan: Any, seconds: float) -> Iterator[Any]:
     yield from ours._task(batches, plan)
 
 
+def main() -> int:
+    """Score with the sleeper; the exit code of score_images.py."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0], epilog="All that follows goes to jobs/score_images.py."
+    )
+    parser.add_argument("milliseconds", type=float, help="what an image takes")
+    arguments, rest = parser.parse_known_args()
+    pipeline._task = partial(task, seconds=arguments.milliseconds / 1000)  # type: ignore[assignment]
+    sys.argv[1:] = rest
+    return score_images.main()
+
+
 if __name__ == "__main__":
-    pipeline._task = partial(task, seconds=float(sys.argv.pop(1)) / 1000)  # type: ignore[assignment]
-    sys.exit(score_images.main())
+    sys.exit(main())

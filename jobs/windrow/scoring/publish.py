@@ -110,11 +110,11 @@ def _agree(table: Table, store: Store, there: Sizes, url: str) -> None:
     common = [name for name in commits or sorted(entries) if name in table.log]
     if not common:
         raise _occupied(url, min(entries))
-    if other := [name for name in common if there[name] != (table.folder / name).stat().st_size]:
-        raise _occupied(url, other[0])
     # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of them.
-    for name in {common[0], common[-1]}:
-        if store.read(name) != (table.folder / name).read_bytes():
+    ends = {common[0], common[-1]}
+    for name in common:
+        file = table.folder / name
+        if there[name] != file.stat().st_size or (name in ends and store.read(name) != file.read_bytes()):
             raise _occupied(url, name)
 
 

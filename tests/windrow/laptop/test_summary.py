@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from windrow.errors import ServiceError
 from windrow.laptop import summary
@@ -73,6 +75,22 @@ def test_lines_tell_every_figure_and_survive_missing_ones() -> None:
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="must be a table with columns url, status, label, model_version, scored_at"):
         summary.read_table(str(tmp_path / "nothing"))
+
+
+def test_a_table_is_read_whole_whatever_else_it_has(tmp_path: Path) -> None:
+    from deltalake import write_deltalake
+
+    for one in GOOD:
+        write_deltalake(tmp_path / "t", pa.Table.from_pylist([asdict(one) | {"width": 8}]), mode="append")
+    assert sorted(summary.read_table(str(tmp_path / "t")), key=lambda row: row.url) == GOOD
+
+
+def test_a_table_of_something_else_is_told(tmp_path: Path) -> None:
+    from deltalake import write_deltalake
+
+    write_deltalake(tmp_path / "t", pa.table({"url": ["http://a/0.png"], "price": [3]}))
+    with pytest.raises(ServiceError, match="must be a table with columns url, status, label, model_version, scored_at"):
+        summary.read_table(str(tmp_path / "t"))
 
 
 def test_a_registry_that_is_down_is_told_within_seconds(free_port: object) -> None:
