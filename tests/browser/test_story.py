@@ -51,8 +51,8 @@ def viewer(place: Any, new_context: NewContext) -> Page:
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[str, str]:
-    """Ids of the runs that the story has begun, by DAG."""
+def runs(place: Any) -> dict[str, str]:
+    """Ids of the runs that the story has begun there, by DAG."""
     return {}
 
 

@@ -61,7 +61,15 @@ def test_only_those_who_own_a_host_have_its_urls(divided: tuple[Any, Sharing]) -
 
 def test_a_large_host_is_halved_between_its_owners(divided: tuple[Any, Sharing]) -> None:
     counts = Counter(task for task, part in by_task(divided).items() for row in part if "large.example" in row["url"])
-    assert min(counts.values()) > 200
+    assert list(counts.values()) == [250, 250]
+
+
+def test_a_task_has_the_hosts_one_among_the_others(divided: tuple[Any, Sharing]) -> None:
+    for part in by_task(divided).values():
+        hosts = [urls.host(row["address"]) for row in part if row["address"]]
+        for host in divided[1].spread & set(hosts):
+            half = len(hosts) // 2
+            assert hosts[:half].count(host) == pytest.approx(hosts[half:].count(host), rel=0.5)
 
 
 def test_adaptive_execution_merges_none_of_it(divided: tuple[Any, Sharing]) -> None:
@@ -70,6 +78,7 @@ def test_adaptive_execution_merges_none_of_it(divided: tuple[Any, Sharing]) -> N
     rows = frame.mapInArrow(lambda batches: batches, frame.schema)
     rows.collect()
     plan = rows._jdf.queryExecution().executedPlan().toString()
-    assert "REPARTITION_BY_NUM" in plan
-    assert "AQEShuffleRead coalesced" not in plan.partition("== Initial Plan ==")[0]
+    above, _, below = plan.partition("REPARTITION_BY_NUM")
+    assert below
+    assert "AQEShuffleRead coalesced" not in above
     assert rows.rdd.getNumPartitions() == 3
