@@ -65,6 +65,13 @@ class Cluster:
         """What a command prints in a service's container."""
         return run([*COMPOSE, "exec", "-T", service, *command], self.variables, stdin=stdin)
 
+    def alone(self, service: str, script: str, **variables: str) -> list[str]:
+        """The lines that a shell prints in a container of its own of a service, however it ends."""
+        named = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
+        command = [*COMPOSE, "run", "--rm", "--no-deps", *named, "--entrypoint", "sh", service, "-c", script]
+        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, timeout=120)
+        return done.stdout.splitlines()
+
     def reached(self, host: str, port: int) -> bool:
         """Whether something listens there, as seen from inside the stack."""
         probe = f"exec 3<> /dev/tcp/{host}/{port}"

@@ -97,6 +97,24 @@ def test_no_health_check_calls_a_service_well_that_does_not_answer(cluster: Any)
         assert subprocess.run(command, capture_output=True).returncode not in not_run, name
 
 
+@pytest.mark.parametrize(("used", "told"), [(512, ["up", "stays"]), (1024, ["up"])])
+def test_a_worker_that_counts_more_than_it_runs_leaves(cluster: Any, used: int, told: list[str]) -> None:
+    """It would take nothing any more: Spark counts for ever what a master that came back has started twice."""
+    services = json.loads(cluster.compose("config", "--format", "json"))["services"]
+    _, check = services["spark-worker"]["healthcheck"]["test"]
+    page = json.dumps({"memoryused": used, "executors": [{"memory": 512}]})
+    script = f"""
+        mkdir -p /tmp/page/json && echo '{page}' > /tmp/page/json/index.html
+        python -m http.server --directory /tmp/page 8081 > /dev/null 2>&1 &
+        until curl --fail --silent http://localhost:8081/json/ > /dev/null; do sleep 0.1; done
+        echo up
+        sh -c "$CHECK" > /dev/null
+        sleep 5
+        echo stays
+    """
+    assert cluster.alone("spark-worker", script, CHECK=check.replace("$$", "$")) == told
+
+
 def test_executors_get_no_secrets_and_no_runs(inspected: list[dict[str, Any]]) -> None:
     """Data sets and networks come by Spark: the volume with the runs is not there to be read by luck."""
     worker = next(container for container in inspected if service(container) == "spark-worker")
