@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -102,6 +103,7 @@ def read_table(table: str) -> list[Prediction]:
     Raises:
         ServiceError: there is no such table, or it has other columns.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
@@ -109,7 +111,8 @@ def read_table(table: str) -> list[Prediction]:
     columns = [column.name for column in fields(Prediction)]
     try:
         # File by file: a process that has read by Arrow's dataset was seen to abort on its way out, with all printed.
-        files = [pq.ParquetFile(file).read(columns) for file in DeltaTable(table).file_uris()]
+        names = pa.table(DeltaTable(table).get_add_actions())["path"].to_pylist()
+        files = [pq.ParquetFile(Path(table, name)).read(columns) for name in names]
         return [Prediction(**row) for rows in files for row in rows.to_pylist()]
     except (DeltaError, OSError, TypeError, ValueError) as error:
         raise ServiceError(f"{table} must be a table with columns {', '.join(columns)}; got {error}") from error

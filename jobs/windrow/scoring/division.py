@@ -31,7 +31,7 @@ def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tu
         task += F.when(host.isin(*sharing.spread), F.pmod(_number(host), F.lit(owners))).otherwise(0)
     numbered = targets.withColumn("task", F.pmod(task, F.lit(tasks)).cast("int"))
     divided = numbered.repartitionById(tasks, F.col("task")).drop("task")
-    # Numbering leaves host after host. A task that went by that would have one to ask at a time, and would wait for it.
+    # Numbering leaves host after host, as many feeds are. A task would have one to ask at a time, and wait for it.
     return divided.sortWithinPartitions(F.crc32("url_key")), sharing
 
 
