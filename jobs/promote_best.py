@@ -84,7 +84,7 @@ def move(arguments: argparse.Namespace) -> dict[str, Any]:
 def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     """Finalists, registration, test read-out, decision; the job's result."""
     from windrow import tracking
-    from windrow.data import manifest, overlap, shards
+    from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
     from windrow.spark import open_session
@@ -106,8 +106,8 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
         return decided
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = train_finalists(spark, page, builder, dataset, arguments.dataset, best, default)
-        cluster.ship(spark, shards.split_files(arguments.dataset, "test"))
-        read = partial(read_test, spark, threads=page.sweep.cores)
+        cluster.ship(spark, arguments.dataset, dataset.digest, "test")
+        read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
         return judge(read, page, arguments.dataset, final, promotion)
 
 
@@ -121,11 +121,10 @@ def train_finalists(
     default: Sequence[Finished],
 ) -> Final:
     """Train each finalist, and the default configuration, over its seeds on Spark."""
-    from windrow.data import shards
     from windrow.selection import finalists
     from windrow.sweep import cluster, schedule
 
-    cluster.ship(spark, shards.split_files(folder, "train", "validation"))
+    cluster.ship(spark, folder, dataset.digest, "train", "validation")
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
     trials = [*best, *(trial for trial in default if trial not in best)]
     outcomes = schedule.run_each(spark, slots, finalists.specs(page, builder, dataset, trials))

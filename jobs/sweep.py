@@ -71,7 +71,6 @@ def train(
     are done at the same time.
     """
     from windrow import channel, tracking
-    from windrow.data import shards
     from windrow.spark import open_session
     from windrow.sweep import cluster, schedule
     from windrow.sweep.search import Search
@@ -81,7 +80,7 @@ def train(
         with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
-            cluster.ship(spark, shards.split_files(folder, "train", "validation"))
+            cluster.ship(spark, folder, dataset.digest, "train", "validation")
             imports = aside.submit(cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = tracking.open_sweep(page, path, dataset, study, builder.source)

@@ -9,9 +9,9 @@ Where it runs is decided outside (`spark-submit --master`, or the Airflow connec
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -36,17 +36,25 @@ _NO_MORE_SECONDS = 2.0  # from one executor's arrival to the next, at most
 def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
     """A session whose executors can import windrow; stopped on leaving.
 
+    Where this process has a session already, as in a notebook, that one is used and left running.
+
     Args:
         name: shown in Spark's UI.
         task_cores: cores a task gets (spark.task.cpus).
 
     Raises:
-        UserError: no master was named.
+        UserError: no master was named, or the session that is there gives a task another number of cores.
         SparkError: the master does not answer.
     """
     from pyspark import SparkConf, SparkContext  # heavy: not for --help
     from pyspark.sql import SparkSession
 
+    if SparkContext._active_spark_context is not None:
+        session = SparkSession.builder.getOrCreate()
+        _check_task_cores(session, task_cores)
+        ship_package(session)
+        yield session
+        return
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     SparkContext._ensure_initialized()  # until then a SparkConf does not know what spark-submit was told
     conf = SparkConf()
@@ -70,12 +78,48 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
 
 
 def ship_package(session: SparkSession) -> None:
-    """Have the executors of a session find windrow."""
+    """Send windrow to the executors of a session, once a session."""
+    archive = _outbox() / "windrow.zip"
+    if not archive.exists():
+        session.sparkContext.addPyFile(str(_zip_package(archive)))
+
+
+def ship_file(session: SparkSession, path: Path, name: str) -> None:
+    """Send a file to every executor, once a session; workers find it in SparkFiles' folder under `name`.
+
+    Args:
+        session: the session whose executors get it.
+        path: the file; where it is a link, what that leads to is sent.
+        name: must tell the contents, by a digest for example: a session's files can't be replaced.
+    """
+    sent = _outbox() / name
+    if sent.exists():
+        return
+    try:
+        os.link(path.resolve(), sent)
+    except OSError:  # another disk
+        aside = sent.with_name(f".{name}")
+        shutil.copyfile(path, aside)
+        aside.replace(sent)
+    session.sparkContext.addFile(str(sent))
+
+
+def _outbox() -> Path:
+    """Where the driver keeps what it serves to executors: it is removed with the session."""
     from pyspark import SparkFiles
 
-    # Removed with the session, which may serve it until then.
-    work = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))
-    session.sparkContext.addPyFile(str(_zip_package(work)))
+    folder = Path(SparkFiles.getRootDirectory()) / "sent"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _check_task_cores(session: SparkSession, wanted: int) -> None:
+    given = int(session.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
+    if given != wanted:
+        raise UserError(
+            f"a task must get {wanted} cores, as sweep.cores says; the Spark session in this process gives {given} "
+            f"(spark.task.cpus); stop it, or start it with spark.task.cpus={wanted}"
+        )
 
 
 _DEFAULTS = {
@@ -140,10 +184,9 @@ def _await_executors(session: SparkSession) -> None:
         print("no executor within a minute; waiting until the cluster has room", file=sys.stderr, flush=True)
 
 
-def _zip_package(folder: Path) -> Path:
-    """The package as a zip: executors can't import a package that lies beside a job's script, nor a folder."""
+def _zip_package(archive: Path) -> Path:
+    """Zip the package: executors can't import a package that lies beside a job's script, nor a folder."""
     package = Path(windrow.__file__).parent
-    archive = folder / "windrow.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(package.rglob("*.py")):
             target.write(path, path.relative_to(package.parent))

@@ -6,7 +6,6 @@ plan = plan_with(spark, page.scoring, pin(page, scratch), run_id, scratch)
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from windrow.scoring.fetch import FetchPolicy
 from windrow.scoring.files import OwnNetwork
 from windrow.scoring.pipeline import Model, Plan
 from windrow.scoring.prediction import Patience, Stamp
+from windrow.spark import ship_file
 from windrow.tracking import PinnedModel
 
 if TYPE_CHECKING:
@@ -64,13 +64,12 @@ def plan_with(
 
 def ship(spark: SparkSession, model: PinnedModel | OwnNetwork, scratch: Path) -> str:
     """Send the network's file to every host, once, a folder as an archive; the name under which executors find it."""
-    file = scratch / f"{model.digest}{'.tar' if model.network.is_dir() else model.network.suffix}"
+    name, file = f"{model.digest}{model.network.suffix}", model.network
     if model.network.is_dir():
+        name, file = f"{model.digest}.tar", scratch / f"{model.digest}.tar"
         unpacking.pack(model.network, file)
-    else:
-        shutil.copyfile(model.network, file)  # Spark would follow a link, and take the name of what it leads to
-    spark.sparkContext.addFile(str(file))
-    return file.name
+    ship_file(spark, file, name)
+    return name
 
 
 def make_plan(scoring: ScoringSection, model: PinnedModel | OwnNetwork, file: str, run_id: str) -> Plan:

@@ -49,23 +49,25 @@ class Readout:
         return (self.images - self.errors) / self.images
 
 
-def read_test(spark: SparkSession, networks: Mapping[str, bytes], threads: int) -> dict[str, Readout]:
+def read_test(spark: SparkSession, networks: Mapping[str, bytes], dataset: str, threads: int) -> dict[str, Readout]:
     """Evaluate .keras networks on the shipped test split.
 
     Args:
         networks: name → bytes of a .keras file.
+        dataset: digest of the data set whose test split was sent.
         threads: TensorFlow's threads, the task's cores.
     """
     spark.sparkContext.setJobDescription(f"test read-out of {', '.join(networks)}")
-    tasks = [(name, content, threads) for name, content in networks.items()]
+    tasks = [(name, content, dataset, threads) for name, content in networks.items()]
     return dict(spark.sparkContext.parallelize(tasks, len(tasks)).mapPartitions(_read_all).collect())
 
 
-def _read_all(tasks: Iterable[tuple[str, bytes, int]]) -> Iterator[tuple[str, Readout]]:
-    from pyspark import SparkFiles
+def _read_all(tasks: Iterable[tuple[str, bytes, str, int]]) -> Iterator[tuple[str, Readout]]:
+    from windrow.sweep import trial
 
-    folder = Path(SparkFiles.getRootDirectory())
-    return iter([(name, readout(content, folder, threads)) for name, content, threads in tasks])
+    return iter(
+        [(name, readout(content, trial.shipped(dataset), threads)) for name, content, dataset, threads in tasks]
+    )
 
 
 def readout(network: bytes, dataset: Path, threads: int) -> Readout:

@@ -39,9 +39,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
     Raises:
         StudyError: it does not train to the end any more.
     """
-    from windrow.data import shards
-
-    cluster.ship(spark, shards.split_files(folder, "train", "validation", "test"))
+    cluster.ship(spark, folder, dataset.digest, "train", "validation", "test")
     asked = Asked(record.trial, 1, record.parameters)
     spec = trial_spec(record.page, record.builder, dataset, asked, record.seed, keep_network=True)
     (outcome,) = schedule.run_each(spark, 1, [spec])
@@ -49,7 +47,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
         raise StudyError(
             f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
         )
-    figures = read_test(spark, {"again": outcome.network}, spec.threads)["again"]
+    figures = read_test(spark, {"again": outcome.network}, dataset.digest, spec.threads)["again"]
     weights = spark.sparkContext.parallelize([outcome.network], 1).mapPartitions(_digests).collect()[0]
     return Reproduction(figures.accuracy, figures.images, weights)
 

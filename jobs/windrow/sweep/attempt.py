@@ -35,6 +35,7 @@ class TrialSpec:
     """Everything that an attempt at a trial depends on, besides the data set's files.
 
     Attributes:
+        dataset: the data set's digest, by which a worker finds the files that were sent.
         seed: seed of the initial weights, the order of images, dropout and augmentation.
         threads: TensorFlow's threads; the cores that Spark gives the task.
         keep_network: give the trained network back as bytes.
@@ -68,6 +69,7 @@ class TrialSpec:
     prune: bool = False
     fused: bool = False
     deterministic: bool = False
+    dataset: str = ""
     digests: tuple[tuple[str, str], ...] = ()
     ask_first: bool = False
 

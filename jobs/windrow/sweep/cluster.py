@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from windrow.data import shards
+from windrow.data.splits import Split
+from windrow.spark import ship_file
 from windrow.sweep import trial
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Outcome
@@ -35,10 +38,17 @@ def _cores(spark: SparkSession) -> int:
     return spark.sparkContext.defaultParallelism
 
 
-def ship(spark: SparkSession, files: Iterable[Path]) -> None:
-    """Send the data set's files to every executor once. Workers find them in SparkFiles' folder."""
-    for file in files:
-        spark.sparkContext.addFile(str(file))
+def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
+    """Send splits of a prepared data set to every executor, once a session. Workers find them by `trial.shipped`.
+
+    Args:
+        spark: the session.
+        folder: where prepare_dataset.py wrote the data set.
+        digest: of the data set.
+        names: of the splits.
+    """
+    for file in shards.split_files(folder, *names):
+        ship_file(spark, file, f"{digest}-{file.name}")
 
 
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:

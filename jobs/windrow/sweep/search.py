@@ -53,6 +53,7 @@ def trial_spec(
         keep_network=keep_network,
         lease=asked.lease,
         deterministic=page.sweep.deterministic,
+        dataset=dataset.digest,
         digests=tuple((name, digest) for name, digest in dataset.files.items() if not name.startswith("test-")),
     )
 

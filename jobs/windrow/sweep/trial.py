@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
@@ -24,8 +25,7 @@ WORTHWHILE = 1.1
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     """A Spark task's body. It drains its input and never raises: only then is the Python worker used again, warm."""
-    dataset = _spark_folder()
-    return iter([outcome for group in groups(list(specs)) for outcome in _run_group(group, dataset)])
+    return iter([one for group in groups(list(specs)) for one in _run_group(group, shipped(group[0].dataset))])
 
 
 def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
@@ -58,6 +58,19 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
 
     return [list(group) for _, group in groupby(sorted(specs, key=key), key)]
+
+
+def shipped(digest: str) -> Path:
+    """The folder on this host of a data set that `cluster.ship` sent, by its digest, with the splits that were sent."""
+    from pyspark import SparkFiles
+
+    root = Path(SparkFiles.getRootDirectory())
+    folder = root / digest
+    folder.mkdir(exist_ok=True)
+    for file in root.glob(f"{digest}-*"):
+        with suppress(FileExistsError):  # another worker was first
+            (folder / file.name.removeprefix(f"{digest}-")).symlink_to(file)
+    return folder
 
 
 def examples(dataset: Path, split: Split) -> Examples:
@@ -148,9 +161,3 @@ def _data(spec: TrialSpec, dataset: Path) -> tuple[Examples, Examples]:
 @cache
 def _verify_once(path: Path, digest: str) -> None:
     manifest.verify_file(path, digest)
-
-
-def _spark_folder() -> Path:
-    from pyspark import SparkFiles
-
-    return Path(SparkFiles.getRootDirectory())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from windrow import channel
 from windrow.channel import Address, Line
-from windrow.data import shards
+from windrow.data import manifest
 from windrow.errors import SparkError
 from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
@@ -24,6 +24,8 @@ from windrow.training.networks import Builder
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow]
 C_LOOP = "sum(iter(int, 1))"  # for ever, without leaving C and without letting go of Python's lock
+DIGITS: list[str] = []
+"""Digest of the data set that was sent to the workers."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,8 @@ def shipped(spark: Any, digits: Path) -> Any:
     from pyspark import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import a test
-    cluster.ship(spark, shards.split_files(digits, "train", "validation"))
+    DIGITS[:] = [manifest.read(digits).digest]
+    cluster.ship(spark, digits, DIGITS[0], "train", "validation")
     return spark
 
 
@@ -40,7 +43,7 @@ def spec(number: int, body: str | None = None, **changes: Any) -> TrialSpec:
     builder = Builder("dense") if body is None else Builder("mine.py:build", f"def build(**_):\n    {body}\n", "build")
     values = parameters.defaults(builder.name)
     lease = f"lease {number}"
-    known = TrialSpec(number, 1, builder, values, (8, 8, 1), 10, 1, "val_accuracy", 1, lease=lease)
+    known = TrialSpec(number, 1, builder, values, (8, 8, 1), 10, 1, "val_accuracy", 1, lease=lease, dataset=DIGITS[0])
     return replace(known, **changes)
 
 

@@ -163,7 +163,7 @@ def test_a_missing_data_set_is_an_outcome_too(tmp_path: Path) -> None:
 
 
 def test_a_task_gives_back_one_outcome_a_specification(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "_spark_folder", lambda: digits)
+    monkeypatch.setattr(trial, "shipped", lambda _: digits)
     spec = TrialSpec(1, 1, Builder("dense"), parameters.defaults("dense"), (8, 8, 1), 10, 1, "val_accuracy", 1)
     assert [outcome.ending for outcome in trial.run_all(iter([spec, spec]))] == [Ending.OK, Ending.OK]
 
@@ -193,7 +193,7 @@ def group(count: int = 4, **changes: Any) -> list[TrialSpec]:
 
 def run_group(monkeypatch: pytest.MonkeyPatch, digits: Path, specs: list[TrialSpec], gain: float) -> list[Outcome]:
     """Run the specifications as one Spark task does, where the probe measures `gain`."""
-    monkeypatch.setattr(trial, "_spark_folder", lambda: digits)
+    monkeypatch.setattr(trial, "shipped", lambda _: digits)
     monkeypatch.setattr(trial.fused, "gain", lambda *_: gain)
     return sorted(trial.run_all(iter(specs)), key=lambda outcome: outcome.number)
 
