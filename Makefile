@@ -14,7 +14,7 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo reproduce test screenshots stop doctor lint lock bench chaos up down test-cluster
+.PHONY: help demo reproduce unit test test-faults test-cluster screenshots stop doctor lint lock bench up down
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -27,8 +27,16 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
 	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
 
-test: ## all tests, offline, two files at a time; ARGS="-m 'not stack' tests/windrow"
-	@$(WINDROW) python -m pytest -n 2 --dist loadfile $(ARGS)
+PYTEST := python -m pytest -n auto --dist loadfile --no-loadscope-reorder --junitxml=var/test/junit.xml --durations=25
+
+unit: ## tests without Spark, Airflow, MLflow and TensorFlow: after each change; ARGS="tests/windrow/sweep -k ledger"
+	@$(WINDROW) $(PYTEST) -m unit $(ARGS)
+
+test: ## all tests but faults and cluster, offline, with real Spark, Airflow, MLflow and Chromium; ARGS="-k retry"
+	@$(WINDROW) $(PYTEST) $(ARGS)
+
+test-faults: ## kills, retries, full disks, thousands of trials, the README's commands, many random examples
+	@WINDROW_HYPOTHESIS=thorough $(WINDROW) $(PYTEST) -m faults $(ARGS)
 
 screenshots: ## the pictures of the README's tour, taken by the browser tests in their order
 	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/browser
@@ -43,9 +51,6 @@ bench: ## measure Windrow beside its peers, about an hour on quiet cores; SOURCE
 	@$(WINDROW) python bench/environment.py
 	@for script in "sweeps.py --source $(SOURCE)" overhead.py logging_cost.py "pruning.py --source $(SOURCE)" "epoch.py --mnist $(SOURCE) --json bench/results/epoch.json" \
 		scaling.py plots.py; do $(WINDROW) --as-is var/bench/venv/bin/python bench/$$script || exit; done
-
-chaos: ## kill a sweep at 50 random moments
-	@WINDROW_CHAOS_KILLS=50 $(WINDROW) python -m pytest tests/chaos -s
 
 up: ## the stack in containers, on a Spark cluster; needs Docker; SPARK_WORKERS=4
 	@$(CONTAINERS) up

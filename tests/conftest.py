@@ -1,25 +1,24 @@
-"""Fixtures that tests of several rooms share: a Spark session, spark-submit, an MLflow server, free ports."""
+"""Fixtures that tests of several rooms share: Spark, jobs, an MLflow server, free ports. See tests/harness."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import threading
+import tempfile
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from harness import budget
+from harness.jobs import Finished, read_result, run_main, serving, submit_job
+from harness.web import Web, WebHook
 from hypothesis import settings
 
 # Before anything imports them: neither MLflow nor Airflow may tell the internet about a test.
@@ -31,11 +30,57 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 
 # A busy machine is no finding: Hypothesis would fail an example that takes 200 ms, whatever it checks.
-settings.register_profile("windrow", settings(), deadline=None)
-settings.load_profile("windrow")
+settings.register_profile("quick", deadline=None, max_examples=30)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("WINDROW_HYPOTHESIS", "quick"))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-JOBS = REPOSITORY / "jobs"
+WORKER_BYTES = 2.5 * 2**30
+"""What a worker of the suite may hold: a JVM, two Python workers with TensorFlow, and MLflow."""
+HEAVY = ("stack", "airflow", "submit", "spark", "tensorflow", "mlflow")
+"""Markers of tests that are not of make unit, the longest files first: those begin first."""
+TIMEOUTS = {"faults": 1200, "stack": 900, "submit": 600, "airflow": 600, "spark": 300, "tensorflow": 300, "mlflow": 300}
+"""Seconds until a test that hangs is ended, where it says nothing itself; pyproject.toml has those of all others."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the workers inherit the environment
+        budget.begin(Path(tempfile.mkdtemp(prefix="windrow-budget-")))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what make unit runs, give each test its time limit, and put the longest files first."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        if not marks & {*HEAVY, "faults", "cluster"}:
+            item.add_marker("unit")
+        if "timeout" not in marks:
+            item.add_marker(pytest.mark.timeout(max([60, *(TIMEOUTS[mark] for mark in marks & TIMEOUTS.keys())])))
+    weights: dict[Path, int] = {}
+    for item in items:
+        weight = min((HEAVY.index(mark.name) for mark in item.iter_markers() if mark.name in HEAVY), default=len(HEAVY))
+        weights[item.path] = min(weight, weights.get(item.path, len(HEAVY)))
+    items.sort(key=lambda item: weights[item.path])
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores, for much of the suite waits, and no more than memory allows."""
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, 4, int(psutil.virtual_memory().available / WORKER_BYTES)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    budget.report(terminalreporter, config.option.markexpr)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput") and budget.overdrawn(session.config.option.markexpr):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        budget.end()
 
 
 @pytest.fixture(autouse=True)
@@ -67,53 +112,34 @@ def spark() -> Iterator[Any]:
         yield session
 
 
-@dataclass
-class Finished:
-    """How a job ended: exit code, what it printed, and its result file read back ({} if there is none).
+@pytest.fixture
+def run_job(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Finished]:
+    """Run a job in this process on the worker's session: run_job("sweep", "--experiment", page, ...), as `submit` does.
 
-    The output has both streams: spark-submit merges the driver's.
+    What Python workers and the JVM print is not in the output: only what the driver prints.
     """
 
-    code: int
-    output: str
-    result: dict[str, Any] = field(default_factory=dict)
+    def run(name: str, *arguments: object, environment: dict[str, str] | None = None) -> Finished:
+        result = tmp_path / f"{name}-result.json"
+        result.unlink(missing_ok=True)
+        capfd.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path)
+            for variable, value in (environment or {}).items():
+                patch.setenv(variable, value)
+            code = run_main(name, [*map(str, arguments), "--result", str(result)])
+        out, err = capfd.readouterr()
+        return Finished(code, out + err, read_result(result))
+
+    return run
 
 
 @pytest.fixture
 def submit(tmp_path: Path) -> Callable[..., Finished]:
     """Run a job as a user does: spark-submit jobs/NAME.py ARGS, on local[2] unless told otherwise."""
-
-    def run(
-        name: str, *arguments: object, master: str = "local[2]", environment: dict[str, str] | None = None
-    ) -> Finished:
-        result = tmp_path / f"{name}-result.json"
-        result.unlink(missing_ok=True)
-        command = [
-            *(str(Path(sys.executable).with_name("spark-submit")), "--master", master),
-            *("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", str(JOBS / f"{name}.py")),
-            *map(str, arguments),
-            *("--result", str(result)),
-        ]
-        variables = {
-            **os.environ,
-            "PYSPARK_PYTHON": sys.executable,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            **(environment or {}),
-        }
-        process = subprocess.run(
-            command,
-            env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=580,
-            cwd=tmp_path,
-        )
-        values = json.loads(result.read_text()) if result.exists() else {}
-        return Finished(process.returncode, process.stdout, values)
-
-    return run
+    return partial(submit_job, folder=tmp_path)
 
 
 @pytest.fixture
@@ -136,35 +162,10 @@ def _is_at_work_in(folder: Path) -> bool:
     return any(Path(cwd).is_relative_to(folder) for cwd in here)
 
 
-@dataclass
-class WebHook:
-    """A chat's web hook: an address with a secret in it, and the JSON that was posted there."""
-
-    address: str = ""
-    posts: list[dict[str, Any]] = field(default_factory=list)
-
-
 @pytest.fixture(scope="module")
 def web_hook() -> Iterator[WebHook]:
-    hook = WebHook()
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path.startswith("/services/secret"):
-                hook.posts.append(json.loads(body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing on the test's output."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        hook.address = f"http://127.0.0.1:{server.server_port}/services/secret"
+    with WebHook() as hook:
         yield hook
-        server.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -206,34 +207,6 @@ def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"b{uuid.uuid4().hex}"
     with urllib.request.urlopen(urllib.request.Request(f"{object_store}/{name}", method="PUT"), timeout=30):
         return f"s3://{name}"
-
-
-@contextmanager
-def serving(command: list[str], log: Path, url: str) -> Iterator[None]:
-    """A server in a process group of its own, from its first answer on; killed on leaving."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-    try:
-        wait_for_answer(url, process)
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-
-
-def wait_for_answer(url: str, process: subprocess.Popen[Any], seconds: float = 120) -> None:
-    """Return once `url` answers 200; fail if the process that serves it has ended, or time is up."""
-    import time
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, f"the server for {url} ended with {process.returncode}"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"{url} did not answer in {seconds:.0f} s")
 
 
 @pytest.fixture
@@ -280,21 +253,15 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of real digits as PNG: /0.png, /1.png, ..."""
-    import threading
-    from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
     from PIL import Image
     from sklearn.datasets import load_digits
 
     folder = tmp_path_factory.mktemp("images")
     for index, pixels in enumerate(load_digits().images[:100]):
         Image.fromarray((pixels * 15.9375).round().astype("uint8")).save(folder / f"{index}.png")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with Web() as web:
+        web.serve(folder)
+        yield web.address
 
 
 @pytest.fixture(scope="session")

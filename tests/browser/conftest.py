@@ -89,7 +89,7 @@ def place(chromium: str, tmp_path_factory: pytest.TempPathFactory, web_hook: Any
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINDROW_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "local[2]"}))
-        patch.setenv("AIRFLOW_CONN_NIGHT_HOOK", json.dumps({"conn_type": "http", "host": web_hook.address}))
+        patch.setenv("AIRFLOW_CONN_NIGHT_HOOK", json.dumps({"conn_type": "http", "host": web_hook.url}))
         passwords = home() / "airflow" / "passwords.json"
         passwords.parent.mkdir(parents=True)
         passwords.write_text(json.dumps(PASSWORDS))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.chaos, pytest.mark.spark, pytest.mark.mlflow]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.mlflow]
 
 
 def test_a_clock_that_jumps_by_hours_changes_nothing(

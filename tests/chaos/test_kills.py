@@ -14,7 +14,7 @@ import pytest
 
 KILLS = int(os.environ.get("WINDROW_CHAOS_KILLS", "3"))
 SEED = int(os.environ.get("WINDROW_CHAOS_SEED", "1"))
-pytestmark = [pytest.mark.chaos, pytest.mark.spark, pytest.mark.mlflow, pytest.mark.timeout(900 + 120 * KILLS)]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.mlflow, pytest.mark.timeout(900 + 120 * KILLS)]
 MASTERS = ("local-cluster[2,1,1024]", "local[2]")
 ENDS_THE_SWEEP = {"driver", "driver JVM", "group"}
 

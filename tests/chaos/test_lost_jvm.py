@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from windrow.sweep import schedule
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.faults
 
 
 class GoneContext:

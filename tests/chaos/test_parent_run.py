@@ -11,7 +11,7 @@ from windrow import experiment, tracking
 from windrow.data import manifest
 from windrow.sweep.study import Study, open_study
 
-pytestmark = [pytest.mark.chaos, pytest.mark.mlflow]
+pytestmark = [pytest.mark.faults, pytest.mark.mlflow]
 
 
 class KilledError(BaseException):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytestmark = [
-    pytest.mark.chaos,
+    pytest.mark.faults,
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,

@@ -29,15 +29,13 @@ PUBLIC_DATABASE = "postgres:17-bookworm"
 STAND_IN = "windrow-test-database:debian"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever lies here takes its time and half a machine: it runs only where -m names it (make test-cluster)."""
-    own = [item for item in items if HERE in item.path.parents]
-    for item in own:
-        item.add_marker(pytest.mark.cluster)
-        item.add_marker(pytest.mark.timeout(1800))
-    if "cluster" not in (config.getoption("-m") or ""):
-        items[:] = [item for item in items if item not in own]
-        config.hook.pytest_deselected(items=own)
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @dataclass(frozen=True)

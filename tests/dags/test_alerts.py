@@ -73,7 +73,7 @@ def failed(airflow: Any, dag_folder: Callable[..., Path], web_hook: Any, mails: 
     with serving(post_office(mails)) as port:
         extra = {"from_email": "windrow@example.org", "disable_ssl": True, "disable_tls": True}
         connections = {
-            "AIRFLOW_CONN_NIGHT_HOOK": {"conn_type": "http", "host": web_hook.address},
+            "AIRFLOW_CONN_NIGHT_HOOK": {"conn_type": "http", "host": web_hook.url},
             "AIRFLOW_CONN_SMTP_DEFAULT": {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra},
         }
         variables = {name: json.dumps(value) for name, value in connections.items()}

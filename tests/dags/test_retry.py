@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
-    pytest.mark.chaos,
+    pytest.mark.faults,
     pytest.mark.timeout(1200),
 ]
 

@@ -23,7 +23,7 @@ from windrow.scoring.hold import held
 from .conftest import Images, write_feed
 
 pytestmark = [
-    pytest.mark.chaos,
+    pytest.mark.faults,
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,

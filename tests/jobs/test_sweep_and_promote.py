@@ -43,10 +43,10 @@ def children(client: Any, result: dict[str, Any]) -> list[Any]:
 
 
 def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     arguments = ("--experiment", named(page_file, "whole"), "--dataset", digits, "--study", tmp_path / "study")
-    sweep = submit("sweep", *arguments)
+    sweep = run_job("sweep", *arguments)
     assert sweep.code == 0, sweep.output
     assert sweep.result["outcomes"] == {"ok": 3}
 
@@ -68,12 +68,12 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
         client.get_experiment(parent.info.experiment_id).tags["mlflow.experiment.primaryMetric.name"] == "val_accuracy"
     )
 
-    again = submit("sweep", *arguments)
+    again = run_job("sweep", *arguments)
     assert again.result["run_id"] == sweep.result["run_id"]
     assert again.result["best_value"] == sweep.result["best_value"]
     assert len(children(client, again.result)) == 3
 
-    promotion = submit("promote_best", *arguments)
+    promotion = run_job("promote_best", *arguments)
     assert promotion.code == 0, promotion.output
     assert promotion.result["promoted"] is True
     champion = client.get_model_version_by_alias("whole", "champion")
@@ -81,19 +81,19 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     assert float(champion.tags["windrow.test_accuracy"]) == pytest.approx(promotion.result["test_accuracy"], abs=1e-6)
     assert promotion.result["reason"] in champion.description
 
-    repeated = submit("promote_best", *arguments)
+    repeated = run_job("promote_best", *arguments)
     assert repeated.result == promotion.result
     assert len(client.search_model_versions("name = 'whole'")) == 1
 
 
 def test_a_challenger_that_is_not_better_leaves_the_champion_alone(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     page = named(page_file, "loser")
     for study, overrides in (("good", []), ("bad", ["--set", "sweep.epochs=1", "--set", "sweep.trials=1"])):
         arguments = ("--experiment", page, "--dataset", digits, "--study", tmp_path / study, *overrides)
-        assert submit("sweep", *arguments).code == 0
-        promotion = submit("promote_best", *arguments)
+        assert run_job("sweep", *arguments).code == 0
+        promotion = run_job("promote_best", *arguments)
         assert promotion.code == 0, promotion.output
     assert promotion.result["promoted"] is False
     assert "is not better" in promotion.result["reason"]
@@ -103,7 +103,7 @@ def test_a_challenger_that_is_not_better_leaves_the_champion_alone(
 
 
 def test_a_sweep_that_was_killed_goes_on_and_repeats_no_finished_trial(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     arguments = [
         *(
@@ -131,7 +131,7 @@ def test_a_sweep_that_was_killed_goes_on_and_repeats_no_finished_trial(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
 
-    resumed = submit("sweep", *arguments)
+    resumed = run_job("sweep", *arguments)
     assert resumed.code == 0, resumed.output
     assert resumed.result["trials"] == 6
     ended = re.findall(r"^\[\d/6\] trial (\d+):", resumed.output, re.MULTILINE)
@@ -142,7 +142,7 @@ def test_a_sweep_that_was_killed_goes_on_and_repeats_no_finished_trial(
 
 
 def test_a_trial_that_diverges_or_fails_does_not_sink_the_sweep(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     (tmp_path / "mine.py").write_text(
         "import keras\ndef build(shape, classes, mood):\n"
@@ -155,7 +155,7 @@ def test_a_trial_that_diverges_or_fails_does_not_sink_the_sweep(
         "name: moods\nnetwork: {builder: 'mine.py:build', parameters: {optimizer: sgd, learning_rate: 1.0}}\n"
         "space: {mood: {type: categorical, choices: [calm, wild, angry]}}\nsweep: {sampler: grid, epochs: 3}\n"
     )
-    sweep = submit("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
+    sweep = run_job("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
     assert sweep.code == 0, sweep.output
     assert sweep.result["outcomes"] == {"ok": 1, "diverged": 1, "failed": 1}
     told = {run.data.params["mood"]: run for run in children(client, sweep.result)}
@@ -172,30 +172,30 @@ def test_a_trial_that_diverges_or_fails_does_not_sink_the_sweep(
     ],
 )
 def test_a_mistake_on_the_page_or_in_an_argument_exits_with_2(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, change: tuple[str, str, str], told: str
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, change: tuple[str, str, str], told: str
 ) -> None:
-    sweep = submit("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study", *change[1:])
+    sweep = run_job("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study", *change[1:])
     assert sweep.code == 2
     assert told in sweep.output
     assert not (tmp_path / "study").exists()
 
 
 def test_a_builder_that_can_not_be_imported_exits_with_2_after_one_trial(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     (tmp_path / "mine.py").write_text("import no_such_module\ndef build(**_): ...\n")
     page_file.write_text(page_file.read_text().replace("builder: dense", "builder: 'mine.py:build'"))
-    sweep = submit("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
+    sweep = run_job("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
     assert sweep.code == 2
     told = [line for line in sweep.output.splitlines() if line.startswith("error: ")]
     assert "No module named 'no_such_module'" in told[-1]  # Spark may log the end of a task that was cut off after it
 
 
 def test_mlflow_that_is_down_is_found_out_before_spark_starts(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, free_port: Callable[[], int]
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     environment = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}"}
-    sweep = submit(
+    sweep = run_job(
         *("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study"),
         environment=environment,
     )
@@ -205,10 +205,10 @@ def test_mlflow_that_is_down_is_found_out_before_spark_starts(
 
 
 def test_a_spark_master_that_is_not_there_is_found_out_within_seconds(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path, free_port: Callable[[], int]
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     start = time.monotonic()
-    sweep = submit(
+    sweep = run_job(
         *("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study"),
         master=f"spark://127.0.0.1:{free_port()}",
     )
@@ -219,16 +219,16 @@ def test_a_spark_master_that_is_not_there_is_found_out_within_seconds(
 
 @pytest.mark.parametrize("job", ["sweep", "promote_best"])
 def test_a_data_set_that_was_not_prepared_exits_with_2(
-    submit: Submit, page_file: Path, tmp_path: Path, job: str
+    run_job: Submit, page_file: Path, tmp_path: Path, job: str
 ) -> None:
-    finished = submit(job, "--experiment", page_file, "--dataset", tmp_path, "--study", tmp_path / "study")
+    finished = run_job(job, "--experiment", page_file, "--dataset", tmp_path, "--study", tmp_path / "study")
     assert finished.code == 2
     assert "prepare_dataset" in finished.output
 
 
 def test_a_promotion_without_a_study_exits_with_2(
-    submit: Submit, digits: Path, page_file: Path, tmp_path: Path
+    run_job: Submit, digits: Path, page_file: Path, tmp_path: Path
 ) -> None:
-    finished = submit("promote_best", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "none")
+    finished = run_job("promote_best", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "none")
     assert finished.code == 2
     assert "run sweep.py first" in finished.output

@@ -1,13 +1,12 @@
-"""The Airflow of tests/dags serves here as well, and the plugins can be imported."""
+"""The real Airflow that operators run in; and the plugins can be imported."""
 
 import os
-import runpy
 import tempfile
-from pathlib import Path
 from unittest.mock import patch
 
-shared = runpy.run_path(str(Path(__file__).parents[1] / "dags" / "conftest.py"))
-airflow, dag_folder = shared["airflow"], shared["dag_folder"]
+from harness.airflow import airflow, dag_folder
+
+__all__ = ["airflow", "dag_folder"]
 
 # Importing Airflow makes its home, sets up logging and opens a database. Not the user's, and not in the tests' process.
 with tempfile.TemporaryDirectory() as home, patch.dict(os.environ, {"AIRFLOW_HOME": home, "_AIRFLOW__AS_LIBRARY": "1"}):
