@@ -14,7 +14,7 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo reproduce unit test test-faults test-cluster screenshots stop doctor lint lock bench up down
+.PHONY: help demo reproduce unit test test-faults test-cluster coverage screenshots stop doctor lint lock bench up down
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -27,16 +27,21 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
 	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
 
-PYTEST := python -m pytest -n auto --dist loadfile --no-loadscope-reorder --junitxml=var/test/junit.xml --durations=25
+PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder --junitxml=var/test/junit.xml --durations=25
 
 unit: ## tests without Spark, Airflow, MLflow and TensorFlow: after each change; ARGS="tests/windrow/sweep -k ledger"
-	@$(WINDROW) $(PYTEST) -m unit $(ARGS)
+	@$(WINDROW) python -m $(PYTEST) -m unit $(ARGS)
 
 test: ## all tests but faults and cluster, offline, with real Spark, Airflow, MLflow and Chromium; ARGS="-k retry"
-	@$(WINDROW) $(PYTEST) $(ARGS)
+	@$(WINDROW) python -m $(PYTEST) $(ARGS)
 
 test-faults: ## kills, retries, full disks, thousands of trials, the README's commands, many random examples
-	@WINDROW_HYPOTHESIS=thorough $(WINDROW) $(PYTEST) -m faults $(ARGS)
+	@WINDROW_HYPOTHESIS=thorough $(WINDROW) python -m $(PYTEST) -m faults $(ARGS)
+
+coverage: ## line coverage of jobs, plugins and dags by make test, in var/coverage; ARGS="tests/windrow/sweep"
+	@rm -rf var/coverage && mkdir -p var/coverage
+	@$(WINDROW) coverage run -m $(PYTEST) $(ARGS); code=$$?; \
+	$(WINDROW) --as-is coverage combine --quiet && $(WINDROW) --as-is coverage report --skip-covered --sort=cover && exit $$code
 
 screenshots: ## the pictures of the README's tour, taken by the browser tests in their order
 	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/browser
@@ -61,10 +66,11 @@ down: ## end the stack in containers; VOLUMES=1 removes its data as well
 test-cluster: ## the stack in containers, the demo on it, and faults of a cluster; needs Docker
 	@$(WINDROW) python -m pytest -m cluster tests/cluster $(ARGS)
 
-lint: ## ruff and mypy
+lint: ## ruff, and mypy for the oldest and the newest Python that is supported
 	@$(WINDROW) ruff check .
 	@$(WINDROW) --as-is ruff format --check .
 	@$(WINDROW) --as-is mypy
+	@$(WINDROW) --as-is mypy --python-version 3.13
 
 lock: ## compile requirements.txt from requirements.in; ARGS=--upgrade takes newer versions
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
