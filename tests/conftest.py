@@ -181,6 +181,15 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[
         yield f"http://127.0.0.1:{port}"
 
 
+@pytest.fixture
+def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the real MLflow server that the test's jobs speak to."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    return mlflow.MlflowClient(mlflow_server, mlflow_server)
+
+
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
     """The address of a real S3 server on this machine, which keeps everything in its memory."""
