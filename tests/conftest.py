@@ -191,6 +191,27 @@ def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture(scope="session")
+def _empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's file with its tables and nothing in them: to make them takes seconds."""
+    from windrow import tracking
+
+    home = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINDROW_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.connect().search_experiments()
+    return home / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def registry_file(_empty_registry: Path, tmp_path: Path) -> Path:
+    """MLflow's file in the test's own home, made already."""
+    file = tmp_path / "home" / "mlflow" / "mlflow.db"
+    file.parent.mkdir(parents=True)
+    return Path(shutil.copy(_empty_registry, file))
+
+
+@pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
     """The address of a real S3 server on this machine, which keeps everything in its memory."""
     port = free_port()

@@ -25,6 +25,8 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     """A registry behind a server, or in the embedded file."""
     if request.param == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("mlflow_server"))
+    else:
+        request.getfixturevalue("registry_file")
     return str(request.param)
 
 
