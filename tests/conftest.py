@@ -181,6 +181,36 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[
         yield f"http://127.0.0.1:{port}"
 
 
+@pytest.fixture
+def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the real MLflow server that the test's jobs speak to."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    return mlflow.MlflowClient(mlflow_server, mlflow_server)
+
+
+@pytest.fixture(scope="session")
+def _empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's file with its tables and nothing in them: to make them takes seconds."""
+    from windrow import tracking
+
+    home = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINDROW_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.connect().search_experiments()
+    return home / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def registry_file(_empty_registry: Path, tmp_path: Path) -> Path:
+    """MLflow's file in the test's own home, made already."""
+    file = tmp_path / "home" / "mlflow" / "mlflow.db"
+    file.parent.mkdir(parents=True)
+    return Path(shutil.copy(_empty_registry, file))
+
+
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
     """The address of a real S3 server on this machine, which keeps everything in its memory."""

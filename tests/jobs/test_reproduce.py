@@ -1,4 +1,4 @@
-"""reproduce.py by its command line: a version registered by the other jobs, trained again on real Spark from MLflow."""
+"""reproduce.py: a version registered by the other jobs, trained again on real Spark from MLflow."""
 
 from __future__ import annotations
 
@@ -6,45 +6,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from harness.idx import write_split
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 
-Submit = Callable[..., Any]
+RunJob = Callable[..., Any]
 
 
-@pytest.fixture
-def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of the real server that the jobs of the test speak to."""
-    import mlflow
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    return mlflow.MlflowClient(mlflow_server, mlflow_server)
-
-
-def promoted(submit: Submit, page: Path, folder: Path) -> dict[str, Any]:
+def promoted(run: RunJob, page: Path, folder: Path) -> dict[str, Any]:
     """What the jobs give for a page, up to a registered version."""
     arguments = ("--experiment", page, "--dataset", folder / "dataset", "--study", folder / "study")
     for job, own in (("prepare_dataset", ("--experiment", page, "--out", folder / "dataset")), ("sweep", arguments)):
-        done = submit(job, *own)
+        done = run(job, *own)
         assert done.code == 0, done.output
-    done = submit("promote_best", *arguments)
+    done = run("promote_best", *arguments)
     assert done.code == 0, done.output
     return dict(done.result)
 
 
-def reproduced(submit: Submit, folder: Path, model: str, version: object = 1) -> Any:
-    return submit("reproduce", "--model", model, "--version", version, "--out", folder / "again")
+def reproduced(run: RunJob, folder: Path, model: str, version: object = 1) -> Any:
+    return run("reproduce", "--model", model, "--version", version, "--out", folder / "again")
 
 
 def test_a_version_of_a_built_in_network_is_trained_again_to_the_same_bits(
-    submit: Submit, page_file: Path, tmp_path: Path, client: Any
+    run_job: RunJob, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     page_file.write_text(page_file.read_text().replace("name: digits", "name: again"))
-    promotion = promoted(submit, page_file, tmp_path)
+    promotion = promoted(run_job, page_file, tmp_path)
     page_file.unlink()  # everything is in the record
 
-    again = reproduced(submit, tmp_path, "again")
+    again = reproduced(run_job, tmp_path, "again")
     assert again.code == 0, again.output
     tags = client.get_model_version("again", "1").tags
     assert again.result["bits_equal"] is True
@@ -78,30 +71,25 @@ promotion: {{finalists: 1, seeds: 2}}
 """
 
 
-def write_idx(folder: Path) -> None:
+def write_digits(folder: Path) -> None:
     """Some of scikit-learn's digits as MNIST's four files."""
-    import numpy as np
     from sklearn.datasets import load_digits
 
-    folder.mkdir()
-    images, labels = (load_digits().images * 15.9375).astype(np.uint8), load_digits().target.astype(np.uint8)
-    for name, part in {"train": slice(400), "t10k": slice(400, 500)}.items():
-        for kind, values in {"images-idx3": images[part], "labels-idx1": labels[part]}.items():
-            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
-            (folder / f"{name}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    images, labels = (load_digits().images * 15.9375).astype(np.uint8), load_digits().target
+    write_split(folder, "train", images[:400], labels[:400])
+    write_split(folder, "t10k", images[400:500], labels[400:500])
 
 
-@pytest.mark.timeout(1800)
 def test_a_users_network_comes_from_the_record_and_the_data_set_must_be_as_it_was(
-    submit: Submit, page_file: Path, tmp_path: Path, client: Any
+    run_job: RunJob, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
-    write_idx(tmp_path / "data")
+    write_digits(tmp_path / "data")
     (tmp_path / "mine.py").write_text(BUILDER)
     page_file.write_text(PAGE.format(tmp_path / "data"))
-    promoted(submit, page_file, tmp_path)
+    promoted(run_job, page_file, tmp_path)
     (tmp_path / "mine.py").write_text("def build(**_):\n    raise ValueError('another text by now')\n")
 
-    again = reproduced(submit, tmp_path, "own")
+    again = reproduced(run_job, tmp_path, "own")
     assert again.code == 0, again.output
     assert again.result["bits_equal"] is True
     assert again.result["recorded"] == pytest.approx(again.result["again"], abs=1e-6)
@@ -110,12 +98,12 @@ def test_a_users_network_comes_from_the_record_and_the_data_set_must_be_as_it_wa
     changed = bytearray(images.read_bytes())
     changed[-1] ^= 1
     images.write_bytes(changed)
-    refused = reproduced(submit, tmp_path, "own")
+    refused = reproduced(run_job, tmp_path, "own")
     assert refused.code == 2
     assert "own version 1 must be trained on the data set with digest" in refused.output
     assert f"{tmp_path / 'data'} gives" in refused.output
 
     (tmp_path / "data").rename(tmp_path / "elsewhere")
-    gone = reproduced(submit, tmp_path, "own")
+    gone = reproduced(run_job, tmp_path, "own")
     assert gone.code == 2
     assert f"no such folder: {tmp_path / 'data'}" in gone.output

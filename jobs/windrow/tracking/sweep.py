@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from windrow.training.parameters import Value
 
 _BATCH_METRICS = 1000  # MLflow's limit a call
+_RUNS_A_PAGE = 1000
 _CPU = "system/cpu_utilization_percentage"  # as MLflow's page of system metrics knows it; of the driver's host
 _COMPARED = 10  # trials, the best ones, that the sweep's link shows side by side
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
@@ -259,7 +260,9 @@ class SweepLog:
         found: list[Run] = []
         page = None
         while page is None or page.token:
-            page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=page and page.token)
+            page = self.client.search_runs(
+                [self.experiment], query, max_results=_RUNS_A_PAGE, page_token=page and page.token
+            )
             found += page
         return found
 

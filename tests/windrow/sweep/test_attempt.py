@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from harness.waiting import wait_for
 from windrow import channel
 from windrow.channel import Address, Channel
 from windrow.sweep import trial
@@ -152,7 +154,7 @@ def test_a_driver_that_can_not_be_reached_does_not_stop_a_trial() -> None:
 
 def test_an_attempt_stops_itself_when_its_time_is_over() -> None:
     attempt = Attempt(spec(seconds=0.001))
-    threading.Event().wait(0.01)
+    wait_for(lambda: attempt.seconds > 0.001, every=0.001)
     attempt.add(EPOCH)
     outcome = attempt.verdict()
     assert outcome.ending is Ending.TIMEOUT
@@ -204,40 +206,64 @@ def test_processes_that_a_builder_starts_end_with_the_trial(digits: Path, tmp_pa
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-IN_A_PROCESS = """
-import sys
+# As Spark's Python workers come from one process: TensorFlow is imported, and each trial has a child of it.
+WARM = """
+import json, os, sys
 from pathlib import Path
 sys.path[:0] = [{here!r}]
 from test_attempt import spec
-from windrow.sweep import trial
 from windrow.channel import Address
-address = Address("127.0.0.1", {port}, bytes.fromhex({secret!r}))
-outcome = trial.run(spec({body!r}, address=address, **{settings!r}), Path({digits!r}))
-print("ended as", outcome.ending.value, flush=True)
+from windrow.sweep import trial
+from windrow.training import runtime
+
+runtime.import_tensorflow(1)
+for line in sys.stdin:
+    told = json.loads(line)
+    if not (child := os.fork()):
+        output = os.open(told["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        address = Address("127.0.0.1", told["port"], bytes.fromhex(told["secret"]))
+        outcome = trial.run(spec(told["body"], address=address, **told["settings"]), Path({digits!r}))
+        print("ended as", outcome.ending.value, flush=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+InAProcess = Callable[..., tuple[int, str]]
 
 
-def in_a_process(driver: Driver, digits: Path, body: str, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """Run a trial in a process of its own, as Spark's Python worker is one."""
-    code = IN_A_PROCESS.format(
-        here=str(Path(__file__).parent),
-        port=driver.address.port,
-        secret=driver.address.secret.hex(),
-        body=body,
-        settings=settings,
-        digits=str(digits),
-    )
+@pytest.fixture(scope="module")
+def warm(digits: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported TensorFlow and runs a trial in a child for each line that it reads."""
+    code = WARM.format(here=str(Path(__file__).parent), digits=str(digits))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as process:
+        yield process
+        process.stdin.close()  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def in_a_process(warm: subprocess.Popen[str], driver: Driver, tmp_path: Path) -> InAProcess:
+    """Run a trial in a process of its own, as Spark's Python worker is one: its exit code, and what it printed."""
+
+    def run(body: str, **settings: Any) -> tuple[int, str]:
+        address = {"port": driver.address.port, "secret": driver.address.secret.hex()}
+        told = {**address, "body": body, "settings": settings, "output": str(tmp_path / "output")}
+        assert warm.stdin is not None
+        assert warm.stdout is not None
+        warm.stdin.write(json.dumps(told) + "\n")
+        warm.stdin.flush()
+        return int(warm.stdout.readline()), (tmp_path / "output").read_text()
+
+    return run
 
 
 @pytest.mark.tensorflow
-def test_a_worker_beyond_its_memory_says_so_and_is_gone(driver: Driver, digits: Path) -> None:
+def test_a_worker_beyond_its_memory_says_so_and_is_gone(driver: Driver, in_a_process: InAProcess) -> None:
     body = "hoard = []\n    for _ in range(200):\n        hoard.append(bytearray(b'x' * (32 << 20)))"
-    process = in_a_process(driver, digits, body, mebibytes=1500)
-    assert process.returncode == -9, process.stderr
+    code, printed = in_a_process(body, mebibytes=1500)
+    assert code == -9, printed
     outcome = Outcome.of(driver.heard[-1]["outcome"])
     assert outcome.ending is Ending.OUT_OF_MEMORY
     assert 1500 < outcome.peak_mebibytes < 4000
@@ -246,16 +272,18 @@ def test_a_worker_beyond_its_memory_says_so_and_is_gone(driver: Driver, digits: 
 
 
 @pytest.mark.tensorflow
-def test_a_builder_that_forks_gives_one_outcome(driver: Driver, digits: Path) -> None:
+def test_a_builder_that_forks_gives_one_outcome(driver: Driver, in_a_process: InAProcess) -> None:
     """Both the parent and the child come out of the builder, and both could report."""
-    process = in_a_process(driver, digits, "import os\n    os.fork()", epochs=1)
-    assert process.stdout.count("ended as ok") == 1, process.stdout + process.stderr
+    code, printed = in_a_process("import os\n    os.fork()", epochs=1)
+    assert (code, printed.count("ended as ok")) == (0, 1), printed
     assert driver.events().count("ended") == 1
     assert driver.events().count("began") == 1
 
 
 @pytest.mark.tensorflow
-def test_a_builder_that_forks_and_raises_in_the_child_gives_one_outcome(driver: Driver, digits: Path) -> None:
-    process = in_a_process(driver, digits, "import os\n    assert os.fork() or False", epochs=1)
-    assert process.stdout.count("ended as") == 1, process.stdout + process.stderr
+def test_a_builder_that_forks_and_raises_in_the_child_gives_one_outcome(
+    driver: Driver, in_a_process: InAProcess
+) -> None:
+    code, printed = in_a_process("import os\n    assert os.fork() or False", epochs=1)
+    assert (code, printed.count("ended as")) == (0, 1), printed
     assert driver.events().count("ended") == 1

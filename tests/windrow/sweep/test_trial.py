@@ -137,25 +137,6 @@ def test_a_network_whose_outputs_are_no_numbers_has_diverged(digits: Path) -> No
     assert "in epoch 1; lower the learning rate" in outcome.error
 
 
-@pytest.mark.parametrize("gpus", [None, ["1"], ["0", "3"]])
-def test_tensorflow_sees_the_tasks_gpus(monkeypatch: pytest.MonkeyPatch, gpus: list[str] | None) -> None:
-    import os
-    import sys
-
-    import pyspark
-
-    class Context:
-        def resources(self) -> dict[str, Any]:
-            return {} if gpus is None else {"gpu": pyspark.resource.ResourceInformation("gpu", gpus)}
-
-    monkeypatch.setattr(pyspark.TaskContext, "get", lambda: Context())
-    monkeypatch.setattr(runtime, "import_tensorflow", lambda *_: 1.5)
-    monkeypatch.setattr(sys, "modules", {name: sys.modules[name] for name in sys.modules if name != "tensorflow"})
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
-    assert trial.start_tensorflow(1) == 1.5
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == ("as it was" if gpus is None else ",".join(gpus))
-
-
 def test_a_missing_data_set_is_an_outcome_too(tmp_path: Path) -> None:
     outcome = attempt(tmp_path)
     assert outcome.ending is Ending.FAILED

@@ -8,7 +8,7 @@ import pytest
 from windrow import tracking
 from windrow.errors import TrackingError
 
-pytestmark = pytest.mark.mlflow
+pytestmark = [pytest.mark.mlflow, pytest.mark.usefixtures("registry_file")]
 
 
 def test_files_that_only_a_server_gives_out_are_asked_of_the_embedded_store_with_a_cure(tmp_path: Path) -> None:

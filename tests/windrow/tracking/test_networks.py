@@ -10,7 +10,7 @@ from windrow import tracking
 from windrow.data.manifest import Manifest
 from windrow.scoring import canaries, predict
 
-pytestmark = [pytest.mark.mlflow, pytest.mark.tensorflow]
+pytestmark = [pytest.mark.mlflow, pytest.mark.tensorflow, pytest.mark.usefixtures("registry_file")]
 
 
 def test_a_worker_labels_the_canaries_as_the_network_did_when_it_was_registered(tmp_path: Path) -> None:

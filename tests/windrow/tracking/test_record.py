@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,32 +34,36 @@ TAGS = {
 }
 
 
-@pytest.fixture
-def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    import mlflow
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    return mlflow.MlflowClient(mlflow_server, mlflow_server)
+Recorded = tuple[str, dict[int, Any]]
 
 
-@pytest.fixture
-def sweep(client: Any, tmp_path: Path) -> tuple[str, dict[int, Any], str]:
-    """A recorded sweep: its run's id, its trials' points by number, and its name, which is the test's own."""
-    name = f"r{abs(hash(str(tmp_path))) % 10**9}"
-    text = PAGE.format(name)
-    (tmp_path / "page.yaml").write_text(text)
+@pytest.fixture(scope="module")
+def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A recorded sweep: its run's id, and its trials' points by number. Each test registers a version of its own."""
+    folder = tmp_path_factory.mktemp("sweep")
+    text = PAGE.format("recorded")
+    (folder / "page.yaml").write_text(text)
     page = parse(text, ["sweep.epochs=3"])
     points = {}
-    with (
-        open_study(tmp_path / "study", page, "data", SOURCE) as study,
-        tracking.open_sweep(page, tmp_path / "page.yaml", DATASET, study, SOURCE) as log,
-    ):
-        while (asked := study.ask()) is not None:
-            points[asked.number] = {**page.network.defaults(), **asked.point}
-            log.begin(asked, points[asked.number], 1)
-            study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.lease))
-            log.end(outcome, over=True)
-    return log.run_id, points, name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINDROW_HOME", str(folder / "home"))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        with (
+            open_study(folder / "study", page, "data", SOURCE) as study,
+            tracking.open_sweep(page, folder / "page.yaml", DATASET, study, SOURCE) as log,
+        ):
+            while (asked := study.ask()) is not None:
+                points[asked.number] = {**page.network.defaults(), **asked.point}
+                log.begin(asked, points[asked.number], 1)
+                study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.lease))
+                log.end(outcome, over=True)
+    return log.run_id, points
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A model's name that is the test's own."""
+    return f"r{abs(hash(request.node.name)) % 10**9}"
 
 
 def register(client: Any, name: str, run_id: str, tags: dict[str, str]) -> None:
@@ -73,14 +76,12 @@ def empty_run(client: Any, name: str) -> str:
     return str(client.create_run(client.create_experiment(name)).info.run_id)
 
 
-def test_a_record_has_the_page_the_network_and_the_point_as_they_were(
-    client: Any, sweep: tuple[str, dict[int, Any], str]
-) -> None:
-    run_id, points, name = sweep
+def test_a_record_has_the_page_the_network_and_the_point_as_they_were(client: Any, sweep: Recorded, name: str) -> None:
+    run_id, points = sweep
     register(client, name, run_id, TAGS)
     record = tracking.read_record(name, "1")
     assert str(record) == f"{name} version 1"
-    expected = parse(PAGE.format(name), ["sweep.epochs=3", "dataset.source=/data/pictures"])
+    expected = parse(PAGE.format("recorded"), ["sweep.epochs=3", "dataset.source=/data/pictures"])
     assert record.page == expected
     assert record.builder == Builder("nets/mine.py:build", SOURCE, "build")
     assert record.parameters == points[2]
@@ -92,9 +93,9 @@ def test_a_record_has_the_page_the_network_and_the_point_as_they_were(
 
 @pytest.mark.parametrize("lacking", [tag for tag in TAGS if "version" not in tag])
 def test_a_version_without_a_tag_is_refused_with_its_name(
-    client: Any, sweep: tuple[str, dict[int, Any], str], lacking: str
+    client: Any, sweep: Recorded, name: str, lacking: str
 ) -> None:
-    run_id, _, name = sweep
+    run_id, _ = sweep
     register(client, name, run_id, {tag: value for tag, value in TAGS.items() if tag != lacking})
     with pytest.raises(UserError, match=f"{name} version 1 has no tag {lacking}; take one that this Windrow's"):
         tracking.read_record(name, "1")
@@ -108,21 +109,21 @@ def test_a_version_that_something_else_registered_is_refused(client: Any) -> Non
 
 @pytest.mark.parametrize("absent", ["2", "0", "x", "-1"])
 def test_a_version_that_is_not_there_is_told_with_its_cure(
-    client: Any, sweep: tuple[str, dict[int, Any], str], absent: str
+    client: Any, sweep: Recorded, name: str, absent: str
 ) -> None:
-    run_id, _, name = sweep
+    run_id, _ = sweep
     register(client, name, run_id, TAGS)
     with pytest.raises(UserError, match=f"models:/{name}/{absent} must be in the registry; it is not"):
         tracking.read_record(name, absent)
 
 
-def test_a_trial_whose_run_was_deleted_is_named(client: Any, sweep: tuple[str, dict[int, Any], str]) -> None:
-    run_id, _, name = sweep
-    register(client, name, run_id, TAGS)
+def test_a_trial_whose_run_was_deleted_is_named(client: Any, sweep: Recorded, name: str) -> None:
+    run_id, _ = sweep
+    register(client, name, run_id, {**TAGS, "windrow.trial": "3"})
     experiment = client.get_run(run_id).info.experiment_id
-    (run,) = client.search_runs([experiment], "tags.windrow.trial = '2'")
+    (run,) = client.search_runs([experiment], "tags.windrow.trial = '3'")
     client.delete_run(run.info.run_id)
-    with pytest.raises(UserError, match=f"{name} version 1 has no run of trial 2"):
+    with pytest.raises(UserError, match=f"{name} version 1 has no run of trial 3"):
         tracking.read_record(name, "1")
 
 

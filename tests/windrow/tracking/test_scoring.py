@@ -16,7 +16,7 @@ FIGURES = {
     **{"table_version": 7, "scoring": "a1b2"},
 }
 
-pytestmark = pytest.mark.mlflow
+pytestmark = [pytest.mark.mlflow, pytest.mark.usefixtures("registry_file")]
 
 
 def runs() -> list[Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.waiting import wait_for
 from windrow.data.manifest import Manifest
 from windrow.errors import TrackingError
 from windrow.experiment import Experiment, parse
@@ -24,14 +25,6 @@ DATASET = Manifest(
     name="x", source="x", digest="d" * 64, shape=(8, 8, 1), labels=("0", "1"), splits={}, files={}, settings={}
 )
 EPOCHS = tuple(Epoch(1.0 / n, 0.5, 1.0 / n, n / 10, 0.1) for n in range(1, 4))
-
-
-@pytest.fixture
-def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    import mlflow
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    return mlflow.MlflowClient(mlflow_server, mlflow_server)
 
 
 @pytest.fixture
@@ -77,15 +70,6 @@ def runs(client: Any, log: SweepLog) -> dict[int, Any]:
 
 def steps(client: Any, run: Any, metric: str = "val_accuracy") -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
-
-
-def wait_for(condition: Any) -> None:
-    import time
-
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_curve_grows_while_its_trial_trains(client: Any, page: Experiment, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.faults]
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 
@@ -35,9 +35,11 @@ json.dump(resident, sys.stdout)
 """
 
 
-def test_two_hundred_trials_leave_no_memory_behind() -> None:
+def test_a_worker_that_has_seen_every_architecture_grows_no_more() -> None:
+    """Measured: it is the same from trial 60 to trial 210. A leak of a quarter of a MiB a trial is noticed."""
     command = [sys.executable, "-c", TRIALS]
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(JOBS)}, timeout=250)
     assert done.returncode == 0, done.stderr[-2000:]
     resident = json.loads(done.stdout)
-    assert resident[-1] - resident[9] < 200
+    trials = len(resident) - 80
+    assert resident[-1] - resident[79] < trials / 4
