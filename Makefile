@@ -38,8 +38,8 @@ test: ## all tests but faults and cluster, offline, with real Spark, Airflow, ML
 test-faults: ## kills, retries, full disks, thousands of trials, the README's commands, many random examples
 	@WINDROW_HYPOTHESIS=thorough $(WINDROW) $(PYTEST) -m faults $(ARGS)
 
-screenshots: ## the pictures of the README's tour, taken by the browser tests in their order
-	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/browser
+screenshots: ## the pictures of the README's tour, taken by the story in tests/stack as it goes
+	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/stack
 
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop
