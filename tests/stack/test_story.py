@@ -390,6 +390,7 @@ def test_who_may_not_read_a_dag_gets_nothing_of_it(place: Any, routes: list[str]
 
 
 def test_a_reader_is_offered_the_experiments_the_newest_first(place: Any) -> None:
+    soon(lambda: (place.home / "runs" / TRAIN).is_dir())  # where the training's first task begins
     assert place.values("/api/experiments")["experiments"] == [
         {"name": name, "train": f"train_{name}", "score": f"score_{name}"} for name in ("digits", "hostile", "shoes")
     ]
