@@ -49,10 +49,10 @@ FOLDERS = {
 
 
 @pytest.fixture(scope="module")
-def folders(airflow: Any, dag_folder: Callable[..., Path]) -> dict[str, dict[str, Any]]:
+def folders(parser: Any, dag_folder: Callable[..., Path]) -> dict[str, dict[str, Any]]:
     """What Airflow makes of each folder of DAG files. One process parses them all: importing Airflow takes longest."""
     made = {name: dag_folder(**pages) for name, pages in FOLDERS.items()}
-    return dict(zip(["own", *made], airflow.parse(DAGS, *made.values()), strict=True))
+    return dict(zip(["own", *made], parser.parse(DAGS, *made.values()), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_two_parses_serialise_the_same(parsed: dict[str, Any]) -> None:
     assert parsed["dags"] == parsed["again"]
 
 
-def test_no_dag_carries_a_path_that_only_its_home_explains(parsed: dict[str, Any], airflow: Any) -> None:
-    assert str(airflow.environment["WINDROW_HOME"]) not in str(parsed["dags"])
+def test_no_dag_carries_a_path_that_only_its_home_explains(parsed: dict[str, Any], parser: Any) -> None:
+    assert str(parser.environment["WINDROW_HOME"]) not in str(parsed["dags"])
 
 
 def test_dags_have_an_owner_tags_docs_and_one_run_at_a_time(parsed: dict[str, Any]) -> None:
@@ -333,8 +333,8 @@ def rendered_day(parsed: dict[str, Any], date: str | None, run: SimpleNamespace)
     return jinja.from_string(arguments["date"]).render(params={"date": date}, dag_run=run)
 
 
-def test_a_missing_package_is_explained(airflow: Any, dag_folder: Callable[..., Path]) -> None:
-    [found] = airflow.parse(dag_folder(), without_package=True)
+def test_a_missing_package_is_explained(parser: Any, dag_folder: Callable[..., Path]) -> None:
+    [found] = parser.parse(dag_folder(), without_package=True)
     assert set(found["errors"]) == {"train.py", "score.py", "maintain.py", "check_pages.py"}
     for text in found["errors"].values():
         assert "start every Airflow component with PYTHONPATH=" in text

@@ -66,17 +66,8 @@ class Airflow:
         found = json.loads(out.read_text())
         return [found[str(folder)] for folder in folders]
 
-    def migrate(self) -> None:
-        """Make the database, which only runs need, unless it is there."""
-        done = self.home / "migrated"
-        if not done.exists():
-            command = [sys.executable, "-m", "airflow", "db", "migrate"]
-            subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=120)
-            done.touch()
-
     def run(self, folder: Path, dag_id: str, conf: dict[str, Any] | None = None, **environment: str) -> Run:
         """`dag.test()` of a DAG, to its end."""
-        self.migrate()
         shutil.rmtree(self.home / "dags", ignore_errors=True)
         (self.home / "dags").symlink_to(folder)  # dag.test() reads the configured folder as well
         out = self.home / "run.json"
@@ -95,8 +86,17 @@ class Airflow:
 
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
-    """Airflow with a database of its own and a Spark connection to local[2]."""
-    return Airflow(tmp_path_factory.mktemp("airflow"))
+    """Airflow with a new database and a Spark connection to local[2]."""
+    airflow = Airflow(tmp_path_factory.mktemp("airflow"))
+    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(migrate, env=airflow.environment, check=True, capture_output=True, timeout=120)
+    return airflow
+
+
+@pytest.fixture(scope="session")
+def parser(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    """Airflow without a database, which is all that parsing takes."""
+    return Airflow(tmp_path_factory.mktemp("parser"))
 
 
 @pytest.fixture(scope="session")

@@ -239,7 +239,6 @@ def test_a_form_that_does_not_fit_the_page_is_refused_before_spark_starts(contra
 )
 def test_nothing_of_a_job_outlives_its_task(end: signal.Signals, airflow: Any, tmp_path: Path) -> None:
     """The JVM, the driver (which ignores SIGTERM), the Python workers, and what those have started."""
-    airflow.migrate()
     pids = tmp_path / "pids"
     pids.mkdir()
     folder = folder_with(tmp_path)
