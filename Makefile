@@ -43,8 +43,8 @@ coverage: ## line coverage of jobs, plugins and dags by make test, in var/covera
 	@$(WINDROW) coverage run -m $(PYTEST) $(ARGS); code=$$?; \
 	$(WINDROW) --as-is coverage combine --quiet && $(WINDROW) --as-is coverage report --skip-covered --sort=cover && exit $$code
 
-screenshots: ## the pictures of the README's tour, taken by the browser tests in their order
-	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/browser
+screenshots: ## the pictures of the README's tour, taken by the story in tests/stack as it goes
+	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/stack
 
 stop: ## end everything that make demo started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import windrow_alerts
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 try:
@@ -30,6 +29,8 @@ except ModuleNotFoundError as missing:
         "Airflow must find the package windrow; got a PYTHONPATH without it; "
         f"start every Airflow component with PYTHONPATH={Path(__file__).resolve().parents[1] / 'jobs'}"
     ) from None
+
+import windrow_alerts  # after that sentence, for it needs the package as well
 
 OVERRIDES = "set"
 """The form's field for every key that has no field of its own."""

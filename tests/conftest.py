@@ -18,7 +18,7 @@ import psutil
 import pytest
 from harness import budget
 from harness.jobs import Finished, read_result, run_main, serving, submit_job
-from harness.web import Web, WebHook
+from harness.web import Web
 from hypothesis import settings
 
 # Before anything imports them: neither MLflow nor Airflow may tell the internet about a test.
@@ -160,12 +160,6 @@ def _is_at_work_in(folder: Path) -> bool:
 
     here = (process.info["cwd"] or "" for process in psutil.process_iter(["cwd"]))
     return any(Path(cwd).is_relative_to(folder) for cwd in here)
-
-
-@pytest.fixture(scope="module")
-def web_hook() -> Iterator[WebHook]:
-    with WebHook() as hook:
-        yield hook
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """The real Airflow that DAGs run in."""
 
-from harness.airflow import airflow, dag_folder
+from harness.airflow import airflow, dag_folder, parser
 
-__all__ = ["airflow", "dag_folder"]
+__all__ = ["airflow", "dag_folder", "parser"]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 from windrow import experiment
 from windrow.errors import PageError
+from windrow.experiment.sections import PromotionSection, SweepSection
 
 pytestmark = pytest.mark.airflow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DAGS = REPOSITORY / "dags"
 JOBS = {
     **{name: name for name in ("prepare_dataset", "sweep", "draw_atlas", "promote_best", "reproduce", "score_images")},
     "record_decision": "promote_best",
@@ -24,24 +30,45 @@ PAGE = "name: {name}\nspace: {{units: {{type: int, low: 1, high: 2}}}}\n"
 WRONG = "name: wrong\nspace: {units: {type: int, low: 3, high: 2}}\nsweep: {trails: 3}\n"
 
 
+FOLDERS = {
+    "broken": {
+        "good": PAGE.format(name="good") + "sweep: {schedule: '0 1 * * 6'}\n",
+        "scored": PAGE.format(name="scored") + "scoring: {feed: x, schedule: null}\n",
+        **{"wrong": WRONG, "unreadable": "a: [", "twin": PAGE.format(name="good")},
+    },
+    "pooled": {"pooled": PAGE.format(name="pooled") + "scoring: {feed: x}\nairflow: {pool: spark}\n"},
+    "late": {
+        "late": PAGE.format(name="late") + "scoring: {feed: x}\n"
+        "airflow: {emails: [a@example.org], webhook: hook, train_minutes: 480, score_minutes: 60}\n"
+    },
+    "moving": {
+        "moving": PAGE.format(name="moving") + "sweep: {after_drift: 0.25, schedule: '0 1 * * 6'}\nscoring: {feed: x}\n"
+    },
+}
+"""Folders that are parsed beside the checkout's: their pages, by file name."""
+
+
 @pytest.fixture(scope="module")
-def parsed(airflow: Any) -> dict[str, Any]:
-    return airflow.parse(REPOSITORY / "dags")
+def folders(parser: Any, dag_folder: Callable[..., Path]) -> dict[str, dict[str, Any]]:
+    """What Airflow makes of each folder of DAG files. One process parses them all: importing Airflow takes longest."""
+    made = {name: dag_folder(**pages) for name, pages in FOLDERS.items()}
+    return dict(zip(["own", *made], parser.parse(DAGS, *made.values()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def parsed(folders: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return folders["own"]
 
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, experiment.Experiment]:
-    found = (experiment.load(path) for path in (REPOSITORY / "dags" / "experiments").glob("*.yaml"))
+    found = (experiment.load(path) for path in (DAGS / "experiments").glob("*.yaml"))
     return {page.name: page for page in found}
 
 
 @pytest.fixture(scope="module")
-def with_broken_pages(airflow: Any, dag_folder: Callable[..., Path]) -> dict[str, Any]:
-    good = PAGE.format(name="good") + "sweep: {schedule: '0 1 * * 6'}\n"
-    scored = PAGE.format(name="scored") + "scoring: {feed: x, schedule: null}\n"
-    return airflow.parse(
-        dag_folder(good=good, scored=scored, wrong=WRONG, unreadable="a: [", twin=PAGE.format(name="good"))
-    )
+def with_broken_pages(folders: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return folders["broken"]
 
 
 def dags(parsed: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -79,16 +106,12 @@ def test_there_are_no_import_errors(parsed: dict[str, Any]) -> None:
     assert parsed["errors"] == {}
 
 
-def test_parsing_takes_less_than_a_second_a_file(parsed: dict[str, Any]) -> None:
-    assert parsed["seconds"] < 4
-
-
 def test_two_parses_serialise_the_same(parsed: dict[str, Any]) -> None:
     assert parsed["dags"] == parsed["again"]
 
 
-def test_no_dag_carries_a_path_that_only_its_home_explains(parsed: dict[str, Any], airflow: Any) -> None:
-    assert str(airflow.environment["WINDROW_HOME"]) not in str(parsed["dags"])
+def test_no_dag_carries_a_path_that_only_its_home_explains(parsed: dict[str, Any], parser: Any) -> None:
+    assert str(parser.environment["WINDROW_HOME"]) not in str(parsed["dags"])
 
 
 def test_dags_have_an_owner_tags_docs_and_one_run_at_a_time(parsed: dict[str, Any]) -> None:
@@ -121,10 +144,9 @@ def test_tasks_have_docs_a_time_limit_and_two_retries(parsed: dict[str, Any]) ->
 
 
 def test_every_spark_task_runs_a_job_that_is_there(parsed: dict[str, Any]) -> None:
-    for _, dag in dags(parsed):
-        for task_id, task in tasks(dag).items():
-            if task["task_type"] == "SparkJob":
-                assert (REPOSITORY / "jobs" / f"{JOBS[task_id]}.py").is_file()
+    found = {(task_id, job) for jobs in parsed["jobs"].values() for task_id, job in jobs.items()}
+    assert {job for _, job in found if not (REPOSITORY / "jobs" / f"{job}.py").is_file()} == set()
+    assert found == set(JOBS.items())
 
 
 def test_the_train_tasks_follow_each_other(parsed: dict[str, Any]) -> None:
@@ -147,8 +169,12 @@ def test_every_task_is_a_job_or_asks_a_person_or_tells_of_the_champion(parsed: d
             assert task["task_type"] == OTHERS.get(task_id, "SparkJob"), task_id
 
 
-def test_a_dag_that_fails_again_and_again_is_paused(parsed: dict[str, Any]) -> None:
-    assert {dag["max_consecutive_failed_dag_runs"] for _, dag in dags(parsed)} == {5}
+def test_a_dag_that_fails_as_often_as_its_manual_says_is_paused(parsed: dict[str, Any]) -> None:
+    """That Airflow then does so is its own affair."""
+    manual = parsed["dags"]["score_digits"]["dag"]["doc_md"]
+    [number] = re.findall(r"After\s+(\w+)\s+failed\s+runs\s+in\s+a\s+row\s+Airflow\s+pauses", manual)
+    often = {"three": 3, "four": 4, "five": 5, "six": 6}[number]
+    assert {dag["max_consecutive_failed_dag_runs"] for _, dag in dags(parsed)} == {often}
 
 
 def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
@@ -157,19 +183,14 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
     assert "x-mlflow://models/digits" in str(parsed["dags"]["score_digits"]["dag"]["timetable"])
 
 
-def test_jobs_wait_in_the_pages_pool_and_other_tasks_do_not(airflow: Any, dag_folder: Callable[..., Path]) -> None:
-    page = PAGE.format(name="pooled") + "scoring: {feed: x}\nairflow: {pool: spark}\n"
-    found = airflow.parse(dag_folder(pooled=page))["dags"]
-    every = (task for values in found.values() for task in tasks(values["dag"]).values())
+def test_jobs_wait_in_the_pages_pool_and_other_tasks_do_not(folders: dict[str, dict[str, Any]]) -> None:
+    every = [task for _, dag in dags(folders["pooled"]) for task in tasks(dag).values()]
     pools = {task["task_id"]: task.get("pool", "default_pool") for task in every}
     assert pools == dict.fromkeys(JOBS, "spark") | dict.fromkeys(OTHERS, "default_pool")
 
 
-def test_a_page_with_alerts_has_deadlines_and_serialises_the_same_twice(
-    airflow: Any, dag_folder: Callable[..., Path]
-) -> None:
-    alerts = "airflow: {emails: [a@example.org], webhook: hook, train_minutes: 480, score_minutes: 60}\n"
-    found = airflow.parse(dag_folder(late=PAGE.format(name="late") + f"scoring: {{feed: x}}\n{alerts}"))
+def test_a_page_with_alerts_has_deadlines_and_serialises_the_same_twice(folders: dict[str, dict[str, Any]]) -> None:
+    found = folders["late"]
     assert found["errors"] == {}
     assert found["dags"] == found["again"]
     deadlines = {dag_id: dag.get("deadline") for dag_id, dag in dags(found)}
@@ -180,14 +201,11 @@ def test_a_page_with_alerts_has_deadlines_and_serialises_the_same_twice(
     assert "60 min after" in str(deadlines["score_late"])
 
 
-def test_drift_starts_the_training_of_a_page_that_says_so(airflow: Any, dag_folder: Callable[..., Path]) -> None:
-    page = PAGE.format(name="moving") + "sweep: {after_drift: 0.25, schedule: '0 1 * * 6'}\nscoring: {feed: x}\n"
-    found = airflow.parse(dag_folder(moving=page))["dags"]
+def test_drift_starts_the_training_of_a_page_that_says_so(folders: dict[str, dict[str, Any]]) -> None:
+    found = folders["moving"]["dags"]
     announce = tasks(found["score_moving"]["dag"])["announce_drift"]
     assert "x-windrow://drift/moving" in str(announce["outlets"])
-    timetable = str(found["train_moving"]["dag"]["timetable"])
-    assert "x-windrow://drift/moving" in timetable
-    assert "0 1 * * 6" in timetable
+    assert "x-windrow://drift/moving" in str(found["train_moving"]["dag"]["timetable"])
 
 
 def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
@@ -211,24 +229,32 @@ def test_every_knob_has_a_section_a_title_and_help(parsed: dict[str, Any]) -> No
             assert {"title", "section", "description_md"} <= set(param["schema"]), (dag_id, key)
 
 
-def test_the_train_form_has_its_sections(parsed: dict[str, Any]) -> None:
-    sections: dict[str, list[str]] = {}
-    for key, param in form(parsed["dags"]["train_digits"]["dag"]).items():
-        sections.setdefault(param["schema"]["section"], []).append(key)
-    assert sections == {
-        "Sweep": [
-            *("space", "sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective"),
-            "sweep.seed",
-        ],
-        "Limits": ["sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"],
-        "Data": ["dataset.source"],
-        "Promotion": [
-            *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
-            *("promotion.significant", "promotion.approval"),
-        ],
-        "Anything else": ["set"],
-        "Reproduce": ["reproduce"],
-    }
+def headings(dag: dict[str, Any]) -> dict[str, set[str]]:
+    """The form's keys by heading."""
+    found: dict[str, set[str]] = {}
+    for key, param in form(dag).items():
+        found.setdefault(param["schema"]["section"], set()).add(key)
+    return found
+
+
+def test_a_key_stands_under_the_heading_of_its_section_of_the_page(parsed: dict[str, Any]) -> None:
+    headed = {"sweep": {"Sweep", "Limits"}, "dataset": {"Data"}, "promotion": {"Promotion"}, "scoring": {"Scoring"}}
+    for dag_id, dag in dags(parsed):
+        for heading, keys in headings(dag).items():
+            for key in keys:
+                section, dot, _ = key.partition(".")
+                assert not dot or heading in headed[section], (dag_id, key)
+
+
+def test_every_limit_of_the_sweep_and_all_of_a_promotion_but_its_model_can_be_changed_for_one_run(
+    parsed: dict[str, Any],
+) -> None:
+    limits = {f"sweep.{name}" for name in SweepSection.model_fields if name.endswith(("_seconds", "_mebibytes"))}
+    rule = {f"promotion.{name}" for name in PromotionSection.model_fields} - {"promotion.model"}
+    for dag_id, dag in dags(parsed):
+        if dag_id.startswith("train_"):
+            assert headings(dag)["Limits"] == limits, dag_id
+            assert headings(dag)["Promotion"] == rule, dag_id
 
 
 def test_the_space_of_the_form_says_the_same_as_the_pages(
@@ -238,7 +264,7 @@ def test_the_space_of_the_form_says_the_same_as_the_pages(
         if dag_id.startswith("train_"):
             name = dag_id.removeprefix("train_")
             override = f"space={json.dumps(plain(form(dag)['space']['default']))}"
-            path = REPOSITORY / "dags" / "experiments" / f"{name}.yaml"
+            path = DAGS / "experiments" / f"{name}.yaml"
             assert experiment.load(path, [override]) == pages[name], dag_id
 
 
@@ -264,17 +290,51 @@ def test_broken_pages_are_one_import_error_that_lists_every_mistake(with_broken_
     assert "must be unique; got 'good', as in good.yaml" in text
 
 
-def test_schedules_are_the_pages(with_broken_pages: dict[str, Any]) -> None:
-    weekly = with_broken_pages["dags"]["train_good"]["dag"]["timetable"]
-    assert weekly["__type"].endswith("CronTriggerTimetable")
-    assert (weekly["__var"]["expression"], weekly["__var"]["timezone"]) == ("0 1 * * 6", "UTC")
-    assert with_broken_pages["dags"]["train_scored"]["dag"]["timetable"]["__type"].endswith("NullTimetable")
-    assert "Asset" in with_broken_pages["dags"]["score_scored"]["dag"]["timetable"]["__type"]
+def test_a_dag_starts_next_at_the_hour_of_its_page(folders: dict[str, dict[str, Any]]) -> None:
+    """As Airflow's own timetable has it on a Wednesday noon: a night whose hour is long past is not made up for."""
+    found = {dag_id: run for parsed in folders.values() for dag_id, run in parsed["next"].items()}
+    saturday, night, sunday = at("2026-11-28T01:00"), at("2026-11-26T03:00"), at("2026-11-29T05:00")
+    assert (found["train_good"], found["train_moving"]) == (saturday, saturday)
+    assert (found["score_digits"], found["score_moving"], found["maintain_digits"]) == (night, night, sunday)
+    for dag_id in ("train_digits", "train_scored", "score_scored", "score_imagenet"):
+        assert found[dag_id] is None, dag_id
 
 
-def test_a_missing_package_is_explained(airflow: Any, dag_folder: Callable[..., Path], monkeypatch: Any) -> None:
-    monkeypatch.setitem(airflow.environment, "PYTHONPATH", "")
-    errors = airflow.parse(dag_folder())["errors"]
-    assert set(errors) == {"train.py", "score.py", "maintain.py", "check_pages.py"}
-    for text in errors.values():
+def at(moment: str) -> str:
+    return datetime.fromisoformat(moment).replace(tzinfo=UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kind", "day"),
+    [
+        ("2026-11-07", "manual", "2026-11-07"),
+        ("2026-11-07", "backfill", "2026-11-07"),
+        (None, "backfill", "2026-11-05"),
+    ],
+)
+def test_a_scoring_reads_the_day_that_was_chosen_and_a_backfill_its_own(
+    parsed: dict[str, Any], chosen: str | None, kind: str, day: str
+) -> None:
+    run = SimpleNamespace(run_type=kind, logical_date=datetime(2026, 11, 5, 3, tzinfo=UTC))
+    assert rendered_day(parsed, date=chosen, run=run) == day
+
+
+def test_any_other_scoring_reads_all_days(parsed: dict[str, Any]) -> None:
+    """One that an asset has started has no logical date."""
+    for kind in ("manual", "scheduled", "asset_triggered"):
+        assert rendered_day(parsed, date=None, run=SimpleNamespace(run_type=kind, logical_date=None)) == ""
+
+
+def rendered_day(parsed: dict[str, Any], date: str | None, run: SimpleNamespace) -> str:
+    """What the score DAG gives to the job's --date."""
+    jinja = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    jinja.filters["ds"] = lambda moment: moment.date().isoformat()
+    arguments = plain(tasks(parsed["dags"]["score_digits"]["dag"])["score_images"]["arguments"])
+    return jinja.from_string(arguments["date"]).render(params={"date": date}, dag_run=run)
+
+
+def test_a_missing_package_is_explained(parser: Any, dag_folder: Callable[..., Path]) -> None:
+    [found] = parser.parse(dag_folder(), without_package=True)
+    assert set(found["errors"]) == {"train.py", "score.py", "maintain.py", "check_pages.py"}
+    for text in found["errors"].values():
         assert "start every Airflow component with PYTHONPATH=" in text

@@ -1,4 +1,4 @@
-"""The score DAG on the files of one day: what a person chooses in the form is what the job reads."""
+"""Scoring the files of one day. That the DAG tells the job which day it is, test_dag_files.py and the story show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.airflow, pytest.mark.spark]
+pytestmark = pytest.mark.spark
 
 PAGE = """
 name: daily
@@ -18,31 +18,29 @@ scoring: {feed: "feeds/daily/{date}/*.txt"}
 
 
 @pytest.fixture
-def feeds(airflow: Any) -> Path:
-    """Two days, one URL and two."""
-    folder = Path(airflow.environment["WINDROW_HOME"]) / "feeds" / "daily"
+def score(run_job: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Count what there is to do in a feed of two days, of one URL and two: score("--date", "2026-11-06")."""
     for day, urls in {"2026-11-05": 1, "2026-11-06": 2}.items():
-        (folder / day).mkdir(parents=True, exist_ok=True)
+        folder = tmp_path / "home" / "feeds" / "daily" / day
+        folder.mkdir(parents=True)
         lines = (f"https://images.invalid/{day}/{number}.png\n" for number in range(urls))
-        (folder / day / "urls.txt").write_text("".join(lines))
-    return folder
+        (folder / "urls.txt").write_text("".join(lines))
+    page = tmp_path / "daily.yaml"
+    page.write_text(PAGE)
+    return lambda *options: run_job("score_images", "--experiment", page, "--dry-run", *options)
 
 
-@pytest.mark.usefixtures("feeds")
-@pytest.mark.parametrize(("day", "urls"), [("2026-11-06", 2), (None, 3)])
+@pytest.mark.parametrize(("options", "urls"), [(["--date", "2026-11-06"], 2), ([], 3)])
 def test_a_run_reads_the_day_that_was_chosen_or_all_of_them(
-    airflow: Any, dag_folder: Callable[..., Path], day: str | None, urls: int
+    score: Callable[..., Any], options: list[str], urls: int
 ) -> None:
-    run = airflow.run(dag_folder(daily=PAGE), "score_daily", {"dry_run": True, "date": day})
-    assert run.state == "success", run.log[-5000:]
-    assert run.tasks["score_images"]["xcoms"]["return_value"]["urls"] == urls
+    done = score(*options)
+    assert done.code == 0, done.output
+    assert done.result["urls"] == urls
 
 
-@pytest.mark.usefixtures("feeds")
-def test_a_day_without_files_ends_in_a_sentence_and_is_not_tried_again(
-    airflow: Any, dag_folder: Callable[..., Path]
-) -> None:
-    run = airflow.run(dag_folder(daily=PAGE), "score_daily", {"date": "2026-11-07"})
-    assert (run.state, run.tasks["score_images"]["tries"]) == ("failed", 1), run.log[-5000:]
-    assert "the feed must match at least one file; got none for" in run.note
-    assert "2026-11-07" in run.note
+def test_a_day_without_files_ends_in_a_sentence_that_no_retry_mends(score: Callable[..., Any]) -> None:
+    done = score("--date", "2026-11-07")
+    assert done.code == 2
+    assert "the feed must match at least one file; got none for" in done.error
+    assert "2026-11-07" in done.error

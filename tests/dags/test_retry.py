@@ -1,34 +1,37 @@
-"""A sweep whose driver is killed under Airflow: the task's retry continues the same study by itself."""
+"""A driver that is killed under Airflow: the task's retry goes on by itself, with the same study or the same feed."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from harness.waiting import wait_for
+from harness.web import Reply, Request, Web
 
 pytestmark = [
     pytest.mark.airflow,
-    pytest.mark.spark,
+    pytest.mark.submit,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
     pytest.mark.faults,
-    pytest.mark.timeout(1200),
 ]
 
 TRIALS = 8
+IMAGES = 12
 PAGE = f"""
 name: retried
 space:
   learning_rate: {{type: float, low: 1e-3, high: 1e-2, log: true}}
 sweep: {{trials: {TRIALS}, epochs: 40, sampler: random, seed: 1, fused: false}}
 promotion: {{finalists: 1}}
+scoring: {{feed: "feeds/retried/*.txt", allow_addresses: [127.0.0.0/8], host_rate: }}
 """
 
 
@@ -40,34 +43,41 @@ def settled(home: Path) -> dict[int, str]:
     return {}
 
 
-def kill_the_driver(home: Path) -> None:
-    """SIGKILL the Python process that drives the sweep of this home."""
+def kill_the_driver(script: str, home: Path) -> None:
+    """SIGKILL the Python process that drives this home's job."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             program, *rest = process.cmdline() or [""]  # a process that is just ending has none any more
-            if "python" in program and "sweep.py" in " ".join(rest) and str(home) in " ".join(rest):
+            if "python" in program and script in " ".join(rest) and str(home) in " ".join(rest):
                 process.kill()
                 return
-    raise AssertionError("no driver of a sweep was found")
+    raise AssertionError(f"no driver of {script} was found")
 
 
 @pytest.fixture(scope="module")
-def killed(airflow: Any, dag_folder: Callable[..., Path], mlflow_server: str) -> dict[str, Any]:
+def home(airflow: Any) -> Path:
+    return Path(airflow.environment["WINDROW_HOME"])
+
+
+@pytest.fixture(scope="module")
+def folder(dag_folder: Callable[..., Path]) -> Path:
+    return dag_folder(retried=PAGE)
+
+
+@pytest.fixture(scope="module")
+def killed(airflow: Any, folder: Path, home: Path, mlflow_server: str) -> dict[str, Any]:
     """A train run whose sweep was killed once two trials were settled."""
-    home = Path(airflow.environment["WINDROW_HOME"])
     found: dict[str, Any] = {}
 
     def start() -> None:
-        folder = dag_folder(retried=PAGE)
         found["run"] = airflow.run(folder, "train_retried", {}, MLFLOW_TRACKING_URI=mlflow_server)
 
     thread = threading.Thread(target=start)
     thread.start()
     try:
-        while len(before := settled(home)) < 2:
-            assert thread.is_alive(), "the run ended before two trials were settled"
-            time.sleep(0.1)
-        kill_the_driver(home)
+        wait_for(lambda: len(settled(home)) >= 2 or not thread.is_alive(), seconds=300)
+        before = settled(home)
+        kill_the_driver("sweep.py", home)
     finally:
         thread.join()  # whatever went wrong here, the next test finds Airflow idle
     return {**found, "before": before, "after": settled(home)}
@@ -94,3 +104,40 @@ def test_mlflow_has_one_run_a_trial_under_one_parent(killed: dict[str, Any], mlf
     kinds = [run.data.tags["windrow.kind"] for run in runs]
     assert (kinds.count("sweep"), kinds.count("trial")) == (1, TRIALS)
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.fixture
+def images(digit_images: str, home: Path) -> Iterator[Web]:
+    """Some real digits; the driver of the scoring is killed when the first of them is asked for the first time."""
+    import requests
+
+    lock, asked = threading.Lock(), Counter[str]()
+
+    def answer(request: Request) -> Reply:
+        with lock:
+            asked["all"] += 1
+            first = asked["all"] == 1
+        if first:
+            kill_the_driver("score_images.py", home)
+        return Reply(body=requests.get(f"{digit_images}{request.path}", timeout=60).content)
+
+    with Web({f"/{number}.png": answer for number in range(IMAGES)}) as web:
+        yield web
+
+
+@pytest.mark.usefixtures("killed")  # whose champion labels
+def test_a_scoring_that_was_killed_is_tried_again_and_every_url_has_one_row(
+    images: Web, airflow: Any, folder: Path, home: Path, mlflow_server: str
+) -> None:
+    from deltalake import DeltaTable
+
+    feed = home / "feeds" / "retried" / "urls.txt"
+    feed.parent.mkdir(parents=True)
+    urls = [f"{images.address}/{number}.png" for number in range(IMAGES)]
+    feed.write_text("".join(f"{url}\n" for url in urls))
+    run = airflow.run(folder, "score_retried", {}, MLFLOW_TRACKING_URI=mlflow_server)
+    assert run.state == "success", run.log[-6000:]
+    assert "score_images was killed from outside" in run.log
+    assert run.tasks["score_images"]["tries"] == 2
+    assert run.tasks["score_images"]["xcoms"]["return_value"]["statuses"] == {"ok": IMAGES}
+    assert sorted(DeltaTable(str(home / "tables" / "retried")).to_pandas()["url"]) == sorted(urls)

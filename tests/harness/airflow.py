@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,11 +57,14 @@ class Airflow:
         """The command line of a script of this folder."""
         return [sys.executable, str(REPOSITORY / "tests" / "dags" / script), *map(str, arguments)]
 
-    def parse(self, folder: Path) -> dict[str, Any]:
-        """{"dags", "again", "errors", "seconds"} of a DAG folder; see parse_dags.py."""
+    def parse(self, *folders: Path, without_package: bool = False) -> list[dict[str, Any]]:
+        """{"dags", "again", "jobs", "next", "errors"} of each DAG folder; see parse_dags.py."""
         out = self.home / "parsed.json"
-        subprocess.run(self.command("parse_dags.py", folder, out), env=self.environment, check=True, timeout=120)
-        return json.loads(out.read_text())
+        options = ["--without-package"] if without_package else []
+        command = self.command("parse_dags.py", out, *options, *folders)
+        subprocess.run(command, env=self.environment, check=True, timeout=120)
+        found = json.loads(out.read_text())
+        return [found[str(folder)] for folder in folders]
 
     def run(self, folder: Path, dag_id: str, conf: dict[str, Any] | None = None, **environment: str) -> Run:
         """`dag.test()` of a DAG, to its end."""
@@ -82,12 +85,18 @@ class Airflow:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     """Airflow with a new database and a Spark connection to local[2]."""
     airflow = Airflow(tmp_path_factory.mktemp("airflow"))
     migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
     subprocess.run(migrate, env=airflow.environment, check=True, capture_output=True, timeout=120)
     return airflow
+
+
+@pytest.fixture(scope="session")
+def parser(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    """Airflow without a database, which is all that parsing takes."""
+    return Airflow(tmp_path_factory.mktemp("parser"))
 
 
 @pytest.fixture(scope="session")

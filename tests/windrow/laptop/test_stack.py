@@ -1,66 +1,15 @@
-"""The real MLflow and the real Airflow, started and stopped as `make demo` and `make stop` do it."""
+"""What the stack is made of, before anything is started; the real one comes up in tests/stack."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
-import requests
-from windrow.errors import ServiceError
-from windrow.laptop import health, services, stack
-from windrow.laptop.airflow_api import Airflow
-from windrow.laptop.stack import Stack
+from windrow.laptop import stack
 from windrow.paths import home
-
-
-@pytest.fixture
-def running() -> Iterator[Stack]:
-    try:
-        yield stack.up()
-    finally:
-        stack.stop()
-
-
-@pytest.mark.stack
-@pytest.mark.airflow
-@pytest.mark.mlflow
-def test_the_stack_comes_up_for_this_machine_alone_and_goes_without_a_trace(running: Stack) -> None:
-    airflow = Airflow(running.airflow, stack.USER, running.password)
-    airflow.log_in()
-    assert airflow.import_errors() == {}
-    with pytest.raises(ServiceError, match="401"):
-        Airflow(running.airflow, stack.USER, "a guess").log_in()
-    assert requests.get(f"{running.airflow}/api/v2/dags", timeout=10).status_code == 401
-
-    assert health.mlflow_problem(running.mlflow) is None
-    assert health.page_problem(f"{running.images}/health") is None
-    assert {name: ask() for name, ask in stack.problems().items()} == dict.fromkeys(stack.problems())
-
-    listening = {connection.laddr for process in services.marked(home()) for connection in listeners(process)}
-    assert {port for _, port in listening} == {int(url.rpartition(":")[2]) for url in addresses(running)}
-    assert all(ipaddress.ip_address(address).is_loopback for address, _ in listening)
-
-    before = stack.state().running()
-    assert stack.up() == running
-    assert stack.state().running() == before
-
-    assert sorted(stack.stop()) == sorted(before)
-    assert services.marked(home()) == set()
-    assert stack.stop() == []
-
-
-def listeners(process: psutil.Process) -> list[object]:
-    return [connection for connection in process.net_connections("inet") if connection.status == psutil.CONN_LISTEN]
-
-
-def addresses(running: Stack) -> list[str]:
-    return [running.airflow, running.mlflow, running.images]
 
 
 def test_the_password_is_made_once_and_readable_by_its_user_only() -> None:

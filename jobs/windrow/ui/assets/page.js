@@ -21,20 +21,21 @@ const rounds = new Map();
 function follow(place, sections, path, wanted, show, pause = () => SECONDS.slow) {
   const round = {};
   rounds.set(place, round);
+  const isLast = () => rounds.get(place) === round;
   const visit = async () => {
-    if (rounds.get(place) !== round) return;
+    if (!isLast()) return;
     if (!document.hidden) await look();
-    if (rounds.get(place) === round) setTimeout(visit, 1000 * pause());
+    if (isLast()) setTimeout(visit, 1000 * pause());
   };
   const look = async () => {
     try {
-      const values = await ask(place, path, wanted());
+      const values = await ask(place, path, wanted(), isLast);
       at("connection").textContent = "";
-      if (values === null || rounds.get(place) !== round) return;
+      if (values === null || !isLast()) return;
       if (values.absent) throw new Refusal(values.absent);
       show(values);
     } catch (wrong) {
-      if (rounds.get(place) === round) excuse(place, sections, wrong);
+      if (isLast()) excuse(place, sections, wrong);
     }
   };
   return visit();

@@ -11,8 +11,9 @@ export const forget = (place) => seen.delete(place);
 export class Refusal extends Error {}
 export class Silence extends Error {}
 
-// The values of an answer; null where they are as they were at the last time for the same place on the page.
-export async function ask(place, path, wanted = {}) {
+// The values of an answer; null where they are as they were at the last time for the same place on the page, and where
+// nobody waits for them any more: what was not shown must not count as seen.
+export async function ask(place, path, wanted = {}, isWanted = () => true) {
   const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value !== null && value !== undefined));
   const address = `api/${path}${query.size ? `?${query}` : ""}`;
   let answer;
@@ -29,6 +30,7 @@ export async function ask(place, path, wanted = {}) {
   const tag = `${address} ${answer.headers.get("ETag")}`;
   if (seen.get(place) === tag) return null;
   const values = await answer.json();
+  if (!isWanted()) return null;
   seen.set(place, tag);
   return values;
 }
