@@ -41,17 +41,17 @@ def collect(path: Path, parent: pytest.Collector) -> pytest.Module:
     return kind.from_parent(parent, path=path)
 
 
-def command(resolver: Path) -> list[str]:
-    """The command that runs a command where only loopback is, and names are looked up at 127.0.0.1."""
+def _command(resolver: Path) -> list[str] | str:
+    """The command that runs a command where only loopback is and names are looked up there, or why there is none."""
     if shutil.which("unshare") is None:
-        pytest.skip("needs network namespaces: there is no unshare here")
+        return "needs network namespaces: there is no unshare here"
     resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     for unshare in _NAMESPACES:
         found = [*unshare, "sh", "-c", f'{_ALONE} && exec "$@"', str(resolver)]
         tried = subprocess.run([*found, "true"], capture_output=True, text=True)
         if tried.returncode == 0:
             return found
-    pytest.skip(f"needs network and mount namespaces, which are not permitted here: {tried.stderr.strip()}")
+    return f"needs network and mount namespaces, which are not permitted here: {tried.stderr.strip()}"
 
 
 class _Outside(pytest.Module):
@@ -102,17 +102,23 @@ class _Inside:
     def __init__(self, session: pytest.Session) -> None:
         self._config = session.config
         self._reports: dict[str, list[pytest.TestReport]] = {}
+        self._process: subprocess.Popen[bytes] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="windrow-alone-"))
         session.config.add_cleanup(self._end)
+        self._command = _command(self._folder / "resolv.conf")
+        if isinstance(self._command, list):
+            self._begin(session, self._command)
+
+    def _begin(self, session: pytest.Session, namespace: list[str]) -> None:
         names = self._folder / "names"
         names.write_text("\n".join(item.nodeid for item in session.items if isinstance(item, _StandIn)))
         reading, writing = os.pipe()
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *command(self._folder / "resolv.conf"),
+                    *namespace,
                     *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-                    *("-p", "harness.alone", "--tb=native", f"@{names}"),
+                    *("-p", "harness.alone", "--tb=short", f"@{names}"),
                 ],
                 env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
                 | {_REPORTS: str(writing)},
@@ -126,6 +132,8 @@ class _Inside:
 
     def wait_for(self, name: str) -> list[pytest.TestReport]:
         """The reports of a test's three phases. A test that never ends there fails here."""
+        if isinstance(self._command, str):
+            pytest.skip(self._command)
         while not any(report.when == "teardown" for report in self._reports.get(name, [])):
             line = self._lines.readline()
             assert line, f"{name} was not run inside: {(self._folder / 'log').read_text(errors='replace')[-8000:]}"
@@ -135,9 +143,10 @@ class _Inside:
         return self._reports[name]
 
     def _end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._lines.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._lines.close()
         shutil.rmtree(self._folder)
 
 
