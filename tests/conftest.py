@@ -37,9 +37,18 @@ settings.load_profile(os.environ.get("WINDROW_HYPOTHESIS", "quick"))
 REPOSITORY = Path(__file__).resolve().parents[1]
 WORKER_BYTES = 2.5 * 2**30
 """What a worker of the suite may hold: a JVM, two Python workers with TensorFlow, and MLflow."""
-HEAVY = ("stack", "airflow", "submit", "spark", "tensorflow", "mlflow")
+HEAVY = ("stack", "airflow", "submit", "spark", "tensorflow", "mlflow", "store")
 """Markers of tests that are not of make unit, the longest files first: those begin first."""
-TIMEOUTS = {"faults": 1200, "stack": 900, "submit": 600, "airflow": 600, "spark": 300, "tensorflow": 300, "mlflow": 300}
+TIMEOUTS = {
+    "faults": 1200,
+    "stack": 900,
+    "submit": 600,
+    "airflow": 600,
+    "spark": 300,
+    "tensorflow": 300,
+    "mlflow": 300,
+    "store": 300,
+}
 """Seconds until a test that hangs is ended, where it says nothing itself; pyproject.toml has those of all others."""
 
 

@@ -6,7 +6,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,10 +47,16 @@ def name(source: Path) -> str:
     return str(source.relative_to(REPOSITORY / "jobs"))
 
 
-def loaded_by(code: str, before: str = "") -> set[str]:
-    """Top-level modules that `code` loads in a fresh Python, beyond those that `before` loads."""
-    report = "print(json.dumps(sorted(set(sys.modules) - known)))"
-    script = f"import json, sys\n{before}\nknown = set(sys.modules)\n{code}\n{report}"
+def loaded_by(steps: Mapping[str, str], before: str = "") -> dict[str, set[str]]:
+    """Top-level modules that each piece of code loads in one fresh Python, beyond those that were there before it."""
+    script = (
+        f"import json, sys\n{before}\nfound = {{}}\n"
+        f"for name, code in {dict(steps)!r}.items():\n"
+        "    known = set(sys.modules)\n"
+        "    exec(code, {'sys': sys})\n"
+        "    found[name] = sorted({module.partition('.')[0] for module in set(sys.modules) - known})\n"
+        "print(json.dumps(found))"
+    )
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": f"{REPOSITORY / 'jobs'}:{REPOSITORY / 'plugins'}",
@@ -59,7 +65,36 @@ def loaded_by(code: str, before: str = "") -> set[str]:
     }
     command = [sys.executable, "-c", script]
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120).stdout
-    return {module.partition(".")[0] for module in json.loads(output.splitlines()[-1])}
+    return {name: set(modules) for name, modules in json.loads(output.splitlines()[-1]).items()}
+
+
+def importing(*sources: Path) -> str:
+    dotted = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in sources]
+    return "".join(f"import {module}\n" for module in dotted)
+
+
+def help_of(job: Path) -> str:
+    code = f"import runpy\nsys.argv = [{str(job)!r}, '--help']\ntry: runpy.run_path(sys.argv[0], run_name='__main__')"
+    return f"{code}\nexcept SystemExit as end: assert end.code == 0, end.code"
+
+
+DATA_ROOM = sorted((PACKAGE / "data").glob("*.py"))
+FETCHER = PACKAGE / "scoring" / "fetch.py"
+PAGE = REPOSITORY / "dags" / "experiments" / "digits.yaml"
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """What parts of the package load, in an order in which none may hide what a later one must not load."""
+    return loaded_by(
+        {
+            "page": f"import windrow.experiment; windrow.experiment.load({str(PAGE)!r})",
+            **{job.name: help_of(job) for job in JOBS},
+            "atlas": "import windrow.selection.atlas, windrow.selection.pictures",
+            "fetcher": importing(FETCHER),
+            "data room": importing(*DATA_ROOM),
+        }
+    )
 
 
 def test_the_rules_see_the_sources() -> None:
@@ -69,28 +104,24 @@ def test_the_rules_see_the_sources() -> None:
     assert SPARK_MAKERS & set(calls(PACKAGE / "spark.py"))
 
 
-@pytest.mark.parametrize("dag_file", sorted((REPOSITORY / "dags").glob("*.py")), ids=lambda path: path.name)
-def test_a_dag_file_loads_nothing_slow_beyond_airflow_itself(dag_file: Path) -> None:
+def test_a_dag_file_loads_nothing_slow_beyond_airflow_itself() -> None:
     airflow = "import airflow.sdk\nfrom airflow.providers.apache.spark.operators import spark_submit"
-    loaded = loaded_by(f"import runpy; runpy.run_path({str(dag_file)!r})", before=airflow)
-    assert "windrow_dags" in loaded
-    assert not loaded & (SLOW | {"numpy", "PIL", "aiohttp"})
+    files = sorted((REPOSITORY / "dags").glob("*.py"))
+    loaded = loaded_by({file.name: f"import runpy; runpy.run_path({str(file)!r})" for file in files}, before=airflow)
+    assert "windrow_dags" in set.union(*loaded.values())
+    slow = SLOW | {"numpy", "PIL", "aiohttp"}
+    assert {file: modules & slow for file, modules in loaded.items() if modules & slow} == {}
 
 
-def test_the_page_is_read_with_pydantic_and_yaml_only() -> None:
-    loaded = loaded_by("import windrow.experiment")
-    assert {"pydantic", "yaml"} <= loaded
-    assert not loaded & (SLOW | {"numpy", "PIL", "aiohttp", "airflow"})
+def test_the_page_is_read_with_pydantic_and_yaml_only(loaded: dict[str, set[str]]) -> None:
+    assert {"pydantic", "yaml"} <= loaded["page"]
+    assert not loaded["page"] & (SLOW | {"numpy", "PIL", "aiohttp", "airflow"})
 
 
-def test_the_data_room_and_the_fetcher_load_no_tensorflow() -> None:
-    modules = [*sorted((PACKAGE / "data").glob("*.py")), PACKAGE / "scoring" / "fetch.py"]
-    dotted = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in modules]
-    assert not loaded_by(f"import importlib\nfor module in {dotted}: importlib.import_module(module)") & {
-        "tensorflow",
-        "keras",
-    }
-    assert not [name(path) for path in modules if imported(path) & {"tensorflow", "keras"}]
+def test_the_data_room_and_the_fetcher_load_no_tensorflow(loaded: dict[str, set[str]]) -> None:
+    assert "aiohttp" in loaded["fetcher"]
+    assert not (loaded["fetcher"] | loaded["data room"]) & {"tensorflow", "keras", "pyspark", "mlflow"}
+    assert not [name(path) for path in (*DATA_ROOM, FETCHER) if imported(path) & {"tensorflow", "keras"}]
 
 
 def test_only_tracking_and_the_jobs_know_mlflow() -> None:
@@ -98,11 +129,11 @@ def test_only_tracking_and_the_jobs_know_mlflow() -> None:
     assert not [name(path) for path in knowing if path not in JOBS and PACKAGE / "tracking" not in path.parents]
 
 
-def test_the_atlas_draws_without_tensorflow_and_loads_its_libraries_only_to_draw() -> None:
+def test_the_atlas_draws_without_tensorflow_and_loads_its_libraries_only_to_draw(loaded: dict[str, set[str]]) -> None:
     drawing = sorted((PACKAGE / "selection" / "atlas").glob("*.py"))
     assert len(drawing) > 8
     assert not [name(path) for path in drawing if imported(path) & {"tensorflow", "keras", "mlflow", "pyspark"}]
-    assert not loaded_by("import windrow.selection.atlas, windrow.selection.pictures") & SLOW
+    assert not loaded["atlas"] & SLOW
 
 
 def test_only_one_module_makes_a_spark_session() -> None:
@@ -119,8 +150,12 @@ def test_jobs_and_package_import_nothing_of_dags_and_plugins() -> None:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda path: path.name)
-def test_help_needs_neither_spark_nor_tensorflow(job: Path) -> None:
-    code = f"import runpy\nsys.argv = [{str(job)!r}, '--help']\ntry: runpy.run_path(sys.argv[0], run_name='__main__')"
-    loaded = loaded_by(f"{code}\nexcept SystemExit as end: assert end.code == 0, end.code")
-    assert "windrow" in loaded
-    assert not loaded & SLOW
+def test_help_needs_neither_spark_nor_tensorflow(loaded: dict[str, set[str]], job: Path) -> None:
+    assert not loaded[job.name] & SLOW
+
+
+def test_the_rules_see_what_is_loaded() -> None:
+    found = loaded_by({"first": "import wave", "second": "import wave, numpy.linalg"})
+    assert "wave" in found["first"]
+    assert "numpy" in found["second"]
+    assert "wave" not in found["second"]

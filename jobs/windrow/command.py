@@ -89,9 +89,9 @@ def check_writable(path: Path) -> None:
     Raises:
         UserError: the folder can't be made or written, or the path is a folder itself.
     """
-    if path.is_dir():
-        raise UserError(f"{path} must be a file; got a folder; add a file name")
     try:
+        if path.is_dir():
+            raise UserError(f"{path} must be a file; got a folder; add a file name")
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(

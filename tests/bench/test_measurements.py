@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from harness.waiting import wait_for
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 Script = Callable[[str], ModuleType]
 COMMANDS = sorted(path for path in BENCH.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
-def test_every_script_says_what_it_takes(path: Path) -> None:
-    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60)
+@pytest.fixture(scope="module")
+def helps() -> dict[str, list[object]]:
+    """Exit code and output of every script's --help, all in one fresh Python."""
+    program = (
+        "import contextlib, io, json, runpy, sys\n"
+        "found = {}\n"
+        "for path in sys.argv[1:]:\n"
+        "    output, sys.argv = io.StringIO(), [path, '--help']\n"
+        "    with contextlib.redirect_stdout(output):\n"
+        "        try: runpy.run_path(path, run_name='__main__')\n"
+        "        except SystemExit as end: found[path] = [end.code or 0, output.getvalue()]\n"
+        "print(json.dumps(found))\n"
+    )
+    command = [sys.executable, "-c", program, *map(str, COMMANDS)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(BENCH)}
+    )
     assert done.returncode == 0, done.stderr
-    assert "usage:" in done.stdout
+    found: dict[str, list[object]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_every_script_says_what_it_takes(helps: dict[str, list[object]], path: Path) -> None:
+    code, output = helps[str(path)]
+    assert code == 0
+    assert f"usage: {path.name}" in str(output)
 
 
 def test_the_points_are_the_same_on_every_machine_and_a_longer_list_starts_with_a_shorter_one(script: Script) -> None:
@@ -107,10 +131,8 @@ def test_a_peer_that_hangs_is_ended_with_all_that_it_started(script: Script, tmp
     code = "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
     with pytest.raises(windrow_job.JobError, match="got none after 2 s"):
         windrow_job.run([sys.executable, "-c", code], tmp_path / "log", {"PATH": "/usr/bin:/bin"}, timeout=2)
-    child, deadline = int((tmp_path / "log").read_text()), time.monotonic() + 30
-    while not ended(child):
-        assert time.monotonic() < deadline, f"process {child} lives on"
-        time.sleep(0.01)
+    child = int((tmp_path / "log").read_text())
+    wait_for(lambda: ended(child), otherwise=lambda: f"process {child} lives on")
 
 
 def test_a_failed_peer_shows_the_end_of_its_log(script: Script, tmp_path: Path) -> None:

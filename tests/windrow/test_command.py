@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -147,12 +149,50 @@ def test_a_result_that_can_not_be_written_is_found_before_the_job_runs(
     assert not started
 
 
-def test_a_folder_without_permission_is_found_before_the_job_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(UserError, match="must be in a folder that can be written; got no permission"):
-        command.check_writable(tmp_path / "result.json")
+def told_to_a_stranger(path: Path) -> str:
+    """What check_writable says to somebody who is not root, for root may write anywhere."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            command.check_writable(path)
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as lines:
+        return lines.read()
+
+
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A folder that everybody may enter; those of pytest are its user's."""
+    folder = Path(tempfile.mkdtemp(prefix="windrow-"))
+    folder.chmod(0o755)
+    yield folder
+    for each in folder.iterdir():
+        each.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        (0o777, ""),
+        (0o555, "must be in a folder that can be written; got no permission; choose another path"),
+        (0o600, "must be in a folder that can be made; Permission denied; choose another path"),
+    ],
+)
+def test_a_folder_without_permission_is_found_before_the_job_runs(outside: Path, mode: int, reason: str) -> None:
+    target = outside / "of somebody" / "result.json"
+    target.parent.mkdir()
+    target.parent.chmod(mode)
+    assert told_to_a_stranger(target) == (f"UserError: {target} {reason}" if reason else "")
 
 
 def test_a_write_that_fails_half_way_leaves_neither_half_nor_aside(

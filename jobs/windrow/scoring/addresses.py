@@ -18,9 +18,14 @@ AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, st
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # The last 32 bits are the IPv4 address that a translator will ask.
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Nobody's, though older Pythons take them for public: 6to4's relays (RFC 7526), documentation (RFC 9637), and overlay
-# identifiers that are no addresses (RFC 7343).
-_NOBODYS = (IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"), IPv6Network("2001:20::/28"))
+# Nobody's, though older Pythons take them for public: protocols' own (RFC 6890), 6to4's relays (RFC 7526),
+# documentation (RFC 9637), and overlay identifiers that are no addresses (RFC 7343).
+_NOBODYS = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("3fff::/20"),
+    IPv6Network("2001:20::/28"),
+)
 # An interface of this name is a tunnel to the IPv4 address that follows it (ISATAP, RFC 5214), in any network.
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE, 0x0100_5EFE, 0x0300_5EFE})
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from harness.waiting import wait_for
 from windrow.data import disk
 from windrow.errors import ServiceError
 
@@ -26,8 +26,8 @@ def test_another_fault_stays_what_it_is() -> None:
         raise PermissionError(errno.EACCES, "denied")
 
 
-def test_the_second_waits_for_the_first_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    order = []
+def test_the_second_says_that_it_waits_and_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
 
     def second() -> None:
         with disk.locked(tmp_path):
@@ -36,8 +36,8 @@ def test_the_second_waits_for_the_first_and_says_so(tmp_path: Path, capsys: pyte
     waiter = threading.Thread(target=second)
     with disk.locked(tmp_path):
         waiter.start()
-        time.sleep(0.2)
+        wait_for(lambda: "waiting for another process" in capsys.readouterr().err)
+        assert order == []
         order.append("first")
-    waiter.join(10)
+    waiter.join(30)
     assert order == ["first", "second"]
-    assert "waiting for another process" in capsys.readouterr().err

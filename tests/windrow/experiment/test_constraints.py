@@ -4,7 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
-import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +119,16 @@ def test_the_longest_and_the_deepest_expressions_are_read_from_anywhere() -> Non
     assert Constraint.parse(long).holds(VALUES)
 
 
-def test_powers_of_powers_take_no_time_and_no_memory() -> None:
+def test_powers_of_powers_take_no_memory() -> None:
     text = "units"
     for _ in range(12):
         text = f"({text}) ** units"
-    start = time.perf_counter()
+    tracemalloc.start()
     assert not Constraint.parse(f"{text} > 1").holds({"units": 10**17})
     assert not Constraint.parse("(((units ** 16) ** 16) ** 16) ** 16 > 1").holds({"units": 10**17})
-    assert time.perf_counter() - start < 5
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_a_constraint_imports_nothing_heavy_and_says_nothing_on_the_terminal() -> None:

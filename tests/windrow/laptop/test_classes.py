@@ -11,6 +11,7 @@ import pytest
 from windrow.laptop import classes, environment, java
 
 
+@pytest.mark.submit
 def test_the_jvm_of_spark_submit_takes_its_classes_from_the_archive(tmp_path: Path) -> None:
     java_home = java.find()
     assert java_home is not None

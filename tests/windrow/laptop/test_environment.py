@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import venv as builder
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,21 @@ def test_never_removes_a_folder_that_is_no_environment(venv: Path, lock: Path) -
     assert (venv / "thesis.tex").exists()
 
 
-def test_a_failed_install_shows_the_log_and_leaves_no_stamp(venv: Path, lock: Path) -> None:
+def wheel(folder: Path) -> Path:
+    """A package of one module, as pip takes it without asking anybody."""
+    file = folder / "local-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("local.py", "HERE = True\n")
+        archive.writestr("local-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: local\nVersion: 1.0\n")
+        archive.writestr("local-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("local-1.0.dist-info/RECORD", "")
+    return file
+
+
+@pytest.mark.faults
+def test_a_real_pip_that_fails_shows_its_log_and_leaves_no_stamp_and_is_mended_by_the_next(
+    venv: Path, lock: Path, tmp_path: Path
+) -> None:
     lock.write_text("./there-is-no-such-folder\n")
 
     with pytest.raises(
@@ -129,6 +144,12 @@ def test_a_failed_install_shows_the_log_and_leaves_no_stamp(venv: Path, lock: Pa
     ):
         environment.set_up(venv, lock)
     assert not (venv / "windrow-lock").exists()
+
+    lock.write_text(f"{wheel(tmp_path)}\n")
+
+    assert environment.set_up(venv, lock)
+    subprocess.run([venv / "bin" / "python", "-c", "import local; assert local.HERE"], check=True)
+    assert not environment.set_up(venv, lock)
 
 
 def test_a_full_disk_is_told_before_anything_is_removed(

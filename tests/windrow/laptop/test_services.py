@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from harness.waiting import wait_for
 from windrow.errors import ServiceError
 from windrow.laptop import services
 from windrow.laptop.services import Running, Service, State
@@ -48,15 +48,6 @@ def ensure(service: Service, state: State, home: Path) -> bool:
     return services.ensure(service, state, home / "log")
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_starts_once(state: State, home: Path, make: Callable[..., Service]) -> None:
     assert ensure(make(), state, home)
     first = state.running()["sleeper"]
@@ -75,7 +66,7 @@ def test_a_dead_one_is_started_again(state: State, home: Path, make: Callable[..
     ensure(make(), state, home)
     first = state.running()["sleeper"]
     os.kill(first.pid, signal.SIGKILL)
-    assert eventually(lambda: first.process() is None)
+    wait_for(lambda: first.process() is None)
 
     assert ensure(make(), state, home)
     assert state.running()["sleeper"].pid != first.pid
@@ -95,7 +86,7 @@ def test_other_settings_start_it_again_but_another_shell_does_not(
 def test_stop_ends_the_whole_tree_and_names_what_ran(state: State, home: Path, make: Callable[..., Service]) -> None:
     ensure(make(PARENT, "parent"), state, home)
     parent = state.running()["parent"]
-    assert eventually(lambda: len(services.tree(parent)) == 2)
+    wait_for(lambda: len(services.tree(parent)) == 2)
     tree = services.tree(parent)
 
     assert services.stop(state, home) == ["parent"]
@@ -108,10 +99,10 @@ def test_stop_ends_the_whole_tree_and_names_what_ran(state: State, home: Path, m
 def test_stop_finds_children_that_outlived_their_parent(state: State, home: Path, make: Callable[..., Service]) -> None:
     ensure(make(PARENT, "parent"), state, home)
     parent = state.running()["parent"]
-    assert eventually(lambda: len(services.tree(parent)) == 2)
+    wait_for(lambda: len(services.tree(parent)) == 2)
     orphan = services.tree(parent)[1]
     os.kill(parent.pid, signal.SIGKILL)
-    assert eventually(lambda: parent.process() is None)
+    wait_for(lambda: parent.process() is None)
     assert orphan.is_running()
 
     services.stop(state, home)
@@ -122,7 +113,7 @@ def test_stop_finds_children_that_outlived_their_parent(state: State, home: Path
 def test_one_that_ignores_sigterm_is_killed(state: State, home: Path, make: Callable[..., Service]) -> None:
     ensure(make(STUBBORN, "deaf"), state, home)
     noted = state.running()["deaf"]
-    assert eventually(lambda: "deaf" in Path(noted.log).read_text())
+    wait_for(lambda: "deaf" in Path(noted.log).read_text())
 
     services.end([noted], home, grace=0.3)
 

@@ -29,6 +29,7 @@ class HostileServer:
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.heads: dict[str, str] = {}
+        self.open: Counter[str] = Counter()  # answers that are on their way, by path
         self._behaviours: dict[str, Behaviour] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self._listener.getsockname()[1])
@@ -65,7 +66,11 @@ class HostileServer:
             path = head.split(b" ")[1].decode("latin-1")
             self.heads[path] = head.decode("latin-1")
             self.asked[path] += 1
-            self._behaviours.get(path, lambda c: c.sendall(answer("404 Not Found", b"no")))(connection)
+            self.open[path] += 1
+            try:
+                self._behaviours.get(path, lambda c: c.sendall(answer("404 Not Found", b"no")))(connection)
+            finally:
+                self.open[path] -= 1
 
 
 def answer(status: str, body: bytes = b"", *headers: str) -> bytes:

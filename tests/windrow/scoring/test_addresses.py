@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_network
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.scoring.addresses import RefusedAddressError, guarded_socket, refusal
 
 
@@ -20,6 +23,8 @@ from windrow.scoring.addresses import RefusedAddressError, guarded_socket, refus
         "192.168.1.1",
         "169.254.169.254",
         "100.64.0.1",
+        "192.0.0.8",
+        "192.0.0.200",
         "192.0.2.1",
         "198.18.0.1",
         "224.0.0.1",
@@ -84,6 +89,61 @@ def test_addresses_off_the_public_internet_are_refused_with_a_reason(address: st
 )
 def test_public_addresses_may_be_asked(address: str) -> None:
     assert refusal(address) is None
+
+
+# IANA's special-purpose blocks (RFC 6890 and its registry), and multicast: written out, not asked of ipaddress.
+SPECIAL = [
+    ip_network(block)
+    for block in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+        *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    )
+]
+special = st.sampled_from(SPECIAL).flatmap(lambda block: st.ip_addresses(v=4, network=block))
+public = st.ip_addresses(v=4).filter(lambda address: not any(address in block for block in SPECIAL))
+
+LEADS_TO: dict[str, Callable[[int], int]] = {
+    "mapped": lambda inner: (0xFFFF << 32) | inner,
+    "6to4": lambda inner: (0x2002 << 112) | (inner << 80) | 1,
+    "NAT64": lambda inner: (0x64_FF9B << 96) | inner,
+    "ISATAP": lambda inner: (0x2600 << 112) | (0x5EFE << 32) | inner,
+    "ISATAP of a public address": lambda inner: (0x2600 << 112) | (0x0200_5EFE << 32) | inner,
+    "ISATAP within 6to4": lambda inner: (0x2002_0808_0808 << 80) | (0x5EFE << 32) | inner,
+}
+"""IPv6 addresses that end at an IPv4 address, where that may be asked."""
+REFUSED_AS_THEY_STAND: dict[str, Callable[[int], int]] = {
+    "compatible": lambda inner: inner,
+    "translated": lambda inner: (0xFFFF << 48) | inner,
+    "a network's own NAT64": lambda inner: (0x64_FF9B_0001 << 80) | inner,
+    "Teredo's server": lambda inner: (0x2001 << 112) | (inner << 64) | 1,
+    "Teredo's client": lambda inner: (0x2001 << 112) | (0x0808_0808 << 64) | (inner ^ 0xFFFF_FFFF),
+}
+
+
+@given(special)
+def test_every_address_off_the_public_internet_is_refused_in_every_way_to_write_it(inner: IPv4Address) -> None:
+    ways = {**LEADS_TO, **REFUSED_AS_THEY_STAND}
+    written = {"as it is": str(inner), **{way: str(IPv6Address(make(int(inner)))) for way, make in ways.items()}}
+    assert [way for way, address in written.items() if refusal(address) is None] == []
+
+
+@given(public)
+def test_every_public_address_may_be_asked_in_every_way_that_ends_there(inner: IPv4Address) -> None:
+    written = {"as it is": str(inner), **{way: str(IPv6Address(make(int(inner)))) for way, make in LEADS_TO.items()}}
+    assert {way: why for way, address in written.items() if (why := refusal(address))} == {}
+
+
+@given(public, st.sampled_from(sorted(REFUSED_AS_THEY_STAND)))
+def test_ways_that_no_packet_of_the_internet_takes_lead_nowhere(inner: IPv4Address, way: str) -> None:
+    assert refusal(str(IPv6Address(REFUSED_AS_THEY_STAND[way](int(inner)))))
+
+
+@given(st.ip_addresses(v=6).filter(lambda address: int(address) >> 125 != 1))
+def test_ipv6_space_that_nobody_was_given_is_refused(address: IPv6Address) -> None:
+    inner = int(address) & 0xFFFF_FFFF
+    ways = (LEADS_TO["mapped"], LEADS_TO["NAT64"])
+    assert int(address) in [make(inner) for make in ways] or refusal(str(address))
 
 
 def test_a_page_may_allow_networks_in_every_spelling_of_theirs_and_no_others() -> None:

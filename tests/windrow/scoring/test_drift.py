@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.scoring import drift
 
 
@@ -35,6 +38,20 @@ def test_the_index_is_both_relative_entropies_of_scipy() -> None:
         before, now = rng.integers(0, 500, groups), rng.integers(0, 50, groups)
         q, p = (before + 0.5) / (before + 0.5).sum(), (now + 0.5) / (now + 0.5).sum()
         assert drift.psi(before.tolist(), now.tolist()) == pytest.approx(entropy(p, q) + entropy(q, p))
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=25), st.randoms())
+def test_the_index_is_never_negative_and_the_same_both_ways_and_in_any_order(
+    pairs: list[tuple[int, int]], random: Random
+) -> None:
+    def psi(pairs: list[tuple[int, int]]) -> float:
+        return drift.psi([before for before, _ in pairs], [now for _, now in pairs])
+
+    found = psi(pairs)
+    assert found >= 0
+    assert psi([(now, before) for before, now in pairs]) == pytest.approx(found)
+    assert psi(random.sample(pairs, len(pairs))) == pytest.approx(found)
+    assert psi([(before, before) for before, _ in pairs]) == 0
 
 
 def test_an_empty_group_makes_no_infinity() -> None:

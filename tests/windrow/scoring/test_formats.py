@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.errors import UserError
-from windrow.scoring import formats
+from windrow.scoring import formats, urls
 from windrow.scoring.formats import Piece
 from windrow.scoring.urls import Target
 
@@ -115,21 +119,61 @@ def test_parquet_needs_a_column_url(tmp_path: Path) -> None:
         formats.kind(tmp_path / "feed.parquet")
 
 
-@pytest.mark.parametrize("cut", [1, 2, 7, 19, 40])
-def test_the_pieces_of_a_text_give_each_line_once(tmp_path: Path, cut: int) -> None:
-    path = tmp_path / "feed.txt"
-    path.write_bytes(b"\n".join([b"one", b"", b"three", b"x" * 9000, b"five\r", b"", b"last"]))
-    whole = Piece(str(path), formats.TEXT, 0, path.stat().st_size)
-    expected = list(formats.lines(whole, 100))
-    pieces = [replace(whole, start=begin, end=min(begin + cut, whole.end)) for begin in range(0, whole.end, cut)]
-    assert [line for piece in pieces for line in formats.lines(piece, 100)] == expected
-    assert len(expected) == 7
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For files that every example writes anew."""
+    return tmp_path_factory.mktemp("feeds")
+
+
+@given(
+    content=st.lists(st.sampled_from([b"\n", b"\n", b"\r", b"a", b"long line", b"\0\xff"]) | st.binary(max_size=9)),
+    cuts=st.lists(st.integers(0, 300), max_size=6),
+    longest=st.integers(1, 12),
+)
+def test_cut_anywhere_the_pieces_of_a_text_give_each_line_once(
+    folder: Path, content: list[bytes], cuts: list[int], longest: int
+) -> None:
+    path = folder / "feed.txt"
+    path.write_bytes(b"".join(content))
+    whole = path.read_bytes().split(b"\n")
+    expected = [
+        (line, None) if len(line) <= longest else (line[: longest + 1], sha256(line).hexdigest())
+        for line in (whole if whole[-1] else whole[:-1])
+    ]
+    size = path.stat().st_size
+    places = sorted({0, size, *(cut for cut in cuts if cut < size)})
+    pieces = [Piece(str(path), formats.TEXT, begin, end) for begin, end in pairwise(places)]
+    assert [line for piece in pieces for line in formats.lines(piece, longest)] == expected
+
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), max_size=8), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_what_is_written_as_csv_is_read_as_it_was(folder: Path, rows: list[tuple[str, str]], end: str) -> None:
+    path = folder / "feed.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator=end)
+        writer.writerows([("shop", "url"), *((shop, f"http://a/{url}") for shop, url in rows)])
+    found = read(path)
+    assert [json.loads(target.extra or "")["shop"] for target in found] == [shop for shop, _ in rows]
+    understood = [urls.understand(f"http://a/{url}".encode()) for _, url in rows]
+    assert [target.url_key for target in found] == [target.url_key for target in understood if target]
+
+
+@given(content=st.binary(max_size=60), name=st.sampled_from(["f.csv", "f.jsonl", "f.txt"]))
+def test_whatever_a_file_holds_its_lines_are_targets_with_a_key(folder: Path, content: bytes, name: str) -> None:
+    path = folder / name
+    begins = {"f.csv": b"url,shop\n", "f.jsonl": b'{"url": "http://a/"}\n', "f.txt": b""}[name]
+    path.write_bytes(begins + content)
+    for target in read(path):
+        assert (target.address is None) == (target.status is not None)
+        assert len(target.url_key) == 64
+        json.loads((target.extra or "null").encode())
 
 
 @pytest.mark.parametrize("length", [99, 100, 101, 102, 103, 3_000_000])
 def test_a_long_line_is_cut_and_told_apart_by_its_digest(tmp_path: Path, length: int) -> None:
-    from hashlib import sha256
-
     path = tmp_path / "feed.txt"
     line = b"y" * length
     path.write_bytes(line + b"\nnext\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.waiting import wait_for
 from PIL import Image
 from windrow.errors import UserError, WindrowError
 from windrow.scoring import album, canaries, feed, known, pipeline, predict, prediction, rehearsal, seen, urls
 from windrow.scoring.album import Album
 from windrow.scoring.canaries import Canary
+from windrow.scoring.downloads import Downloads
 from windrow.scoring.fetch import FetchPolicy
 from windrow.scoring.networks import Form
 from windrow.scoring.pipeline import Model, Plan
@@ -165,26 +169,34 @@ def test_a_bug_in_a_fetch_ends_the_pass_instead_of_hanging_it(
 
 def test_a_pass_that_is_left_early_stops_its_downloads(server: HostileServer, plan: Plan) -> None:
     lines = [server.on(f"/{number}", drip) for number in range(20)]
-    rows = pipeline.predictions(targets("no url", *lines), replace(plan, fetch=replace(plan.fetch, timeout_seconds=60)))
+    policy = replace(plan.fetch, timeout_seconds=600, robots=False)
+    rows = pipeline.predictions(targets(*lines, "no url"), replace(plan, fetch=policy))
     assert next(rows)["status"] == "invalid_url"
+    wait_for(lambda: server.open.total() == policy.host_concurrency)
     rows.close()  # type: ignore[attr-defined]
+    assert "downloads" not in {thread.name for thread in threading.enumerate()}
+    wait_for(lambda: server.open.total() == 0)
+    assert server.asked.total() == policy.host_concurrency
 
 
 def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: Plan) -> None:
-    from windrow.scoring.downloads import Downloads
+    taken: list[str] = []
+    ahead: list[int] = []
 
-    lines = [server.file(f"/{number}", b"x" * 50_000) for number in range(40)]
-    policy = replace(plan.fetch, concurrency=4)
+    def serve(connection: socket.socket) -> None:
+        ahead.append(server.asked.total() - len(taken))
+        connection.sendall(answer("200 OK", b"x" * 50_000))
+
+    lines = [server.on(f"/{number}", serve) for number in range(40)]
+    policy = replace(plan.fetch, concurrency=4, robots=False)
     with Downloads(policy, ahead=40, buffer_bytes=100_000) as downloads:
-        stream = downloads.stream(targets(*lines))
-        first = next(stream)
-        import time
-
-        time.sleep(0.5)
-        # Two fill the buffer, and each of four workers may bring the one that it was fetching.
-        assert sum(server.asked.values()) - server.asked["/robots.txt"] <= 9
-        rest = list(stream)
-    assert {target.url for target, _ in [first, *rest]} == set(lines)
+        for target, _ in downloads.stream(targets(*lines)):
+            taken.append(target.url)
+            if len(taken) < 10:  # a slow reader, so that downloads could run ahead if they did
+                wait_for(lambda: not downloads._room.is_set())
+    assert set(taken) == set(lines)
+    # Two fill the buffer, each of four may bring the one that it was fetching, and one is being taken.
+    assert max(ahead) <= 2 + 4 + 1
 
 
 def test_the_network_is_loaded_once_a_process(brightness: Path) -> None:

@@ -9,6 +9,8 @@ from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.scoring import politeness
 from windrow.scoring.politeness import ALONE, Host, Hosts, HostUnavailableError, Sharing, retry_after
 from windrow.scoring.status import Status
@@ -16,19 +18,20 @@ from windrow.scoring.status import Status
 NAMES = [f"host{number}.example" for number in range(200)]
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 3, 7, 64])
-@pytest.mark.parametrize("at_once", [1, 4, 5])
-def test_what_the_owners_of_a_host_may_do_adds_up_to_its_limits(tasks: int, at_once: int) -> None:
-    for spread in (frozenset[str](), frozenset(NAMES)):
-        for name in NAMES:
-            shares = [Sharing(tasks, task, spread).share(name, at_once) for task in range(tasks)]
-            owners = Sharing(tasks, 0, spread).owners(name, at_once)
-            owning = sorted(shares, key=lambda share: -share[1])[:owners]
-            assert sum(requests for requests, _ in owning) == at_once
-            assert sum(part for _, part in owning) == pytest.approx(1)
-            assert min(requests for requests, _ in owning) >= 1
-            # The others come there by redirects only.
-            assert sum(part for _, part in shares) <= 2
+@given(st.integers(1, 100), st.integers(1, 100), st.text(max_size=20), st.booleans())
+def test_what_the_owners_of_a_host_may_do_adds_up_to_its_limits(
+    tasks: int, at_once: int, name: str, is_spread: bool
+) -> None:
+    spread = frozenset({name} if is_spread else ())
+    shares = [Sharing(tasks, task, spread).share(name, at_once) for task in range(tasks)]
+    owners = Sharing(tasks, 0, spread).owners(name, at_once)
+    owning = sorted(shares, key=lambda share: -share[1])[:owners]
+    assert owners == (min(tasks, at_once) if is_spread else 1)
+    assert sum(requests for requests, _ in owning) == at_once
+    assert sum(part for _, part in owning) == pytest.approx(1)
+    assert min(requests for requests, _ in owning) >= 1
+    # The others come there by redirects only.
+    assert sum(part for _, part in shares) <= 2
 
 
 def test_hosts_of_one_task_each_are_spread_over_all_tasks() -> None:
@@ -120,6 +123,27 @@ def test_hosts_not_met_for_long_are_forgotten_but_for_those_in_use(monkeypatch: 
     assert hosts.of("http://paused.example/") is paused
     assert hosts.of("http://quiet.example/") is not quiet
     assert len(hosts._hosts) <= 11
+
+
+@given(
+    st.text(max_size=40)
+    | st.text("0123456789 :,-+GMTFriDec", max_size=40)
+    | st.builds("Fri, 31 Dec {} 23:59:59 {}{:05}".format, st.integers(0, 99_999), st.sampled_from("+-"), st.integers(0))
+)
+def test_whatever_a_retry_after_says_is_a_time_from_now_to_a_month_or_nothing(header: str) -> None:
+    before = datetime.now(UTC)
+    wanted = retry_after(header)
+    if wanted is not None:
+        assert before <= wanted <= datetime.now(UTC) + politeness.LONGEST_WAIT
+
+
+@given(st.integers(0, 10**30), st.sampled_from(["", " ", "\t"]))
+def test_a_retry_after_in_seconds_is_so_many_from_now(seconds: int, blank: str) -> None:
+    before = datetime.now(UTC)
+    wanted = retry_after(f"{blank}{seconds}{blank}")
+    waits = min(timedelta(seconds=min(seconds, 10**8)), politeness.LONGEST_WAIT)
+    assert wanted is not None
+    assert before + waits <= wanted <= datetime.now(UTC) + waits
 
 
 def stamp(seconds: float) -> str:

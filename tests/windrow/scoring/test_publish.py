@@ -23,6 +23,8 @@ from windrow.scoring.table import PredictionTable
 
 from .test_table import add, opened, urls_in, write_pending
 
+pytestmark = pytest.mark.store
+
 
 def reading(url: str) -> Any:
     """The copy as delta-rs opens it, by its own way to the store."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.scoring import robots
 from windrow.scoring.robots import Rules, RulesKept, forbidden_by
 
@@ -58,11 +60,47 @@ def test_a_crawl_delay_is_a_number_of_seconds(text: str, delay: float) -> None:
 )
 def test_a_robots_txt_that_was_written_to_hurt_is_read_in_time(lines: str) -> None:
     text = "User-agent: *\nAllow: /a\n" + "".join(lines.format(number) for number in range(40_000))
-    started = time.process_time()
     rules = Rules(text.encode())
+    kept = robots._ours(text).splitlines()
+    agents, paths = ({line for line in kept if line.lower().startswith("user") == of_agents} for of_agents in (1, 0))
+    # Each pattern is tried on each URL, and each agent is compared with all others.
+    assert sum("*" in path or "$" in path for path in paths) <= robots._MAX_PATTERNS
+    assert len(agents) <= 3
     for _ in range(20):
         rules.allow(f"http://example.com/{'xyz' * 2500}")
-    assert time.process_time() - started < 5
+
+
+ANY_RULES = st.lists(
+    st.sampled_from(["User-agent: *", "User-agent: Windrow", "Disallow: /a", "Allow: *", "Crawl-delay: ", "\r", "#"])
+    | st.text(max_size=20)
+).map("\n".join)
+
+
+@given(ANY_RULES.map(str.encode) | st.binary(max_size=60))
+def test_any_robots_txt_gives_an_answer_and_a_delay_that_can_be_waited(body: bytes) -> None:
+    rules = Rules(body)
+    assert rules.allow(A) in (True, False)
+    assert rules.crawl_delay >= 0
+    assert math.isfinite(rules.crawl_delay)
+
+
+PATHS = st.text("ab/", max_size=4).map(lambda path: f"/{path}")
+
+
+@given(st.lists(st.tuples(st.booleans(), PATHS), max_size=6), PATHS)
+def test_of_plain_paths_the_longest_decides_and_of_two_as_long_the_one_that_allows(
+    rules: list[tuple[bool, str]], path: str
+) -> None:
+    text = "".join(f"{'Allow' if allows else 'Disallow'}: {start}\n" for allows, start in rules)
+    matching = [(len(start), allows) for allows, start in rules if path.startswith(start)]
+    expected = max(matching, default=(0, True))[1]
+    assert Rules(f"User-agent: *\n{text}".encode()).allow(f"http://example.com{path}") == expected
+
+
+@given(st.lists(st.text(max_size=30) | st.sampled_from(["noai", "x: noai", "windrow: none, all", ",,:"]), max_size=4))
+def test_any_tags_forbid_by_a_word_that_stands_there_or_not_at_all(headers: list[str]) -> None:
+    found = forbidden_by(headers)
+    assert found is None or (found in robots._FORBIDDING and any(found in header.lower() for header in headers))
 
 
 def test_patterns_beyond_the_limit_forbid_more_and_allow_no_more() -> None:
@@ -120,8 +158,10 @@ def test_rules_are_asked_once_however_many_wait_even_if_one_gives_up() -> None:
 
 
 def test_what_rules_are_kept_has_a_bound() -> None:
+    rules = Rules(b"User-agent: *\n" + b"Disallow: /x\nDisallow: /y\n" * 10_000)
+
     async def ask(_: str) -> Rules | str:
-        return Rules(b"User-agent: *\n" + b"Disallow: /x\nDisallow: /y\n" * 10_000)
+        return rules
 
     async def many() -> tuple[int, int]:
         kept = RulesKept(ask)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.scoring import urls
 from windrow.scoring.status import Status
 
@@ -134,18 +136,45 @@ def test_a_password_is_never_shown() -> None:
         assert "***@" in target.url
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_bytes_raise(seed: int) -> None:
-    import random
+# What URLs are made of, and what breaks them, more often than any other characters.
+ODD = st.text(
+    st.sampled_from("htp:/@.[]%#?\\ 0189abcxn-é\udcffß\u3002①\t\0") | st.characters(codec="utf-8"), max_size=30
+)
+URLS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "http:", "http://", "HTTPS://", "http://a/", "http://a:", "http://[", "ftp://", "//"]),
+    ODD,
+    st.sampled_from(["", ".example", ":80", "]", "/", "?", "#"]),
+    ODD,
+)
 
-    source = random.Random(seed)
-    for _ in range(300):
-        noise = bytes(source.choices(b"htp:/@.[]%#?\\ \xc3\xa9\xff\x00\t0189abcxn-", k=source.randrange(40)))
-        for line in (noise, b"http://" + noise, b"http://a/" + noise):
-            target = urls.understand(line)
-            if target is not None:
-                assert (target.address is None) == (target.status is not None)
-                target.url.encode()
-                if target.address is not None:
-                    assert urls.normalise(target.address) == target.address
-                    assert target.address.isascii()
+
+@given(URLS.map(lambda text: text.encode("utf-8", "surrogateescape")) | st.binary(max_size=40))
+def test_any_line_is_a_url_in_its_one_spelling_or_has_a_reason(line: bytes) -> None:
+    target = urls.understand(line)
+    if target is None:
+        assert not line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
+        return
+    assert (target.address is None) == (target.status is not None) == bool(target.error)
+    assert len(target.url.encode()) <= 4 * urls.SHOWN_CHARACTERS
+    (target.error or "").encode()
+    if target.address is not None:
+        assert target.address.isascii()
+        assert urls.normalise(target.address) == target.address
+        assert urls.host(target.address)
+        assert urls.origin(target.address).endswith(urls.host(target.address)) or ":" in urls.origin(target.address)
+        again = urls.understand(target.address.encode())
+        assert again is not None
+        assert again.url_key == target.url_key
+
+
+@given(
+    st.sampled_from(["http://", "HTTPS://", "//", "ftp://", "x+y.z-1://"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="/?#", exclude_categories=["Cc"]), max_size=10),
+    ODD,
+)
+def test_what_stands_before_an_at_sign_is_never_shown_and_never_asked(scheme: str, user: str, rest: str) -> None:
+    target = urls.understand(f"{scheme}{user}:hunter2@{rest}".encode("utf-8", "surrogateescape"))
+    assert target is not None
+    assert target.address is None
+    assert "hunter2" not in repr(target)

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.sweep.outcomes import RULES, Ending, Outcome
 from windrow.training.loop import Epoch
 
@@ -18,13 +20,11 @@ def test_every_ending_has_its_rule_and_the_docs_show_it() -> None:
     assert shown == told
 
 
-@pytest.mark.parametrize("ending", list(Ending))
-def test_an_outcome_survives_json(ending: Ending) -> None:
-    epochs = (Epoch(0.1, 0.2, 0.3, 0.4, 0.5), Epoch(float("inf"), 0.2, float("nan"), 0.4, 0.5))
-    outcome = Outcome(3, 2, ending, 0.4, epochs, 1.5, 0.5, "ü", "host/1", b"bytes", "lease", 512.0, 4, 1.3)
+@given(st.builds(Outcome, epochs=st.lists(st.builds(Epoch), max_size=3).map(tuple)))
+def test_an_outcome_survives_json_but_for_its_network(outcome: Outcome) -> None:
     again = Outcome.of(json.loads(json.dumps(outcome.record())))
     assert again.network is None
-    assert repr(again) == repr(outcome)
+    assert repr(again) == repr(outcome)  # which has all but the network, and in which nan equals itself
 
 
 @pytest.mark.parametrize("record", [{}, {"ending": "happy", "epochs": []}, {"ending": "ok", "epochs": [{"loss": 1}]}])

@@ -1,28 +1,33 @@
 """A web of hosts that misbehave: their web server, and the name server that knows them. For a namespace of their own.
 
 Everything here listens on 127.0.0.1 at the ports that URLs have where they name none, and names are looked up by the
-system: see ../test_hostile_web.py, which makes the place where that is so.
+system: harness.alone makes the place where that is so.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
+import shutil
 import socket
 import ssl
 import struct
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import alone
 
 from tests.windrow.scoring.conftest import Behaviour, answer
 
@@ -221,14 +226,59 @@ def connects() -> Connects:
     return seen
 
 
+def make_certificates(folder: Path) -> None:
+    """authority.pem, and beside it a NAME.pem a host: right, of another name, expired, and signed by nobody."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    def sign(name: str, file: str, days: int, by: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer, signer = by or (subject, key)
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=400))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        form = serialization.Encoding.PEM
+        private = key.private_bytes(form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (folder / file).write_bytes(private + certificate.public_bytes(form))
+
+    root = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    now = datetime.now(UTC)
+    authority = (
+        x509.CertificateBuilder(name, name, root.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=400))
+        .not_valid_after(now + timedelta(days=400))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(root, hashes.SHA256())
+    )
+    (folder / "authority.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    sign("tls.test", "tls.test.pem", 10, (name, root))
+    sign("other.test", "wrong-name.test.pem", 10, (name, root))
+    sign("expired.test", "expired.test.pem", -10, (name, root))
+    sign("self-signed.test", "self-signed.test.pem", 10, None)
+
+
 @pytest.fixture(scope="session")
 def certificates() -> Path:
     """The folder of certificates; what is signed there is trusted by this process."""
-    return Path(os.environ["WINDROW_TEST_CERTIFICATES"])
+    return Path(os.environ["SSL_CERT_FILE"]).parent
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _alone() -> None:
-    """The suite refuses to run where a packet could leave the machine."""
-    interfaces = {name for _, name in socket.if_nameindex()}
-    assert interfaces == {"lo"}, f"only in a network namespace with loopback alone; here is {interfaces}"
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Every test here runs where nothing can leave the machine."""
+    if Path(__file__).parent not in module_path.parents:
+        return None
+    if alone.is_inside():  # before anything imports aiohttp, which reads the variable then
+        folder = Path(tempfile.mkdtemp(prefix="windrow-certificates-"))
+        atexit.register(shutil.rmtree, folder)
+        make_certificates(folder)
+        os.environ["SSL_CERT_FILE"] = str(folder / "authority.pem")
+    return alone.collect(module_path, parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,8 +48,8 @@ def epochs(point: dict[str, Value], ending: Ending) -> tuple[Epoch, ...]:
     return (*good, Epoch(last, 0.9, last, 1 - error(point), 0.1))
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Make:
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Make a study and read it as a table."""
 
     def make(
@@ -58,7 +57,7 @@ def study(tmp_path: Path) -> Make:
     ) -> Table:
         text = f"name: small\nspace: {space}\nsweep: {{trials: {max(1, count)}, {sweep}}}\n"
         page = parse(text)
-        folder = tmp_path / f"study-{len(list(tmp_path.iterdir()))}"
+        folder = tmp_path_factory.mktemp("studies") / "study"
         with open_study(folder, page, "data") as opened:
             for _ in range(count):
                 asked = opened.ask()
