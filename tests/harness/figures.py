@@ -11,8 +11,18 @@ MEASURED_ON = "x86_64"
 
 
 def told(lines: list[str]) -> list[str]:
-    """Lines of a summary without what a reader doesn't see: their margins."""
-    return [line.strip() for line in lines]
+    """Lines of a summary as they are compared: without margins, and statuses by name.
+
+    Statuses of as many URLs stand in the order in which their images came.
+    """
+    return [_by_name(line.strip()) for line in lines]
+
+
+def _by_name(line: str) -> str:
+    if not line.startswith("statuses"):
+        return line
+    counts = [count.strip() for count in line.removeprefix("statuses").split(",")]
+    return f"statuses  {', '.join(sorted(counts))}"
 
 
 def _shown() -> list[str]:
