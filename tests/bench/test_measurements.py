@@ -48,6 +48,18 @@ def test_every_script_says_what_it_takes(helps: dict[str, list[object]], path: P
     assert f"usage: {path.name}" in str(output)
 
 
+@pytest.mark.faults
+def test_a_few_trials_that_do_nothing_are_measured_from_the_command_line_to_the_file(tmp_path: Path) -> None:
+    out = tmp_path / "overhead.json"
+    command = [sys.executable, str(BENCH / "overhead.py"), "--tools", "windrow", "--trials", "3", "--slots", "2"]
+    variables = {**os.environ, "BENCH_WORK": str(tmp_path / "work"), "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = subprocess.run([*command, "--out", str(out)], env=variables, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert [(row["tool"], row["milliseconds"] > 0) for row in found["rows"]] == [("windrow", True)]
+    assert found["trials"] == 3
+
+
 def test_the_points_are_the_same_on_every_machine_and_a_longer_list_starts_with_a_shorter_one(script: Script) -> None:
     points = script("points")
     assert points.draw(3) == points.draw(40)[:3]

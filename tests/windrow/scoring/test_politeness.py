@@ -6,7 +6,6 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -69,7 +68,8 @@ def test_turns_come_at_the_rate_of_the_tasks_share(spread: frozenset[str]) -> No
     host = Hosts(at_once=4, rate=50, sharing=Sharing(1 + len(spread), 0, spread)).of("http://a.example/")
     begun, _ = asyncio.run(take_turns(host, 6))
     interval = 1 / 50 * (2 if spread else 1)
-    assert all(later - earlier >= 0.9 * interval for earlier, later in pairwise(begun))
+    # None is early, however late a busy machine lets one be.
+    assert all(at >= 0.99 * number * interval for number, at in enumerate(sorted(begun)))
 
 
 def test_a_host_has_one_set_of_turns_whatever_the_port_and_the_scheme() -> None:
@@ -128,7 +128,9 @@ def test_hosts_not_met_for_long_are_forgotten_but_for_those_in_use(monkeypatch: 
 @given(
     st.text(max_size=40)
     | st.text("0123456789 :,-+GMTFriDec", max_size=40)
-    | st.builds("Fri, 31 Dec {} 23:59:59 {}{:05}".format, st.integers(0, 99_999), st.sampled_from("+-"), st.integers(0))
+    | st.builds(
+        "Fri, 31 Dec {} 23:59:59 {}{:04}".format, st.integers(1, 12_000), st.sampled_from("+-"), st.integers(0, 2500)
+    )
 )
 def test_whatever_a_retry_after_says_is_a_time_from_now_to_a_month_or_nothing(header: str) -> None:
     before = datetime.now(UTC)

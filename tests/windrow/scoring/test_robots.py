@@ -138,17 +138,20 @@ def test_a_tag_speaks_to_all_or_to_the_one_that_it_names(headers: list[str], fou
 
 def test_rules_are_asked_once_however_many_wait_even_if_one_gives_up() -> None:
     asked: list[str] = []
+    answered = asyncio.Event()
 
     async def ask(origin: str) -> Rules | str:
         asked.append(origin)
-        await asyncio.sleep(0.05)
+        await answered.wait()
         return Rules()
 
     async def many() -> None:
         kept = RulesKept(ask)
         waiting = [asyncio.create_task(kept.of("http://a")) for _ in range(10)]
-        await asyncio.sleep(0.01)
+        while not asked:
+            await asyncio.sleep(0)
         waiting[0].cancel()
+        answered.set()
         await asyncio.gather(*waiting[1:])
         await kept.of("http://a")
         await kept.of("http://b")

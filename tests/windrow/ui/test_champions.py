@@ -60,7 +60,7 @@ def test_before_the_first_version_it_is_said_what_to_trigger(
 def test_where_mlflow_is_away_it_is_one_sentence_without_its_address_and_not_asked_a_second_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with Web(otherwise=404) as nobody:  # as a server does that is none of MLflow's
+    with Web(otherwise=500) as nobody:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody.address)
         asked = Registry()
         with pytest.raises(AbsentError, match="MLflow does not answer") as caught:
