@@ -1,16 +1,14 @@
-"""draw_atlas.py by its command line, on a real study's folder and a real MLflow."""
+"""draw_atlas.py on a real study's folder and a real MLflow."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.jobs import read_result, run_main
 from windrow import experiment
 from windrow.data import manifest
 from windrow.sweep.outcomes import Ending, Outcome
@@ -19,7 +17,7 @@ from windrow.tracking import open_sweep
 from windrow.training.loop import Epoch
 
 pytestmark = pytest.mark.mlflow
-JOB = Path(__file__).resolve().parents[2] / "jobs" / "draw_atlas.py"
+Draw = Callable[..., tuple[int, str, dict[str, Any]]]
 
 
 @pytest.fixture
@@ -47,31 +45,27 @@ def swept(folder: Path, page_file: Path, digits: Path, name: str, told: bool = T
             return log.run_id
 
 
-def draw(folder: Path, page_file: Path, *more: object, **variables: str) -> tuple[int, str, dict[str, Any]]:
-    """Exit code, what was said, and the result."""
-    result = folder / "result.json"
-    command = [
-        sys.executable,
-        str(JOB),
-        "--experiment",
-        str(page_file),
-        "--study",
-        str(folder),
-        "--result",
-        str(result),
-    ]
-    done = subprocess.run(
-        [*command, *map(str, more)], capture_output=True, text=True, timeout=280, env={**os.environ, **variables}
-    )
-    return done.returncode, done.stderr, json.loads(result.read_text()) if result.exists() else {}
+@pytest.fixture
+def draw(page_file: Path, capsys: pytest.CaptureFixture[str]) -> Draw:
+    """Run the job on a study's folder: exit code, what was said, and the result."""
+
+    def run(folder: Path, *more: object) -> tuple[int, str, dict[str, Any]]:
+        result = folder / "result.json"
+        result.unlink(missing_ok=True)
+        arguments = ("--experiment", page_file, "--study", folder, "--result", result, *more)
+        capsys.readouterr()
+        code = run_main("draw_atlas", [*map(str, arguments)])
+        return code, capsys.readouterr().err, read_result(result)
+
+    return run
 
 
 def test_the_atlas_is_on_the_sweeps_run_and_can_be_drawn_again(
-    client: Any, page_file: Path, digits: Path, tmp_path: Path, mlflow_server: str
+    client: Any, draw: Draw, page_file: Path, digits: Path, tmp_path: Path, mlflow_server: str
 ) -> None:
     folder = tmp_path / "study"
     run_id = swept(folder, page_file, digits, "drawn")
-    code, said, result = draw(folder, page_file, "--dataset", digits)
+    code, said, result = draw(folder, "--dataset", digits)
     assert code == 0, said
     assert result["run_id"] == run_id
     stored = {file.path for file in client.list_artifacts(run_id, "atlas")}
@@ -83,7 +77,7 @@ def test_the_atlas_is_on_the_sweeps_run_and_can_be_drawn_again(
     assert back.read_bytes() == (folder / "atlas" / "atlas.html").read_bytes()
     assert "Best is trial 2" in back.read_text()
 
-    code, said, again = draw(folder, page_file, "--out", tmp_path / "pictures")
+    code, said, again = draw(folder, "--out", tmp_path / "pictures")
     assert code == 0, said
     assert {file.path for file in client.list_artifacts(run_id, "atlas")} == stored, "drawn over, not beside"
     assert Path(again["pages"][0]) == tmp_path / "pictures" / "atlas.html"
@@ -92,7 +86,9 @@ def test_the_atlas_is_on_the_sweeps_run_and_can_be_drawn_again(
     )
 
 
-def test_what_a_user_can_mend_ends_with_2(client: Any, page_file: Path, digits: Path, tmp_path: Path) -> None:
+def test_what_a_user_can_mend_ends_with_2(
+    client: Any, draw: Draw, page_file: Path, digits: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "study"
     swept(folder, page_file, digits, "untold", told=False)
     for more, sentence in (
@@ -101,20 +97,27 @@ def test_what_a_user_can_mend_ends_with_2(client: Any, page_file: Path, digits: 
         (("--study", tmp_path / "nothing"), "--study must hold a study"),
         (("--dataset", tmp_path), "must hold a prepared data set"),
     ):
-        code, said, _ = draw(folder, page_file, *more)
+        code, said, _ = draw(folder, *more)
         assert (code, sentence in said) == (2, True), said
     identity = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps({**identity, "run_id": "0" * 32}))
-    code, said, _ = draw(folder, page_file)
+    code, said, _ = draw(folder)
     assert (code, "is not in this MLflow" in said) == (2, True), said
 
 
 def test_an_mlflow_that_is_away_ends_with_1_and_the_files_are_there(
-    client: Any, page_file: Path, digits: Path, tmp_path: Path, free_port: Callable[[], int]
+    client: Any,
+    draw: Draw,
+    page_file: Path,
+    digits: Path,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "study"
     swept(folder, page_file, digits, "away")
-    code, said, _ = draw(folder, page_file, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    code, said, _ = draw(folder)
     assert code == 1
     assert "MLflow must answer at MLFLOW_TRACKING_URI" in said.splitlines()[-1]
     assert (folder / "atlas" / "atlas.html").is_file()

@@ -9,31 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from windrow import tracking
 
-from .conftest import Images, write_feed
+from .conftest import Images, rows_of, scorings, write_feed
 
 pytestmark = [
     pytest.mark.spark,
     pytest.mark.tensorflow,
     pytest.mark.mlflow,
-    pytest.mark.timeout(1200),  # five spark-submits, two of which import TensorFlow
 ]
-Submit = Callable[..., Any]
+Run = Callable[..., Any]
 GATE = ("--set", "scoring.drift_gate=0.25", "--set", "scoring.timeout_seconds=20")
 
 
-def urls_of(images: str, levels: range, zeros: int) -> list[str]:
+def urls_of(address: str, levels: range, zeros: int) -> list[str]:
     """A URL a grey level; `zeros` tells the same level's apart."""
-    return [f"{images}/{'0' * zeros}{level}.png" for level in levels]
-
-
-def runs() -> list[Any]:
-    """The scoring runs that MLflow has, oldest first."""
-    client = tracking.connect()
-    experiment = client.get_experiment_by_name("brightness")
-    kinds = "tags.`windrow.kind` = 'scoring'"
-    return list(client.search_runs([experiment.experiment_id], kinds, order_by=["attributes.start_time ASC"]))
+    return [f"{address}/{'0' * zeros}{level}.png" for level in levels]
 
 
 def artifact(run: Any, name: str) -> str:
@@ -42,28 +32,22 @@ def artifact(run: Any, name: str) -> str:
     return str(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
 
 
-def rows_of(table: Path) -> list[str]:
-    from deltalake import DeltaTable
-
-    return sorted(DeltaTable(str(table)).to_pandas()["url"])
-
-
 @pytest.mark.usefixtures("champion")
 def test_a_night_is_seen_while_it_runs_and_after_and_one_that_drifts_waits_for_a_person(
-    submit: Submit, page: Path, images: str, tmp_path: Path
+    run_job: Run, page: Path, images: Images, tmp_path: Path
 ) -> None:
     from deltalake import DeltaTable
 
     home = tmp_path / "home"
     table = home / "tables" / "brightness"
-    usual = [*urls_of(images, range(10, 250), 0), f"{images}/absent.png", "ftp://127.0.0.1/<script>"]
+    usual = [*urls_of(images.address, range(10, 250), 0), f"{images.address}/absent.png", "ftp://127.0.0.1/<script>"]
     write_feed(home, "one.txt", *usual)
-    first = submit("score_images", "--experiment", page, *GATE)
+    first = run_job("score_images", "--experiment", page, *GATE)
     assert first.code == 0, first.output
     lines = re.findall(r"^\[[\d,]+/242\] .*$", first.output, re.MULTILINE)
     assert re.match(r"\[242/242\] 240 ok; 2 failed: 1 \w+, 1 \w+; [\d.]+ images a second", lines[-1]), lines
     check_figures(first.result)
-    (run,) = runs()
+    (run,) = scorings()
     assert run.data.metrics["p95_fetch_ms"] >= run.data.metrics["p50_fetch_ms"] > 0
     assert 0 < run.data.metrics["share_of_ceiling"] <= 1
     assert "240 of 242 URLs labelled by brightness version 1" in run.data.tags["mlflow.note.content"]
@@ -74,33 +58,37 @@ def test_a_night_is_seen_while_it_runs_and_after_and_one_that_drifts_waits_for_a
     assert len(json.dumps(DeltaTable(str(table)).history(1)[0])) < 4096
     assert [path.name for path in (table / "_windrow").glob("album-*")] == []
 
-    dark = urls_of(images, range(10, 110), 1) + urls_of(images, range(10, 110), 2) + urls_of(images, range(10, 20), 3)
+    dark = (
+        urls_of(images.address, range(10, 110), 1)
+        + urls_of(images.address, range(10, 110), 2)
+        + urls_of(images.address, range(10, 20), 3)
+    )
     write_feed(home, "two.txt", *dark)
     for _ in range(2):  # as Airflow tries again
-        asked = len(Images.asked)
-        second = submit("score_images", "--experiment", page, *GATE)
+        asked = len(images.paths)
+        second = run_job("score_images", "--experiment", page, *GATE)
         assert second.code == 1
-        last = second.output.splitlines()[-1]
+        last = second.error
         assert re.match(r"error: the labels moved by \d\.\d+ \(\w+ most, from \d+\.\d% to", last), second.output
         assert "210 rows are withheld" in last
         assert "--accept-drift" in last
-        assert rows_of(table) == sorted(usual)
-    assert len(Images.asked) == asked  # the second try asked nobody
-    assert [run.info.status for run in runs()] == ["FINISHED", "FAILED"]
-    assert runs()[1].data.metrics["psi_labels"] > 0.25
-    assert "Withheld" in runs()[1].data.tags["mlflow.note.content"]
+        assert sorted(rows_of(table)) == sorted(usual)
+    assert len(images.paths) == asked  # the second try asked nobody
+    assert [run.info.status for run in scorings()] == ["FINISHED", "FAILED"]
+    assert scorings()[1].data.metrics["psi_labels"] > 0.25
+    assert "Withheld" in scorings()[1].data.tags["mlflow.note.content"]
 
-    third = submit("score_images", "--experiment", page, *GATE, "--accept-drift")
+    third = run_job("score_images", "--experiment", page, *GATE, "--accept-drift")
     assert third.code == 0, third.output
-    assert len(Images.asked) == asked
+    assert len(images.paths) == asked
     assert (third.result["new"], third.result["drift_accepted"]) == (210, True)
-    assert rows_of(table) == sorted([*usual, *dark])
-    assert [run.info.status for run in runs()] == ["FINISHED", "FINISHED"]
-    assert third.result["run_id"] == runs()[1].info.run_id
+    assert sorted(rows_of(table)) == sorted([*usual, *dark])
+    assert [run.info.status for run in scorings()] == ["FINISHED", "FINISHED"]
+    assert third.result["run_id"] == scorings()[1].info.run_id
     assert not (table / "_windrow" / "withheld").exists()
     assert len(list((table / "_windrow" / "galleries").iterdir())) == 1
 
-    fourth = submit("score_images", "--experiment", page, *GATE)
+    fourth = run_job("score_images", "--experiment", page, *GATE)
     assert (fourth.code, fourth.result["rows"]) == (0, 0), fourth.output
 
 

@@ -1,20 +1,17 @@
-"""score_images.py as a user runs it: real Spark, a real network from a real registry, real HTTP."""
+"""score_images.py: real Spark, a real network from a real registry, real HTTP."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from windrow import tracking
 
-from .conftest import PAGE, SCORING, Images, write_feed
+from .conftest import PAGE, SCORING, Images, crown, write_feed
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-Submit = Callable[..., Any]
+Run = Callable[..., Any]
 
 
 def counts(result: dict[str, Any]) -> dict[str, int]:
@@ -24,26 +21,31 @@ def counts(result: dict[str, Any]) -> dict[str, int]:
 @pytest.mark.spark
 @pytest.mark.tensorflow
 @pytest.mark.mlflow
-@pytest.mark.timeout(1200)  # three spark-submits, two of which import TensorFlow
 @pytest.mark.usefixtures("champion")
-def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str, tmp_path: Path) -> None:
+def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Images, tmp_path: Path) -> None:
     from deltalake import DeltaTable
 
     home = tmp_path / "home"
-    labels = {f"{images}/{level}.png": "dark" if level < 128 else "bright" for level in (0, 50, 100, 150, 200, 255)}
-    broken = {f"{images}/absent.png": "http_error", f"{images}/page": "not_an_image", "no url": "invalid_url"}
+    labels = {
+        f"{images.address}/{level}.png": "dark" if level < 128 else "bright" for level in (0, 50, 100, 150, 200, 255)
+    }
+    broken = {
+        f"{images.address}/absent.png": "http_error",
+        f"{images.address}/page": "not_an_image",
+        "no url": "invalid_url",
+    }
     write_feed(home, "one.txt", *labels, *broken, "", next(iter(labels)))
     # Loopback, but not what the page allows: a test must not rely on the guard to keep it off other machines.
     write_feed(home, "two.txt", "http://[::1]:9/a.png")
     broken["http://[::1]:9/a.png"] = "refused_address"
 
-    outlook = submit("score_images", "--experiment", page, "--dry-run", "--limit", "4")
+    outlook = run_job("score_images", "--experiment", page, "--dry-run", "--limit", "4")
     assert outlook.code == 0, outlook.output
     assert counts(outlook.result) == {"urls": 10, "new": 4, "already_scored": 0, "rows": 0, "table_version": 0}
     assert "a run would ask 4 URLs: 4 new; nothing was asked" in outlook.output
-    assert not Images.asked
+    assert not images.paths
 
-    first = submit("score_images", "--experiment", page, environment={"AIRFLOW_CTX_DAG_RUN_ID": "manual__1"})
+    first = run_job("score_images", "--experiment", page, environment={"AIRFLOW_CTX_DAG_RUN_ID": "manual__1"})
     assert first.code == 0, first.output
     assert first.result["statuses"] == {"ok": 6} | dict.fromkeys(broken.values(), 1)
     assert counts(first.result) == {"urls": 10, "new": 10, "already_scored": 0, "rows": 10, "table_version": 1}
@@ -56,17 +58,16 @@ def test_every_new_url_gets_one_row_once(submit: Submit, page: Path, images: str
     assert frame["status"][lambda column: column != "ok"].to_dict() == broken
     assert set(frame["dag_run_id"]) == {"manual__1"}
 
-    asked = len(Images.asked)
+    asked = len(images.paths)
     assert asked
-    again = submit("score_images", "--experiment", page)
+    again = run_job("score_images", "--experiment", page)
     assert again.code == 0, again.output
     assert counts(again.result) == {"urls": 0, "new": 0, "already_scored": 0, "rows": 0, "table_version": 1}
     assert (again.result["files"], again.result["files_read"]) == (2, 0)
-    assert len(Images.asked) == asked
-    assert "keras" not in again.output
+    assert len(images.paths) == asked
 
-    write_feed(home, "three.txt", f"{images}/20.png", f"{images}/0.png#known")
-    third = submit(
+    write_feed(home, "three.txt", f"{images.address}/20.png", f"{images.address}/0.png#known")
+    third = run_job(
         "score_images", "--experiment", page, "--feed", home / "feeds" / "t*.txt", "--set", "scoring.top_k=1"
     )
     assert third.code == 0, third.output
@@ -87,30 +88,34 @@ def table_of(result: dict[str, Any]) -> Any:
 @pytest.mark.spark
 @pytest.mark.tensorflow
 @pytest.mark.mlflow
-@pytest.mark.timeout(1800)  # four spark-submits that import TensorFlow
+@pytest.mark.usefixtures("champion")
 def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_ones_only_if_told(
-    submit: Submit, register: Callable[[float], None], images: str, tmp_path: Path
+    run_job: Run, images: Images, tmp_path: Path
 ) -> None:
     page = tmp_path / "brightness.yaml"
     page.write_text(PAGE + SCORING.replace("top_k: 2", "top_k: 2, retry_hours: 0, attempts: 3, keep_mebibytes: 1"))
     (tmp_path / "home" / "feeds").mkdir(parents=True)
     feed = tmp_path / "home" / "feeds" / "shop.csv"
-    lines = [f"{images}/20.png,7", f"{images}/150.png,8", f"{images}/flaky/250.png,9", f"{images}/absent.png,10"]
+    lines = [
+        f"{images.address}/20.png,7",
+        f"{images.address}/150.png,8",
+        f"{images.address}/flaky/250.png,9",
+        f"{images.address}/absent.png,10",
+    ]
     feed.write_text("\n".join(["url,shop", *lines]) + "\n")
     arguments = ("score_images", "--experiment", page, "--feed", feed)
 
-    register(127.5)
-    first = submit(*arguments)
+    first = run_job(*arguments)
     assert first.code == 0, first.output
     assert first.result["statuses"] == {"ok": 2, "http_error": 1, "http_unavailable": 1}
     assert table_of(first.result)["attempt"].tolist() == [1] * 4
 
-    Images.asked.clear()
-    Images.awake = True
-    second = submit(*arguments)
+    images.requests.clear()
+    images.awake = True
+    second = run_job(*arguments)
     assert second.code == 0, second.output
     assert (second.result["new"], second.result["retried"], second.result["rows"]) == (0, 1, 1)
-    assert Images.asked == ["/flaky/250.png"]
+    assert images.paths == ["/flaky/250.png"]
     rows = table_of(second.result)
     assert rows["status"].droplevel(1).to_dict() == {
         **dict.fromkeys(("20.png", "150.png", "250.png"), "ok"),
@@ -118,17 +123,17 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
     }
     assert rows.loc[("250.png", "1"), ["attempt", "label", "extra"]].tolist() == [2, "bright", '{"shop":"9"}']
 
-    register(200.0)  # what was bright at 150 is dark now
-    Images.asked.clear()
-    third = submit(*arguments)
+    crown("2")  # what was bright at 150 is dark now
+    images.requests.clear()
+    third = run_job(*arguments)
     assert third.code == 0, third.output
     assert (third.result["rows"], third.result["files_read"]) == (0, 0)
 
-    fourth = submit(*arguments, "--rescore")
+    fourth = run_job(*arguments, "--rescore")
     assert fourth.code == 0, fourth.output
     assert (fourth.result["rescored"], fourth.result["statuses"]) == (3, {"ok": 3})
     assert (fourth.result["compared"], round(fourth.result["agree"], 3)) == (3, 0.667)
-    assert Images.asked == []  # the page keeps the bytes
+    assert images.paths == []  # the page keeps the bytes
     rows = table_of(fourth.result)
     assert rows["label"].dropna().unstack().to_dict("index") == {
         "20.png": {"1": "dark", "2": "dark"},
@@ -146,45 +151,30 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
         (PAGE, ["http://127.0.0.1/"], [], "needs a scoring section"),
         (PAGE + SCORING, [], [], "feed must match at least one file"),
         (PAGE + SCORING, ["http://127.0.0.1/"], ["--table", __file__], "choose another --table"),
-        (PAGE + SCORING, ["http://127.0.0.1/"], ["--set", "scoring.batch=4"], "did you mean"),
     ],
-    ids=["no-section", "no-feed", "no-table", "no-key"],
+    ids=["no-section", "no-feed", "no-table"],
 )
 def test_a_mistake_of_the_user_exits_with_2(
-    submit: Submit, tmp_path: Path, text: str, lines: list[str], arguments: list[str], message: str
+    run_job: Run, tmp_path: Path, text: str, lines: list[str], arguments: list[str], message: str
 ) -> None:
     (tmp_path / "page.yaml").write_text(text)
     if lines:
         write_feed(tmp_path / "home", "one.txt", *lines)
-    finished = submit("score_images", "--experiment", tmp_path / "page.yaml", *arguments)
+    finished = run_job("score_images", "--experiment", tmp_path / "page.yaml", *arguments)
     assert finished.code == 2
     assert message in finished.output
 
 
 @pytest.mark.spark
 @pytest.mark.mlflow
+@pytest.mark.usefixtures("champion")
 def test_without_a_champion_nothing_is_asked_and_nothing_written(
-    submit: Submit, page: Path, images: str, tmp_path: Path
+    run_job: Run, page: Path, images: Images, tmp_path: Path
 ) -> None:
-    write_feed(tmp_path / "home", "one.txt", f"{images}/1.png")
-    finished = submit("score_images", "--experiment", page)
+    tracking.connect().delete_registered_model_alias("brightness", "champion")
+    write_feed(tmp_path / "home", "one.txt", f"{images.address}/1.png")
+    finished = run_job("score_images", "--experiment", page)
     assert finished.code == 2
     assert "models:/brightness@champion" in finished.output
-    assert Images.asked == []
+    assert images.paths == []
     assert {path.name for path in (tmp_path / "home" / "tables" / "brightness").iterdir()} == {"_delta_log", "_windrow"}
-
-
-def test_help_needs_neither_spark_nor_tensorflow() -> None:
-    program = (
-        "import sys, runpy\n"
-        "sys.argv = ['score_images.py', '--help']\n"
-        "try: runpy.run_path('jobs/score_images.py', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "print(sorted({'pyspark', 'tensorflow', 'mlflow', 'keras', 'deltalake'} & set(sys.modules)))\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "jobs")}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=True
-    )
-    assert "--feed" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,24 +1,20 @@
-"""score_images.py with a network that is not in the registry: real photographs, a real network, real spark-submit."""
+"""score_images.py with a network that is not in the registry: a stock one from its publisher, and real photographs."""
 
 from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.jobs import run_main
+from harness.web import Web
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-Submit = Callable[..., Any]
+Run = Callable[..., Any]
 IMAGENET = REPOSITORY / "dags" / "experiments" / "imagenet.yaml"
 
 
@@ -31,25 +27,12 @@ def imagenet() -> Path:
     return data / "imagenet"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a server of a folder's files."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-
-
 @pytest.fixture(scope="module")
 def photos(imagenet: Path) -> Iterator[list[str]]:
     """The photographs' URLs."""
-    with served(imagenet / "photos") as address:
-        yield [f"{address}/{path.name}" for path in sorted((imagenet / "photos").iterdir())]
+    with Web() as web:
+        web.serve(imagenet / "photos")
+        yield [f"{web.address}/{path.name}" for path in sorted((imagenet / "photos").iterdir())]
 
 
 @pytest.fixture
@@ -72,8 +55,9 @@ def publisher(tmp_path: Path, stock_graph: Path) -> Iterator[str]:
             archive.addfile(info, io.BytesIO(content))
     for name, kind in (("red", "jpg"), ("lime", "png"), ("blue", "webp")):
         Image.new("RGB", (40, 30), name).save(folder / f"{name}.{kind}")
-    with served(folder) as address:
-        yield address
+    with Web() as web:
+        web.serve(folder)
+        yield web.address
 
 
 def page(network: str, batch_size: int = 32) -> str:
@@ -99,55 +83,56 @@ def right(rows: Any) -> tuple[int, int]:
     return first, among
 
 
-def label(submit: Submit, home: Path, text: str, urls: list[str]) -> tuple[Any, Any]:
+def label(run_job: Run, home: Path, text: str, urls: list[str]) -> tuple[Any, Any]:
     """(the job's result, the table)."""
     from deltalake import DeltaTable
 
     home.mkdir(parents=True)
     (home / "feed.txt").write_text("\n".join(urls) + "\n")
     (home / "page.yaml").write_text(text)
-    done = submit("score_images", "--experiment", home / "page.yaml")
+    done = run_job("score_images", "--experiment", home / "page.yaml")
     assert done.code == 0, done.output
     assert done.result["statuses"] == {"ok": len(urls)}
     return done.result, DeltaTable(done.result["table"]).to_pandas()
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 @pytest.mark.tensorflow
-@pytest.mark.timeout(600)
 def test_the_graph_labels_the_photographs_as_it_does_by_itself(
-    submit: Submit, imagenet: Path, photos: list[str], tmp_path: Path
+    run_job: Run, imagenet: Path, photos: list[str], tmp_path: Path
 ) -> None:
     file = imagenet / "mobilenet_v1_0.75_192_graph_def.pb"
     network = f"file: {file}, labels: [{imagenet / 'imagenet_labels.txt'}], fetch: 'softmax:0'"
-    result, rows = label(submit, tmp_path / "home", page(f"{network}, feed: 'DecodeJpeg/contents:0'"), photos)
+    result, rows = label(run_job, tmp_path / "home", page(f"{network}, feed: 'DecodeJpeg/contents:0'"), photos)
     assert right(rows) == (49, 60)
     assert result["model_name"] == "mobilenet_v1_0.75_192_graph_def"
     assert set(rows["model_digest"].str[:12]) == set(rows["model_version"]) == {result["model_version"]}
     assert rows["predict_ms"].min() > 0
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 @pytest.mark.tensorflow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "network",
     ["file: {0}/mobilenet_v1_0.75_192.keras", "file: {0}/mobilenet_v1_0.75_192_graph_def.pb, {1}"],
     ids=["keras", "graph-in-batches"],
 )
 def test_in_batches_windrow_resizes_and_one_photograph_at_the_margin_changes(
-    submit: Submit, imagenet: Path, photos: list[str], tmp_path: Path, network: str
+    run_job: Run, imagenet: Path, photos: list[str], tmp_path: Path, network: str
 ) -> None:
     written = network.format(imagenet, "feed: 'ResizeBilinear:0', fetch: 'softmax:0'")
-    _, rows = label(submit, tmp_path / "home", page(f"{written}, labels: [{imagenet / 'imagenet_labels.txt'}]"), photos)
+    _, rows = label(
+        run_job, tmp_path / "home", page(f"{written}, labels: [{imagenet / 'imagenet_labels.txt'}]"), photos
+    )
     assert right(rows) == (48, 60)
 
 
 @pytest.mark.spark
 @pytest.mark.tensorflow
-@pytest.mark.timeout(600)
 def test_the_shipped_page_downloads_a_stock_network_trusts_it_once_and_labels_with_it(
-    submit: Submit, publisher: str, tmp_path: Path
+    run_job: Run, publisher: str, tmp_path: Path
 ) -> None:
     from deltalake import DeltaTable
 
@@ -161,14 +146,14 @@ def test_the_shipped_page_downloads_a_stock_network_trusts_it_once_and_labels_wi
     )
     arguments = ["--experiment", IMAGENET, "--feed", tmp_path / "feed.txt"]
     arguments += [word for override in overrides for word in ("--set", override)]
-    short = submit(
+    short = run_job(
         "score_images", *arguments, "--set", "scoring.network.labels=[imagenet_synset_to_human_label_map.txt]"
     )
     assert short.code == 2, short.output
     assert "trusted now, checked from now on; scoring.network.sha256 can say it" in short.output
     assert "a label for each of the network's 4 classes; got 3" in short.output.splitlines()[-1]
 
-    done = submit("score_images", *arguments)
+    done = run_job("score_images", *arguments)
     assert done.code == 0, done.output
     assert "trusted now" not in done.output
     rows = DeltaTable(done.result["table"]).to_pandas()
@@ -188,15 +173,11 @@ def test_the_shipped_page_downloads_a_stock_network_trusts_it_once_and_labels_wi
         ("draw_atlas", ["--study", "study", "--dataset", "data"]),
     ],
 )
-def test_a_job_that_trains_refuses_a_page_that_only_scores(job: str, arguments: list[str], tmp_path: Path) -> None:
-    told = subprocess.run(
-        [sys.executable, str(REPOSITORY / "jobs" / f"{job}.py"), "--experiment", str(IMAGENET), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert told.returncode == 2
-    assert told.stderr.splitlines()[-1].startswith(
-        "  space: must be there to train; got a page that only scores; add it"
-    )
+def test_a_job_that_trains_refuses_a_page_that_only_scores(
+    job: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_main(job, ["--experiment", str(IMAGENET), *arguments]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith("  space: must be there to train; got a page that only scores; add it")
     assert list(tmp_path.iterdir()) == []

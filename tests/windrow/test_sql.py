@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.web import Web
 from windrow import experiment, sql
 from windrow.errors import UserError
 
-pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.spark, pytest.mark.tensorflow]
 PAGE = """
 name: brightness
 scoring:
@@ -32,27 +31,11 @@ def picture(level: int) -> bytes:
     return content.getvalue()
 
 
-class Images(BaseHTTPRequestHandler):
-    asked: list[str] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        name = self.path.strip("/").removesuffix(".png")
-        self.send_response(200 if name.isdigit() else 404)
-        self.end_headers()
-        if name.isdigit():
-            self.wfile.write(picture(int(name)))
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def images() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Images) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+def web() -> Iterator[Web]:
+    """/LEVEL.png is a grey image; anything else is a 404."""
+    with Web({f"/{level}.png": picture(level) for level in (20, 230)}) as images:
+        yield images
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +63,14 @@ def registered(spark: Any, page: Path) -> Any:
     return spark
 
 
-def test_urls_are_labelled_in_their_rows_and_a_twin_is_asked_once(registered: Any, images: str) -> None:
-    Images.asked.clear()
+def test_urls_are_labelled_in_their_rows_and_a_twin_is_asked_once(registered: Any, web: Web) -> None:
+    web.requests.clear()
     urls = [
-        f"{images}/20.png",
-        f"{images}/230.png",
+        f"{web.address}/20.png",
+        f"{web.address}/230.png",
         None,
-        f"{images}/none.png",
-        f"{images}/20.png",
+        f"{web.address}/none.png",
+        f"{web.address}/20.png",
         "ftp://127.0.0.1/1",
     ]
     frame = registered.createDataFrame([(number, url) for number, url in enumerate(urls)], "id long, url string")
@@ -97,7 +80,7 @@ def test_urls_are_labelled_in_their_rows_and_a_twin_is_asked_once(registered: An
     found = [row["p"] and (row["p"]["status"], row["p"]["label"], row["p"]["http_status"]) for row in rows]
     dark, absent = ("ok", "dark", 200), ("http_error", None, 404)
     assert found == [dark, ("ok", "bright", 200), None, absent, dark, ("refused_scheme", None, None)]
-    assert Images.asked.count("/20.png") == 1
+    assert web.counts["/20.png"] == 1
     assert rows[0]["p"]["top_k"][0]["rank"] == 1
     assert rows[0]["p"]["score"] == pytest.approx(rows[0]["p"]["top_k"][0]["score"])
 
@@ -114,12 +97,12 @@ def test_bytes_are_labelled_in_their_rows_whatever_is_in_them(registered: Any) -
     assert found == [("ok", "dark"), nothing, None, ("ok", "bright"), nothing, *[("ok", "bright")] * 9]
 
 
-def test_a_stage_takes_urls_or_bytes_and_can_be_kept(registered: Any, page: Path, images: str, tmp_path: Path) -> None:
+def test_a_stage_takes_urls_or_bytes_and_can_be_kept(registered: Any, page: Path, web: Web, tmp_path: Path) -> None:
     from windrow.transformer import ImageLabeler
 
     ImageLabeler(page=str(page), inputCol="url", outputCol="p").save(str(tmp_path / "stage"))
     stage = ImageLabeler.load(str(tmp_path / "stage"))
-    urls = registered.createDataFrame([(f"{images}/20.png",)], "url string")
+    urls = registered.createDataFrame([(f"{web.address}/20.png",)], "url string")
     assert [row["label"] for row in stage.transform(urls).select("p.label").collect()] == ["dark"]
     contents = registered.createDataFrame([(picture(230),)], "url binary")
     assert [row["label"] for row in stage.transform(contents).select("p.label").collect()] == ["bright"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,9 +39,18 @@ def clear_when_full(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        reason = why_full(error)
+        if reason is None:
             raise
-        reason = _FULL[error.errno]
         raise ServiceError(
             f"{folder} must have room for the data; got {reason}; free some, or choose another folder"
         ) from error
+
+
+def why_full(error: Exception) -> str | None:
+    """What was used up, if an error says that; Java and delta-rs have no number for it, but the system's words."""
+    number = getattr(error, "errno", None)
+    if number is not None:
+        return _FULL.get(number)
+    said = str(error)
+    return next((_FULL[number] for number in (errno.ENOSPC, errno.EDQUOT) if os.strerror(number) in said), None)

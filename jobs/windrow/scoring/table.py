@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from windrow.data.disk import clear_when_full, why_full
 from windrow.errors import ServiceError, UserError
 from windrow.scoring import prediction, seen
 from windrow.scoring.hold import OWN, place
@@ -119,7 +120,8 @@ class PredictionTable:
         """A folder inside the table for a run's files. Removed on leaving, unless its files were committed."""
         folder = self.folder / f"run-{run_id}"
         try:
-            yield folder
+            with clear_when_full(self.folder):
+                yield folder
         finally:
             # Asked of the log and not remembered: a commit may land and still raise.
             if not any(path.is_relative_to(folder) for path in _committed(_open(self.folder), self.folder)):
@@ -169,7 +171,8 @@ class PredictionTable:
 
     def note(self, run_id: str, marks: Seen) -> int:
         """Commit that a run has read the feed and found nothing to add; returns the table's new version."""
-        return self.commit(self.folder / f"run-{run_id}", run_id, {}, marks=marks)
+        with clear_when_full(self.folder):
+            return self.commit(self.folder / f"run-{run_id}", run_id, {}, marks=marks)
 
     def _keep(self, marks: Seen) -> int:
         """Write what of the feed has been read under the name that its commit will point to. Older files stay for the
@@ -201,7 +204,15 @@ def write(predictions: DataFrame, folder: Path) -> None:
     predictions.sparkSession.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     marked = predictions.withColumn("pending", F.col("next_attempt").isNotNull())
     writer = marked.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").partitionBy("pending")
-    writer.parquet(f"file://{folder}")
+    try:
+        writer.parquet(f"file://{folder}")
+    except Exception as error:
+        if reason := why_full(error):
+            raise ServiceError(
+                f"{folder.parent}, and every executor's own disk, must have room for the rows; got {reason}; "
+                "free some, then run again"
+            ) from error
+        raise
 
 
 def parts(folder: Path) -> list[Path]:

@@ -21,6 +21,14 @@ def test_a_full_disk_is_one_sentence(number: int) -> None:
         raise OSError(number, "full")
 
 
+def test_a_full_disk_is_known_by_the_system_s_words_where_a_library_has_no_number_for_it() -> None:
+    said = "Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)"
+    with pytest.raises(ServiceError, match="got no space left"), disk.clear_when_full(Path("/data")):
+        raise OSError(said)
+    with pytest.raises(OSError, match="Generic"), disk.clear_when_full(Path("/data")):
+        raise OSError("Generic LocalFileSystem error")
+
+
 def test_another_fault_stays_what_it_is() -> None:
     with pytest.raises(PermissionError), disk.clear_when_full(Path("/data")):
         raise PermissionError(errno.EACCES, "denied")
