@@ -20,8 +20,11 @@ from windrow import command, experiment
 from windrow.errors import StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
+    from windrow.sweep.cluster import Body
     from windrow.sweep.efficiency import Clock
     from windrow.sweep.study import Study
     from windrow.tracking import SweepLog
@@ -41,8 +44,16 @@ def main() -> int:
     return command.run(sweep, parse_args())
 
 
-def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train until the study has as many trials as the page says, or its time is over; the job's result."""
+def sweep(
+    arguments: argparse.Namespace, body: Body | None = None, warm: Callable[..., list[float]] | None = None
+) -> dict[str, Any]:
+    """Train until the study has as many trials as the page says, or its time is over; the job's result.
+
+    Args:
+        arguments: the command line.
+        body: what a worker does for its trials, in place of training them.
+        warm: what gets the workers ready, in place of cluster.warm.
+    """
     from windrow.data import manifest
     from windrow.sweep import space
     from windrow.sweep.study import open_study
@@ -56,14 +67,21 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any]:
     dataset = manifest.read(arguments.dataset)
     command.check_writable(arguments.study / "study.json")
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:
-        log, clock, late = train(page, path, builder, dataset, arguments.dataset, study)
+        log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
         result = summarize(study, perf_counter() - start, clock, late)
         result |= log.summarize(result)
     return result
 
 
 def train(
-    page: Experiment, path: Path, builder: Builder, dataset: Manifest, folder: Path, study: Study
+    page: Experiment,
+    path: Path,
+    builder: Builder,
+    dataset: Manifest,
+    folder: Path,
+    study: Study,
+    body: Body | None = None,
+    warm: Callable[..., list[float]] | None = None,
 ) -> tuple[SweepLog, Clock, bool]:
     """Run the study's trials on Spark; the log that was kept, where the time went, and whether it ran out.
 
@@ -72,7 +90,7 @@ def train(
     """
     from windrow import channel, tracking
     from windrow.spark import open_session
-    from windrow.sweep import cluster, schedule
+    from windrow.sweep import cluster, schedule, trial
     from windrow.sweep.search import Search
 
     with ThreadPoolExecutor(2) as aside:
@@ -81,12 +99,12 @@ def train(
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
             cluster.ship(spark, folder, dataset.digest, "train", "validation")
-            imports = aside.submit(cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
+            imports = aside.submit(warm or cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = tracking.open_sweep(page, path, dataset, study, builder.source)
             with log, channel.beside(spark) as line:
                 search = Search(page, builder, dataset, study, log, line.address)
-                clock = schedule.run(spark, slots, search, line, recount=recount)
+                clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)
                 clock.import_seconds += sum(imports.result())
     return log, clock, search.out_of_time
 

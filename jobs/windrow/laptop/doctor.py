@@ -13,9 +13,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]
@@ -24,9 +26,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from windrow import experiment
-from windrow.errors import EXIT_FAILURE, PageError
+from windrow.errors import EXIT_FAILURE, PageError, TrackingError, WindrowError
 from windrow.laptop import environment, health, java, services, stack
 from windrow.paths import REPOSITORY, home
+
+if TYPE_CHECKING:
+    from windrow.sweep.audit import SweepRun
 
 _DISK_BYTES = 4 * 1024**3
 _MEMORY_BYTES = 6 * 1024**3
@@ -193,6 +198,68 @@ def check_pages(folder: Path = REPOSITORY / "dags" / "experiments") -> Iterator[
             yield Finding(f"page {path.name}", "valid")
 
 
+def check_studies() -> Iterator[Finding]:
+    """A study's ledger, journal and MLflow say the same: of each in studies/, and of the newest of each train DAG."""
+    newest = {path.parents[2]: path for path in sorted(home().glob("runs/*/*/study/study.json"), key=_modified)}
+    for path in (*sorted(home().glob("studies/*/study.json")), *(newest[dag] for dag in sorted(newest))):
+        yield _books_of(path.parent)
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _books_of(folder: Path) -> Finding:
+    from windrow.sweep import audit, study
+
+    subject = "study " + (
+        folder.name if folder.name != "study" else folder.parent.relative_to(home() / "runs").as_posix()
+    )
+    if study.is_at_work(folder):
+        return Finding(subject, "a sweep is at work in it; its books are compared when it has ended")
+    try:
+        books = audit.read_books(folder)
+    except WindrowError as error:
+        return Finding(subject, "can't be read", str(error))
+    said, named = _said_of(books.identity)
+    if differing := audit.audit(books, said):
+        more = f" (and {len(differing) - 1:,} more)" if len(differing) > 1 else ""
+        return Finding(
+            subject, f"its ledger, Optuna's journal and MLflow differ in {len(differing):,}", differing[0] + more
+        )
+    trials = f"{books.ended:,} trials" if books.over else f"{books.ended:,} of {books.budget:,} trials have ended"
+    return Finding(subject, f"{trials}; {named}")
+
+
+def _said_of(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
+    """What MLflow says of a study, and which books agree if nothing differs; None where it can't be asked."""
+    from windrow import tracking
+
+    two = "ledger and journal agree"
+    with _mlflow() as there:
+        if not there:
+            return None, f"{two}; no MLflow runs that could be asked"
+        try:
+            said = tracking.read_runs(identity)
+        except TrackingError as error:
+            return None, f"{two}; MLflow was not asked: {error}"
+    return said, "ledger, journal and MLflow agree" if said else f"{two}; this MLflow has no run of it"
+
+
+@contextmanager
+def _mlflow() -> Iterator[bool]:
+    """Speak to the MLflow that the shell names, else to the stack's, else to the file; whether there is one."""
+    noted = stack.state().running().get("mlflow")
+    if noted is not None and noted.process() is not None and "MLFLOW_TRACKING_URI" not in os.environ:
+        os.environ["MLFLOW_TRACKING_URI"] = f"http://{services.LOOPBACK}:{noted.port}"
+        try:
+            yield True
+        finally:
+            del os.environ["MLFLOW_TRACKING_URI"]
+    else:
+        yield "MLFLOW_TRACKING_URI" in os.environ or (home() / "mlflow" / "mlflow.db").is_file()
+
+
 def check_space() -> Iterator[Finding]:
     """Disk and memory that are left."""
     folder = next(parent for parent in (home(), *home().parents) if parent.exists())
@@ -213,6 +280,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_mlflow,
     check_spark,
     check_pages,
+    check_studies,
     check_space,
 )
 

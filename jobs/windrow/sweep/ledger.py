@@ -75,6 +75,17 @@ class Entry:
     told: bool
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt at a trial as the ledger has it. `state` is open, settled or abandoned; `number` counts from 1."""
+
+    trial: int
+    number: int
+    lease: str
+    state: str
+    outcome: Outcome | None
+
+
 class Ledger:
     """The book in `folder`. What a killed driver had open is abandoned on opening, and costs the trial no attempt.
 
@@ -159,6 +170,14 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """Every trial, by number."""
         return list(self._entries(""))
+
+    def attempts(self) -> list[Attempt]:
+        """Every attempt at every trial, in order."""
+        query = "SELECT trial, attempt, lease, state, outcome FROM attempts ORDER BY trial, attempt"
+        return [
+            Attempt(trial, number, lease, state, Outcome.of(json.loads(record)) if record else None)
+            for trial, number, lease, state, record in self._book.execute(query)
+        ]
 
     def __len__(self) -> int:
         return self._number("SELECT count(*) FROM trials")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from windrow.command import write_json
 from windrow.errors import StudyError
@@ -247,6 +250,20 @@ def dataset_of(folder: Path) -> str:
     """
     _check_present(folder)
     return str(json.loads((folder / "study.json").read_text(encoding="utf-8"))["dataset"])
+
+
+def is_at_work(folder: Path) -> bool:
+    """Whether a sweep is at work in a study's folder; asks without standing in the way of one that begins."""
+    path = folder / "lock"
+    found = re.match(r"process (\d+) on (.*), since", path.read_text(encoding="utf-8")) if path.is_file() else None
+    if found is None or (found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1]))):
+        return False
+    with path.open("r") as lock:  # the number of a sweep that has ended may be another process's by now
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _check_present(folder: Path) -> None:

@@ -9,6 +9,7 @@ from windrow.tracking.models import PinnedModel, fetch_model
 from windrow.tracking.promotion import Promotion, open_promotion
 from windrow.tracking.record import Record, read_record
 from windrow.tracking.registry import answer, rollback
+from windrow.tracking.runs import read_runs
 from windrow.tracking.scoring import log_scoring
 from windrow.tracking.server import connect, uri
 from windrow.tracking.sweep import SweepLog, open_sweep
@@ -26,6 +27,7 @@ __all__ = [
     "open_promotion",
     "open_sweep",
     "read_record",
+    "read_runs",
     "rollback",
     "uri",
 ]

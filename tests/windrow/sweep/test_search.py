@@ -13,6 +13,7 @@ from windrow.errors import BuilderError
 from windrow.experiment import parse
 from windrow.sweep import search as searches
 from windrow.sweep.attempt import TrialSpec
+from windrow.sweep.ledger import Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.search import Search
 from windrow.sweep.study import open_study
@@ -128,11 +129,15 @@ def test_the_ledger_knows_before_mlflow_is_told(tmp_path: Path) -> None:
     with searching(tmp_path, trials=2, fused="false") as (search, log):
         (spec,) = search.next(1)
 
+        known: list[Outcome | None] = []
+
         def end(outcome: Outcome, over: bool) -> None:
-            assert search._study.entries()[0].outcome is not None
+            known.append(Ledger(tmp_path, reading=True).entry(outcome.number).outcome)
 
         log.end = end  # type: ignore[method-assign]
-        search.take(ended(spec))
+        outcome = ended(spec)
+        search.take(outcome)
+        assert known == [outcome]
 
 
 def test_epochs_go_to_mlflow_and_to_the_pruner(tmp_path: Path) -> None:

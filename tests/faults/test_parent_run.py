@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.crash import KilledError
 from windrow import experiment, tracking
 from windrow.data import manifest
 from windrow.sweep.study import Study, open_study
 
-pytestmark = [pytest.mark.faults, pytest.mark.mlflow]
-
-
-class KilledError(BaseException):
-    """In the place of SIGKILL: nothing in jobs/ may catch it."""
+pytestmark = pytest.mark.mlflow
 
 
 @pytest.mark.parametrize("moment", ["before the page is logged", "before the study keeps the run"])

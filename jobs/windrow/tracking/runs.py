@@ -1,0 +1,77 @@
+"""A sweep's runs as MLflow has them, for the audit of a study's books (sweep/audit.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from windrow.errors import TrackingError
+from windrow.sweep.audit import SweepRun, TrialRun
+from windrow.tracking.server import connect
+from windrow.training.loop import Epoch
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+METRICS = tuple(field.name for field in fields(Epoch))
+
+
+def read_runs(identity: Mapping[str, Any], whole: bool = False) -> SweepRun | None:
+    """The runs of a study; None where MLflow has none of it.
+
+    Args:
+        identity: what the study's study.json says.
+        whole: whether to ask for the metrics of every epoch, which is a call for each; else the last one's.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client, run_id = connect(), identity.get("run_id")
+    if run_id is None:
+        return None
+    try:
+        parent = client.get_run(run_id)
+        children = _children(client, parent)
+        runs = [_trial_run(client, run, whole) for run in children]
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise TrackingError(f"MLflow must answer what is asked of run {run_id}; it says: {error.message}") from error
+    if parent.info.lifecycle_stage != "active":
+        return None
+    return SweepRun(run_id, parent.info.status, parent.data.metrics.get("trials"), runs, whole)
+
+
+def _children(client: MlflowClient, parent: Run) -> list[Run]:
+    query = f"tags.mlflow.parentRunId = '{parent.info.run_id}' and tags.windrow.kind = 'trial'"
+    found: list[Run] = []
+    page = None
+    while page is None or page.token:
+        token = page and page.token
+        page = client.search_runs([parent.info.experiment_id], query, max_results=1000, page_token=token)
+        found += page
+    return found
+
+
+def _trial_run(client: MlflowClient, run: Run, whole: bool) -> TrialRun:
+    tags = run.data.tags
+    return TrialRun(
+        number=int(tags.get("windrow.trial", -1)),
+        run_id=run.info.run_id,
+        status=run.info.status,
+        ending=tags.get("windrow.ending", ""),
+        attempt=tags.get("windrow.attempt", ""),
+        params=run.data.params,
+        metrics={name: _values(client, run, name, whole) for name in METRICS if name in run.data.metrics},
+    )
+
+
+def _values(client: MlflowClient, run: Run, name: str, whole: bool) -> Sequence[tuple[int, float]]:
+    if not whole:
+        return [(0, run.data.metrics[name])]
+    history = client.get_metric_history(run.info.run_id, name)
+    return sorted((metric.step, metric.value) for metric in history)
