@@ -48,7 +48,8 @@ def kill_the_driver(script: str, home: Path) -> None:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             program, *rest = process.cmdline() or [""]  # a process that is just ending has none any more
-            if "python" in program and script in " ".join(rest) and str(home) in " ".join(rest):
+            here = process.environ().get("WINDROW_HOME") == str(home)
+            if here and "python" in program and script in " ".join(rest):
                 process.kill()
                 return
     raise AssertionError(f"no driver of {script} was found")
