@@ -41,7 +41,7 @@ def collect(path: Path, parent: pytest.Collector) -> pytest.Module:
     return kind.from_parent(parent, path=path)
 
 
-def _command(resolver: Path) -> list[str] | str:
+def namespace(resolver: Path) -> list[str] | str:
     """The command that runs a command where only loopback is and names are looked up there, or why there is none."""
     if shutil.which("unshare") is None:
         return "needs network namespaces: there is no unshare here"
@@ -105,7 +105,7 @@ class _Inside:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="windrow-alone-"))
         session.config.add_cleanup(self._end)
-        self._command = _command(self._folder / "resolv.conf")
+        self._command = namespace(self._folder / "resolv.conf")
         if isinstance(self._command, list):
             self._begin(session, self._command)
 

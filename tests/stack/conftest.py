@@ -281,7 +281,7 @@ def write_hostile_labels(folder: Path) -> None:
     path.write_text(json.dumps({"unsure": [shown], "examples": [], "sample": []}))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, which can find no host but this machine. A chapter that asks for it is skipped where there is none."""
     program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
@@ -294,7 +294,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     """Another person's browser: new_context(color_scheme="dark")."""
     made: list[BrowserContext] = []
@@ -310,7 +310,7 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def picture() -> Callable[[Page, str], None]:
     """picture(page, "tour-form") keeps what is seen, in the folder that WINDROW_PICTURES names: make screenshots."""
     folder = os.environ.get("WINDROW_PICTURES")
