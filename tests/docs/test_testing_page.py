@@ -46,5 +46,5 @@ def test_the_budget_is_the_suites() -> None:
 def test_the_profiles_have_the_numbers_that_are_told() -> None:
     conftest = text_of("tests/conftest.py")
     for name, examples in re.findall(r"(\w+) examples each in `make test` \(profile `(\w+)`\)", TEXT):
-        assert f'register_profile("{examples}", deadline=None, max_examples={name})' in conftest
+        assert f'register_profile("{examples}", deadline=None, max_examples={name}, derandomize=True)' in conftest
     assert re.search(r"(\d+) in `make test-faults` \(`thorough`", TEXT)[1] in conftest  # type: ignore[index]

@@ -7,7 +7,9 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -62,6 +64,23 @@ def test_many_workers_are_heard_at_once(line: Channel) -> None:
 
 def test_whoever_does_not_know_the_secret_is_not_heard(line: Channel) -> None:
     assert reach(replace(line.address, secret=b"guess" * 8)) is None
+    with pytest.raises(queue.Empty):
+        line.inbox.get(timeout=0.2)
+
+
+def test_a_stranger_who_asks_for_no_proof_and_gives_a_wrong_one_is_hung_up_on(line: Channel) -> None:
+    """A worker's own check of the driver refuses a wrong secret as well: this one leaves it out."""
+    with socket.create_connection((line.address.host, line.address.port), 10) as connected:
+        stranger = Connection(os.dup(connected.fileno()))
+    with stranger:
+        assert stranger.recv_bytes(256).startswith(b"#CHALLENGE#")
+        stranger.send_bytes(b"{sha256}" + bytes(32))
+        with suppress(EOFError, OSError):  # hung up on at one of these, by how quick it is
+            stranger.recv_bytes(256)
+            stranger.send_bytes(b"#CHALLENGE#{sha256}" + bytes(40))
+            stranger.recv_bytes(256)
+            stranger.send_bytes(b"#WELCOME#")
+            stranger.send_bytes(b'{"event": "began"}')
     with pytest.raises(queue.Empty):
         line.inbox.get(timeout=0.2)
 

@@ -16,6 +16,7 @@ from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.ledger import Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.search import Search
+from windrow.sweep.seeds import seed_of
 from windrow.sweep.study import open_study
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
@@ -71,6 +72,16 @@ def test_a_long_trial_is_handed_out_alone(tmp_path: Path) -> None:
             (spec,) = search.next(2)
             search.take(ended(spec, seconds=5.0))
         assert len(search.next(2)) == 1
+
+
+def test_a_trial_has_a_seed_of_its_own_which_follows_from_the_studys_and_its_number(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=3, fused="false", seed=7) as (search, _):
+        specs = [search.next(1)[0] for _ in range(3)]
+        search.take(ended(specs[1], Ending.LOST))
+        (again,) = search.next(1)
+    assert [spec.seed for spec in specs] == [seed_of(7, 0), seed_of(7, 1), seed_of(7, 2)]
+    assert len({spec.seed for spec in specs}) == 3
+    assert (again.number, again.attempt, again.seed) == (1, 2, specs[1].seed)
 
 
 def test_short_trials_are_handed_out_in_chunks_that_shrink_towards_the_end(tmp_path: Path) -> None:
