@@ -80,6 +80,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return max(1, min(len(os.sched_getaffinity(0)) + 1, 4, int(psutil.virtual_memory().available / WORKER_BYTES)))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let files that start the same things share a worker."""
+    from harness.lanes import Lanes
+
+    return Lanes(config, log) if config.option.dist == "loadfile" else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     budget.report(terminalreporter, config.option.markexpr)
 

@@ -164,6 +164,7 @@ def build(shape, classes, width):
 
 
 @pytest.mark.submit
+@pytest.mark.faults
 def test_a_sweep_by_its_command_line_gives_each_trial_the_cores_that_the_page_says(
     submit: RunJob, digits: Path, tmp_path: Path
 ) -> None:

@@ -230,7 +230,7 @@ def one_database(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("one_database")
 def test_aliases_hold_whatever_is_cut_off() -> None:
-    run_state_machine_as_test(Registry, settings=machine_settings(steps=20))
+    run_state_machine_as_test(Registry, settings=machine_settings(steps=20, share=0.5))
 
 
 @pytest.mark.faults

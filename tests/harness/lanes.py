@@ -1,0 +1,37 @@
+"""Which test files share a worker: those that would start the same expensive things again on another one.
+
+A Spark session with TensorFlow in its Python workers costs some 20 s of processor time, a registered network 10.
+"""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadFileScheduling
+
+LANES = {
+    "scoring": (
+        "tests/jobs/test_score_",
+        "tests/jobs/test_shipped.py",
+        "tests/windrow/test_sql.py",
+        "tests/docs/test_sql_page.py",
+        "tests/windrow/scoring/test_pipeline.py",
+        "tests/windrow/scoring/test_division.py",
+    ),
+    "training": (
+        "tests/jobs/test_sweep_and_promote.py",
+        "tests/jobs/test_reproduce.py",
+        "tests/jobs/test_shipped_pages.py",
+        "tests/windrow/sweep/test_schedule.py",
+        "tests/windrow/test_spark.py",
+        "tests/faults/test_kills.py",
+        "tests/faults/test_real_sweep.py",
+    ),
+}
+"""Beginnings of their paths, by the name of what they share."""
+
+
+class Lanes(LoadFileScheduling):  # type: ignore[misc]
+    """A file stays with one worker, and a lane's files with the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        return next((lane for lane, begin in LANES.items() if path.startswith(begin)), path)
