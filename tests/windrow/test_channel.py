@@ -71,13 +71,14 @@ def test_whoever_does_not_know_the_secret_is_not_heard(line: Channel) -> None:
 def test_a_stranger_who_asks_for_no_proof_and_gives_a_wrong_one_is_hung_up_on(line: Channel) -> None:
     """A worker's own check of the driver refuses a wrong secret as well: this one leaves it out."""
     with socket.create_connection((line.address.host, line.address.port), 10) as connected:
+        connected.settimeout(None)
         stranger = Connection(os.dup(connected.fileno()))
     with stranger:
         assert stranger.recv_bytes(256).startswith(b"#CHALLENGE#")
-        stranger.send_bytes(b"{sha256}" + bytes(32))
+        stranger.send_bytes(bytes(16))
         with suppress(EOFError, OSError):  # hung up on at one of these, by how quick it is
             stranger.recv_bytes(256)
-            stranger.send_bytes(b"#CHALLENGE#{sha256}" + bytes(40))
+            stranger.send_bytes(b"#CHALLENGE#" + bytes(20))
             stranger.recv_bytes(256)
             stranger.send_bytes(b"#WELCOME#")
             stranger.send_bytes(b'{"event": "began"}')
