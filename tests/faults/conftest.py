@@ -123,8 +123,12 @@ class Driver:
         wait_for(lambda: not self._living(kind), ORPHAN_SECONDS, 0.1, lambda: f"{self._living(kind)}\n{self.tail()}")
 
     def _living(self, kind: str) -> list[str]:
-        left = [process for process in self.processes() if not kind or _kind_of(process) == kind]
-        return [f"{process.pid} {' '.join(process.cmdline())[:120]}" for process in left]
+        left = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                if not kind or _kind_of(process) == kind:
+                    left.append(f"{process.pid} {' '.join(process.cmdline())[:120]}")
+        return left
 
     def wait_for_settled(self, study: Study, count: int) -> None:
         """Wait until so many trials of the study have ended for good, while this sweep is at work."""

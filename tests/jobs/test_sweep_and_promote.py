@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from harness.idx import write_split
 from windrow import experiment
+from windrow.data import manifest
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
 
@@ -221,10 +222,19 @@ def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_le
     assert points["warm"] != points["cold"]
 
 
+def digest(place: Path) -> str:
+    return manifest.read(place / "data").digest
+
+
 def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images(
     run_job: RunJob, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
-    """In one the bright row is the label, in the other nothing is; the first is sent, and found, a second time."""
+    """In one the bright row is the label, in the other nothing is; the first is sent, and found, a second time.
+
+    No test image is sent to an executor of a sweep.
+    """
+    from pyspark import SparkFiles
+
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 8, 500)
     told = draw.integers(0, 60, (500, 8, 8))
@@ -240,6 +250,8 @@ def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images
         sweep = run_job("sweep", *arguments, *more, "--dataset", place / "data", "--study", place / "study")
         assert sweep.code == 0, sweep.output
         best.append(sweep.result["best_value"])
+        sent = {path.name.partition("-")[2] for path in Path(SparkFiles.getRootDirectory()).glob(f"{digest(place)}-*")}
+        assert sent == {f"{split}-{kind}.npy" for split in ("train", "validation") for kind in ("images", "labels")}
     assert best[0] > 0.9
     assert best[1] < 0.4
     assert best[2] == best[0]

@@ -64,7 +64,7 @@ def shipped(digest: str) -> Path:
     """The folder on this host of a data set that `cluster.ship` sent, by its digest, with the splits that were sent."""
     from pyspark import SparkFiles
 
-    root = Path(SparkFiles.getRootDirectory())
+    root = Path(SparkFiles.getRootDirectory()).resolve()  # an executor of a cluster has a relative one
     folder = root / digest
     folder.mkdir(exist_ok=True)
     for file in root.glob(f"{digest}-*"):

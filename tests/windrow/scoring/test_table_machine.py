@@ -205,13 +205,13 @@ class Tables(RuleBasedStateMachine):
         with self.a_death(*(death or (None, ""))):
             upkeep.maintain(PredictionTable(self.folder), self.new_run())
 
-    @precondition(lambda self: self.folder.exists())
+    @precondition(lambda self: (self.folder / "_delta_log").is_dir())
     @rule()
     def a_week_passes_and_what_nobody_needs_is_removed(self) -> None:
         table = opened(self.folder)
         table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
 
-    @precondition(lambda self: self.folder.exists())
+    @precondition(lambda self: (self.folder / "_delta_log").is_dir())
     @rule(death=st.none() | st.tuples(st.integers(0, 1), HOW))
     def mlflow_hears_of_the_nights(self, death: tuple[int, str] | None) -> None:
         table = PredictionTable(self.folder)

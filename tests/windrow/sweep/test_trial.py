@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,21 @@ def test_a_missing_data_set_is_an_outcome_too(tmp_path: Path) -> None:
     outcome = attempt(tmp_path)
     assert outcome.ending is Ending.FAILED
     assert "train-images" in outcome.error
+
+
+def test_a_data_set_that_was_sent_is_found_where_an_executor_of_a_cluster_keeps_its_files(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the folder's name is relative, and the files of two data sets lie in it."""
+    from pyspark import SparkFiles
+
+    for file in digits.glob("*.npy"):
+        shutil.copy(file, tmp_path / f"abc-{file.name}")
+    (tmp_path / "abd-train-images.npy").write_bytes(b"another data set's")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SparkFiles, "getRootDirectory", lambda: ".")
+    for _ in range(2):
+        assert len(trial.examples(trial.shipped("abc"), "train")) == len(trial.examples(digits, "train"))
 
 
 def test_a_task_gives_back_one_outcome_a_specification(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
