@@ -83,7 +83,7 @@ def test_every_target_is_made_whatever_files_there_are() -> None:
         ("unit", "-m unit"),
         ("test", "python -m pytest"),
         ("test-faults", "WINDROW_HYPOTHESIS=thorough"),
-        ("test-faults", "-m faults"),
+        ("test-faults", "-m 'faults or hypothesis'"),
         ("test-cluster", "-m cluster tests/cluster"),
         ("coverage", "coverage run"),
         ("screenshots", "WINDROW_PICTURES=docs/pictures"),

@@ -140,6 +140,7 @@ class Feeds(RuleBasedStateMachine):
 
 
 TestFeeds = Feeds.TestCase
+TestFeeds.pytestmark = [pytest.mark.timeout(300)]
 TestFeeds.settings = machine_settings(steps=30, share=4)
 
 

@@ -367,6 +367,7 @@ class Tables(RuleBasedStateMachine):
 
 
 TestTables = Tables.TestCase
+TestTables.pytestmark = [pytest.mark.timeout(300)]
 TestTables.settings = machine_settings(steps=20, share=0.7)
 
 

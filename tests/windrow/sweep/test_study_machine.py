@@ -332,6 +332,7 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
+TestBooks.pytestmark = [pytest.mark.timeout(300)]
 TestBooks.settings = machine_settings(steps=40, share=2)
 
 
