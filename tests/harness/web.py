@@ -50,7 +50,23 @@ Answer = Reply | bytes | int | Callable[[Request], "Reply | bytes | int"]
 """A reply, a body for 200, a status without a body, or a function that gives one of them."""
 
 
-class Web:
+class _Serving:
+    """Serves from entering to leaving, on a free port of this machine."""
+
+    def __init__(self, answer: Callable[[Request], Reply | None]) -> None:
+        self._server = _Server(("127.0.0.1", 0), _handler(answer))
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Web(_Serving):
     """A server on a free port, from entering to leaving. A path without a route is a 404, also /robots.txt.
 
     Attributes:
@@ -63,8 +79,7 @@ class Web:
         self.routes: dict[str, Answer] = dict(routes or {})
         self.otherwise = otherwise
         self.requests: list[Request] = []
-        self._server = _Server(("127.0.0.1", 0), _handler(self._answer))
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(self._answer)
 
     @property
     def paths(self) -> list[str]:
@@ -96,14 +111,6 @@ class Web:
             return Reply(found)
         return Reply(body=found) if isinstance(found, bytes) else found
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
 
 class WebHook(Web):
     """A chat's web hook.
@@ -122,7 +129,7 @@ class WebHook(Web):
         return [json.loads(request.body) for request in self.requests if request.path == "/services/secret"]
 
 
-class Line:
+class Line(_Serving):
     """A way to an HTTP server that can be cut: at once, or at a request that `cut_at` names.
 
     Attributes:
@@ -134,8 +141,7 @@ class Line:
         self.cut_at: tuple[str, str, str] | None = None
         self.is_cut = False
         self._there = urlsplit(server)
-        self._server = _Server(("127.0.0.1", 0), _handler(self._pass_on))
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(self._pass_on)
 
     def cut(self) -> None:
         """Drop every request from now on."""
@@ -162,14 +168,6 @@ class Line:
             return Reply(answer.status, answer.read(), kept)
         finally:
             onward.close()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
