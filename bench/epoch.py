@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 import report
 from windrow.data import idx
-from windrow.training import fused, loop, parameters, runtime
+from windrow.experiment import parameters
+from windrow.training import fused, loop, runtime
 from windrow.training.loop import Examples
 from windrow.training.networks import Builder
 

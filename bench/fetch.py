@@ -4,7 +4,7 @@
     python bench/fetch.py --images 2000 --rounds 1 --profile
 
 The fetching process is kept to the first core, the server to the second. The URLs are distinct, of one host, and go
-through windrow.scoring.downloads as they do in a Spark task: robots.txt, X-Robots-Tag, address guard, a host's turns.
+through windrow.scoring.fetch.downloads as they do in a Spark task: robots.txt, X-Robots-Tag, address guard, turns.
 Both the wall clock and the process's own CPU time are given: on a machine that others use, only the second holds.
 """
 
@@ -29,10 +29,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 import report
-from windrow.scoring import urls
-from windrow.scoring.downloads import Downloads
-from windrow.scoring.fetch import FetchPolicy
-from windrow.scoring.status import Status
+from windrow.scoring.fetch import urls
+from windrow.scoring.fetch.downloads import Downloads
+from windrow.scoring.fetch.fetcher import FetchPolicy
+from windrow.scoring.fetch.status import Status
 
 SIDE = 64  # pixels of a small image
 

@@ -34,8 +34,9 @@ import report
 import scoring as photographs
 import windrow_job
 from windrow.laptop.memory import PeakMemory
-from windrow.scoring import prediction, seen
-from windrow.scoring.table import PredictionTable
+from windrow.scoring.feed import feed_marks
+from windrow.scoring.table import prediction
+from windrow.scoring.table.predictions_table import PredictionTable
 
 PAGE = """\
 name: known
@@ -92,7 +93,7 @@ def make_table(home: Path, count: int) -> None:
             lines.write("\n".join(urls) + "\n")
             pq.write_table(as_rows(urls), folder / f"part-{start}.parquet")
         lines.flush()
-        table.commit(folder, "made", {}, marks=seen.news([feed], {})[1])
+        table.commit(folder, "made", {}, marks=feed_marks.news([feed], {})[1])
 
 
 def as_rows(urls: list[str]) -> pa.Table:

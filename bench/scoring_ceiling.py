@@ -69,8 +69,8 @@ class Ceiling:
 
 def _hold(photos: list[bytes], file: Path, everyone: Any) -> None:
     import numpy as np
-    from windrow.scoring.decode import decode
-    from windrow.scoring.predict import Network
+    from windrow.scoring.network.pixels import decode
+    from windrow.scoring.network.predict import Network
 
     shape = (SIDE, SIDE, 3)
     network = Network(file, shape, BATCH, top_k=5)
@@ -81,7 +81,7 @@ def _hold(photos: list[bytes], file: Path, everyone: Any) -> None:
 
 def _work(together: bool) -> tuple[float, float]:
     """(decoding, network), milliseconds of this process's core an image."""
-    from windrow.scoring.decode import decode
+    from windrow.scoring.network.pixels import decode
 
     shape, photos, network, batch = (SIDE, SIDE, 3), _held["photos"], _held["network"], _held["batch"]
 

@@ -47,11 +47,12 @@ def lower(file: Path) -> None:
     """Convert the champion at a page's precision into WINDROW_HOME, where the job finds it."""
     from windrow import experiment
     from windrow.paths import home
-    from windrow.scoring import planning, precision
+    from windrow.scoring import planning
+    from windrow.scoring.network import low_precision
 
     page: Any = experiment.load(file)
     with tempfile.TemporaryDirectory() as scratch:
-        _, loss = precision.lower(planning.pin(page, Path(scratch)), page.scoring.precision, home())
+        _, loss = low_precision.lower(planning.pin(page, Path(scratch)), page.scoring.precision, home())
     print(loss)
 
 

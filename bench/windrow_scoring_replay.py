@@ -37,7 +37,7 @@ class Sleeper:
 def task(batches: Iterator[Any], plan: Any, seconds: float) -> Iterator[Any]:
     """What a Spark task runs in place of pipeline's own."""
     from windrow.scoring import pipeline as ours  # the executor's, which nobody has changed
-    from windrow.scoring import predict
+    from windrow.scoring.network import predict
 
     def network(plan: Any) -> Any:
         model = plan.model

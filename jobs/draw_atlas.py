@@ -42,8 +42,7 @@ def main() -> int:
 
 def draw_atlas(arguments: argparse.Namespace) -> dict[str, Any]:
     """Read, draw, and tell MLflow; the job's result."""
-    from windrow import tracking
-    from windrow.selection import atlas
+    from windrow import atlas, tracking
 
     start = perf_counter()
     page = experiment.load_to_train(arguments.experiment, arguments.overrides)

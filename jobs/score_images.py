@@ -5,10 +5,11 @@
 
 The champion labels them, or the network that the page names.
 
-Only what is new in the feed's files is read. A URL that has a row is not asked again, unless its status may pass (see
-windrow/scoring/status.py) and it is due; its new row then takes the place of the old one. With --rescore the model also
-labels what an earlier one has labelled; both rows stay, and the result says how far they agree. A URL that can't be
-labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is as it was.
+Only what is new in the feed's files is read. A URL that has a row is not asked again, unless its status may pass
+(windrow/scoring/fetch/status.py) and it is due; its new row then takes the place of the old one. With --rescore the
+model also labels what an earlier one has labelled; both rows stay, and the result says how far they agree. A URL that
+can't be labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is as it
+was.
 
 Where the page has a drift gate and labels or scores have moved further than it lets them, the rows are withheld: the
 table is as it was, the job ends with exit code 1 and says what moved. With --accept-drift they are committed, without
@@ -45,10 +46,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
     from windrow.experiment import Experiment, ScoringSection
-    from windrow.scoring.files import OwnNetwork
+    from windrow.scoring.network.own_network import OwnNetwork
     from windrow.scoring.pipeline import Plan
-    from windrow.scoring.table import PredictionTable
-    from windrow.scoring.withheld import Night
+    from windrow.scoring.table.predictions_table import PredictionTable
+    from windrow.scoring.table.withheld import Night
     from windrow.scoring.work import Search, Work
     from windrow.tracking import PinnedModel
 
@@ -92,9 +93,13 @@ def main() -> int:
 
 def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the table, then score or maintain it; the job's result."""
-    from windrow.scoring import feed, planning, publish, report, upkeep, work
-    from windrow.scoring.hold import held
-    from windrow.scoring.table import PredictionTable
+    from windrow.scoring import planning, work
+    from windrow.scoring.feed import new_urls
+    from windrow.scoring.publish import copy
+    from windrow.scoring.report import text
+    from windrow.scoring.table import upkeep
+    from windrow.scoring.table.lock import held
+    from windrow.scoring.table.predictions_table import PredictionTable
 
     page = experiment.load(arguments.experiment, arguments.overrides)
     scoring = planning.scoring_section(page, str(arguments.experiment))
@@ -103,11 +108,11 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.maintain:
         with held(folder, run_id):
             table = PredictionTable(folder)
-            publish.check(scoring.publish, table.folder)
-            return upkeep.maintain(table, run_id) | publish.publish(scoring.publish, table.folder)
+            copy.check(scoring.publish, table.folder)
+            return upkeep.maintain(table, run_id) | copy.publish(scoring.publish, table.folder)
     # A glob on the command line means what it means to the shell; the page does not know where it is run from.
     base = Path.cwd() if arguments.feed else paths.home()
-    files = feed.files(feed.of_day(arguments.feed or scoring.feed, arguments.date), base)
+    files = new_urls.files(new_urls.of_day(arguments.feed or scoring.feed, arguments.date), base)
     with held(folder, run_id):
         table = PredictionTable(folder)
         result: dict[str, Any] = {"table": str(table.folder), "table_version": table.version}
@@ -120,13 +125,13 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
         search = work.look(table, files, arguments.rescore, arguments.limit)
         if arguments.dry_run:
             result |= count(page, table, search)
-            print(report.outlook(result), file=sys.stderr)
+            print(text.outlook(result), file=sys.stderr)
             return result
-        publish.check(scoring.publish, table.folder)
+        copy.check(scoring.publish, table.folder)
         if search:  # without anything to do, neither Spark nor MLflow is needed
             result |= label(page, scoring, table, search, run_id, arguments.accept_drift)
         result |= tell(page, scoring, PredictionTable(folder), result.get("scoring"))
-    print(report.summary(result), file=sys.stderr)
+    print(text.summary(result), file=sys.stderr)
     return result
 
 
@@ -147,7 +152,10 @@ def label(
     page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow.scoring import drift, kept, planning, withheld, work
+    from windrow.scoring import planning, work
+    from windrow.scoring.fetch import byte_cache
+    from windrow.scoring.report import drift
+    from windrow.scoring.table import withheld
     from windrow.spark import open_session
 
     # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
@@ -166,7 +174,7 @@ def label(
             if not found.urls:
                 read = search.pieces and table.note(run_id, found.marks)
                 return found.counts | {"table_version": read or table.version}
-            plan = replace(rehearsed.result(), kept=kept.of_table(table.folder, scoring.keep_mebibytes))
+            plan = replace(rehearsed.result(), kept=byte_cache.of_table(table.folder, scoring.keep_mebibytes))
             partitions = tasks(spark, found.urls)
             with table.staged(run_id) as rows:
                 figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
@@ -197,7 +205,7 @@ def rehearse(
 
 def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: PinnedModel | OwnNetwork) -> str:
     """Identity of a run's work: see withheld.py."""
-    from windrow.scoring import withheld
+    from windrow.scoring.table import withheld
 
     name = f"{model.name}/{model.version}/{model.digest}"
     return withheld.digest(search.marks, table.version, name, (search.rescore, search.limit), scoring)
@@ -213,14 +221,15 @@ def add_predictions(
     rows: Path,
 ) -> dict[str, Any]:
     """Score what was found into a folder, and write the gallery; counts, statuses, rates and drift."""
-    from windrow.scoring import album, drift, gallery, old, pending
-    from windrow.scoring.table import parts
+    from windrow.scoring.report import album, drift, gallery
+    from windrow.scoring.table import pending, rescoring
+    from windrow.scoring.table.predictions_table import parts
 
     stamp = plan.stamp
     with album.of_run(table.folder, stamp.run_id, found.urls) as pictures:
         figures = pass_over(spark, found, replace(plan, album=pictures), partitions, rows)
         if found.counts["rescored"]:
-            figures |= old.agreement(spark, table.files(), parts(rows), stamp.identity)
+            figures |= rescoring.agreement(spark, table.files(), parts(rows), stamp.identity)
         figures |= found.counts | {"model_name": stamp.model_name, "model_version": stamp.model_version}
         figures["precision"] = plan.precision
         figures |= drift.compare(figures, table.past()).figures()
@@ -232,8 +241,9 @@ def add_predictions(
 
 def pass_over(spark: SparkSession, found: Work, plan: Plan, partitions: int, rows: Path) -> dict[str, Any]:
     """Ask every URL and write its row; the figures of these rows."""
-    from windrow.scoring import figures, pipeline, progress
-    from windrow.scoring.table import parts, write
+    from windrow.scoring import pipeline, progress
+    from windrow.scoring.report import figures
+    from windrow.scoring.table.predictions_table import parts, write
 
     slots = spark.sparkContext.defaultParallelism
     started = time.monotonic()
@@ -255,7 +265,8 @@ def settle(
     Raises:
         DriftError: they are withheld.
     """
-    from windrow.scoring import drift, withheld
+    from windrow.scoring.report import drift
+    from windrow.scoring.table import withheld
 
     moved = drift.beyond(night.figures, gate)
     if moved and not accept:
@@ -274,12 +285,12 @@ def settle(
 def withhold(page: Experiment, table: PredictionTable, night: Night, why: str) -> DriftError:
     """Tell MLflow of a run whose rows are withheld, if it is there; the sentence for people."""
     from windrow import tracking
-    from windrow.scoring import gallery, report
+    from windrow.scoring.report import gallery, text
 
     pictures = gallery.place(table.folder, night.run_id)
     figures = {**night.figures, "scoring": night.run_id, "table": str(table.folder), "table_version": table.version}
     try:
-        tracking.log_scoring(page, figures, report.note(figures, why), pictures, withheld=True)
+        tracking.log_scoring(page, figures, text.note(figures, why), pictures, withheld=True)
     except TrackingError as error:
         print(f"MLflow was not told of what is withheld: {error}", file=sys.stderr)
     return DriftError(
@@ -290,11 +301,11 @@ def withhold(page: Experiment, table: PredictionTable, night: Night, why: str) -
 
 def tell(page: Experiment, scoring: ScoringSection, table: PredictionTable, run: str | None) -> dict[str, Any]:
     """Publish the table and tell MLflow; where one of them is away, the other one is told all the same."""
-    from windrow.scoring import publish
+    from windrow.scoring.publish import copy
 
     said: dict[str, Any] = {}
     failed: list[WindrowError] = []
-    for step in (partial(publish.publish, scoring.publish, table.folder), partial(record, page, table, run)):
+    for step in (partial(copy.publish, scoring.publish, table.folder), partial(record, page, table, run)):
         try:
             said |= step()
         except WindrowError as error:
@@ -307,13 +318,13 @@ def tell(page: Experiment, scoring: ScoringSection, table: PredictionTable, run:
 def record(page: Experiment, table: PredictionTable, scoring: str | None) -> dict[str, Any]:
     """Tell MLflow what the table's commits say that it has not heard; id and link there of the run `scoring`."""
     from windrow import tracking
-    from windrow.scoring import gallery, report
+    from windrow.scoring.report import gallery, text
 
     links: dict[str, Any] = {"links": {}}
     try:
         for figures in table.untold():
             pictures = gallery.place(table.folder, figures["scoring"])
-            recorded = tracking.log_scoring(page, figures, report.note(figures), pictures)
+            recorded = tracking.log_scoring(page, figures, text.note(figures), pictures)
             links = recorded if figures["scoring"] == scoring else links
     except TrackingError as error:
         raise TrackingError(

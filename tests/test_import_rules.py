@@ -90,7 +90,7 @@ def loaded() -> dict[str, set[str]]:
         {
             "page": f"import windrow.experiment; windrow.experiment.load({str(PAGE)!r})",
             **{job.name: help_of(job) for job in JOBS},
-            "atlas": "import windrow.selection.atlas, windrow.selection.pictures",
+            "atlas": "import windrow.atlas, windrow.selection.pictures",
             "fetcher": importing(FETCHER),
             "data room": importing(*DATA_ROOM),
         }

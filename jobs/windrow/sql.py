@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from windrow.scoring import pipeline, planning, prediction, rehearsal, urls
-from windrow.scoring.fetch import Fetched
+from windrow.scoring import pipeline, planning, rehearsal
+from windrow.scoring.fetch import urls
+from windrow.scoring.fetch.fetcher import Fetched
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.fetch.urls import Target
 from windrow.scoring.pipeline import Plan
-from windrow.scoring.prediction import Row
-from windrow.scoring.status import Status
-from windrow.scoring.urls import Target
+from windrow.scoring.table import prediction
+from windrow.scoring.table.prediction import Row
 from windrow.spark import ship_package
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest
 from harness.documents import REPOSITORY, block
 from harness.figures import MEASURED_ON, README, told
 from windrow import experiment
-from windrow.laptop import feed, images, summary
+from windrow.laptop import demo_feed, images, summary
 
 pytestmark = [pytest.mark.faults, pytest.mark.submit, pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 UNRESOLVED = "unresolved_host"
@@ -44,14 +44,14 @@ def truth(checkout: Path) -> Iterator[dict[str, dict[str, str]]]:
 
     home = checkout / "var"
     section = experiment.load(REPOSITORY / "dags" / "experiments" / "digits.yaml").dataset
-    folder = feed.dataset_folder(home, "digits")
+    folder = demo_feed.dataset_folder(home, "digits")
     shards.write(folder, sources.load(section, folder / "downloads"), section)
     with images.make_server(0, home / "demo") as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        feed.write(home, "digits", f"http://127.0.0.1:{server.server_port}")
-        urls = {kind: dict(each) for kind, each in feed.read_truth(home, "digits").items()}
+        demo_feed.write(home, "digits", f"http://127.0.0.1:{server.server_port}")
+        urls = {kind: dict(each) for kind, each in demo_feed.read_truth(home, "digits").items()}
         urls["broken"] = {url: why for url, why in urls["broken"].items() if ".invalid/" not in url}
-        feed.write_lines(home / "feeds" / "digits" / "demo.txt", [*urls["reachable"], *urls["broken"]])
+        demo_feed.write_lines(home / "feeds" / "digits" / "demo.txt", [*urls["reachable"], *urls["broken"]])
         yield urls
         server.shutdown()
 

@@ -32,7 +32,7 @@ RUN_BY = {
     "docs/clusters.md yaml": f"{HERE}/test_clusters_page.py::test_the_page_that_publishes_is_one",
     "docs/clusters.md json": f"{HERE}/test_clusters_page.py::test_spark_submit_takes_what_becomes_of_a_connection",
     "docs/feeds.md python": (
-        "tests/windrow/scoring/test_feed.py::test_the_recipe_for_a_database_makes_a_feed_of_its_rows"
+        "tests/windrow/scoring/feed/test_new_urls.py::test_the_recipe_for_a_database_makes_a_feed_of_its_rows"
     ),
     "docs/pages.md yaml": f"{PAGE_TESTS}::test_the_examples_of_the_reference_load",
     "docs/pages.md yaml broken": f"{PAGE_TESTS}::test_the_mistakes_of_the_reference_are_what_windrow_says",
@@ -45,7 +45,7 @@ RUN_BY = {
 
 NOT_RUN = {
     'docs/clusters.md python: DeltaTable("s3://shop-data/table': (
-        "Polars, DuckDB and delta-spark are in no lock; deltalake reads a copy in tests/windrow/scoring/test_publish.py"
+        "Polars, DuckDB and delta-spark are in no lock; deltalake reads a copy in scoring/publish/test_copy.py"
     ),
 }
 """Blocks that no test runs, and why."""

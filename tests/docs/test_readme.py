@@ -19,7 +19,7 @@ def test_the_smallest_page_is_a_page_and_its_data_set_is_what_it_says() -> None:
 
 @pytest.mark.tensorflow
 def test_the_users_network_is_one() -> None:
-    from windrow.training import parameters
+    from windrow.experiment import parameters
     from windrow.training.networks import Builder
 
     builder = Builder("mine.py:build", block("README.md", "def build"), "build")
@@ -29,10 +29,10 @@ def test_the_users_network_is_one() -> None:
 
 def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
-    from windrow.scoring import prediction
-    from windrow.scoring.prediction import Patience, Stamp
-    from windrow.scoring.table import PredictionTable
-    from windrow.scoring.urls import understand
+    from windrow.scoring.fetch.urls import understand
+    from windrow.scoring.table import prediction
+    from windrow.scoring.table.prediction import Patience, Stamp
+    from windrow.scoring.table.predictions_table import PredictionTable
 
     monkeypatch.chdir(tmp_path)
     target = understand(b"http://127.0.0.1/7.png")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from windrow.channel import Channel
+from windrow.experiment import parameters
 from windrow.sweep import trial
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending
-from windrow.training import parameters, runtime
+from windrow.training import runtime
 from windrow.training.networks import Builder
 
 

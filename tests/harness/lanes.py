@@ -14,7 +14,7 @@ LANES = {
         "tests/windrow/test_sql.py",
         "tests/docs/test_sql_page.py",
         "tests/windrow/scoring/test_pipeline.py",
-        "tests/windrow/scoring/test_division.py",
+        "tests/windrow/scoring/test_partitioning.py",
     ),
     "training": (
         "tests/jobs/test_sweep_and_promote.py",

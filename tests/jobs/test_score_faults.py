@@ -22,7 +22,7 @@ import pytest
 from harness.disk import FILLER, fill, small_disk
 from harness.jobs import submit_command, submit_environment, submit_job
 from harness.web import Line
-from windrow.scoring.hold import held
+from windrow.scoring.table.lock import held
 
 from . import killed_at
 from .conftest import Images, crown, register, rows_of, scorings, write_feed
@@ -30,7 +30,7 @@ from .conftest import Images, crown, register, rows_of, scorings, write_feed
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 Run = Callable[..., Any]
 JOB = "score_images.py"
-TABLE = "windrow.scoring.table"
+TABLE = "windrow.scoring.table.predictions_table"
 COMMITTED = "after deltalake.DeltaTable.create_write_transaction"
 BEFORE_THE_COMMIT = (
     # the table is held, and nothing is known yet
@@ -119,7 +119,7 @@ def make_due(table: Path) -> None:
     """Have every pending row be due since an hour, as if that much time had passed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from windrow.scoring.table import PredictionTable
+    from windrow.scoring.table.predictions_table import PredictionTable
 
     predictions = PredictionTable(table)
     pending = predictions.pending_files()
@@ -133,7 +133,7 @@ def make_due(table: Path) -> None:
     predictions.commit(folder, folder.name, {}, replaced=pending)
 
 
-@pytest.mark.parametrize("step", ["after windrow.scoring.pending.carry", COMMITTED], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["after windrow.scoring.table.pending.carry", COMMITTED], ids=["before", "after"])
 @pytest.mark.usefixtures("champion")
 def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_one(
     run_job: Run, victim: Victim, images: Images, tmp_path: Path, step: str
@@ -166,14 +166,14 @@ def test_a_night_that_is_withheld_and_accepted_survives_a_kill_at_either_step(
     assert (first.code, first.result["statuses"]) == (0, {"ok": 200}), first.output
     dark = [f"{images.address}/{zeros}{level}.png" for level in range(10, 110) for zeros in ("0", "00")]
     write_feed(home, "two.txt", *dark)
-    victim.end_at("after windrow.scoring.withheld.keep", *gate)
+    victim.end_at("after windrow.scoring.table.withheld.keep", *gate)
     assert rows_of(table) == dict.fromkeys(usual, "ok")
     asked = len(images.paths)
     second = run_job("score_images", "--experiment", victim.page, *gate)
     assert second.code == 1
     assert "200 rows are withheld" in second.error
     assert len(images.paths) == asked  # what the killed run had put aside was whole
-    victim.end_at("after windrow.scoring.withheld.restore", *gate, "--accept-drift")
+    victim.end_at("after windrow.scoring.table.withheld.restore", *gate, "--accept-drift")
     assert rows_of(table) == dict.fromkeys(usual, "ok")
     third = run_job("score_images", "--experiment", victim.page, *gate, "--accept-drift")
     assert third.code == 0, third.output

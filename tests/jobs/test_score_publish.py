@@ -10,7 +10,7 @@ import pytest
 from s3fs import S3FileSystem
 from windrow import experiment
 from windrow.errors import PublishError, TrackingError
-from windrow.scoring.table import PredictionTable
+from windrow.scoring.table.predictions_table import PredictionTable
 
 from .conftest import PAGE, SCORING, Images, rows_of, scorings, write_feed
 

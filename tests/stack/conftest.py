@@ -22,15 +22,16 @@ from harness.web import WebHook
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from windrow import experiment
 from windrow.data import shards, sources
-from windrow.laptop import feed, stack
+from windrow.laptop import demo_feed, stack
 from windrow.laptop.airflow_api import Airflow
 from windrow.laptop.images import image_path
 from windrow.laptop.stack import Stack
 from windrow.paths import home
-from windrow.scoring import gallery, prediction
-from windrow.scoring.prediction import Patience, Stamp
-from windrow.scoring.table import PredictionTable
-from windrow.scoring.urls import understand
+from windrow.scoring.fetch.urls import understand
+from windrow.scoring.report import gallery
+from windrow.scoring.table import prediction
+from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.predictions_table import PredictionTable
 from windrow.sweep.ledger import Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
@@ -220,13 +221,13 @@ def copy_dags(folder: Path, hour: int) -> Path:
 def write_feed(running: Stack) -> None:
     """URLs of real digits on the stack's image server, and three that are no image."""
     page = experiment.load(EXPERIMENTS / "digits.yaml")
-    folder = feed.dataset_folder(home(), page.name)
+    folder = demo_feed.dataset_folder(home(), page.name)
     shards.write(folder, sources.load(page.dataset, folder / "downloads"), page.dataset)
     digest = json.loads((folder / "manifest.json").read_text())["digest"]
     paths = [image_path(page.name, digest, index) for index in range(LABELLED)]
     broken = [image_path(page.name, digest, 10**9 - 1), image_path(page.name, digest, 0, "cut"), "/digits/about.html"]
     urls = [running.images + path for path in [*paths, *broken]]
-    feed.write_lines(home() / "feeds" / page.name / EARLIER / "urls.txt", urls)
+    demo_feed.write_lines(home() / "feeds" / page.name / EARLIER / "urls.txt", urls)
 
 
 def write_hostile_sweep(folder: Path) -> None:

@@ -25,7 +25,7 @@ from axe_playwright_python.sync_playwright import Axe
 from harness.waiting import wait_for
 from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, Route, expect
 from windrow.errors import ServiceError
-from windrow.laptop import feed, health, services, stack
+from windrow.laptop import demo_feed, health, services, stack
 from windrow.laptop.airflow_api import FINISHED, Airflow
 
 pytestmark = [
@@ -666,7 +666,7 @@ def test_a_backfill_of_a_day_has_one_run(place: Any) -> None:
     known = DeltaTable(str(place.home / "tables" / "digits")).to_pandas()["url"].tolist()
     place.runs["known"] = known[0]
     late = place.home / "feeds" / "digits" / place.last_night / "late.txt"
-    feed.write_lines(late, ["ftp://127.0.0.1/late", known[0]])
+    demo_feed.write_lines(late, ["ftp://127.0.0.1/late", known[0]])
     days = {"from_date": f"{place.last_night}T00:00:00Z", "to_date": f"{place.last_night}T23:59:59Z"}
     assert place.ask_as("admin", "POST", "/backfills", {"dag_id": SCORE, **days, "max_active_runs": 1}).ok
     assert [run["logical_date"][:10] for run in backfill(place)] == [place.last_night]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from windrow import experiment
 from windrow.errors import PageError, Problem
-from windrow.training import parameters
+from windrow.experiment import parameters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((REPOSITORY / "dags" / "experiments").glob("*.yaml"))

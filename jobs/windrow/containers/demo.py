@@ -12,9 +12,9 @@ import sys
 
 from windrow.errors import UserError
 from windrow.laptop import demo
+from windrow.laptop.demo_request import Wish
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
-from windrow.laptop.wish import Wish
 
 AIRFLOW = "http://airflow-api-server:8080"
 IMAGES = "http://images:8765"

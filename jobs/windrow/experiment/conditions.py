@@ -10,8 +10,8 @@ from typing import Any
 
 from windrow.experiment.constraints import same
 from windrow.experiment.dimensions import CategoricalDimension, Dimension
-from windrow.experiment.words import Mistake, guess, listed, shown
-from windrow.training.parameters import Value
+from windrow.experiment.parameters import Value
+from windrow.experiment.wording import Mistake, guess, listed, shown
 
 
 def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:

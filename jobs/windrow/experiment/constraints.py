@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from windrow.experiment.words import shown
-from windrow.training.parameters import Value
+from windrow.experiment.parameters import Value
+from windrow.experiment.wording import shown
 
 MAX_LENGTH = 500
 MAX_DEPTH = 30

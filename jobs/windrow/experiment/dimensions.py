@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from windrow.experiment.constraints import same
+from windrow.experiment.parameters import Value
 from windrow.experiment.values import PageValue, Part, Values, no_guessing
-from windrow.experiment.words import shown
-from windrow.training.parameters import Value
+from windrow.experiment.wording import shown
 
 
 def range_mistakes(low: float | None, high: float | None, log: bool, step: float | None) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from windrow.errors import PageError, Problem
-from windrow.experiment.mistakes import Places, find
+from windrow.experiment.rules.mistakes import Places, find
 from windrow.experiment.sections import Experiment, keys, section_of
-from windrow.experiment.words import Key, dotted, guess, shown
+from windrow.experiment.wording import Key, dotted, guess, shown
 
 MAX_BYTES = 100_000  # the reader may need 4 s for so much
 MAX_DEPTH = 20

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from windrow.experiment import parameters
 from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
-from windrow.experiment.network_file import NetworkFileSection
+from windrow.experiment.parameters import Value
 from windrow.experiment.precision import PrecisionSection
+from windrow.experiment.rules.network_file import NetworkFileSection
 from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, StoreAddress, WebAddress
-from windrow.training import parameters
-from windrow.training.parameters import Value
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}

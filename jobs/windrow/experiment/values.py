@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from windrow.experiment.constraints import Constraint
-from windrow.training.parameters import Value
+from windrow.experiment.parameters import Value
 
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""

@@ -23,12 +23,12 @@ import psutil  # type: ignore[import-untyped]
 
 from windrow.command import write_json
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
-from windrow.laptop import feed, services, stack, summary, watch
+from windrow.laptop import demo_feed, services, stack, summary, watch
 from windrow.laptop.airflow_api import FINISHED, Airflow
+from windrow.laptop.demo_request import Wish, find
 from windrow.laptop.memory import PeakMemory
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
-from windrow.laptop.wish import Wish, find
 from windrow.paths import REPOSITORY, home
 
 _PARSE_SECONDS = 90
@@ -116,7 +116,7 @@ def _processes() -> set[psutil.Process]:
 
 def prepare_feed(wish: Wish, running: Stack, reporter: Reporter) -> None:
     """Prepare the data set as the train DAG will, for the image server, and write the feed."""
-    out = feed.dataset_folder(home(), wish.name)
+    out = demo_feed.dataset_folder(home(), wish.name)
     spark_submit = str(Path(sys.executable).with_name("spark-submit"))
     overrides = [text for override in wish.overrides for text in ("--set", override)]
     command = [
@@ -133,7 +133,7 @@ def prepare_feed(wish: Wish, running: Stack, reporter: Reporter) -> None:
         raise ServiceError(
             f"the data set must be prepared; got {watch.reason(text).removeprefix('error: ')} (log: {log})"
         )
-    truth = feed.write(home(), wish.name, running.images)
+    truth = demo_feed.write(home(), wish.name, running.images)
     reporter.say(f"feed: {len(truth)} test images as URLs, and some that are broken")
 
 
@@ -215,7 +215,7 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
     labels = None
     if scored is not None:
         result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}
-        truth = feed.read_truth(home(), wish.name)
+        truth = demo_feed.read_truth(home(), wish.name)
         labels = summary.judge(summary.read_table(result["table"]), truth["reachable"], truth["broken"])
     return summary.figures(sweep, decision or promotion, champion, labels)
 

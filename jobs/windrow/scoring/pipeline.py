@@ -17,19 +17,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from windrow.channel import Address
-from windrow.scoring import division, predict, prediction, progress
-from windrow.scoring.album import Album, AlbumPage
-from windrow.scoring.canaries import Canary
-from windrow.scoring.decode import Decoded, as_jpeg, decode
-from windrow.scoring.downloads import Downloads
-from windrow.scoring.fetch import Fetched, FetchPolicy
-from windrow.scoring.kept import KeptBytes
-from windrow.scoring.networks import Form
-from windrow.scoring.prediction import Patience, Row, Stamp
-from windrow.scoring.status import Status
-from windrow.scoring.twins import Twins
-from windrow.scoring.unpacking import unpacked
-from windrow.scoring.urls import Target
+from windrow.model.canaries import Canary
+from windrow.scoring import partitioning, progress
+from windrow.scoring.deduplication import Twins
+from windrow.scoring.fetch.byte_cache import KeptBytes
+from windrow.scoring.fetch.downloads import Downloads
+from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.fetch.urls import Target
+from windrow.scoring.network import predict
+from windrow.scoring.network.kinds import Form
+from windrow.scoring.network.pixels import Decoded, as_jpeg, decode
+from windrow.scoring.network.unpacking import unpacked
+from windrow.scoring.report.album import Album, AlbumPage
+from windrow.scoring.table import prediction
+from windrow.scoring.table.prediction import Patience, Row, Stamp
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -92,7 +94,7 @@ def score(targets: DataFrame, urls_in_all: int, plan: Plan, partitions: int) -> 
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    divided, sharing = division.divide(targets, urls_in_all, partitions, plan.fetch.host_concurrency)
+    divided, sharing = partitioning.divide(targets, urls_in_all, partitions, plan.fetch.host_concurrency)
     kept = plan.kept.share(partitions) if plan.kept else None
     plan = replace(plan, fetch=replace(plan.fetch, sharing=sharing), kept=kept)
     return divided.mapInArrow(partial(_task, plan=plan), from_arrow_schema(prediction.SCHEMA))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from windrow import paths, tracking
 from windrow.errors import UserError
-from windrow.scoring import files, precision, unpacking
-from windrow.scoring.fetch import FetchPolicy
-from windrow.scoring.files import OwnNetwork
+from windrow.scoring.fetch.fetcher import FetchPolicy
+from windrow.scoring.network import low_precision, own_network, unpacking
+from windrow.scoring.network.own_network import OwnNetwork
 from windrow.scoring.pipeline import Model, Plan
-from windrow.scoring.prediction import Patience, Stamp
+from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.spark import ship_file
 from windrow.tracking import PinnedModel
 
@@ -44,7 +44,7 @@ def pin(page: Experiment, scratch: Path) -> PinnedModel | OwnNetwork:
         scratch: a folder for what is downloaded from the registry, or taken out of an archive.
     """
     if page.scoring is not None and page.scoring.network is not None:
-        return files.bring(page.scoring.network, paths.home(), scratch)
+        return own_network.bring(page.scoring.network, paths.home(), scratch)
     return tracking.fetch_model(page.champion_uri, scratch)
 
 
@@ -58,7 +58,7 @@ def plan_with(
     """
     loss = None
     if scoring.precision is not None:
-        model, loss = precision.lower(model, scoring.precision, paths.home())
+        model, loss = low_precision.lower(model, scoring.precision, paths.home())
     return replace(make_plan(scoring, model, ship(spark, model, scratch), run_id), precision=loss)
 
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from windrow import channel
 from windrow.channel import Address, Message
-from windrow.scoring.prediction import Row
-from windrow.scoring.status import Status
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.table.prediction import Row
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

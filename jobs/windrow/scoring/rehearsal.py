@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from windrow.errors import UserError, WindrowError
-from windrow.scoring import canaries, labels, pipeline
-from windrow.scoring.canaries import Canary
+from windrow.model import canaries
+from windrow.model.canaries import Canary
+from windrow.scoring import pipeline
+from windrow.scoring.network import labels
 from windrow.scoring.pipeline import Plan
 
 if TYPE_CHECKING:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from windrow.scoring import feed, formats, known, old, pending, seen
-from windrow.scoring.formats import Piece
-from windrow.scoring.pending import Due
-from windrow.scoring.seen import Seen
+from windrow.scoring.feed import feed_marks, formats, known_keys, new_urls
+from windrow.scoring.feed.feed_marks import Seen
+from windrow.scoring.feed.formats import Piece
+from windrow.scoring.table import pending, rescoring
+from windrow.scoring.table.pending import Due
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from windrow.scoring.table import PredictionTable
+    from windrow.scoring.table.predictions_table import PredictionTable
 
 Identity = tuple[str, str]
 """A model's name and version."""
@@ -74,7 +75,7 @@ def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: in
     """
     now = datetime.now(UTC)
     before = table.seen()
-    pieces, marks = seen.news(files, before)
+    pieces, marks = feed_marks.news(files, before)
     return Search(pieces, marks, before, pending.due_files(table.pending_files(), now), rescore, now, limit)
 
 
@@ -119,7 +120,7 @@ def find(
     if due.targets.num_rows:
         targets = targets.unionByName(_frame(spark, due.targets))
     if search.rescore and (files := table.files()):
-        before = old.targets(spark, files, model())
+        before = rescoring.targets(spark, files, model())
         if due.targets.num_rows:
             before = before.join(_frame(spark, due.targets).select("url_key"), "url_key", "left_anti")
         before = before.persist()
@@ -137,14 +138,14 @@ def _new(
     """(the feed's URLs that have no row, how many those are, how many have one)."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    if feed.are_few(pieces):
-        rows = feed.read_here(pieces, known.read(table.files() if pieces else []))
-        unknown = rows.filter(pc.invert(rows["known"])).select(feed.TARGET_SCHEMA.names)
+    if new_urls.are_few(pieces):
+        rows = new_urls.read_here(pieces, known_keys.read(table.files() if pieces else []))
+        unknown = rows.filter(pc.invert(rows["known"])).select(new_urls.TARGET_SCHEMA.names)
         return _frame(spark, unknown), unknown.num_rows, rows.num_rows - unknown.num_rows
     # Kept, so that a line that is added to the feed now is not in one of the two and missing in the other.
-    marked = feed.read(spark, pieces, known.read(table.files()), scratch).persist()
+    marked = new_urls.read(spark, pieces, known_keys.read(table.files()), scratch).persist()
     counts = {row["known"]: row["count"] for row in marked.groupBy("known").count().collect()}
-    new = marked.where(~F.col("known")).select(*feed.TARGET_SCHEMA.names)
+    new = marked.where(~F.col("known")).select(*new_urls.TARGET_SCHEMA.names)
     return new, counts.get(False, 0), counts.get(True, 0)
 
 
@@ -152,4 +153,4 @@ def _frame(spark: SparkSession, targets: pa.Table) -> DataFrame:
     """The targets as Spark sees them."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    return spark.createDataFrame(targets, from_arrow_schema(feed.TARGET_SCHEMA))
+    return spark.createDataFrame(targets, from_arrow_schema(new_urls.TARGET_SCHEMA))

@@ -11,13 +11,13 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
+from windrow.experiment.parameters import Value
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.search import trial_spec
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.study import Asked, Finished, StudyRecord
 from windrow.training.networks import Builder
-from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest

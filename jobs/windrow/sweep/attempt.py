@@ -18,10 +18,10 @@ import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
 from windrow.channel import Address
+from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
-from windrow.training.parameters import Value
 
 BEAT_SECONDS = 2.0
 _SAMPLE_SECONDS = 0.1  # a builder that fills memory takes some 100 MiB in this time

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from windrow.errors import ServiceError
+from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import RULES, Outcome
-from windrow.training.parameters import Value
 
 FILE = "ledger.db"
 

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from windrow.errors import BuilderError
+from windrow.experiment.parameters import Value
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
@@ -19,7 +20,6 @@ from windrow.sweep.trial import WORTHWHILE
 from windrow.training import fused
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
-from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     from windrow.channel import Address

@@ -11,8 +11,8 @@ from math import exp, log
 from typing import TYPE_CHECKING, Any
 
 from windrow.experiment import CategoricalDimension, Dimension, FloatDimension
+from windrow.experiment.parameters import Value
 from windrow.sweep import space as spaces
-from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from windrow.errors import UserError
 from windrow.experiment import CategoricalDimension, Constraint, Dimension, FloatDimension, SweepSection, conditions
-from windrow.training.parameters import Value
+from windrow.experiment.parameters import Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -29,10 +29,10 @@ import psutil  # type: ignore[import-untyped]
 from windrow.command import write_json
 from windrow.errors import StudyError
 from windrow.experiment import Experiment
-from windrow.sweep.asking import Asking
+from windrow.experiment.parameters import Value
 from windrow.sweep.ledger import FILE, Entry, Ledger
+from windrow.sweep.optuna_study import Asking
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.training.parameters import Value
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from windrow.tracking.promotion import Promotion, open_promotion
 from windrow.tracking.record import Record, read_record
 from windrow.tracking.registry import answer, rollback
 from windrow.tracking.runs import read_runs
-from windrow.tracking.scoring import log_scoring
+from windrow.tracking.scoring_runs import log_scoring
 from windrow.tracking.server import connect, uri
-from windrow.tracking.sweep import SweepLog, open_sweep
+from windrow.tracking.sweep_log import SweepLog, open_sweep
 
 __all__ = [
     "PinnedModel",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from windrow.errors import TrackingError, UserError
-from windrow.scoring.canaries import Canary
-from windrow.scoring.networks import Form
+from windrow.model.canaries import Canary
+from windrow.scoring.network.kinds import Form
 from windrow.tracking.server import connect
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from windrow.selection.finalists import Final, point_text
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.tracking import registry
-from windrow.tracking.finalists import FinalistRuns
+from windrow.tracking.finalist_runs import FinalistRuns
 from windrow.tracking.models import PinnedModel, fetch_model
-from windrow.tracking.networks import log_network
+from windrow.tracking.network_artifact import log_network
 from windrow.tracking.server import connect, run_link, version_link, versions
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from windrow import experiment
 from windrow.errors import UserError
 from windrow.experiment import Experiment
+from windrow.experiment.parameters import Value
 from windrow.tracking.models import resolve
 from windrow.tracking.server import connect, version_link, versions
 from windrow.training.networks import Builder
-from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.experiment.parameters import Value
 from windrow.training import layers, loop, stacked
 from windrow.training.data import Examples, tensors
 from windrow.training.graphs import Plan
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
-from windrow.training.parameters import Value
 from windrow.training.stack_trainer import Member, StackTrainer
 from windrow.training.stacked import Stack
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.experiment.parameters import Value
 from windrow.training import layers, optimizer
 from windrow.training.augment import shift_and_rotate
 from windrow.training.data import Examples, tensors
 from windrow.training.optimizer import Optimizer
-from windrow.training.parameters import Value
 
 _EVALUATION_BATCH = 512
 # Dropout draws from other seeds than the shuffle and the augmentation: a stride a step leaves room for the layers.

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
+from windrow.experiment.parameters import TRAINING, Value
 from windrow.training import graphs, layers
 from windrow.training.data import Examples, tensors
 from windrow.training.graphs import Plan, Trainer, compile_evaluation
 from windrow.training.networks import Builder
-from windrow.training.parameters import TRAINING, Value
 
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection
-from windrow.training import parameters as known
-from windrow.training.parameters import Value
+from windrow.experiment import parameters as known
+from windrow.experiment.parameters import Value
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.training.parameters import Value
+from windrow.experiment.parameters import Value
 
 # Keras' defaults.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7

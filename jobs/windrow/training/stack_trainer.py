@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.experiment.parameters import Value
 from windrow.training import graphs
 from windrow.training.graphs import Graph
-from windrow.training.parameters import Value
 from windrow.training.stacked import Stack
 
 

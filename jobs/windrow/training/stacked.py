@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.experiment.parameters import Value
 from windrow.training.optimizer import BETA_1, BETA_2, EPSILON
-from windrow.training.parameters import Value
 
 # Keras' defaults of BatchNormalization.
 _MOMENTUM, _EPSILON = 0.99, 1e-3

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from windrow.errors import AbsentError
+from windrow.experiment.parameters import Value
 from windrow.sweep.ledger import FILE
 from windrow.sweep.outcomes import RULES, Ending
-from windrow.training.parameters import Value
 
 _BUSY_SECONDS = 2.0
 

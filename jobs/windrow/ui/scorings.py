@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from windrow.errors import AbsentError
-from windrow.scoring.hold import OWN
-from windrow.ui.figures import night
+from windrow.scoring.table.lock import OWN
+from windrow.ui.scoring_figures import night
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -112,7 +112,7 @@ def _withheld(table: Path) -> dict[str, Any] | None:
 
 
 def _pictures(table: Path, run_id: str) -> list[dict[str, Any]]:
-    from windrow.scoring import gallery
+    from windrow.scoring.report import gallery
 
     chosen = gallery.read(table, run_id)
     if chosen is None:

@@ -14,7 +14,7 @@ from typing import Any
 from windrow.errors import AbsentError
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
-from windrow.ui import heat, ledgers
+from windrow.ui import heat_map, ledgers
 from windrow.ui.ledgers import Trial
 
 _MOST_STUDIES = 30
@@ -89,7 +89,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
         **{"budget": int(said["trials"]) if str(said.get("trials", "")).isdigit() else None},
         **_counts(trials),
         "changed": round(ledgers.changed_at(sweep.folder), 1),
-        "parameters": heat.parameters(trials),
+        "parameters": heat_map.parameters(trials),
         "ranked": len(ranked),
         "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],
         "heat_map": _heat_map(trials, x, y, falls, objective == "val_accuracy"),
@@ -126,12 +126,12 @@ def _line(place: int, trial: Trial) -> dict[str, Any]:
 
 def _heat_map(trials: Sequence[Trial], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
     ended = [trial for trial in trials if trial.ending]
-    names = heat.parameters(ended)
+    names = heat_map.parameters(ended)
     if len(names) < 2:
         return {"absent": "A heat map needs two hyper-parameters that differ among the trials that have ended."}
     first = x if x in names else next(name for name in names if name != y)
     second = y if y in names and y != first else next(name for name in names if name != first)
-    return heat.fill(ended, first, second, falls, share)
+    return heat_map.fill(ended, first, second, falls, share)
 
 
 def _identity(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from harness.waiting import wait_for
 from windrow.errors import PageError, ServiceError, UserError
-from windrow.laptop import demo, memory, stack, summary, watch, wish
+from windrow.laptop import demo, demo_request, memory, stack, summary, watch
 from windrow.laptop.airflow_api import Task
 from windrow.laptop.services import Running
 from windrow.laptop.stack import Stack
@@ -75,14 +75,14 @@ def _champion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_first_demo_trains_with_its_overrides(airflow: Any, reporter: Reporter) -> None:
-    wanted = wish.find("digits", ["sweep.trials=4"])
+    wanted = demo_request.find("digits", ["sweep.trials=4"])
     run, promoted, _ = demo.train(airflow, STACK, wanted, reporter)
     assert (run, promoted) == ("run 1", True)
     assert airflow.triggered == [("train_digits", {"set": ["sweep.trials=4"]})]
 
 
 def test_the_same_demo_again_does_not_train_again(airflow: Any, reporter: Reporter) -> None:
-    wanted = wish.find("digits", ["sweep.trials=4"])
+    wanted = demo_request.find("digits", ["sweep.trials=4"])
     first, _, _ = demo.train(airflow, STACK, wanted, reporter)
     assert demo.train(airflow, STACK, wanted, reporter)[:2] == (first, False)
     assert len(airflow.triggered) == 1
@@ -91,7 +91,7 @@ def test_the_same_demo_again_does_not_train_again(airflow: Any, reporter: Report
 def test_other_values_or_a_failed_run_or_a_lost_registry_train_again(
     airflow: Any, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    four, five = wish.find("digits", ["sweep.trials=4"]), wish.find("digits", ["sweep.trials=5"])
+    four, five = demo_request.find("digits", ["sweep.trials=4"]), demo_request.find("digits", ["sweep.trials=5"])
     demo.train(airflow, STACK, four, reporter)
     demo.train(airflow, STACK, five, reporter)
     assert len(airflow.triggered) == 2
@@ -106,7 +106,7 @@ def test_other_values_or_a_failed_run_or_a_lost_registry_train_again(
 
 
 def test_a_demo_that_was_interrupted_joins_the_run_that_goes_on(airflow: Any, reporter: Reporter) -> None:
-    wanted = wish.find("digits", [])
+    wanted = demo_request.find("digits", [])
     demo.train(airflow, STACK, wanted, reporter)
     states = iter(["running", "running", "success"])
     airflow.run_state = lambda dag, run: next(states)
@@ -120,13 +120,13 @@ def test_a_failed_training_is_the_demos_failure(airflow: Any, reporter: Reporter
     with pytest.raises(
         RunFailedError, match=r"(?s)train_digits must succeed.*sweep, attempt 1: error: no trial ended ok"
     ):
-        demo.train(airflow, STACK, wish.find("digits", []), reporter)
+        demo.train(airflow, STACK, demo_request.find("digits", []), reporter)
 
 
 def test_a_new_champion_starts_the_scoring_by_itself(airflow: Any, reporter: Reporter) -> None:
     airflow.asset_runs = ["asset_triggered__1"]
     airflow.states["asset_triggered__1"] = "success"
-    wanted = wish.find("digits", [])
+    wanted = demo_request.find("digits", [])
     _, promoted, since = demo.train(airflow, STACK, wanted, reporter)
     assert demo.score(airflow, wanted, since if promoted else None, reporter) == "asset_triggered__1"
     assert [dag for dag, _ in airflow.triggered] == ["train_digits"]
@@ -134,7 +134,7 @@ def test_a_new_champion_starts_the_scoring_by_itself(airflow: Any, reporter: Rep
 
 def test_a_champion_that_stays_has_the_scoring_triggered_by_hand(airflow: Any, reporter: Reporter) -> None:
     airflow.announced = "skipped"
-    wanted = wish.find("digits", ["scoring.top_k=1"])
+    wanted = demo_request.find("digits", ["scoring.top_k=1"])
     _, promoted, since = demo.train(airflow, STACK, wanted, reporter)
     demo.score(airflow, wanted, since if promoted else None, reporter)
     assert airflow.triggered[1] == ("score_digits", {"set": ["scoring.top_k=1"]})
@@ -145,17 +145,17 @@ def test_a_champion_that_starts_nothing_is_a_failure(
 ) -> None:
     monkeypatch.setattr(demo, "_ASSET_SECONDS", 0)
     with pytest.raises(ServiceError, match="the new champion must trigger score_digits within 0 s"):
-        demo.score(airflow, wish.find("digits", []), "2026-11-23T00:00:00+00:00", reporter)
+        demo.score(airflow, demo_request.find("digits", []), "2026-11-23T00:00:00+00:00", reporter)
 
 
 def test_an_unknown_page_lists_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"EXPERIMENT must be a page .*; got 'digit'; there are .*digits.*mnist"):
-        wish.find("digit", [])
+        demo_request.find("digit", [])
 
 
 def test_mistakes_are_found_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PageError):
-        wish.find("digits", ["sweep.trails=4"])
+        demo_request.find("digits", ["sweep.trails=4"])
     assert demo.main(["--set", "sweep.trails=4"]) == 2
     assert "sweep.trials" in capsys.readouterr().err
     assert not home().exists()
@@ -166,21 +166,21 @@ def test_a_relative_source_means_the_folder_of_whoever_types_it(
 ) -> None:
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert wish.find("mnist", ["dataset.source=mine"]).overrides == (f"dataset.source={tmp_path}/mine",)
-    assert wish.find("mnist", ["dataset.source=digits"]).overrides == ("dataset.source=digits",)
+    assert demo_request.find("mnist", ["dataset.source=mine"]).overrides == (f"dataset.source={tmp_path}/mine",)
+    assert demo_request.find("mnist", ["dataset.source=digits"]).overrides == ("dataset.source=digits",)
 
 
 def test_the_key_changes_with_the_page_and_the_overrides(tmp_path: Path) -> None:
-    plain = wish.find("digits", [])
-    assert plain.key() == wish.find("digits", []).key()
-    assert plain.key() != wish.find("digits", ["sweep.trials=4"]).key()
+    plain = demo_request.find("digits", [])
+    assert plain.key() == demo_request.find("digits", []).key()
+    assert plain.key() != demo_request.find("digits", ["sweep.trials=4"]).key()
     edited = tmp_path / "digits.yaml"
     edited.write_text(plain.path.read_text() + "# edited\n")
-    assert plain.key() != wish.Wish(edited, plain.page, ()).key()
+    assert plain.key() != demo_request.Wish(edited, plain.page, ()).key()
 
 
 def test_the_noted_run_is_whole_or_absent(airflow: Any, reporter: Reporter) -> None:
-    demo.train(airflow, STACK, wish.find("digits", []), reporter)
+    demo.train(airflow, STACK, demo_request.find("digits", []), reporter)
     folder = home() / "demo" / "digits"
     assert [path.name for path in folder.iterdir()] == ["last.json"]
     assert json.loads((folder / "last.json").read_text())["run"] == "run 1"

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from windrow import experiment
 from windrow.data import manifest, shards, sources
 from windrow.experiment import DatasetSection
-from windrow.laptop import feed, images
+from windrow.laptop import demo_feed, images
 from windrow.paths import home
 
 
@@ -23,7 +23,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the digits prepared as `make demo` does it."""
     folder = tmp_path_factory.mktemp("home")
     section = DatasetSection()
-    shards.write(feed.dataset_folder(folder, "digits"), sources.load(section, folder / "downloads"), section)
+    shards.write(demo_feed.dataset_folder(folder, "digits"), sources.load(section, folder / "downloads"), section)
     return folder
 
 
@@ -37,7 +37,7 @@ def server(prepared: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def digest(prepared: Path) -> str:
-    return manifest.read(feed.dataset_folder(prepared, "digits")).digest
+    return manifest.read(demo_feed.dataset_folder(prepared, "digits")).digest
 
 
 def test_listens_on_loopback_only(prepared: Path) -> None:
@@ -46,7 +46,7 @@ def test_listens_on_loopback_only(prepared: Path) -> None:
 
 
 def test_serves_the_very_pixels_of_the_test_split(server: str, prepared: Path, digest: str) -> None:
-    expected = shards.load_split(feed.dataset_folder(prepared, "digits"), "test")[0]
+    expected = shards.load_split(demo_feed.dataset_folder(prepared, "digits"), "test")[0]
     for index in (0, 7, len(expected) - 1):
         answer = requests.get(server + images.image_path("digits", digest, index), timeout=5)
         assert answer.headers["Content-Type"] == "image/png"
@@ -104,7 +104,7 @@ def test_answers_many_requests_on_one_connection(server: str, digest: str) -> No
 
 
 def test_a_data_set_that_is_prepared_anew_has_new_urls(tmp_path: Path) -> None:
-    folder = feed.dataset_folder(tmp_path, "digits")
+    folder = demo_feed.dataset_folder(tmp_path, "digits")
     section = DatasetSection()
     first = shards.write(folder, sources.load(section, tmp_path), section).digest
     with images.make_server(0, tmp_path / "demo") as running:
@@ -119,10 +119,10 @@ def test_a_data_set_that_is_prepared_anew_has_new_urls(tmp_path: Path) -> None:
 
 
 def test_the_feed_holds_every_test_image_and_a_broken_url_of_each_kind(prepared: Path, server: str) -> None:
-    truth = feed.write(prepared, "digits", server)
+    truth = demo_feed.write(prepared, "digits", server)
 
     lines = (prepared / "feeds" / "digits" / "demo.txt").read_text().splitlines()
-    broken = feed.read_truth(prepared, "digits")["broken"]
+    broken = demo_feed.read_truth(prepared, "digits")["broken"]
     assert len(truth) == 359
     assert lines[:359] == list(truth)
     assert set(lines[359:]) == set(broken)
@@ -137,8 +137,8 @@ def test_the_feed_holds_every_test_image_and_a_broken_url_of_each_kind(prepared:
 
 
 def test_the_truth_is_the_image_that_the_url_shows(prepared: Path, server: str) -> None:
-    pixels, labels = shards.load_split(feed.dataset_folder(prepared, "digits"), "test")
-    truth = feed.write(prepared, "digits", server)
+    pixels, labels = shards.load_split(demo_feed.dataset_folder(prepared, "digits"), "test")
+    truth = demo_feed.write(prepared, "digits", server)
     url, label = list(truth.items())[42]
     served = np.asarray(Image.open(io.BytesIO(requests.get(url, timeout=5).content)))
     np.testing.assert_array_equal(served, pixels[42, :, :, 0])
@@ -146,7 +146,7 @@ def test_the_truth_is_the_image_that_the_url_shows(prepared: Path, server: str) 
 
 
 def test_the_truth_is_not_where_the_feed_is_looked_for(prepared: Path, server: str) -> None:
-    feed.write(prepared, "digits", server)
+    demo_feed.write(prepared, "digits", server)
     files = [path.name for path in (prepared / "feeds" / "digits").iterdir()]
     assert files == ["demo.txt"]
 
@@ -160,5 +160,5 @@ def test_the_page_of_the_demo_reads_the_demo_feed() -> None:
 def test_a_big_test_split_gives_no_more_than_the_limit(
     prepared: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_IMAGES", 10)
-    assert len(feed.write(prepared, "digits", server)) == 10
+    monkeypatch.setattr(demo_feed, "MOST_IMAGES", 10)
+    assert len(demo_feed.write(prepared, "digits", server)) == 10

@@ -18,15 +18,21 @@ import pytest
 from harness.waiting import wait_for
 from PIL import Image
 from windrow.errors import UserError, WindrowError
-from windrow.scoring import album, canaries, feed, known, pipeline, predict, prediction, rehearsal, seen, urls
-from windrow.scoring.album import Album
-from windrow.scoring.canaries import Canary
-from windrow.scoring.downloads import Downloads
-from windrow.scoring.fetch import FetchPolicy
-from windrow.scoring.networks import Form
+from windrow.model import canaries
+from windrow.model.canaries import Canary
+from windrow.scoring import pipeline, rehearsal
+from windrow.scoring.feed import feed_marks, known_keys, new_urls
+from windrow.scoring.fetch import urls
+from windrow.scoring.fetch.downloads import Downloads
+from windrow.scoring.fetch.fetcher import FetchPolicy
+from windrow.scoring.fetch.urls import Target
+from windrow.scoring.network import predict
+from windrow.scoring.network.kinds import Form
 from windrow.scoring.pipeline import Model, Plan
-from windrow.scoring.prediction import Patience, Stamp
-from windrow.scoring.urls import Target
+from windrow.scoring.report import album
+from windrow.scoring.report.album import Album
+from windrow.scoring.table import prediction
+from windrow.scoring.table.prediction import Patience, Stamp
 
 from .conftest import LOOPBACK, HostileServer, answer, drip, encoded, flood, grey, png_header, redirect, reset
 
@@ -162,7 +168,7 @@ def test_a_bug_in_a_fetch_ends_the_pass_instead_of_hanging_it(
     async def buggy(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("windrow.scoring.fetch.Fetcher.fetch", buggy)
+    monkeypatch.setattr("windrow.scoring.fetch.fetcher.Fetcher.fetch", buggy)
     with pytest.raises(ZeroDivisionError):
         list(pipeline.predictions(targets(server.url("/a")), plan))
 
@@ -298,8 +304,8 @@ def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
     (tmp_path / "feed.txt").write_text("\n".join(expected))
     spark.sparkContext.addFile(str(brightness))
     shipped = replace(plan, model=replace(plan.model, file=brightness.name))
-    pieces = seen.news([tmp_path / "feed.txt"], {})[0]
-    urls_of_feed = feed.read(spark, pieces, np.empty(0, known.DTYPE), tmp_path).drop("known")
+    pieces = feed_marks.news([tmp_path / "feed.txt"], {})[0]
+    urls_of_feed = new_urls.read(spark, pieces, np.empty(0, known_keys.DTYPE), tmp_path).drop("known")
     frame = pipeline.score(urls_of_feed, urls_of_feed.count(), shipped, partitions=3)
     assert frame.rdd.getNumPartitions() == 3
     rows = [row.asDict() for row in frame.collect()]

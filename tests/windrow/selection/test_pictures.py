@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from windrow.atlas import style
 from windrow.selection import pictures
-from windrow.selection.atlas import style
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0, 0])

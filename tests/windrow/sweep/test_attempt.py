@@ -17,10 +17,10 @@ import pytest
 from harness.waiting import wait_for
 from windrow import channel
 from windrow.channel import Address, Channel
+from windrow.experiment import parameters
 from windrow.sweep import trial
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.training import parameters
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 

@@ -11,7 +11,7 @@ from windrow.errors import UserError
 from windrow.experiment import Experiment, SweepSection, parse
 from windrow.experiment.sections import LEARNERS
 from windrow.sweep import space
-from windrow.sweep.asking import Asking
+from windrow.sweep.optuna_study import Asking
 
 SAMPLERS = {
     "grid": "RandomSampler",  # its points are listed, and none is drawn

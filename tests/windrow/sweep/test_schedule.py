@@ -15,10 +15,10 @@ from windrow import channel
 from windrow.channel import Address, Line
 from windrow.data import manifest
 from windrow.errors import SparkError
+from windrow.experiment import parameters
 from windrow.sweep import cluster, schedule
 from windrow.sweep.attempt import Attempt, TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.training import parameters
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 

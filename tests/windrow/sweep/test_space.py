@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from windrow.errors import UserError
 from windrow.experiment import Dimension, Experiment, IntDimension, parse
+from windrow.experiment.parameters import Value
 from windrow.sweep import sobol, space
-from windrow.training.parameters import Value
 
 if TYPE_CHECKING:
     import optuna

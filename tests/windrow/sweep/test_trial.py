@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from windrow.data import manifest
+from windrow.experiment import parameters
 from windrow.sweep import trial
 from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.training import parameters, runtime
+from windrow.training import runtime
 from windrow.training.networks import Builder
 
 pytestmark = pytest.mark.tensorflow

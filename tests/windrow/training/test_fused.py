@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windrow.training import fused, loop, parameters, stacked
+from windrow.experiment import parameters
+from windrow.training import fused, loop, stacked
 from windrow.training.fused import FusedRun, Member
 from windrow.training.loop import Epoch, Examples
 from windrow.training.networks import Builder

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windrow.training import layers, parameters
+from windrow.experiment import parameters
+from windrow.training import layers
 from windrow.training.networks import Builder
 
 pytestmark = pytest.mark.tensorflow

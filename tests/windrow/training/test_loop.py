@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windrow.training import graphs, loop, parameters, runtime
+from windrow.experiment import parameters
+from windrow.training import graphs, loop, runtime
 from windrow.training.loop import Epoch, Examples, Run, compile_evaluation, prepare
 from windrow.training.networks import Builder
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 from windrow.errors import BuilderError
-from windrow.experiment import NetworkSection
-from windrow.training import parameters
+from windrow.experiment import NetworkSection, parameters
 from windrow.training.networks import Builder, read_builder
 
 tensorflow = pytest.mark.tensorflow

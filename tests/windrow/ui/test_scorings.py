@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from windrow.errors import AbsentError
-from windrow.scoring import album, drift, figures, gallery, prediction, withheld
-from windrow.scoring.album import Chosen, Picture
-from windrow.scoring.prediction import Patience, Stamp
-from windrow.scoring.table import PredictionTable, parts
-from windrow.scoring.urls import understand
-from windrow.scoring.withheld import Night
+from windrow.scoring.fetch.urls import understand
+from windrow.scoring.report import album, drift, figures, gallery
+from windrow.scoring.report.album import Chosen, Picture
+from windrow.scoring.table import prediction, withheld
+from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.predictions_table import PredictionTable, parts
+from windrow.scoring.table.withheld import Night
 from windrow.ui import scorings
 
 DAG = "score_digits"

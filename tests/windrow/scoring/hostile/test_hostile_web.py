@@ -20,12 +20,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from windrow.scoring import pipeline, urls
-from windrow.scoring.downloads import Downloads
-from windrow.scoring.fetch import Fetched, FetchPolicy
+from windrow.scoring import pipeline
+from windrow.scoring.fetch import urls
+from windrow.scoring.fetch.downloads import Downloads
+from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
+from windrow.scoring.fetch.urls import Target
 from windrow.scoring.pipeline import Model, Plan
-from windrow.scoring.prediction import Stamp
-from windrow.scoring.urls import Target
+from windrow.scoring.table.prediction import Stamp
 
 from tests.windrow.scoring.conftest import (
     Behaviour,
@@ -461,7 +462,7 @@ def test_the_pass_takes_little_memory(done: Pass) -> None:
 
 
 def test_rows_with_strange_words_fit_the_table(done: Pass) -> None:
-    from windrow.scoring import prediction
+    from windrow.scoring.table import prediction
 
     batch = prediction.record_batch(list(done.rows.values()), prediction.Patience())
     assert batch.num_rows == len(CASES)

@@ -1,0 +1,101 @@
+"""What accuracy costs: against the number of weights, and against seconds of training, with the best for each price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from windrow.atlas import style
+from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
+from windrow.atlas.table import Table, Trial, error_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WEIGHTS, SECONDS = "accuracy-weights", "accuracy-seconds"
+
+_NEAR = 1.25  # times the least error that is near to it
+
+
+def draw_weights(table: Table) -> Plot | Missing:
+    """Accuracy against trainable weights."""
+    if any(trial.weights is None for trial in table.ranked):
+        return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
+    return _draw(
+        table, WEIGHTS, "trainable weights", lambda trial: float(trial.weights or 0), lambda x: f"{x:,.0f} weights"
+    )
+
+
+def draw_seconds(table: Table) -> Plot | Missing:
+    """Accuracy against wall clock of training."""
+    return _draw(table, SECONDS, "training time, seconds", lambda trial: trial.seconds, lambda x: f"{x:.3g} s")
+
+
+def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:
+    """Indices of the Pareto front, cheapest first: nothing else is as cheap and as good."""
+    found: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda each: (costs[each], errors[each])):
+        if not found or errors[index] < errors[found[-1]]:
+            found.append(index)
+    return found
+
+
+def _draw(
+    table: Table, name: str, label: str, cost: Callable[[Trial], float], told: Callable[[float], str]
+) -> Plot | Missing:
+    trials = [trial for trial in table.ranked if cost(trial) > 0]
+    if not trials:
+        return Missing(name, "the Pareto front needs a trial that ended ok")
+    costs, errors = [cost(trial) for trial in trials], table.heights(trials)
+    best = front(costs, errors)
+    figure, axes = style.axes(3.0)
+    marks(axes, costs, errors)
+    x, y = [costs[i] for i in best], [errors[i] for i in best]
+    axes.step([*x, max(costs)], [*y, y[-1]], where="post", color=style.BEST, lw=1.4)
+    axes.scatter(x, y, color=style.BEST, s=18, zorder=3)
+    scale_axis(axes.xaxis, log=max(costs) > 4 * min(costs))
+    axes.set_xlabel(label)
+    _accuracy_axis(axes, table)
+    _name_front(axes, y[-1])
+    title = _title(table, trials, costs, best, told)
+    alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} on the Pareto front. {title}."
+    notes = ("Orange: the best for each price; nothing else is as cheap and as good.", *bitmap_note(len(trials)))
+    return Plot(name, title, figure, alt, (*notes, *table.floor_note))
+
+
+def _name_front(axes: Axes, best: float) -> None:
+    """The line's name above it, where by definition no trial is."""
+    axes.margins(y=0.12)
+    place: Any = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
+    axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
+
+
+def _quality(table: Table) -> str:
+    return "validation accuracy, %" if table.is_accuracy else "validation loss, nats"
+
+
+def _accuracy_axis(axes: Axes, table: Table) -> None:
+    """Errors on a log scale, upside down, with accuracies written beside: the last tenths are what it is about."""
+    from matplotlib.ticker import FuncFormatter
+
+    scale_axis(axes.yaxis, log=True)
+    axes.invert_yaxis()
+    if table.is_accuracy:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:.10g}"))
+    axes.set_ylabel(_quality(table))
+
+
+def _title(
+    table: Table, trials: Sequence[Trial], costs: Sequence[float], best: Sequence[int], told: Callable[[float], str]
+) -> str:
+    """How cheap a trial near to the best one is."""
+    winner = best[-1]
+    limit = _NEAR * max(error_of(trials[winner]), table.floor)
+    cheap = next(index for index in best if max(error_of(trials[index]), table.floor) <= limit)
+    least = f"{table.told(error_of(trials[winner]))} error"
+    if cheap == winner:
+        return (
+            f"The least error, {least.removesuffix(' error')}, took {told(costs[winner])}; nothing cheaper comes near"
+        )
+    near = f"{told(costs[cheap])} give {table.told(error_of(trials[cheap]))} error"
+    return f"{near}; the best, {least}, took {told(costs[winner])}"

@@ -1,0 +1,59 @@
+"""The whole atlas: every plot, as a PNG and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from windrow.atlas import cost, curves, heat_map, importance, marginals, page, style, timeline
+from windrow.atlas.importance import Importance
+from windrow.atlas.plot import Missing, Plot
+from windrow.atlas.table import Table
+
+PAGE = "atlas.html"
+
+
+def write(table: Table, folder: Path) -> list[Path]:
+    """Draw a study into a folder: the page and one PNG a plot; the files, the page first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mattered = importance.evaluate(table)
+    sections: list[page.Section] = []
+    written: list[Path] = []
+    for found in _plots(table, mattered):
+        if isinstance(found, Missing):
+            sections.append(found)
+            continue
+        with style.applied(found.name):
+            sections.append(page.Drawn(found, page.svg(found.figure)))
+            written.append(_replace(folder / f"atlas-{found.name}.png", style.png(found.figure, found.title)))
+    text = page.render(table, mattered, sections)
+    return [_replace(folder / PAGE, text.encode()), *written]
+
+
+def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
+    """Every plot in the page's order. Each is drawn in the common style, which is not kept between two of them."""
+    order = mattered.order
+    found, cuts = timeline.bars(table)
+    draws: list[Callable[[], Plot | Missing]] = [
+        lambda: heat_map.draw(table, order),
+        lambda: curves.draw_rates(table, order),
+        lambda: importance.draw(table, mattered),
+        lambda: marginals.draw_marginals(table, order),
+        lambda: marginals.draw_parallel(table, order),
+        lambda: curves.draw_epochs(table),
+        lambda: cost.draw_weights(table),
+        lambda: cost.draw_seconds(table),
+        lambda: timeline.draw_timeline(table, found, cuts),
+        lambda: timeline.draw_speed_up(found),
+    ]
+    for draw in draws:
+        with style.applied():
+            drawn = draw()
+        yield drawn
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    """Write aside, then move: a reader sees the whole file or none."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_bytes(content)
+    return aside.replace(path)

@@ -1,0 +1,170 @@
+"""The atlas as one HTML file: no request to anywhere, readable in light and dark, on a phone and on a desktop."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from windrow.atlas import style
+from windrow.atlas.importance import Importance, told
+from windrow.atlas.plot import Missing, Plot, number
+from windrow.atlas.table import Table, Trial, error_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BEST = 10
+_NAMES = style.VARIABLES
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plot with its SVG."""
+
+    plot: Plot
+    svg: str
+
+
+Section = Drawn | Missing
+
+
+def svg(drawn: Figure) -> str:
+    """The picture as an SVG element whose colours are the page's, so that they change with its theme."""
+    content = io.StringIO()
+    drawn.savefig(content, format="svg", dpi=200, transparent=True)
+    text = content.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # the same in every picture, and nothing refers to them
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return re.sub("#[0-9a-f]{6}", lambda found: f"var({_NAMES[found[0]]})" if found[0] in _NAMES else found[0], text)
+
+
+def render(table: Table, mattered: Importance, sections: Sequence[Section]) -> str:
+    """The page's text."""
+    name = escape(table.page.name)
+    drawn = "\n".join(map(_figure, (section for section in sections if isinstance(section, Drawn))))
+    left_out = [section for section in sections if isinstance(section, Missing)]
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{name}: sensitivity atlas</title>
+<style>
+{_css()}
+</style>
+</head>
+<body>
+<header>
+<h1>{name}: sensitivity atlas</h1>
+{_summary(table, mattered)}
+</header>
+<main>
+{_best_table(table)}
+<div class="plots">
+{drawn}
+</div>
+{_missing(left_out)}
+</main>
+<footer>
+<p>Everything here is about the validation split: the search does not see the test split. A colour means the same in
+every picture: {_legend()}.</p>
+</footer>
+</body>
+</html>
+"""
+
+
+def _css() -> str:
+    return f"""{style.sheet()}
+.plots{{columns:2 430px;column-gap:2.5rem;margin-top:2rem}}
+.plots section{{break-inside:avoid;padding-bottom:2.2rem}}
+figure{{margin:0}}
+svg{{display:block;width:100%;height:auto}}
+svg text{{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif!important}}
+figcaption,.missing{{color:var({_NAMES[style.QUIET]});font-size:.85rem}}
+figcaption{{margin-top:.3rem}}
+.best{{margin-top:1.8rem}}"""
+
+
+def _summary(table: Table, mattered: Importance) -> str:
+    """The best trial, what mattered, how many ended how."""
+    lines = [_best_sentence(table), f"{told(mattered) if not mattered.unknown else mattered.unknown}.", _endings(table)]
+    if table.constant:
+        lines.append(f"The same in every trial: {', '.join(table.constant)}.")
+    return "<ul>\n" + "\n".join(f"<li>{escape(line)}</li>" for line in lines) + "\n</ul>"
+
+
+def _best_sentence(table: Table) -> str:
+    best = table.best
+    if best is None:
+        return "No trial has ended ok yet, so that there is no best one."
+    point = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in best.point.items())
+    measure = table.measure.partition(",")[0]
+    return f"Best is trial {best.number} with a {measure} of {table.told(error_of(best))}: {point}."
+
+
+def _endings(table: Table) -> str:
+    counts = [f"{count:,} {ending.value.replace('_', ' ')}" for ending, count in table.endings.most_common()]
+    waiting = f"; {table.waiting:,} have not ended" if table.waiting else ""
+    return f"{len(table.trials):,} trials ended: {', '.join(counts) or 'none'}{waiting}."
+
+
+def _best_table(table: Table) -> str:
+    trials = table.ranked[:_BEST]
+    if not trials:
+        return ""
+    names = [parameter.name for parameter in table.parameters]
+    weighed = all(trial.weights is not None for trial in trials)
+    head = ["trial", table.measure, "seconds", *(["weights"] if weighed else []), *(n.replace("_", " ") for n in names)]
+    rows = [_row(trial, names, weighed) for trial in trials]
+    cells = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    title = f"The best {len(trials)} trials" if len(trials) > 1 else "The trial that ended ok"
+    return f"""<section class="best" aria-labelledby="best">
+<h2 id="best">{title}</h2>
+<div class="scroll" role="region" aria-labelledby="best" tabindex="0">
+<table><thead><tr>{heads}</tr></thead><tbody>
+{cells}
+</tbody></table>
+</div>
+</section>"""
+
+
+def _row(trial: Trial, names: Sequence[str], weighed: bool) -> list[str]:
+    weights = [f"{trial.weights:,}"] if weighed else []
+    point = [number(trial.point[name]) if name in trial.point else "" for name in names]
+    return [str(trial.number), f"{error_of(trial):.3g}", f"{trial.seconds:.3g}", *weights, *point]
+
+
+def _figure(section: Drawn) -> str:
+    plot = section.plot
+    picture = section.svg.replace("<svg", f'<svg role="img" aria-label="{escape(plot.alt, quote=True)}"', 1)
+    return f"""<section aria-labelledby="{plot.name}">
+<h2 id="{plot.name}">{escape(plot.title)}</h2>
+<figure>
+{picture}
+<figcaption>{escape(" ".join(plot.notes))}</figcaption>
+</figure>
+</section>"""
+
+
+def _missing(left_out: Sequence[Missing]) -> str:
+    if not left_out:
+        return ""
+    lines = "".join(f"<li>{escape(each.name.replace('-', ' '))}: {escape(each.reason)}</li>" for each in left_out)
+    return (
+        f'<section class="missing" aria-labelledby="missing"><h2 id="missing">Not drawn</h2><ul>{lines}</ul></section>'
+    )
+
+
+def _legend() -> str:
+    words = {style.OK: "ended ok", style.BEST: "best", style.PRUNED: "pruned", style.DIVERGED: "diverged"}
+    return ", ".join(f'<b style="color:var({_NAMES[colour]})">{word}</b>' for colour, word in words.items())

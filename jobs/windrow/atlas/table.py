@@ -1,0 +1,214 @@
+"""What the atlas draws: the ledger's trials as one table, and which hyper-parameters differ among them.
+
+Every figure of merit is an error here, so that less is better everywhere: the validation error in percent, or the
+validation loss. The search never sees the test split, and neither does the atlas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from windrow.atlas import weights
+from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
+from windrow.experiment.parameters import Value
+from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.space import filled
+
+if TYPE_CHECKING:
+    from windrow.sweep.study import StudyRecord
+
+WIDTHS = ("filters", "units", "width", "neurons", "channels")
+"""Hyper-parameters that say how wide a network is; the first that was searched is drawn against the learning rate."""
+
+_LOG_RATIO = 4  # numbers that differ more than so many times are drawn on a log axis
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyper-parameter that differs among the trials.
+
+    Attributes:
+        values: what trials have of it, each once: numbers from low to high, anything else as on the page.
+        numeric: whether its values are numbers; true and false are not.
+        log: whether it is drawn on a log axis.
+        conditional: whether some trials do not search it.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+    numeric: bool
+    log: bool
+    conditional: bool
+
+    @property
+    def named(self) -> str:
+        """The name inside a sentence: a learning rate; units."""
+        return self.words if self.words.endswith("s") else f"a {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The name as people say it: learning rate."""
+        return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that has ended for good.
+
+    Attributes:
+        point: the hyper-parameters that were searched for it.
+        error: validation error in percent, or validation loss, after the last epoch; None unless the ending is ok.
+        curve: the same after each epoch; of diverged trials up to the last one that was a number.
+        seconds: wall clock of training.
+        weights: trainable weights; None where they can't be counted.
+        began_at, ended_at: Unix seconds; 0 where nobody could tell.
+    """
+
+    number: int
+    point: dict[str, Value]
+    ending: Ending
+    error: float | None
+    curve: tuple[float, ...]
+    seconds: float
+    weights: int | None
+    began_at: float
+    ended_at: float
+    worker: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A study's trials. `waiting` counts those without an end; `constant` names what never differed."""
+
+    page: Experiment
+    trials: tuple[Trial, ...]
+    parameters: tuple[Parameter, ...]
+    constant: tuple[str, ...]
+    waiting: int
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether errors are percents of images; nats otherwise."""
+        return self.page.sweep.objective == "val_accuracy"
+
+    @property
+    def measure(self) -> str:
+        """The axis label of errors."""
+        return "validation error, %" if self.is_accuracy else "validation loss, nats"
+
+    def told(self, error: float) -> str:
+        """An error for people: 1.39 %."""
+        return f"{error:.3g} %" if self.is_accuracy else f"{error:.3g}"
+
+    @property
+    def endings(self) -> Counter[Ending]:
+        """How many trials ended how."""
+        return Counter(trial.ending for trial in self.trials)
+
+    @cached_property
+    def ranked(self) -> tuple[Trial, ...]:
+        """The trials that ended ok, best first; equal ones by number."""
+        return tuple(sorted(self.ended(Ending.OK), key=lambda trial: (error_of(trial), trial.number)))
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the least error."""
+        return self.ranked[0] if self.ranked else None
+
+    def ended(self, *endings: Ending) -> list[Trial]:
+        """The trials with one of these endings, by number."""
+        return [trial for trial in self.trials if trial.ending in endings]
+
+    @cached_property
+    def floor(self) -> float:
+        """What no error is drawn below: a log axis has no zero, and a small validation split gives zeros."""
+        positive = [error for trial in self.ranked if (error := error_of(trial)) > 0]
+        return min(positive) / 2 if positive else 0.01
+
+    def heights(self, trials: Iterable[Trial]) -> list[float]:
+        """Errors of ok trials as they are drawn."""
+        return [max(error_of(trial), self.floor) for trial in trials]
+
+    @property
+    def floor_note(self) -> tuple[str, ...]:
+        """Said under a plot if some error is zero."""
+        zeros = sum(error_of(trial) == 0 for trial in self.ranked)
+        return (f"{zeros:,} trials without any error are drawn at {self.told(self.floor)}.",) if zeros else ()
+
+    def parameter(self, name: str) -> Parameter | None:
+        """A hyper-parameter that differs among the trials, by its name."""
+        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+
+def error_of(trial: Trial) -> float:
+    """The error of a trial that ended ok."""
+    return math.inf if trial.error is None else trial.error
+
+
+def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> Table:
+    """The table of a study.
+
+    Args:
+        image: (shape, number of classes) of the data set, with which weights are counted; None leaves them out.
+    """
+    page = study.page
+    entries = study.entries()
+    trials = tuple(_trial(page, entry.point, entry.outcome, image) for entry in entries if entry.outcome is not None)
+    described = {name: _describe(name, page.space[name], trials) for name in page.space}
+    differing = tuple(parameter for parameter in described.values() if len(parameter.values) > 1)
+    constant = tuple(name for name, parameter in described.items() if len(parameter.values) < 2)
+    return Table(page, trials, differing, constant, len(entries) - len(trials))
+
+
+def _trial(
+    page: Experiment, point: dict[str, Value], outcome: Outcome, image: tuple[tuple[int, int, int], int] | None
+) -> Trial:
+    defaults = page.network.defaults()
+    counted = weights.count(page.network.builder, {**defaults, **point}, *image) if image else None
+    objective = page.sweep.objective
+    curve = [_error(objective, epoch.metrics()[objective]) for epoch in outcome.epochs]
+    finite = next((index for index, epoch in enumerate(outcome.epochs) if not epoch.finite), len(curve))
+    return Trial(
+        number=outcome.number,
+        point=filled(page.space, point, defaults),
+        ending=outcome.ending,
+        error=None if outcome.value is None else _error(objective, outcome.value),
+        curve=tuple(curve[:finite]),
+        seconds=outcome.seconds,
+        weights=counted,
+        began_at=outcome.began_at,
+        ended_at=outcome.ended_at,
+        worker=outcome.worker,
+    )
+
+
+def _error(objective: str, value: float) -> float:
+    # Rounded, or 1 - 0.97 in binary would make two equal shares of images differ.
+    return round(100 * (1 - value), 9) if objective == "val_accuracy" else value
+
+
+def _describe(name: str, dimension: Dimension, trials: Sequence[Trial]) -> Parameter:
+    seen = {trial.point[name] for trial in trials if name in trial.point}
+    choices = dimension.choices if isinstance(dimension, CategoricalDimension) else ()
+    numeric = not any(isinstance(value, bool | str) for value in (*choices, *seen))
+    values = (
+        sorted(seen, key=float) if numeric else [value for value in dict.fromkeys((*choices, *seen)) if value in seen]
+    )
+    return Parameter(
+        name, tuple(values), numeric, numeric and _is_log(dimension, values), any(name not in t.point for t in trials)
+    )
+
+
+def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
+    """Log where it was searched so, and where whole numbers or choices grow by much."""
+    if not values or float(values[0]) <= 0:
+        return False
+    if isinstance(dimension, FloatDimension):
+        return dimension.log
+    grown = float(values[-1]) / float(values[0]) > _LOG_RATIO
+    return grown or (not isinstance(dimension, CategoricalDimension) and dimension.log)

@@ -1,0 +1,185 @@
+"""When trials ran: a row a slot, and how much faster that was than one slot alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from windrow.atlas import style
+from windrow.atlas.plot import COLOURS, MANY, Missing, Plot, scale_axis
+from windrow.atlas.table import Table, Trial
+from windrow.sweep.outcomes import Ending
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TIMELINE, SPEED_UP = "timeline", "speed-up"
+
+_LONG_PAUSE = 0.25  # share of the working time; a longer one, between two sweeps of a study, is cut out
+_POINTS = 300  # of the speed-up line
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A trial on its slot's row; seconds since the study's first trial began, without the pauses between sweeps."""
+
+    trial: Trial
+    slot: int
+    begin: float
+    end: float
+
+
+def bars(table: Table) -> tuple[list[Bar], list[float]]:
+    """Every trial whose times are known, on slots; and the places where a pause was cut out.
+
+    A worker keeps a slot as long as it lives; the next worker takes the first slot that is free.
+    """
+    trials = sorted((t for t in table.trials if t.began_at and t.ended_at > t.began_at), key=lambda t: t.began_at)
+    clock, cuts = _working_time(trials)
+    lives: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        lives[trial.worker].append(trial)
+    found: list[Bar] = []
+    free_at: list[float] = []
+    for own in sorted(lives.values(), key=lambda own: own[0].began_at):
+        slot = next((slot for slot, at in enumerate(free_at) if at <= own[0].began_at), len(free_at))
+        free_at[slot : slot + 1] = [max(trial.ended_at for trial in own)]
+        found += [Bar(trial, slot, clock(trial.began_at), clock(trial.ended_at)) for trial in own]
+    return found, cuts
+
+
+def _working_time(trials: Sequence[Trial]) -> tuple[Any, list[float]]:
+    """From Unix seconds to seconds of work, and where in these a long pause was left out."""
+    busy: list[list[float]] = []
+    for trial in trials:
+        if busy and trial.began_at <= busy[-1][1]:
+            busy[-1][1] = max(busy[-1][1], trial.ended_at)
+        else:
+            busy.append([trial.began_at, trial.ended_at])
+    work = sum(end - begin for begin, end in busy)
+    pauses = [(a[1], b[0]) for a, b in pairwise(busy) if b[0] - a[1] > _LONG_PAUSE * work]
+    start = busy[0][0] if busy else 0.0
+
+    def clock(at: float) -> float:
+        return at - start - sum(end - begin for begin, end in pauses if end <= at)
+
+    return clock, [clock(end) for _, end in pauses]
+
+
+def draw_timeline(table: Table, found: Sequence[Bar], cuts: Sequence[float]) -> Plot | Missing:
+    """A row a slot, a bar a trial, in the colour of its ending."""
+    if not found:
+        return Missing(TIMELINE, "no trial's begin and end are known")
+    slots = 1 + max(bar.slot for bar in found)
+    figure, axes = style.axes(1.25 + min(4.0, 0.28 * slots))
+    unit, per_unit = _unit(max(bar.end for bar in found))
+    for ending in Ending:
+        _draw_bars(axes, [bar for bar in found if bar.trial.ending is ending], ending, per_unit, len(found) > MANY)
+    if table.best is not None:
+        _draw_bars(axes, [bar for bar in found if bar.trial is table.best], None, per_unit, False)
+    for cut in cuts:
+        axes.axvline(cut / per_unit, color=style.INK, ls=":", lw=1)
+    axes.set_ylim(slots - 0.4, -0.6)
+    axes.set_yticks(
+        range(0, slots, max(1, slots // 8)), [f"slot {slot + 1}" for slot in range(0, slots, max(1, slots // 8))]
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"{unit} since the first trial began")
+    style.key(axes, 5)
+    title = _timeline_title(found, slots)
+    alt = f"Timeline of {len(found):,} trials on {slots} slots. {title}."
+    return Plot(TIMELINE, title, figure, alt, _notes(table, found, cuts))
+
+
+def _draw_bars(axes: Axes, own: Sequence[Bar], ending: Ending | None, per_unit: float, many: bool) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    if not own:
+        return
+    colour = style.BEST if ending is None else COLOURS.get(ending, style.OTHER)
+    gap = 0.0 if many else 0.4
+    patches = [Rectangle((bar.begin / per_unit, bar.slot - 0.4), (bar.end - bar.begin) / per_unit, 0.8) for bar in own]
+    axes.add_collection(PatchCollection(patches, fc=colour, ec=style.PAPER, lw=gap, rasterized=many, alpha=0.9))
+    axes.scatter(
+        [], [], marker="s", color=colour, s=20, label="best" if ending is None else ending.value.replace("_", " ")
+    )
+    axes.autoscale_view()
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    return ("hours", 3600.0) if seconds > 2 * 3600 else ("minutes", 60.0) if seconds > 120 else ("seconds", 1.0)
+
+
+def _timeline_title(found: Sequence[Bar], slots: int) -> str:
+    span = max(bar.end for bar in found)
+    unit, per_unit = _unit(span)
+    share = float(_busy(found, np.linspace(0, span, _POINTS)).mean()) / slots
+    told = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
+    return f"{told}; slots were busy {100 * share:.0f} % of it"
+
+
+def _busy(found: Sequence[Bar], at: Any) -> Any:
+    """Slots at work at each time."""
+    working = np.zeros((1 + max(bar.slot for bar in found), len(at)), bool)
+    for bar in found:
+        working[bar.slot] |= (bar.begin <= at) & (at <= bar.end)
+    return working.sum(0)
+
+
+def _notes(table: Table, found: Sequence[Bar], cuts: Sequence[float]) -> tuple[str, ...]:
+    notes = []
+    if len(found) < len(table.trials):
+        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end nobody could tell are left out.")
+    if cuts:
+        notes.append(f"A dotted line is a pause between two sweeps of the study, cut out ({len(cuts)}).")
+    if len(found) > MANY:
+        notes.append(f"{len(found):,} bars are drawn as one bitmap.")
+    return tuple(notes)
+
+
+def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
+    """Seconds since the begin, and until then: training seconds over wall clock."""
+    at = np.linspace(0, max(bar.end for bar in found), _POINTS + 1)[1:]
+    done = np.zeros(_POINTS)
+    for bar in found:
+        done += bar.trial.seconds * np.clip((at - bar.begin) / (bar.end - bar.begin), 0, 1)
+    return at, done / at
+
+
+def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
+    """How much faster than one slot the study has been so far, over its time."""
+    if not found:
+        return Missing(SPEED_UP, "no trial's begin and end are known")
+    at, speed_up = speed_ups(found)
+    slots = 1 + max(bar.slot for bar in found)
+    figure, axes = style.axes(2.5)
+    unit, per_unit = _unit(at[-1])
+    axes.plot(at / per_unit, speed_up, color=style.OK, lw=2)
+    for height, words in {1: "one slot", slots: f"{slots} slots, never idle"}.items():
+        axes.axhline(height, color=style.QUIET, lw=1, ls="--")
+        axes.annotate(
+            words,
+            (0.01, height),
+            (0, 3),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=8,
+            color=style.QUIET,
+        )
+    style.end_label(axes, at[-1] / per_unit, speed_up[-1], f"{speed_up[-1]:.2f}", style.OK, fontweight="bold")
+    axes.set_ylim(0, max(slots * 1.18, float(speed_up.max()) * 1.1))
+    axes.margins(x=0.06)
+    scale_axis(axes.yaxis, log=False)
+    axes.set_xlabel(f"{unit} since the first trial began")
+    axes.set_ylabel("speed-up")
+    title = f"{slots} slot{'s' * (slots > 1)} trained {speed_up[-1]:.2f} times as fast as one that does nothing else"
+    alt = f"Training seconds over wall clock, from the begin to each moment. {title}."
+    return Plot(SPEED_UP, title, figure, alt, ("Training seconds of all trials over wall clock, from the begin on.",))

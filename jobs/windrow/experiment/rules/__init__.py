@@ -1,0 +1,1 @@
+"""Check what a page's keys must satisfy together."""

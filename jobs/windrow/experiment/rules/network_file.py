@@ -1,0 +1,163 @@
+"""scoring.network: a network that labels and that is not in the registry; its keys, and those that must go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from windrow.experiment.values import Section
+from windrow.experiment.wording import Key, Mistake, shown
+
+Kind = Literal["keras", "graph", "saved_model"]
+
+Resize = Literal["plain", "corner", "smooth"]
+
+DIGEST = r"^[0-9a-f]{64}$"
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+_TENSOR = re.compile(r"[A-Za-z0-9.][\w./\\-]*:\d+")
+
+
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) not in (1, 2) or not all(names):
+        raise ValueError(
+            f"must be one file with a label a line, or a map of classes and a list of names; got {list(names)}; "
+            "for example [labels.txt]"
+        )
+    return names
+
+
+def _numbers(value: object, count: int) -> list[Any] | None:
+    """A list of so many numbers, or nothing."""
+    listed = list(value) if isinstance(value, list | tuple) else []
+    sound = len(listed) == count and all(isinstance(item, int | float) for item in listed)
+    return listed if sound and not any(isinstance(item, bool) for item in listed) else None
+
+
+def _shape(value: object) -> object:
+    numbers = _numbers(value, 3)
+    if value is not None and (numbers is None or not _is_shape(numbers)):
+        raise ValueError(
+            f"must be height, width (1 to 4,096) and channels (1 or 3); got {shown(value)}; for example [224, 224, 3]"
+        )
+    return value
+
+
+def _is_shape(numbers: list[Any]) -> bool:
+    whole = all(isinstance(number, int) for number in numbers)
+    return whole and all(1 <= side <= 4096 for side in numbers[:2]) and numbers[2] in (1, 3)
+
+
+def _range(value: object) -> object:
+    numbers = _numbers(value, 2)
+    if value is not None and (numbers is None or not -1e6 <= numbers[0] < numbers[1] <= 1e6):
+        raise ValueError(
+            f"must be two numbers, the values of black and of white; got {shown(value)}; for example [-1, 1]"
+        )
+    return value
+
+
+class NetworkFileSection(Section):
+    """A network that labels instead of a registered model: its file, its labels, and what the file does not say."""
+
+    file: str = Field(
+        min_length=1,
+        description="a .keras file, a SavedModel's folder, a frozen GraphDef (.pb), or an archive that holds one; a "
+        "path (under WINDROW_HOME if relative) or a URL",
+    )
+    sha256: str | None = Field(None, pattern=DIGEST, description="SHA-256 of that file; the first one seen if empty")
+    member: str | None = Field(None, min_length=1, description="the network's place in the archive")
+    labels: Annotated[tuple[str, ...], AfterValidator(_names)] = Field(
+        description="file with a label a line; or two files: classes to synsets, synsets to names"
+    )
+    feed: str | None = Field(None, min_length=1, description="tensor of a GraphDef that is fed, or SavedModel's input")
+    fetch: str | None = Field(None, min_length=1, description="tensor with the probabilities, or SavedModel's output")
+    shape: Annotated[tuple[int, int, int] | None, BeforeValidator(_shape)] = Field(
+        None, description="height, width and channels that it is fed, where its file does not say"
+    )
+    resize: Resize = Field(
+        "plain",
+        description="how images are resized: plain as TensorFlow does, corner as it did, smooth as training does",
+    )
+    range: Annotated[tuple[float, float] | None, BeforeValidator(_range)] = Field(
+        None, description="values of black and white that it is fed; 0 and 255 if empty"
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """What its file is."""
+        return kind(self.member or self.file)
+
+    @property
+    def name(self) -> str:
+        """Its name in the table: the file's, without folders and suffix."""
+        return PurePosixPath(_bare(self.member or self.file)).stem
+
+
+def kind(name: str) -> Kind:
+    """What a file is, by its name."""
+    suffix = PurePosixPath(_bare(name)).suffix.lower()
+    return "keras" if suffix == ".keras" else "graph" if suffix == ".pb" else "saved_model"
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file holds others, by its name."""
+    return _bare(name).lower().endswith(ARCHIVES)
+
+
+def is_web_address(name: str) -> bool:
+    """Whether a file must be downloaded."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def _bare(name: str) -> str:
+    return re.split(r"[?#]", name)[0] if is_web_address(name) else name
+
+
+def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
+    """Keys of scoring.network that do not go together."""
+    base = ("scoring", "network")
+    written = scoring.get("network")
+    if not isinstance(written, dict) or base in wrong:
+        return
+    given = {name: None if (*base, name) in wrong else value for name, value in written.items()}
+    if scoring.get("model") is not None and ("scoring", "model") not in wrong:
+        message = f"must be empty where scoring.network labels; got {shown(scoring['model'])}; remove either"
+        yield ("scoring", "model"), message
+    file, member = given.get("file"), given.get("member")
+    if file is None or (*base, "member") in wrong:
+        return
+    if is_archive(file) and member is None:
+        yield (*base, "member"), f"is missing; {file} is an archive; add the network's place in it"
+    elif not is_archive(file) and member is not None:
+        yield (*base, "member"), f"must be empty for a file that is no archive; got {member!r}; remove it"
+    else:
+        yield from (((*base, key), message) for key, message in _file_mistakes(file, member, given, wrong))
+
+
+def _file_mistakes(
+    file: str, member: str | None, given: Mapping[str, Any], wrong: set[Key]
+) -> Iterator[tuple[str, str]]:
+    """What the kind of the file asks of the other keys: (key, message)."""
+    place, what = ("member", member) if member else ("file", file)
+    if PurePosixPath(_bare(what)).name == "saved_model.pb":
+        yield place, f"must be the SavedModel's folder; got {what!r}, which is a part of one; name the folder"
+        return
+    if kind(what) == "saved_model" and is_web_address(file) and not member:
+        yield (
+            "file",
+            f"must be a .keras file, a GraphDef (.pb) or an archive to be downloaded; got {file!r}; name it so",
+        )
+    for key, example in (("feed", "DecodeJpeg/contents:0"), ("fetch", "softmax:0")):
+        tensor = given.get(key)
+        if kind(what) == "keras" and tensor is not None:
+            yield key, f"must be empty for a .keras file, which has one input and one output; got {tensor!r}; remove it"
+        if kind(what) != "graph" or ("scoring", "network", key) in wrong:
+            continue
+        if tensor is None:
+            yield key, f"is missing; a GraphDef does not say where it begins and ends; add {key}: {example}"
+        elif not _TENSOR.fullmatch(tensor):
+            yield key, f"must be a tensor, OPERATION:NUMBER; got {tensor!r}; for example {example}"

@@ -1,0 +1,1 @@
+"""Describe a network to whoever trains, registers or runs it."""

@@ -1,0 +1,89 @@
+"""What of a feed's files has been read, so that a run reads only what is new in them.
+
+    pieces, seen = news(files, table.seen())
+
+A file is known by its path, size and time; where those differ, by the SHA-256 of its bytes. One that has grown at its
+end is read on from there, if a line can begin only at a line end (text, JSON lines). Anything else that has changed is
+read again as a whole: URLs that have a row are left out by key, so that costs time and no row. Nothing is ever skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from windrow.scoring.feed import formats
+from windrow.scoring.feed.formats import Piece
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A file as it was when it was read: `whole` bytes of its `size` are lines that have their end."""
+
+    size: int
+    modified: int  # nanoseconds
+    digest: str
+    whole: int
+
+
+Seen = Mapping[str, Mark]
+
+
+def news(files: Sequence[Path], seen: Seen) -> tuple[list[Piece], dict[str, Mark]]:
+    """(what there is to read, what will have been seen then). Marks of files that are gone are dropped.
+
+    Raises:
+        UserError: a file is no feed of its kind.
+    """
+    pieces: list[Piece] = []
+    marks = {name: mark for name, mark in seen.items() if Path(name).exists()}
+    for path in files:
+        found, marks[str(path)] = _news_of(path, marks.get(str(path)))
+        pieces += found
+    return pieces, marks
+
+
+def _news_of(path: Path, mark: Mark | None) -> tuple[list[Piece], Mark]:
+    facts = path.stat()
+    if mark and (mark.size, mark.modified) == (facts.st_size, facts.st_mtime_ns):
+        return [], mark
+    now, before = _digest(path, facts.st_size, mark.size if mark else 0)
+    now = replace(now, modified=facts.st_mtime_ns)
+    if mark and now.digest == mark.digest:
+        return [], now
+    kind = formats.kind(path)
+    grown = mark is not None and before == mark.digest and kind in formats.CONTINUED
+    return formats.pieces(path, kind, mark.whole if mark and grown else 0, now.size), now
+
+
+def _digest(path: Path, size: int, earlier: int) -> tuple[Mark, str | None]:
+    """The mark of a file's first `size` bytes, and the digest of its first `earlier` ones if it has as many."""
+    digest, before, position, whole = sha256(), None, 0, 0
+    with path.open("rb") as file:
+        while position < size:
+            stop = earlier if position < earlier else size
+            chunk = file.read(min(_CHUNK_BYTES, stop - position))
+            if not chunk:
+                break
+            digest.update(chunk)
+            if (end := chunk.rfind(b"\n")) >= 0:
+                whole = position + end + 1
+            position += len(chunk)
+            if position == earlier:
+                before = digest.hexdigest()
+    return Mark(position, 0, digest.hexdigest(), whole), before
+
+
+def dump(seen: Seen) -> bytes:
+    """The marks as bytes; the same marks give the same bytes."""
+    return json.dumps({name: list(vars(mark).values()) for name, mark in sorted(seen.items())}).encode()
+
+
+def load(text: bytes) -> dict[str, Mark]:
+    """What `dump` wrote."""
+    return {name: Mark(*values) for name, values in json.loads(text).items()}

@@ -1,0 +1,1 @@
+"""Download images from hostile hosts: addresses, robots rules, turns, retries. No TensorFlow, no Spark."""

@@ -1,0 +1,194 @@
+"""One URL downloaded, or the reason why not. Imports neither TensorFlow nor Spark.
+
+    async with Fetcher(FetchPolicy(timeout_seconds=20)) as fetcher:
+        fetched = await fetcher.fetch("http://example.com/a.png")
+
+Addresses are checked when a connection is made, so names that resolve to something else a moment later, and redirects,
+are checked too. Redirects are followed by hand for the same reason. Every request waits for its host's turn, whether
+it is the first, a redirect, a try again or robots.txt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urljoin
+
+from windrow.scoring.fetch import urls
+from windrow.scoring.fetch.politeness import Hosts, HostUnavailableError, seconds_until
+from windrow.scoring.fetch.request import Fetched, FetchPolicy, Redirect, Session
+from windrow.scoring.fetch.robots import Rules, RulesKept
+from windrow.scoring.fetch.status import Status
+
+__all__ = ["FetchPolicy", "Fetched", "Fetcher"]
+
+MAX_REDIRECTS = 5
+RETRY_PAUSES_SECONDS = (0.2, 0.8)  # give or take a half, so that many do not come back together
+_RETRIED = frozenset({Status.CONNECT_FAILED, Status.BROKEN_RESPONSE, Status.HTTP_UNAVAILABLE})
+_NO_CONNECTION = frozenset(
+    {Status.REFUSED_ADDRESS, Status.UNRESOLVED_HOST, Status.CONNECT_FAILED, Status.TIMEOUT, Status.HOST_UNAVAILABLE}
+)
+_TOO_MANY_REQUESTS = 429
+
+T = TypeVar("T")
+
+
+class Fetcher:
+    """A session, what it may ask, and how often. Use it as an async context manager, inside one event loop.
+
+    A worker process runs one at a time: a task's.
+
+    Args:
+        policy: how hosts are asked.
+        room: set while more downloads may begin; always, if absent.
+    """
+
+    def __init__(self, policy: FetchPolicy, room: asyncio.Event | None = None) -> None:
+        self._policy = policy
+        self._session = Session(policy)
+        self._hosts = Hosts(policy.host_concurrency, policy.host_rate, policy.sharing)
+        self._rules = RulesKept(self._ask_for_rules)
+        self._at_once = asyncio.Semaphore(policy.concurrency)
+        self._room = room or asyncio.Event()
+        if room is None:
+            self._room.set()
+
+    async def __aenter__(self) -> Fetcher:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._rules.close()
+        await self._session.__aexit__(kind, error, trace)
+
+    async def fetch(self, url: str) -> Fetched:
+        """Download `url` (normalised, see urls.normalise), with retries, within the total deadline.
+
+        The deadline counts what the hosts take, and not the queues here. Whatever a server does becomes a status.
+        Only a bug raises.
+        """
+        clock = _Clock(self._policy.timeout_seconds)
+        fetched = await self._persist(url, clock, image=True)
+        self._hosts.of(fetched.final_url or url).note(fetched.status)
+        return replace(fetched, milliseconds=clock.used * 1000)
+
+    async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
+        """Try again where a second try often helps, if the host wants no longer pause than the deadline leaves."""
+        fetched = await self._follow(url, clock, image=image)
+        for pause in RETRY_PAUSES_SECONDS:
+            wait = _pause(fetched, pause)
+            if wait is None or wait >= clock.left:
+                break
+            await clock.pause(wait)
+            again = await self._follow(url, clock, image=image)
+            if again.status is Status.HOST_UNAVAILABLE:
+                break
+            fetched = again
+        return fetched
+
+    async def _follow(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
+        """Ask, and follow redirects; every hop passes the same checks as the first URL."""
+        for _ in range(MAX_REDIRECTS + 1):
+            if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
+                return refused
+            answer = await self._ask(url, clock, image=image)
+            if isinstance(answer, Fetched):
+                return answer
+            try:
+                url = urls.normalise(urljoin(url, answer.location))
+            except urls.UrlRefusedError as refused_hop:
+                reason = f"redirected to {urls.shown(answer.location)[:200]}: {refused_hop.reason}"
+                return Fetched(refused_hop.status, url, answer.http_status, error=reason)
+            except ValueError as error:
+                return Fetched(
+                    Status.INVALID_URL, url, answer.http_status, error=f"redirected to no URL; {error}"[:300]
+                )
+        reason = f"a URL may redirect {MAX_REDIRECTS} times; it did once more"
+        return Fetched(Status.TOO_MANY_REDIRECTS, url, answer.http_status, error=reason)
+
+    async def _ask(self, url: str, clock: _Clock, *, image: bool) -> Fetched | Redirect:
+        """One request, in its host's turn."""
+        host = self._hosts.of(url)
+        try:
+            async with host.turn(self._policy.timeout_seconds), self._at_once:
+                await self._room.wait()
+                answer = await clock.spend(self._session.ask(url, image=image))
+        except HostUnavailableError as error:
+            return Fetched(Status.HOST_UNAVAILABLE, url, error=error.reason, next_attempt=error.next_attempt)
+        except TimeoutError:
+            seconds = self._policy.timeout_seconds
+            return Fetched(Status.TIMEOUT, url, error=f"the whole answer must come within {seconds:g} s; it did not")
+        if isinstance(answer, Fetched) and answer.next_attempt is not None:
+            host.pause(answer.next_attempt)
+        return answer
+
+    async def _refusal(self, url: str) -> Fetched | None:
+        """Why robots.txt keeps us away from `url`; None if it does not."""
+        rules = await self._rules.of(urls.origin(url))
+        if isinstance(rules, Fetched):
+            return replace(rules, final_url=url, http_status=None)
+        self._hosts.of(url).slow_down(rules.crawl_delay)
+        if rules.allow(url):
+            return None
+        return Fetched(Status.REFUSED_ROBOTS, url, error=f"{urls.origin(url)}/robots.txt forbids it")
+
+    async def _ask_for_rules(self, origin: str) -> Rules | Fetched:
+        """RFC 9309: what is not there (4xx, or lost in redirects) allows all; what can't be had forbids all for now."""
+        url = f"{origin}/robots.txt"
+        fetched = await self._persist(url, _Clock(self._policy.timeout_seconds), image=False)
+        if fetched.status is Status.OK:
+            return Rules(fetched.content)
+        if fetched.status in (Status.HTTP_ERROR, Status.TOO_MANY_REDIRECTS):
+            return Rules()
+        own = fetched.status in _NO_CONNECTION and fetched.final_url == url
+        reached = fetched.status if own else Status.ROBOTS_UNAVAILABLE
+        return replace(fetched, status=reached, error=f"{url} must be readable; {fetched.error}")
+
+
+class _Clock:
+    """A URL's deadline. Only what is spent here counts."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.used = 0.0  # seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, 0 at least."""
+        return max(0.0, self._seconds - self.used)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep; that counts as well."""
+        await asyncio.sleep(seconds)
+        self.used += seconds
+
+    async def spend(self, doing: Coroutine[Any, Any, T]) -> T:
+        """Await `doing`.
+
+        Raises:
+            TimeoutError: the deadline has come.
+        """
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.left):
+                return await doing
+        finally:
+            self.used += time.monotonic() - started
+
+
+def _pause(fetched: Fetched, usual: float) -> float | None:
+    """Seconds to the next try in this run; None for no try. 429 without a time wants a longer one than a run waits."""
+    if fetched.status not in _RETRIED:
+        return None
+    if fetched.next_attempt is not None:
+        return seconds_until(fetched.next_attempt) + usual * random.random()  # noqa: S311
+    if fetched.http_status == _TOO_MANY_REQUESTS:
+        return None
+    return usual * random.uniform(0.5, 1.5)  # noqa: S311

@@ -1,0 +1,202 @@
+"""One request of one URL: the one place where a host is asked. Imports neither TensorFlow nor Spark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+
+import aiohttp
+from yarl import URL
+
+import windrow
+from windrow.scoring.fetch import robots, status
+from windrow.scoring.fetch.addresses import Network, RefusedAddressError, guarded_socket
+from windrow.scoring.fetch.politeness import ALONE, Sharing, retry_after
+from windrow.scoring.fetch.status import Status
+
+_CHUNK_BYTES = 65_536
+# A body may grow to this; beyond it, it waits for its part of what all large bodies have together.
+_SMALL_BYTES = 1024 * 1024
+_LARGE_BODIES_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """How hosts are asked; the page's scoring section says what each value means."""
+
+    timeout_seconds: float = 20.0
+    connect_seconds: float = 5.0
+    read_seconds: float = 10.0
+    max_bytes: int = 20_000_000
+    concurrency: int = 128
+    host_concurrency: int = 4
+    host_rate: float | None = 10.0
+    robots: bool = True
+    allow_addresses: tuple[Network, ...] = ()
+    contact: str | None = None
+    sharing: Sharing = ALONE
+
+    @property
+    def user_agent(self) -> str:
+        """Who asks, and whom to write to about it."""
+        return f"{robots.AGENT}/{windrow.__version__}" + (f" (+{self.contact})" if self.contact else "")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """How a download ended. `content` is empty unless status is ok; `final_url` is the last one that was asked.
+
+    `next_attempt` is when the host wants to be asked again, if it said so and that is later than this run waits.
+    """
+
+    status: Status
+    final_url: str | None = None
+    http_status: int | None = None
+    content: bytes = b""
+    error: str | None = None
+    milliseconds: float | None = None
+    etag: str | None = None
+    next_attempt: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """An answer that points elsewhere."""
+
+    http_status: int
+    location: str
+
+
+class Session:
+    """An aiohttp session that asks only what may be asked. An async context manager, inside one event loop."""
+
+    def __init__(self, policy: FetchPolicy) -> None:
+        self._policy = policy
+        self._large = _Allowance(_LARGE_BODIES_BYTES)
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Session:
+        connector = aiohttp.TCPConnector(
+            limit=self._policy.concurrency,
+            socket_factory=guarded_socket(self._policy.allow_addresses),
+        )
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=self._policy.connect_seconds, sock_read=self._policy.read_seconds
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            # Compressed bytes would let a small answer grow without bound; images are compressed already.
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
+            timeout=timeout,
+            # A proxy from the environment would connect in our place, past the address guard.
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def ask(self, url: str, *, image: bool = True) -> Fetched | Redirect:
+        """Ask once. Without `image`, for robots.txt: its body is cut at a limit, and no tag on it counts."""
+        headers = None if image else {"Accept": "text/plain, */*;q=0.1"}
+        try:
+            async with self._session.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response:
+                location = response.headers.get("Location")
+                if 300 <= response.status < 400 and location is not None:
+                    return Redirect(response.status, location)
+                return _refused(response, url, image and self._policy.robots) or await self._read(response, url, image)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reached, reason = _explain(error)
+            return Fetched(reached, url, error=clean(reason))
+
+    async def _read(self, response: aiohttp.ClientResponse, url: str, image: bool) -> Fetched:
+        """The body, as long as the cap allows."""
+        cap = self._policy.max_bytes if image else robots.MAX_BYTES
+        announced = response.content_length or 0
+        if image and announced > cap:
+            return _too_large(url, response.status, cap, announced)
+        body = bytearray()
+        chunks = response.content.iter_chunked(_CHUNK_BYTES)
+        await _fill(body, chunks, min(cap, _SMALL_BYTES))
+        if len(body) > _SMALL_BYTES:
+            async with self._large.part(announced or cap):
+                await _fill(body, chunks, cap)
+        if image and len(body) > cap:
+            return _too_large(url, response.status, cap, len(body))
+        etag = response.headers.get("ETag")
+        return Fetched(Status.OK, url, response.status, bytes(body[:cap]), etag=etag and clean(etag))
+
+
+async def _fill(body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:
+    """Add to `body` until it has ended or is larger than `limit`."""
+    while len(body) <= limit and (chunk := await anext(chunks, b"")):
+        body += chunk
+
+
+class _Allowance:
+    """Bytes that large bodies may take together; one alone may always be on its way."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def part(self, size: int) -> AsyncIterator[None]:
+        """Wait until `size` bytes are free, and have them."""
+        size = min(size, self._size)
+        while self._free < size:
+            self._freed.clear()
+            await self._freed.wait()
+        self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._freed.set()
+
+
+def clean(text: str) -> str:
+    """A stranger's words, short, and without what no column of text can hold."""
+    return text[:300].encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+
+
+def _refused(response: aiohttp.ClientResponse, url: str, tags: bool) -> Fetched | None:
+    """Why the body is not worth reading, or not ours to read, by the head alone."""
+    code = response.status
+    reached = status.of_http(code)
+    if reached is not Status.OK:
+        wanted = retry_after(response.headers.get("Retry-After")) if reached is Status.HTTP_UNAVAILABLE else None
+        return Fetched(reached, url, code, error=clean(f"HTTP {code} {response.reason or ''}"), next_attempt=wanted)
+    directive = robots.forbidden_by(response.headers.getall("X-Robots-Tag", [])) if tags else None
+    if directive is not None:
+        return Fetched(Status.REFUSED_ROBOTS, url, code, error=f"its X-Robots-Tag says {directive}")
+    return None
+
+
+def _too_large(url: str, code: int, cap: int, size: int) -> Fetched:
+    return Fetched(Status.TOO_LARGE, url, code, error=f"a download has at most {cap:,} bytes; got {size:,} or more")
+
+
+def _explain(error: Exception) -> tuple[Status, str]:
+    """The status and reason of a request that got no whole answer."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, RefusedAddressError):
+        return Status.REFUSED_ADDRESS, f"an address {cause.reason}"
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return Status.TIMEOUT, text
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Status.UNRESOLVED_HOST, f"the host's name has no address; {cause}"
+    if isinstance(error, aiohttp.InvalidURL):
+        return Status.INVALID_URL, text
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Status.CONNECT_FAILED, text
+    return Status.BROKEN_RESPONSE, text

@@ -1,0 +1,196 @@
+"""A line of a feed, understood: what to ask, or why not, and the key that tells URLs apart.
+
+understand(b"HTTP://Example.com:80/a b.png#top").address      # "http://example.com/a%20b.png"
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+
+import idna
+
+from windrow.scoring.fetch.status import Status
+
+MAX_BYTES = 8192
+SHOWN_CHARACTERS = 1000
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))")  # example.com:80/ is a host and a port
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_NUMERIC = re.compile(r"(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$")  # no top-level domain is a number: 127.1, 0x7f000001
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+_ESCAPES = re.compile(r"%(?:[0-9A-Fa-f]{2})?|[^%]+")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PATH_SAFE = "/:@!$&'()*+,;=~"
+_QUERY_SAFE = _PATH_SAFE + "?"
+
+HOST = r"^https?://(\[[^\]]*\]|[^:/?]*?)\.?(?::\d+)?(?:[/?]|$)"
+"""The host of a normalised URL, without the dot that may end it: for Python's and for Java's regular expressions."""
+_HOST_OF = re.compile(HOST)
+_ORIGIN_OF = re.compile(r"^https?://[^/?]*")
+
+
+class UrlRefusedError(ValueError):
+    """A URL that will not be asked: the status its row gets, and the reason as a sentence."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Target:
+    """One URL of a feed. Either `address` is set (what to ask), or `status` and `error` say why it is not.
+
+    `url` is the line as written, for people and for joins: cut to 1,000 characters, and a password is masked.
+    `extra` is what else its feed says of it, as JSON. Of a URL that has a row already, `attempt` says how many runs
+    have asked it, and `content_hash` which bytes it gave, where those may have been kept.
+    """
+
+    url: str
+    url_key: str
+    address: str | None = None
+    status: str | None = None
+    error: str | None = None
+    extra: str | None = None
+    attempt: int = 0
+    content_hash: str | None = None
+
+
+def understand(line: bytes, digest: str | None = None) -> Target | None:
+    """A feed's line as a target; None for a blank one. Never raises.
+
+    Args:
+        line: without its line end. Bytes that are not UTF-8 are kept, percent-encoded.
+        digest: SHA-256 of the whole line, where `line` is only its beginning.
+    """
+    text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").strip()
+    if not text:
+        return None
+    if len(line) > MAX_BYTES:
+        reason = f"a URL has at most {MAX_BYTES:,} bytes; got a longer line"
+        return Target(shown(text), digest or _digest(text), None, Status.INVALID_URL, reason)
+    try:
+        address = normalise(text)
+    except UrlRefusedError as refused:
+        return Target(shown(text), _digest(text), None, refused.status, refused.reason)
+    return Target(shown(text), _digest(address), address)
+
+
+def normalise(url: str) -> str:
+    """The one spelling of a URL among those that surely mean the same.
+
+    Scheme and host in lower case, international names in their ASCII form, the default port and the fragment dropped,
+    escapes in upper case, escapes of plain letters undone, everything else that needs one escaped. Path and query are
+    otherwise left alone: servers differ.
+
+    Raises:
+        UrlRefusedError: with status invalid_url, refused_scheme or refused_credentials.
+    """
+    if found := _CONTROLS.search(url):
+        raise UrlRefusedError(Status.INVALID_URL, f"a URL has no control characters; got {found[0]!r}")
+    scheme = _scheme(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UrlRefusedError(Status.INVALID_URL, f"a URL must be well formed; {error}") from error
+    if "@" in parts.netloc:
+        raise UrlRefusedError(Status.REFUSED_CREDENTIALS, "a URL must hold no user and no password; remove them")
+    place = _host(parts)
+    if port is not None and port != _DEFAULT_PORTS[scheme]:
+        place = f"{place}:{port}"
+    path = _escape(parts.path, _PATH_SAFE) or "/"
+    return urlunsplit((scheme, place, path, _escape(parts.query, _QUERY_SAFE), ""))
+
+
+def host(url: str) -> str:
+    """The host of a normalised URL: a name, an address, or an IPv6 address in brackets."""
+    match = _HOST_OF.match(url)
+    return match[1] if match else ""
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a normalised URL."""
+    match = _ORIGIN_OF.match(url)
+    return match[0] if match else ""
+
+
+def shown(text: str) -> str:
+    """A URL or a part of it for people: printable, short, and without a password."""
+    masked = _USER.sub(lambda match: f"{match[1] or ''}//***@", text)
+    clean = masked.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[: SHOWN_CHARACTERS - 1]}…"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _scheme(url: str) -> str:
+    match = _SCHEME.match(url)
+    if match is None:
+        raise UrlRefusedError(Status.INVALID_URL, "a URL must begin with http:// or https://; got no scheme")
+    scheme = match[1].lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise UrlRefusedError(Status.REFUSED_SCHEME, f"only http and https are asked; got {scheme[:40]}:")
+    return scheme
+
+
+def _host(parts: SplitResult) -> str:
+    """The host in ASCII and lower case, an IPv6 literal in brackets."""
+    host = parts.hostname or ""
+    if ":" in host:
+        try:
+            address = IPv6Address(host)
+        except AddressValueError as error:
+            raise UrlRefusedError(Status.INVALID_URL, f"an IPv6 host must be an address; {error}") from error
+        if address.scope_id is not None:
+            raise UrlRefusedError(Status.INVALID_URL, f"an IPv6 host must not name a zone; got {host}")
+        return f"[{address}]"
+    plain = host if host.isascii() else _ascii(host)
+    if not _HOST.fullmatch(plain):
+        raise UrlRefusedError(Status.INVALID_URL, f"a URL needs a host name or address; got {shown(host)[:80]!r}")
+    if _NUMERIC.search(plain) and not _is_ipv4(plain):
+        raise UrlRefusedError(Status.INVALID_URL, f"an IPv4 host must be four decimal numbers; got {plain[:80]}")
+    if parts.port == 0:
+        raise UrlRefusedError(Status.INVALID_URL, "a port must be 1 to 65535; got 0")
+    return plain
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _ascii(host: str) -> str:
+    """An international name as DNS knows it; by the older rules, as browsers do, where IDNA 2008 forbids it (emoji)."""
+    try:
+        return idna.encode(host, uts46=True).decode("ascii").lower()
+    except UnicodeError:
+        try:
+            return host.encode("idna").decode("ascii").lower()
+        except UnicodeError as error:
+            raise UrlRefusedError(Status.INVALID_URL, f"a host name must be valid; got {shown(host)[:80]!r}") from error
+
+
+def _escape(text: str, safe: str) -> str:
+    return _ESCAPES.sub(lambda match: _escaped(match[0], safe), text)
+
+
+def _escaped(piece: str, safe: str) -> str:
+    if not piece.startswith("%"):
+        return quote(piece, safe=safe, errors="surrogateescape")
+    if piece == "%":
+        return "%25"
+    character = chr(int(piece[1:], 16))
+    return character if character in _UNRESERVED else piece.upper()

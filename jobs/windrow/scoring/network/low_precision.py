@@ -1,0 +1,196 @@
+"""The page's network at a lower precision: converted once, its loss measured, and refused where it loses too much.
+
+    model, loss = lower(model, page.scoring.precision, paths.home())
+
+    WINDROW_HOME/lowered/KEY/network/       what OpenVINO reads, with its weights
+    WINDROW_HOME/lowered/KEY/report.json    what it loses, its canaries; the folder is there whole or not at all
+
+KEY is a digest of the network's file and how it is fed, its labels, the images, the precision and the packages: a
+nightly run converts nothing. The conversion is a process of its own (conversion.py), for it needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import windrow
+from windrow.data.disk import clear_when_full, locked
+from windrow.data.folder import SUFFIXES
+from windrow.errors import UserError, WindrowError
+from windrow.model.canaries import Canary
+from windrow.scoring.network import own_network
+from windrow.scoring.network.kinds import Form
+from windrow.scoring.network.openvino_convert import NETWORK, REPORT, Request
+from windrow.scoring.network.own_network import OwnNetwork
+from windrow.tracking import PinnedModel
+
+if TYPE_CHECKING:
+    from windrow.experiment import PrecisionSection
+
+FOLDER = "lowered"
+FEWEST, MOST = 32, 2000
+"""Images: half of fewer tell next to nothing, and more take minutes and a gigabyte."""
+
+_PACKAGES = {"int8": ("openvino", "nncf"), "bf16": ("openvino",)}
+_KEPT = 8
+_LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accuracy_as_it_is", "accuracy")
+
+
+def lower(
+    model: PinnedModel | OwnNetwork, section: PrecisionSection, home: Path
+) -> tuple[PinnedModel | OwnNetwork, dict[str, Any]]:
+    """The model with a converted file in its network's place, and what that loses. Its name and version stay.
+
+    Raises:
+        UserError: it can't be converted, or loses more than the section allows.
+    """
+    check_installed(section)
+    folder = home / Path(section.images).expanduser()
+    images = list_images(folder)
+    key = _key(model, section, own_network.digest_of(folder))
+    place = home / FOLDER / key
+    with locked(place.parent):
+        if not (place / REPORT).is_file():
+            _make(place, _request(model, section, folder, images))
+        os.utime(place)
+        _prune(place.parent)
+    report = json.loads((place / REPORT).read_text(encoding="utf-8"))
+    _check_loss(model, section, report)
+    lowered = replace(
+        model,
+        network=place / NETWORK,
+        digest=own_network.digest_of(place / NETWORK),
+        shape=tuple(report["shape"]),
+        form=Form("openvino", resize=model.form.resize, precision=section.type),
+        canaries=tuple(Canary.of(**one) for one in report["canaries"]),
+    )
+    return lowered, {"type": section.type, "runtime": report["runtime"], **{name: report[name] for name in _LOST}}
+
+
+def check_installed(section: PrecisionSection) -> None:
+    """Check for the packages that a conversion needs.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    missing = [name for name in _PACKAGES[section.type] if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"scoring.precision.type {section.type} needs {' and '.join(missing)}; got an environment without; "
+            f"run pip install -r requirements.txt there, or pip install {' '.join(missing)} on Linux arm64"
+        )
+
+
+def list_images(folder: Path) -> list[Path]:
+    """A folder's images, those of its sub-folders too, in the order of their names.
+
+    Raises:
+        UserError: it has too few or too many, or is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"scoring.precision.images must be a folder of images; {folder} is none; bring it")
+    found = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES]
+    images = sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    if not FEWEST <= len(images) <= MOST:
+        raise UserError(
+            f"scoring.precision.images must hold {FEWEST} to {MOST:,} images ({', '.join(SUFFIXES)}), at its top or a "
+            f"folder a class; got {len(images):,} in {folder}; name a folder of images like those of the feed"
+        )
+    return images
+
+
+def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) -> list[int] | None:
+    """Each image's class by its folder's name, which is a label or a synonym in one; None where not all have one."""
+    numbers: dict[str, int] = {}
+    for number, label in enumerate(labels):
+        for name in (label, *label.split(",")):
+            numbers.setdefault(name.strip().lower(), number)
+    names = {path.parent.name for path in images if path.parent != folder}
+    unknown = sorted(name for name in names if name.lower() not in numbers)
+    if unknown and len(unknown) < len(names):
+        print(f"accuracy is not measured in {folder}: no label is called {unknown[0]!r}", file=sys.stderr)
+    if unknown or any(path.parent == folder for path in images):
+        return None
+    return [numbers[path.parent.name.lower()] for path in images]
+
+
+def _key(model: PinnedModel | OwnNetwork, section: PrecisionSection, images: str) -> str:
+    packages = [metadata.version(name) for name in _PACKAGES[section.type]]
+    # Raise the number with anything that changes what is made of the same parts.
+    parts = [1, model.digest, asdict(model.form), model.shape, model.labels, images, section.type, *packages]
+    return sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _request(
+    model: PinnedModel | OwnNetwork, section: PrecisionSection, folder: Path, images: Sequence[Path]
+) -> Request:
+    return Request(
+        file=str(model.network.absolute()),
+        form=asdict(model.form),
+        shape=model.shape,
+        precision=section.type,
+        images=[str(path.absolute()) for path in images],
+        classes=true_classes(folder, images, model.labels),
+        canaries=[canary.plain() for canary in model.canaries],
+    )
+
+
+def _make(place: Path, request: Request) -> None:
+    """Convert aside, then move. What a killed run has left aside goes first: the lock is ours."""
+    aside = place.with_name(".aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    print(f"converting {Path(request.file).name} to {request.precision}, about a minute", file=sys.stderr, flush=True)
+    with clear_when_full(place.parent), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
+        told = Path(scratch) / "request.json"
+        told.write_text(json.dumps(asdict(request)), encoding="utf-8")
+        aside.mkdir()
+        _run([sys.executable, "-m", "windrow.scoring.network.openvino_convert", str(told), str(aside)])
+        shutil.rmtree(place, ignore_errors=True)
+        aside.rename(place)
+
+
+def _run(command: Sequence[str]) -> None:
+    """Run the conversion.
+
+    Raises:
+        UserError: it ended with exit code 2, and the user can mend that.
+        WindrowError: it ended with another one.
+    """
+    path = os.pathsep.join([str(Path(windrow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    variables = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, errors="replace")
+    if done.returncode == UserError.exit_code:
+        raise UserError(done.stderr.strip().splitlines()[-1])
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise WindrowError(f"the conversion must end well; got exit code {done.returncode}; it said: {last}")
+
+
+def _prune(folder: Path) -> None:
+    """Keep what was used last: each champion leaves one."""
+    places = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
+    for path in places[_KEPT:]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_loss(model: PinnedModel | OwnNetwork, section: PrecisionSection, report: Mapping[str, Any]) -> None:
+    if report["same_labels"] < section.same_labels:
+        same = round(report["same_labels"] * report["images"])
+        raise UserError(
+            f"scoring.precision.same_labels of {section.same_labels:g} must be kept; at {section.type} {same} of "
+            f"{report['images']} images keep the label that {model.name} gives ({report['same_labels']:.4f}); bring "
+            "more images like those of the feed, lower it, or remove scoring.precision"
+        )

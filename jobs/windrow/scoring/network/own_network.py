@@ -1,0 +1,115 @@
+"""A page's own network: its file found or downloaded, checked, and taken out of its archive; the driver's part.
+
+    bring(page.scoring.network, paths.home(), scratch).identity      # ("classify_image_graph_def", "2c7a1b...")
+
+It is looked at no further: TensorFlow is not imported here. What it says of itself, the first worker finds out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from windrow.data import download
+from windrow.errors import UserError
+from windrow.experiment.rules.network_file import NetworkFileSection, is_archive, is_web_address
+from windrow.model.canaries import Canary
+from windrow.scoring.network import labels, unpacking
+from windrow.scoring.network.kinds import Form, Shape
+
+DOWNLOADS = Path("downloads") / "networks"
+_VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """A network at hand that is not in the registry: like tracking.PinnedModel, with `form` saying how it is fed.
+
+    `open_ended` labels may be fewer than its classes.
+    `version` is the beginning of `digest`, the SHA-256 of the network's file, or of a folder's names and contents.
+    """
+
+    name: str
+    version: str
+    network: Path
+    digest: str
+    shape: Shape | None
+    labels: tuple[str, ...]
+    form: Form
+    open_ended: bool
+    canaries: tuple[Canary, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Name and version."""
+        return self.name, self.version
+
+
+def bring(section: NetworkFileSection, home: Path, scratch: Path) -> OwnNetwork:
+    """Have the network and its labels on this machine.
+
+    Args:
+        section: names them.
+        home: relative paths are under it; downloads are kept there.
+        scratch: a folder of the driver's own, for what is taken out of an archive.
+
+    Raises:
+        UserError: something is not there, or is another file than the page says.
+        DownloadError: no download, or another file than before.
+    """
+    file = _local(section.file, home, section.sha256)
+    if section.sha256 and not is_web_address(section.file) and (found := digest_of(file)) != section.sha256:
+        raise UserError(
+            f"scoring.network.sha256 must be the digest of {file}; got {section.sha256[:16]}... for {found}; "
+            "bring the right file, or mend the page"
+        )
+    network = _member(file, section.member, scratch) if section.member else file
+    if section.kind == "saved_model" and not network.is_dir():
+        raise UserError(f"{network.name} must be a .keras file, a GraphDef (.pb) or a SavedModel's folder; it is none")
+    digest = digest_of(network)
+    black, white = section.range or (0.0, 255.0)
+    return OwnNetwork(
+        name=section.name,
+        version=digest[:_VERSION_DIGITS],
+        network=network,
+        digest=digest,
+        shape=section.shape,
+        labels=labels.read([_label_file(name, section, file, home, scratch) for name in section.labels]),
+        form=Form(section.kind, section.feed, section.fetch, section.resize, black, white),
+        open_ended=len(section.labels) == 2,
+    )
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file; of a folder, over the names and digests of its files."""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(inner for inner in path.rglob("*") if inner.is_file())
+    lines = [f"{digest_of(inner)}  {inner.relative_to(path).as_posix()}\n" for inner in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _local(name: str, home: Path, digest: str | None = None) -> Path:
+    if is_web_address(name):
+        mark = hashlib.sha256(name.encode()).hexdigest()[:16]  # two sites may have files of the same name
+        return download.fetch_trusted(name, home / DOWNLOADS / mark, digest, key="scoring.network.sha256")
+    path = home / Path(name).expanduser()
+    if not path.exists():
+        raise UserError(f"scoring.network must name files that are there; {path} is not; bring it, or mend the page")
+    return path
+
+
+def _member(archive: Path, member: str, scratch: Path) -> Path:
+    found = unpacking.extract(archive, member, scratch / "network")
+    if found is None:
+        raise UserError(f"scoring.network.member must be in {archive.name}; {member!r} is not; mend the page")
+    return found
+
+
+def _label_file(name: str, section: NetworkFileSection, file: Path, home: Path, scratch: Path) -> Path:
+    """A file of labels: in the archive, where there is one that has it, else like the network's own file."""
+    inside = is_archive(section.file) and not is_web_address(name)
+    found = unpacking.extract(file, name, scratch / "network") if inside else None
+    return found or _local(name, home)

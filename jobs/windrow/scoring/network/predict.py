@@ -1,0 +1,171 @@
+"""The network in a Python worker: loaded once, traced once, fed in batches of one size."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from windrow.errors import UserError, WindrowError
+from windrow.model import canaries
+from windrow.model.canaries import Canary
+from windrow.scoring.network.kinds import Form, Shape, open_network
+
+Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]
+_PLAIN = Form()
+_CANARY_SIDE = 64
+"""Pixels, for a network that decodes and resizes by itself."""
+
+
+class BadImageError(Exception):
+    """A network that decodes by itself can't decode these bytes; the message says why."""
+
+
+class Network:
+    """A network's file as a function from images to their best labels.
+
+    Args:
+        file: by default a .keras file that takes float32 (n, *shape) in 0..255 and gives (n, classes) probabilities.
+        shape: (height, width, channels); what the file says if None.
+        batch_size: images a step; a smaller batch is filled up with zeros, so that the graph is traced once only.
+        top_k: labels an image, at most the number of classes.
+        threads: of a batch; TensorFlow's count only before the process's first import of it.
+        form: what else the file may be, and how it is fed.
+        proven: it is known to label an image in a batch as it does alone, which costs a batch for each canary to see.
+
+    Attributes:
+        takes_bytes: it is fed JPEG files, one by one, instead of pixels.
+        canaries: what it gives for the images of canaries.py.
+
+    Raises:
+        UserError: the file is no such network.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        shape: Shape | None,
+        batch_size: int,
+        top_k: int,
+        threads: int = 1,
+        form: Form = _PLAIN,
+        proven: bool = False,
+    ) -> None:
+        from windrow.training.runtime import import_tensorflow, take_gpus
+
+        if form.kind != "openvino":
+            take_gpus()
+            import_tensorflow(threads)
+        opened = open_network(file, form, shape, batch_size, top_k, threads)
+        self._best = opened.best
+        self.shape, self.classes, self.takes_bytes = opened.shape, opened.classes, opened.takes_bytes
+        self._batch = np.zeros((batch_size, *(opened.shape or ())), np.uint8)
+        self.canaries = self._label_canaries(proven)
+
+    def label(self, pixels: NDArray[np.uint8]) -> Ranked:
+        """The best classes and their probabilities, best first: two arrays of shape (n, top_k).
+
+        Args:
+            pixels: uint8 (n, *shape), n from 1 to batch_size.
+        """
+        count = len(pixels)
+        self._batch[:count] = pixels
+        self._batch[count:] = 0
+        ids, scores = self._best(self._batch)
+        return ids[:count], scores[:count]
+
+    def label_bytes(self, content: bytes) -> Ranked:
+        """The same for the bytes of one JPEG, where the network `takes_bytes`: two arrays of shape (1, top_k).
+
+        Raises:
+            BadImageError: the network can't decode them.
+        """
+        import tensorflow as tf
+
+        try:
+            return self._best(content)
+        except tf.errors.InvalidArgumentError as error:
+            raise BadImageError(error.message.partition("\n")[0][:300]) from error
+
+    def _label_canaries(self, proven: bool) -> tuple[Canary, ...]:
+        """They are the network's first images, too: the first call traces, and no image's time should hold that."""
+        if self.takes_bytes:
+            drawn = canaries.images((_CANARY_SIDE, _CANARY_SIDE, 3))
+            return self._checked(canaries.label([_jpeg(pixels) for pixels in drawn], self._label_own_bytes))
+        if self.shape is None:
+            raise UserError("a network that takes pixels must have a shape; got none; set scoring.network.shape")
+        drawn = canaries.images(self.shape)
+        size = len(self._batch)
+        batches = [self.label(drawn[start : start + size]) for start in range(0, len(drawn), size)]
+        ranked = [pair for ids, scores in batches for pair in zip(ids, scores, strict=True)]
+        together = self._checked(tuple(Canary.of(ids.tolist(), scores.tolist()) for ids, scores in ranked))
+        if proven:
+            return together
+        alone = canaries.label(list(drawn), lambda pixels: self.label(pixels[None]))
+        try:
+            canaries.check(together, alone, "here")
+        except WindrowError as error:
+            raise UserError(
+                "a network must label an image in a batch as it does alone; this one does not; "
+                "let scoring.network.feed be the tensor of one image's bytes, or set scoring.batch_size=1"
+            ) from error
+        return together
+
+    def _label_own_bytes(self, content: bytes) -> Ranked:
+        try:
+            return self.label_bytes(content)
+        except BadImageError as error:
+            raise UserError(
+                f"a network that is fed bytes must take a JPEG's; it says {error}; feed another tensor"
+            ) from (error)
+
+    def _checked(self, labelled: tuple[Canary, ...]) -> tuple[Canary, ...]:
+        scores = [score for canary in labelled for score in canary.scores]
+        if not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):  # NaN is not either
+            raise UserError(
+                f"a network must give probabilities, 0 to 1; got {min(scores):.3g} to {max(scores):.3g}; "
+                "let scoring.network.fetch be the tensor after the softmax"
+            )
+        return labelled
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+_loaded: dict[tuple[str, int, int, Form], Network] = {}
+
+
+def load(
+    file: Path,
+    digest: str,
+    shape: Shape | None,
+    batch_size: int,
+    top_k: int,
+    threads: int = 1,
+    form: Form = _PLAIN,
+    expected: Sequence[Canary] = (),
+) -> Network:
+    """The network of this digest, loaded at most once in a Python worker. A worker holds one network at a time.
+
+    Args:
+        expected: what it must give for the canaries; looked at each time, for that costs nothing.
+
+    Raises:
+        WindrowError: it gives something else.
+        UserError: the file is no such network.
+    """
+    key = (digest, batch_size, top_k, form)
+    network = _loaded.get(key)
+    if network is None or shape not in (None, network.shape):
+        _loaded.clear()
+        network = _loaded[key] = Network(file, shape, batch_size, top_k, threads, form, bool(expected))
+    canaries.check(network.canaries, expected, socket.gethostname())
+    return network

@@ -1,0 +1,1 @@
+"""Copy the predictions table to a store, one commit at a time."""

@@ -1,0 +1,200 @@
+"""A copy of the predictions table in an object store, which the driver brings up to date after each run.
+
+    with held(folder, run_id):
+        check(url, folder)             # before any host is asked
+        ...
+        publish(url, folder)           # what the copy lacks, and nothing else
+
+The table in the folder is what runs work on; the copy is for readers. It is one table with the same versions: first go
+the data files, then the entries of the log in their order, and then what is gone here goes there. So a reader sees a
+whole table whenever he looks, and a driver that is killed between two uploads leaves work to the next one, no more.
+
+Executors know nothing of it. Who may write is said by the driver's environment (AWS_ACCESS_KEY_ID, AWS_PROFILE,
+AWS_ENDPOINT_URL and the like), never by the page.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from windrow.errors import PublishError, UserError
+from windrow.scoring.publish import delta_log
+from windrow.scoring.publish.delta_log import Table
+from windrow.scoring.publish.store import Store, open_store
+
+Sizes = Mapping[str, int]
+"""What is there, in bytes, by its name below the copy's folder."""
+
+
+def check(url: str | None, folder: Path) -> None:
+    """Refuse a place that belongs to something else. A store that is away refuses nothing: it may be back in time.
+
+    Args:
+        url: the copy's folder; None for no copy.
+        folder: the table's.
+
+    Raises:
+        UserError: something else is there, or a package is absent.
+    """
+    if url is None:
+        return
+    table = delta_log.read(folder)
+    try:
+        with _asking(url):
+            store = open_store(url)
+            _agree(table, store, store.sizes(), url)
+    except PublishError as error:
+        print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
+
+
+def publish(url: str | None, folder: Path) -> dict[str, Any]:
+    """Bring the copy up to date; where it is, its version, and what has travelled.
+
+    Args:
+        url: the copy's folder; None for no copy.
+        folder: the table's.
+
+    Raises:
+        UserError: something else is there, or a package is absent.
+        PublishError: the store is away or refuses us. The table here is right, and the next run goes on.
+    """
+    if url is None:
+        return {}
+    table = delta_log.read(folder)
+    try:
+        with _asking(url):
+            store = open_store(url)
+            there = store.sizes()
+            _agree(table, store, there, url)
+        table = _summed_up(folder, there)
+        with _asking(url):
+            sent = [*_send_data(table, store, there), *_send_log(table, store, there, url)]
+            store.remove(_gone(table, there))
+    except PublishError as error:
+        raise PublishError(
+            f"predictions are committed to {folder}, but not published; the next run publishes them: {error}"
+        ) from error
+    size = sum((folder / name).stat().st_size for name in sent)
+    return {"published": url, "published_version": table.version, "uploaded": len(sent), "uploaded_bytes": size}
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[None]:
+    """Every store's library has exceptions of its own without a common base; here all of them mean the same."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise PublishError(
+            f"the store of {url} must let the driver write; got {reason}; start it, or give the driver its key"
+        ) from error
+
+
+def _agree(table: Table, store: Store, there: Sizes, url: str) -> None:
+    """Refuse to write where something else lies: other files, or a log that is not the beginning of the table's own."""
+    entries = [name for name in there if delta_log.ENTRY.fullmatch(name)]
+    if not entries:
+        if other := sorted(set(filter(_is_shown, there)) - table.named):
+            raise _occupied(url, other[0])
+        return
+    commits = sorted(name for name in entries if not delta_log.is_checkpoint(name))
+    if beyond := [name for name in commits if delta_log.version_of(name) > table.version]:
+        raise _occupied(url, beyond[0])
+    # A copy that was cut off early may have a checkpoint and no commit yet.
+    common = [name for name in commits or sorted(entries) if name in table.log]
+    if not common:
+        raise _occupied(url, min(entries))
+    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of them.
+    ends = {common[0], common[-1]}
+    for name in common:
+        file = table.folder / name
+        if there[name] != file.stat().st_size or (name in ends and store.read(name) != file.read_bytes()):
+            raise _occupied(url, name)
+
+
+def _occupied(url: str, name: str) -> UserError:
+    return UserError(
+        f"scoring.publish must be empty or a copy of this table; got {url} with another {name}; "
+        "choose another folder, or empty that one"
+    )
+
+
+def _summed_up(folder: Path, there: Sizes) -> Table:
+    """The table, with a checkpoint of its newest version where readers could not go by all that the copy lacks.
+
+    That goes first then. So it is where a vacuum has removed files of versions in between, or the log no longer begins
+    at 0, as it does once it is long and old.
+    """
+    from deltalake import DeltaTable
+
+    table = delta_log.read(folder)
+    begun = max((delta_log.version_of(name) for name in there if delta_log.is_checkpoint(name)), default=-1)
+    ahead = [name for name in table.commits if name not in there and delta_log.version_of(name) > begun]
+    known = {begun, *(delta_log.version_of(name) for name in there if delta_log.ENTRY.fullmatch(name))}
+    if not ahead or (
+        delta_log.version_of(ahead[0]) - 1 in known and all(table.adds[name] <= table.data for name in ahead)
+    ):
+        return table
+    if not any(delta_log.is_checkpoint(name) and delta_log.version_of(name) == table.version for name in table.log):
+        DeltaTable(str(folder)).create_checkpoint()
+    return delta_log.read(folder)
+
+
+def _send_data(table: Table, store: Store, there: Sizes) -> Iterator[str]:
+    for name in sorted(table.data):
+        if there.get(name) != (table.folder / name).stat().st_size:
+            store.put(table.folder / name, name)
+            yield name
+
+
+def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[str]:
+    for name in _in_order(table):
+        file = table.folder / name
+        if delta_log.is_checkpoint(name):
+            if there.get(name) == file.stat().st_size:
+                continue
+            store.put(file, name)
+        else:
+            if name in there:
+                continue
+            _claim(file, store, name, url)
+        yield name
+    hint = table.folder / delta_log.HINT
+    if hint.is_file() and (delta_log.HINT not in there or store.read(delta_log.HINT) != hint.read_bytes()):
+        store.put(hint, delta_log.HINT)
+        yield delta_log.HINT
+
+
+def _in_order(table: Table) -> list[str]:
+    """The log as it travels: a checkpoint of the newest version first, for all that comes before it is history then."""
+    newest = [
+        name for name in table.log if delta_log.is_checkpoint(name) and delta_log.version_of(name) == table.version
+    ]
+    return newest + [name for name in table.log if name not in newest]
+
+
+def _claim(file: Path, store: Store, name: str, url: str) -> None:
+    try:
+        store.put_new(file, name)
+    except FileExistsError:
+        # Our own request may have arrived although its answer did not.
+        if store.read(name) != file.read_bytes():
+            raise _occupied(url, name) from None
+
+
+def _gone(table: Table, there: Sizes) -> list[str]:
+    """What the copy has and the table has no more: data files that were vacuumed, and entries older than its log."""
+    oldest = delta_log.version_of(table.log[0])
+    entries = [name for name in there if delta_log.ENTRY.fullmatch(name) and delta_log.version_of(name) < oldest]
+    return sorted(entries) + sorted((table.named - table.data) & there.keys())
+
+
+def _is_shown(name: str) -> bool:
+    """Whether readers see it: not so what a killed driver was writing to a mounted folder."""
+    return not name.rpartition("/")[2].startswith(".")

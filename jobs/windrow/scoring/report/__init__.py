@@ -1,0 +1,1 @@
+"""Describe a scoring run: figures, drift, text, gallery."""

@@ -1,0 +1,193 @@
+"""A few pictures of a run for its gallery: tasks put thumbnails aside, the driver chooses among them.
+
+A task keeps those of a sample, which depends on the URL's key alone, and those that its network was least sure of. What
+is chosen is then the same however the run was divided. Pixels are at hand there as the network saw them; they go to
+small files beside the table, never through Spark.
+
+    TABLE/_windrow/album-RUN/7.jsonl    of task 7: one JSON object a picture, written whole or not at all
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from windrow.scoring.table.lock import OWN
+from windrow.scoring.table.prediction import Row
+
+POOL = 150
+"""Pictures of the sample that are expected in all tasks together."""
+UNSURE = 12
+"""Those of the lowest scores that a task keeps."""
+
+LARGEST_SIDE = 128
+"""Pixels of a thumbnail; a smaller picture keeps its size, and its pixels."""
+_EXAMPLE_LABELS = 12
+_LOSSLESS_SIDE = 64
+_JPEG_QUALITY = 75
+_KEY_DIGITS = 8
+_LONGEST_TEXT = 300  # characters
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A labelled image of the gallery. `image` is a data URI; `second` the label after the best, if there was one."""
+
+    url: str
+    url_key: str
+    label: str
+    score: float
+    second: str
+    second_score: float
+    width: int
+    height: int
+    image: str
+
+
+@dataclass(frozen=True)
+class Album:
+    """Where tasks put their pictures, and which share of the URLs is the sample."""
+
+    folder: str
+    share: float
+
+    @property
+    def last_key(self) -> str:
+        """URLs whose key begins with this or less are the sample."""
+        return f"{min(int(self.share * 16**_KEY_DIGITS), 16**_KEY_DIGITS - 1):0{_KEY_DIGITS}x}"
+
+    def page(self) -> AlbumPage:
+        """A task's part."""
+        return AlbumPage(self)
+
+
+@contextmanager
+def of_run(table: Path, run_id: str, urls: int) -> Iterator[Album]:
+    """The album of a run that asks so many URLs; removed on leaving, with those of runs that were killed."""
+    try:
+        yield Album(str(table / OWN / f"album-{run_id}"), min(1.0, POOL / max(1, urls)))
+    finally:
+        for folder in (table / OWN).glob("album-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class AlbumPage:
+    """What a task keeps while it labels: the cost of a row that is not kept is two comparisons."""
+
+    def __init__(self, album: Album) -> None:
+        self._album = album
+        self._last_key = album.last_key
+        self._sample: dict[str, Picture] = {}
+        self._unsure: list[tuple[float, int, Row, NDArray[np.uint8] | bytes]] = []  # a heap; the surest first
+
+    def offer(self, row: Row, pixels: NDArray[np.uint8] | bytes) -> None:
+        """A labelled row and what the network saw: uint8 (height, width, channels), or a JPEG file's bytes."""
+        if row["url_key"][:_KEY_DIGITS] <= self._last_key and len(self._sample) < 2 * POOL:
+            self._sample[row["url_key"]] = _picture(row, pixels)
+        if len(self._unsure) < UNSURE or row["score"] <= -self._unsure[0][0]:
+            heapq.heappush(self._unsure, (-row["score"], -int(row["url_key"], 16), row, pixels))
+            if len(self._unsure) > UNSURE:
+                heapq.heappop(self._unsure)
+
+    def write(self, task: int) -> None:
+        """Write the task's file; one of an earlier try is replaced. A disk that takes no picture costs no row."""
+        unsure = {row["url_key"]: (row, pixels) for *_, row, pixels in self._unsure}
+        drawn = [_picture(row, pixels) for key, (row, pixels) in unsure.items() if key not in self._sample]
+        lines = [json.dumps(asdict(picture)) for picture in (*self._sample.values(), *drawn)]
+        folder = Path(self._album.folder)
+        if not lines:
+            return
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = folder / f".{task}.{os.getpid()}"
+            aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            aside.replace(folder / f"{task}.jsonl")
+
+
+def _picture(row: Row, pixels: NDArray[np.uint8] | bytes) -> Picture:
+    second: dict[str, Any] = row["top_k"][1] if len(row["top_k"]) > 1 else {"label": "", "score": 0.0}
+    uri, width, height = thumbnail(pixels)
+    return Picture(
+        url=row["url"][:_LONGEST_TEXT],
+        url_key=row["url_key"],
+        label=row["label"][:_LONGEST_TEXT],
+        score=float(row["score"]),
+        second=second["label"][:_LONGEST_TEXT],
+        second_score=float(second["score"]),
+        width=width,
+        height=height,
+        image=uri,
+    )
+
+
+def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
+    """(data URI, width, height) of uint8 (height, width, channels), channels 1 or 3; a small one is kept exactly.
+
+    Or of a JPEG file's bytes, which are sound.
+    """
+    if isinstance(pixels, bytes):
+        image = Image.open(io.BytesIO(pixels), formats=["JPEG"]).convert("RGB")
+    else:
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    kind = "PNG" if max(image.size) <= _LOSSLESS_SIDE else "JPEG"
+    content = io.BytesIO()
+    image.save(content, kind, quality=_JPEG_QUALITY)
+    encoded = base64.b64encode(content.getvalue()).decode()
+    return f"data:image/{kind.lower()};base64,{encoded}", *image.size
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The pictures of a gallery, each in one place: `unsure` by score, `examples` by label, `sample` by key."""
+
+    unsure: Sequence[Picture] = ()
+    examples: Sequence[Picture] = ()
+    sample: Sequence[Picture] = ()
+
+
+def choose(album: Album, most: int = 60) -> Chosen:
+    """At most so many pictures, from what the tasks have put aside; the same for the same rows.
+
+    Examples are those of the most frequent labels of the sample, two a label; the rest of the sample fills the page.
+    """
+    taken: list[Picture] = []
+    pool: dict[str, Picture] = {}
+    for picture in _read(album):
+        taken = heapq.nsmallest(UNSURE, [*taken, picture], key=lambda each: (each.score, each.url_key))
+        if picture.url_key[:_KEY_DIGITS] <= album.last_key:
+            pool[picture.url_key] = picture
+    for picture in taken:
+        pool.pop(picture.url_key, None)
+    by_key = [pool[key] for key in sorted(pool)]
+    shown = _of_each_label(by_key)
+    rest = [picture for picture in by_key if picture not in shown]
+    return Chosen(taken, shown, rest[: most - len(taken) - len(shown)])
+
+
+def _of_each_label(pictures: Sequence[Picture]) -> list[Picture]:
+    counts = Counter(picture.label for picture in pictures)
+    order = sorted(counts, key=lambda label: (-counts[label], label))[:_EXAMPLE_LABELS]
+    listed = [[picture for picture in pictures if picture.label == label][:2] for label in order]
+    return [picture for label in sorted(listed, key=lambda each: each[0].label) for picture in label]
+
+
+def _read(album: Album) -> Iterator[Picture]:
+    for path in sorted(Path(album.folder).glob("*.jsonl")):
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield Picture(**json.loads(line))

@@ -1,0 +1,274 @@
+"""The predictions table: Delta, through delta-rs. Spark writes Parquet files, then one commit makes them visible.
+
+    with held(folder, run_id):
+        table = PredictionTable(folder)
+        with table.staged(run_id) as staging:
+            write(predictions, staging)
+            version = table.commit(staging, run_id, {...}, replaced, marks)
+
+Everything that a run decides is in that one commit: the rows it adds, the files whose rows they replace, and what of
+the feed has been read. Files of a run that did not commit are invisible to readers; those of a run that failed are
+removed at once, those of a run that was killed by a later vacuum (see upkeep.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from windrow.data.disk import clear_when_full, why_full
+from windrow.errors import ServiceError, UserError
+from windrow.scoring.feed import feed_marks
+from windrow.scoring.feed.feed_marks import Seen
+from windrow.scoring.table import prediction
+from windrow.scoring.table.lock import OWN, place
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
+    from pyspark.sql import DataFrame
+
+# Each run's commit raises this application transaction by one, from the number it saw when it read the known keys.
+# Of two runs at once only one can: the other's rows might repeat the first one's.
+_RUNS = "windrow.scoring"
+# Its version is the beginning of the digest of the file that says what of the feed has been read.
+_SEEN = "windrow.seen"
+_LOOKED_BACK = 100  # commits
+
+
+class PredictionTable:
+    """A table as it stood when this object was made: what is known is known as of then.
+
+    Raises:
+        UserError: the folder can't be made, or holds something else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = place(folder)
+        self._delta = _open_or_create(self.folder)
+        self._transaction = self._delta.transaction_version(_RUNS) or 0
+
+    @property
+    def version(self) -> int:
+        """The Delta version as of opening."""
+        return int(self._delta.version())
+
+    def files(self) -> list[Path]:
+        """The Parquet files that make up the table as of opening."""
+        return _committed(self._delta, self.folder)
+
+    def pending_files(self) -> list[Path]:
+        """Those with rows that are to be asked again some day."""
+        actions: Any = self._delta.get_add_actions(flatten=True)
+        names = actions.schema.names
+        nulls = actions.column("null_count.next_attempt").to_pylist() if "null_count.next_attempt" in names else []
+        rows = actions.column("num_records").to_pylist()
+        return [
+            path
+            for path, total, empty in zip(self.files(), rows, nulls or [None] * len(rows), strict=True)
+            if (_nulls(path) if empty is None else empty) != total
+        ]
+
+    def seen(self) -> Seen:
+        """What of the feed has been read, as of the table's last commit; nothing, where that file was lost."""
+        version = self._delta.transaction_version(_SEEN)
+        path = self.folder / OWN / _seen_name(version or 0)
+        return feed_marks.load(path.read_bytes()) if version is not None and path.is_file() else {}
+
+    def untold(self) -> list[dict[str, Any]]:
+        """What runs said of themselves in their commits, and the tracking server was not told yet; oldest first."""
+        path = self.folder / OWN / "told"
+        after = int(path.read_text()) if path.is_file() else 0
+        entries = self._delta.history(self.version - after) if self.version > after else []
+        return [
+            {
+                **entry["figures"],
+                "table": str(self.folder),
+                "table_version": entry["version"],
+                "scoring": entry["runId"],
+            }
+            for entry in reversed(entries)
+            if "figures" in entry
+        ]
+
+    def past(self) -> Iterator[dict[str, Any]]:
+        """What the last runs said of themselves in their commits, newest first."""
+        return (entry["figures"] for entry in self._delta.history(_LOOKED_BACK) if "figures" in entry)
+
+    def told(self) -> None:
+        """Note that the tracking server knows all that this table's commits say."""
+        aside = self.folder / OWN / f".told.{os.getpid()}"
+        aside.write_text(str(self.version))
+        aside.replace(aside.with_name("told"))
+
+    def vacuum(self) -> list[str]:
+        """Remove files that no version of the last week has, and those of killed runs that are older than that."""
+        removed: list[str] = self._delta.vacuum(dry_run=False, full=True)
+        return removed
+
+    @contextmanager
+    def staged(self, run_id: str) -> Iterator[Path]:
+        """A folder inside the table for a run's files. Removed on leaving, unless its files were committed."""
+        folder = self.folder / f"run-{run_id}"
+        try:
+            with clear_when_full(self.folder):
+                yield folder
+        finally:
+            # Asked of the log and not remembered: a commit may land and still raise.
+            if not any(path.is_relative_to(folder) for path in _committed(_open(self.folder), self.folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(
+        self,
+        folder: Path,
+        run_id: str,
+        metadata: Mapping[str, Any],
+        replaced: Sequence[Path] = (),
+        marks: Seen | None = None,
+        data_change: bool = True,
+    ) -> int:
+        """Make a run's files visible, all at once and once only; returns the table's new version.
+
+        Args:
+            folder: what `staged` gave.
+            run_id: names the run in the commit.
+            metadata: what else the commit says, as JSON has it.
+            replaced: files of the table whose rows are in those of the folder, or have a younger one there.
+            marks: what of the feed has been read with this run; as before if None.
+            data_change: False says that the rows are the same as before in other files.
+
+        Raises:
+            ServiceError: another run has committed since this table was opened.
+        """
+        from deltalake import CommitProperties, Transaction
+        from deltalake.exceptions import CommitFailedError
+
+        latest = _open(self.folder)
+        if latest.history(1)[0].get("runId") == run_id:
+            return int(latest.version())
+        if (latest.transaction_version(_RUNS) or 0) != self._transaction:
+            raise self._overtaken()
+        transactions = [Transaction(_RUNS, self._transaction + 1)]
+        if marks is not None:
+            transactions.append(Transaction(_SEEN, self._keep(marks)))
+        properties = CommitProperties(custom_metadata={"runId": run_id, **metadata}, app_transactions=transactions)
+        added = [_add_action(path, self.folder, data_change) for path in parts(folder)]
+        actions = [*added, *(_remove_action(path, self.folder, data_change) for path in replaced)]
+        try:
+            self._delta.create_write_transaction(actions, "append", prediction.SCHEMA, commit_properties=properties)
+        except CommitFailedError as error:
+            raise self._overtaken() from error
+        return int(_open(self.folder).version())
+
+    def note(self, run_id: str, marks: Seen) -> int:
+        """Commit that a run has read the feed and found nothing to add; returns the table's new version."""
+        with clear_when_full(self.folder):
+            return self.commit(self.folder / f"run-{run_id}", run_id, {}, marks=marks)
+
+    def _keep(self, marks: Seen) -> int:
+        """Write what of the feed has been read under the name that its commit will point to. Older files stay for the
+        commit that may still fail; they go with the next one."""
+        text = feed_marks.dump(marks)
+        version = int(sha256(text).hexdigest()[:15], 16)
+        current = self._delta.transaction_version(_SEEN)
+        for path in (self.folder / OWN).glob("seen-*.json"):
+            if path.name not in (_seen_name(version), _seen_name(current or 0)):
+                path.unlink()
+        (self.folder / OWN).mkdir(exist_ok=True)
+        aside = self.folder / OWN / f".{_seen_name(version)}.{os.getpid()}"
+        aside.write_bytes(text)
+        aside.replace(aside.with_name(_seen_name(version)))
+        return version
+
+    def _overtaken(self) -> ServiceError:
+        return ServiceError(
+            f"one scoring run at a time may write to {self.folder}; another one committed meanwhile; "
+            "nothing of this one is kept, run it again for what is left"
+        )
+
+
+def write(predictions: DataFrame, folder: Path) -> None:
+    """Write predictions as Parquet files that nobody sees yet; pending ones go to files of their own."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    # Spark's default, INT96, is not a type that Delta knows.
+    predictions.sparkSession.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    marked = predictions.withColumn("pending", F.col("next_attempt").isNotNull())
+    writer = marked.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").partitionBy("pending")
+    try:
+        writer.parquet(f"file://{folder}")
+    except Exception as error:
+        if reason := why_full(error):
+            raise ServiceError(
+                f"{folder.parent}, and every executor's own disk, must have room for the rows; got {reason}; "
+                "free some, then run again"
+            ) from error
+        raise
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files that `write` wrote, without empty ones."""
+    return [path for path in sorted(folder.rglob("part-*.parquet")) if pq.read_metadata(path).num_rows]
+
+
+def _add_action(path: Path, folder: Path, data_change: bool) -> AddAction:
+    """The sentence of the log that makes a file a part of the table in `folder`."""
+    from deltalake.transaction import AddAction
+
+    facts = path.stat()
+    rows = pq.read_metadata(path).num_rows
+    statistics = json.dumps({"numRecords": rows, "nullCount": {"next_attempt": _nulls(path)}})
+    modified = int(facts.st_mtime * 1000)
+    return AddAction(path.relative_to(folder).as_posix(), facts.st_size, {}, modified, data_change, statistics)
+
+
+def _remove_action(path: Path, folder: Path, data_change: bool) -> RemoveAction:
+    from deltalake.transaction import RemoveAction
+
+    return RemoveAction(path.relative_to(folder).as_posix(), data_change, int(time.time() * 1000), None, {})
+
+
+def _nulls(path: Path) -> int:
+    return int(pc.sum(pc.is_null(pq.read_table(path, columns=["next_attempt"])["next_attempt"])).as_py() or 0)
+
+
+def _seen_name(version: int) -> str:
+    return f"seen-{version:015x}.json"
+
+
+def _committed(delta: DeltaTable, folder: Path) -> list[Path]:
+    actions: Any = delta.get_add_actions()
+    return [folder / str(path) for path in actions.column("path").to_pylist()]
+
+
+def _open(folder: Path) -> DeltaTable:
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(folder))
+
+
+def _open_or_create(folder: Path) -> DeltaTable:
+    """The table; one of an earlier Windrow gets the columns that came since."""
+    from deltalake import DeltaTable, Schema
+
+    if not DeltaTable.is_deltatable(str(folder)):
+        return DeltaTable.create(str(folder), prediction.SCHEMA, mode="ignore", name=folder.name)
+    table = _open(folder)
+    columns = [field.name for field in table.schema().fields]
+    if not {"url", "url_key", "status"} <= set(columns) <= set(prediction.SCHEMA.names):
+        found = ", ".join(columns)
+        raise UserError(f"{folder} must be a table of predictions; got columns {found}; choose another --table")
+    missing = [field for field in Schema.from_arrow(prediction.SCHEMA).fields if field.name not in columns]
+    if missing:
+        table.alter.add_columns(missing)
+    return table

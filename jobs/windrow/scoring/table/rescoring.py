@@ -1,0 +1,70 @@
+"""What `--rescore` adds to a run's work: URLs that an earlier model labelled and this one has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windrow.scoring.feed.new_urls import TARGET_SCHEMA, spark_path
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.table import prediction
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
+    """Labelled URLs without a row of a model of (name, version), in the columns of urls.Target.
+
+    Final failures are not among them: what a 404 is does not depend on the model.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    rows = _rows(spark, table)
+    done = rows.where(_is_of(model)).select("url_key").distinct()
+    labelled = rows.where((F.col("status") == Status.OK.value) & ~_is_of(model))
+    latest = F.max_by(
+        F.struct("url", F.coalesce("address", "url").alias("address"), "extra", "content_hash"), "scored_at"
+    )
+    old = (
+        labelled.join(done, "url_key", "left_anti")
+        .groupBy("url_key")
+        .agg(latest.alias("row"))
+        .select("url_key", "row.*")
+    )
+    nothing = F.lit(None).cast("string")
+    every = old.withColumns({"status": nothing, "error": nothing, "attempt": F.lit(0)})
+    return every.select(*TARGET_SCHEMA.names)
+
+
+def agreement(
+    spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]
+) -> dict[str, Any]:
+    """How a run's labels compare with each URL's latest label of another version: {"compared": n, "agree": share}."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    ok = F.col("status") == Status.OK.value
+    before = (
+        _rows(spark, table)
+        .where(ok & ~_is_of(model))
+        .groupBy("url_key")
+        .agg(F.max_by("label", "scored_at").alias("old"))
+    )
+    both = _rows(spark, run).where(ok).select("url_key", "label").join(before, "url_key")
+    row = both.agg(
+        F.count("*").alias("compared"), F.avg((F.col("label") == F.col("old")).cast("int")).alias("agree")
+    ).first()
+    return {"compared": row["compared"], "agree": row["agree"]} if row else {}
+
+
+def _rows(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return spark.read.schema(from_arrow_schema(prediction.SCHEMA)).parquet(*map(spark_path, files))
+
+
+def _is_of(model: tuple[str, str]) -> Any:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    return (F.col("model_name") == model[0]) & (F.col("model_version") == model[1])

@@ -1,0 +1,58 @@
+"""What keeps a table quick and small: few large files instead of many small ones, and none that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from windrow.scoring.table import prediction
+from windrow.scoring.table.prediction import read_rows
+from windrow.scoring.table.predictions_table import PredictionTable
+
+SMALL_BYTES = 64 << 20
+LARGE_BYTES = 128 << 20
+
+
+def maintain(table: PredictionTable, run_id: str) -> dict[str, Any]:
+    """Compact and vacuum; how many files were merged into how many, and how many unused ones removed.
+
+    What was replaced stays readable as an older version for a week, and so long a killed run's files stay.
+    """
+    groups = list(_groups(table))
+    merged = [path for group in groups for path in group]
+    with table.staged(run_id) as folder:
+        for number, group in enumerate(groups):
+            _merge(group, folder / f"part-{number:05d}.parquet")
+        if groups:
+            table.commit(folder, run_id, {}, replaced=merged, data_change=False)
+    removed = PredictionTable(table.folder).vacuum()
+    version = PredictionTable(table.folder).version
+    return {"merged": len(merged), "made": len(groups), "removed": len(removed), "table_version": version}
+
+
+def _groups(table: PredictionTable) -> Iterator[list[Path]]:
+    """Small files that fit into a large one, at least two at a time. Those with pending rows are replaced anyway."""
+    group: list[Path] = []
+    size = 0
+    for path in sorted(set(table.files()) - set(table.pending_files())):
+        facts = path.stat()
+        if facts.st_size >= SMALL_BYTES:
+            continue
+        if group and size + facts.st_size > LARGE_BYTES:
+            yield from [group] if len(group) > 1 else []
+            group, size = [], 0
+        group.append(path)
+        size += facts.st_size
+    yield from [group] if len(group) > 1 else []
+
+
+def _merge(files: Sequence[Path], into: Path) -> None:
+    """One file with the rows of several, a row group's worth in memory at a time."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(into, prediction.SCHEMA) as writer:
+        for path in files:
+            for batch in read_rows(path, prediction.SCHEMA.names):
+                writer.write_batch(batch)

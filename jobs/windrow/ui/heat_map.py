@@ -1,0 +1,130 @@
+"""Two hyper-parameters against each other: trials put into cells, and how good each cell is.
+
+The atlas of a study draws the same when the sweep is over (windrow/atlas/heat_map.py). This one needs
+neither the page nor NumPy, takes parameters without numbers as well, and is made again at every look.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median, quantiles
+from typing import Any
+
+from windrow.experiment.parameters import Value
+from windrow.ui.ledgers import Trial
+
+SHADES = 7
+"""Steps from the poorest to the best."""
+
+_FEW_VALUES = 8  # values of a parameter that get a column each
+_MOST_BINS = 12
+_LOG_MEDIAN = 0.25  # numbers whose median lies below this part of their range are spread by their logarithm
+_FAVOURITES = ("learning_rate", "units", "filters", "width")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A hyper-parameter's values in groups: each one of them, or ranges between `edges`."""
+
+    name: str
+    labels: tuple[str, ...]
+    values: tuple[Value, ...] = ()
+    edges: tuple[float, ...] = ()
+
+    def place(self, value: Value) -> int:
+        """The group of a value."""
+        if self.edges:
+            return min(max(bisect_right(self.edges, float(value)) - 1, 0), len(self.labels) - 1)
+        return self.values.index(value)
+
+
+def parameters(trials: Sequence[Trial]) -> list[str]:
+    """The hyper-parameters that differ among trials, those first that people look at first."""
+    seen: dict[str, set[Value]] = {}
+    for trial in trials:
+        for name, value in trial.point.items():
+            seen.setdefault(name, set()).add(value)
+    differing = [name for name, values in seen.items() if len(values) > 1]
+    return sorted(differing, key=lambda name: _FAVOURITES.index(name) if name in _FAVOURITES else 99)
+
+
+def fill(trials: Sequence[Trial], x: str, y: str, falls: bool, share: bool) -> dict[str, Any]:
+    """The heat map of trials that have ended.
+
+    Args:
+        trials: of a study; those that have not ended are left out.
+        x, y: names of two different hyper-parameters.
+        falls: whether less is better.
+        share: whether values are shares that come close to 1, which are told apart by what they lack of it.
+
+    Returns:
+        Names and labels of both axes, and a cell for each pair: "median" of its ok trials with its "shade" from 0
+        (poor) to SHADES - 1 (best), how many are "ok", and how many ended otherwise ("other"). An empty cell is None.
+    """
+    ended = [trial for trial in trials if trial.ending and x in trial.point and y in trial.point]
+    across, down = (axis(name, [trial.point[name] for trial in ended]) for name in (x, y))
+    cells: dict[tuple[int, int], list[Trial]] = {}
+    for trial in ended:
+        cells.setdefault((down.place(trial.point[y]), across.place(trial.point[x])), []).append(trial)
+    middles = {place: _median(found) for place, found in cells.items()}
+    shades = _shades({place: value for place, value in middles.items() if value is not None}, falls, share)
+    rows = [
+        [_cell(cells.get((row, column)), middles.get((row, column)), shades.get((row, column)))
+         for column in range(len(across.labels))]
+        for row in range(len(down.labels))
+    ]  # fmt: skip
+    return {"x": x, "y": y, "columns": across.labels, "rows": down.labels, "cells": rows, "trials": len(ended)}
+
+
+def axis(name: str, values: Sequence[Value]) -> Axis:
+    """The groups of a hyper-parameter's values: few values get one each, many numbers get ranges."""
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    distinct = tuple(sorted(set(values), key=float)) if numeric else tuple(sorted(set(values), key=str))
+    if not numeric or len(distinct) <= _FEW_VALUES:
+        return Axis(name, tuple(map(_text, distinct)), values=distinct)
+    bins = min(_MOST_BINS, max(3, round((len(values) / 1.5) ** 0.5)))
+    edges = _edges([float(value) for value in distinct], median(map(float, values)), bins)
+    return Axis(name, tuple(f"{low:.2g} to {high:.2g}" for low, high in pairwise(edges)), edges=edges)
+
+
+def _edges(values: Sequence[float], middle: float, bins: int) -> tuple[float, ...]:
+    low, high = values[0], values[-1]
+    if low > 0 and (middle - low) / (high - low) < _LOG_MEDIAN:
+        step = math.log(high / low) / bins
+        return tuple(low * math.exp(step * place) for place in range(bins + 1))
+    return tuple(low + (high - low) * place / bins for place in range(bins + 1))
+
+
+def _median(trials: Sequence[Trial]) -> float | None:
+    values = [trial.value for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    return median(values) if values else None
+
+
+def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> dict[tuple[int, int], int]:
+    """By the logarithm of what is lost: near the best the differences are small, and matter most."""
+    lost = {place: (1 - value if share else value if falls else -value) for place, value in values.items()}
+    positive = [value for value in lost.values() if value > 0]
+    if not positive:
+        return dict.fromkeys(lost, SHADES - 1)
+    best = min(positive)
+    poor = max(quantiles(positive, n=20, method="inclusive")[18] if len(positive) > 1 else best, best * 1.01)
+    scale = math.log(poor / best)
+    return {
+        place: round((SHADES - 1) * min(1.0, max(0.0, math.log(poor / max(value, best)) / scale)))
+        for place, value in lost.items()
+    }
+
+
+def _cell(trials: Sequence[Trial] | None, middle: float | None, shade: int | None) -> dict[str, Any] | None:
+    if trials is None:
+        return None
+    ok = sum(trial.value is not None for trial in trials)
+    return {"median": middle, "shade": shade, "ok": ok, "other": len(trials) - ok}
+
+
+def _text(value: Value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,130 @@
+"""What has been read of a feed: only what is new is read, and nothing new is ever missed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from windrow.scoring.feed import feed_marks, formats
+from windrow.scoring.feed.feed_marks import Mark
+
+
+class Reader:
+    """Reads a feed again and again, as nightly runs do; gives the lines that a night reads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.marks: dict[str, Mark] = {}
+
+    def night(self) -> list[str]:
+        pieces, marks = feed_marks.news(sorted(self.folder.iterdir()), self.marks)
+        self.marks = feed_marks.load(feed_marks.dump(marks))
+        return [target.url for piece in pieces for target in formats.targets(piece)]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    (tmp_path / "feed").mkdir()
+    return Reader(tmp_path / "feed")
+
+
+def test_a_file_is_read_once(reader: Reader) -> None:
+    (reader.folder / "one.txt").write_text("a\nb\n")
+    assert reader.night() == ["a", "b"]
+    assert reader.night() == []
+    (reader.folder / "two.txt").write_text("c\n")
+    assert reader.night() == ["c"]
+
+
+def test_lines_that_were_appended_are_read_alone(reader: Reader) -> None:
+    path = reader.folder / "one.txt"
+    path.write_text("a\nb\n")
+    reader.night()
+    with path.open("a") as file:
+        file.write("c\nd\n")
+    assert reader.night() == ["c", "d"]
+
+
+def test_a_last_line_without_its_end_is_read_again_when_it_has_grown(reader: Reader) -> None:
+    path = reader.folder / "one.txt"
+    path.write_text("a\nhal")
+    assert reader.night() == ["a", "hal"]
+    path.write_text("a\nhalf\nb\n")
+    assert reader.night() == ["half", "b"]
+
+
+def rewrite(path: Path) -> None:
+    path.write_text("a\nX\nc\n")
+
+
+def truncate(path: Path) -> None:
+    path.write_text("b\n")
+
+
+def change_and_append(path: Path) -> None:
+    path.write_text("Z\nb\nc\n")
+
+
+def replace_by_a_longer_one(path: Path) -> None:
+    path.unlink()
+    path.write_text("other\nfile\nwith more\nlines\n")
+
+
+@pytest.mark.parametrize("change", [rewrite, truncate, change_and_append, replace_by_a_longer_one])
+def test_any_other_change_has_the_whole_file_read(reader: Reader, change: Callable[[Path], None]) -> None:
+    path = reader.folder / "one.txt"
+    path.write_text("a\nb\n")
+    reader.night()
+    change(path)
+    assert reader.night() == path.read_text().split("\n")[:-1]
+
+
+def test_a_file_of_the_same_size_that_differs_is_read_again(reader: Reader) -> None:
+    path = reader.folder / "one.txt"
+    path.write_text("a\nb\n")
+    reader.night()
+    path.write_text("a\nc\n")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert reader.night() == ["a", "c"]
+
+
+def test_a_file_that_was_only_touched_or_copied_over_itself_is_not_read(reader: Reader) -> None:
+    path = reader.folder / "one.txt"
+    path.write_text("a\n")
+    reader.night()
+    os.utime(path, (1, 1))
+    assert reader.night() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a.jsonl", '{"url": "a"}\n', '{"url": "a"}\n{"url": "b"}\n'),
+        ("a.csv", "url\na\n", "url\na\nb\n"),
+        ("b.csv", 'url,x\na,"', 'url,x\na,"1\n2"\nb,3\n'),
+    ],
+)
+def test_what_is_appended_to_records_is_never_missed(reader: Reader, name: str, before: str, after: str) -> None:
+    (reader.folder / name).write_text(before)
+    reader.night()
+    (reader.folder / name).write_text(after)
+    assert reader.night()[-1] == "b"
+
+
+def test_marks_of_files_that_are_gone_are_forgotten(reader: Reader) -> None:
+    (reader.folder / "one.txt").write_text("a\n")
+    reader.night()
+    (reader.folder / "one.txt").rename(reader.folder / "two.txt")
+    assert reader.night() == ["a"]
+    assert list(reader.marks) == [str(reader.folder / "two.txt")]
+
+
+def test_a_large_file_is_cut_into_pieces(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_PIECE_BYTES", 1000)
+    lines = [f"line {number}" for number in range(2000)]
+    (reader.folder / "one.txt").write_text("\n".join(lines))
+    pieces, _ = feed_marks.news([reader.folder / "one.txt"], {})
+    assert len(pieces) > 10
+    assert reader.night() == lines

@@ -1,0 +1,158 @@
+"""The feed: which files, and that Spark reads any bytes in them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from windrow.errors import UserError
+from windrow.scoring.feed import feed_marks, known_keys, new_urls
+from windrow.scoring.fetch import urls
+
+
+def test_a_glob_finds_files_in_the_folder_given(tmp_path: Path) -> None:
+    folder = tmp_path / "ho[m]e"
+    for name in ("deep/er", ".day", "deep/_half"):
+        (folder / name).mkdir(parents=True)
+    hidden = (".hidden.txt", "_aside.txt", ".day/f.txt", "deep/_half/g.txt")
+    for name in ("b.txt", "a.txt", "c.csv", *hidden, "deep/d.txt", "deep/er/e.txt"):
+        (folder / name).touch()
+    assert [path.name for path in new_urls.files("*.txt", folder)] == ["a.txt", "b.txt"]
+    assert [path.name for path in new_urls.files("**/*.txt", folder)] == ["a.txt", "b.txt", "d.txt", "e.txt"]
+    assert [path.name for path in new_urls.files("*/*.txt", folder)] == ["d.txt"]
+    assert [path.name for path in new_urls.files("deep/*", folder)] == ["d.txt"]
+    assert [path.name for path in new_urls.files(".day/*", folder)] == ["f.txt"]
+    assert [path.name for path in new_urls.files(f"{tmp_path}/ho*/c.*", Path("/"))] == ["c.csv"]
+
+
+def test_a_name_that_looks_like_a_glob_is_found_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "urls[1].txt").touch()
+    assert new_urls.files(str(tmp_path / "urls[1].txt"), Path("/")) == [tmp_path / "urls[1].txt"]
+
+
+@pytest.mark.parametrize("pattern", ["*.txt", "absent/*.txt", "sub", "**x", "/absent/*", "_*.txt"])
+def test_a_glob_without_files_is_an_error_with_a_cure(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "_aside.txt").touch()
+    with pytest.raises(UserError, match=r"feed must.*"):
+        new_urls.files(pattern, tmp_path)
+
+
+def test_a_pattern_with_a_date_is_of_one_day_or_of_all() -> None:
+    assert new_urls.of_day("feeds/{date}/a-{date}.txt", date(2026, 11, 5)) == "feeds/2026-11-05/a-2026-11-05.txt"
+    assert new_urls.of_day("feeds/{date}/*.txt", None) == "feeds/*/*.txt"
+    assert new_urls.of_day("feeds/*.txt", None) == "feeds/*.txt"
+
+
+def test_a_day_that_the_pattern_has_no_place_for_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"needs \{date\} in the feed; got --date 2026-11-05 and 'feeds/\*\.txt'; write"
+    ):
+        new_urls.of_day("feeds/*.txt", date(2026, 11, 5))
+
+
+def test_a_folder_is_all_the_files_in_it(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.txt", ".hidden.txt", "_aside.jsonl"):
+        (tmp_path / name).touch()
+    (tmp_path / "below").mkdir()
+    assert [path.name for path in new_urls.files(str(tmp_path), Path("/"))] == ["a.txt", "b.csv"]
+
+
+def read(spark: Any, files: list[Path], scratch: Path, known_urls: tuple[str, ...] = ()) -> list[Any]:
+    keys = [target.url_key for url in known_urls if (target := urls.understand(url.encode()))]
+    sorted_keys = np.sort(known_keys.of_hex(pa.array(keys, pa.string())))
+    pieces = feed_marks.news(files, {})[0]
+    rows: list[Any] = sorted(new_urls.read(spark, pieces, sorted_keys, scratch).collect(), key=lambda row: row.url_key)
+    assert new_urls.read_here(pieces, sorted_keys).to_pylist() == [row.asDict() for row in rows]
+    return rows
+
+
+@pytest.mark.spark
+def test_any_bytes_in_a_feed_become_one_row_a_url(spark: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "a {b}*[c] d"
+    folder.mkdir()
+    lines = [
+        b"\xef\xbb\xbfhttp://example.com/first",
+        b"",
+        b"   ",
+        b"http://example.com/crlf\r",
+        b"http://example.com/twice",
+        b"http://example.com/twice",
+        b"HTTP://EXAMPLE.com:80/twice#again",
+        b"http://example.com/caf\xe9",
+        b"\xff\xfe\x00\x01",
+        b",".join(b"column %d" % number for number in range(10_000)),
+        b"http://example.com/" + b"x" * 3_000_000 + b"1",
+        b"http://example.com/" + b"x" * 3_000_000 + b"2",
+        b"http://example.com/last",
+    ]
+    (folder / "one[1].txt").write_bytes(b"\n".join(lines))
+    (folder / "two.txt").write_bytes(b"http://example.com/twice\nhttp://example.com/old mac\rhttp://example.com/other")
+    rows = read(spark, new_urls.files("*.txt", folder), tmp_path)
+    assert len({row.url_key for row in rows}) == len(rows)
+    assert sorted(row.address for row in rows if row.address) == [
+        "http://example.com/caf%E9",
+        "http://example.com/crlf",
+        "http://example.com/first",
+        "http://example.com/last",
+        "http://example.com/old%20mac",
+        "http://example.com/other",
+        "http://example.com/twice",
+    ]
+    refused = [row for row in rows if row.address is None]
+    assert len(refused) == 4
+    assert {row.status for row in refused} == {"invalid_url"}
+    assert max(len(row.url) for row in refused) == urls.SHOWN_CHARACTERS
+
+
+def test_an_empty_feed_has_no_urls(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    assert feed_marks.news([tmp_path / "empty.txt"], {})[0] == []
+
+
+def test_a_few_lines_are_the_drivers_to_read(tmp_path: Path) -> None:
+    (tmp_path / "feed.txt").write_text("http://example.com/\n")
+    assert new_urls.are_few(feed_marks.news([tmp_path / "feed.txt"], {})[0])
+    (tmp_path / "feed.txt").write_text("http://example.com/\n" * 200_000)
+    assert not new_urls.are_few(feed_marks.news([tmp_path / "feed.txt"], {})[0])
+
+
+@pytest.mark.spark
+def test_of_a_known_url_only_its_key_is_told(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "feed.csv").write_text("url,shop\nhttp://example.com/old,1\nhttp://example.com/new,2\n")
+    rows = read(spark, [tmp_path / "feed.csv"], tmp_path, ("http://example.com/old",))
+    told = {row.url_key: (row.known, row.url, row.extra) for row in rows}
+    assert sorted(told.values(), key=str) == [
+        (False, "http://example.com/new", '{"shop":"2"}'),
+        (True, None, None),
+    ]
+
+
+@pytest.mark.spark
+def test_the_recipe_for_a_database_makes_a_feed_of_its_rows(spark: Any, tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    recipe = text.split("```python\n", 1)[1].split("```", 1)[0]
+    spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(tmp_path / "derby.log"))
+    database = f"jdbc:derby:memory:{tmp_path.name};create=true"
+    rows = [("http://example.com/a", 1), ("http://example.com/b", 2), ("ftp://example.com/c", 3)]
+    spark.createDataFrame(rows, "image string, id int").write.jdbc(database, "products")
+    (tmp_path / "feed").mkdir()
+    constants = {
+        "DATABASE": database,
+        "LOGIN": {},
+        "QUERY": 'SELECT "image" AS "url", "id" FROM products WHERE "id" < 3',
+        "FEED": tmp_path / "feed",
+    }
+    for name in constants:
+        recipe = re.sub(rf"^{name} = .*\n", "", recipe, flags=re.MULTILINE)
+    exec(compile(recipe, "export_urls.py", "exec"), constants)
+    found = read(spark, new_urls.files(str(tmp_path / "feed"), Path("/")), tmp_path)
+    assert {row.url: row.extra for row in found} == {
+        "http://example.com/a": '{"id":1}',
+        "http://example.com/b": '{"id":2}',
+    }

@@ -1,0 +1,58 @@
+"""The names of classes: one file of lines, or ImageNet's two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from windrow.errors import UserError
+from windrow.scoring.network import labels
+
+MAP = """\
+# -*- protobuf -*-
+# LabelMap from ImageNet 2012 full data set UID to int32 target class.
+entry {
+  target_class: 3
+  target_class_string: "n03"
+}
+entry {
+  target_class: 1
+  target_class_string: "n01"
+}
+"""
+NAMES = "n01\ttench, Tinca tinca\nn02\tgoldfish\n"
+
+
+def test_a_line_is_a_label(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("\ufeffbackground\r\ntench, Tinca tinca\r\n\r\nné\r\n\r\n".encode())
+    assert labels.read([tmp_path / "labels.txt"]) == ("background", "tench, Tinca tinca", "", "né")
+
+
+def test_a_map_and_names_are_joined_and_what_they_leave_out_is_a_number(tmp_path: Path) -> None:
+    (tmp_path / "map.pbtxt").write_text(MAP)
+    (tmp_path / "names.txt").write_text(NAMES)
+    read = labels.read([tmp_path / "map.pbtxt", tmp_path / "names.txt"])
+    assert read == ("class 0", "tench, Tinca tinca", "class 2", "n03")
+    assert labels.fit(read, 6, open_ended=True) == (*read, "class 4", "class 5")
+
+
+def test_labels_for_another_number_of_classes_are_refused() -> None:
+    assert labels.fit(("a", "b"), 2, open_ended=False) == ("a", "b")
+    for classes, open_ended in ((3, False), (1, False), (1, True)):
+        with pytest.raises(UserError, match=f"each of the network's {classes} classes; got 2"):
+            labels.fit(("a", "b"), classes, open_ended)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\x00"])
+def test_a_file_without_labels_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "labels.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"labels\.txt must"):
+        labels.read([tmp_path / "labels.txt"])
+
+
+@pytest.mark.parametrize("text", ["", "entry {}", 'entry { target_class: 99999999999 target_class_string: "n" }'])
+def test_a_map_without_classes_or_with_impossible_ones_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "map.pbtxt").write_text(text)
+    (tmp_path / "names.txt").write_text(NAMES)
+    with pytest.raises(UserError, match="must hold labels; got none"):
+        labels.read([tmp_path / "map.pbtxt", tmp_path / "names.txt"])

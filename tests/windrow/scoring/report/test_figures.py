@@ -1,0 +1,111 @@
+"""A run's figures, from the files that it wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from windrow.scoring.fetch.urls import understand
+from windrow.scoring.report import figures
+from windrow.scoring.table import prediction
+from windrow.scoring.table.prediction import Patience, Stamp
+
+STAMP = Stamp("run", "model", "1", "digest")
+
+
+def row(url: str, **columns: Any) -> dict[str, Any]:
+    """A row as a task makes it: labelled unless a status is given."""
+    target = understand(url.encode())
+    assert target is not None
+    label, score = columns.pop("label", "a"), columns.pop("score", 0.5)
+    values = prediction.row(target, None, STAMP) | {"status": "ok"} | columns
+    labelled = {"label_id": 0, "label": label, "score": score, "top_k": []}
+    return values | (labelled if values["status"] == "ok" else {})
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    batch = prediction.record_batch(list(rows), Patience())
+    with pq.ParquetWriter(path, prediction.SCHEMA) as writer:
+        writer.write_batch(batch)
+    return path
+
+
+def test_counts_rates_and_milliseconds_are_those_of_the_files(tmp_path: Path) -> None:
+    times = [5.0, 1.0, 9.0, 200.0]
+    first = [row(f"http://a.example/{place}", fetch_ms=time) for place, time in enumerate(times)]
+    second = [row("http://b.example/x", status="timeout", fetch_ms=5000.0), row("no url", status="invalid_url")]
+    files = [write(tmp_path / "part-1.parquet", *first), write(tmp_path / "part-2.parquet", *second)]
+    told = figures.measure(files, seconds=2.0, slots=2)
+    assert told["statuses"] == {"ok": 4, "invalid_url": 1, "timeout": 1}
+    assert (told["rows"], told["keys"], told["ok_share"]) == (6, 6, 0.6667)
+    assert (told["images_per_second"], told["urls_per_second"]) == (2.0, 3.0)
+    assert told["p50_fetch_ms"] == np.quantile([*times, 5000.0], 0.5)
+    assert told["p95_fetch_ms"] == pytest.approx(np.quantile([*times, 5000.0], 0.95))
+    assert (told["mean_decode_ms"], told["p95_predict_ms"], told["share_of_ceiling"]) == (None, None, None)
+
+
+def test_the_ceiling_is_what_the_cores_could_do_by_this_runs_own_times(tmp_path: Path) -> None:
+    rows = [row(f"http://a.example/{place}", decode_ms=3.0, predict_ms=7.0) for place in range(50)]
+    broken = row("http://a.example/broken", status="broken_image", decode_ms=900.0)
+    told = figures.measure([write(tmp_path / "part-1.parquet", *rows, broken)], seconds=1.0, slots=2)
+    assert told["ceiling_images_per_second"] == 200.0  # 2 cores, 10 ms an image
+    assert told["share_of_ceiling"] == 0.25
+
+
+def test_images_that_were_not_computed_again_do_not_lift_the_share_of_the_ceiling(tmp_path: Path) -> None:
+    rows = [row(f"http://a.example/{place}", decode_ms=3.0, predict_ms=7.0) for place in range(50)]
+    twins = [row(f"http://a.example/twin-{place}") for place in range(500)]
+    told = figures.measure([write(tmp_path / "part-1.parquet", *rows, *twins)], seconds=1.0, slots=2)
+    assert told["images_per_second"] == 550
+    assert (told["ceiling_images_per_second"], told["share_of_ceiling"]) == (200.0, 0.25)
+
+
+def test_every_score_is_in_one_of_ten_bins(tmp_path: Path) -> None:
+    scores = [0.0, 0.05, 0.1, 0.55, 0.999, 1.0, 1.0000001]
+    rows = [row(f"http://a.example/{place}", score=score) for place, score in enumerate(scores)]
+    told = figures.measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1)
+    assert told["scores"] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 3]
+
+
+def test_few_labels_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    names = ["often"] * 3 + [f"l{place:03d}" for place in range(70)] + ["x" * 500]
+    rows = [row(f"http://a.example/{place}", label=name) for place, name in enumerate(names)]
+    files = [write(tmp_path / "part-1.parquet", *rows[:40]), write(tmp_path / "part-2.parquet", *rows[40:])]
+    told = figures.measure(files, 1.0, 1)
+    assert next(iter(told["labels"].items())) == ("often", 3)
+    assert len(told["labels"]) == figures.NAMED_LABELS
+    assert sum(told["labels"].values()) + told["other_labels"] == len(names)
+
+
+def test_hosts_that_fail_are_named_with_how_and_how_often(tmp_path: Path) -> None:
+    rows = [row(f"http://good.example/{place}") for place in range(5)]
+    rows += [row(f"http://bad.example:8080/{place}", status="timeout") for place in range(3)]
+    rows += [
+        row("http://bad.example/x"),
+        row("https://[::1]:9/a", status="refused_address"),
+        row("?", status="invalid_url"),
+    ]
+    told = figures.measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1)
+    assert told["hosts"] == [
+        {"host": "bad.example", "failed": 3, "asked": 4, "status": "timeout"},
+        {"host": "[::1]", "failed": 1, "asked": 1, "status": "refused_address"},
+    ]
+
+
+def test_the_figures_of_a_large_run_of_hostile_names_are_small(tmp_path: Path) -> None:
+    rows = [
+        row(f"http://{'h' * 60}.{place}.{'i' * 60}.example/", label=f"{'l' * 400}{place}", fetch_ms=1 / 3)
+        for place in range(200)
+    ]
+    rows += [row(f"http://{'j' * 60}.{place}.{'k' * 60}.example/", status="http_error") for place in range(200)]
+    told = figures.measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1)
+    assert len(json.dumps(told)) < 6000
+
+
+def test_a_run_that_labelled_nothing_has_figures_too(tmp_path: Path) -> None:
+    told = figures.measure([write(tmp_path / "part-1.parquet", row("?", status="invalid_url"))], 0.5, 2)
+    assert (told["images_per_second"], told["scores"], told["labels"], told["hosts"]) == (0.0, [0] * 10, {}, [])

@@ -1,0 +1,231 @@
+"""The gallery: one file that asks nobody for anything, in which nothing that came from the web is more than text."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from windrow.scoring.report import album, gallery
+from windrow.scoring.report.album import Chosen, Picture
+from windrow.scoring.report.gallery import page
+from windrow.scoring.report.gallery.failures import Failure, failures
+from windrow.scoring.report.gallery.links import link
+
+from .test_figures import row, write
+
+TOP = {"top_k": [{"label": "a", "score": 0.5}, {"label": "b", "score": 0.1}], "score": 0.5}
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'&lt;{}</style></td>"
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: elements with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} " if self.open and self.open[-1] != "style" else ""
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def picture(url: str = "http://a.example/1.png", label: str = "seven", **more: Any) -> Picture:
+    uri, width, height = album.thumbnail(np.zeros((8, 8, 1), np.uint8))
+    values = {"url": url, "url_key": "k", "label": label, "score": 0.987, "second": "one", "second_score": 0.01}
+    return Picture(**{**values, "width": width, "height": height, "image": uri, **more})
+
+
+def told(**more: Any) -> dict[str, Any]:
+    """A run's figures."""
+    times = {
+        f"{kind}_{stage}_ms": 1234.5 for kind in ("mean", "p50", "p95") for stage in ("fetch", "decode", "predict")
+    }
+    figures: dict[str, Any] = {
+        **{"rows": 1200, "statuses": {"ok": 1000, "timeout": 150, "http_error": 50}, "ok_share": 0.83},
+        **{"images_per_second": 81.5, "slots": 2, "share_of_ceiling": 0.61, "scores": [1] * 9 + [991]},
+        **{"labels": {f"label {n}": 50 for n in range(20)}, "other_labels": 0},
+        "hosts": [{"host": "slow.example", "failed": 150, "asked": 300, "status": "timeout"}],
+        **{"model_name": "digits", "model_version": "3", "psi_labels": 0.31, "psi_scores": 0.02},
+        "drift": {"runs": 7, "images": 7000, "moved": ["label 3", 0.1, 0.3], "reason": ""},
+    }
+    return figures | times | more
+
+
+def rendered(pictures: Chosen = Chosen(), failed: tuple[Failure, ...] = (), **more: Any) -> Page:  # noqa: B008
+    return Page(page.render("digits", told(**more), pictures, failed))
+
+
+def test_it_asks_nobody_for_anything_and_runs_nothing() -> None:
+    shown = rendered(Chosen([picture()], [picture()], [picture()]), (Failure("timeout", "http://b.example/", "slow"),))
+    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in shown.elements}
+    assert all(str(image["src"]).startswith("data:image/") for image in shown.all("img"))
+    assert not [name for _, attributes in shown.elements for name in attributes if name.startswith("on")]
+    (policy,) = [meta for meta in shown.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert str(policy["content"]).startswith("default-src 'none'")
+
+
+def test_hostile_text_is_text_wherever_it_stands() -> None:
+    url = f"http://a.example/{HOSTILE}"
+    failed = (Failure("timeout", url, HOSTILE), Failure("invalid_url", HOSTILE, HOSTILE))
+    moved = {"runs": 1, "images": 300, "moved": [HOSTILE, 0.1, 0.9], "reason": HOSTILE}
+    shown = rendered(
+        Chosen([picture(url, HOSTILE, second=HOSTILE)]),
+        failed,
+        statuses={"ok": 2, "timeout": 1, "invalid_url": 1},
+        labels={HOSTILE: 2},
+        hosts=[{"host": HOSTILE, "failed": 1, "asked": 1, "status": "timeout"}],
+        drift=moved,
+        model_name=HOSTILE,
+    )
+    assert shown.open == []
+    assert len(shown.all("img")) == 1
+    assert {tag for tag, _ in shown.elements}.isdisjoint({"script"})
+    assert set(shown.all("img")[0]) <= {"src", "alt", "width", "height", "loading", "class"}
+    assert " ".join(shown.text.split()).count("<script>alert(1)</script>") >= 6
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)//http://a.example/",
+        " javascript:alert(1)",
+        "java\nscript:alert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "//a.example/x",
+        "http:",
+        "http:///x",
+        "http://[::1",
+        "http://a.example/\x00",
+        "ftp://a.example/",
+        "",
+    ],
+)
+def test_what_is_no_web_address_is_no_link(url: str) -> None:
+    assert link(url, "text") == "text"
+    shown = rendered(Chosen([picture(url)]), (Failure("timeout", url, "why"),))
+    assert shown.all("a") == []
+
+
+def test_a_web_address_is_a_link_that_tells_its_host_nothing() -> None:
+    shown = rendered(Chosen([picture("HTTPS://a.example/x?a=1&b='2'")]))
+    (anchor,) = shown.all("a")
+    assert anchor["href"] == "HTTPS://a.example/x?a=1&b='2'"
+    assert anchor["target"] == "_blank"  # never in the frame that shows the gallery
+    assert {"noopener", "noreferrer"} <= set(str(anchor["rel"]).split())
+
+
+def test_people_who_do_not_see_it_can_read_it() -> None:
+    shown = rendered(Chosen([picture()]), (Failure("timeout", "http://b.example/", "slow"),))
+    (image,) = shown.all("img")
+    assert image["alt"] == "seven, 98.7%, from a.example"
+    assert [tag for tag, _ in shown.elements].count("h1") == 1
+    assert len(shown.all("caption")) == len(shown.all("table")) == 6
+    names = {attributes["id"] for _, attributes in shown.elements if "id" in attributes}
+    assert all(section["aria-labelledby"] in names for section in shown.all("section"))
+    assert all(region["tabindex"] == "0" for region in shown.all("div") if region.get("role") == "region")
+    assert all(head.get("scope") in ("row", "col") for head in shown.all("th"))
+
+
+def test_small_pictures_are_shown_pixel_by_pixel_and_large_ones_are_not() -> None:
+    large, width, height = album.thumbnail(np.zeros((192, 192, 3), np.uint8))
+    shown = rendered(Chosen([picture(), picture(image=large, width=width, height=height)]))
+    assert [image.get("class") for image in shown.all("img")] == ["exact", None]
+
+
+def test_its_sentences_say_what_was_done_how_fast_and_what_moved() -> None:
+    text = " ".join(rendered().text.split())
+    assert "1,000 of 1,200 URLs labelled by digits version 3." in text
+    assert "200 without a label: 150 timeout, 50 http error." in text
+    assert "81.5 images a second, 61% of what 2 cores could label without waiting." in text
+    assert "Beside the 7 runs before: labels moved much (PSI 0.31); scores as before (PSI 0.02)." in text
+    assert "Most moved: label 3, from 10.0% to 30.0%." in text
+    assert "any other 250 25.0%" in text
+
+
+def test_a_run_without_anything_labelled_has_a_gallery() -> None:
+    nothing = {
+        f"{kind}_{stage}_ms": None for kind in ("mean", "p50", "p95") for stage in ("fetch", "decode", "predict")
+    }
+    reason = {"runs": 0, "images": 0, "moved": None, "reason": "fewer than 200 labelled images"}
+    shown = rendered(
+        failed=(Failure("invalid_url", "?", "no host"),),
+        **nothing,
+        statuses={"invalid_url": 3},
+        rows=3,
+        **{"labels": {}, "scores": [0] * 10, "hosts": [], "psi_labels": None, "psi_scores": None, "drift": reason},
+    )
+    assert "Not compared with earlier runs: fewer than 200 labelled images." in shown.text
+    assert len(shown.all("table")) == 1
+
+
+def test_a_full_gallery_of_large_pictures_stays_small(tmp_path: Path) -> None:
+    made = album.Album(str(tmp_path / "album"), 1.0)
+    noise = np.random.default_rng(0)
+    pages = made.page()
+    for number in range(100):
+        values = row(f"http://a.example/{'x' * 900}{number}", label=f"{'l' * 200}{number % 40}", score=0.5)
+        values |= {"top_k": [{"label": "a", "score": 0.5}, {"label": "b" * 500, "score": 0.1}]}
+        pages.offer(values, noise.integers(0, 256, (299, 299, 3), np.uint8))
+    pages.write(0)
+    files = [write(tmp_path / "part-1.parquet", row("?", status="invalid_url", error="e" * 5000))]
+    path = gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, files)
+    assert path == tmp_path / "_windrow" / "galleries" / "r1" / "gallery.html"
+    assert len(Page(path.read_text()).all("img")) == 60
+    assert path.stat().st_size < 1_500_000
+
+
+def test_the_pictures_are_kept_for_the_page_in_airflow_as_well(tmp_path: Path) -> None:
+    made = album.Album(str(tmp_path / "album"), 1.0)
+    pages = made.page()
+    for number in range(100):
+        pages.offer(row(f"http://a.example/{number}", label=HOSTILE) | TOP, np.full((8, 8, 1), number, np.uint8))
+    pages.write(0)
+    files = [write(tmp_path / "part-1.parquet", row("http://a.example/1"))]
+    gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, files)
+    assert gallery.read(tmp_path, "r1") == album.choose(made)
+    assert gallery.read(tmp_path, "r2") is None
+    gallery.write(gallery.place(tmp_path, "r2"), "digits", told(), made, files)
+    gallery.prune(tmp_path)
+    assert gallery.read(tmp_path, "r1") is None
+
+
+def test_a_few_failures_of_each_reason_are_chosen_however_the_rows_are_divided(tmp_path: Path) -> None:
+    rows = [row(f"http://a.example/{n}", status="timeout", error="slow") for n in range(20)]
+    rows += [row(f"http://a.example/{n}") for n in range(20, 30)] + [row("?", status="invalid_url", error="no host")]
+    one = failures([write(tmp_path / "part-1.parquet", *rows)])
+    two = failures([write(tmp_path / f"part-{n}.parquet", *rows[n::2]) for n in (0, 1)])
+    assert sorted(map(repr, one)) == sorted(map(repr, two))
+    assert [failure.status for failure in one].count("timeout") == 3
+    assert Failure("invalid_url", "?", "no host") in one
+
+
+def test_the_newest_gallery_stays(tmp_path: Path) -> None:
+    import os
+
+    for age, name in enumerate(("new", "old", "older")):
+        path = gallery.place(tmp_path, name)
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path.parent, (1000 - age, 1000 - age))
+    gallery.prune(tmp_path)
+    assert [folder.name for folder in (tmp_path / "_windrow" / "galleries").iterdir()] == ["new"]
+    gallery.prune(tmp_path / "no-table")
