@@ -116,10 +116,10 @@ def make_champion(home: Path) -> None:
     """known@champion: one dense layer, which stands in for a network."""
     import keras
     import mlflow
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
     layers = [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
-    client = tracking.connect()
+    client = connect()
     experiment = client.create_experiment("known", artifact_location=(home / "artifacts").as_uri())
     with mlflow.start_run(experiment_id=experiment):
         facts = {"windrow": {"shape": [8, 8, 1], "labels": ["dark", "bright"]}}

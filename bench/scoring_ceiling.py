@@ -70,7 +70,7 @@ class Ceiling:
 def _hold(photos: list[bytes], file: Path, everyone: Any) -> None:
     import numpy as np
     from windrow.scoring.network.pixels import decode
-    from windrow.scoring.network.predict import Network
+    from windrow.scoring.network.predict import LoadedNetwork as Network
 
     shape = (SIDE, SIDE, 3)
     network = Network(file, shape, BATCH, top_k=5)

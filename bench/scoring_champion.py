@@ -28,13 +28,13 @@ def register(file: Path) -> None:
     """Log a .keras file's network, and give it its alias."""
     import keras
     import mlflow
-    from windrow import tracking
     from windrow.paths import home
+    from windrow.tracking.server import connect
 
     network = keras.saving.load_model(file, compile=False)
     shape, classes = list(network.input_shape[1:]), network.output_shape[-1]
     facts = {"windrow": {"shape": shape, "labels": [f"label {number}" for number in range(classes)]}}
-    client = tracking.connect()
+    client = connect()
     experiment = client.create_experiment("scoring", artifact_location=(home() / "artifacts").as_uri())
     with mlflow.start_run(experiment_id=experiment):
         logged = mlflow.tensorflow.log_model(network, name="network", pip_requirements=["tensorflow"], metadata=facts)
@@ -47,12 +47,12 @@ def lower(file: Path) -> None:
     """Convert the champion at a page's precision into WINDROW_HOME, where the job finds it."""
     from windrow import experiment
     from windrow.paths import home
-    from windrow.scoring import planning
     from windrow.scoring.network import low_precision
+    from windrow.tracking import models
 
     page: Any = experiment.load(file)
     with tempfile.TemporaryDirectory() as scratch:
-        _, loss = low_precision.lower(planning.pin(page, Path(scratch)), page.scoring.precision, home())
+        _, loss = low_precision.lower(models.pin(page, Path(scratch)), page.scoring.precision, home())
     print(loss)
 
 

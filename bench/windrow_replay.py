@@ -17,13 +17,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
-from windrow import channel, experiment, tracking
+from windrow import channel, experiment
 from windrow.data.manifest import Manifest
 from windrow.spark import open_session
 from windrow.sweep import schedule, search
-from windrow.sweep.attempt import Attempt, TrialSpec
+from windrow.sweep.attempt import Attempt
 from windrow.sweep.outcomes import Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.sweep.study import open_study
+from windrow.tracking.sweep_log import open_sweep
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 
@@ -88,7 +90,7 @@ def main() -> None:
         slots = options.slots
         wait_for_executors(spark, slots)
         with channel.beside(spark) as line:
-            log: Any = tracking.open_sweep(page, page_file, dataset, study) if options.mlflow else Silent()
+            log: Any = open_sweep(page, page_file, dataset, study) if options.mlflow else Silent()
             if options.mlflow:
                 log.__enter__()
             replay = Stamped(page, Builder("dense"), dataset, study, log, line.address)

@@ -26,7 +26,7 @@ class Sleeper:
         self._seconds, self._top_k = seconds, min(top_k, loaded.classes)
 
     def label(self, pixels: Any) -> Any:
-        """As predict.Network.label, of uint8 (n, *shape)."""
+        """As predict.LoadedNetwork.label, of uint8 (n, *shape)."""
         import numpy as np
 
         time.sleep(self._seconds * len(pixels))

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from windrow import command, experiment
+from windrow import command, experiment, files
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment
@@ -42,17 +42,18 @@ def main() -> int:
 
 def draw_atlas(arguments: argparse.Namespace) -> dict[str, Any]:
     """Read, draw, and tell MLflow; the job's result."""
-    from windrow import atlas, tracking
+    from windrow import atlas
+    from windrow.tracking.atlas import log_atlas
 
     start = perf_counter()
     page = experiment.load_to_train(arguments.experiment, arguments.overrides)
     folder = arguments.out or arguments.study / "atlas"
-    command.check_writable(folder / "atlas.html")
+    files.check_writable(folder / "atlas.html")
     study, image = open_study(page, arguments)
-    files = atlas.write(atlas.read(study, image), folder)
-    print(f"{files[0]} and {len(files) - 1} pictures", file=sys.stderr)
-    told = tracking.log_atlas(study.identity, files)
-    return {**told, "pages": [str(file) for file in files], "seconds": round(perf_counter() - start, 1)}
+    drawn = atlas.write(atlas.read(study, image), folder)
+    print(f"{drawn[0]} and {len(drawn) - 1} pictures", file=sys.stderr)
+    told = log_atlas(study.identity, drawn)
+    return {**told, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}
 
 
 def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None]:

@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from windrow import command, experiment, paths
+from windrow import command, experiment, files, paths
 from windrow.data import manifest as manifests
 from windrow.data import overlap, shards, sources
-from windrow.data.disk import locked
 from windrow.data.manifest import Manifest
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
+from windrow.files import locked
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,7 +41,7 @@ def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):
         raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")
-    command.check_writable(out / manifests.FILE)
+    files.check_writable(out / manifests.FILE)
     with locked(out):
         manifest = shards.existing(out, section) or make(out, section)
         overlap.check(out)  # promote_best.py would refuse it too, but after the sweep

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
     from windrow.sweep.study import Finished
-    from windrow.tracking import Promotion
+    from windrow.tracking.promotion import Promotion
     from windrow.training.networks import Builder
 
     Read = Callable[[Mapping[str, bytes]], dict[str, Readout]]
@@ -69,27 +69,27 @@ def moves(arguments: argparse.Namespace) -> bool:
 
 def move(arguments: argparse.Namespace) -> dict[str, Any]:
     """Roll back, or take a person's word on a version; the job's result."""
-    from windrow import tracking
+    from windrow.tracking.registry import answer, rollback
 
     model = experiment.load_to_train(arguments.experiment, arguments.overrides).model_name
     if arguments.rollback:
-        result = tracking.rollback(model)
+        result = rollback(model)
     else:
         approved, by = arguments.approve is not None, arguments.by or getpass.getuser()
-        result = tracking.answer(model, arguments.approve if approved else arguments.reject, approved, by)
+        result = answer(model, arguments.approve if approved else arguments.reject, approved, by)
     print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
     return result
 
 
 def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     """Finalists, registration, test read-out, decision; the job's result."""
-    from windrow import tracking
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
     from windrow.spark import open_session
     from windrow.sweep import cluster
     from windrow.sweep.study import read_study
+    from windrow.tracking.promotion import open_promotion
     from windrow.training.networks import read_builder
 
     path = Path(arguments.experiment)
@@ -99,7 +99,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     study = read_study(arguments.study, page, dataset.digest, builder.source)
     best, default = finalists.best(page, study), finalists.default(study)
     overlap.check(arguments.dataset)
-    promotion = tracking.open_promotion(page, dataset, study, [trial.number for trial in best])
+    promotion = open_promotion(page, dataset, study, [trial.number for trial in best])
     with promotion.alone():
         decided = promotion.decided()
     if decided is not None:
@@ -144,10 +144,10 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         champion = promotion.champion(Path(scratch) / "champion")
         example, _ = shards.load_split(folder, "validation")
         challenger = promotion.register(final, example[:1], Path(scratch) / "challenger")
-        networks = {evidence.CHALLENGER: challenger.network.read_bytes(), **evidence.to_read(final)}
+        networks = {evidence.CHALLENGER: challenger.file.read_bytes(), **evidence.to_read(final)}
         incomparable = promotion.incomparable(champion)
         if champion is not None and not incomparable:
-            networks[evidence.CHAMPION] = champion.network.read_bytes()
+            networks[evidence.CHAMPION] = champion.file.read_bytes()
         figures = read(networks)
         decision = decide(figures[evidence.CHALLENGER], figures.get(evidence.CHAMPION), page.promotion, incomparable)
         images, _ = shards.load_split(folder, "test")

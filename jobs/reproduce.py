@@ -14,13 +14,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from windrow import command, paths
+from windrow import command, files, paths
 from windrow.errors import DatasetError
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
-    from windrow.selection.reproduction import Reproduction
-    from windrow.tracking import Record
+    from windrow.selection.reproduction import Record, Reproduction
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,13 +38,13 @@ def main() -> int:
 
 def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
     """Read the record, prepare the data set, train, compare; the job's result."""
-    from windrow import tracking
     from windrow.data import manifest
     from windrow.selection.reproduction import train_again
     from windrow.spark import open_session
+    from windrow.tracking.record import read_record
 
-    command.check_writable(arguments.out / manifest.FILE)
-    record = tracking.read_record(arguments.model, arguments.version)
+    files.check_writable(arguments.out / manifest.FILE)
+    record = read_record(arguments.model, arguments.version)
     dataset = prepare(arguments.out, record)
     with open_session(f"reproduce {record}", record.page.sweep.cores) as spark:
         again = train_again(spark, record, dataset, arguments.out)
@@ -61,7 +60,7 @@ def prepare(out: Path, record: Record) -> Manifest:
         DatasetError: its source is gone, or gives another data set now.
     """
     from windrow.data import shards, sources
-    from windrow.data.disk import locked
+    from windrow.files import locked
 
     section = record.page.dataset
     with locked(out):
@@ -78,6 +77,8 @@ def prepare(out: Path, record: Record) -> Manifest:
 
 def compare(record: Record, again: Reproduction) -> dict[str, Any]:
     """The job's result; `told` is its sentence."""
+    from windrow.tracking.server import version_link
+
     difference = again.accuracy - record.test_accuracy
     equal = again.weights == record.weights
     told = f"test accuracy {again.accuracy:.4f}, recorded {record.test_accuracy:.4f} ({difference:+.4f}); weights "
@@ -101,7 +102,7 @@ def compare(record: Record, again: Reproduction) -> dict[str, Any]:
         "recorded_weights_sha256": record.weights,
         "other_packages": {name: {"then": then, "now": now} for name, (then, now) in record.packages.items()},
         "told": told,
-        "links": record.links,
+        "links": version_link(record.model, record.version),
     }
 
 

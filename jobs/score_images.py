@@ -46,12 +46,11 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
     from windrow.experiment import Experiment, ScoringSection
-    from windrow.scoring.network.own_network import OwnNetwork
+    from windrow.model.network import Network
     from windrow.scoring.pipeline import Plan
     from windrow.scoring.table.predictions_table import PredictionTable
     from windrow.scoring.table.withheld import Night
     from windrow.scoring.work import Search, Work
-    from windrow.tracking import PinnedModel
 
 
 IMAGES_A_TASK = 64
@@ -137,13 +136,14 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def count(page: Experiment, table: PredictionTable, search: Search) -> dict[str, Any]:
     """What a run would do, without doing it."""
-    from windrow.scoring import planning, work
+    from windrow.scoring import work
     from windrow.spark import open_session
+    from windrow.tracking.models import pin
 
     if not search:
         return {"dry_run": True}
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(f"count {page.name}") as spark:
-        pinned = cache(partial(planning.pin, page, Path(scratch)))
+        pinned = cache(partial(pin, page, Path(scratch)))
         found = work.find(spark, table, search, lambda: pinned().identity, Path(scratch))
         return found.counts | {"dry_run": True}
 
@@ -152,15 +152,17 @@ def label(
     page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
-    from windrow.scoring import planning, work
+    from windrow.scoring import work
     from windrow.scoring.fetch import byte_cache
     from windrow.scoring.report import drift
     from windrow.scoring.table import withheld
+    from windrow.scoring.table.lock import OWN
     from windrow.spark import open_session
+    from windrow.tracking.models import pin
 
     # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
     with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, ThreadPoolExecutor(1) as early:
-        pinned = early.submit(planning.pin, page, Path(scratch)).result  # an alias is resolved once
+        pinned = early.submit(pin, page, Path(scratch)).result  # an alias is resolved once
         if night := withheld.read(table.folder):
             wanted = accept or night.fresh or not drift.beyond(night.figures, scoring.drift_gate)
             if wanted and night.work == digest(scoring, table, search, pinned()):
@@ -174,7 +176,9 @@ def label(
             if not found.urls:
                 read = search.pieces and table.note(run_id, found.marks)
                 return found.counts | {"table_version": read or table.version}
-            plan = replace(rehearsed.result(), kept=byte_cache.of_table(table.folder, scoring.keep_mebibytes))
+            plan = replace(
+                rehearsed.result(), kept=byte_cache.of_folder(table.folder / OWN / "bytes", scoring.keep_mebibytes)
+            )
             partitions = tasks(spark, found.urls)
             with table.staged(run_id) as rows:
                 figures = add_predictions(spark, page.name, table, found, plan, partitions, rows)
@@ -192,7 +196,7 @@ def tasks(spark: SparkSession, urls: int | None) -> int:
 def rehearse(
     spark: SparkSession,
     scoring: ScoringSection,
-    pinned: Callable[[], PinnedModel | OwnNetwork],
+    pinned: Callable[[], Network],
     run_id: str,
     slots: int,
     scratch: Path,
@@ -203,7 +207,7 @@ def rehearse(
     return rehearsal.rehearse(spark, planning.plan_with(spark, scoring, pinned(), run_id, scratch), slots)
 
 
-def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: PinnedModel | OwnNetwork) -> str:
+def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: Network) -> str:
     """Identity of a run's work: see withheld.py."""
     from windrow.scoring.table import withheld
 
@@ -284,13 +288,13 @@ def settle(
 
 def withhold(page: Experiment, table: PredictionTable, night: Night, why: str) -> DriftError:
     """Tell MLflow of a run whose rows are withheld, if it is there; the sentence for people."""
-    from windrow import tracking
     from windrow.scoring.report import gallery, text
+    from windrow.tracking.scoring_runs import log_scoring
 
     pictures = gallery.place(table.folder, night.run_id)
     figures = {**night.figures, "scoring": night.run_id, "table": str(table.folder), "table_version": table.version}
     try:
-        tracking.log_scoring(page, figures, text.note(figures, why), pictures, withheld=True)
+        log_scoring(page, figures, text.note(figures, why), pictures, withheld=True)
     except TrackingError as error:
         print(f"MLflow was not told of what is withheld: {error}", file=sys.stderr)
     return DriftError(
@@ -317,14 +321,14 @@ def tell(page: Experiment, scoring: ScoringSection, table: PredictionTable, run:
 
 def record(page: Experiment, table: PredictionTable, scoring: str | None) -> dict[str, Any]:
     """Tell MLflow what the table's commits say that it has not heard; id and link there of the run `scoring`."""
-    from windrow import tracking
     from windrow.scoring.report import gallery, text
+    from windrow.tracking.scoring_runs import log_scoring
 
     links: dict[str, Any] = {"links": {}}
     try:
         for figures in table.untold():
             pictures = gallery.place(table.folder, figures["scoring"])
-            recorded = tracking.log_scoring(page, figures, text.note(figures), pictures)
+            recorded = log_scoring(page, figures, text.note(figures), pictures)
             links = recorded if figures["scoring"] == scoring else links
     except TrackingError as error:
         raise TrackingError(

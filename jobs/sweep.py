@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from windrow import command, experiment
+from windrow import command, experiment, files
 from windrow.errors import StudyError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from windrow.sweep.cluster import Body
     from windrow.sweep.efficiency import Clock
     from windrow.sweep.study import Study
-    from windrow.tracking import SweepLog
+    from windrow.tracking.sweep_log import SweepLog
     from windrow.training.networks import Builder
 
 
@@ -55,7 +55,7 @@ def sweep(
         warm: what gets the workers ready, in place of cluster.warm.
     """
     from windrow.data import manifest
-    from windrow.sweep import space
+    from windrow.sweep import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
 
@@ -63,9 +63,9 @@ def sweep(
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
     builder = read_builder(page.network, path)
-    space.check_installed(page.sweep)
+    samplers.check_installed(page.sweep)
     dataset = manifest.read(arguments.dataset)
-    command.check_writable(arguments.study / "study.json")
+    files.check_writable(arguments.study / "study.json")
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
         result = summarize(study, perf_counter() - start, clock, late)
@@ -88,20 +88,22 @@ def train(
     Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each, in three processes: they
     are done at the same time.
     """
-    from windrow import channel, tracking
+    from windrow import channel
     from windrow.spark import open_session
     from windrow.sweep import cluster, schedule, trial
     from windrow.sweep.search import Search
+    from windrow.tracking.server import connect
+    from windrow.tracking.sweep_log import open_sweep
 
     with ThreadPoolExecutor(2) as aside:
-        opening = aside.submit(tracking.connect)
+        opening = aside.submit(connect)
         with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
             cluster.ship(spark, folder, dataset.digest, "train", "validation")
             imports = aside.submit(warm or cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
-            log = tracking.open_sweep(page, path, dataset, study, builder.source)
+            log = open_sweep(page, path, dataset, study, builder.source)
             with log, channel.beside(spark) as line:
                 search = Search(page, builder, dataset, study, log, line.address)
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)

@@ -206,13 +206,13 @@ def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture(scope="session")
 def _empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's file with its tables and nothing in them: to make them takes seconds."""
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
     home = tmp_path_factory.mktemp("empty")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINDROW_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking.connect().search_experiments()
+        connect().search_experiments()
     return home / "mlflow" / "mlflow.db"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -29,6 +30,28 @@ def imported(source: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
     return names
+
+
+def neighbours(source: Path) -> set[Path]:
+    """The package's files that a file imports, also inside functions and for type checkers."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for dotted in names:
+            path = PACKAGE.parent.joinpath(*dotted.split("."))
+            found |= {path.with_suffix(".py"), path / "__init__.py"}
+    return {path for path in found if path.is_file() and PACKAGE in path.parents} - {PACKAGE / "__init__.py"}
+
+
+def room(source: Path) -> str:
+    """The room of one of the package's files: the longest of ROOMS that its path begins with."""
+    inside = source.relative_to(PACKAGE).with_suffix("").as_posix()
+    return max((each for each in ROOMS if f"{inside}/".startswith(f"{each}/")), key=len, default=inside)
 
 
 def calls(source: Path) -> Iterator[str]:
@@ -80,6 +103,13 @@ def help_of(job: Path) -> str:
 
 DATA_ROOM = sorted((PACKAGE / "data").glob("*.py"))
 FETCHER = PACKAGE / "scoring" / "fetch.py"
+ROOMS = (
+    *("errors", "paths", "files", "channel", "spark", "command"),
+    *("experiment", "data", "model", "training", "sweep", "looks", "selection", "atlas"),
+    *("scoring/fetch", "scoring/feed", "scoring/network", "scoring/table", "scoring/publish", "scoring/report"),
+    *("scoring", "tracking", "sql", "transformer", "ui", "laptop", "containers"),
+)
+"""From the ground up: a room imports from itself and from those before it."""
 PAGE = REPOSITORY / "dags" / "experiments" / "digits.yaml"
 
 
@@ -122,6 +152,28 @@ def test_the_data_room_and_the_fetcher_load_no_tensorflow(loaded: dict[str, set[
     assert "aiohttp" in loaded["fetcher"]
     assert not (loaded["fetcher"] | loaded["data room"]) & {"tensorflow", "keras", "pyspark", "mlflow"}
     assert not [name(path) for path in (*DATA_ROOM, FETCHER) if imported(path) & {"tensorflow", "keras"}]
+
+
+def test_a_room_imports_from_itself_and_from_those_below_it_only() -> None:
+    files = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+    assert {room(path) for path in files} == set(ROOMS)
+    upwards = {
+        f"{name(path)} -> {name(other)}"
+        for path in files
+        for other in neighbours(path)
+        if ROOMS.index(room(other)) > ROOMS.index(room(path))
+    }
+    assert upwards == set()
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    sorter = graphlib.TopologicalSorter({path: neighbours(path) - {path} for path in PACKAGE.rglob("*.py")})
+    sorter.prepare()  # raises CycleError, which names the files
+
+
+def test_a_folder_of_the_package_has_at_most_15_files() -> None:
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert {name(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > 15} == {}
 
 
 def test_only_tracking_and_the_jobs_know_mlflow() -> None:

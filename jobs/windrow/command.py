@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from windrow.errors import EXIT_FAILURE, UserError, WindrowError
+from windrow.errors import EXIT_FAILURE, WindrowError
+from windrow.files import check_writable, plain, write_json
 
 
 def bare_parser(description: str | None) -> argparse.ArgumentParser:
@@ -70,7 +70,7 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
         traceback.print_exc()
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return EXIT_FAILURE
-    print(json.dumps(result, sort_keys=True, default=_plain))
+    print(json.dumps(result, sort_keys=True, default=plain))
     return 0
 
 
@@ -81,37 +81,3 @@ def _sentence(error: Exception) -> str:
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling "):  # Py4J; Java's own words come next
         return " ".join(line.removeprefix(": ") for line in lines[1 : 3 if lines[1].endswith(":") else 2])
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def check_writable(path: Path) -> None:
-    """Make the folder of an output file now, so that a typing error costs seconds and not a sweep.
-
-    Raises:
-        UserError: the folder can't be made or written, or the path is a folder itself.
-    """
-    try:
-        if path.is_dir():
-            raise UserError(f"{path} must be a file; got a folder; add a file name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path} must be in a folder that can be made; {error.strerror}; choose another path"
-        ) from error
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path} must be in a folder that can be written; got no permission; choose another path")
-
-
-def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write aside, then move: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(json.dumps(values, indent=2, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _plain(value: object) -> Any:
-    """What JSON has for it: NumPy's numbers and arrays as numbers and lists, anything else (paths, dates) as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

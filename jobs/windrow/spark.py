@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MASTER_TIMEOUT_SECONDS = 5.0
 _FIRST_EXECUTOR_SECONDS = 60.0
+_DRIVER_ONLY = {"ui", "laptop", "containers"}  # for people and machines: no executor imports them
 _NO_MORE_SECONDS = 2.0  # from one executor's arrival to the next, at most
 
 
@@ -189,5 +190,6 @@ def _zip_package(archive: Path) -> Path:
     package = Path(windrow.__file__).parent
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(package.rglob("*.py")):
-            target.write(path, path.relative_to(package.parent))
+            if path.relative_to(package).parts[0] not in _DRIVER_ONLY:
+                target.write(path, path.relative_to(package.parent))
     return archive

@@ -30,6 +30,7 @@ from windrow.scoring.pipeline import Plan
 from windrow.scoring.table import prediction
 from windrow.scoring.table.prediction import Row
 from windrow.spark import ship_package
+from windrow.tracking.models import pin
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -106,7 +107,7 @@ def _plan(spark: SparkSession, page: Experiment) -> Plan:
     ship_package(spark)
     slots = spark.sparkContext.defaultParallelism
     scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # it goes with the session, which serves it
-    model = planning.pin(page, scratch)
+    model = pin(page, scratch)
     plan = planning.plan_with(spark, scoring, model, uuid.uuid4().hex, scratch)
     rate = plan.fetch.host_rate and plan.fetch.host_rate / slots
     fetch = replace(plan.fetch, host_concurrency=max(1, plan.fetch.host_concurrency // slots), host_rate=rate)

@@ -20,14 +20,14 @@ def register() -> None:
     import numpy as np
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
     found = load_digits()
     fit = LogisticRegression(C=100, max_iter=500).fit(found.data[:200] / 16, found.target[:200])
     layers = [keras.layers.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     network = keras.Sequential([*layers, keras.layers.Dense(10, "softmax")])
     network.layers[-1].set_weights([fit.coef_.T.astype(np.float32), fit.intercept_.astype(np.float32)])
-    client = tracking.connect()
+    client = connect()
     with mlflow.start_run(experiment_id=client.create_experiment("digits")):
         kind = {"shape": [8, 8, 1], "labels": list("0123456789")}
         logged = mlflow.tensorflow.log_model(

@@ -258,13 +258,13 @@ def check_books(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 def _check(study: Study) -> Counter[str]:
-    from windrow import tracking
     from windrow.sweep.audit import audit, read_books
+    from windrow.tracking.runs import read_runs
 
     books = read_books(study.folder)
     assert (books.over, len(books.entries)) == (True, study.trials)
     assert all(entry.told for entry in books.entries)
-    said = tracking.read_runs(books.identity, whole=True)
+    said = read_runs(books.identity, whole=True)
     assert said is not None
     assert audit(books, said) == []
     _check_work(study, books)

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from windrow import command
-from windrow.sweep.attempt import Attempt, TrialSpec
+from windrow.sweep.attempt import Attempt
 from windrow.sweep.outcomes import Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
 
 EPOCH_SECONDS = 0.03

@@ -9,8 +9,8 @@ import pytest
 from windrow.channel import Channel
 from windrow.experiment import parameters
 from windrow.sweep import trial
-from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending
+from windrow.sweep.spec import TrialSpec
 from windrow.training import runtime
 from windrow.training.networks import Builder
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from harness.crash import KilledError
-from windrow import experiment, tracking
+from windrow import experiment
 from windrow.data import manifest
 from windrow.sweep.study import Study, open_study
+from windrow.tracking.sweep_log import open_sweep
 
 pytestmark = pytest.mark.mlflow
 
@@ -31,7 +32,7 @@ def test_a_sweep_has_one_parent_run_wherever_its_first_driver_was_killed(
 
     def opened() -> None:
         with open_study(study.folder, page, dataset.digest) as book:
-            tracking.open_sweep(page, study.page, dataset, book).__enter__().__exit__(None)
+            open_sweep(page, study.page, dataset, book).__enter__().__exit__(None)
 
     remember = Study.remember
 

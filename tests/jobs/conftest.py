@@ -109,9 +109,9 @@ def brightness(threshold: float) -> Any:
 def register(artifacts: str | None, *thresholds: float) -> None:
     """Make versions 1, 2, ... of brightness where MLflow is; the first one is the champion."""
     import mlflow
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
-    client = tracking.connect()
+    client = connect()
     experiment = client.create_experiment("brightness", artifact_location=artifacts)
     client.create_registered_model("brightness")
     for threshold in thresholds:
@@ -128,9 +128,9 @@ def register(artifacts: str | None, *thresholds: float) -> None:
 
 def crown(version: str) -> None:
     """Make a version of brightness the champion."""
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
-    tracking.connect().set_registered_model_alias("brightness", "champion", version)
+    connect().set_registered_model_alias("brightness", "champion", version)
 
 
 @pytest.fixture(scope="session")
@@ -173,9 +173,9 @@ def rows_of(table: Path) -> dict[str, str]:
 
 def scorings() -> list[Any]:
     """The scoring runs that MLflow has, oldest first."""
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
-    client = tracking.connect()
+    client = connect()
     experiment = client.get_experiment_by_name("brightness")
     kinds = "tags.`windrow.kind` = 'scoring'"
     return list(client.search_runs([experiment.experiment_id], kinds, order_by=["attributes.start_time ASC"]))

@@ -13,7 +13,7 @@ from windrow import experiment
 from windrow.data import manifest
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
-from windrow.tracking import open_sweep
+from windrow.tracking.sweep_log import open_sweep
 from windrow.training.loop import Epoch
 
 pytestmark = pytest.mark.mlflow

@@ -20,7 +20,6 @@ import promote_best
 import pytest
 from harness.jobs import run_main, serving
 from harness.web import Line
-from windrow import tracking
 from windrow.data import manifest
 from windrow.errors import DatasetError, TrackingError, UserError
 from windrow.experiment import parse
@@ -29,6 +28,10 @@ from windrow.selection.readout import Readout, readout
 from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study, read_study
+from windrow.tracking.models import fetch_model
+from windrow.tracking.promotion import open_promotion
+from windrow.tracking.registry import answer, rollback
+from windrow.tracking.server import connect
 from windrow.training.networks import Builder
 from windrow.training.runtime import from_bytes, weights_digest
 
@@ -68,7 +71,7 @@ class Judged:
     def promote(self, **rule: object) -> dict[str, Any]:
         """Judge as the job does, or repeat what is decided."""
         page = self.page.model_copy(update={"promotion": self.page.promotion.model_copy(update=rule)})
-        promotion = tracking.open_promotion(page, self.data, self.study, [self.final.winner.trial.number])
+        promotion = open_promotion(page, self.data, self.study, [self.final.winner.trial.number])
         return promote_best.judge(self.read, page, self.folder, self.final, promotion)
 
     def read(self, networks: Mapping[str, bytes]) -> dict[str, Readout]:
@@ -90,7 +93,7 @@ class Registry:
     """
 
     def __init__(self, home: Path, dataset: Path) -> None:
-        self.home, self.client = home, tracking.connect()
+        self.home, self.client = home, connect()
         where = (home / "mlflow" / "artifacts" / "digits").as_uri()
         experiment = self.client.create_experiment("digits", artifact_location=where)
         self.weak, self.strong, self.weaker, self.stronger = (
@@ -156,7 +159,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[Reg
 def registry(made: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The registry, with nothing in it yet; what is tested speaks to it."""
     monkeypatch.setenv("WINDROW_HOME", str(made.home))
-    tracking.connect()
+    connect()
     made.nothing()
     return made
 
@@ -243,10 +246,10 @@ def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
 def test_the_scored_file_is_the_registered_one(registry: Registry, tmp_path: Path) -> None:
     result = registry.strong.promote()
     scored = registry.strong.scored
-    registered = tracking.fetch_model("models:/digits@champion", tmp_path / "again")
-    assert scored["challenger"] == registered.network.read_bytes()
+    registered = fetch_model("models:/digits@champion", tmp_path / "again")
+    assert scored["challenger"] == registered.file.read_bytes()
     assert result["model_digest"] == registered.digest
-    assert readout(registered.network.read_bytes(), registry.strong.folder, 1).accuracy == result["test_accuracy"]
+    assert readout(registered.file.read_bytes(), registry.strong.folder, 1).accuracy == result["test_accuracy"]
 
 
 def test_every_finalist_and_seed_has_a_run_and_those_that_were_read_their_test_figures(
@@ -294,10 +297,10 @@ def test_a_challenger_that_lost_is_on_record_with_its_evidence(registry: Registr
 def test_a_rollback_changes_places_and_another_changes_back(registry: Registry, client: Any) -> None:
     registry.strong_after_weak()
     assert aliases(client) == {"champion": "2", "previous": "1"}
-    result = tracking.rollback("digits")
+    result = rollback("digits")
     assert (result["model_version"], result["champion_before"]) == ("1", "2")
     assert aliases(client) == {"champion": "1", "previous": "2"}
-    tracking.rollback("digits")
+    rollback("digits")
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
 
@@ -308,18 +311,18 @@ def test_a_rollback_that_was_cut_off_is_finished_and_not_turned_round(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", line.address)
     line.cut_at = ("POST", "registered-models/alias", "previous")
     with pytest.raises(TrackingError, match="run this again"):
-        tracking.rollback("digits")
+        rollback("digits")
     line.repair()
-    tracking.rollback("digits")
+    rollback("digits")
     assert aliases(client) == {"champion": "1", "previous": "2"}
 
 
 def test_a_rollback_without_a_previous_champion_is_refused(registry: Registry, client: Any) -> None:
     with pytest.raises(UserError, match="a rollback needs a version of never_made with the alias previous; got none"):
-        tracking.rollback("never_made")
+        rollback("never_made")
     registry.weak_champion()
     with pytest.raises(UserError, match="got none"):
-        tracking.rollback("digits")
+        rollback("digits")
     assert aliases(client) == {"champion": "1"}
 
 
@@ -346,7 +349,7 @@ def test_a_champion_whose_alias_was_deleted_by_hand_is_none_and_the_way_back_sti
 ) -> None:
     registry.strong_after_weak()
     client.delete_registered_model_alias("digits", "champion")
-    assert tracking.rollback("digits")["reason"] == "rolled back: version 1 is champion again, in place of none"
+    assert rollback("digits")["reason"] == "rolled back: version 1 is champion again, in place of none"
     assert aliases(client) == {"champion": "1"}
     client.delete_registered_model_alias("digits", "champion")
     result = registry.weaker.promote()
@@ -364,8 +367,8 @@ def test_a_champion_of_other_data_or_classes_is_replaced_without_a_comparison(re
 
     weak = registry.weaker
     other = replace(weak.data, labels=tuple("0123456789A"))
-    promotion = tracking.open_promotion(weak.page, other, weak.study, [1])
-    champion = tracking.fetch_model("models:/digits@champion", weak.study.folder / "champion")
+    promotion = open_promotion(weak.page, other, weak.study, [1])
+    champion = fetch_model("models:/digits@champion", weak.study.folder / "champion")
     assert promotion.incomparable(champion) == "is made for (8, 8, 1) images of 10 labels"
 
 
@@ -376,38 +379,38 @@ def test_nothing_moves_until_a_person_approves_and_then_it_does_once(registry: R
     assert client.get_model_version("digits", "2").tags["windrow.approval"] == "pending"
     assert registry.strong.promote(approval=True)["decision"] == "awaiting_approval"
 
-    result = tracking.answer("digits", "2", True, "ada")
+    result = answer("digits", "2", True, "ada")
     assert result["promoted"] is True
     assert result["reason"].endswith("approved by ada")
     assert aliases(client) == {"champion": "2", "previous": "1"}
     version = client.get_model_version("digits", "2")
     assert (version.tags["windrow.approval"], version.tags["windrow.approval_by"]) == ("approved", "ada")
     assert result["reason"] in version.description
-    assert tracking.answer("digits", "2", True, "ada") == result
+    assert answer("digits", "2", True, "ada") == result
     assert registry.strong.promote(approval=True)["promoted"] is True
     with pytest.raises(UserError, match="must still await approval; got: promoted"):
-        tracking.answer("digits", "2", False, "bob")
+        answer("digits", "2", False, "bob")
 
 
 def test_a_rejected_challenger_stays_one_and_the_champion_stays(registry: Registry, client: Any) -> None:
     registry.strong_waits()
-    result = tracking.answer("digits", "2", False, "ada")
+    result = answer("digits", "2", False, "ada")
     assert (result["decision"], result["promoted"]) == ("kept", False)
     assert result["reason"].startswith("not promoted: ")
     assert result["reason"].endswith("rejected by ada")
     assert aliases(client) == {"champion": "1", "challenger": "2"}
     assert client.get_model_version("digits", "2").tags["windrow.approval"] == "rejected"
     with pytest.raises(UserError, match="must still await approval"):
-        tracking.answer("digits", "2", True, "bob")
+        answer("digits", "2", True, "bob")
 
 
 def test_an_approval_must_be_of_a_version_that_awaits_it(registry: Registry) -> None:
     registry.weak_champion()
     with pytest.raises(UserError, match="only a version that awaits approval can be approved or rejected; got 1"):
-        tracking.answer("digits", "1", True, "ada")
+        answer("digits", "1", True, "ada")
     for version in ("9", "one"):
         with pytest.raises(UserError, match=f"digits must have the version '{version}'"):
-            tracking.answer("digits", version, True, "ada")
+            answer("digits", version, True, "ada")
 
 
 def test_an_approval_of_a_comparison_with_a_champion_of_the_past_is_refused_and_judged_anew(
@@ -416,7 +419,7 @@ def test_an_approval_of_a_comparison_with_a_champion_of_the_past_is_refused_and_
     assert registry.strong_waits()["champion_before"] == "1"
     registry.stronger.promote()
     with pytest.raises(UserError, match="the champion must still be the one that version 2 of digits was compared"):
-        tracking.answer("digits", "2", True, "ada")
+        answer("digits", "2", True, "ada")
     assert aliases(client)["champion"] == "3"
     assert registry.strong.promote(approval=True)["champion_before"] == "3"
 
@@ -483,7 +486,7 @@ def test_an_approval_that_was_cut_off_is_finished_by_the_next(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", line.address)
     line.cut_at = ("POST", "registered-models/alias", "champion")
     with pytest.raises(TrackingError, match="run this again"):
-        tracking.answer("digits", "2", True, "ada")
+        answer("digits", "2", True, "ada")
     line.repair()
-    assert tracking.answer("digits", "2", True, "bob")["reason"].endswith("approved by ada")
+    assert answer("digits", "2", True, "bob")["reason"].endswith("approved by ada")
     assert aliases(client) == {"champion": "2", "previous": "1"}

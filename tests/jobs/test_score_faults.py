@@ -50,7 +50,7 @@ AFTER_THE_COMMIT = (
     # the table is right, and MLflow knows nothing
     f"after {TABLE}.PredictionTable.commit",
     # MLflow knows it, and the table does not know that
-    "after windrow.tracking.log_scoring",
+    "after windrow.tracking.scoring_runs.log_scoring",
     # all is done, but for the result
     "before windrow.command.write_json",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from windrow import tracking
+from windrow.tracking.server import connect
 
 from .conftest import PAGE, SCORING, Images, crown, write_feed
 
@@ -171,7 +171,7 @@ def test_a_mistake_of_the_user_exits_with_2(
 def test_without_a_champion_nothing_is_asked_and_nothing_written(
     run_job: Run, page: Path, images: Images, tmp_path: Path
 ) -> None:
-    tracking.connect().delete_registered_model_alias("brightness", "champion")
+    connect().delete_registered_model_alias("brightness", "champion")
     write_feed(tmp_path / "home", "one.txt", f"{images.address}/1.png")
     finished = run_job("score_images", "--experiment", page)
     assert finished.code == 2

@@ -20,7 +20,7 @@ def test_a_champion_at_int8_labels_new_urls_only_and_is_converted_once(
 ) -> None:
     import mlflow
     from deltalake import DeltaTable
-    from windrow import tracking
+    from windrow.tracking.server import connect
 
     write_feed(tmp_path / "home", "1.txt", f"{images.address}/20.png")
     plain = run_job("score_images", "--experiment", page)
@@ -61,7 +61,7 @@ def test_a_champion_at_int8_labels_new_urls_only_and_is_converted_once(
     digests = [rows.loc[f"{images.address}/{name}.png", "model_digest"] for name in ("20", "30", "240")]
     assert digests[0] != digests[1] == digests[2]
 
-    run = tracking.connect().get_run(low.result["run_id"])
+    run = connect().get_run(low.result["run_id"])
     assert (run.data.params["precision"], run.data.params["runtime"]) == ("int8", told["runtime"])
     assert (run.data.metrics["precision.same_labels"], run.data.metrics["precision.accuracy"]) == (1.0, 1.0)
     before = mlflow.get_run(plain.result["run_id"])

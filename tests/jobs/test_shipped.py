@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_nothing_secret_is_in_what_a_scoring_and_a_sweep_send_to_executors(
     for known in (b"windrow.scoring.pipeline", b"TrialSpec", b"dark"):  # what executors do need is seen here
         assert any(known in text for text in pickled), known
     assert {"windrow.zip/windrow/scoring/pipeline.py", "windrow.zip/windrow/sweep/trial.py"} <= files.keys()
+    assert [name for name in files if re.match(r"windrow\.zip/windrow/(ui|laptop|containers)/", name)] == []
     unwanted = [*SECRETS.values(), str(tmp_path / "home" / "mlflow")]
     assert [word for word in unwanted if any(word.encode() in text for text in sent)] == []
     told = [*spark.sparkContext.environment.items(), *spark.sparkContext.getConf().getAll()]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windrow import command
+from windrow import command, files
 from windrow.errors import PageError, Problem, ServiceError, UserError, WindrowError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -159,7 +159,7 @@ def told_to_a_stranger(path: Path) -> str:
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-            command.check_writable(path)
+            files.check_writable(path)
         except BaseException as error:
             os.write(writing, f"{type(error).__name__}: {error}".encode())
         os._exit(0)
@@ -207,19 +207,19 @@ def test_a_write_that_fails_half_way_leaves_neither_half_nor_aside(
 
     monkeypatch.setattr(Path, "write_text", cut_off)
     with pytest.raises(OSError, match="No space left"):
-        command.write_json(target, {"key": "value"})
+        files.write_json(target, {"key": "value"})
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"earlier"]
 
 
 def test_a_reader_never_sees_half_a_result(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     values = {str(number): "x" * 100 for number in range(2_000)}
-    command.write_json(target, values)
+    files.write_json(target, values)
     stop = threading.Event()
 
     def write() -> None:
         while not stop.is_set():
-            command.write_json(target, values)
+            files.write_json(target, values)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -232,7 +232,7 @@ def test_a_reader_never_sees_half_a_result(tmp_path: Path) -> None:
 
 def test_numpys_numbers_become_numbers_and_paths_and_dates_text(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
-    command.write_json(
+    files.write_json(
         target,
         {
             "float32": np.float32(0.5),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from windrow.atlas import style
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
 from windrow.atlas.table import Table, Trial, error_of
+from windrow.looks import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from windrow.atlas import cost, curves, heat_map, importance, marginals, page, style, timeline
+from windrow.atlas import cost, curves, heat_map, importance, marginals, page, timeline
 from windrow.atlas.importance import Importance
 from windrow.atlas.plot import Missing, Plot
 from windrow.atlas.table import Table
+from windrow.looks import style
 
 PAGE = "atlas.html"
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windrow.atlas import style
 from windrow.atlas.plot import Missing, Plot, limit_axis, number, parameter_axis, positions
 from windrow.atlas.table import WIDTHS, Parameter, Table, error_of
+from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from windrow.atlas import style
 from windrow.atlas.plot import Missing, Plot
 from windrow.atlas.table import Table, Trial, error_of
+from windrow.looks import style
 from windrow.sweep import space
 from windrow.sweep.outcomes import Ending
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windrow.atlas import style
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
 from windrow.atlas.table import Parameter, Table, Trial
+from windrow.looks import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

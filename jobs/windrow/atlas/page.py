@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from windrow.atlas import style
 from windrow.atlas.importance import Importance, told
 from windrow.atlas.plot import Missing, Plot, number
 from windrow.atlas.table import Table, Trial, error_of
+from windrow.looks import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

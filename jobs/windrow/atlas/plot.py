@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windrow.atlas import style
 from windrow.atlas.table import Parameter, Table, Trial
 from windrow.experiment.parameters import Value
+from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:

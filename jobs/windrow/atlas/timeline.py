@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windrow.atlas import style
 from windrow.atlas.plot import COLOURS, MANY, Missing, Plot, scale_axis
 from windrow.atlas.table import Table, Trial
+from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from windrow.data.disk import clear_when_full
 from windrow.data.folder import Files
 from windrow.data.image import FORMATS, to_pixels
 from windrow.errors import DatasetError
+from windrow.files import clear_when_full
 
 if TYPE_CHECKING:
     import pyarrow as pa

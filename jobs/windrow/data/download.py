@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 import windrow
-from windrow.data.disk import clear_when_full, locked
 from windrow.errors import DatasetError, DownloadError
+from windrow.files import clear_when_full, locked
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 15.0

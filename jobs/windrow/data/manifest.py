@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from windrow import command
+from windrow import files
 from windrow.errors import DatasetError
 
 FILE = "manifest.json"
@@ -70,7 +70,7 @@ def read(folder: Path) -> Manifest:
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Write it aside, then move it: a reader sees the whole manifest or none."""
-    command.write_json(folder / FILE, asdict(manifest))
+    files.write_json(folder / FILE, asdict(manifest))
 
 
 def verify(folder: Path, manifest: Manifest) -> None:

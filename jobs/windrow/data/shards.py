@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from windrow.data import manifest as manifests
 from windrow.data import sources, splits
-from windrow.data.disk import clear_when_full
 from windrow.data.manifest import Manifest
 from windrow.data.sources import Source
 from windrow.data.splits import SPLITS, Split
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
+from windrow.files import clear_when_full
 
 _ASIDE_PREFIX = ".aside-"
 _CHUNK_BYTES = 1 << 25

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import TypeAlias
 
+from windrow.experiment.parameters import Value
+
 Key: TypeAlias = tuple[str, ...]
 """A key of a page with the sections around it: ("sweep", "trials")."""
 
@@ -46,3 +48,10 @@ def shown(value: object) -> str:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def point_text(point: dict[str, Value]) -> str:
+    """A point as people write it: learning_rate=0.0012, units=64."""
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
+    )

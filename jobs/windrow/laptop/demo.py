@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from windrow.command import write_json
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
+from windrow.files import write_json
 from windrow.laptop import demo_feed, services, stack, summary, watch
 from windrow.laptop.airflow_api import FINISHED, Airflow
 from windrow.laptop.demo_request import Wish, find

@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from windrow.command import write_json
 from windrow.data import manifest, shards
+from windrow.files import write_json
 from windrow.laptop.images import DIGEST_LENGTH, image_path
 
 MOST_IMAGES = 500

@@ -233,14 +233,14 @@ def _books_of(folder: Path) -> Finding:
 
 def _said_of(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
     """What MLflow says of a study, and which books agree if nothing differs; None where it can't be asked."""
-    from windrow import tracking
+    from windrow.tracking.runs import read_runs
 
     two = "ledger and journal agree"
     with _mlflow() as there:
         if not there:
             return None, f"{two}; no MLflow runs that could be asked"
         try:
-            said = tracking.read_runs(identity)
+            said = read_runs(identity)
         except TrackingError as error:
             return None, f"{two}; MLflow was not asked: {error}"
     return said, "ledger, journal and MLflow agree" if said else f"{two}; this MLflow has no run of it"

@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from windrow.command import write_json
 from windrow.errors import ServiceError
+from windrow.files import write_json
 
 _MARK = "WINDROW_STACK"
 LOOPBACK = "127.0.0.1"

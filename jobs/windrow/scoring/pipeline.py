@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from windrow.channel import Address
-from windrow.model.canaries import Canary
+from windrow.model.network import Network
 from windrow.scoring import partitioning, progress
 from windrow.scoring.deduplication import Twins
 from windrow.scoring.fetch.byte_cache import KeptBytes
@@ -26,7 +26,6 @@ from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.network import predict
-from windrow.scoring.network.kinds import Form
 from windrow.scoring.network.pixels import Decoded, as_jpeg, decode
 from windrow.scoring.network.unpacking import unpacked
 from windrow.scoring.report.album import Album, AlbumPage
@@ -42,38 +41,13 @@ _Image = NDArray[np.uint8] | bytes
 
 
 @dataclass(frozen=True)
-class Model:
-    """The pinned network as executors need it. `file` is the name under which Spark shipped it, or a path.
-
-    What a page's own network does not say before it is loaded is found out by rehearsal.py: its shape, and whether it
-    decodes by itself. `canaries` are what it must give for the images of canaries.py. `open_ended` labels may be
-    fewer than its classes.
-    """
-
-    file: str
-    digest: str
-    shape: tuple[int, int, int] | None
-    labels: tuple[str, ...]
-    form: Form = field(default_factory=Form)
-    takes_bytes: bool = False
-    canaries: tuple[Canary, ...] = ()
-    open_ended: bool = False
-
-    def here(self) -> Model:
-        """The same in a Spark task: `file` is where it lies on this host, unpacked if it is a folder."""
-        from pyspark import SparkFiles
-
-        return replace(self, file=str(unpacked(Path(SparkFiles.get(self.file)))))
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything that a pass needs to know; small, it travels with each task.
 
     `precision` is what precision.py says of a network at a lower one; None for a network as it is.
     """
 
-    model: Model
+    model: Network
     stamp: Stamp
     fetch: FetchPolicy
     precision: Mapping[str, Any] | None = None
@@ -116,14 +90,14 @@ def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBa
 
 def in_task(plan: Plan) -> Plan:
     """The plan with what a Spark task finds where it runs: its number, its cores, and where the network's file lies."""
-    from pyspark import TaskContext
+    from pyspark import SparkFiles, TaskContext
 
     context = TaskContext.get()
     task = context.partitionId() if context else 0
     return replace(
         plan,
         fetch=replace(plan.fetch, sharing=replace(plan.fetch.sharing, task=task)),
-        model=plan.model.here(),
+        model=replace(plan.model, file=unpacked(Path(SparkFiles.get(str(plan.model.file))))),
         threads=context.cpus() if context else plan.threads,
     )
 
@@ -173,11 +147,11 @@ def labelled(
         yield from _labelled(waiting, plan, twins, pictures)
 
 
-def network(plan: Plan) -> predict.Network:
+def network(plan: Plan) -> predict.LoadedNetwork:
     """The plan's network in this process, loaded once."""
     model = plan.model
     steps = plan.batch_size, plan.top_k, plan.threads
-    return predict.load(Path(model.file), model.digest, model.shape, *steps, model.form, model.canaries)
+    return predict.load(model.file, model.digest, model.shape, *steps, model.form, model.canaries)
 
 
 def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
@@ -199,13 +173,15 @@ def _decoded(row: Row, content: bytes, plan: Plan) -> tuple[Row, _Image | None]:
     return {**row, **prediction.of_image(decoded)}, decoded.jpeg if decoded.pixels is None else decoded.pixels
 
 
-def _image(content: bytes, model: Model, max_pixels: int) -> Decoded:
+def _image(content: bytes, model: Network, max_pixels: int) -> Decoded:
     if model.takes_bytes or model.shape is None:
         return as_jpeg(content, max_pixels)
     return decode(content, model.shape, max_pixels, model.form.resize)
 
 
-def _labelled_alone(row: Row, jpeg: bytes, network: predict.Network, plan: Plan, pictures: AlbumPage | None) -> Row:
+def _labelled_alone(
+    row: Row, jpeg: bytes, network: predict.LoadedNetwork, plan: Plan, pictures: AlbumPage | None
+) -> Row:
     """The row of an image that the network decodes by itself. What it can't decode is broken, and fails no other."""
     started = time.perf_counter()
     try:

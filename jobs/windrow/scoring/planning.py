@@ -1,6 +1,6 @@
 """From a page to the plan of a pass, on the driver: the network, sent to every host, and how the URLs are asked.
 
-plan = plan_with(spark, page.scoring, pin(page, scratch), run_id, scratch)
+plan = plan_with(spark, page.scoring, models.pin(page, scratch), run_id, scratch)
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windrow import paths, tracking
+from windrow import paths
 from windrow.errors import UserError
+from windrow.model.network import Network
 from windrow.scoring.fetch.fetcher import FetchPolicy
-from windrow.scoring.network import low_precision, own_network, unpacking
-from windrow.scoring.network.own_network import OwnNetwork
-from windrow.scoring.pipeline import Model, Plan
+from windrow.scoring.network import low_precision, unpacking
+from windrow.scoring.pipeline import Plan
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.spark import ship_file
-from windrow.tracking import PinnedModel
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,20 +36,7 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
     return page.scoring
 
 
-def pin(page: Experiment, scratch: Path) -> PinnedModel | OwnNetwork:
-    """The network that labels, with its files at hand: the page's own, or a version of the registry.
-
-    Args:
-        scratch: a folder for what is downloaded from the registry, or taken out of an archive.
-    """
-    if page.scoring is not None and page.scoring.network is not None:
-        return own_network.bring(page.scoring.network, paths.home(), scratch)
-    return tracking.fetch_model(page.champion_uri, scratch)
-
-
-def plan_with(
-    spark: SparkSession, scoring: ScoringSection, model: PinnedModel | OwnNetwork, run_id: str, scratch: Path
-) -> Plan:
+def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_id: str, scratch: Path) -> Plan:
     """The plan of a pass, with the network at the page's precision on its way to every host.
 
     Raises:
@@ -62,28 +48,24 @@ def plan_with(
     return replace(make_plan(scoring, model, ship(spark, model, scratch), run_id), precision=loss)
 
 
-def ship(spark: SparkSession, model: PinnedModel | OwnNetwork, scratch: Path) -> str:
+def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
     """Send the network's file to every host, once, a folder as an archive; the name under which executors find it."""
-    name, file = f"{model.digest}{model.network.suffix}", model.network
-    if model.network.is_dir():
+    name, file = f"{model.digest}{model.file.suffix}", model.file
+    if model.file.is_dir():
         name, file = f"{model.digest}.tar", scratch / f"{model.digest}.tar"
-        unpacking.pack(model.network, file)
+        unpacking.pack(model.file, file)
     ship_file(spark, file, name)
     return name
 
 
-def make_plan(scoring: ScoringSection, model: PinnedModel | OwnNetwork, file: str, run_id: str) -> Plan:
+def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -> Plan:
     """What every task of a run does; nothing is kept of what is downloaded.
 
     Args:
         file: the network's, as `ship` named it.
     """
     return Plan(
-        model=Model(
-            *(file, model.digest, model.shape, model.labels, model.form),
-            canaries=model.canaries,
-            open_ended=model.open_ended,
-        ),
+        model=replace(model, file=Path(file)),
         stamp=Stamp(
             run_id=run_id,
             model_name=model.name,

@@ -11,11 +11,9 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
-from windrow.experiment.parameters import Value
-from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Outcome
-from windrow.sweep.search import trial_spec
 from windrow.sweep.seeds import seed_of
+from windrow.sweep.spec import TrialSpec, trial_spec
 from windrow.sweep.study import Asked, Finished, StudyRecord
 from windrow.training.networks import Builder
 
@@ -148,10 +146,3 @@ def _finalist(page: Experiment, trial: Finished, outcomes: Sequence[Outcome], si
     good = [repeat for repeat in repeats if repeat.network]
     good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
     return Finalist(trial, repeats, tuple(good))
-
-
-def point_text(point: dict[str, Value]) -> str:
-    """A point as people write it: learning_rate=0.0012, units=64."""
-    return ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
-    )

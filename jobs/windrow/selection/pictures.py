@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windrow.atlas import style
+from windrow.looks import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

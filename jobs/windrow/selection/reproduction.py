@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from windrow.errors import StudyError
 from windrow.selection.readout import read_test
 from windrow.sweep import cluster, schedule
-from windrow.sweep.search import trial_spec
+from windrow.sweep.spec import trial_spec
 from windrow.sweep.study import Asked
 from windrow.training import runtime
+from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from windrow.data.manifest import Manifest
-    from windrow.tracking import Record
+    from windrow.experiment import Experiment
+    from windrow.experiment.parameters import Value
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,34 @@ def _digests(networks: Iterable[bytes]) -> Iterator[str]:
 
 def _last_line(error: str) -> str:
     return (error.strip().splitlines() or ["it gave no reason"])[-1]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A registered version as it was made.
+
+    Attributes:
+        page: as it was after overrides; the data set's folder is the one that it came from then.
+        builder: the network, with the text that a user's file had then.
+        parameters: every hyper-parameter of the trial.
+        seed: that the registered network was trained with.
+        dataset_digest: of the prepared data set.
+        weights: SHA-256 of the registered weights (runtime.weights_digest).
+        test_accuracy: share of the test images, as it was read out.
+        packages: package → (version then, version now), where they differ.
+    """
+
+    model: str
+    version: str
+    page: Experiment
+    builder: Builder
+    parameters: dict[str, Value]
+    trial: int
+    seed: int
+    dataset_digest: str
+    weights: str
+    test_accuracy: float
+    packages: dict[str, tuple[str, str]]
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.version}"

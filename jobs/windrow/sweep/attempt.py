@@ -10,68 +10,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from time import perf_counter
 from typing import TextIO
 
 import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
-from windrow.channel import Address
-from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
-from windrow.training.networks import Builder
 
 BEAT_SECONDS = 2.0
 _SAMPLE_SECONDS = 0.1  # a builder that fills memory takes some 100 MiB in this time
 _REPORT_SECONDS = 0.25  # epochs shorter than this are told several at once, where nobody prunes
 _PRINTED_CHARACTERS = 10_000  # of a builder's own output, a trial
 _MEBIBYTE = 1 << 20
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """Everything that an attempt at a trial depends on, besides the data set's files.
-
-    Attributes:
-        dataset: the data set's digest, by which a worker finds the files that were sent.
-        seed: seed of the initial weights, the order of images, dropout and augmentation.
-        threads: TensorFlow's threads; the cores that Spark gives the task.
-        keep_network: give the trained network back as bytes.
-        lease: the attempt's token in the ledger.
-        address: where the driver listens; None if nobody does.
-        seconds: wall clock that the attempt may take; None for no limit.
-        mebibytes: resident memory that the worker may take; None for no limit.
-        prune: ask after every epoch whether to go on.
-        fused: may be trained as one graph with others.
-        deterministic: the same result bit for bit, at some cost in speed.
-        digests: SHA-256 of the data set's files by name; a worker checks them once.
-        ask_first: train only with the driver's consent: set where the line to it is known to work, so that its
-            silence means that it is gone.
-    """
-
-    number: int
-    attempt: int
-    builder: Builder
-    parameters: dict[str, Value]
-    shape: tuple[int, int, int]
-    classes: int
-    epochs: int
-    objective: str
-    seed: int
-    threads: int = 1
-    keep_network: bool = False
-    lease: str = ""
-    address: Address | None = None
-    seconds: float | None = None
-    mebibytes: int | None = None
-    prune: bool = False
-    fused: bool = False
-    deterministic: bool = False
-    dataset: str = ""
-    digests: tuple[tuple[str, str], ...] = ()
-    ask_first: bool = False
 
 
 class Attempt:

@@ -10,8 +10,8 @@ from windrow.data import shards
 from windrow.data.splits import Split
 from windrow.spark import ship_file
 from windrow.sweep import trial
-from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Outcome
+from windrow.sweep.spec import TrialSpec
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

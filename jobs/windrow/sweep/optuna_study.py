@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.errors import StudyError
 from windrow.experiment import Experiment, FloatDimension
 from windrow.experiment.parameters import Value
-from windrow.sweep import space
+from windrow.sweep import samplers, space
 from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.seeds import seed_of
@@ -186,7 +186,7 @@ class Asking:
         self._study.add_trials(found)
 
     def _sampler(self, *parts: int) -> Any:
-        return space.sampler(self._page.sweep, self._page.space, seed_of(self._page.sweep.seed, *parts))
+        return samplers.sampler(self._page.sweep, self._page.space, seed_of(self._page.sweep.seed, *parts))
 
     def _trials(self) -> list[FrozenTrial]:
         trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)

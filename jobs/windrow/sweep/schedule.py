@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from windrow.channel import Channel, Message
 from windrow.errors import SparkError
 from windrow.sweep import cluster, trial
-from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.cluster import Body, WorkerLostError
 from windrow.sweep.efficiency import Clock
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
 
 if TYPE_CHECKING:

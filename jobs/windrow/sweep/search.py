@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median, quantiles
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import BuilderError
 from windrow.experiment.parameters import Value
-from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.study import Asked, Study
+from windrow.sweep.spec import TrialSpec, trial_spec
+from windrow.sweep.study import Asked, Finished, Study
 from windrow.sweep.trial import WORTHWHILE
 from windrow.training import fused
 from windrow.training.loop import Epoch
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from windrow.channel import Address
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
-    from windrow.tracking import SweepLog
 
 _LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job
 _JOB_SECONDS = 0.05  # what a Spark job costs, at least (docs/benchmarks.md)
@@ -35,32 +34,20 @@ _RECENT = 20  # trials by which the next one's duration is guessed
 _STATUS_SECONDS = 15.0  # from one line of progress to the next, where no trial ends
 
 
-def trial_spec(
-    page: Experiment, builder: Builder, dataset: Manifest, asked: Asked, seed: int, keep_network: bool = False
-) -> TrialSpec:
-    """A point with everything else that training it takes, without limits."""
-    return TrialSpec(
-        number=asked.number,
-        attempt=asked.attempt,
-        builder=builder,
-        parameters=parameters_of(page, asked.point),
-        shape=dataset.shape,
-        classes=len(dataset.labels),
-        epochs=page.sweep.epochs,
-        objective=page.sweep.objective,
-        seed=seed,
-        threads=page.sweep.cores,
-        keep_network=keep_network,
-        lease=asked.lease,
-        deterministic=page.sweep.deterministic,
-        dataset=dataset.digest,
-        digests=tuple((name, digest) for name, digest in dataset.files.items() if not name.startswith("test-")),
-    )
+class TrialLog(Protocol):
+    """Where a sweep's trials are logged. Every method returns at once; the ledger is written before."""
 
+    def begin(self, asked: Asked, parameters: Mapping[str, Value], seed: int) -> None:
+        """Log that an attempt was handed out."""
 
-def parameters_of(page: Experiment, point: dict[str, Value]) -> dict[str, Value]:
-    """Every hyper-parameter of a trial: its point on top of the page's default configuration."""
-    return {**page.network.defaults(), **point}
+    def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
+        """Log metrics of the trial `number`, from the epoch `first` on."""
+
+    def end(self, outcome: Outcome, over: bool) -> None:
+        """Log how an attempt ended; `over` if the trial gets no other one."""
+
+    def progress(self, finished: int, pruned: int, best: Finished | None) -> None:
+        """Log how far the sweep is."""
 
 
 class Search:
@@ -76,7 +63,7 @@ class Search:
         builder: Builder,
         dataset: Manifest,
         study: Study,
-        log: SweepLog,
+        log: TrialLog,
         address: Address | None = None,
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset

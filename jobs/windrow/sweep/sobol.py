@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp, log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow.experiment import CategoricalDimension, Dimension, FloatDimension
 from windrow.experiment.parameters import Value
 from windrow.sweep import space as spaces
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
+    pass
 
 
 def point(space: Mapping[str, Dimension], seed: int, number: int) -> dict[str, Value]:
@@ -46,21 +45,3 @@ def _at(dimension: Dimension, unit: float) -> Value:
 
 def _is_smooth(dimension: Dimension) -> bool:
     return isinstance(dimension, FloatDimension) and dimension.step is None
-
-
-def sobol_sampler(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    """Sobol's sequence as a sampler of Optuna's. Optuna's own counts its calls, so that a restart moves its points."""
-    from optuna.samplers import RandomSampler
-
-    known = spaces.distributions(space)
-
-    class SobolSampler(RandomSampler):  # type: ignore[misc]
-        """Every value of a trial comes at once, from its number."""
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-            return known
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Value]:
-            return point(space, seed, trial.number)
-
-    return SobolSampler(seed=seed)

@@ -13,20 +13,15 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from windrow.errors import UserError
-from windrow.experiment import CategoricalDimension, Constraint, Dimension, FloatDimension, SweepSection, conditions
+from windrow.experiment import CategoricalDimension, Constraint, Dimension, FloatDimension, conditions
 from windrow.experiment.parameters import Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
     from optuna.trial import Trial
 
-EXTRAS = {"gp": "torch", "cma_es": "cmaes"}
-"""Samplers that need a package beyond requirements.txt."""
 
 order = conditions.order
 active = conditions.active
@@ -95,64 +90,6 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, FloatDimension):
         return FloatDistribution(dimension.low, last(dimension), log=dimension.log, step=dimension.step)
     return IntDistribution(dimension.low, int(last(dimension)), log=dimension.log, step=dimension.step or 1)
-
-
-def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    """The page's sampler. It serves one study only, and costs well under a millisecond, so each call makes a new one.
-
-    Random and learning samplers draw from `seed`. The quasi-random one draws from the page's seed and the trial's
-    number, whatever `seed` is: its points belong together.
-
-    Raises:
-        UserError: the sampler needs a package that is not installed.
-    """
-    from optuna import samplers
-
-    from windrow.sweep.sobol import sobol_sampler
-
-    check_installed(section)
-    if section.sampler == "quasi_random":
-        return sobol_sampler(space, section.seed)
-    if section.sampler in {"random", "grid", "sensitivity"}:  # the points of the last two are listed, never drawn
-        return samplers.RandomSampler(seed=seed)
-    if section.sampler in EXTRAS:
-        return _extra_sampler(section.sampler, seed)
-    return _tpe(space, seed)
-
-
-def _tpe(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    import warnings
-
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import TPESampler
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        # Without groups, a dimension that only some trials have is drawn without regard to all others.
-        return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
-
-
-def check_installed(section: SweepSection) -> None:
-    """Check for the package that the page's sampler needs: to be called before a study is begun.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    package = EXTRAS.get(section.sampler)
-    if package and find_spec(package) is None:
-        raise UserError(
-            f"sweep.sampler: {section.sampler} needs the package {package}; got an environment without it; "
-            f"run pip install {package}, or take sampler tpe"
-        )
-
-
-def _extra_sampler(name: str, seed: int) -> BaseSampler:
-    from optuna import samplers
-
-    kind = samplers.GPSampler if name == "gp" else samplers.CmaEsSampler
-    # Both learn only what every trial has, and CMA-ES only numbers; TPE learns the rest.
-    rest = samplers.TPESampler(seed=seed, constant_liar=False)
-    return kind(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
 
 
 def grid(

@@ -26,10 +26,10 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from windrow.command import write_json
 from windrow.errors import StudyError
 from windrow.experiment import Experiment
 from windrow.experiment.parameters import Value
+from windrow.files import write_json
 from windrow.sweep.ledger import FILE, Entry, Ledger
 from windrow.sweep.optuna_study import Asking
 from windrow.sweep.outcomes import Ending, Outcome

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.data.splits import Split
-from windrow.sweep.attempt import Attempt, TrialSpec, short_of_words
+from windrow.sweep.attempt import Attempt, short_of_words
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.training import fused, loop, runtime
 from windrow.training.fused import Member
 from windrow.training.loop import Examples

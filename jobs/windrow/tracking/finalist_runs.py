@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
 from windrow.sweep.outcomes import RULES
-from windrow.sweep.search import parameters_of
+from windrow.sweep.spec import parameters_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

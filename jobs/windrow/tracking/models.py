@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from windrow import paths
 from windrow.errors import TrackingError, UserError
 from windrow.model.canaries import Canary
-from windrow.scoring.network.kinds import Form
+from windrow.model.network import Network
+from windrow.scoring.network import own_network
 from windrow.tracking.server import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-
-@dataclass(frozen=True)
-class PinnedModel:
-    """A registered version with its alias resolved and its files at hand.
-
-    `network` is a .keras file whose input is float32 (n, *shape) in 0..255 and whose output is (n, len(labels))
-    probabilities; `digest` is the SHA-256 of that file. `canaries` is what it gave when it was registered; versions
-    of before there were canaries have none. `form` and `open_ended` are as scoring.files.OwnNetwork has them.
-    """
-
-    name: str
-    version: str
-    network: Path
-    digest: str
-    shape: tuple[int, int, int]
-    labels: tuple[str, ...]
-    tags: Mapping[str, str]
-    canaries: tuple[Canary, ...] = ()
-    form: Form = field(default_factory=Form)
-    open_ended: bool = False
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """Name and version."""
-        return self.name, self.version
+    from windrow.experiment import Experiment
 
 
-def fetch_model(model_uri: str, into: Path) -> PinnedModel:
+def fetch_model(model_uri: str, into: Path) -> Network:
     """Resolve models:/NAME@ALIAS or models:/NAME/VERSION once, and download that version's files into a folder.
 
     Raises:
@@ -73,16 +49,28 @@ def fetch_model(model_uri: str, into: Path) -> PinnedModel:
             f"{model_uri} must be a model that promote_best.py registered; version {version.version} is another kind"
         )
     facts = described["windrow"]
-    return PinnedModel(
+    return Network(
         name=version.name,
         version=str(version.version),
-        network=network,
+        file=network,
         digest=hashlib.sha256(network.read_bytes()).hexdigest(),
         shape=tuple(facts["shape"]),
         labels=tuple(facts["labels"]),
-        tags=dict(version.tags),
+        dataset_digest=version.tags.get("windrow.dataset.digest"),
         canaries=tuple(Canary.of(one["label_ids"], one["scores"]) for one in facts.get("canaries", ())),
     )
+
+
+def pin(page: Experiment, scratch: Path) -> Network:
+    """Find the network that labels: the page's own file, or the version that the page's alias names now.
+
+    Args:
+        page: has a scoring section.
+        scratch: a folder for what is downloaded from the registry, or taken out of an archive.
+    """
+    if page.scoring is not None and page.scoring.network is not None:
+        return own_network.bring(page.scoring.network, paths.home(), scratch)
+    return fetch_model(page.champion_uri, scratch)
 
 
 def resolve(client: MlflowClient, model_uri: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from windrow.selection.finalists import point_text
+from windrow.experiment.wording import point_text
 from windrow.tracking.record import PAGE_FILE
 from windrow.tracking.server import versions
 

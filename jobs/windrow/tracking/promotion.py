@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
+from windrow.model.network import Network
 from windrow.selection import evidence
-from windrow.selection.finalists import Final, point_text
+from windrow.selection.finalists import Final
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.tracking import registry
 from windrow.tracking.finalist_runs import FinalistRuns
-from windrow.tracking.models import PinnedModel, fetch_model
+from windrow.tracking.models import fetch_model
 from windrow.tracking.network_artifact import log_network
 from windrow.tracking.server import connect, run_link, version_link, versions
 
@@ -81,7 +82,7 @@ class Promotion:
             if waits and registry.is_stale(self._client, result):
                 continue
             if not registry.is_settled(version, result):
-                registry.settle(self._client, result, description(result))
+                registry.settle(self._client, result, registry.description(result))
             return result
         return None
 
@@ -90,22 +91,22 @@ class Promotion:
         self._forget_undecided()
         self._runs.log(final)
 
-    def champion(self, into: Path) -> PinnedModel | None:
+    def champion(self, into: Path) -> Network | None:
         """The current champion's files; None if there is no champion."""
         version = registry.aliased(self._client, self._page.model_name, "champion")
         return fetch_model(f"models:/{self._page.model_name}/{version.version}", into) if version else None
 
-    def incomparable(self, champion: PinnedModel | None) -> str:
+    def incomparable(self, champion: Network | None) -> str:
         """Why the champion's accuracy on this test split would mean nothing; empty if it can be compared."""
         if champion is None:
             return ""
         if champion.shape != self._dataset.shape or champion.labels != self._dataset.labels:
             return f"is made for {champion.shape} images of {len(champion.labels)} labels"
-        if champion.tags.get("windrow.dataset.digest") != self._dataset.digest:
+        if champion.dataset_digest != self._dataset.digest:
             return "was trained on another data set or split, which may hold these test images"
         return ""
 
-    def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> PinnedModel:
+    def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> Network:
         """Log and register the winner's best seed; the version's files, downloaded again from the registry."""
         import mlflow
 
@@ -127,8 +128,8 @@ class Promotion:
 
     def conclude(
         self,
-        challenger: PinnedModel,
-        champion: PinnedModel | None,
+        challenger: Network,
+        champion: Network | None,
         final: Final,
         figures: Mapping[str, Readout],
         decision: Decision,
@@ -148,13 +149,13 @@ class Promotion:
         self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
         # From here on it is decided, and every move can be made again.
         self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, json.dumps(result))
-        registry.settle(self._client, result, description(result))
+        registry.settle(self._client, result, registry.description(result))
         return result
 
     def _result(
         self,
-        challenger: PinnedModel,
-        champion: PinnedModel | None,
+        challenger: Network,
+        champion: Network | None,
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
@@ -239,15 +240,3 @@ class Promotion:
         ]
         self._client.log_dict(self._run_id, {"objective": result["objective"], "finalists": rows}, "finalists.json")
         self._client.log_text(self._run_id, f"{result['evidence']}\n", "evidence.md")
-
-
-def description(result: Mapping[str, Any]) -> str:
-    """What a person reads on the version's page, in Markdown."""
-    return (
-        f"{result['reason']}.\n\n"
-        f"Trial {result['trial']}: {point_text(result['point'])}. "
-        f"{result['objective']} {result[result['objective']]:.4f}, the mean of {result['seeds']} seed(s); the best of "
-        f"them by validation is registered, and was read on {result['test_images']} test images once.\n\n"
-        f"{result['evidence']}\n\n"
-        "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,9 @@ from windrow import experiment
 from windrow.errors import UserError
 from windrow.experiment import Experiment
 from windrow.experiment.parameters import Value
+from windrow.selection.reproduction import Record
 from windrow.tracking.models import resolve
-from windrow.tracking.server import connect, version_link, versions
+from windrow.tracking.server import connect, versions
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
@@ -24,42 +24,6 @@ if TYPE_CHECKING:
 PAGE_FILE = "page-with-overrides.yaml"
 PARAMETERS_TAG = "windrow.parameters"
 _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.weights", "windrow.test_accuracy")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A registered version as it was made.
-
-    Attributes:
-        page: as it was after overrides; the data set's folder is the one that it came from then.
-        builder: the network, with the text that a user's file had then.
-        parameters: every hyper-parameter of the trial.
-        seed: that the registered network was trained with.
-        dataset_digest: of the prepared data set.
-        weights: SHA-256 of the registered weights (runtime.weights_digest).
-        test_accuracy: share of the test images, as it was read out.
-        packages: package → (version then, version now), where they differ.
-    """
-
-    model: str
-    version: str
-    page: Experiment
-    builder: Builder
-    parameters: dict[str, Value]
-    trial: int
-    seed: int
-    dataset_digest: str
-    weights: str
-    test_accuracy: float
-    packages: dict[str, tuple[str, str]]
-
-    def __str__(self) -> str:
-        return f"{self.model} version {self.version}"
-
-    @property
-    def links(self) -> dict[str, str]:
-        """The address of the version's page, if MLflow is a server with pages."""
-        return version_link(self.model, self.version)
 
 
 def read_record(model: str, version: str) -> Record:

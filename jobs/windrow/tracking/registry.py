@@ -14,8 +14,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from windrow import paths
-from windrow.data.disk import locked
 from windrow.errors import TrackingError, UserError
+from windrow.experiment.wording import point_text
+from windrow.files import locked
 from windrow.selection.rule import Decision, Ruling
 from windrow.tracking.server import connect, version_link
 
@@ -106,8 +107,6 @@ def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
         UserError: there is no such version, it does not await approval, or the champion has changed since.
         TrackingError: MLflow does not answer.
     """
-    from windrow.tracking.promotion import description
-
     client = connect()
     with alone(model):
         found = _version(client, model, version)
@@ -187,3 +186,15 @@ def _version(client: MlflowClient, model: str, version: str) -> Any:
 
 def _number(version: Any) -> str | None:
     return str(version.version) if version is not None else None
+
+
+def description(result: Mapping[str, Any]) -> str:
+    """What a person reads on the version's page, in Markdown."""
+    return (
+        f"{result['reason']}.\n\n"
+        f"Trial {result['trial']}: {point_text(result['point'])}. "
+        f"{result['objective']} {result[result['objective']]:.4f}, the mean of {result['seeds']} seed(s); the best of "
+        f"them by validation is registered, and was read on {result['test_images']} test images once.\n\n"
+        f"{result['evidence']}\n\n"
+        "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
+    )

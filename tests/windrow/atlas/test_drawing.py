@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from windrow import atlas
-from windrow.atlas import style
+from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
 Make = Callable[..., Any]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from windrow.atlas import cost, curves, heat_map, importance, marginals, style, timeline
+from windrow.atlas import cost, curves, heat_map, importance, marginals, timeline
 from windrow.atlas.plot import Missing, Plot
+from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
 Make = Callable[..., Any]

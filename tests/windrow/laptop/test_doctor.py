@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from rich.console import Console
-from windrow import experiment, tracking
+from windrow import experiment
 from windrow.data.manifest import Manifest
 from windrow.laptop import doctor, environment, health, java, stack
 from windrow.laptop.doctor import Finding
@@ -25,6 +25,8 @@ from windrow.paths import home
 from windrow.sweep.audit import read_books
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
+from windrow.tracking.server import connect
+from windrow.tracking.sweep_log import open_sweep
 from windrow.training.loop import Epoch
 
 
@@ -216,7 +218,7 @@ def swept(name: str, trials: int = 2, mlflow: bool = False, place: str = "studie
         study = stack.enter_context(open_study(folder, page, "data"))
         log = None
         if mlflow:
-            log = stack.enter_context(tracking.open_sweep(page, home() / "page.yaml", DATASET, study))
+            log = stack.enter_context(open_sweep(page, home() / "page.yaml", DATASET, study))
         for _ in range(trials):
             asked = study.ask()
             assert asked is not None
@@ -282,7 +284,7 @@ def test_the_three_books_of_a_sweep_are_compared(mlflow_server: str, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     folder = swept("doctored", mlflow=True)
     assert only(doctor.check_studies()) == Finding("study doctored", "2 trials; ledger, journal and MLflow agree")
-    client = tracking.connect()
+    client = connect()
     run_id = read_books(folder).entries[1].run_id
     client.set_terminated(run_id, "FAILED")
     finding = only(doctor.check_studies())

@@ -20,6 +20,8 @@ from PIL import Image
 from windrow.errors import UserError, WindrowError
 from windrow.model import canaries
 from windrow.model.canaries import Canary
+from windrow.model.form import Form
+from windrow.model.network import Network
 from windrow.scoring import pipeline, rehearsal
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.fetch import urls
@@ -27,8 +29,7 @@ from windrow.scoring.fetch.downloads import Downloads
 from windrow.scoring.fetch.fetcher import FetchPolicy
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.network import predict
-from windrow.scoring.network.kinds import Form
-from windrow.scoring.pipeline import Model, Plan
+from windrow.scoring.pipeline import Plan
 from windrow.scoring.report import album
 from windrow.scoring.report.album import Album
 from windrow.scoring.table import prediction
@@ -44,7 +45,7 @@ LABELS = ("dark", "middle", "bright")
 def plan(brightness: Path) -> Plan:
     digest = hashlib.sha256(brightness.read_bytes()).hexdigest()
     return Plan(
-        model=Model(str(brightness), digest, (8, 8, 1), LABELS),
+        model=Network("brightness", "1", brightness, digest, (8, 8, 1), LABELS),
         stamp=Stamp("run", "brightness", "1", digest),
         fetch=FetchPolicy(
             timeout_seconds=2,
@@ -156,7 +157,7 @@ def test_pictures_of_labelled_images_are_put_aside_as_the_network_saw_them(
 
 
 def test_a_pass_with_nothing_to_ask_loads_no_network(plan: Plan) -> None:
-    nowhere = replace(plan, model=replace(plan.model, file="/absent", digest="absent"))
+    nowhere = replace(plan, model=replace(plan.model, file=Path("/absent"), digest="absent"))
     rows = list(pipeline.predictions(targets("no url", "ftp://example.com/"), nowhere))
     assert [row["status"] for row in rows] == ["invalid_url", "refused_scheme"]
     assert list(pipeline.predictions([], nowhere)) == []
@@ -212,7 +213,7 @@ def test_the_network_is_loaded_once_a_process(brightness: Path) -> None:
 
 
 def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
-    network = predict.Network(brightness, (8, 8, 1), batch_size=4, top_k=100)
+    network = predict.LoadedNetwork(brightness, (8, 8, 1), batch_size=4, top_k=100)
     ids, scores = network.label(np.full((2, 8, 8, 1), 255, np.uint8))
     assert ids.shape == scores.shape == (2, 3)
     assert ids[0].tolist() == [2, 1, 0]
@@ -232,7 +233,9 @@ def test_rows_fit_the_schema_however_little_is_known() -> None:
 def stock_plan(plan: Plan, stock_graph: Path) -> Plan:
     """A plan with a network that decodes by itself, as the driver makes it: it does not know that yet."""
     form = Form("graph", "DecodeJpeg/contents:0", "softmax:0", resize="corner")
-    return replace(plan, model=Model(str(stock_graph), "stock", None, ("red", "green", "blue"), form, open_ended=True))
+    return replace(
+        plan, model=Network("stock", "1", stock_graph, "stock", None, ("red", "green", "blue"), form, open_ended=True)
+    )
 
 
 def colour(name: str, kind: str = "JPEG") -> bytes:
@@ -266,7 +269,7 @@ def test_a_rehearsal_tells_the_driver_what_the_network_is(
 ) -> None:
     spark.sparkContext.addFile(str(stock_graph))
     form = replace(stock_plan.model.form, feed=feed_)
-    told = replace(stock_plan, model=replace(stock_plan.model, file=stock_graph.name, digest=feed_, form=form))
+    told = replace(stock_plan, model=replace(stock_plan.model, file=Path(stock_graph.name), digest=feed_, form=form))
     model = rehearsal.rehearse(spark, told, 2).model
     own = feed_.startswith("Decode")
     assert (model.takes_bytes, model.shape) == (own, None if own else (6, 5, 3))
@@ -280,7 +283,7 @@ def test_a_rehearsal_ends_with_a_sentence_where_the_network_can_not_be_used(
     plan: Plan, brightness: Path, spark: Any
 ) -> None:
     spark.sparkContext.addFile(str(brightness))
-    shipped = replace(plan, model=replace(plan.model, file=brightness.name))
+    shipped = replace(plan, model=replace(plan.model, file=Path(brightness.name)))
     for change, sentence in (
         ({"labels": ("a", "b")}, "each of the network's 3 classes; got 2"),
         ({"shape": (9, 9, 1), "digest": "9"}, "shape must be what the network takes"),
@@ -303,7 +306,7 @@ def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
     }
     (tmp_path / "feed.txt").write_text("\n".join(expected))
     spark.sparkContext.addFile(str(brightness))
-    shipped = replace(plan, model=replace(plan.model, file=brightness.name))
+    shipped = replace(plan, model=replace(plan.model, file=Path(brightness.name)))
     pieces = feed_marks.news([tmp_path / "feed.txt"], {})[0]
     urls_of_feed = new_urls.read(spark, pieces, np.empty(0, known_keys.DTYPE), tmp_path).drop("known")
     frame = pipeline.score(urls_of_feed, urls_of_feed.count(), shipped, partitions=3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from windrow.data.manifest import Manifest
 from windrow.errors import StudyError
-from windrow.experiment import Experiment, parse
+from windrow.experiment import Experiment, parse, wording
 from windrow.selection import finalists
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
@@ -127,4 +127,4 @@ def test_a_study_without_a_good_trial_is_refused_with_what_it_has(
 
 
 def test_a_point_reads_as_people_write_it() -> None:
-    assert finalists.point_text({"learning_rate": 0.00123456, "units": 64}) == "learning_rate=0.001235, units=64"
+    assert wording.point_text({"learning_rate": 0.00123456, "units": 64}) == "learning_rate=0.001235, units=64"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from windrow.atlas import style
+from windrow.looks import style
 from windrow.selection import pictures
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2])

@@ -19,8 +19,9 @@ from windrow import channel
 from windrow.channel import Address, Channel
 from windrow.experiment import parameters
 from windrow.sweep import trial
-from windrow.sweep.attempt import Attempt, TrialSpec
+from windrow.sweep.attempt import Attempt
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 

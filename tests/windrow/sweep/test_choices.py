@@ -10,7 +10,7 @@ import pytest
 from windrow.errors import UserError
 from windrow.experiment import Experiment, SweepSection, parse
 from windrow.experiment.sections import LEARNERS
-from windrow.sweep import space
+from windrow.sweep import samplers
 from windrow.sweep.optuna_study import Asking
 
 SAMPLERS = {
@@ -41,12 +41,12 @@ def page(sampler: str = "random", pruner: str = "none") -> Experiment:
 @pytest.mark.parametrize("name", names("sampler"))
 def test_each_sampler_of_the_page_is_the_one_of_its_name(name: str) -> None:
     section = page(name).sweep
-    package = space.EXTRAS.get(name)
+    package = samplers.EXTRAS.get(name)
     if package and find_spec(package) is None:
         with pytest.raises(UserError, match=f"{name} needs the package {package}"):
-            space.sampler(section, page(name).space, 1)
+            samplers.sampler(section, page(name).space, 1)
     else:
-        kinds = [kind.__name__ for kind in type(space.sampler(section, page(name).space, 1)).__mro__]
+        kinds = [kind.__name__ for kind in type(samplers.sampler(section, page(name).space, 1)).__mro__]
         assert SAMPLERS[name] in kinds
 
 

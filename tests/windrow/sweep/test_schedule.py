@@ -17,8 +17,9 @@ from windrow.data import manifest
 from windrow.errors import SparkError
 from windrow.experiment import parameters
 from windrow.sweep import cluster, schedule
-from windrow.sweep.attempt import Attempt, TrialSpec
+from windrow.sweep.attempt import Attempt
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
 

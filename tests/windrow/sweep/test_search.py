@@ -12,11 +12,11 @@ from windrow.data.manifest import Manifest
 from windrow.errors import BuilderError
 from windrow.experiment import parse
 from windrow.sweep import search as searches
-from windrow.sweep.attempt import TrialSpec
 from windrow.sweep.ledger import Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.search import Search
 from windrow.sweep.seeds import seed_of
+from windrow.sweep.spec import TrialSpec
 from windrow.sweep.study import open_study
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from windrow.errors import UserError
 from windrow.experiment import Dimension, Experiment, IntDimension, parse
 from windrow.experiment.parameters import Value
-from windrow.sweep import sobol, space
+from windrow.sweep import samplers, sobol, space
 
 if TYPE_CHECKING:
     import optuna
@@ -61,7 +61,7 @@ def ask(searched: Experiment, study: optuna.Study) -> dict[str, Value]:
 def new_study(searched: Experiment, seed: int = 1) -> optuna.Study:
     import optuna
 
-    return optuna.create_study(sampler=space.sampler(searched.sweep, searched.space, seed))
+    return optuna.create_study(sampler=samplers.sampler(searched.sweep, searched.space, seed))
 
 
 def points(searched: Experiment, count: int, seed: int = 1) -> list[dict[str, Value]]:
@@ -289,20 +289,20 @@ def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
     searched = page(WIDE, sampler)
     monkeypatch.setattr(space, "find_spec", lambda name: None if name == package else find_spec(name))
     with pytest.raises(UserError) as caught:
-        space.sampler(searched.sweep, searched.space, 1)
+        samplers.sampler(searched.sweep, searched.space, 1)
     assert str(caught.value) == (
         f"sweep.sampler: {sampler} needs the package {package}; got an environment without it; "
         f"run pip install {package}, or take sampler tpe"
     )
     assert caught.value.exit_code == 2
     with pytest.raises(UserError):
-        space.check_installed(searched.sweep)
+        samplers.check_installed(searched.sweep)
 
 
 def test_the_samplers_of_the_lock_need_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "find_spec", lambda name: None)
     for sampler in (*SAMPLERS, "grid"):
-        space.check_installed(page(WIDE.replace("log: true", "step: 1e-4"), sampler).sweep)
+        samplers.check_installed(page(WIDE.replace("log: true", "step: 1e-4"), sampler).sweep)
 
 
 @pytest.mark.parametrize(("sampler", "package"), [("gp", "torch"), ("cma_es", "cmaes")])
@@ -339,7 +339,7 @@ def nested_spaces(draw: st.DrawFn) -> Experiment:
     dims["rate"] = "rate: {type: float, low: 1e-5, high: 1, log: true}"
     order = draw(st.permutations(list(dims)))
     sampler = draw(
-        st.sampled_from([*SAMPLERS, *(name for name, package in space.EXTRAS.items() if find_spec(package))])
+        st.sampled_from([*SAMPLERS, *(name for name, package in samplers.EXTRAS.items() if find_spec(package))])
     )
     spaces = ", ".join(dims[name] for name in order)
     return parse(f"name: a\nnetwork: {{builder: 'n.py:f'}}\nspace: {{{spaces}}}\nsweep: {{sampler: {sampler}}}\n")

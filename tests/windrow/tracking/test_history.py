@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from windrow.errors import TrackingError
-from windrow.tracking import connect, history, registry
+from windrow.tracking import history, registry
+from windrow.tracking.server import connect
 
 pytestmark = pytest.mark.mlflow
 

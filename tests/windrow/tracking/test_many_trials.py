@@ -11,8 +11,8 @@ from windrow.data.manifest import Manifest
 from windrow.experiment import parse
 from windrow.sweep.outcomes import RULES, Ending, Outcome
 from windrow.sweep.study import Asked, open_study
-from windrow.tracking import open_sweep
 from windrow.tracking import sweep_log as tracking_sweep
+from windrow.tracking.sweep_log import open_sweep
 from windrow.training.loop import Epoch
 
 pytestmark = pytest.mark.mlflow

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from windrow import tracking
 from windrow.errors import TrackingError
+from windrow.tracking.models import fetch_model
+from windrow.tracking.server import connect
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.usefixtures("registry_file")]
 
 
 def test_files_that_only_a_server_gives_out_are_asked_of_the_embedded_store_with_a_cure(tmp_path: Path) -> None:
-    client = tracking.connect()
+    client = connect()
     client.create_registered_model("served")
     client.create_model_version("served", "mlflow-artifacts:/1/models/m-1/artifacts")
     with pytest.raises(TrackingError, match=r"models:/served/1 must be at hand; .* set MLFLOW_TRACKING_URI to its"):
-        tracking.fetch_model("models:/served/1", tmp_path)
+        fetch_model("models:/served/1", tmp_path)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from windrow import tracking
 from windrow.data.manifest import Manifest
 from windrow.model import canaries
 from windrow.scoring.network import predict
+from windrow.tracking.models import fetch_model
+from windrow.tracking.server import connect
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.tensorflow, pytest.mark.usefixtures("registry_file")]
 
@@ -24,13 +25,13 @@ def test_a_worker_labels_the_canaries_as_the_network_did_when_it_was_registered(
     layers = [keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Rescaling(1 / 255)]
     network = keras.Sequential([*layers, keras.layers.Dense(7, "softmax")])
     dataset = Manifest("pictures", "/data", "d" * 64, (8, 8, 3), tuple("abcdefg"), {"train": 7}, {}, {})
-    client = tracking.connect()
+    client = connect()
     experiment = client.create_experiment("colours", artifact_location=(tmp_path / "artifacts").as_uri())
     run = client.create_run(experiment)
     source, _ = log_network(run.info.run_id, to_bytes(network), dataset, np.zeros((1, 8, 8, 3), np.uint8), 3)
     mlflow.register_model(source, "colours")
 
-    pinned = tracking.fetch_model("models:/colours/1", tmp_path / "files")
+    pinned = fetch_model("models:/colours/1", tmp_path / "files")
     assert len(pinned.canaries) == len(canaries.NAMES)
     assert {len(canary.scores) for canary in pinned.canaries} == {canaries.KEPT}
     loaded = predict.load(pinned.network, pinned.digest, pinned.shape, 4, 7, expected=pinned.canaries)

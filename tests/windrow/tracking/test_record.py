@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from windrow import tracking
 from windrow.data.manifest import Manifest
 from windrow.errors import UserError
 from windrow.experiment import parse
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
+from windrow.tracking.record import read_record
+from windrow.tracking.sweep_log import open_sweep
 from windrow.training.networks import Builder
 
 pytestmark = pytest.mark.mlflow
@@ -50,7 +51,7 @@ def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recor
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
         with (
             open_study(folder / "study", page, "data", SOURCE) as study,
-            tracking.open_sweep(page, folder / "page.yaml", DATASET, study, SOURCE) as log,
+            open_sweep(page, folder / "page.yaml", DATASET, study, SOURCE) as log,
         ):
             while (asked := study.ask()) is not None:
                 points[asked.number] = {**page.network.defaults(), **asked.point}
@@ -79,7 +80,7 @@ def empty_run(client: Any, name: str) -> str:
 def test_a_record_has_the_page_the_network_and_the_point_as_they_were(client: Any, sweep: Recorded, name: str) -> None:
     run_id, points = sweep
     register(client, name, run_id, TAGS)
-    record = tracking.read_record(name, "1")
+    record = read_record(name, "1")
     assert str(record) == f"{name} version 1"
     expected = parse(PAGE.format("recorded"), ["sweep.epochs=3", "dataset.source=/data/pictures"])
     assert record.page == expected
@@ -98,13 +99,13 @@ def test_a_version_without_a_tag_is_refused_with_its_name(
     run_id, _ = sweep
     register(client, name, run_id, {tag: value for tag, value in TAGS.items() if tag != lacking})
     with pytest.raises(UserError, match=f"{name} version 1 has no tag {lacking}; take one that this Windrow's"):
-        tracking.read_record(name, "1")
+        read_record(name, "1")
 
 
 def test_a_version_that_something_else_registered_is_refused(client: Any) -> None:
     register(client, "strange", empty_run(client, "strange"), {})
     with pytest.raises(UserError, match=r"strange version 1 has no tag windrow\.trial"):
-        tracking.read_record("strange", "1")
+        read_record("strange", "1")
 
 
 @pytest.mark.parametrize("absent", ["2", "0", "x", "-1"])
@@ -114,7 +115,7 @@ def test_a_version_that_is_not_there_is_told_with_its_cure(
     run_id, _ = sweep
     register(client, name, run_id, TAGS)
     with pytest.raises(UserError, match=f"models:/{name}/{absent} must be in the registry; it is not"):
-        tracking.read_record(name, absent)
+        read_record(name, absent)
 
 
 def test_a_trial_whose_run_was_deleted_is_named(client: Any, sweep: Recorded, name: str) -> None:
@@ -124,10 +125,10 @@ def test_a_trial_whose_run_was_deleted_is_named(client: Any, sweep: Recorded, na
     (run,) = client.search_runs([experiment], "tags.windrow.trial = '3'")
     client.delete_run(run.info.run_id)
     with pytest.raises(UserError, match=f"{name} version 1 has no run of trial 3"):
-        tracking.read_record(name, "1")
+        read_record(name, "1")
 
 
 def test_a_run_that_never_kept_its_page_is_told(client: Any) -> None:
     register(client, "bare", empty_run(client, "bare"), TAGS)
     with pytest.raises(UserError, match=r"bare version 1 has no artifact page-with-overrides\.yaml on its sweep's run"):
-        tracking.read_record("bare", "1")
+        read_record("bare", "1")

@@ -24,12 +24,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from windrow import experiment, tracking
+from windrow import experiment
 from windrow.data.manifest import Manifest
 from windrow.errors import TrackingError, UserError
 from windrow.selection.rule import Ruling
 from windrow.tracking import registry
 from windrow.tracking.promotion import Promotion
+from windrow.tracking.registry import answer, rollback
+from windrow.tracking.server import connect
 
 pytestmark = pytest.mark.mlflow
 
@@ -58,7 +60,7 @@ class Registry(RuleBasedStateMachine):
         self.crasher, self.patch = Crasher(), pytest.MonkeyPatch()
         self.patch.setenv("WINDROW_HOME", str(self.home))
         self.patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{self.home}/mlflow.db")
-        self.client = tracking.connect()
+        self.client = connect()
         for name in self.writers:
             self.patch.setattr(MlflowClient, name, self._mortal(getattr(MlflowClient, name)))
         self.model = f"model-{next(self.models)}"
@@ -97,7 +99,7 @@ class Registry(RuleBasedStateMachine):
         version = data.draw(st.sampled_from([*waiting, *waiting, *sorted(self.versions())]))
         before, decided = self.aliases(), registry.recorded(self.version(version)) or {}
         settled = version in self.settled()
-        result = self.done(lambda: tracking.answer(self.model, version, approved, "ada"), cut)
+        result = self.done(lambda: answer(self.model, version, approved, "ada"), cut)
         if result is None:
             if cut is None:
                 assert self.aliases() == before, "an answer that is refused moves nothing"
@@ -116,7 +118,7 @@ class Registry(RuleBasedStateMachine):
     def a_rollback(self, cut: tuple[int, str, bool] | None) -> None:
         before = self.aliases()
         begun = json.loads(self.client.get_registered_model(self.model).tags.get(registry._ROLLBACK, "null"))
-        result = self.done(lambda: tracking.rollback(self.model), cut)
+        result = self.done(lambda: rollback(self.model), cut)
         after = self.aliases()
         if result is None:
             assert cut is not None or (after == before and "previous" not in before)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from windrow import experiment, tracking
+from windrow import experiment
+from windrow.tracking.scoring_runs import log_scoring
+from windrow.tracking.server import connect
 
 PAGE = "name: shoes\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x}\n"
 FIGURES = {
@@ -20,16 +22,16 @@ pytestmark = [pytest.mark.mlflow, pytest.mark.usefixtures("registry_file")]
 
 
 def runs() -> list[Any]:
-    client = tracking.connect()
+    client = connect()
     found = client.get_experiment_by_name("shoes")
     return list(client.search_runs([found.experiment_id]))
 
 
 def test_a_scoring_that_is_told_twice_has_one_run() -> None:
     page = experiment.parse(PAGE)
-    first = tracking.log_scoring(page, FIGURES)
-    assert tracking.log_scoring(page, FIGURES)["run_id"] == first["run_id"]
-    tracking.log_scoring(page, {**FIGURES, "scoring": "c3d4"})
+    first = log_scoring(page, FIGURES)
+    assert log_scoring(page, FIGURES)["run_id"] == first["run_id"]
+    log_scoring(page, {**FIGURES, "scoring": "c3d4"})
     assert len(runs()) == 2
     run = next(run for run in runs() if run.info.run_id == first["run_id"])
     assert run.info.status == "FINISHED"
@@ -44,9 +46,9 @@ def test_a_run_that_was_begun_and_not_ended_is_ended(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", lambda *_, **__: exit("killed"))
         with pytest.raises(SystemExit):
-            tracking.log_scoring(page, FIGURES)
+            log_scoring(page, FIGURES)
     assert [run.info.status for run in runs()] == ["RUNNING"]
-    tracking.log_scoring(page, FIGURES)
+    log_scoring(page, FIGURES)
     (run,) = runs()
     assert (run.info.status, run.data.metrics["rows"]) == ("FINISHED", 3)
 
@@ -61,7 +63,7 @@ def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path:
     gallery = tmp_path / "gallery.html"
     gallery.write_text("<!doctype html>")
     more = {"p95_fetch_ms": 12.5, "share_of_ceiling": 0.5, "psi_labels": 0.02, "psi_scores": None, "scores": [0, 2]}
-    tracking.log_scoring(experiment.parse(PAGE), {**FIGURES, **more}, "- two lines\n- of words", gallery)
+    log_scoring(experiment.parse(PAGE), {**FIGURES, **more}, "- two lines\n- of words", gallery)
     (run,) = runs()
     metrics = run.data.metrics
     assert (metrics["p95_fetch_ms"], metrics["share_of_ceiling"], metrics["psi_labels"]) == (12.5, 0.5, 0.02)
@@ -72,16 +74,16 @@ def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path:
 
 
 def test_a_gallery_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
-    tracking.log_scoring(experiment.parse(PAGE), FIGURES, gallery=tmp_path / "gone" / "gallery.html")
+    log_scoring(experiment.parse(PAGE), FIGURES, gallery=tmp_path / "gone" / "gallery.html")
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
 def test_a_withheld_scoring_has_failed_until_it_is_told_again_as_committed() -> None:
     page = experiment.parse(PAGE)
-    tracking.log_scoring(page, FIGURES, "withheld", withheld=True)
+    log_scoring(page, FIGURES, "withheld", withheld=True)
     (run,) = runs()
     assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FAILED", "true")
-    tracking.log_scoring(page, {**FIGURES, "table_version": 8}, "accepted")
+    log_scoring(page, {**FIGURES, "table_version": 8}, "accepted")
     (run,) = runs()
     assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FINISHED", "false")
     assert (run.data.tags["windrow.table_version"], run.data.tags["mlflow.note.content"]) == ("8", "accepted")

@@ -7,16 +7,17 @@ from urllib.parse import parse_qs
 
 import pytest
 from harness.web import Web
-from windrow import tracking
 from windrow.errors import TrackingError, UserError
 from windrow.tracking import server
+from windrow.tracking.models import fetch_model
+from windrow.tracking.server import connect, uri
 
 
 def test_a_server_that_is_down_is_found_out(free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow's own patience is four minutes, longer than this test may take."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(TrackingError, match=r"MLflow must answer at MLFLOW_TRACKING_URI; .* start it, or correct"):
-        tracking.connect()
+        connect()
 
 
 @pytest.mark.parametrize(
@@ -28,12 +29,12 @@ def test_a_server_that_is_healthy_but_refuses_is_told_from_one_that_works(
     with Web({"/health": 200}, otherwise=status) as web:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", web.address)
         with pytest.raises(TrackingError, match=told):
-            tracking.connect()
+            connect()
         assert len(web.requests) == 1, "what refuses is not asked again"
 
 
 def test_without_a_server_everything_is_kept_under_the_home(tmp_path: Path) -> None:
-    assert tracking.uri() == f"sqlite:///{(tmp_path / 'home').resolve()}/mlflow/mlflow.db"
+    assert uri() == f"sqlite:///{(tmp_path / 'home').resolve()}/mlflow/mlflow.db"
 
 
 @pytest.mark.parametrize("wrong", ["digits", "models:/digits", "runs:/1/model", "digits@champion"])
@@ -42,7 +43,7 @@ def test_a_model_that_is_not_named_as_one_is_refused_without_asking(
 ) -> None:
     monkeypatch.setattr("windrow.tracking.models.connect", lambda: None)
     with pytest.raises(UserError, match="must be named as models:/NAME@ALIAS or models:/NAME/VERSION; got"):
-        tracking.fetch_model(wrong, tmp_path)
+        fetch_model(wrong, tmp_path)
 
 
 @pytest.mark.mlflow
@@ -52,7 +53,7 @@ def test_a_model_that_is_not_registered_is_told_with_its_cure(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     with pytest.raises(UserError, match=r"must be in the registry; it is not; run the train DAG"):
-        tracking.fetch_model(absent, tmp_path)
+        fetch_model(absent, tmp_path)
 
 
 def test_links_are_a_browsers_where_jobs_know_the_server_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:

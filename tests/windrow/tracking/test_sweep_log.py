@@ -17,7 +17,7 @@ from windrow.errors import TrackingError
 from windrow.experiment import Experiment, parse
 from windrow.sweep.outcomes import RULES, Ending, Outcome
 from windrow.sweep.study import Asked, Study, open_study
-from windrow.tracking import SweepLog, open_sweep
+from windrow.tracking.sweep_log import SweepLog, open_sweep
 from windrow.training.loop import Epoch
 
 pytestmark = pytest.mark.mlflow

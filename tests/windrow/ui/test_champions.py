@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from harness.web import Web
 from windrow.errors import AbsentError
-from windrow.tracking import connect, registry
+from windrow.tracking import registry
+from windrow.tracking.server import connect
 from windrow.ui.champions import Registry
 
 pytestmark = pytest.mark.mlflow

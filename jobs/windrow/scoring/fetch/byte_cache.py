@@ -11,8 +11,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from windrow.scoring.table.lock import OWN
-
 
 @dataclass
 class KeptBytes:
@@ -49,9 +47,13 @@ class KeptBytes:
         return Path(self.folder) / content_hash[:2] / content_hash
 
 
-def of_table(table: Path, mebibytes: int | None) -> KeptBytes | None:
-    """The kept bytes of a table and the room that is left; None where a page keeps none and none were kept before."""
-    folder = table / OWN / "bytes"
+def of_folder(folder: Path, mebibytes: int | None) -> KeptBytes | None:
+    """Open a folder of kept bytes with the room that is left; None where none are to be kept and none were before.
+
+    Args:
+        folder: may be absent.
+        mebibytes: the cap on its size; None where the page keeps no bytes.
+    """
     if mebibytes is None and not folder.is_dir():
         return None
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

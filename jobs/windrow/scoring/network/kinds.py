@@ -14,33 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from windrow.data.image import Resize
 from windrow.errors import UserError
+from windrow.model.form import Form, Shape
 from windrow.scoring.network import frozen
 from windrow.scoring.network.frozen import reason
-
-Precision = Literal["bf16", "int8"]
-Shape = tuple[int, int, int]
-Kind = Literal["keras", "graph", "saved_model", "openvino"]
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a network's file is read and fed.
-
-    `feed` and `fetch` are tensors of a graph, or names of a SavedModel's input and output. `black` and `white` are what
-    it is fed for the levels 0 and 255. `precision` is what it computes in, where that is not as its file says.
-    """
-
-    kind: Kind = "keras"
-    feed: str | None = None
-    fetch: str | None = None
-    resize: Resize = "smooth"
-    black: float = 0.0
-    white: float = 255.0
-    precision: Precision | None = None
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import windrow
-from windrow.data.disk import clear_when_full, locked
 from windrow.data.folder import SUFFIXES
 from windrow.errors import UserError, WindrowError
+from windrow.files import clear_when_full, locked
 from windrow.model.canaries import Canary
+from windrow.model.form import Form
+from windrow.model.network import Network
 from windrow.scoring.network import own_network
-from windrow.scoring.network.kinds import Form
 from windrow.scoring.network.openvino_convert import NETWORK, REPORT, Request
-from windrow.scoring.network.own_network import OwnNetwork
-from windrow.tracking import PinnedModel
 
 if TYPE_CHECKING:
     from windrow.experiment import PrecisionSection
@@ -48,9 +47,7 @@ _KEPT = 8
 _LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accuracy_as_it_is", "accuracy")
 
 
-def lower(
-    model: PinnedModel | OwnNetwork, section: PrecisionSection, home: Path
-) -> tuple[PinnedModel | OwnNetwork, dict[str, Any]]:
+def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, dict[str, Any]]:
     """The model with a converted file in its network's place, and what that loses. Its name and version stay.
 
     Raises:
@@ -70,7 +67,7 @@ def lower(
     _check_loss(model, section, report)
     lowered = replace(
         model,
-        network=place / NETWORK,
+        file=place / NETWORK,
         digest=own_network.digest_of(place / NETWORK),
         shape=tuple(report["shape"]),
         form=Form("openvino", resize=model.form.resize, precision=section.type),
@@ -126,18 +123,16 @@ def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) ->
     return [numbers[path.parent.name.lower()] for path in images]
 
 
-def _key(model: PinnedModel | OwnNetwork, section: PrecisionSection, images: str) -> str:
+def _key(model: Network, section: PrecisionSection, images: str) -> str:
     packages = [metadata.version(name) for name in _PACKAGES[section.type]]
     # Raise the number with anything that changes what is made of the same parts.
     parts = [1, model.digest, asdict(model.form), model.shape, model.labels, images, section.type, *packages]
     return sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def _request(
-    model: PinnedModel | OwnNetwork, section: PrecisionSection, folder: Path, images: Sequence[Path]
-) -> Request:
+def _request(model: Network, section: PrecisionSection, folder: Path, images: Sequence[Path]) -> Request:
     return Request(
-        file=str(model.network.absolute()),
+        file=str(model.file.absolute()),
         form=asdict(model.form),
         shape=model.shape,
         precision=section.type,
@@ -186,7 +181,7 @@ def _prune(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _check_loss(model: PinnedModel | OwnNetwork, section: PrecisionSection, report: Mapping[str, Any]) -> None:
+def _check_loss(model: Network, section: PrecisionSection, report: Mapping[str, Any]) -> None:
     if report["same_labels"] < section.same_labels:
         same = round(report["same_labels"] * report["images"])
         raise UserError(

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from windrow.errors import UserError, WindrowError
 from windrow.model import canaries
 from windrow.model.canaries import Canary
+from windrow.model.form import Form, Precision, Shape
 from windrow.scoring.network import frozen, kinds, openvino_runtime, predict
-from windrow.scoring.network.kinds import Form, Precision, Shape
 from windrow.scoring.network.pixels import decode
 
 NETWORK = "network"
@@ -74,7 +74,7 @@ def convert(request: Request, folder: Path) -> None:
         openvino_runtime.check_bf16(core)
     form, shape = Form(**request.form), _shape(request.shape) if request.shape else None
     threads = os.cpu_count() or 1
-    plain = predict.Network(Path(request.file), shape, _BATCH, canaries.KEPT, threads, form)
+    plain = predict.LoadedNetwork(Path(request.file), shape, _BATCH, canaries.KEPT, threads, form)
     canaries.check(plain.canaries, [Canary.of(**one) for one in request.canaries], socket.gethostname())
     converted = _converted(openvino, Path(request.file), form, plain.shape)
     pixels = np.stack([_pixels(Path(name), plain.shape, form) for name in request.images])  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def convert(request: Request, folder: Path) -> None:
     (folder / NETWORK).mkdir()
     openvino.save_model(converted, folder / NETWORK / openvino_runtime.FILE, compress_to_fp16=False)
     low_form = Form("openvino", resize=form.resize, precision=request.precision)
-    low = predict.Network(folder / NETWORK, None, _BATCH, canaries.KEPT, threads, low_form)
+    low = predict.LoadedNetwork(folder / NETWORK, None, _BATCH, canaries.KEPT, threads, low_form)
     truth = None if request.classes is None else np.array(request.classes)[1::2]
     report = {
         "runtime": f"OpenVINO {openvino.__version__.partition('-')[0]}",
@@ -154,7 +154,7 @@ def _pixels(path: Path, shape: Shape, form: Form) -> NDArray[np.uint8]:
     return decoded.pixels
 
 
-def _labels(network: predict.Network, pixels: NDArray[np.uint8]) -> Labels:
+def _labels(network: predict.LoadedNetwork, pixels: NDArray[np.uint8]) -> Labels:
     pairs = [network.label(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)]
     return np.concatenate([ids[:, 0] for ids, _ in pairs]), np.concatenate([scores[:, 0] for _, scores in pairs])
 

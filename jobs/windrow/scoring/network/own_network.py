@@ -8,45 +8,20 @@ It is looked at no further: TensorFlow is not imported here. What it says of its
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from windrow.data import download
 from windrow.errors import UserError
 from windrow.experiment.rules.network_file import NetworkFileSection, is_archive, is_web_address
-from windrow.model.canaries import Canary
+from windrow.model.form import Form
+from windrow.model.network import Network
 from windrow.scoring.network import labels, unpacking
-from windrow.scoring.network.kinds import Form, Shape
 
 DOWNLOADS = Path("downloads") / "networks"
 _VERSION_DIGITS = 12
 
 
-@dataclass(frozen=True)
-class OwnNetwork:
-    """A network at hand that is not in the registry: like tracking.PinnedModel, with `form` saying how it is fed.
-
-    `open_ended` labels may be fewer than its classes.
-    `version` is the beginning of `digest`, the SHA-256 of the network's file, or of a folder's names and contents.
-    """
-
-    name: str
-    version: str
-    network: Path
-    digest: str
-    shape: Shape | None
-    labels: tuple[str, ...]
-    form: Form
-    open_ended: bool
-    canaries: tuple[Canary, ...] = ()
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """Name and version."""
-        return self.name, self.version
-
-
-def bring(section: NetworkFileSection, home: Path, scratch: Path) -> OwnNetwork:
+def bring(section: NetworkFileSection, home: Path, scratch: Path) -> Network:
     """Have the network and its labels on this machine.
 
     Args:
@@ -69,10 +44,10 @@ def bring(section: NetworkFileSection, home: Path, scratch: Path) -> OwnNetwork:
         raise UserError(f"{network.name} must be a .keras file, a GraphDef (.pb) or a SavedModel's folder; it is none")
     digest = digest_of(network)
     black, white = section.range or (0.0, 255.0)
-    return OwnNetwork(
+    return Network(
         name=section.name,
         version=digest[:_VERSION_DIGITS],
-        network=network,
+        file=network,
         digest=digest,
         shape=section.shape,
         labels=labels.read([_label_file(name, section, file, home, scratch) for name in section.labels]),

@@ -14,7 +14,8 @@ from PIL import Image
 from windrow.errors import UserError, WindrowError
 from windrow.model import canaries
 from windrow.model.canaries import Canary
-from windrow.scoring.network.kinds import Form, Shape, open_network
+from windrow.model.form import Form, Shape
+from windrow.scoring.network.kinds import open_network
 
 Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]
 _PLAIN = Form()
@@ -26,7 +27,7 @@ class BadImageError(Exception):
     """A network that decodes by itself can't decode these bytes; the message says why."""
 
 
-class Network:
+class LoadedNetwork:
     """A network's file as a function from images to their best labels.
 
     Args:
@@ -140,7 +141,7 @@ def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-_loaded: dict[tuple[str, int, int, Form], Network] = {}
+_loaded: dict[tuple[str, int, int, Form], LoadedNetwork] = {}
 
 
 def load(
@@ -152,7 +153,7 @@ def load(
     threads: int = 1,
     form: Form = _PLAIN,
     expected: Sequence[Canary] = (),
-) -> Network:
+) -> LoadedNetwork:
     """The network of this digest, loaded at most once in a Python worker. A worker holds one network at a time.
 
     Args:
@@ -166,6 +167,6 @@ def load(
     network = _loaded.get(key)
     if network is None or shape not in (None, network.shape):
         _loaded.clear()
-        network = _loaded[key] = Network(file, shape, batch_size, top_k, threads, form, bool(expected))
+        network = _loaded[key] = LoadedNetwork(file, shape, batch_size, top_k, threads, form, bool(expected))
     canaries.check(network.canaries, expected, socket.gethostname())
     return network

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from windrow.data.disk import locked
 from windrow.errors import UserError
+from windrow.files import locked
 
 MAX_BYTES = 2_000_000_000
 """What is taken out of an archive, at most: a few hundred bytes of one can unpack to a full disk."""

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from windrow.data.disk import clear_when_full, why_full
 from windrow.errors import ServiceError, UserError
+from windrow.files import clear_when_full, why_full
 from windrow.scoring.feed import feed_marks
 from windrow.scoring.feed.feed_marks import Seen
 from windrow.scoring.table import prediction

@@ -20,12 +20,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from windrow.model.network import Network
 from windrow.scoring import pipeline
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
 from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
 from windrow.scoring.fetch.urls import Target
-from windrow.scoring.pipeline import Model, Plan
+from windrow.scoring.pipeline import Plan
 from windrow.scoring.table.prediction import Stamp
 
 from tests.windrow.scoring.conftest import (
@@ -420,7 +421,7 @@ def web(serving: Web) -> Web:
 def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
     digest = hashlib.sha256(brightness.read_bytes()).hexdigest()
     plan = Plan(
-        model=Model(str(brightness), digest, (8, 8, 1), ("dark", "middle", "bright")),
+        model=Network("brightness", "1", brightness, digest, (8, 8, 1), ("dark", "middle", "bright")),
         stamp=Stamp("run", "brightness", "1", digest),
         fetch=POLICY,
         top_k=1,

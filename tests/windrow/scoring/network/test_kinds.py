@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from windrow.errors import UserError
+from windrow.model.form import Form
 from windrow.scoring.network import predict
-from windrow.scoring.network.kinds import Form
 
 from .conftest import encoded
 
@@ -34,7 +34,7 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def test_a_graph_decodes_one_jpeg_by_itself(stock_graph: Path) -> None:
-    network = predict.Network(stock_graph, None, 4, 2, form=GRAPH)
+    network = predict.LoadedNetwork(stock_graph, None, 4, 2, form=GRAPH)
     assert (network.takes_bytes, network.shape, network.classes) == (True, None, 4)
     ids, scores = network.label_bytes(jpeg(colours("green")[0]))
     assert ids.shape == scores.shape == (1, 2)
@@ -43,7 +43,7 @@ def test_a_graph_decodes_one_jpeg_by_itself(stock_graph: Path) -> None:
 
 
 def test_a_graph_says_of_bytes_that_it_cannot_decode_them_and_goes_on(stock_graph: Path) -> None:
-    network = predict.Network(stock_graph, None, 4, 2, form=GRAPH)
+    network = predict.LoadedNetwork(stock_graph, None, 4, 2, form=GRAPH)
     sound = jpeg(colours("blue")[0])
     for broken in (b"\xff\xd8\xff\xe0 nothing", sound[: len(sound) // 2], b""):
         with pytest.raises(predict.BadImageError, match=r"\w+"):
@@ -53,7 +53,7 @@ def test_a_graph_says_of_bytes_that_it_cannot_decode_them_and_goes_on(stock_grap
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_a_graph_made_for_one_image_takes_batches_after_its_decoding(stock_graph: Path, batch_size: int) -> None:
-    network = predict.Network(stock_graph, None, batch_size, 2, form=BATCHES)
+    network = predict.LoadedNetwork(stock_graph, None, batch_size, 2, form=BATCHES)
     assert (network.takes_bytes, network.shape, network.classes) == (False, (6, 5, 3), 4)
     names = ["red", "blue", "green", "blue", "red"][:batch_size]
     ids, _ = network.label(colours(*names))
@@ -61,9 +61,9 @@ def test_a_graph_made_for_one_image_takes_batches_after_its_decoding(stock_graph
 
 
 def test_what_a_graph_is_fed_is_scaled_as_told(stock_graph: Path) -> None:
-    plain = predict.Network(stock_graph, None, 2, 4, form=BATCHES)
+    plain = predict.LoadedNetwork(stock_graph, None, 2, 4, form=BATCHES)
     later = replace(BATCHES, feed="Mul:0", black=-1.0, white=127 / 128)
-    scaled = predict.Network(stock_graph, None, 2, 4, form=later)
+    scaled = predict.LoadedNetwork(stock_graph, None, 2, 4, form=later)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3), np.uint8)
     np.testing.assert_allclose(scaled.label(pixels)[1], plain.label(pixels)[1], atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_what_a_graph_is_fed_is_scaled_as_told(stock_graph: Path) -> None:
 )
 def test_a_graph_that_does_not_fit_is_refused(stock_graph: Path, change: Any, shape: Any, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        predict.Network(stock_graph, shape, 4, 2, form=replace(BATCHES, **change))
+        predict.LoadedNetwork(stock_graph, shape, 4, 2, form=replace(BATCHES, **change))
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph at all"])
@@ -96,7 +96,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, kind: Any, content: b
     path = tmp_path / f"network.{'pb' if kind == 'graph' else kind}"
     path.write_bytes(content)
     with pytest.raises(UserError, match="file must be"):
-        predict.Network(path, (6, 5, 3), 4, 2, form=replace(BATCHES, kind=kind))
+        predict.LoadedNetwork(path, (6, 5, 3), 4, 2, form=replace(BATCHES, kind=kind))
 
 
 def save(folder: Path, call: Callable[[Any], Any], *, dtype: Any = None, sides: tuple[Any, ...] = (4, 4, 3)) -> Path:
@@ -124,7 +124,7 @@ def test_a_saved_model_is_fed_by_its_signature(tmp_path: Path, whole: bool) -> N
     import tensorflow as tf
 
     folder = save(tmp_path / "saved", by_channel, dtype=tf.uint8 if whole else None)
-    network = predict.Network(folder, None, 3, 2, form=Form("saved_model"))
+    network = predict.LoadedNetwork(folder, None, 3, 2, form=Form("saved_model"))
     assert (network.shape, network.classes) == ((4, 4, 3), 3)
     pixels = np.zeros((2, 4, 4, 3), np.uint8)
     pixels[0, ..., 2] = pixels[1, ..., 1] = 255
@@ -136,8 +136,8 @@ def test_a_saved_model_is_fed_by_its_signature(tmp_path: Path, whole: bool) -> N
 def test_a_saved_model_that_leaves_its_shape_open_needs_the_pages(tmp_path: Path) -> None:
     folder = save(tmp_path / "saved", by_channel, sides=(None, None, 3))
     with pytest.raises(UserError, match="shape must say what the file leaves open"):
-        predict.Network(folder, None, 3, 2, form=Form("saved_model"))
-    assert predict.Network(folder, (5, 7, 3), 3, 2, form=Form("saved_model")).shape == (5, 7, 3)
+        predict.LoadedNetwork(folder, None, 3, 2, form=Form("saved_model"))
+    assert predict.LoadedNetwork(folder, (5, 7, 3), 3, 2, form=Form("saved_model")).shape == (5, 7, 3)
 
 
 def test_a_saved_model_with_other_ends_is_refused(tmp_path: Path) -> None:
@@ -145,12 +145,12 @@ def test_a_saved_model_with_other_ends_is_refused(tmp_path: Path) -> None:
 
     folder = save(tmp_path / "saved", by_channel)
     with pytest.raises(UserError, match="feed must be a name of the SavedModel's; got pixels; take image"):
-        predict.Network(folder, None, 3, 2, form=Form("saved_model", feed="pixels"))
+        predict.LoadedNetwork(folder, None, 3, 2, form=Form("saved_model", feed="pixels"))
     text = save(tmp_path / "text", by_channel, dtype=tf.string, sides=())
     with pytest.raises(UserError, match="must be fed numbers; image takes string"):
-        predict.Network(text, (4, 4, 3), 3, 2, form=Form("saved_model"))
+        predict.LoadedNetwork(text, (4, 4, 3), 3, 2, form=Form("saved_model"))
     with pytest.raises(UserError, match="must load and have a serving_default"):
-        predict.Network(tmp_path, (4, 4, 3), 3, 2, form=Form("saved_model"))
+        predict.LoadedNetwork(tmp_path, (4, 4, 3), 3, 2, form=Form("saved_model"))
 
 
 def test_a_network_that_mixes_the_images_of_a_batch_is_refused(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused(tmp_path: Path) -
 
     folder = save(tmp_path / "saved", mixed)
     with pytest.raises(UserError, match="must label an image in a batch as it does alone"):
-        predict.Network(folder, None, 3, 2, form=Form("saved_model"))
-    assert predict.Network(folder, None, 1, 2, form=Form("saved_model")).classes == 3
+        predict.LoadedNetwork(folder, None, 3, 2, form=Form("saved_model"))
+    assert predict.LoadedNetwork(folder, None, 1, 2, form=Form("saved_model")).classes == 3
 
 
 def test_a_worker_whose_network_labels_otherwise_is_found(brightness: Path) -> None:

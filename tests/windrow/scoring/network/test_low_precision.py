@@ -16,9 +16,10 @@ from PIL import Image
 from windrow.errors import UserError, WindrowError
 from windrow.experiment import PrecisionSection
 from windrow.model.canaries import Canary
+from windrow.model.form import Form
+from windrow.model.network import Network
 from windrow.scoring.network import low_precision, openvino_convert, openvino_runtime, predict
-from windrow.scoring.network.kinds import Form
-from windrow.scoring.network.own_network import OwnNetwork, digest_of
+from windrow.scoring.network.own_network import digest_of
 
 COLOURS = ("red", "green", "blue", "nothing")
 
@@ -40,10 +41,10 @@ def photos(tmp_path: Path) -> Path:
     return fill(tmp_path / "photos")
 
 
-def model(file: Path, form: Form | None = None, **more: Any) -> OwnNetwork:
+def model(file: Path, form: Form | None = None, **more: Any) -> Network:
     digest = digest_of(file)
     shape = (6, 5, 3) if form is None else None
-    return OwnNetwork("colours", digest[:12], file, digest, shape, COLOURS, form or Form(), False, **more)
+    return Network("colours", digest[:12], file, digest, shape, COLOURS, form or Form(), False, **more)
 
 
 def section(photos: Path, **more: Any) -> PrecisionSection:
@@ -123,7 +124,7 @@ def test_a_missing_package_is_one_sentence(photos: Path, monkeypatch: pytest.Mon
 
 @dataclass(frozen=True)
 class Converted:
-    after: OwnNetwork
+    after: Network
     loss: dict[str, Any]
     person: Path
 
@@ -136,7 +137,7 @@ def converted(keras_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Con
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(person))
         after, loss = low_precision.lower(model(keras_file), section(fill(home / "photos")), home)
-    assert isinstance(after, OwnNetwork)
+    assert isinstance(after, Network)
     return Converted(after, loss, person)
 
 
@@ -144,7 +145,7 @@ def converted(keras_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Con
 def test_a_champion_keeps_its_name_and_version_and_gets_another_file(keras_file: Path, converted: Converted) -> None:
     before, after, loss = model(keras_file), converted.after, converted.loss
     assert (after.identity, after.labels, after.shape) == (before.identity, COLOURS, (6, 5, 3))
-    assert after.digest == digest_of(after.network) != before.digest
+    assert after.digest == digest_of(after.file) != before.digest
     assert after.form == Form("openvino", precision="int8")
     assert len(after.canaries) == 3
     assert loss["runtime"].startswith("OpenVINO 20")
@@ -231,8 +232,8 @@ def test_a_saved_model_is_converted_with_the_range_that_it_is_fed(
         model(tmp_path / "saved", Form("saved_model", black=-1.0, white=1.0)), section(photos), tmp_path
     )
     assert loss["accuracy"] == 1.0
-    plain = predict.Network(tmp_path / "saved", None, 4, 4, form=Form("saved_model", black=-1.0, white=1.0))
-    low = predict.Network(after.network, None, 4, 4, form=after.form)
+    plain = predict.LoadedNetwork(tmp_path / "saved", None, 4, 4, form=Form("saved_model", black=-1.0, white=1.0))
+    low = predict.LoadedNetwork(after.file, None, 4, 4, form=after.form)
     pixels = np.full((2, 6, 5, 3), 90, np.uint8)
     pixels[0, ..., 0] = pixels[1, ..., 2] = 200
     assert low.label(pixels)[0][:, 0].tolist() == plain.label(pixels)[0][:, 0].tolist() == [0, 2]
@@ -274,7 +275,7 @@ sys.addaudithook(lambda event, given: asked.append(str(given[1])) if event == "s
 from windrow.scoring import pipeline, predict
 from windrow.scoring.networks import Form
 import numpy as np
-network = predict.load(Path({str(after.network)!r}), "d", (6, 5, 3), 8, 2, 1, Form("openvino", precision="int8"))
+network = predict.load(Path({str(after.file)!r}), "d", (6, 5, 3), 8, 2, 1, Form("openvino", precision="int8"))
 pixels = np.full((3, 6, 5, 3), 40, np.uint8)
 for number, channel in enumerate((2, 0, 1)):
     pixels[number, ..., channel] = 220
@@ -291,9 +292,9 @@ print(json.dumps([ids[:, 0].tolist(), scores.shape, loaded, asked]))
 @pytest.mark.tensorflow
 def test_a_worker_that_labels_otherwise_than_the_conversion_did_is_found(converted: Converted) -> None:
     after = converted.after
-    loaded = predict.load(after.network, after.digest, after.shape, 8, 4, 1, after.form, after.canaries)
+    loaded = predict.load(after.file, after.digest, after.shape, 8, 4, 1, after.form, after.canaries)
     assert [canary.label_ids for canary in loaded.canaries] == [canary.label_ids for canary in after.canaries]
     first = after.canaries[0]
     wrong = replace(first, scores=(first.scores[0] - 0.1, *first.scores[1:]))
     with pytest.raises(WindrowError, match=r"'gradient'.*scores differ by 0\.1"):
-        predict.load(after.network, after.digest, after.shape, 8, 4, 1, after.form, (wrong, *after.canaries[1:]))
+        predict.load(after.file, after.digest, after.shape, 8, 4, 1, after.form, (wrong, *after.canaries[1:]))

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from windrow.errors import DownloadError, UserError
 from windrow.experiment.rules.network_file import NetworkFileSection
+from windrow.model.form import Form
 from windrow.scoring.network import own_network
-from windrow.scoring.network.kinds import Form
 
 GRAPH, LABELS = b"a frozen graph", b"red\ngreen\n"
 

@@ -28,7 +28,7 @@ def render(name: str, told: Mapping[str, Any], pictures: Chosen, failed: Sequenc
         pictures: to show.
         failed: examples.
     """
-    from windrow.atlas import style
+    from windrow.looks import style
 
     title = f"{escape(name)}: what was labelled"
     parts = [
@@ -75,7 +75,7 @@ is the probability that the network gives its label. Links lead to the hosts the
 
 
 def _css() -> str:
-    from windrow.atlas import style
+    from windrow.looks import style
 
     bar, quiet, line = (f"var({style.VARIABLES[colour]})" for colour in (style.OK, style.QUIET, style.HAIRLINE))
     return f"""section{{margin-top:2rem}}
