@@ -55,7 +55,7 @@ def sweep(
         warm: what gets the workers ready, in place of cluster.warm.
     """
     from windrow.data import manifest
-    from windrow.sweep import samplers
+    from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
 

@@ -17,8 +17,8 @@ import numpy as np
 from windrow.atlas.plot import Missing, Plot
 from windrow.atlas.table import Table, Trial, error_of
 from windrow.looks import style
-from windrow.sweep import space
 from windrow.sweep.outcomes import Ending
+from windrow.sweep.sampling import space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

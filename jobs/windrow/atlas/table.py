@@ -17,7 +17,7 @@ from windrow.atlas import weights
 from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.space import filled
+from windrow.sweep.sampling.space import filled
 
 if TYPE_CHECKING:
     from windrow.sweep.study import StudyRecord

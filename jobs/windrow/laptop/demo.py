@@ -26,7 +26,7 @@ from windrow.files import write_json
 from windrow.laptop import demo_feed, services, stack, summary, watch
 from windrow.laptop.airflow_api import FINISHED, Airflow
 from windrow.laptop.demo_request import Wish, find
-from windrow.laptop.memory import PeakMemory
+from windrow.laptop.setup.memory import PeakMemory
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
 from windrow.paths import REPOSITORY, home

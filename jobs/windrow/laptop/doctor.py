@@ -27,7 +27,8 @@ from rich.table import Table
 
 from windrow import experiment
 from windrow.errors import EXIT_FAILURE, PageError, TrackingError, WindrowError
-from windrow.laptop import environment, health, java, services, stack
+from windrow.laptop import environment, health, services, stack
+from windrow.laptop.setup import java
 from windrow.paths import REPOSITORY, home
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from windrow.errors import ServiceError, UserError, WindrowError
-from windrow.laptop import classes, java
+from windrow.laptop.setup import classes, java
 from windrow.paths import REPOSITORY, home
 
 LOCK = REPOSITORY / "requirements.txt"

@@ -22,9 +22,10 @@ from importlib import metadata
 from pathlib import Path
 
 from windrow.errors import EXIT_USER_ERROR, ServiceError, WindrowError
-from windrow.laptop import environment, java, services
+from windrow.laptop import environment, services
 from windrow.laptop.health import airflow_problem, mlflow_problem, page_problem
 from windrow.laptop.services import LOOPBACK, Service, State
+from windrow.laptop.setup import java
 from windrow.paths import REPOSITORY, home
 
 USER = "admin"

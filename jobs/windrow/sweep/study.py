@@ -31,8 +31,8 @@ from windrow.experiment import Experiment
 from windrow.experiment.parameters import Value
 from windrow.files import write_json
 from windrow.sweep.ledger import FILE, Entry, Ledger
-from windrow.sweep.optuna_study import Asking
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.sampling.optuna_study import Asking
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ import psutil
 import pytest
 from harness.waiting import wait_for
 from windrow.errors import PageError, ServiceError, UserError
-from windrow.laptop import demo, demo_request, memory, stack, summary, watch
+from windrow.laptop import demo, demo_request, stack, summary, watch
 from windrow.laptop.airflow_api import Task
 from windrow.laptop.services import Running
+from windrow.laptop.setup import memory
 from windrow.laptop.stack import Stack
 from windrow.laptop.summary import Champion
 from windrow.laptop.watch import Reporter, RunFailedError

@@ -18,9 +18,10 @@ import pytest
 from rich.console import Console
 from windrow import experiment
 from windrow.data.manifest import Manifest
-from windrow.laptop import doctor, environment, health, java, stack
+from windrow.laptop import doctor, environment, health, stack
 from windrow.laptop.doctor import Finding
 from windrow.laptop.services import Running
+from windrow.laptop.setup import java
 from windrow.paths import home
 from windrow.sweep.audit import read_books
 from windrow.sweep.outcomes import Ending, Outcome

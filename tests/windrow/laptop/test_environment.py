@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from windrow.errors import ServiceError, UserError
-from windrow.laptop import classes, environment
+from windrow.laptop import environment
+from windrow.laptop.setup import classes
 from windrow.paths import REPOSITORY
 
 

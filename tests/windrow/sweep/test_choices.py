@@ -10,8 +10,8 @@ import pytest
 from windrow.errors import UserError
 from windrow.experiment import Experiment, SweepSection, parse
 from windrow.experiment.sections import LEARNERS
-from windrow.sweep import samplers
-from windrow.sweep.optuna_study import Asking
+from windrow.sweep.sampling import samplers
+from windrow.sweep.sampling.optuna_study import Asking
 
 SAMPLERS = {
     "grid": "RandomSampler",  # its points are listed, and none is drawn

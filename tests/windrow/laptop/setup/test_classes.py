@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from windrow.laptop import classes, environment, java
+from windrow.laptop import environment
+from windrow.laptop.setup import classes, java
 
 
 @pytest.mark.submit

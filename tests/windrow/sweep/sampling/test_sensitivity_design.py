@@ -9,8 +9,8 @@ from windrow.errors import StudyError
 from windrow.experiment import Experiment, parse
 from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.sampling.sensitivity_design import Design
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.sensitivity_design import Design
 from windrow.sweep.study import Study, open_study
 
 TEXT = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from windrow.errors import UserError
-from windrow.laptop import java
+from windrow.laptop.setup import java
 from windrow.paths import home
 
 WITH_MODULE = "echo java.base@17.0.1; echo jdk.incubator.vector@17.0.1"

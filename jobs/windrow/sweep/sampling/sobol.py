@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from windrow.experiment import CategoricalDimension, Dimension, FloatDimension
 from windrow.experiment.parameters import Value
-from windrow.sweep import space as spaces
+from windrow.sweep.sampling import space as spaces
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from windrow.errors import UserError
 from windrow.experiment import Dimension, Experiment, IntDimension, parse
 from windrow.experiment.parameters import Value
-from windrow.sweep import samplers, sobol, space
+from windrow.sweep.sampling import samplers, sobol, space
 
 if TYPE_CHECKING:
     import optuna

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
 from windrow.experiment.parameters import Value
-from windrow.sweep import sobol, space
+from windrow.sweep.sampling import sobol, space
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment

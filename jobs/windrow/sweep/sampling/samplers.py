@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from windrow.errors import UserError
 from windrow.experiment import Dimension, SweepSection
 from windrow.experiment.parameters import Value
-from windrow.sweep import sobol
-from windrow.sweep import space as spaces
+from windrow.sweep.sampling import sobol
+from windrow.sweep.sampling import space as spaces
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from windrow.errors import StudyError
 from windrow.experiment import Experiment, FloatDimension
 from windrow.experiment.parameters import Value
-from windrow.sweep import samplers, space
 from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
+from windrow.sweep.sampling import samplers, space
+from windrow.sweep.sampling.sensitivity_design import Design
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.sensitivity_design import Design
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

@@ -1,0 +1,1 @@
+"""Prepare this machine: a Java, its class archive, and what memory there is."""

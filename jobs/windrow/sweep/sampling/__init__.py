@@ -1,0 +1,1 @@
+"""Choose points: the space in Optuna's terms, its samplers and designs."""
