@@ -156,6 +156,11 @@ class Jobs:
             number for number in tags if tags[number].get("windrow.settled", "") == self.result(number).get("decision")
         }
 
+    def newest(self, study: str) -> str | None:
+        """A study's newest version."""
+        mine = [int(number) for number, version in self.versions().items() if version.run_id == study]
+        return str(max(mine)) if mine else None
+
     def begun(self) -> dict[str, Any] | None:
         """The rollback that is under way."""
         return json.loads(self.client.get_registered_model(self.model).tags.get("windrow.rollback", "null"))
@@ -176,7 +181,8 @@ class Registry(RuleBasedStateMachine):
     @rule(study=st.sampled_from("abc"), ruling=RULINGS, cut=cuts(9))
     def a_study_is_promoted(self, study: str, ruling: Ruling, cut: Cut | None) -> None:
         jobs = self.jobs
-        before, settled = jobs.aliases(), jobs.settled()
+        before, settled, newest = jobs.aliases(), jobs.settled(), jobs.newest(study)
+        is_decided = newest in settled and not self.waits(newest)
         result = self.done(lambda: jobs.promote(study, ruling), cut)
         if result is None:
             return
@@ -184,6 +190,7 @@ class Registry(RuleBasedStateMachine):
         decision = jobs.result(version)["decision"]
         assert version in jobs.settled()
         assert decision == result["decision"]
+        assert not is_decided or version == newest, "what is decided is judged anew"
         left = {number for number in jobs.versions() if jobs.versions()[number].run_id == study} - jobs.settled()
         assert not [number for number in left if "promoted" not in jobs.result(number)], "an undecided one is left"
         assert settled <= set(jobs.versions()), "one that was decided and moved is deleted"
@@ -253,8 +260,8 @@ class Registry(RuleBasedStateMachine):
         except UserError:
             return None
 
-    def waits(self, number: str) -> bool:
-        return self.jobs.result(number).get("decision") == Ruling.AWAITING_APPROVAL
+    def waits(self, number: str | None) -> bool:
+        return number is not None and self.jobs.result(number).get("decision") == Ruling.AWAITING_APPROVAL
 
     @invariant()
     def no_alias_points_to_nothing(self) -> None:
@@ -430,6 +437,14 @@ def test_a_version_that_a_person_has_made_champion_is_not_deleted_as_undecided(j
     jobs.client.set_registered_model_alias(jobs.model, "champion", "1")
     assert jobs.promote("a", Ruling.KEPT)["model_version"] == "2"
     assert jobs.aliases() == {"champion": "1", "challenger": "2"}
+
+
+def test_what_is_decided_is_repeated_though_another_is_champion_by_now(jobs: Jobs) -> None:
+    jobs.promote("a", Ruling.PROMOTED)
+    jobs.promote("b", Ruling.PROMOTED)
+    jobs.promote("c", Ruling.PROMOTED)
+    assert [jobs.promote(study, Ruling.KEPT)["model_version"] for study in "ab"] == ["1", "2"]
+    assert jobs.aliases() == {"champion": "3", "previous": "2"}
 
 
 def test_other_finalists_of_a_study_are_judged_anew(jobs: Jobs) -> None:
