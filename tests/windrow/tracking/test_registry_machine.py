@@ -380,6 +380,25 @@ def test_a_promotion_that_was_cut_off_after_a_rollback_that_was_is_no_mistake(jo
     assert jobs.aliases() == {"champion": "1", "previous": "3"}
 
 
+def test_a_rollback_after_one_that_was_cut_off_at_its_end_is_of_todays_champion(jobs: Jobs) -> None:
+    jobs.promote("a", Ruling.PROMOTED)
+    jobs.promote("b", Ruling.PROMOTED)
+    assert jobs.is_cut_off(jobs.rollback, Cut(3))
+    assert jobs.is_cut_off(lambda: jobs.promote("c", Ruling.PROMOTED), Cut(5))
+    assert jobs.aliases() == {"champion": "3", "previous": "2"}
+    jobs.rollback()
+    assert jobs.aliases() == {"champion": "2", "previous": "3"}
+
+
+def test_of_two_decisions_about_the_same_finalists_the_newer_one_counts(jobs: Jobs) -> None:
+    jobs.promote("a", Ruling.PROMOTED)
+    jobs.promote("b", Ruling.AWAITING_APPROVAL)
+    jobs.promote("c", Ruling.PROMOTED)
+    assert jobs.promote("b", Ruling.KEPT)["model_version"] == "4"
+    jobs.rollback()
+    assert jobs.promote("b", Ruling.KEPT)["model_version"] == "4"
+
+
 def test_a_version_compared_with_a_champion_of_the_past_is_not_promoted_and_stays_on_record(jobs: Jobs) -> None:
     jobs.promote("a", Ruling.PROMOTED)
     jobs.promote("b", Ruling.AWAITING_APPROVAL)
@@ -432,11 +451,19 @@ def test_a_rollback_from_one_that_was_cut_off_is_finished_whoever_comes_between(
     assert jobs.aliases() == {"champion": "1", "previous": "3", "challenger": "4"}
 
 
-def test_a_version_that_a_person_has_made_champion_is_not_deleted_as_undecided(jobs: Jobs) -> None:
+@pytest.mark.parametrize("alias", ["champion", "previous"])
+def test_a_version_that_a_person_has_given_an_alias_is_not_deleted_as_undecided(jobs: Jobs, alias: str) -> None:
     assert jobs.is_cut_off(lambda: jobs.promote("a", Ruling.PROMOTED), Cut(1))
-    jobs.client.set_registered_model_alias(jobs.model, "champion", "1")
+    jobs.client.set_registered_model_alias(jobs.model, alias, "1")
     assert jobs.promote("a", Ruling.KEPT)["model_version"] == "2"
-    assert jobs.aliases() == {"champion": "1", "challenger": "2"}
+    assert jobs.aliases() == {alias: "1", "challenger": "2"}
+
+
+def test_a_challenger_that_was_cut_off_and_is_judged_anew_is_deleted(jobs: Jobs) -> None:
+    assert jobs.is_cut_off(lambda: jobs.promote("a", Ruling.KEPT), Cut(2))
+    jobs.promote("b", Ruling.PROMOTED)
+    assert jobs.promote("a", Ruling.KEPT)["model_version"] == "3"
+    assert set(jobs.versions()) == {"2", "3"}
 
 
 def test_what_is_decided_is_repeated_though_another_is_champion_by_now(jobs: Jobs) -> None:
