@@ -41,6 +41,8 @@ PAGES = (
     ("small", "grid", "none", False),
 )
 GENERATION = 3
+MOST_WRITES = 90
+"""More than a short study has."""
 ENDINGS = st.sampled_from([Ending.OK, Ending.OK, Ending.LOST, Ending.LOST, *Ending])
 Given = TypeVar("Given")
 
@@ -341,3 +343,38 @@ class TestBooksAtLength(Books.TestCase):  # type: ignore[misc]
     """The same by the profile of make test-faults."""
 
     settings = machine_settings(steps=40)
+
+
+# What a random search finds by chance alone: a driver that dies in each of its writes.
+
+
+def a_short_study(books: Books, ending: Ending) -> Iterator[None]:
+    """Trials that are asked for, given back, lost and ended, as far as no death came between; a step at a time."""
+    books.free_slots_ask_for_trials(3)
+    yield
+    for number, how in ((0, Ending.LOST), (1, ending), (0, ending), (2, Ending.OK)):
+        if number in books.model.open:
+            books.settle(books.model.open[number], how, 0.5, 1)
+            yield
+    books.free_slots_ask_for_trials(2)
+    yield
+    books.reopen()
+    yield
+    books.free_slots_ask_for_trials(2)
+    yield
+
+
+@pytest.mark.parametrize("ending", [Ending.OK, Ending.PRUNED, Ending.FAILED])
+@pytest.mark.parametrize("kind", [PAGES[0], PAGES[2]], ids=["by itself", "deterministic"])
+def test_a_driver_that_dies_in_any_write_loses_nothing(kind: tuple[str, str, str, bool], ending: Ending) -> None:
+    for writes in range(MOST_WRITES):
+        books = Books()
+        books.begin(kind)
+        books.crasher.arm(writes, "torn")
+        for _ in a_short_study(books, ending):
+            books.the_ledger_is_what_happened()
+        books.teardown()
+        if not books.crasher.deaths:
+            assert writes > 0
+            return
+    pytest.fail(f"a short study has more than {MOST_WRITES} writes")
