@@ -174,6 +174,13 @@ def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch)
     assert 0 <= attempt.seconds < 60
 
 
+def test_a_trials_value_is_that_of_its_last_epoch_and_not_of_its_best() -> None:
+    attempt = Attempt(spec(epochs=2))
+    attempt.add(replace(EPOCH, val_accuracy=0.9))
+    attempt.add(replace(EPOCH, val_accuracy=0.6))
+    assert attempt.verdict().value == 0.6
+
+
 @pytest.mark.tensorflow
 def test_a_pruned_trial_ends_at_the_epoch_where_it_was_told(driver: Driver, digits: Path) -> None:
     driver.stop, driver.after = "pruned", 2
