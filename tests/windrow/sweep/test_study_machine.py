@@ -138,9 +138,13 @@ class Books(RuleBasedStateMachine):
     @rule(slots=st.integers(1, 4))
     def free_slots_ask_for_trials(self, slots: int) -> None:
         for _ in range(slots):
+            deaths = self.crasher.deaths
             asked = self.does(lambda study: study.ask())
             if asked is not None:
                 self.check_asked(asked)
+            elif self.crasher.deaths == deaths:
+                left = set(self.model.points) - set(self.model.ended) - set(self.model.open)
+                assert not left, f"trials {left} wait, and are not asked"
 
     @precondition(lambda self: self.model.open)
     @rule(data=st.data(), ending=ENDINGS, value=st.floats(0, 1), epochs=st.integers(0, 2))

@@ -410,6 +410,16 @@ def test_a_version_compared_with_a_champion_of_the_past_is_not_promoted_and_stay
     assert set(jobs.versions()) == {"1", "2", "3", "4"}
 
 
+def test_a_persons_word_again_moves_nothing_and_another_word_is_refused(jobs: Jobs) -> None:
+    jobs.promote("a", Ruling.AWAITING_APPROVAL)
+    jobs.answer("1", True)
+    jobs.promote("b", Ruling.PROMOTED)
+    assert jobs.answer("1", True)["promoted"]
+    with pytest.raises(UserError, match="must still await approval"):
+        jobs.answer("1", False)
+    assert jobs.aliases() == {"champion": "2", "previous": "1"}
+
+
 def test_an_approval_that_was_cut_off_moves_nothing_once_another_is_champion(jobs: Jobs) -> None:
     jobs.promote("a", Ruling.PROMOTED)
     jobs.promote("b", Ruling.AWAITING_APPROVAL)
