@@ -407,12 +407,16 @@ OK, LATER, NOW = ["ok"] * 4, ["timeout later"] * 4, ["timeout now"] * 4
 Step = Callable[[Tables], None]
 
 
-def steps(*some: Step) -> Tables:
+@contextmanager
+def steps(*some: Step) -> Iterator[Tables]:
     """Walk a machine; after each step the table is what the model says."""
     tables = Tables()
-    for step in some:
-        walk(tables, step)
-    return tables
+    try:
+        for step in some:
+            walk(tables, step)
+        yield tables
+    finally:
+        tables.teardown()
 
 
 def walk(tables: Tables, step: Step) -> None:
@@ -449,10 +453,9 @@ DYING: dict[str, tuple[list[Step], Callable[[tuple[int, str]], Step]]] = {
 def test_a_run_that_dies_in_any_write_is_there_whole_or_not_at_all(kind: str) -> None:
     before, dying = DYING[kind]
     for writes in range(MOST_WRITES):
-        tables = steps(*before)
-        walk(tables, dying((writes, "torn")))  # half of a text is there, and of what can't be halved nothing
-        walk(tables, a_night(1, OK))
-        tables.teardown()
+        with steps(*before) as tables:
+            walk(tables, dying((writes, "torn")))  # half of a text is there, and of what can't be halved nothing
+            walk(tables, a_night(1, OK))
         if not tables.crasher.deaths:
             assert writes > 0
             return
@@ -460,9 +463,8 @@ def test_a_run_that_dies_in_any_write_is_there_whole_or_not_at_all(kind: str) ->
 
 
 def test_what_the_loser_of_two_nights_has_read_of_the_feed_is_not_written_over_the_winners() -> None:
-    tables = steps(a_night(1, OK), lambda tables: tables.two_nights_at_once(1, 1, OK, "1", "1"))
-    assert tables.marks
-    tables.teardown()
+    with steps(a_night(1, OK), lambda tables: tables.two_nights_at_once(1, 1, OK, "1", "1")) as tables:
+        assert tables.marks
 
 
 @pytest.mark.parametrize(
@@ -476,6 +478,5 @@ def test_what_the_loser_of_two_nights_has_read_of_the_feed_is_not_written_over_t
     ids=["a URL arrives", "another commit", "another model", "earlier models' URLs too"],
 )
 def test_other_work_than_what_is_withheld_is_done_anew(change: Step) -> None:
-    tables = steps(a_night(1, OK), a_night(1, OK), a_night(1, OK, "withhold"), change)
-    walk(tables, a_night(0, NOW, "accept"))
-    tables.teardown()
+    with steps(a_night(1, OK), a_night(1, OK), a_night(1, OK, "withhold"), change) as tables:
+        walk(tables, a_night(0, NOW, "accept"))

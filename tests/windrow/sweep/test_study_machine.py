@@ -373,11 +373,13 @@ def a_short_study(books: Books, ending: Ending) -> Iterator[None]:
 def test_a_driver_that_dies_in_any_write_loses_nothing(kind: tuple[str, str, str, bool], ending: Ending) -> None:
     for writes in range(MOST_WRITES):
         books = Books()
-        books.begin(kind)
-        books.crasher.arm(writes, "torn")
-        for _ in a_short_study(books, ending):
-            books.the_ledger_is_what_happened()
-        books.teardown()
+        try:
+            books.begin(kind)
+            books.crasher.arm(writes, "torn")
+            for _ in a_short_study(books, ending):
+                books.the_ledger_is_what_happened()
+        finally:
+            books.teardown()
         if not books.crasher.deaths:
             assert writes > 0
             return
