@@ -29,6 +29,9 @@ reproduce: ## train a registered version again from its record, and compare; VER
 
 PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder --junitxml=var/test/junit.xml --durations=25
 
+# Else each worker rewrites all tests' assertions anew, which takes it five seconds.
+unit test test-faults coverage: export PYTHONDONTWRITEBYTECODE =
+
 unit: ## tests without Spark, Airflow, MLflow and TensorFlow: after each change; ARGS="tests/windrow/sweep -k ledger"
 	@$(WINDROW) python -m $(PYTEST) -m unit $(ARGS)
 

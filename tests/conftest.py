@@ -18,6 +18,7 @@ import psutil
 import pytest
 from harness import budget
 from harness.jobs import Finished, read_result, run_main, serving, submit_job
+from harness.lanes import lane_of
 from harness.web import Web
 from hypothesis import settings
 
@@ -61,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what make unit runs, give each test its time limit, and put the longest files first."""
+    """Mark what make unit runs, give each test its time limit, and put what takes longest first."""
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         if not marks & {*HEAVY, "faults", "cluster"}:
@@ -72,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         weight = min((HEAVY.index(mark.name) for mark in item.iter_markers() if mark.name in HEAVY), default=len(HEAVY))
         weights[item.path] = min(weight, weights.get(item.path, len(HEAVY)))
-    items.sort(key=lambda item: weights[item.path])
+    items.sort(key=lambda item: (weights[item.path] > 0, lane_of(item.nodeid) is None, weights[item.path]))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -246,6 +247,7 @@ def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # else twelve seconds pass before a store counts as away
     s3fs.S3FileSystem.clear_instance_cache()  # they remember the environment of an earlier test
     name = f"b{uuid.uuid4().hex}"
     with urllib.request.urlopen(urllib.request.Request(f"{object_store}/{name}", method="PUT"), timeout=30):

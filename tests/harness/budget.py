@@ -1,6 +1,7 @@
 """What a test run may cost: spark-submits are counted by Spark's own start script, stacks where they are started.
 
-Every spark-submit of any process that inherits this environment reads SPARK_CONF_DIR/spark-env.sh, which notes it.
+Every spark-submit of any process that inherits this environment reads SPARK_CONF_DIR/spark-env.sh, which notes it, and
+which sets the JVM's options.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ MOST_SUBMITS = 20
 MOST_STACKS = 1
 _FOLDER = "WINDROW_TEST_BUDGET"
 # A driver that is started inside this process is Python's own gateway, and no spark-submit of a test.
+# No JVM here lives long enough for its second compiler, which takes half of its processor time.
 _SPARK_ENV = """\
+SPARK_SUBMIT_OPTS="$SPARK_SUBMIT_OPTS -XX:TieredStopAtLevel=1"
+SPARK_LAUNCHER_OPTS="$SPARK_LAUNCHER_OPTS -XX:TieredStopAtLevel=1"
 case "$*" in
 *pyspark-shell*) ;;
 *org.apache.spark.deploy.SparkSubmit*) echo "$(date +%s) $*" >> "{file}" ;;

@@ -1,6 +1,6 @@
 """Break each promise of README and docs in a copy of the tree, and see the suite fail: the test of the tests.
 
-    python -m harness.promises            # with tests/ on PYTHONPATH; all of tests/promises.toml, about half an hour
+    python -m harness.promises            # with tests/ on PYTHONPATH; all of them: half an hour to an hour
     python -m harness.promises seed lease # those whose sentence has one of these words
     python -m harness.promises --table    # the table of docs/testing.md
 

@@ -40,6 +40,22 @@ def pickled(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return found
 
 
+@pytest.fixture
+def splits_sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The splits of data sets that jobs send to executors from now on."""
+    from windrow.sweep import cluster
+
+    found: list[str] = []
+    real = cluster.ship
+
+    def ship(spark: Any, folder: Path, digest: str, *splits: Any) -> None:
+        found.extend(splits)
+        real(spark, folder, digest, *splits)
+
+    monkeypatch.setattr(cluster, "ship", ship)
+    return found
+
+
 def files_sent() -> Iterator[tuple[str, bytes]]:
     """Name and contents of every file that this session serves to executors; what is packed is unpacked."""
     from pyspark import SparkFiles
@@ -57,6 +73,7 @@ def test_nothing_secret_is_in_what_a_scoring_and_a_sweep_send_to_executors(
     run_job: Callable[..., Any],
     spark: Any,
     pickled: list[bytes],
+    splits_sent: list[str],
     images: Images,
     page: Path,
     page_file: Path,
@@ -70,6 +87,7 @@ def test_nothing_secret_is_in_what_a_scoring_and_a_sweep_send_to_executors(
     arguments = ("--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study", *short)
     swept = run_job("sweep", *arguments, environment=SECRETS)
     assert swept.code == 0, swept.output
+    assert splits_sent == ["train", "validation"], "a sweep sends no test image"
 
     files = dict(files_sent())
     sent = [*pickled, *files.values()]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from windrow import experiment
 from windrow_spark import (
     GRACE_SECONDS,
@@ -117,6 +117,13 @@ def test_a_link_without_an_address_is_empty_so_that_its_button_is_hidden() -> No
     assert link.get_link(SimpleNamespace(links={"mlflow_run": "http://m/1"}), ti_key=None) == "http://m/1"
     assert link.get_link(SimpleNamespace(links={"mlflow_run": None}), ti_key=None) == ""
     assert link.get_link(SimpleNamespace(), ti_key=None) == ""
+
+
+@pytest.mark.parametrize(("code", "again"), [(1, True), (2, False), (3, True)])
+def test_exit_code_2_alone_is_not_tried_again(code: int, again: bool) -> None:
+    failure = SparkJob(task_id="sweep", job="sweep")._failure(code)
+    assert isinstance(failure, AirflowException)
+    assert isinstance(failure, AirflowFailException) is not again
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", "{"])

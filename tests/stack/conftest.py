@@ -177,6 +177,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         connect(patch, "night_hook", conn_type="http", host=hook.url)
         extra = {"from_email": "windrow@example.org", "disable_ssl": True, "disable_tls": True}
         connect(patch, "smtp_default", conn_type="smtp", host="127.0.0.1", port=office.port, extra=extra)
+        patch.setenv("AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", "120")  # seconds; no DAG file changes here
         configure(home() / "airflow")
         write_hostile_sweep(home() / "runs" / "train_hostile" / "first" / "study")
         write_hostile_labels(home() / "tables" / "hostile")

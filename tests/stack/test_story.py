@@ -59,7 +59,7 @@ MINUTES = 60_000.0
 
 Keep = Callable[[Page, str], None]
 NewContext = Callable[..., BrowserContext]
-soon = partial(wait_for, seconds=300, every=0.3)
+soon = partial(wait_for, seconds=300, every=0.7)
 """Until what only an API or a log tells."""
 
 
@@ -118,6 +118,11 @@ def follow(page: Page, link: str) -> Page:
     with page.context.expect_page() as opened:
         page.get_by_role("link", name=link).click()
     return opened.value
+
+
+def leave(page: Page) -> None:
+    """Look at nothing: Airflow's pages ask and draw every few seconds, and the next chapters only wait."""
+    page.goto("about:blank")
 
 
 def windrow(page: Page) -> FrameLocator:
@@ -332,6 +337,9 @@ def test_the_tasks_links_lead_to_the_sweep_and_its_trials_in_mlflow(place: Any, 
     expect(compared.get_by_text("trial 1", exact=True).first).to_be_visible()
     compared.get_by_role("button", name="Close", exact=True).click()  # MLflow's assistant, which takes a third
     picture(compared, "tour-trials")
+    for opened in (record, compared):
+        opened.close()
+    leave(page)
 
 
 # While its finalists train: who gets what of the Windrow page, and that nothing hostile or secret gets out of it.
@@ -615,6 +623,7 @@ def test_the_graph_of_the_run_is_green(place: Any, page: Page, picture: Keep) ->
     for task in ("sweep", "record_decision", "announce_champion"):
         expect(page.locator(".react-flow__node").filter(has_text=task).filter(has_text="success")).to_be_visible()
     picture(page, "tour-run")
+    leave(page)
 
 
 # A night.
@@ -703,6 +712,7 @@ def test_nothing_on_the_page_keeps_a_screen_reader_out(
         expect(seen.locator(part)).to_be_visible()
     expect(seen.locator("html")).to_have_attribute("data-theme", theme)
     found = [fault for fault in Axe().run(seen).response["violations"] if fault["impact"] in ("serious", "critical")]
+    seen.close()
     assert found == []
 
 
@@ -721,6 +731,7 @@ def test_all_of_the_page_is_reached_with_the_keyboard(place: Any, page: Page) ->
     before = page.locator("#heat-map caption").inner_text()
     page.locator("#across").press("ArrowDown")
     expect(page.locator("#heat-map caption")).not_to_have_text(before)
+    leave(page)
 
 
 def test_a_backfill_asks_the_urls_of_its_day_that_have_no_row(place: Any) -> None:

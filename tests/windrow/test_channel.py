@@ -86,6 +86,25 @@ def test_a_stranger_who_asks_for_no_proof_and_gives_a_wrong_one_is_hung_up_on(li
         line.inbox.get(timeout=0.2)
 
 
+def test_a_driver_that_asks_for_no_proof_and_gives_a_wrong_one_is_not_spoken_to() -> None:
+    """Somebody else may listen at the driver's port by now. The driver's own check of a worker is left out here."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def pretend() -> None:
+            with Connection(listening.accept()[0].detach()) as stranger, suppress(EOFError, OSError):
+                stranger.send_bytes(b"#CHALLENGE#{sha256}" + bytes(40))
+                stranger.recv_bytes(256)
+                stranger.send_bytes(b"#WELCOME#")
+                stranger.recv_bytes(256)
+                stranger.send_bytes(bytes(16))
+                stranger.recv_bytes(256)
+
+        threading.Thread(target=pretend, daemon=True).start()
+        address = Address("127.0.0.1", listening.getsockname()[1], b"secret")
+        assert reach(address) is None
+    channel.forget(address)
+
+
 def test_each_channel_has_a_secret_of_its_own_and_does_not_show_it(line: Channel) -> None:
     with Channel("127.0.0.1") as other:
         assert other.address.secret != line.address.secret

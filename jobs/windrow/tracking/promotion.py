@@ -197,10 +197,13 @@ class Promotion:
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """A promotion that was cut off leaves a version that nobody can use."""
+        """A promotion that was cut off leaves a version that nobody can use.
+
+        One that was to be promoted stays: it may have been champion, and then others are to call it previous.
+        """
         for version in self._versions():
             result = registry.recorded(version)
-            undecided = result is None or not registry.is_settled(version, result)
+            undecided = result is None or not (result.get("promoted") or registry.is_settled(version, result))
             if undecided and not {"champion", "previous"} & set(version.aliases):
                 self._client.delete_model_version(version.name, version.version)
 

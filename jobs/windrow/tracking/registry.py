@@ -117,12 +117,15 @@ def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
                 f"only a version that awaits approval can be approved or rejected; got {version} of {model}: {told}"
             )
         wanted = Ruling.PROMOTED if approved else Ruling.KEPT
-        if result["decision"] == Ruling.AWAITING_APPROVAL:
-            if approved and is_stale(client, result):
-                raise UserError(
-                    f"the champion must still be the one that version {version} of {model} was compared with, "
-                    f"{result['champion_before'] or 'none'}; it is another by now; run promote_best.py for it again"
-                )
+        waits = result["decision"] == Ruling.AWAITING_APPROVAL
+        if not waits and result["decision"] != wanted:
+            raise UserError(f"version {version} of {model} must still await approval; got: {result['reason']}")
+        if approved and (waits or not is_settled(found, result)) and is_stale(client, result):
+            raise UserError(
+                f"the champion must still be the one that version {version} of {model} was compared with, "
+                f"{result['champion_before'] or 'none'}; it is another by now; run promote_best.py for it again"
+            )
+        if waits:
             decision = Decision.of(result["decision"], result["reason"]).settled(approved, by)
             result |= {
                 "decision": decision.ruling.value,
@@ -131,8 +134,6 @@ def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
                 "approval": by,
             }
             client.set_model_version_tag(model, version, RESULT, json.dumps(result))
-        elif result["decision"] != wanted:
-            raise UserError(f"version {version} of {model} must still await approval; got: {result['reason']}")
         if not is_settled(found, result):
             settle(client, result, description(result))
     return result
@@ -154,8 +155,8 @@ def rollback(model: str) -> dict[str, Any]:
                 "set the alias champion to the version that you want, in MLflow"
             )
         begun = json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
-        if champion == previous and begun is not None and begun["back"] == champion:
-            champion = begun["from"]  # cut off between the two moves below
+        if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
+            champion, previous = begun["from"], champion  # cut off after the first move below, or after both
         client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
         client.set_registered_model_alias(model, "champion", previous)
         if champion is None:

@@ -43,6 +43,15 @@ def test_a_stack_can_have_other_dags_and_users_than_the_laptops(tmp_path: Path) 
     assert variables["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "admin:admin,viewer:viewer"
 
 
+def test_what_listens_is_told_to_listen_on_this_machine_alone() -> None:
+    ports = dict.fromkeys(stack.PREFERRED_PORTS, 1)
+    own = stack.all_services(stack.describe(ports), ports)
+    command = own["mlflow"].command
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert own["airflow-api"].variables["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert own["airflow-api"].variables["SPARK_LOCAL_IP"] == "127.0.0.1"
+
+
 def test_the_users_own_spark_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", "spark://cluster:7077")
     assert stack.spark_connection() == "spark://cluster:7077"

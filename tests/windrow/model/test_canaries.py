@@ -51,6 +51,7 @@ def test_what_is_near_is_the_same(found: list[Canary]) -> None:
     ("found", "told"),
     [
         ([Canary((1, 0), (0.7, 0.3)), *EXPECTED[1:]], r"'gradient'.* on far class 1 has 0.7000 .*differ by 0.2000"),
+        ([Canary((1, 0), (0.875, 0.125)), *EXPECTED[1:]], r"'gradient'.* on far .*differ by 0.0250, 0.02 is allowed"),
         ([*EXPECTED[:2], Canary((0,), (0.8,))], r"'blocks'.* on far class 0 has 0.8000 where class 1 had 0.8000"),
     ],
 )

@@ -110,6 +110,12 @@ def test_a_study_with_one_good_trial_has_one_finalist_and_its_default(tmp_path: 
     assert [trial.number for trial in finalists.default(one)] == [0]
 
 
+def test_the_finalists_are_as_many_of_the_best_as_the_page_says_the_best_one_first(tmp_path: Path) -> None:
+    page = parse(PAGE, ["promotion.finalists=2"])
+    many = study(tmp_path, page, Ending.OK, Ending.OK, Ending.DIVERGED, Ending.OK)
+    assert [trial.number for trial in finalists.best(page, many)] == [3, 1]
+
+
 @pytest.mark.parametrize(
     ("endings", "told"),
     [

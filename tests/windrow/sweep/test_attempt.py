@@ -175,6 +175,13 @@ def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch)
     assert 0 <= attempt.seconds < 60
 
 
+def test_a_trials_value_is_that_of_its_last_epoch_and_not_of_its_best() -> None:
+    attempt = Attempt(spec(epochs=2))
+    attempt.add(replace(EPOCH, val_accuracy=0.9))
+    attempt.add(replace(EPOCH, val_accuracy=0.6))
+    assert attempt.verdict().value == 0.6
+
+
 @pytest.mark.tensorflow
 def test_a_pruned_trial_ends_at_the_epoch_where_it_was_told(driver: Driver, digits: Path) -> None:
     driver.stop, driver.after = "pruned", 2
@@ -205,6 +212,19 @@ def test_processes_that_a_builder_starts_end_with_the_trial(digits: Path, tmp_pa
     assert trial.run(spec(body, epochs=1), digits).ending is Ending.OK
     pid = int(note.read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_process_beyond_its_memory_says_so_and_is_gone(driver: Driver) -> None:
+    """It needs no TensorFlow to be too large. What a trial's own memory does is told further below."""
+    address = f"Address('127.0.0.1', {driver.address.port}, bytes.fromhex({driver.address.secret.hex()!r}))"
+    code = (
+        f"import sys, time\nsys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
+        "from test_attempt import Address, Attempt, spec\n"
+        f"with Attempt(spec(address={address}, mebibytes=1)).watched():\n    time.sleep(20)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -9
+    assert Outcome.of(driver.heard[-1]["outcome"]).ending is Ending.OUT_OF_MEMORY
 
 
 # As Spark's Python workers come from one process: TensorFlow is imported, and each trial has a child of it.

@@ -87,7 +87,11 @@ def test_what_a_killed_driver_has_left_can_be_read(opened: Opened, tmp_path: Pat
     killed.start()
     killed.join(60)
     assert killed.exitcode == -signal.SIGKILL
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("ledger.db*") if path.suffix != ".db-shm"}
     assert [(trial.value, trial.training) for trial in ledgers.read(tmp_path)] == [(0.6, False), (None, True)]
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("ledger.db*") if path.suffix != ".db-shm"}
+    assert after == before, "what is not written into the ledger yet is the next sweep's to write"
+    assert "ledger.db-wal" in before
 
 
 def test_the_stamp_changes_with_every_outcome_and_not_by_looking(opened: Opened, tmp_path: Path) -> None:

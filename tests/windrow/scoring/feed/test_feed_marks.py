@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from windrow.scoring.feed import feed_marks, formats
@@ -111,6 +112,44 @@ def test_what_is_appended_to_records_is_never_missed(reader: Reader, name: str, 
     reader.night()
     (reader.folder / name).write_text(after)
     assert reader.night()[-1] == "b"
+
+
+def test_what_is_appended_during_the_look_is_read_once_and_in_the_next_night(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = reader.folder / "one.txt", feed_marks._digest
+
+    def grows(*of: Any) -> Any:
+        found = digest(*of)
+        with path.open("a") as file:
+            file.write("c\n")
+        return found
+
+    path.write_text("a\nb\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(feed_marks, "_digest", grows)
+        assert reader.night() == ["a", "b"]
+    assert reader.night() == ["c"]
+
+
+def test_a_file_that_only_its_time_tells_from_the_one_before_is_read_again(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written over, at the same size, during the look: then the look's own time may not be its mark."""
+    path, digest = reader.folder / "one.txt", feed_marks._digest
+
+    def is_written_over(*of: Any) -> Any:
+        found = digest(*of)
+        path.write_text("b\n")
+        os.utime(path, (2, 2))
+        return found
+
+    path.write_text("a\n")
+    os.utime(path, (1, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(feed_marks, "_digest", is_written_over)
+        reader.night()
+    assert reader.night() == ["b"]
 
 
 def test_marks_of_files_that_are_gone_are_forgotten(reader: Reader) -> None:

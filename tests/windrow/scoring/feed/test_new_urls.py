@@ -122,6 +122,17 @@ def test_a_few_lines_are_the_drivers_to_read(tmp_path: Path) -> None:
     assert not new_urls.are_few(feed_marks.news([tmp_path / "feed.txt"], {})[0])
 
 
+def test_of_several_records_of_a_url_the_one_that_sorts_first_counts(tmp_path: Path) -> None:
+    records = [("http://example.com/a", 2), ("HTTP://EXAMPLE.COM/a", 3), ("http://example.com/a", 1)]
+    lines = [f'{{"url": "{url}", "shop": {shop}}}\n' for url, shop in records]
+    (tmp_path / "feed.jsonl").write_text("".join(lines))
+    rows = new_urls.read_here(feed_marks.news([tmp_path / "feed.jsonl"], {})[0], np.empty(0, known_keys.DTYPE))
+    assert rows.select(["url", "extra"]).to_pylist() == [{"url": "HTTP://EXAMPLE.COM/a", "extra": '{"shop":3}'}]
+    (tmp_path / "feed.jsonl").write_text("".join(lines[::2]))
+    rows = new_urls.read_here(feed_marks.news([tmp_path / "feed.jsonl"], {})[0], np.empty(0, known_keys.DTYPE))
+    assert rows["extra"].to_pylist() == ['{"shop":1}']
+
+
 @pytest.mark.spark
 def test_of_a_known_url_only_its_key_is_told(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "feed.csv").write_text("url,shop\nhttp://example.com/old,1\nhttp://example.com/new,2\n")

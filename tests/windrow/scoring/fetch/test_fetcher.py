@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 from collections.abc import Sequence
 from ipaddress import IPv4Network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +88,7 @@ def test_it_says_who_asks_and_wants_no_compression(server: HostileServer) -> Non
         (451, Status.HTTP_ERROR, 1),
         (304, Status.HTTP_ERROR, 1),
         (408, Status.HTTP_UNAVAILABLE, 3),
+        (425, Status.HTTP_UNAVAILABLE, 3),
         (429, Status.HTTP_UNAVAILABLE, 1),
         (500, Status.HTTP_UNAVAILABLE, 3),
         (503, Status.HTTP_UNAVAILABLE, 3),
@@ -134,6 +137,13 @@ def test_the_deadline_counts_all_tries_together(server: HostileServer, monkeypat
     fetched = fetch(server.on("/x", answer("503 Later")))
     # The second pause would end after it: it is not begun.
     assert (fetched.status, server.asked["/x"]) == (Status.HTTP_UNAVAILABLE, 2)
+
+
+def test_the_deadline_counts_all_redirects_together(server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=3)  # so long does a request take, by a clock that needs no waiting
+    monkeypatch.setattr(fetching, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    server.on("/second", redirect(server.file("/end.png", grey(7))))
+    assert fetch(server.on("/first", redirect("/second"))).status is Status.TIMEOUT
 
 
 def test_an_endless_body_ends_at_the_cap(server: HostileServer) -> None:
@@ -199,6 +209,40 @@ def test_redirects_are_followed_and_their_end_is_noted(server: HostileServer) ->
     server.on("/middle", redirect("end.png", "307 Temporary Redirect"))
     fetched = fetch(server.on("/start", redirect(server.url("/middle"))))
     assert (fetched.status, fetched.final_url) == (Status.OK, server.url("/end.png"))
+
+
+def test_a_cookie_that_a_host_sets_does_not_go_back(server: HostileServer) -> None:
+    server.file("/end.png", grey(7))
+    fetch(server.on("/start", answer("302 Found", b"", "Location: /end.png", "Set-Cookie: who=you; Path=/")))
+    assert server.asked["/end.png"] == 1
+    assert "Cookie" not in server.heads["/end.png"]
+
+
+def test_a_redirect_is_looked_up_in_robots_txt_too(server: HostileServer) -> None:
+    server.file("/robots.txt", b"User-agent: *\nDisallow: /private/", "text/plain")
+    server.file("/private/a.png", grey(7))
+    fetched = fetch(server.on("/start", redirect("/private/a.png")), robots=True)
+    assert (fetched.status, server.asked["/private/a.png"]) == (Status.REFUSED_ROBOTS, 0)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_host_whose_robots_txt_can_not_be_read_is_asked_for_nothing(server: HostileServer, code: int) -> None:
+    server.on("/robots.txt", answer(f"{code} Whatever"))
+    fetched = fetch(server.file("/a.png", grey(7)), robots=True)
+    assert (fetched.status, server.asked["/a.png"]) == (Status.ROBOTS_UNAVAILABLE, 0)
+    assert fetched.status.passing
+
+
+def test_a_crawl_delay_beyond_patience_leaves_a_hosts_next_url_for_later(server: HostileServer) -> None:
+    server.file("/robots.txt", b"User-agent: *\nCrawl-delay: 600", "text/plain")
+    policy = FetchPolicy(timeout_seconds=5, host_rate=None, allow_addresses=LOOPBACK)
+
+    async def ask_both() -> list[Status]:
+        async with Fetcher(policy) as fetcher:
+            return [(await fetcher.fetch(server.file(path, grey(7)))).status for path in ("/a.png", "/b.png")]
+
+    assert asyncio.run(ask_both()) == [Status.OK, Status.HOST_UNAVAILABLE]
+    assert server.asked["/b.png"] == 0
 
 
 def test_a_redirect_loop_ends_after_five_hops(server: HostileServer) -> None:

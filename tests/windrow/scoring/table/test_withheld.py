@@ -98,8 +98,8 @@ def test_work_is_the_same_whatever_the_gate_and_another_for_anything_that_decide
 
 def test_the_next_night_asks_again_and_a_scheduler_that_tries_again_does_not() -> None:
     now = time.time()
-    assert replace(NIGHT, at=now - 2 * 3600).fresh
-    assert not replace(NIGHT, at=now - 23 * 3600).fresh
+    assert replace(NIGHT, at=now - 11 * 3600).fresh
+    assert not replace(NIGHT, at=now - 13 * 3600).fresh
 
 
 @pytest.mark.parametrize("gate", ["0", "-0.1", ".inf", "x"])
