@@ -65,4 +65,4 @@ def test_each_reader_finds_the_newest_row_of_each_url(
         exec(compile(code, PAGE, "exec"), names)
         newest = names["newest"].toPandas() if code is on_spark else names["newest"]
         assert dict(zip(newest["url"], newest["label"], strict=True)) == {first: "7", second: "2"}
-        assert first in capsys.readouterr().out
+        assert "http://127.0.0.1" in capsys.readouterr().out  # Spark and pandas cut long cells
