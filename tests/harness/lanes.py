@@ -13,6 +13,7 @@ LANES = {
         "tests/jobs/test_shipped.py",
         "tests/windrow/test_sql.py",
         "tests/docs/test_sql_page.py",
+        "tests/docs/test_table_page.py",
         "tests/windrow/scoring/test_pipeline.py",
         "tests/windrow/scoring/test_division.py",
     ),
