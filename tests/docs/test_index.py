@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.documents import PAGES, REPOSITORY, text_of
+from windrow.sweep.outcomes import Ending
 
 
 def test_the_index_has_every_page_once() -> None:
@@ -34,3 +35,12 @@ def test_every_decision_has_its_day_and_is_in_order() -> None:
         assert all(days), area
         assert items
         assert [day[1] for day in days if day] == sorted(day[1] for day in days if day), area
+
+
+def test_the_glossary_has_the_readmes_words_and_every_outcome() -> None:
+    first = [line.split(" | ")[0] for line in text_of("docs/glossary.md").splitlines() if line.startswith("| ")]
+    words = {word.strip("| ") for cell in first for word in cell.split(",")}
+    readme = set(re.findall(r"\*\*(\w+)\*\*", text_of("README.md").partition("docs/glossary.md")[0]))
+    assert {word.removesuffix("s") for word in readme} - {word.removesuffix("s") for word in words} == set()
+    (outcome,) = [line for line in text_of("docs/glossary.md").splitlines() if line.startswith("| outcome |")]
+    assert re.findall(r"\w+", outcome.partition(":")[2]) == [ending.value for ending in Ending]
