@@ -38,7 +38,7 @@ unit: ## tests without Spark, Airflow, MLflow and TensorFlow: after each change;
 test: ## all tests but faults and cluster, offline, with real Spark, Airflow, MLflow and Chromium; ARGS="-k retry"
 	@$(WINDROW) python -m $(PYTEST) $(ARGS)
 
-test-faults: ## kills, retries, full disks, thousands of trials, the README's commands, many random examples
+test-faults: ## kills, retries, full disks, thousands of trials, the jobs by hand, many random examples
 	@WINDROW_HYPOTHESIS=thorough $(WINDROW) python -m $(PYTEST) -m 'faults or hypothesis' -k 'AtLength or not runTest' $(ARGS)
 
 coverage: ## line coverage of jobs, plugins and dags by make test, in var/coverage; ARGS="tests/windrow/sweep"

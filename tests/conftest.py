@@ -19,6 +19,7 @@ import pytest
 from harness import budget
 from harness.jobs import Finished, read_result, run_main, serving, submit_job
 from harness.lanes import lane_of
+from harness.results import check_documented
 from harness.web import Web
 from hypothesis import settings
 
@@ -151,7 +152,7 @@ def run_job(
                 patch.setenv(variable, value)
             code = run_main(name, [*map(str, arguments), "--result", str(result)])
         out, err = capfd.readouterr()
-        return Finished(code, out + err, read_result(result))
+        return Finished(code, out + err, check_documented(name, read_result(result)))
 
     return run
 

@@ -1,4 +1,4 @@
-"""The README's jobs by hand: on two slots they find what the demo finds, and on a cluster the same, bit for bit."""
+"""docs/jobs.md: by hand the jobs find what the demo finds, and on a cluster the same, bit for bit."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def truth(checkout: Path) -> Iterator[dict[str, dict[str, str]]]:
 
 
 def by_hand(checkout: Path, master: str, folder: str) -> dict[str, dict[str, Any]]:
-    """Run the README's commands on a master; each job's result by name."""
-    commands = block("README.md", "jobs/sweep.py").replace("local[2]", master).replace("var/hand", f"var/{folder}")
+    """Run the page's commands on a master; each job's result by name."""
+    commands = block("docs/jobs.md", "jobs/sweep.py").replace("local[2]", master).replace("var/hand", f"var/{folder}")
     results = checkout / "results" / folder
     commands = re.sub(r"(jobs/(\w+)\.py .*)", rf"\1 --result {results}/\2.json", commands)
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("WINDROW", "MLFLOW"))}

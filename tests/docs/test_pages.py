@@ -20,9 +20,6 @@ RUN_BY = {
     "README.md python: from deltalake import DeltaTable": (
         f"{HERE}/test_readme.py::test_the_predictions_are_read_as_it_says"
     ),
-    'README.md sh: export PATH="$PWD/.venv/bin:$PAT': (
-        f"{HERE}/test_by_hand.py::test_the_jobs_by_hand_find_what_the_demo_finds"
-    ),
     "README.md sh: make up SPARK_WORKERS=2": MAKE,
     "docs/benchmarks.md sh": f"{HERE}/test_commands.py::test_a_measurement_knows_every_option_that_is_named",
     "docs/clusters.md sh: make up SPARK_WORKERS=4": MAKE,
@@ -34,16 +31,22 @@ RUN_BY = {
     "docs/feeds.md python": (
         "tests/windrow/scoring/feed/test_new_urls.py::test_the_recipe_for_a_database_makes_a_feed_of_its_rows"
     ),
+    "docs/jobs.md sh": f"{HERE}/test_by_hand.py::test_the_jobs_by_hand_find_what_the_demo_finds",
     "docs/pages.md yaml": f"{PAGE_TESTS}::test_the_examples_of_the_reference_load",
     "docs/pages.md yaml broken": f"{PAGE_TESTS}::test_the_mistakes_of_the_reference_are_what_windrow_says",
     "docs/pages.md text": f"{PAGE_TESTS}::test_the_mistakes_of_the_reference_are_what_windrow_says",
     "docs/sql.md python": f"{HERE}/test_sql_page.py::test_the_page_labels_urls_and_images_in_sql_and_in_a_pipeline",
+    "docs/table.md python: from deltalake import DeltaTable": (
+        f"{HERE}/test_table_page.py::test_each_reader_finds_the_newest_row_of_each_url"
+    ),
     "docs/testing.md sh": MAKE,
     "docs/testing.md python": f"{HERE}/test_testing_page.py::test_the_example_of_a_test_passes",
 }
 """Page, language and, where they differ, how a block begins -> the test that runs it, or checks what can be checked."""
 
 NOT_RUN = {
+    "docs/table.md python: import polars": "Polars is in no lock",
+    "docs/table.md python: import duckdb": "DuckDB is in no lock",
     'docs/clusters.md python: DeltaTable("s3://shop-data/table': (
         "Polars, DuckDB and delta-spark are in no lock; deltalake reads a copy in scoring/publish/test_copy.py"
     ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.documents import REPOSITORY, block, text_of
+from harness.predictions import add_predictions
 from windrow import experiment
 
 
@@ -28,23 +30,8 @@ def test_the_users_network_is_one() -> None:
 
 
 def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow.parquet as pq
-    from windrow.scoring.fetch.urls import understand
-    from windrow.scoring.table import prediction
-    from windrow.scoring.table.prediction import Patience, Stamp
-    from windrow.scoring.table.predictions_table import PredictionTable
-
     monkeypatch.chdir(tmp_path)
-    target = understand(b"http://127.0.0.1/7.png")
-    assert target is not None
-    row = prediction.row(target, None, Stamp("run", "digits", "1", "digest")) | {"status": "ok"}
-    predictions = PredictionTable(tmp_path / "var" / "tables" / "digits")
-    with predictions.staged("run") as staging:
-        batch = prediction.record_batch([row | prediction.ranked([7], [0.75], list("0123456789"))], Patience())
-        staging.mkdir(exist_ok=True)
-        with pq.ParquetWriter(staging / "part-0.parquet", prediction.SCHEMA) as writer:
-            writer.write_batch(batch)
-        predictions.commit(staging, "run", {"modelVersion": "1"})
+    add_predictions(tmp_path / "var" / "tables" / "shoes", "1", {"http://127.0.0.1/7.png": (7, 0.75)})
     names: dict[str, Any] = {}
     exec(compile(block("README.md", "DeltaTable("), "README.md", "exec"), names)
     assert names["labels"].to_dict("records") == [
@@ -52,10 +39,14 @@ def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest
     ]
 
 
+def tree() -> str:
+    """The README's tree, a line a room."""
+    return text_of("README.md").split("## The tree", 1)[1].split("\n## ", 1)[0]
+
+
 def test_every_path_of_the_tree_exists() -> None:
-    tree = text_of("README.md").split("## The tree", 1)[1].split("## Decisions", 1)[0]
     folders: dict[int, str] = {}
-    for line in filter(str.strip, textwrap.dedent(tree).splitlines()):
+    for line in filter(str.strip, textwrap.dedent(tree()).splitlines()):
         depth = len(line) - len(line.lstrip())
         names = re.split(r"\s{2,}", line.strip())[0].split(", ")
         folders[depth] = names[0]
@@ -65,7 +56,31 @@ def test_every_path_of_the_tree_exists() -> None:
             assert list(REPOSITORY.glob(path)), path
 
 
-def test_the_tree_has_every_job_and_every_plugin() -> None:
-    tree = text_of("README.md").split("## The tree", 1)[1].split("## Decisions", 1)[0]
-    names = [path.name for folder in ("jobs", "plugins") for path in (REPOSITORY / folder).glob("*.py")]
-    assert [name for name in names if name not in tree] == []
+def test_the_tree_has_every_folder_of_the_repository_and_every_room() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    paths = [Path(name).parts[:-1] for name in listed.stdout.split("\0")]
+    folders = {parts[0] for parts in paths if parts and not parts[0].startswith(".")}
+    rooms = {parts[2] for parts in paths if parts[:2] == ("jobs", "windrow") and len(parts) > 2}
+    shown = set(re.findall(r"^ *(\w+)/ ", tree(), re.MULTILINE))
+    assert (folders | rooms) - shown == set()
+
+
+def test_a_newcomer_reads_it_in_five_minutes() -> None:
+    assert len(text_of("README.md").splitlines()) <= 220
+
+
+def test_every_word_is_defined_before_it_is_used() -> None:
+    words = ("experiment", "study", "trials", "sweep", "finalist", "champion", "alias", "feed", "prediction")
+    before, definitions = text_of("README.md").split("\n- An **experiment**", 1)
+    definitions = f"**experiment**{definitions.partition('docs/glossary.md')[0]}"
+    assert [word for word in words if f"**{word}**" not in definitions] == []
+    prose = re.sub(r"^    .*$", "", before, flags=re.MULTILINE)  # the picture's boxes are the jobs' names
+    assert re.findall(r"\b(stud(?:y|ies)|trials?|finalists?|champions?|alias(?:es)?)\b", prose) == []
+
+
+def test_the_licence_is_there_whole_and_named() -> None:
+    licence = text_of("LICENSE")
+    assert re.search(r"Apache License\s+Version 2\.0, January 2004", licence)
+    assert "END OF TERMS AND CONDITIONS" in licence
+    assert "The Windrow authors" in licence
+    assert "[Apache License 2.0](LICENSE)" in text_of("README.md")

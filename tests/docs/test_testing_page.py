@@ -14,6 +14,8 @@ from harness.documents import REPOSITORY, blocks, text_of
 from harness.jobs import Finished
 
 TEXT = text_of("docs/testing.md")
+PROSE = " ".join(TEXT.split())
+"""The text whatever its line breaks."""
 SETTINGS = tomllib.loads(text_of("pyproject.toml"))["tool"]["pytest"]["ini_options"]
 
 
@@ -38,13 +40,13 @@ def test_the_table_has_every_marker_with_its_seconds(request: pytest.FixtureRequ
 
 
 def test_the_budget_is_the_suites() -> None:
-    found = re.search(r"may start (\d+) spark-submits and (\w+) stack", TEXT)
+    found = re.search(r"may start (\d+) spark-submits and (\w+) stack", PROSE)
     assert found is not None
     assert (int(found[1]), found[2]) == (budget.MOST_SUBMITS, {1: "one"}[budget.MOST_STACKS])
 
 
 def test_the_profiles_have_the_numbers_that_are_told() -> None:
     conftest = text_of("tests/conftest.py")
-    for name, examples in re.findall(r"(\w+) examples each in `make test` \(profile `(\w+)`\)", TEXT):
+    for name, examples in re.findall(r"(\w+) examples each in `make test` \(profile `(\w+)`\)", PROSE):
         assert f'register_profile("{examples}", deadline=None, max_examples={name}, derandomize=True)' in conftest
-    assert re.search(r"(\d+) in `make test-faults` \(`thorough`", TEXT)[1] in conftest  # type: ignore[index]
+    assert re.search(r"(\d+) in `make test-faults` \(`thorough`", PROSE)[1] in conftest  # type: ignore[index]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
-_FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)  # also in an item of a list
 _INDENTED = re.compile(r"^    .+\n(?:    .+\n)*", re.MULTILINE)
 _INLINE = re.compile(r"`([^`]+)`")
 
@@ -33,7 +33,8 @@ def text_of(page: str) -> str:
 
 def blocks(page: str, language: str | None = None) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    found = [Block(page, *match.groups()) for match in _FENCED.finditer(text_of(page))]
+    matches = _FENCED.finditer(text_of(page))
+    found = [Block(page, match[2], re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE)) for match in matches]
     return [block for block in found if language in (None, block.language)]
 
 

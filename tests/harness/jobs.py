@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from harness.results import check_documented
 from harness.waiting import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -102,7 +103,7 @@ def submit_job(
         timeout=SUBMIT_SECONDS,
         cwd=folder,
     )
-    return Finished(process.returncode, process.stdout, read_result(result))
+    return Finished(process.returncode, process.stdout, check_documented(name, read_result(result)))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ LANES = {
         "tests/jobs/test_shipped.py",
         "tests/windrow/test_sql.py",
         "tests/docs/test_sql_page.py",
+        "tests/docs/test_table_page.py",
         "tests/windrow/scoring/test_pipeline.py",
         "tests/windrow/scoring/test_partitioning.py",
         "tests/windrow/scoring/feed/test_new_urls.py",
