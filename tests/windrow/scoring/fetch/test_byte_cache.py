@@ -13,11 +13,11 @@ def name(content: bytes) -> str:
 
 
 def test_a_page_that_keeps_nothing_has_no_folder_but_uses_one_that_is_there(tmp_path: Path) -> None:
-    assert byte_cache.of_folder(tmp_path, None) is None
-    keeping = byte_cache.of_folder(tmp_path, 1)
+    assert byte_cache.of_folder(tmp_path / "bytes", None) is None
+    keeping = byte_cache.of_folder(tmp_path / "bytes", 1)
     assert keeping is not None
     keeping.put(name(b"x"), b"x")
-    later = byte_cache.of_folder(tmp_path, None)
+    later = byte_cache.of_folder(tmp_path / "bytes", None)
     assert later is not None
     later.put(name(b"y"), b"y")
     assert (later.get(name(b"x")), later.get(name(b"y")), later.get(None)) == (b"x", None, None)
@@ -25,7 +25,7 @@ def test_a_page_that_keeps_nothing_has_no_folder_but_uses_one_that_is_there(tmp_
 
 def test_the_room_is_never_exceeded_by_tasks_side_by_side_nor_night_after_night(tmp_path: Path) -> None:
     for night in range(3):
-        whole = byte_cache.of_folder(tmp_path, 1)
+        whole = byte_cache.of_folder(tmp_path / "bytes", 1)
         assert whole is not None
         for task in range(2):
             mine = whole.share(2)

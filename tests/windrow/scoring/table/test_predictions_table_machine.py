@@ -34,7 +34,7 @@ from windrow.scoring.table.lock import held
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 
-from .test_table import opened
+from .test_predictions_table import opened
 
 PAGE = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x}\n")
 ATTEMPTS = 3
