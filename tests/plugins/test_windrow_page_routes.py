@@ -19,7 +19,9 @@ class AuthManager:
 @pytest.fixture
 def app() -> Any:
     import windrow_page_routes
+    from airflow import models
 
+    models.import_all_models()  # MLflow, in the same process, has SQLAlchemy link all mapped classes, Airflow's as well
     return windrow_page_routes.make_app()
 
 
