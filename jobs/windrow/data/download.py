@@ -143,6 +143,7 @@ def _take_on_trust(url: str, target: Path) -> str:
 
 
 def _fetch_from(url: str, remote: RemoteFile, target: Path) -> None:
+    # Not files.replacing: a part stays after a cut, and the next run completes it.
     # Mirrors compress differently: a part belongs to the URL that it came from.
     mark = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = target.with_name(f".{target.name}.{mark}.part")
