@@ -1,4 +1,4 @@
-"""Write files whole or not at all, hold locks that end with their process, and explain a full disk."""
+"""Write files whole or not at all, lock what one process may use at a time, and explain a full disk."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import errno
 import fcntl
 import json
 import os
+import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from windrow.errors import ServiceError, UserError
+from windrow.errors import ServiceError, UserError, WindrowError
 
 
 def check_writable(path: Path) -> None:
@@ -33,20 +35,107 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path} must be in a folder that can be written; got no permission; choose another path")
 
 
-def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write aside, then move: a reader sees the whole file or none."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder, whose file takes the place of `path` at the end.
+
+        with replacing(path) as part:
+            part.write_bytes(content)
+
+    A reader sees the old file or the whole new one, never a part. An exception leaves the old file and no other.
+    The folder is made if absent.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    # In the same folder, because a move between two file systems copies; hidden from most globs.
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(json.dumps(values, indent=2, sort_keys=True, default=plain) + "\n", encoding="utf-8")
-        aside.replace(path)
+        yield part
+        part.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all; return its path."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 file whole or not at all; return its path."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> Path:
+    """Write a JSON file for people and programs, indented and sorted by key, whole or not at all; return its path."""
+    return write_text(path, json.dumps(values, indent=2, sort_keys=True, default=plain) + "\n")
 
 
 def plain(value: object) -> Any:
-    """What JSON has for it: NumPy's numbers and arrays as numbers and lists, anything else (paths, dates) as text."""
+    """Convert a value for JSON: NumPy's numbers and arrays to numbers and lists, others (paths, dates) to text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+@contextmanager
+def locked(folder: Path, name: str = ".lock", *, quiet: bool = False) -> Iterator[None]:
+    """Wait until no other process holds this lock of a folder, then hold it. A process that dies releases it.
+
+    Args:
+        folder: made if absent.
+        name: of the lock file.
+        quiet: do not print that this process waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
+        if not _take(lock):
+            if not quiet:
+                print(f"waiting for another process that writes to {folder}", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def locked_or_refused(path: Path, owner: str, refusal: Callable[[str], WindrowError]) -> Iterator[None]:
+    """Hold a lock file that names its owner, or raise at once if another process does. A process that dies releases it.
+
+    Args:
+        path: the lock file, in a folder that exists.
+        owner: what holds the lock, e.g. "run 17"; the process, the host and the time are added. May be empty.
+        refusal: makes the error from the owner that the file names.
+    """
+    with path.open("a+") as lock:  # not "w", which would empty another owner's file
+        if not _take(lock):
+            lock.seek(0)
+            raise refusal(lock.read().strip() or "another process")
+        lock.truncate(0)
+        now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        process = f"process {os.getpid()} on {socket.gethostname()}, since {now}"
+        lock.write(f"{owner}, {process}" if owner else process)
+        lock.flush()
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock file, without keeping others from locking it."""
+    with path.open("r") as lock:
+        try:
+            # Shared, so that two readers at once do not take each other for an owner.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _take(lock: IO[str]) -> bool:
+    """Lock an open file if it is free. The kernel releases it when the file is closed, or its process dies."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 # EFBIG is what a file size limit (ulimit -f) gives.
@@ -54,24 +143,11 @@ _FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota used up", errno.EFB
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time in `folder`, which is made if absent; the others wait. A killed holder lets go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that writes to {folder}", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
 def clear_when_full(folder: Path) -> Iterator[None]:
     """Turn a full disk into one sentence.
 
     Raises:
-        ServiceError: the disk, the quota or the file size limit that `folder` is under is used up.
+        ServiceError: the disk, the quota or the file size limit of `folder` is used up.
     """
     try:
         yield
@@ -85,9 +161,9 @@ def clear_when_full(folder: Path) -> Iterator[None]:
 
 
 def why_full(error: Exception) -> str | None:
-    """What was used up, if an error says that; Java and delta-rs have no number for it, but the system's words."""
+    """Return which limit an error reports as used up, or None. Java and delta-rs give the system's text, no number."""
     number = getattr(error, "errno", None)
     if number is not None:
         return _FULL.get(number)
-    said = str(error)
-    return next((_FULL[number] for number in (errno.ENOSPC, errno.EDQUOT) if os.strerror(number) in said), None)
+    message = str(error)
+    return next((_FULL[number] for number in (errno.ENOSPC, errno.EDQUOT) if os.strerror(number) in message), None)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import windrow
 from windrow.errors import SparkError, UserError
+from windrow.files import replacing
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
@@ -99,9 +100,8 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
     try:
         os.link(path.resolve(), sent)
     except OSError:  # another disk
-        aside = sent.with_name(f".{name}")
-        shutil.copyfile(path, aside)
-        aside.replace(sent)
+        with replacing(sent) as part:
+            shutil.copyfile(path, part)
     session.sparkContext.addFile(str(sent))
 
 

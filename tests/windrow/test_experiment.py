@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from windrow import experiment
 from windrow.errors import PageError, Problem
-from windrow.experiment import parameters
+from windrow.experiment import SweepSection, parameters, sections
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((REPOSITORY / "dags" / "experiments").glob("*.yaml"))
@@ -1119,6 +1119,38 @@ def test_what_does_not_change_the_search_does_not_change_its_digest(override: st
 )
 def test_what_changes_the_search_changes_its_digest(override: str) -> None:
     assert digest(override) != digest()
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        *(("digits", "1108cfb0c3520eb4"), ("fashion_mnist", "88b75179262f983b"), ("imagenet", "f413eccca7f0374e")),
+        *(("mnist", "f90e4c67b48a1ad9"), ("mnist_dense", "52a3139fb1ea6caa")),
+        ("mnist_sensitivity", "19a36f3518718bd4"),
+    ],
+)
+def test_studies_of_the_pages_of_2026_11_26_continue(page: str, expected: str) -> None:
+    """Computed by the version in which a decisive key had to be listed. Change a page's search, and its line here."""
+    assert experiment.load(REPOSITORY / "dags" / "experiments" / f"{page}.yaml").search_digest() == expected
+
+
+def test_a_page_with_every_key_has_the_search_digest_of_2026_11_26() -> None:
+    assert experiment.parse(FULL).search_digest() == "2881f8ddca251347"
+    assert digest("sweep.deterministic=true") == "7e4d7ef2649b67cb"
+
+
+class LaterSweep(SweepSection):
+    """The sweep of a later version, whose author has thought of the search digest or not."""
+
+    curriculum: bool = False
+
+
+def test_a_new_key_is_part_of_the_search_unless_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = experiment.parse(PAGE)
+    with_key, with_value = (page.model_copy(update={"sweep": LaterSweep(curriculum=each)}) for each in (False, True))
+    assert with_key.search_digest() != with_value.search_digest()
+    monkeypatch.setattr(sections, "_NOT_DECISIVE_IN_SWEEP", {*sections._NOT_DECISIVE_IN_SWEEP, "curriculum"})
+    assert with_key.search_digest() == with_value.search_digest() == page.search_digest()
 
 
 def test_the_size_of_a_generation_decides_a_deterministic_search() -> None:

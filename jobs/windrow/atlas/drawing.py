@@ -9,6 +9,7 @@ from windrow.atlas import cost, curves, heat_map, importance, marginals, page, t
 from windrow.atlas.importance import Importance
 from windrow.atlas.plot import Missing, Plot
 from windrow.atlas.table import Table
+from windrow.files import write_bytes, write_text
 from windrow.looks import style
 
 PAGE = "atlas.html"
@@ -16,7 +17,6 @@ PAGE = "atlas.html"
 
 def write(table: Table, folder: Path) -> list[Path]:
     """Draw a study into a folder: the page and one PNG a plot; the files, the page first."""
-    folder.mkdir(parents=True, exist_ok=True)
     mattered = importance.evaluate(table)
     sections: list[page.Section] = []
     written: list[Path] = []
@@ -26,9 +26,9 @@ def write(table: Table, folder: Path) -> list[Path]:
             continue
         with style.applied(found.name):
             sections.append(page.Drawn(found, page.svg(found.figure)))
-            written.append(_replace(folder / f"atlas-{found.name}.png", style.png(found.figure, found.title)))
+            written.append(write_bytes(folder / f"atlas-{found.name}.png", style.png(found.figure, found.title)))
     text = page.render(table, mattered, sections)
-    return [_replace(folder / PAGE, text.encode()), *written]
+    return [write_text(folder / PAGE, text), *written]
 
 
 def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
@@ -51,10 +51,3 @@ def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
         with style.applied():
             drawn = draw()
         yield drawn
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    """Write aside, then move: a reader sees the whole file or none."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_bytes(content)
-    return aside.replace(path)

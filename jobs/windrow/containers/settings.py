@@ -6,11 +6,12 @@ Standard library only: it runs where nothing but Docker and a Python is.
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from windrow.files import replacing
 
 _HEADER = "# Secrets of this machine's stack, made by make up. Settings of compose.yaml can be added.\n"
 
@@ -46,10 +47,9 @@ def complete(file: Path) -> dict[str, str]:
     if missing:
         text = file.read_text(encoding="utf-8") if file.exists() else _HEADER
         lines = [text.rstrip("\n"), *(f"{name}={value}" for name, value in missing.items())]
-        aside = file.with_name(f"{file.name}.{os.getpid()}")
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
-            output.write("\n".join(lines) + "\n")
-        aside.replace(file)
+        with replacing(file) as part:
+            part.touch(0o600, exist_ok=False)  # private before there is a secret in it
+            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return known | missing
 
 

@@ -32,8 +32,6 @@ _READ_SECONDS = 15.0
 _TRIES = 6
 _PAUSE_SECONDS = 0.5
 _CHUNK_BYTES = 1 << 16
-# The largest published file has 30 MB: what goes on much longer is something else.
-_MAX_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,17 @@ _CURE = (
 )
 
 
-def fetch(remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = _CURE) -> Path:
-    """The file in `folder`, downloaded unless it is there already with the right digest.
+def fetch(
+    remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = _CURE, *, max_bytes: int | None = None
+) -> Path:
+    """Return the file in `folder`, downloaded unless it is there already with the right digest.
+
+    Args:
+        remote: the file.
+        mirrors: base URLs, tried in this order.
+        folder: where the file is stored; made if absent.
+        cure: ends the message where no mirror gives the file.
+        max_bytes: where a download stops as something else; also of what a .gz file may unpack to. None: no limit.
 
     Raises:
         DatasetError: a mirror is not http or https.
@@ -84,13 +91,13 @@ def fetch(remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = 
     check_mirrors(mirrors)
     target = folder / remote.name
     with clear_when_full(folder), locked(folder):
-        if _matches(remote, target):
+        if _matches(remote, target, max_bytes):
             return target
         reasons = []
         for mirror in mirrors:
             url = f"{mirror.rstrip('/')}/{remote.name}"
             try:
-                _fetch_from(url, remote, target)
+                _fetch_from(url, remote, target, max_bytes)
             except _MirrorError as failure:
                 reasons.append(f"  {mirror}: {failure}")
             else:
@@ -101,39 +108,40 @@ def fetch(remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = 
     )
 
 
-def fetch_trusted(url: str, folder: Path, digest: str | None, key: str) -> Path:
-    """A file without a published digest, in `folder`: the first download is trusted, and holds from then on.
+def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_bytes: int | None = None) -> Path:
+    """Return a file without a published digest in `folder`; the first download is trusted, later ones must equal it.
 
-    Its digest is printed, and kept beside it as NAME.sha256; a file that is there is not asked for again.
+    Its digest is printed and written next to it as NAME.sha256. A file that is there is not downloaded again.
 
     Args:
         url: http or https.
         folder: for this URL alone.
         digest: SHA-256, where the user knows it; then nothing is taken on trust.
-        key: of the page, where the digest can be given.
+        key: the page's key for the digest, for messages.
+        max_bytes: where a download stops; None: no limit.
 
     Raises:
-        DownloadError: there is no such file, or it is another one than at first.
+        DownloadError: the file is absent, or differs from the first one.
         ServiceError: the disk is full.
     """
     mirror, _, name = url.rpartition("/")
     record = folder / f"{name}.sha256"
     if digest is None and not record.exists():
         with clear_when_full(folder), locked(folder):
-            digest = _take_on_trust(url, folder / name)
+            digest = _take_on_trust(url, folder / name, max_bytes)
             record.write_text(f"{digest}\n", encoding="ascii")
         print(f"{url} has the SHA-256 {digest}: trusted now, checked from now on; {key} can say it", file=sys.stderr)
     known = digest or record.read_text(encoding="ascii").strip()
     cure = f"connect this machine, mend {key}, or remove {record} to trust what is there now"
-    return fetch(RemoteFile(name, known, "sha256", of="file"), [mirror], folder, cure)
+    return fetch(RemoteFile(name, known, "sha256", of="file"), [mirror], folder, cure, max_bytes=max_bytes)
 
 
-def _take_on_trust(url: str, target: Path) -> str:
-    """Download a file whole and from its start, whatever is there of it; its SHA-256."""
+def _take_on_trust(url: str, target: Path, max_bytes: int | None) -> str:
+    """Download a whole file, without using an earlier part, and return its SHA-256."""
     part = target.with_name(f".{target.name}.first.part")
     part.unlink(missing_ok=True)
     try:
-        _download(url, part)
+        _download(url, part, max_bytes)
     except _MirrorError as failure:
         raise DownloadError(f"{url} must give a file; {failure}; connect this machine, or bring the file") from failure
     with part.open("rb") as file:
@@ -142,29 +150,30 @@ def _take_on_trust(url: str, target: Path) -> str:
     return digest
 
 
-def _fetch_from(url: str, remote: RemoteFile, target: Path) -> None:
+def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | None) -> None:
+    # Not files.replacing: a part stays after a cut, and the next run completes it.
     # Mirrors compress differently: a part belongs to the URL that it came from.
     mark = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = target.with_name(f".{target.name}.{mark}.part")
     resumed = _size(part) > 0
-    if not _matches(remote, part):
-        _download(url, part)
-    if not _matches(remote, part) and resumed:
+    if not _matches(remote, part, max_bytes):
+        _download(url, part, max_bytes)
+    if not _matches(remote, part, max_bytes) and resumed:
         # The part was of an older file, or of one that changes: once more from the start.
         part.unlink()
-        _download(url, part)
-    if not _matches(remote, part):
+        _download(url, part, max_bytes)
+    if not _matches(remote, part, max_bytes):
         part.unlink()
         raise _MirrorError(f"its file has another {remote.algorithm.upper()} than {remote.digest[:16]}...")
     part.replace(target)
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, max_bytes: int | None) -> None:
     """Complete `part`, going on after cuts as long as each try brings something."""
     for attempt in range(_TRIES):
         before = _size(part)
         try:
-            return _append(url, part)
+            return _append(url, part, max_bytes)
         except _CutOffError as cut:
             reason = str(cut)
             if _size(part) <= before:
@@ -173,7 +182,7 @@ def _download(url: str, part: Path) -> None:
     raise _MirrorError(reason)
 
 
-def _append(url: str, part: Path) -> None:
+def _append(url: str, part: Path, max_bytes: int | None) -> None:
     """One request: ask for what `part` lacks, and take what the server gives."""
     start = _size(part)
     try:
@@ -182,13 +191,13 @@ def _append(url: str, part: Path) -> None:
         ) as answer:
             if answer.status_code == 416 and start:
                 part.unlink()  # longer than the file is now
-                return _append(url, part)
+                return _append(url, part, max_bytes)
             if answer.status_code not in (200, 206):
                 raise _MirrorError(f"{answer.status_code} {answer.reason}")
             goes_on = (
                 answer.headers.get("Content-Range", "").startswith(f"bytes {start}-") and answer.status_code == 206
             )
-            _save(answer, part, "ab" if goes_on else "wb", start if goes_on else 0)
+            _save(answer, part, start if goes_on else 0, max_bytes)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _CutOffError(_reason(error)) from error
 
@@ -198,18 +207,18 @@ def _headers(start: int) -> dict[str, str]:
     return {**headers, "Range": f"bytes={start}-"} if start else headers
 
 
-def _save(answer: requests.Response, part: Path, mode: Literal["ab", "wb"], start: int) -> None:
+def _save(answer: requests.Response, part: Path, start: int, max_bytes: int | None) -> None:
     length = answer.headers.get("Content-Length", "")
     total = start + int(length) if length.isdecimal() else None
-    with part.open(mode) as file, _progress() as progress:
+    with part.open("ab" if start else "wb") as file, _progress() as progress:
         task = progress.add_task(part.name.strip("."), total=total, completed=start)
         # A server may call a .gz file gzip-encoded: decoding it here would change the file.
         for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
             file.write(chunk)
             start += len(chunk)
             progress.update(task, completed=start)
-            if start > _MAX_BYTES:
-                raise _MirrorError(f"its file has more than {_MAX_BYTES:,} bytes")
+            if max_bytes is not None and start > max_bytes:
+                raise _MirrorError(f"its file has more than {max_bytes:,} bytes")
 
 
 def _progress() -> Progress:
@@ -222,21 +231,22 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _matches(remote: RemoteFile, path: Path) -> bool:
+def _matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
     """Whether the file is there and has the digest."""
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             unzip = remote.of == "contents" and zipped
-            return _digest(cast("BinaryIO", gzip.GzipFile(fileobj=file)) if unzip else file, remote) == remote.digest
+            stream = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if unzip else file
+            return _digest(stream, remote, max_bytes) == remote.digest
     except FileNotFoundError:
         return False
     except (gzip.BadGzipFile, EOFError, zlib.error):
         return False
 
 
-def _digest(stream: BinaryIO, remote: RemoteFile) -> str:
+def _digest(stream: BinaryIO, remote: RemoteFile, max_bytes: int | None) -> str:
     # MD5 is what Fashion-MNIST's authors publish; it shows damage, not malice.
     make: Callable[..., hashlib._Hash] = hashlib.sha256 if remote.algorithm == "sha256" else hashlib.md5
     digest = make(usedforsecurity=False)
@@ -244,7 +254,7 @@ def _digest(stream: BinaryIO, remote: RemoteFile) -> str:
     while chunk := stream.read(1 << 20):
         digest.update(chunk)
         length += len(chunk)
-        if length > _MAX_BYTES:
+        if max_bytes is not None and length > max_bytes:
             return ""
     return digest.hexdigest()
 

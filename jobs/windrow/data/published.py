@@ -1,12 +1,16 @@
-"""The public homes of MNIST and Fashion-MNIST, and the digests of what they hold."""
+"""The public homes of MNIST and Fashion-MNIST, and the digests of their files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from windrow.data import download
 from windrow.data.download import RemoteFile
+
+# The largest file has 30 MB, 47 MB once gunzipped: a download that goes on much longer is something else.
+_MAX_BYTES = 200_000_000
 
 # Training images and labels, test images and labels.
 FILE_NAMES = (
@@ -36,33 +40,35 @@ _FASHION_MD5 = (
     "bef4ecab320f06d8554ea6380940ec79",
     "bb300cfdad3c16e7a12a480ee83cd310",
 )
-PUBLISHED = {
-    "mnist": Published(
-        mirrors=(
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        ),
-        # Of the contents: the mirrors' .gz files differ.
-        files=tuple(RemoteFile(*pair, "sha256", of="contents") for pair in zip(FILE_NAMES, _MNIST_SHA256, strict=True)),
-        labels=tuple("0123456789"),
+MNIST = Published(
+    mirrors=(
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
     ),
-    "fashion_mnist": Published(
-        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-        files=tuple(RemoteFile(*pair, "md5", of="file") for pair in zip(FILE_NAMES, _FASHION_MD5, strict=True)),
-        # https://github.com/zalandoresearch/fashion-mnist#labels
-        labels=(
-            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ),
+    # Of the contents: the mirrors' .gz files differ.
+    files=tuple(RemoteFile(*pair, "sha256", of="contents") for pair in zip(FILE_NAMES, _MNIST_SHA256, strict=True)),
+    labels=tuple("0123456789"),
+)
+FASHION_MNIST = Published(
+    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    files=tuple(RemoteFile(*pair, "md5", of="file") for pair in zip(FILE_NAMES, _FASHION_MD5, strict=True)),
+    # https://github.com/zalandoresearch/fashion-mnist#labels
+    labels=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
-}
+)
 
 
-def fetch_all(name: str, mirrors: tuple[str, ...], downloads: Path) -> list[Path]:
-    """The files of a published data set, in the order of FILE_NAMES; from `mirrors` if there are any.
+def fetch_all(home: Published, mirrors: Sequence[str], folder: Path) -> list[Path]:
+    """Download the files of a published data set, in the order of FILE_NAMES.
+
+    Args:
+        home: where the data set is published.
+        mirrors: base URLs to use in place of the public ones, if there are any.
+        folder: for this data set alone; files that are there already are not downloaded again.
 
     Raises:
         DownloadError: no mirror gave one of them.
     """
-    home = PUBLISHED[name]
-    return [download.fetch(file, mirrors or home.mirrors, downloads / name) for file in home.files]
+    return [download.fetch(file, mirrors or home.mirrors, folder, max_bytes=_MAX_BYTES) for file in home.files]

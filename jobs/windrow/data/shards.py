@@ -120,7 +120,10 @@ def _pick(source: Source, parts: dict[Split, splits.Indices], split: Split) -> t
 
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
-    """A folder to write in before moving; those that killed processes left are removed too."""
+    """Make a folder to write in before moving, and remove those that killed processes left.
+
+    Not files.replacing: the six files move together, once all are written.
+    """
     for stale in out.glob(f"{_ASIDE_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE_PREFIX, dir=out))

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 from windrow import spark
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
-from windrow.data.published import FILE_NAMES, PUBLISHED, fetch_all
+from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all
 from windrow.errors import DatasetError
-from windrow.experiment import BUILT_IN_SOURCES, DatasetSection
+from windrow.experiment import DatasetSection
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,10 +71,8 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
         DatasetError: the source is unknown, missing, or not sound.
         DownloadError: no mirror gave a file.
     """
-    if section.source == "digits":
-        return _digits()
-    if section.source in PUBLISHED:
-        return _published(section, downloads)
+    if section.source in SOURCES:
+        return SOURCES[section.source](section, downloads)
     path = _existing_folder(section.source)
     if _is_idx(path):
         return _idx_folder(path, fingerprint(section))
@@ -82,7 +81,7 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
 
 def origin(section: DatasetSection) -> str:
     """A built-in source's name, or the absolute path of a folder."""
-    return section.source if section.source in BUILT_IN_SOURCES else str(_folder(section.source))
+    return section.source if section.source in SOURCES else str(_folder(section.source))
 
 
 def fingerprint(section: DatasetSection) -> str:
@@ -91,7 +90,7 @@ def fingerprint(section: DatasetSection) -> str:
     Raises:
         DatasetError: there is no such folder.
     """
-    if section.source in BUILT_IN_SOURCES:
+    if section.source in SOURCES:
         return ""
     digest = hashlib.sha256()
     path = _existing_folder(section.source)
@@ -103,7 +102,7 @@ def fingerprint(section: DatasetSection) -> str:
     return digest.hexdigest()
 
 
-def _digits() -> Source:
+def _digits(section: DatasetSection, downloads: Path) -> Source:
     from sklearn.datasets import load_digits  # a second, only where it is needed
 
     bunch = load_digits()
@@ -111,9 +110,20 @@ def _digits() -> Source:
     return Source("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
 
 
-def _published(section: DatasetSection, downloads: Path) -> Source:
-    files = fetch_all(section.source, section.mirrors, downloads)
-    return _from_idx(section.source, files, dict(enumerate(PUBLISHED[section.source].labels)))
+def _published(section: DatasetSection, downloads: Path, home: Published) -> Source:
+    files = fetch_all(home, section.mirrors, downloads / section.source)
+    return _from_idx(section.source, files, dict(enumerate(home.labels)))
+
+
+SOURCES: dict[str, Callable[[DatasetSection, Path], Source]] = {
+    "digits": _digits,
+    "mnist": partial(_published, home=MNIST),
+    "fashion_mnist": partial(_published, home=FASHION_MNIST),
+}
+"""The built-in sources: name → how to load one, from the page's section and the folder of downloads.
+
+The page's description lists the same names (experiment.sections.BUILT_IN_SOURCES), which must not import NumPy.
+"""
 
 
 def _folder(source: str) -> Path:
@@ -123,9 +133,9 @@ def _folder(source: str) -> Path:
 def _existing_folder(source: str) -> Path:
     path = _folder(source)
     if not path.is_dir():
-        close = difflib.get_close_matches(source, BUILT_IN_SOURCES, n=1)
+        close = difflib.get_close_matches(source, SOURCES, n=1)
         cure = f"did you mean {close[0]}?" if close else f"no such folder: {path}"
-        raise DatasetError(f"dataset.source must be {', '.join(BUILT_IN_SOURCES)} or a folder; got {source!r}; {cure}")
+        raise DatasetError(f"dataset.source must be {', '.join(SOURCES)} or a folder; got {source!r}; {cure}")
     return path
 
 

@@ -14,6 +14,7 @@ from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from windrow.experiment.precision import PrecisionSection
 from windrow.experiment.reading import load, load_to_train, parse
+from windrow.experiment.scoring import ScoringSection
 from windrow.experiment.sections import (
     BUILT_IN_SOURCES,
     OBJECTIVE_DIRECTIONS,
@@ -21,7 +22,6 @@ from windrow.experiment.sections import (
     Experiment,
     NetworkSection,
     PromotionSection,
-    ScoringSection,
     SweepSection,
     keys,
 )

@@ -6,6 +6,7 @@ Where a dimension is not searched, its value in the default configuration counts
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from windrow.experiment.constraints import same
@@ -23,28 +24,25 @@ def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
 
 
 def order(space: Mapping[str, Dimension]) -> list[str]:
-    """The dimensions with parents before children: generation by generation, each as on the page.
+    """Return the dimensions with parents before children: generation by generation, each in the page's order.
+
+    Samplers draw in this order, so another one would give a seed other points.
 
     Raises:
-        ValueError: the conditions go in a circle, which a page's can't.
+        ValueError: the conditions form a circle, which a page's can't.
     """
-    placed = _placed({name: space[name].when for name in space})
-    if len(placed) < len(space):
-        raise ValueError(f"conditions must not go in a circle; got one among {', '.join(set(space) - set(placed))}")
-    return placed
-
-
-def _placed(parents: Mapping[str, Iterable[str]]) -> list[str]:
-    """The names that can be put behind their parents, in such an order. What is in a circle, or hangs on one, can't."""
-    placed: dict[str, None] = {}
-    waiting = list(parents)
-    while waiting:
-        ready = [name for name in waiting if all(each in placed or each not in parents for each in parents[name])]
-        if not ready:
-            break
-        placed.update(dict.fromkeys(ready))
-        waiting = [name for name in waiting if name not in placed]
-    return list(placed)
+    sorter = TopologicalSorter({name: [parent for parent in space[name].when if parent in space] for name in space})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise ValueError(f"conditions must not form a circle; got {' → '.join(error.args[1])}") from error
+    place = {name: index for index, name in enumerate(space)}
+    ordered: list[str] = []
+    while sorter.is_active():
+        generation = sorted(sorter.get_ready(), key=place.__getitem__)
+        ordered += generation
+        sorter.done(*generation)
+    return ordered
 
 
 def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]) -> set[str]:
@@ -59,21 +57,26 @@ def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameter
     return searched
 
 
-def _cycle(name: str, parent: str, parents: Mapping[str, Iterable[str]]) -> list[str]:
-    """The way from a dimension through one of its parents back to itself; empty if there is none."""
-    child_of = {parent: name}
-    waiting = [parent]
-    while waiting:
-        place = waiting.pop()
-        if place == name:
-            way = [name]
-            while len(way) == 1 or way[-1] != name:
-                way.append(child_of[way[-1]])
-            return way[::-1]
-        further = [each for each in parents.get(place, ()) if each not in child_of]
-        child_of.update(dict.fromkeys(further, place))
-        waiting += further
-    return []
+def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list[str]]:
+    """Find the circles: (dimension, its parent in the circle) → the way from the dimension back to itself.
+
+    A circle is reported once, at the dimension that is first on the page. Its conditions are then left out, to find the
+    next circle: so there are at most as many searches as dimensions.
+    """
+    left = {name: [parent for parent in own if parent != name] for name, own in parents.items()}
+    place = {name: index for index, name in enumerate(parents)}
+    found: dict[tuple[str, str], list[str]] = {}
+    while True:
+        try:
+            TopologicalSorter(left).prepare()
+        except CycleError as error:
+            circle: list[str] = error.args[1][:0:-1]  # from child to parent; its last item repeats the first
+            first = circle.index(min(circle, key=place.__getitem__))
+            way = [*circle[first:], *circle[: first + 1]]
+            found[way[0], way[1]] = way
+            left[way[0]] = []
+        else:
+            return found
 
 
 def mistakes(
@@ -90,15 +93,12 @@ def mistakes(
         sound: those without mistakes of their own.
         defaults: the default configuration; None where the page's network has mistakes.
     """
-    placed = set(_placed(written))
-    circling = {name: when for name, when in written.items() if name not in placed}
-    told: set[str] = set()
+    circles = _circles(written)
     for name, when in written.items():
         for parent, values in when.items():
             key = ("space", name, "when", parent)
             problem = _parent_problem(name, parent, names, defaults)
-            if problem is None and name not in told and (way := _cycle(name, parent, circling)):
-                told.update(way)  # a circle is told once: where it starts on the page
+            if problem is None and (way := circles.get((name, parent))):
                 problem = f"must not lead back to {name}; got {' → '.join(way)}; drop one of these conditions"
             if problem:
                 yield key, problem

@@ -15,15 +15,15 @@ from windrow.experiment import parameters
 from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.parameters import Value
-from windrow.experiment.precision import PrecisionSection
-from windrow.experiment.rules.network_file import NetworkFileSection
-from windrow.experiment.values import Cron, Expression, Network, PageValue, Section, StoreAddress, WebAddress
+from windrow.experiment.scoring import ScoringSection
+from windrow.experiment.values import Cron, Expression, PageValue, Section, WebAddress
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
+"""The names that dataset.source may have besides a folder's; data/sources.SOURCES loads them."""
+
 OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
 
 Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
-Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 LARGEST_SEED = 2**32 - 1  # NumPy's limit, and so that of Optuna's samplers
 
@@ -33,11 +33,15 @@ MODEL_NAME = r"^[^/:\s]+$"
 LEARNERS = ("tpe", "gp", "cma_es")
 """The samplers that learn from results."""
 
-_DECISIVE = {
-    *("sampler", "epochs", "objective", "seed", "points", "pruner"),
-    *("deterministic", "generation", "warm_start", "sensitivity"),
+_NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow"}
+_NOT_DECISIVE_IN_SWEEP = {
+    *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
+    *("trial_seconds", "trial_mebibytes", "budget_seconds"),
 }
-"""The keys of the sweep that decide its results."""
+"""The keys that do not decide which trials a study has and what they give. Every other key is part of its identity.
+
+The data set counts by its contents, whose digest study.json has, and not by its keys.
+"""
 
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
 
@@ -48,7 +52,7 @@ class DatasetSection(Section):
     source: str = Field(
         "digits",
         min_length=1,
-        description="digits, mnist, fashion_mnist, or a folder: four IDX files, or one folder of images a class",
+        description=f"{', '.join(BUILT_IN_SOURCES)}, or a folder with four IDX files or one folder of images per class",
     )
     validation: float = Field(0.15, gt=0, lt=1, description="share of the training images held out for the search")
     test: float = Field(0.2, gt=0, lt=1, description="share held out for the test, where the source has no test split")
@@ -163,64 +167,6 @@ class PromotionSection(Section):
     approval: bool = Field(False, description="whether a person must approve before the challenger becomes champion")
 
 
-class ScoringSection(Section):
-    """How image URLs are labelled with the champion."""
-
-    feed: str = Field(
-        min_length=1,
-        description="glob or folder of the files that URLs arrive in; under WINDROW_HOME if relative; "
-        "{date} in it stands for a day such as 2026-11-25",
-    )
-    model: str | None = Field(
-        None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
-    )
-    network: NetworkFileSection | None = Field(None, description="a network that is not in the registry, instead")
-    precision: PrecisionSection | None = Field(None, description="the same network in fewer bits, on OpenVINO")
-    schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
-    top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
-    batch_size: int = Field(16, ge=1, le=4096, description="images a step of the network")
-    concurrency: int = Field(128, ge=1, le=256, description="requests at once in a Spark task")
-    host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
-    host_rate: Rate = Field(
-        10.0, description="requests a second to one host, over all tasks of a run; no limit if empty"
-    )
-    robots: bool = Field(True, description="honour robots.txt and X-Robots-Tag")
-    timeout_seconds: float = Field(20.0, gt=0, le=600, description="total deadline of a URL's download")
-    connect_seconds: float = Field(5.0, gt=0, le=600, description="deadline of looking a name up and connecting")
-    read_seconds: float = Field(10.0, gt=0, le=600, description="longest silence while an answer comes")
-    max_bytes: int = Field(20_000_000, ge=1_000, description="largest download, bytes")
-    max_pixels: int = Field(40_000_000, ge=64, description="largest image, pixels; checked before decoding")
-    allow_addresses: tuple[Network, ...] = Field(
-        (), description="networks beyond the public internet that may be asked, e.g. 127.0.0.0/8; none by default"
-    )
-    contact: str | None = Field(None, description="address or URL in the User-Agent, for the hosts that are asked")
-    attempts: int = Field(
-        5, ge=1, le=100, description="runs that ask a URL whose status is passing, the first included"
-    )
-    retry_hours: float = Field(
-        6.0, ge=0, le=168, description="hours until such a URL is due again; doubled after each attempt, up to a week"
-    )
-    keep_mebibytes: int | None = Field(
-        None, ge=1, description="room for downloaded bytes beside the table, for re-scoring; nothing is kept if empty"
-    )
-    drift_gate: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="PSI of labels or scores against earlier runs beyond which rows are withheld; no gate if empty",
-    )
-    publish: StoreAddress | None = Field(
-        None,
-        description="folder of an object store where a copy of the table is kept, e.g. s3://bucket/tables/digits; "
-        "no copy if empty",
-    )
-
-    @property
-    def model_name(self) -> str | None:
-        """The name of the page's own network; None where a registered model labels."""
-        return self.network.name if self.network else None
-
-
 class Experiment(Section):
     """A whole page, validated."""
 
@@ -264,19 +210,15 @@ class Experiment(Section):
     def search_digest(self) -> str:
         """Identity of the search: two pages with the same digest may continue the same study.
 
-        Trials, slots, limits and budgets are left out: a study may be given more of any.
+        Trials, slots, limits and budgets do not count: a study may be given more of each.
         """
-        sweep = self.sweep.model_dump(mode="json", include=_DECISIVE)
+        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)
         if not self.sweep.deterministic:
             del sweep["generation"]
-        if self.sweep.sensitivity is None:  # as before there was such a key: earlier studies go on
+        # A key that is younger than the first studies counts only where it is set, or they could not continue.
+        if self.sweep.sensitivity is None:
             del sweep["sensitivity"]
-        parts = {
-            "constraints": [constraint.text for constraint in self.constraints],
-            "network": self.network.model_dump(mode="json"),
-            "space": {name: dimension.model_dump(mode="json") for name, dimension in self.space.items()},
-            "sweep": sweep,
-        }
+        parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

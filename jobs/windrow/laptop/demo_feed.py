@@ -7,12 +7,11 @@ HOME/demo/NAME/truth.json    URL → true label; what only the demo's summary re
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from windrow.data import manifest, shards
-from windrow.files import write_json
+from windrow.files import write_json, write_text
 from windrow.laptop.images import DIGEST_LENGTH, image_path
 
 MOST_IMAGES = 500
@@ -71,11 +70,5 @@ def truth_file(home: Path, name: str) -> Path:
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """Write aside, then move: a scoring that starts now reads the whole feed or the former one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write a feed whole: a scoring run that starts now reads the new feed or the former one."""
+    write_text(path, "".join(f"{line}\n" for line in lines))

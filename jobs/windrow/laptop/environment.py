@@ -9,7 +9,6 @@ Standard library only: it runs before anything is installed. A set-up that was c
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,10 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from windrow.errors import ServiceError, UserError, WindrowError
+from windrow.files import locked
 from windrow.laptop.setup import classes, java
 from windrow.paths import REPOSITORY, home
 
@@ -189,16 +189,13 @@ def _say(line: str) -> None:
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Two makes at once: the second waits for the first and then finds everything done."""
-    file = home() / "setup.lock"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = file.open("w")
-    except OSError as error:
-        raise UserError(
-            f"Windrow keeps its files under {file.parent}; got {error.strerror}; set WINDROW_HOME to another folder"
-        ) from error
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(home(), "setup.lock", quiet=True))
+        except OSError as error:
+            raise UserError(
+                f"Windrow keeps its files under {home()}; got {error.strerror}; set WINDROW_HOME to another folder"
+            ) from error
         yield
 
 

@@ -8,20 +8,20 @@ and triggerer be left out, which listen on every address and have no setting for
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from windrow.errors import EXIT_USER_ERROR, ServiceError, WindrowError
+from windrow.files import locked
 from windrow.laptop import environment, services
 from windrow.laptop.health import airflow_problem, mlflow_problem, page_problem
 from windrow.laptop.services import LOOPBACK, Service, State
@@ -114,12 +114,8 @@ def stop() -> list[str]:
         return services.stop(state(), home())
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    home().mkdir(parents=True, exist_ok=True)
-    with (home() / "services.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _one_at_a_time() -> AbstractContextManager[None]:
+    return locked(home(), "services.lock", quiet=True)
 
 
 def describe(ports: Mapping[str, int]) -> Stack:

@@ -10,16 +10,13 @@ that only one sweep can hold.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,7 +26,7 @@ import psutil  # type: ignore[import-untyped]
 from windrow.errors import StudyError
 from windrow.experiment import Experiment
 from windrow.experiment.parameters import Value
-from windrow.files import write_json
+from windrow.files import is_locked, locked_or_refused, write_json
 from windrow.sweep.ledger import FILE, Entry, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.optuna_study import Asking
@@ -258,12 +255,7 @@ def is_at_work(folder: Path) -> bool:
     found = re.match(r"process (\d+) on (.*), since", path.read_text(encoding="utf-8")) if path.is_file() else None
     if found is None or (found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1]))):
         return False
-    with path.open("r") as lock:  # the number of a sweep that has ended may be another process's by now
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return is_locked(path)  # the number of a sweep that has ended may be another process's by now
 
 
 def _check_present(folder: Path) -> None:
@@ -271,22 +263,15 @@ def _check_present(folder: Path) -> None:
         raise StudyError(f"--study must hold a study; got {folder}; run sweep.py first")
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder alone. The lock goes with the process, however it ends; the text in it names the holder."""
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise StudyError(
-                f"one sweep at a time may work in {folder}; {holder} does; wait for it, or take another folder"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
-        lock.flush()
-        yield
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Hold the folder alone."""
+
+    def refusal(owner: str) -> StudyError:
+        return StudyError(
+            f"one sweep at a time may work in {folder}; {owner} does; wait for it, or take another folder"
+        )
+
+    return locked_or_refused(folder / "lock", "", refusal)
 
 
 def _identify(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None) -> dict[str, Any]:

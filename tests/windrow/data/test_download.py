@@ -122,11 +122,13 @@ def test_all_down_names_each_mirror_its_reason_and_the_cure(
     assert cure.endswith("run with --set dataset.source=FOLDER")
 
 
-def test_an_endless_file_is_given_up(tmp_path: Path, make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_MAX_BYTES", 100_000)
+def test_an_endless_file_is_given_up(tmp_path: Path, make_mirror: MakeMirror) -> None:
     mirror = make_mirror({"file.bin": CONTENT})
     with pytest.raises(DownloadError, match="more than 100,000 bytes"):
-        download.fetch(FILE, [mirror.url], tmp_path)
+        download.fetch(FILE, [mirror.url], tmp_path, max_bytes=100_000)
+    with pytest.raises(DownloadError, match="more than 100,000 bytes"):
+        download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY, max_bytes=100_000)
+    assert download.fetch(FILE, [mirror.url], tmp_path).read_bytes() == CONTENT
 
 
 def test_a_full_disk_is_not_the_mirrors_fault(tmp_path: Path, make_mirror: MakeMirror) -> None:

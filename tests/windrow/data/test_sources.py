@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from windrow.data import published, sources
 from windrow.data.published import FILE_NAMES, Published
 from windrow.errors import DatasetError, DownloadError
-from windrow.experiment import DatasetSection
+from windrow.experiment import BUILT_IN_SOURCES, DatasetSection
 
 MakeMirror = Callable[..., Any]
 Bytes = Callable[[np.ndarray], bytes]
@@ -142,12 +143,16 @@ def test_a_published_set_comes_from_the_pages_mirrors(
         for name, content in idx_files.items()
     )
     home = Published(mirrors=("http://127.0.0.1:1/never-asked/",), files=files, labels=tuple("abcdefghij"))
-    monkeypatch.setitem(published.PUBLISHED, "mnist", home)
+    monkeypatch.setitem(sources.SOURCES, "mnist", partial(sources._published, home=home))
     mirror = make_mirror(idx_files)
     source = load("mnist", tmp_path, mirrors=[mirror.url])
     assert source.labels == tuple("abcdefghij")
     assert len(mirror.asked) == 4
     assert sorted(path.name for path in (tmp_path / "downloads" / "mnist").glob("*.gz")) == sorted(FILE_NAMES)
+
+
+def test_the_names_on_a_page_are_those_that_can_be_loaded() -> None:
+    assert tuple(sources.SOURCES) == BUILT_IN_SOURCES
 
 
 def test_a_published_set_that_is_not_the_real_one_is_refused(
@@ -161,7 +166,7 @@ def test_a_published_set_that_is_not_the_real_one_is_refused(
 
 
 def test_the_public_homes_are_what_they_should_be() -> None:
-    for home in published.PUBLISHED.values():
+    for home in (published.MNIST, published.FASHION_MNIST):
         assert [file.name for file in home.files] == list(FILE_NAMES)
         assert all(mirror.startswith("http") and mirror.endswith("/") for mirror in home.mirrors)
         assert len(home.labels) == 10

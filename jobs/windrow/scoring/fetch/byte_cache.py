@@ -7,9 +7,10 @@ When it is full nothing more is kept; a URL whose bytes are not kept is asked ag
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from windrow.files import write_bytes
 
 
 @dataclass
@@ -33,10 +34,7 @@ class KeptBytes:
         path = self._path(content_hash)
         if len(content) > self.room or path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(content)
-        aside.replace(path)
+        write_bytes(path, content)
         self.room -= len(content)
 
     def share(self, tasks: int) -> KeptBytes:

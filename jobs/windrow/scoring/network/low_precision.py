@@ -144,7 +144,7 @@ def _request(model: Network, section: PrecisionSection, folder: Path, images: Se
 
 def _make(place: Path, request: Request) -> None:
     """Convert aside, then move. What a killed run has left aside goes first: the lock is ours."""
-    aside = place.with_name(".aside")
+    aside = place.with_name(".aside")  # not files.replacing, which can't replace a folder with files in it
     shutil.rmtree(aside, ignore_errors=True)
     print(f"converting {Path(request.file).name} to {request.precision}, about a minute", file=sys.stderr, flush=True)
     with clear_when_full(place.parent), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:

@@ -18,6 +18,7 @@ from windrow.model.network import Network
 from windrow.scoring.network import labels, unpacking
 
 DOWNLOADS = Path("downloads") / "networks"
+_MAX_BYTES = 10_000_000_000  # larger than any network for images; a server that sends more sends something else
 _VERSION_DIGITS = 12
 
 
@@ -69,7 +70,8 @@ def digest_of(path: Path) -> str:
 def _local(name: str, home: Path, digest: str | None = None) -> Path:
     if is_web_address(name):
         mark = hashlib.sha256(name.encode()).hexdigest()[:16]  # two sites may have files of the same name
-        return download.fetch_trusted(name, home / DOWNLOADS / mark, digest, key="scoring.network.sha256")
+        folder = home / DOWNLOADS / mark
+        return download.fetch_trusted(name, folder, digest, key="scoring.network.sha256", max_bytes=_MAX_BYTES)
     path = home / Path(name).expanduser()
     if not path.exists():
         raise UserError(f"scoring.network must name files that are there; {path} is not; bring it, or mend the page")

@@ -32,7 +32,7 @@ def unpacked(file: Path) -> Path:
     folder = file.with_suffix("")
     with locked(file.parent / ".unpacking"):
         if not folder.is_dir():
-            aside = file.with_suffix(f".{os.getpid()}")
+            aside = file.with_suffix(f".{os.getpid()}")  # not files.replacing: this is a folder
             with tarfile.open(file) as tar:
                 tar.extractall(aside, filter="data")
             aside.rename(folder)

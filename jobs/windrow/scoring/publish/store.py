@@ -6,13 +6,13 @@ An object is there whole or not at all. Nothing is remembered between two calls,
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.errors import UserError
+from windrow.files import replacing
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -71,13 +71,8 @@ class Folder(Store):
     def put(self, file: Path, name: str) -> None:
         """Put a file there, in place of what is there."""
         path = Path(self._path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            shutil.copyfile(file, aside)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with replacing(path) as part:
+            shutil.copyfile(file, part)
 
     def put_new(self, file: Path, name: str) -> None:
         """Put a small file where nothing is yet.

@@ -13,7 +13,6 @@ import base64
 import heapq
 import io
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from windrow.files import write_text
 from windrow.scoring.table.lock import OWN
 from windrow.scoring.table.prediction import Row
 
@@ -112,10 +112,7 @@ class AlbumPage:
         if not lines:
             return
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f".{task}.{os.getpid()}"
-            aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            aside.replace(folder / f"{task}.jsonl")
+            write_text(folder / f"{task}.jsonl", "\n".join(lines) + "\n")
 
 
 def _picture(row: Row, pixels: NDArray[np.uint8] | bytes) -> Picture:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from windrow.errors import ServiceError, UserError
+from windrow.files import locked_or_refused
 
 OWN = "_windrow"
 """A folder inside the table for what is no row. Delta's readers and its vacuum leave such names alone."""
@@ -26,19 +23,13 @@ def held(folder: Path, run_id: str) -> Iterator[None]:
     """
     folder = place(folder)
     (folder / OWN).mkdir(exist_ok=True)
-    with (folder / OWN / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "another one"
-            raise ServiceError(
-                f"one scoring run at a time may write to {folder}; {holder} does; wait for it, then run again"
-            ) from error
-        lock.truncate(0)
-        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        lock.write(f"run {run_id}, process {os.getpid()} on {socket.gethostname()}, since {now}")
-        lock.flush()
+
+    def refusal(owner: str) -> ServiceError:
+        return ServiceError(
+            f"one scoring run at a time may write to {folder}; {owner} does; wait for it, then run again"
+        )
+
+    with locked_or_refused(folder / OWN / "lock", f"run {run_id}", refusal):
         yield
 
 

@@ -14,7 +14,6 @@ removed at once, those of a run that was killed by a later vacuum (see upkeep.py
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from windrow.errors import ServiceError, UserError
-from windrow.files import clear_when_full, why_full
+from windrow.files import clear_when_full, why_full, write_bytes, write_text
 from windrow.scoring.feed import feed_marks
 from windrow.scoring.feed.feed_marks import Seen
 from windrow.scoring.table import prediction
@@ -107,9 +106,7 @@ class PredictionTable:
 
     def told(self) -> None:
         """Note that the tracking server knows all that this table's commits say."""
-        aside = self.folder / OWN / f".told.{os.getpid()}"
-        aside.write_text(str(self.version))
-        aside.replace(aside.with_name("told"))
+        write_text(self.folder / OWN / "told", str(self.version))
 
     def vacuum(self) -> list[str]:
         """Remove files that no version of the last week has, and those of killed runs that are older than that."""
@@ -184,10 +181,7 @@ class PredictionTable:
         for path in (self.folder / OWN).glob("seen-*.json"):
             if path.name not in (_seen_name(version), _seen_name(current or 0)):
                 path.unlink()
-        (self.folder / OWN).mkdir(exist_ok=True)
-        aside = self.folder / OWN / f".{_seen_name(version)}.{os.getpid()}"
-        aside.write_bytes(text)
-        aside.replace(aside.with_name(_seen_name(version)))
+        write_bytes(self.folder / OWN / _seen_name(version), text)
         return version
 
     def _overtaken(self) -> ServiceError:

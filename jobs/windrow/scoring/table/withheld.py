@@ -12,7 +12,6 @@ was wrong. Nothing is lost, and nothing gets into the table twice.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.files import write_text
 from windrow.scoring.feed import feed_marks
 from windrow.scoring.feed.feed_marks import Seen
 from windrow.scoring.table.lock import OWN
@@ -85,9 +85,7 @@ def keep(table: Path, rows: Path, night: Night) -> None:
         "replaced": [path.relative_to(table).as_posix() for path in night.replaced],
         "marks": feed_marks.dump(night.marks).decode(),
     }
-    aside = folder / f".{_FILE}.{os.getpid()}"
-    aside.write_text(json.dumps(values), encoding="utf-8")
-    aside.replace(folder / _FILE)
+    write_text(folder / _FILE, json.dumps(values))
 
 
 def read(table: Path) -> Night | None:

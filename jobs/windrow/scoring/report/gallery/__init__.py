@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from windrow.files import write_text
 from windrow.scoring.report import album
 from windrow.scoring.report.album import Album, Chosen, Picture
 from windrow.scoring.report.gallery import page
@@ -42,9 +43,8 @@ def write(path: Path, name: str, told: Mapping[str, Any], pictures: Album, files
     """
     chosen = album.choose(pictures)
     text = page.render(name, told, chosen, failures(files))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path.with_name(_PICTURES), json.dumps(asdict(chosen)))
-    return _write(path, text)
+    write_text(path.with_name(_PICTURES), json.dumps(asdict(chosen)))
+    return write_text(path, text)
 
 
 def read(table: Path, run_id: str) -> Chosen | None:
@@ -61,10 +61,3 @@ def prune(table: Path) -> None:
     folders = sorted((table / OWN / _FOLDER).glob("*"), key=lambda folder: folder.stat().st_mtime)
     for folder in folders[:-1]:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(path: Path, text: str) -> Path:
-    """Write a file aside, then move it to its place."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text, encoding="utf-8")
-    return aside.replace(path)

@@ -1,0 +1,71 @@
+"""scoring: how image URLs are labelled, and how politely they are downloaded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from windrow.experiment.precision import PrecisionSection
+from windrow.experiment.rules.network_file import NetworkFileSection
+from windrow.experiment.values import Cron, Network, Section, StoreAddress
+
+Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
+
+
+class ScoringSection(Section):
+    """How image URLs are labelled with the champion."""
+
+    feed: str = Field(
+        min_length=1,
+        description="glob or folder of the files that URLs arrive in; under WINDROW_HOME if relative; "
+        "{date} in it stands for a day such as 2026-11-25",
+    )
+    model: str | None = Field(
+        None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
+    )
+    network: NetworkFileSection | None = Field(None, description="a network that is not in the registry, instead")
+    precision: PrecisionSection | None = Field(None, description="the same network in fewer bits, on OpenVINO")
+    schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
+    top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
+    batch_size: int = Field(16, ge=1, le=4096, description="images a step of the network")
+    concurrency: int = Field(128, ge=1, le=256, description="requests at once in a Spark task")
+    host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
+    host_rate: Rate = Field(
+        10.0, description="requests a second to one host, over all tasks of a run; no limit if empty"
+    )
+    robots: bool = Field(True, description="honour robots.txt and X-Robots-Tag")
+    timeout_seconds: float = Field(20.0, gt=0, le=600, description="total deadline of a URL's download")
+    connect_seconds: float = Field(5.0, gt=0, le=600, description="deadline of looking a name up and connecting")
+    read_seconds: float = Field(10.0, gt=0, le=600, description="longest silence while an answer comes")
+    max_bytes: int = Field(20_000_000, ge=1_000, description="largest download, bytes")
+    max_pixels: int = Field(40_000_000, ge=64, description="largest image, pixels; checked before decoding")
+    allow_addresses: tuple[Network, ...] = Field(
+        (), description="networks beyond the public internet that may be asked, e.g. 127.0.0.0/8; none by default"
+    )
+    contact: str | None = Field(None, description="address or URL in the User-Agent, for the hosts that are asked")
+    attempts: int = Field(
+        5, ge=1, le=100, description="runs that ask a URL whose status is passing, the first included"
+    )
+    retry_hours: float = Field(
+        6.0, ge=0, le=168, description="hours until such a URL is due again; doubled after each attempt, up to a week"
+    )
+    keep_mebibytes: int | None = Field(
+        None, ge=1, description="room for downloaded bytes beside the table, for re-scoring; nothing is kept if empty"
+    )
+    drift_gate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="PSI of labels or scores against earlier runs beyond which rows are withheld; no gate if empty",
+    )
+    publish: StoreAddress | None = Field(
+        None,
+        description="folder of an object store where a copy of the table is kept, e.g. s3://bucket/tables/digits; "
+        "no copy if empty",
+    )
+
+    @property
+    def model_name(self) -> str | None:
+        """The name of the page's own network; None where a registered model labels."""
+        return self.network.name if self.network else None
