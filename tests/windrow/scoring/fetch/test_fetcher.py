@@ -15,7 +15,7 @@ from windrow.scoring.fetch import fetcher as fetching
 from windrow.scoring.fetch.fetcher import Fetched, Fetcher, FetchPolicy
 from windrow.scoring.fetch.status import Status
 
-from .conftest import (
+from tests.windrow.scoring.conftest import (
     LOOPBACK,
     HostileServer,
     answer,

@@ -13,7 +13,7 @@ from windrow.errors import UserError
 from windrow.model.form import Form
 from windrow.scoring.network import predict
 
-from .conftest import encoded
+from tests.windrow.scoring.conftest import encoded
 
 pytestmark = pytest.mark.tensorflow
 

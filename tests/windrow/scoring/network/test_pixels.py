@@ -15,7 +15,7 @@ from PIL import Image
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.network.pixels import Decoded, as_jpeg, decode
 
-from .conftest import encoded, grey, png_header
+from tests.windrow.scoring.conftest import encoded, grey, png_header
 
 RGB = (8, 8, 3)
 LIMIT = 1_000_000
