@@ -29,6 +29,7 @@ def test_the_users_network_is_one() -> None:
 
 def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
+    from harness.predictions import labelled_row
     from windrow.scoring.fetch.urls import understand
     from windrow.scoring.table import prediction
     from windrow.scoring.table.prediction import Patience, Stamp
@@ -37,10 +38,10 @@ def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     target = understand(b"http://127.0.0.1/7.png")
     assert target is not None
-    row = prediction.row(target, None, Stamp("run", "digits", "1", "digest")) | {"status": "ok"}
+    row = labelled_row(target, [7], [0.75], list("0123456789"), Stamp("run", "digits", "1", "digest"))
     predictions = PredictionTable(tmp_path / "var" / "tables" / "digits")
     with predictions.staged("run") as staging:
-        batch = prediction.record_batch([row | prediction.ranked([7], [0.75], list("0123456789"))], Patience())
+        batch = prediction.record_batch([row], Patience())
         staging.mkdir(exist_ok=True)
         with pq.ParquetWriter(staging / "part-0.parquet", prediction.SCHEMA) as writer:
             writer.write_batch(batch)

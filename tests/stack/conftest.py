@@ -18,6 +18,7 @@ import pytest
 import requests
 from harness import budget
 from harness.mail import PostOffice
+from harness.predictions import labelled_row
 from harness.web import WebHook
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from windrow import experiment
@@ -265,8 +266,7 @@ def write_hostile_labels(folder: Path) -> None:
 
     target = understand(b"http://user.example/a.png?token=geheim")
     assert target
-    row = prediction.row(target, None, Stamp("r1", "hostile", "1", "digest"))
-    row |= {"status": "ok"} | prediction.ranked([0], [0.75], (HOSTILE,))
+    row = labelled_row(target, [0], [0.75], (HOSTILE,), Stamp("r1", "hostile", "1", "digest"))
     predictions = PredictionTable(folder)
     with predictions.staged("r1") as staging:
         staging.mkdir()

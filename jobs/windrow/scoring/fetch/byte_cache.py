@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @dataclass
-class KeptBytes:
+class ByteCache:
     """The folder, and the `room` that its holder may fill, in bytes."""
 
     folder: str
@@ -39,15 +39,15 @@ class KeptBytes:
         aside.replace(path)
         self.room -= len(content)
 
-    def share(self, tasks: int) -> KeptBytes:
+    def share(self, tasks: int) -> ByteCache:
         """The same for each of `tasks` that run side by side: together they fill the room."""
-        return KeptBytes(self.folder, self.room // tasks)
+        return ByteCache(self.folder, self.room // tasks)
 
     def _path(self, content_hash: str) -> Path:
         return Path(self.folder) / content_hash[:2] / content_hash
 
 
-def of_folder(folder: Path, mebibytes: int | None) -> KeptBytes | None:
+def of_folder(folder: Path, mebibytes: int | None) -> ByteCache | None:
     """Open a folder of kept bytes with the room that is left; None where none are to be kept and none were before.
 
     Args:
@@ -57,4 +57,4 @@ def of_folder(folder: Path, mebibytes: int | None) -> KeptBytes | None:
     if mebibytes is None and not folder.is_dir():
         return None
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return KeptBytes(str(folder), max(0, (mebibytes or 0) * 2**20 - used))
+    return ByteCache(str(folder), max(0, (mebibytes or 0) * 2**20 - used))

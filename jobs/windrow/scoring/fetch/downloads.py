@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-from windrow.scoring.fetch.byte_cache import KeptBytes
+from windrow.scoring.fetch.byte_cache import ByteCache
 from windrow.scoring.fetch.fetcher import Fetched, Fetcher, FetchPolicy
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
@@ -58,7 +58,7 @@ class Downloads:
         self._thread.join()
 
     def stream(
-        self, targets: Iterable[Target], kept: KeptBytes | None = None
+        self, targets: Iterable[Target], kept: ByteCache | None = None
     ) -> Iterator[tuple[Target, Fetched | None]]:
         """Every target with its download, in the order they end; None for a target that is not to be asked.
 

@@ -22,7 +22,7 @@ from urllib.parse import urljoin
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.politeness import Hosts, HostUnavailableError, seconds_until
 from windrow.scoring.fetch.request import Fetched, FetchPolicy, Redirect, Session
-from windrow.scoring.fetch.robots import Rules, RulesKept
+from windrow.scoring.fetch.robots import Rules, RulesCache
 from windrow.scoring.fetch.status import Status
 
 __all__ = ["FetchPolicy", "Fetched", "Fetcher"]
@@ -52,7 +52,7 @@ class Fetcher:
         self._policy = policy
         self._session = Session(policy)
         self._hosts = Hosts(policy.host_concurrency, policy.host_rate, policy.sharing)
-        self._rules = RulesKept(self._ask_for_rules)
+        self._rules = RulesCache(self._ask_for_rules)
         self._at_once = asyncio.Semaphore(policy.concurrency)
         self._room = room or asyncio.Event()
         if room is None:

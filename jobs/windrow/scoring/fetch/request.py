@@ -14,7 +14,7 @@ from yarl import URL
 
 import windrow
 from windrow.scoring.fetch import robots, status
-from windrow.scoring.fetch.addresses import Network, RefusedAddressError, guarded_socket
+from windrow.scoring.fetch.addresses import IpNetwork, RefusedAddressError, guarded_socket
 from windrow.scoring.fetch.politeness import ALONE, Sharing, retry_after
 from windrow.scoring.fetch.status import Status
 
@@ -36,7 +36,7 @@ class FetchPolicy:
     host_concurrency: int = 4
     host_rate: float | None = 10.0
     robots: bool = True
-    allow_addresses: tuple[Network, ...] = ()
+    allow_addresses: tuple[IpNetwork, ...] = ()
     contact: str | None = None
     sharing: Sharing = ALONE
 

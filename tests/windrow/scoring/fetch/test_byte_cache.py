@@ -13,11 +13,11 @@ def name(content: bytes) -> str:
 
 
 def test_a_page_that_keeps_nothing_has_no_folder_but_uses_one_that_is_there(tmp_path: Path) -> None:
-    assert byte_cache.of_folder(tmp_path, None) is None
-    keeping = byte_cache.of_folder(tmp_path, 1)
+    assert byte_cache.of_folder(tmp_path / "bytes", None) is None
+    keeping = byte_cache.of_folder(tmp_path / "bytes", 1)
     assert keeping is not None
     keeping.put(name(b"x"), b"x")
-    later = byte_cache.of_folder(tmp_path, None)
+    later = byte_cache.of_folder(tmp_path / "bytes", None)
     assert later is not None
     later.put(name(b"y"), b"y")
     assert (later.get(name(b"x")), later.get(name(b"y")), later.get(None)) == (b"x", None, None)

@@ -26,8 +26,8 @@ from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
 from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
 from windrow.scoring.fetch.urls import Target
-from windrow.scoring.pipeline import Plan
-from windrow.scoring.table.prediction import Stamp
+from windrow.scoring.pipeline import ScoringPlan
+from windrow.scoring.table.prediction import Prediction, Stamp
 
 from tests.windrow.scoring.conftest import (
     Behaviour,
@@ -400,7 +400,7 @@ def memory() -> float:
 class Pass:
     """What a pass over all cases gave: rows by case, how often each was asked, and the memory that it took."""
 
-    rows: Mapping[str, dict[str, Any]]
+    rows: Mapping[str, Prediction]
     asked: Mapping[str, int]
     mebibytes: float
 
@@ -420,7 +420,7 @@ def web(serving: Web) -> Web:
 @pytest.fixture(scope="module")
 def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
     digest = hashlib.sha256(brightness.read_bytes()).hexdigest()
-    plan = Plan(
+    plan = ScoringPlan(
         model=Network("brightness", "1", brightness, digest, (8, 8, 1), ("dark", "middle", "bright")),
         stamp=Stamp("run", "brightness", "1", digest),
         fetch=POLICY,
@@ -435,16 +435,16 @@ def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
     before = memory()
     rows = list(pipeline.predictions((target(case) for case in CASES), plan))
     assert len(rows) == len(CASES)
-    return Pass({names[row["url_key"]]: row for row in rows}, serving.asked(), memory() - before)
+    return Pass({names[row.url_key]: row for row in rows}, serving.asked(), memory() - before)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_url_gets_its_row_and_its_status(done: Pass, case: Case) -> None:
     row = done.rows[case.name]
-    assert row["status"] == case.status, row["error"]
-    assert (row["error"] is None) == (case.status == "ok")
-    assert case.error in (row["error"] or "")
-    assert row["label"] == "bright" if case.serve is IMAGE and case.status == "ok" else True
+    assert row.status == case.status, row.error
+    assert (row.error is None) == (case.status == "ok")
+    assert case.error in (row.error or "")
+    assert row.label == "bright" if case.serve is IMAGE and case.status == "ok" else True
     if case.asked is not None:
         assert done.asked.get(f"{case.name}.test/a.png", 0) == case.asked
 

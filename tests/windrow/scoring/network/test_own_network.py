@@ -55,7 +55,7 @@ def test_a_file_is_known_by_its_name_and_the_beginning_of_its_digest(home: Path,
     found = own_network.bring(section(file="net.pb", shape=(4, 5, 3), range=(-1, 1), resize="corner"), home, tmp_path)
     digest = hashlib.sha256(GRAPH).hexdigest()
     assert (found.identity, found.digest) == (("net", digest[:12]), digest)
-    assert (found.network, found.shape, found.labels) == (home / "net.pb", (4, 5, 3), ("red", "green"))
+    assert (found.file, found.shape, found.labels) == (home / "net.pb", (4, 5, 3), ("red", "green"))
     assert found.form == Form("graph", "a:0", "b:0", "corner", -1.0, 1.0)
 
 
@@ -63,7 +63,7 @@ def test_an_archives_member_is_the_network_and_its_labels_may_lie_beside_it_or_n
     inside = own_network.bring(section(file="net.tgz", member="in/net.pb", labels=("in/names.txt",)), home, tmp_path)
     assert inside.identity == ("net", hashlib.sha256(GRAPH).hexdigest()[:12])
     assert inside.labels == ("one", "two")
-    assert inside.network.read_bytes() == GRAPH
+    assert inside.file.read_bytes() == GRAPH
     outside = own_network.bring(section(file=str(home / "net.tgz"), member="in/net.pb"), home, tmp_path)
     assert outside.labels == ("red", "green")
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness.crash import Crasher, KilledError, machine_settings
+from harness.predictions import row_of
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from windrow import experiment
@@ -34,7 +35,7 @@ from windrow.scoring.table.lock import held
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 
-from .test_table import opened
+from .test_predictions_table import opened
 
 PAGE = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x}\n")
 ATTEMPTS = 3
@@ -66,7 +67,7 @@ class Night:
     run: str
     version: str
     table: PredictionTable
-    search: work.Search
+    search: work.FeedSearch
     targets: list[Target]
     due: pending.Due
 
@@ -294,7 +295,7 @@ class Tables(RuleBasedStateMachine):
         batches: dict[bool, list[pa.RecordBatch]] = {True: [], False: []}
         for target in night.targets:
             answer = self.answer_to(target, answers)
-            row = prediction.row(target, None, stamp) | {"status": answer.status}
+            row = row_of(target, answer.status, stamp)
             patience = Patience(ATTEMPTS, hours=0.0 if answer.due == "now" else 1000.0)
             batches[bool(answer.due)].append(prediction.record_batch([row], patience))
         for is_pending, some in batches.items():

@@ -16,7 +16,7 @@ from windrow.scoring.table import withheld
 from windrow.scoring.table.predictions_table import PredictionTable, parts
 from windrow.scoring.table.withheld import Night
 
-from .test_table import urls_in, write_rows
+from .test_predictions_table import urls_in, write_rows
 
 MARKS = {"/feeds/one.txt": Mark(3, 4, "digest", 3)}
 NIGHT = Night("r1", "work", {"rows": 1, "psi_labels": 0.5, "drift": {"moved": ["a", 0.1, 0.6]}}, [], MARKS, 1e9)
