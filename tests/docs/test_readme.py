@@ -29,10 +29,10 @@ def test_the_users_network_is_one() -> None:
 
 def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
-    from harness.predictions import labelled_row
+    from harness.predictions import PATIENCE, labelled_row
     from windrow.scoring.fetch.urls import understand
     from windrow.scoring.table import prediction
-    from windrow.scoring.table.prediction import Patience, Stamp
+    from windrow.scoring.table.prediction import Stamp
     from windrow.scoring.table.predictions_table import PredictionTable
 
     monkeypatch.chdir(tmp_path)
@@ -41,7 +41,7 @@ def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest
     row = labelled_row(target, [7], [0.75], list("0123456789"), Stamp("run", "digits", "1", "digest"))
     predictions = PredictionTable(tmp_path / "var" / "tables" / "digits")
     with predictions.staged("run") as staging:
-        batch = prediction.record_batch([row], Patience())
+        batch = prediction.record_batch([row], PATIENCE)
         staging.mkdir(exist_ok=True)
         with pq.ParquetWriter(staging / "part-0.parquet", prediction.SCHEMA) as writer:
             writer.write_batch(batch)

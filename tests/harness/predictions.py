@@ -1,4 +1,4 @@
-"""Rows of the predictions table, without a download and without a network."""
+"""Rows of the predictions table without a download or a network, and a page's defaults for both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from windrow.scoring.fetch.request import Fetched
+from windrow.experiment import ScoringSection
+from windrow.scoring.fetch.request import Fetched, FetchPolicy
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target, understand
-from windrow.scoring.table.prediction import Prediction, Stamp
+from windrow.scoring.table.prediction import Patience, Prediction, Stamp
 
 STAMP = Stamp("run", "model", "1", "digest")
+PATIENCE = Patience(attempts=5, hours=6.0)
+DEFAULTS = FetchPolicy.of(ScoringSection(feed="feeds/*.txt"))
+
+
+def policy(**changes: Any) -> FetchPolicy:
+    """The defaults of a page for downloads, but for these values."""
+    return replace(DEFAULTS, **changes)
 
 
 def row_of(target: Target | str, status: str = "ok", stamp: Stamp = STAMP, **columns: Any) -> Prediction:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,12 +47,12 @@ class ScoringPlan:
         model: the network, with the name under which its file was sent.
         stamp: the fields that all rows share.
         fetch: how hosts are contacted.
-        precision: what a network at a lower precision loses, see low_precision.py; None for a network as it is.
         top_k: labels per image.
         batch_size: images per step of the network.
         max_pixels: of the largest image, by its header.
-        threads: cores of a task.
         patience: when a URL is tried again.
+        precision: what a network at a lower precision loses, see low_precision.py; None for a network as it is.
+        threads: cores of a task.
         cache: downloaded bytes of this run and earlier ones; None if the page does not cache them.
         progress: where tasks report how far they are; None if nowhere.
         album: where tasks put pictures for the gallery; None if the run has no gallery.
@@ -61,12 +61,12 @@ class ScoringPlan:
     model: Network
     stamp: Stamp
     fetch: FetchPolicy
+    top_k: int
+    batch_size: int
+    max_pixels: int
+    patience: Patience
     precision: Mapping[str, Any] | None = None
-    top_k: int = 3
-    batch_size: int = 16
-    max_pixels: int = 40_000_000
     threads: int = 1
-    patience: Patience = field(default_factory=Patience)
     cache: ByteCache | None = None
     progress: Address | None = None
     album: Album | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.predictions import PATIENCE, policy
 from harness.waiting import wait_for
 from PIL import Image
 from windrow.errors import UserError, WindrowError
@@ -26,14 +27,13 @@ from windrow.scoring import pipeline, rehearsal
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
-from windrow.scoring.fetch.fetcher import FetchPolicy
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.network import predict
 from windrow.scoring.pipeline import ScoringPlan
 from windrow.scoring.report import album
 from windrow.scoring.report.album import Album
 from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Patience, Prediction, Stamp
+from windrow.scoring.table.prediction import Prediction, Stamp
 
 from .conftest import LOOPBACK, HostileServer, answer, drip, encoded, flood, grey, png_header, redirect, reset
 
@@ -47,7 +47,7 @@ def plan(brightness: Path) -> ScoringPlan:
     return ScoringPlan(
         model=Network("brightness", "1", brightness, digest, (8, 8, 1), LABELS),
         stamp=Stamp("run", "brightness", "1", digest),
-        fetch=FetchPolicy(
+        fetch=policy(
             timeout_seconds=2,
             max_bytes=100_000,
             concurrency=8,
@@ -58,6 +58,7 @@ def plan(brightness: Path) -> ScoringPlan:
         top_k=2,
         batch_size=4,
         max_pixels=10_000,
+        patience=PATIENCE,
     )
 
 
@@ -176,14 +177,14 @@ def test_a_bug_in_a_fetch_ends_the_pass_instead_of_hanging_it(
 
 def test_a_pass_that_is_left_early_stops_its_downloads(server: HostileServer, plan: ScoringPlan) -> None:
     lines = [server.on(f"/{number}", drip) for number in range(20)]
-    policy = replace(plan.fetch, timeout_seconds=600, robots=False)
-    rows = pipeline.predictions(targets(*lines, "no url"), replace(plan, fetch=policy))
+    limits = replace(plan.fetch, timeout_seconds=600, robots=False)
+    rows = pipeline.predictions(targets(*lines, "no url"), replace(plan, fetch=limits))
     assert next(rows).status == "invalid_url"
-    wait_for(lambda: server.open.total() == policy.host_concurrency)
+    wait_for(lambda: server.open.total() == limits.host_concurrency)
     rows.close()  # type: ignore[attr-defined]
     assert "downloads" not in {thread.name for thread in threading.enumerate()}
     wait_for(lambda: server.open.total() == 0)
-    assert server.asked.total() == policy.host_concurrency
+    assert server.asked.total() == limits.host_concurrency
 
 
 def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: ScoringPlan) -> None:
@@ -195,8 +196,8 @@ def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: Sco
         connection.sendall(answer("200 OK", b"x" * 50_000))
 
     lines = [server.on(f"/{number}", serve) for number in range(40)]
-    policy = replace(plan.fetch, concurrency=4, robots=False)
-    with Downloads(policy, ahead=40, buffer_bytes=100_000) as downloads:
+    limits = replace(plan.fetch, concurrency=4, robots=False)
+    with Downloads(limits, ahead=40, buffer_bytes=100_000) as downloads:
         for target, _ in downloads.stream(targets(*lines)):
             taken.append(target.url)
             if len(taken) < 10:  # a slow reader, so that downloads could run ahead if they did
@@ -223,7 +224,7 @@ def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
 def test_rows_fit_the_schema_however_little_is_known() -> None:
     stamp = Stamp("run", "name", "1", "digest")
     target = Target("x", "k", None, "invalid_url", "no")
-    batch = prediction.record_batch([Prediction.of(target, None, stamp)], Patience())
+    batch = prediction.record_batch([Prediction.of(target, None, stamp)], PATIENCE)
     assert batch.schema == prediction.SCHEMA
     assert batch.to_pylist()[0]["top_k"] is None
     assert batch.to_pylist()[0]["scored_at"].tzname() == "UTC"

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from harness.predictions import labelled_row, row_of
+from harness.predictions import PATIENCE, labelled_row, row_of
 from windrow.errors import AbsentError
 from windrow.scoring.fetch.urls import understand
 from windrow.scoring.report import album, drift, figures, gallery
 from windrow.scoring.report.album import Chosen, Picture
 from windrow.scoring.table import prediction, withheld
-from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.prediction import Stamp
 from windrow.scoring.table.predictions_table import PredictionTable, parts
 from windrow.scoring.table.withheld import Night
 from windrow.ui import scorings
@@ -42,7 +42,7 @@ def write(folder: Path, names: Sequence[str], at: datetime, name: str = "part-0.
             rows.append(row_of(target, "http_error", stamp, http_status=404))
         else:
             rows.append(labelled_row(target, [0, 1], [0.75, 0.25], LABELS, stamp))
-    batch = prediction.record_batch(rows, Patience())
+    batch = prediction.record_batch(rows, PATIENCE)
     times = [at + timedelta(milliseconds=place) for place in range(len(names))]
     field = batch.schema.field("scored_at")
     batch = batch.set_column(batch.schema.get_field_index(field.name), field, pa.array(times, field.type))

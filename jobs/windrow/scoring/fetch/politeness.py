@@ -27,15 +27,6 @@ from windrow.scoring.fetch.status import Status
 FAILURES_IN_A_ROW = 10
 LONGEST_WAIT = timedelta(days=30)
 _HOSTS_KEPT = 10_000
-_OF_THE_HOST = frozenset(
-    {
-        Status.UNRESOLVED_HOST,
-        Status.CONNECT_FAILED,
-        Status.TIMEOUT,
-        Status.BROKEN_RESPONSE,
-        Status.HTTP_UNAVAILABLE,
-    }
-)
 
 
 class HostUnavailableError(Exception):
@@ -154,7 +145,7 @@ class Host:
     def note(self, status: Status) -> None:
         """How asking for a URL ended."""
         if status is not Status.HOST_UNAVAILABLE:
-            self._failures = self._failures + 1 if status in _OF_THE_HOST else 0
+            self._failures = self._failures + 1 if status.rule.of_the_host else 0
 
     def _wait(self, patience: float) -> float:
         if self._failures >= FAILURES_IN_A_ROW:

@@ -164,8 +164,8 @@ class Patience:
     The pause doubles with each attempt, up to a week.
     """
 
-    attempts: int = 5
-    hours: float = 6.0
+    attempts: int
+    hours: float
 
     def next_attempt(self, status: Status, attempt: int, now: datetime) -> datetime | None:
         """Return when a URL is due again whose `attempt`-th try ended with `status`; None: never."""

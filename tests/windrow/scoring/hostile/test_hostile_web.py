@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.predictions import PATIENCE, policy
 from PIL import Image
 from windrow.model.network import Network
 from windrow.scoring import pipeline
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
-from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
+from windrow.scoring.fetch.fetcher import Fetched
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.pipeline import ScoringPlan
 from windrow.scoring.table.prediction import Prediction, Stamp
@@ -52,7 +53,7 @@ GOOD = grey(250)
 IMAGE = answer("200 OK", GOOD, "Content-Type: image/png")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BUSY = "429 Too Many Requests"
-POLICY = FetchPolicy(
+POLICY = policy(
     # Generous: only what never ends may miss them, on a busy machine as well.
     timeout_seconds=6,
     connect_seconds=5,
@@ -427,6 +428,7 @@ def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
         top_k=1,
         batch_size=8,
         max_pixels=1_000_000,
+        patience=PATIENCE,
     )
     list(pipeline.predictions([], plan))
     pipeline.network(plan)  # TensorFlow's own memory is not the web's
@@ -465,13 +467,13 @@ def test_the_pass_takes_little_memory(done: Pass) -> None:
 def test_rows_with_strange_words_fit_the_table(done: Pass) -> None:
     from windrow.scoring.table import prediction
 
-    batch = prediction.record_batch(list(done.rows.values()), prediction.Patience())
+    batch = prediction.record_batch(list(done.rows.values()), PATIENCE)
     assert batch.num_rows == len(CASES)
 
 
-def fetch_all(lines: list[str], **policy: Any) -> dict[str, Fetched]:
+def fetch_all(lines: list[str], **changes: Any) -> dict[str, Fetched]:
     understood = [urls.understand(line.encode()) for line in lines]
-    with Downloads(replace(POLICY, **policy)) as downloads:
+    with Downloads(replace(POLICY, **changes)) as downloads:
         pairs = list(downloads.stream(each for each in understood if each is not None))
     return {one.url: fetched for one, fetched in pairs if fetched is not None}
 

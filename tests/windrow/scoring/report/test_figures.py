@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from harness.predictions import row_of
+from harness.predictions import PATIENCE, row_of
 from windrow.scoring.report import figures
 from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Patience, Prediction
+from windrow.scoring.table.prediction import Prediction
 
 
 def row(url: str, status: str = "ok", label: str = "a", score: float = 0.5, **columns: Any) -> Prediction:
@@ -22,7 +22,7 @@ def row(url: str, status: str = "ok", label: str = "a", score: float = 0.5, **co
 
 
 def write(path: Path, *rows: Prediction) -> Path:
-    batch = prediction.record_batch(list(rows), Patience())
+    batch = prediction.record_batch(list(rows), PATIENCE)
     with pq.ParquetWriter(path, prediction.SCHEMA) as writer:
         writer.write_batch(batch)
     return path

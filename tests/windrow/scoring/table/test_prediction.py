@@ -6,13 +6,13 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
-from harness.predictions import STAMP, labelled_row, row_of
+from harness.predictions import PATIENCE, STAMP, labelled_row, row_of
 from windrow.scoring.fetch.request import Fetched
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target, understand
 from windrow.scoring.network.pixels import DecodedImage
 from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Patience, Prediction
+from windrow.scoring.table.prediction import Prediction
 
 # Tables of earlier versions and their readers rely on these names, types and this order: add at the end of the class.
 COLUMNS = """\
@@ -62,7 +62,7 @@ def test_a_labelled_row_is_written_column_by_column() -> None:
     image = DecodedImage(Status.OK, 16, 12, milliseconds=1.5)
     row = Prediction.of(target, fetched, STAMP).with_image(image).with_labels([2, 0], [0.75, 0.25], "abc", 3.5)
     before = datetime.now(UTC)
-    (values,) = prediction.record_batch([row], Patience()).to_pylist()
+    (values,) = prediction.record_batch([row], PATIENCE).to_pylist()
     assert before <= values.pop("scored_at") <= datetime.now(UTC)
     assert values == {
         **{"url": "HTTP://a.example/a.png#top", "url_key": target.url_key, "address": "http://a.example/a.png"},
@@ -86,7 +86,7 @@ def test_a_url_that_is_not_downloaded_has_the_targets_status_and_reason() -> Non
 
 def test_rows_of_different_kinds_share_a_batch() -> None:
     rows = [row_of("http://a.example/1", "timeout"), labelled_row("http://a.example/2", [0], [1.0], "a")]
-    batch = prediction.record_batch(rows, Patience())
+    batch = prediction.record_batch(rows, PATIENCE)
     assert batch.schema == prediction.SCHEMA
     assert batch.column("top_k").null_count == 1
     assert [due is None for due in batch.column("next_attempt").to_pylist()] == [False, True]
