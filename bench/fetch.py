@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_network
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 import report
+from windrow.experiment import ScoringSection
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
 from windrow.scoring.fetch.fetcher import FetchPolicy
@@ -85,7 +87,8 @@ def image() -> bytes:
 
 def fetch(lines: list[bytes], concurrency: int) -> dict[str, float]:
     """Fetch every line's URL once; rates by the wall clock and by this process's CPU time."""
-    policy = FetchPolicy(
+    policy = replace(
+        FetchPolicy.of(ScoringSection(feed="feeds/*.txt")),
         concurrency=concurrency,
         host_concurrency=concurrency,
         host_rate=None,

@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from windrow.experiment import Experiment, ScoringSection
     from windrow.model.network import Network
-    from windrow.scoring.pipeline import Plan
+    from windrow.scoring.pipeline import ScoringPlan
     from windrow.scoring.table.predictions_table import PredictionTable
     from windrow.scoring.table.withheld import Night
-    from windrow.scoring.work import Search, Work
+    from windrow.scoring.work import FeedSearch, Work
 
 
 IMAGES_A_TASK = 64
@@ -134,7 +134,7 @@ def score_images(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def count(page: Experiment, table: PredictionTable, search: Search) -> dict[str, Any]:
+def count(page: Experiment, table: PredictionTable, search: FeedSearch) -> dict[str, Any]:
     """What a run would do, without doing it."""
     from windrow.scoring import work
     from windrow.spark import open_session
@@ -149,7 +149,7 @@ def count(page: Experiment, table: PredictionTable, search: Search) -> dict[str,
 
 
 def label(
-    page: Experiment, scoring: ScoringSection, table: PredictionTable, search: Search, run_id: str, accept: bool
+    page: Experiment, scoring: ScoringSection, table: PredictionTable, search: FeedSearch, run_id: str, accept: bool
 ) -> dict[str, Any]:
     """Find the URLs to ask, ask them, and commit; what the result says of it."""
     from windrow.scoring import work
@@ -177,7 +177,7 @@ def label(
                 read = search.pieces and table.note(run_id, found.marks)
                 return found.counts | {"table_version": read or table.version}
             plan = replace(
-                rehearsed.result(), kept=byte_cache.of_folder(table.folder / OWN / "bytes", scoring.keep_mebibytes)
+                rehearsed.result(), cache=byte_cache.of_folder(table.folder / OWN / "bytes", scoring.keep_mebibytes)
             )
             partitions = tasks(spark, found.urls)
             with table.staged(run_id) as rows:
@@ -200,14 +200,14 @@ def rehearse(
     run_id: str,
     slots: int,
     scratch: Path,
-) -> Plan:
+) -> ScoringPlan:
     """Send the network to every host and load it on every slot; the plan of a pass."""
     from windrow.scoring import planning, rehearsal
 
     return rehearsal.rehearse(spark, planning.plan_with(spark, scoring, pinned(), run_id, scratch), slots)
 
 
-def digest(scoring: ScoringSection, table: PredictionTable, search: Search, model: Network) -> str:
+def digest(scoring: ScoringSection, table: PredictionTable, search: FeedSearch, model: Network) -> str:
     """Identity of a run's work: see withheld.py."""
     from windrow.scoring.table import withheld
 
@@ -220,7 +220,7 @@ def add_predictions(
     name: str,
     table: PredictionTable,
     found: Work,
-    plan: Plan,
+    plan: ScoringPlan,
     partitions: int,
     rows: Path,
 ) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def add_predictions(
     return figures
 
 
-def pass_over(spark: SparkSession, found: Work, plan: Plan, partitions: int, rows: Path) -> dict[str, Any]:
+def pass_over(spark: SparkSession, found: Work, plan: ScoringPlan, partitions: int, rows: Path) -> dict[str, Any]:
     """Ask every URL and write its row; the figures of these rows."""
     from windrow.scoring import pipeline, progress
     from windrow.scoring.report import figures

@@ -26,9 +26,8 @@ from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.fetcher import Fetched
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
-from windrow.scoring.pipeline import Plan
-from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Row
+from windrow.scoring.pipeline import ScoringPlan
+from windrow.scoring.table.prediction import SCHEMA, Prediction
 from windrow.spark import ship_package
 from windrow.tracking.models import pin
 
@@ -38,10 +37,10 @@ if TYPE_CHECKING:
     from windrow.experiment import Experiment
 
 _COLUMNS = ("status", "label_id", "label", "score", "top_k", "width", "height", "content_hash", "http_status", "error")
-RESULT = pa.struct([prediction.SCHEMA.field(name) for name in _COLUMNS])
+RESULT = pa.struct([SCHEMA.field(name) for name in _COLUMNS])
 """What both functions give for a row: columns of the predictions table. Null where the argument is null."""
 
-_Label = Callable[[list[Any], Plan], list[Row | None]]
+_Label = Callable[[list[Any], ScoringPlan], list[Prediction | None]]
 
 
 def register(spark: SparkSession, page: Experiment) -> None:
@@ -68,38 +67,38 @@ def functions(spark: SparkSession, page: Experiment) -> dict[str, Any]:
     return {name: make(_over_batches(label, plan), result) for name, label in labels.items()}
 
 
-def _over_batches(label: _Label, plan: Plan) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
+def _over_batches(label: _Label, plan: ScoringPlan) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
     """A function over the Arrow batches of a task."""
 
     def function(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         here = pipeline.in_task(plan)
         for batch in batches:
             rows = label(batch.to_pylist(), here)
-            yield pa.array([row and {name: row.get(name) for name in _COLUMNS} for row in rows], RESULT)
+            yield pa.array([row and {name: getattr(row, name) for name in _COLUMNS} for row in rows], RESULT)
 
     return function
 
 
-def label_urls(lines: list[str | None], plan: Plan) -> list[Row | None]:
+def label_urls(lines: list[str | None], plan: ScoringPlan) -> list[Prediction | None]:
     """Labels of URLs, in their order; one that stands there twice is asked once. None for null and for an empty one."""
     targets = [None if line is None else urls.understand(line.encode()) for line in lines]
     asked = {target.url_key: target for target in targets if target is not None}
-    rows = {row["url_key"]: row for row in pipeline.predictions(asked.values(), plan)}
+    rows = {row.url_key: row for row in pipeline.predictions(asked.values(), plan)}
     return [None if target is None else rows[target.url_key] for target in targets]
 
 
-def label_contents(contents: list[bytes | None], plan: Plan) -> list[Row | None]:
+def label_contents(contents: list[bytes | None], plan: ScoringPlan) -> list[Prediction | None]:
     """Labels of encoded images, in their order. None for null."""
     fetched = (
         (Target(url="", url_key=str(number)), Fetched(Status.OK, content=content))
         for number, content in enumerate(contents)
         if content is not None
     )
-    rows = {row["url_key"]: row for row in pipeline.labelled(fetched, plan)}
+    rows = {row.url_key: row for row in pipeline.labelled(fetched, plan)}
     return [rows.get(str(number)) for number in range(len(contents))]
 
 
-def _plan(spark: SparkSession, page: Experiment) -> Plan:
+def _plan(spark: SparkSession, page: Experiment) -> ScoringPlan:
     """What every task does, once a worker has tried the network. A host's limits are divided among the slots."""
     from pyspark import SparkFiles
 

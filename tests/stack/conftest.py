@@ -18,6 +18,7 @@ import pytest
 import requests
 from harness import budget
 from harness.mail import PostOffice
+from harness.predictions import PATIENCE, labelled_row
 from harness.web import WebHook
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from windrow import experiment
@@ -30,7 +31,7 @@ from windrow.paths import home
 from windrow.scoring.fetch.urls import understand
 from windrow.scoring.report import gallery
 from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.prediction import Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 from windrow.sweep.ledger import Ledger
 from windrow.sweep.outcomes import Ending, Outcome
@@ -266,13 +267,12 @@ def write_hostile_labels(folder: Path) -> None:
 
     target = understand(b"http://user.example/a.png?token=geheim")
     assert target
-    row = prediction.row(target, None, Stamp("r1", "hostile", "1", "digest"))
-    row |= {"status": "ok"} | prediction.ranked([0], [0.75], (HOSTILE,))
+    row = labelled_row(target, [0], [0.75], (HOSTILE,), Stamp("r1", "hostile", "1", "digest"))
     predictions = PredictionTable(folder)
     with predictions.staged("r1") as staging:
         staging.mkdir()
         with pq.ParquetWriter(staging / "part-0.parquet", prediction.SCHEMA) as writer:
-            writer.write_batch(prediction.record_batch([row], Patience()))
+            writer.write_batch(prediction.record_batch([row], PATIENCE))
         said = {"rows": 1, "statuses": {"ok": 1}, "ok_share": 1.0, "model_version": "1", "images_per_second": 2.0}
         predictions.commit(staging, "r1", {"figures": said})
     thumbnail = "data:image/png;base64,AAAA"

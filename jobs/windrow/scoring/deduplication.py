@@ -1,53 +1,81 @@
-"""The same bytes behind another URL: a task labels them once.
+"""Label the same bytes behind several URLs only once per task.
 
-It knows the last 10,000 that it has labelled, and those that wait for their batch. Tasks do not tell each other, so
-bytes that several hosts have may be computed once in each task.
+A task remembers the last 10,000 images that it labelled, and those in the batch that is not full yet. Tasks share
+nothing, so bytes that several hosts serve may be labelled once in each task.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
-from windrow.scoring.table.prediction import Row
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.table.prediction import Prediction, RankedLabel
 
 LARGEST = 10_000
-_COMPUTED = ("status", "error", "width", "height", "top_k", "label_id", "label", "score")
 
 
-class Twins:
-    """Rows by `content_hash`: what was computed for one holds for all. Of a twin no decode_ms or predict_ms is said."""
+class _Result(NamedTuple):
+    """The columns that follow from an image's bytes alone. The times do not: a duplicate costs neither."""
+
+    status: Status
+    error: str | None
+    width: int | None
+    height: int | None
+    top_k: tuple[RankedLabel, ...] | None
+    label_id: int | None
+    label: str | None
+    score: float | None
+
+    @classmethod
+    def of(cls, row: Prediction) -> _Result:
+        """Take the result from a row."""
+        return cls(*(getattr(row, name) for name in cls._fields))
+
+    def copied_to(self, row: Prediction) -> Prediction:
+        """Return a row with this result."""
+        return replace(row, **self._asdict())
+
+
+class Duplicates:
+    """Results by `content_hash`. The row of a duplicate has no decode_ms and no predict_ms.
+
+    Args:
+        largest: results to remember.
+    """
 
     def __init__(self, largest: int = LARGEST) -> None:
         self._largest = largest
-        self._known: OrderedDict[str, Row] = OrderedDict()
-        self._waiting: dict[str, list[Row]] = {}
+        self._results: OrderedDict[str | None, _Result] = OrderedDict()
+        self._waiting: dict[str | None, list[Prediction]] = {}
 
-    def of(self, row: Row) -> Row | None:
-        """The whole row, if its bytes are labelled already."""
-        computed = self._known.get(row["content_hash"])
-        if computed is None:
+    def find(self, row: Prediction) -> Prediction | None:
+        """Return the finished row if its bytes are labelled already."""
+        result = self._results.get(row.content_hash)
+        if result is None:
             return None
-        self._known.move_to_end(row["content_hash"])
-        return {**row, **computed}
+        self._results.move_to_end(row.content_hash)
+        return result.copied_to(row)
 
-    def waits(self, row: Row) -> bool:
-        """Whether its bytes wait for their batch; the row is then kept, and given by `ended` with the first one.
+    def waits(self, row: Prediction) -> bool:
+        """Return whether the row's bytes are in a batch already; `finished` then yields it with the first such row.
 
-        If they do not, they are said to wait from now on.
+        If they are not, the caller labels them, and later rows with the same bytes wait.
         """
-        if (others := self._waiting.get(row["content_hash"])) is None:
-            self._waiting[row["content_hash"]] = []
+        if (others := self._waiting.get(row.content_hash)) is None:
+            self._waiting[row.content_hash] = []
             return False
         others.append(row)
         return True
 
-    def ended(self, row: Row) -> Iterator[Row]:
-        """A row whose bytes were looked at, and those that waited for it."""
-        computed = {name: row.get(name) for name in _COMPUTED}
+    def finished(self, row: Prediction) -> Iterator[Prediction]:
+        """Yield a row whose bytes were labelled or rejected, and the rows that waited for it."""
+        result = _Result.of(row)
         yield row
-        for twin in self._waiting.pop(row["content_hash"], ()):
-            yield {**twin, **computed}
-        self._known[row["content_hash"]] = computed
-        if len(self._known) > self._largest:
-            self._known.popitem(last=False)
+        for duplicate in self._waiting.pop(row.content_hash, ()):
+            yield result.copied_to(duplicate)
+        self._results[row.content_hash] = result
+        if len(self._results) > self._largest:
+            self._results.popitem(last=False)

@@ -15,7 +15,7 @@ from windrow.errors import UserError
 from windrow.model.network import Network
 from windrow.scoring.fetch.fetcher import FetchPolicy
 from windrow.scoring.network import low_precision, unpacking
-from windrow.scoring.pipeline import Plan
+from windrow.scoring.pipeline import ScoringPlan
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.spark import ship_file
 
@@ -36,7 +36,7 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
     return page.scoring
 
 
-def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_id: str, scratch: Path) -> Plan:
+def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_id: str, scratch: Path) -> ScoringPlan:
     """The plan of a pass, with the network at the page's precision on its way to every host.
 
     Raises:
@@ -58,13 +58,13 @@ def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
     return name
 
 
-def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -> Plan:
+def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -> ScoringPlan:
     """What every task of a run does; nothing is kept of what is downloaded.
 
     Args:
         file: the network's, as `ship` named it.
     """
-    return Plan(
+    return ScoringPlan(
         model=replace(model, file=Path(file)),
         stamp=Stamp(
             run_id=run_id,
@@ -73,18 +73,7 @@ def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -
             model_digest=model.digest,
             dag_run_id=os.environ.get("AIRFLOW_CTX_DAG_RUN_ID"),
         ),
-        fetch=FetchPolicy(
-            timeout_seconds=scoring.timeout_seconds,
-            connect_seconds=scoring.connect_seconds,
-            read_seconds=scoring.read_seconds,
-            max_bytes=scoring.max_bytes,
-            concurrency=scoring.concurrency,
-            host_concurrency=scoring.host_concurrency,
-            host_rate=scoring.host_rate,
-            robots=scoring.robots,
-            allow_addresses=scoring.allow_addresses,
-            contact=scoring.contact,
-        ),
+        fetch=FetchPolicy.of(scoring),
         top_k=scoring.top_k,
         batch_size=scoring.batch_size,
         max_pixels=scoring.max_pixels,

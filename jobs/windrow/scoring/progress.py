@@ -1,11 +1,11 @@
-"""How far a pass is: tasks count what is done and tell the driver now and then, which prints a line.
+"""Report how far a scoring run is: tasks count their rows and tell the driver, which prints a line now and then.
 
-    with shown(spark, urls) as address:                 # driver
-        ...                                             # stderr: [1,200/5,000] 1,150 ok; 50 failed: 50 timeout; ...
-    rows = told(rows, address, task, attempt)           # executor
+    with shown(spark, urls) as address:                     # driver
+        ...                                                 # stderr: [1,200/5,000] 1,150 ok; 50 failed: 50 timeout; ...
+    rows = reported(rows, address, task, attempt)           # executor
 
-Counts travel on channel.py's line, from a thread of their own: a driver that is busy or out of reach holds up no row,
-and fails no task. Without a line there are no lines, and nothing else changes.
+Counts travel over channel.py from a thread of their own, so a driver that is busy or out of reach delays no row and
+fails no task. Without a connection no line is printed, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -22,68 +22,72 @@ from typing import TYPE_CHECKING, Any
 from windrow import channel
 from windrow.channel import Address, Message
 from windrow.scoring.fetch.status import Status
-from windrow.scoring.table.prediction import Row
+from windrow.scoring.table.prediction import Prediction
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_TELL_SECONDS = 2.0  # from one word of a task to the next
-_PRINT_SECONDS = 15.0  # from one line to the next, as in a sweep
-_LAST_WORD_SECONDS = 5.0
-_PACE_SECONDS = 1.0  # of less, no pace can be told
+_REPORT_SECONDS = 2.0  # between two reports of a task
+_PRINT_SECONDS = 15.0  # between two lines, as in a sweep
+_LAST_REPORT_SECONDS = 5.0
+_PACE_SECONDS = 1.0  # a shorter time gives no meaningful pace
 _MOST_REASONS = 4
 
 
-def told(rows: Iterable[Row], address: Address | None, task: int = 0, attempt: int = 0) -> Iterator[Row]:
-    """The same rows, counted by status on their way; the driver hears the counts while they pass.
+def reported(
+    rows: Iterable[Prediction], address: Address | None, task: int = 0, attempt: int = 0
+) -> Iterator[Prediction]:
+    """Pass rows on unchanged, and report their counts by status to the driver meanwhile.
 
     Args:
         rows: of one task.
-        address: of the driver; None: nobody is told.
+        address: of the driver; None to report nothing.
         task: the partition's number.
-        attempt: larger for each try: the counts of a task that runs again begin again.
+        attempt: larger for each retry of the task: its counts replace those of the earlier ones.
     """
     if address is None:
         yield from rows
         return
     counts: Counter[str] = Counter()
-    over = threading.Event()
-    who = {"task": task, "attempt": attempt}
-    teller = threading.Thread(target=_tell, args=(address, who, counts, over), name="progress", daemon=True)
-    teller.start()
+    finished = threading.Event()
+    sender = {"task": task, "attempt": attempt}
+    reporter = threading.Thread(target=_report, args=(address, sender, counts, finished), name="progress", daemon=True)
+    reporter.start()
     try:
         for row in rows:
-            counts[row["status"]] += 1
+            counts[row.status] += 1
             yield row
     finally:
-        over.set()
-        teller.join(_LAST_WORD_SECONDS)
+        # Also when the consumer stops early. The wait is limited: a driver out of reach must not hold up the task.
+        finished.set()
+        reporter.join(_LAST_REPORT_SECONDS)
 
 
-def _tell(address: Address, who: dict[str, int], counts: Counter[str], over: threading.Event) -> None:
-    """Say the counts at once, every few seconds where they changed, and at the end. A line that breaks ends it."""
+def _report(address: Address, sender: dict[str, int], counts: Counter[str], finished: threading.Event) -> None:
+    """Send the counts at once, every few seconds if they changed, and at the end; stop if the connection breaks."""
     line = channel.reach(address)
     if line is None:
         return
-    said: dict[str, int] | None = None
+    sent: dict[str, int] | None = None
     last = False
     with suppress(OSError, EOFError, ValueError):
         while True:
-            now = dict(counts)  # in one step: the other thread counts on
-            if now != said:
-                line.ask({**who, "counts": now})
-                said = now
+            # dict() of a Counter runs under Python's global lock without a break, while the other thread counts on.
+            current = dict(counts)
+            if current != sent:
+                line.ask({**sender, "counts": current})
+                sent = current
             if last:
                 return
-            last = over.wait(_TELL_SECONDS)
+            last = finished.wait(_REPORT_SECONDS)
     channel.forget(address)
 
 
 @contextmanager
 def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
-    """Print how far a pass of `urls` is, while the block runs; gives the address that its tasks report to.
+    """Print how far a run over `urls` is, while the block runs. Yields the address that its tasks report to.
 
-    None where this machine can't listen: the pass goes on, without lines.
+    Yields None if this machine can't listen: the run goes on, without progress lines.
     """
     try:
         line = channel.beside(spark)
@@ -102,7 +106,7 @@ def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
 
 
 class _Listener(threading.Thread):
-    """Hears the tasks' counts until None comes, and prints."""
+    """Receive the tasks' counts and print lines, until None comes."""
 
     def __init__(self, inbox: queue.SimpleQueue[Any], urls: int) -> None:
         super().__init__(name="progress", daemon=True)
@@ -110,12 +114,12 @@ class _Listener(threading.Thread):
         self._tally = Tally(urls)
 
     def run(self) -> None:
-        """Answer at once, for a task may wait for it; print the first word, the last one, and some between."""
+        """Answer each report; print the first, the last, and some in between."""
         printed, printed_at = "", -_PRINT_SECONDS
         message: Message | None
         while (message := self._inbox.get()) is not None:
-            message.answer()
-            self._tally.hear(message.content)
+            message.answer()  # first, for the task's thread waits for it
+            self._tally.add(message.content)
             if self._tally.done and monotonic() - printed_at >= _PRINT_SECONDS:
                 printed, printed_at = self._print(printed), monotonic()
         self._print(printed)
@@ -128,24 +132,24 @@ class _Listener(threading.Thread):
 
 
 class Tally:
-    """What all tasks of a pass have said, of `urls` in all."""
+    """The counts that the tasks of a scoring run reported, out of `urls`."""
 
     def __init__(self, urls: int) -> None:
         self._urls = urls
         self._tasks: dict[int, tuple[int, Counter[str]]] = {}
-        self._begun: float | None = None
+        self._started: float | None = None
 
-    def hear(self, content: dict[str, Any]) -> None:
-        """Take a task's counts, in place of those that it or an earlier try of it said before.
+    def add(self, content: dict[str, Any]) -> None:
+        """Replace the counts of a task by those of its newest report.
 
-        What makes no sense is dropped: a worker can say anything.
+        A late report of an earlier attempt is ignored, and so is malformed content: workers are not trusted.
         """
         with suppress(KeyError, TypeError, ValueError, AttributeError):
             task, attempt = int(content["task"]), int(content["attempt"])
             counts = Counter({Status(status).value: int(count) for status, count in content["counts"].items()})
             if attempt >= self._tasks.get(task, (attempt, counts))[0]:
                 self._tasks[task] = (attempt, counts)
-                self._begun = self._begun or monotonic()
+                self._started = self._started or monotonic()
 
     @property
     def counts(self) -> Counter[str]:
@@ -154,17 +158,17 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Rows."""
+        """Rows so far."""
         return self.counts.total()
 
     def line(self) -> str:
-        """How far it is, how well, how fast and how long still.
+        """Return a line with the rows so far, the failures, the pace and the time left.
 
-        Seconds count from the first task's first word, which comes before its network is loaded.
+        Seconds count from the first report of a task, which it sends before its network is loaded.
         """
         counts = self.counts
         done, ok = counts.total(), counts[Status.OK]
-        seconds = monotonic() - (self._begun or monotonic())
+        seconds = monotonic() - (self._started or monotonic())
         parts = [f"[{done:,}/{self._urls:,}] {ok:,} ok"]
         if failed := _reasons(counts):
             parts.append(f"{done - ok:,} failed: {failed}")
@@ -173,7 +177,7 @@ class Tally:
         return "; ".join([*parts, *self._time_left(done, seconds)])
 
     def _time_left(self, done: int, seconds: float) -> list[str]:
-        """By the pace so far; empty at the end."""
+        """Estimate from the pace so far; empty at the end."""
         if not done or done >= self._urls or seconds < _PACE_SECONDS:
             return []
         left = (self._urls - done) * seconds / done
@@ -181,8 +185,8 @@ class Tally:
 
 
 def _reasons(counts: Counter[str]) -> str:
-    """The most frequent failures with their numbers."""
+    """List the most frequent failures with their counts."""
     failures = [(status, count) for status, count in counts.most_common() if status != Status.OK]
     rest = sum(count for _, count in failures[_MOST_REASONS:])
-    words = [f"{count:,} {status}" for status, count in failures[:_MOST_REASONS]]
-    return ", ".join(words + ([f"{rest:,} other"] if rest else []))
+    parts = [f"{count:,} {status}" for status, count in failures[:_MOST_REASONS]]
+    return ", ".join(parts + ([f"{rest:,} other"] if rest else []))

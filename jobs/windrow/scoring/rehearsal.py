@@ -22,7 +22,7 @@ from windrow.model import canaries
 from windrow.model.canaries import Canary
 from windrow.scoring import pipeline
 from windrow.scoring.network import labels
-from windrow.scoring.pipeline import Plan
+from windrow.scoring.pipeline import ScoringPlan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SCHEMA = pa.schema([("told", pa.string())])
 
 
-def rehearse(spark: SparkSession, plan: Plan, tasks: int) -> Plan:
+def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
     """The plan with what the network itself says: its shape, whether it decodes by itself, and its canaries.
 
     Raises:
@@ -63,13 +63,13 @@ def _canaries(answer: dict[str, Any]) -> tuple[Canary, ...]:
     return tuple(Canary.of(one["label_ids"], one["scores"]) for one in answer["canaries"])
 
 
-def _task(batches: Iterator[pa.RecordBatch], plan: Plan) -> Iterator[pa.RecordBatch]:
+def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
     """What a slot says. It drains its input and does not raise, so that its worker is used again."""
     count = sum(batch.num_rows for batch in batches)
     yield pa.RecordBatch.from_pylist([{"told": json.dumps(_told(plan))}] * min(count, 1), schema=_SCHEMA)
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _told(plan: ScoringPlan) -> dict[str, Any]:
     try:
         network = pipeline.network(pipeline.in_task(plan))
     except WindrowError as error:

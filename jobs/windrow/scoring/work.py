@@ -38,7 +38,7 @@ NOTHING: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Search:
+class FeedSearch:
     """Where a run looks for work: what is new in the feed, the files with due rows, and whether to do old ones.
 
     `marks` says what of the feed has been seen once that work is done, `before` what had been until now. `limit` new
@@ -67,7 +67,7 @@ class Search:
         return min(size, self.limit or size)
 
 
-def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> Search:
+def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> FeedSearch:
     """Where there is work, by the feed's files and the table alone.
 
     Raises:
@@ -76,7 +76,7 @@ def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: in
     now = datetime.now(UTC)
     before = table.seen()
     pieces, marks = feed_marks.news(files, before)
-    return Search(pieces, marks, before, pending.due_files(table.pending_files(), now), rescore, now, limit)
+    return FeedSearch(pieces, marks, before, pending.due_files(table.pending_files(), now), rescore, now, limit)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Work:
 
 
 def find(
-    spark: SparkSession, table: PredictionTable, search: Search, model: Callable[[], Identity], scratch: Path
+    spark: SparkSession, table: PredictionTable, search: FeedSearch, model: Callable[[], Identity], scratch: Path
 ) -> Work:
     """Look for work.
 

@@ -8,13 +8,14 @@ import io
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from harness.predictions import PATIENCE, policy
 from harness.waiting import wait_for
 from PIL import Image
 from windrow.errors import UserError, WindrowError
@@ -26,14 +27,13 @@ from windrow.scoring import pipeline, rehearsal
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
-from windrow.scoring.fetch.fetcher import FetchPolicy
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.network import predict
-from windrow.scoring.pipeline import Plan
+from windrow.scoring.pipeline import ScoringPlan
 from windrow.scoring.report import album
 from windrow.scoring.report.album import Album
 from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.prediction import Prediction, Stamp
 
 from .conftest import LOOPBACK, HostileServer, answer, drip, encoded, flood, grey, png_header, redirect, reset
 
@@ -42,12 +42,12 @@ LABELS = ("dark", "middle", "bright")
 
 
 @pytest.fixture
-def plan(brightness: Path) -> Plan:
+def plan(brightness: Path) -> ScoringPlan:
     digest = hashlib.sha256(brightness.read_bytes()).hexdigest()
-    return Plan(
+    return ScoringPlan(
         model=Network("brightness", "1", brightness, digest, (8, 8, 1), LABELS),
         stamp=Stamp("run", "brightness", "1", digest),
-        fetch=FetchPolicy(
+        fetch=policy(
             timeout_seconds=2,
             max_bytes=100_000,
             concurrency=8,
@@ -58,6 +58,7 @@ def plan(brightness: Path) -> Plan:
         top_k=2,
         batch_size=4,
         max_pixels=10_000,
+        patience=PATIENCE,
     )
 
 
@@ -66,10 +67,10 @@ def targets(*lines: str) -> list[Target]:
     return [target for target in understood if target is not None]
 
 
-def by_url(rows: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def by_url(rows: Iterable[Prediction]) -> dict[str, Prediction]:
     found = list(rows)
-    assert len({row["url"] for row in found}) == len(found)
-    return {row["url"]: row for row in found}
+    assert len({row.url for row in found}) == len(found)
+    return {row.url: row for row in found}
 
 
 def hostile_feed(server: HostileServer) -> dict[str, str]:
@@ -99,49 +100,49 @@ def hostile_feed(server: HostileServer) -> dict[str, str]:
     }
 
 
-def test_every_url_of_a_hostile_web_ends_as_one_row_with_its_status(server: HostileServer, plan: Plan) -> None:
+def test_every_url_of_a_hostile_web_ends_as_one_row_with_its_status(server: HostileServer, plan: ScoringPlan) -> None:
     expected = hostile_feed(server)
     rows = by_url(pipeline.predictions(targets(*expected), plan))
-    assert {url: row["status"] for url, row in rows.items()} == expected
-    assert all((row["error"] is None) == (row["status"] == "ok") for row in rows.values())
+    assert {url: row.status for url, row in rows.items()} == expected
+    assert all((row.error is None) == (row.status == "ok") for row in rows.values())
 
 
-def test_an_image_gets_its_labels_best_first_and_its_facts(server: HostileServer, plan: Plan) -> None:
+def test_an_image_gets_its_labels_best_first_and_its_facts(server: HostileServer, plan: ScoringPlan) -> None:
     content = grey(250, (16, 12))
     url = server.file("/bright.png", content)
     row = by_url(pipeline.predictions(targets(url), plan))[url]
-    assert (row["label"], row["label_id"], row["top_k"][0]["rank"], len(row["top_k"])) == ("bright", 2, 1, 2)
-    assert row["score"] == row["top_k"][0]["score"] > row["top_k"][1]["score"] >= 0
-    assert (row["width"], row["height"], row["http_status"], row["final_url"]) == (16, 12, 200, url)
-    assert row["content_hash"] == hashlib.sha256(content).hexdigest()
-    assert min(row["fetch_ms"], row["decode_ms"], row["predict_ms"]) > 0
-    assert (row["model_name"], row["model_version"], row["run_id"], row["attempt"]) == ("brightness", "1", "run", 1)
+    assert (row.label, row.label_id, row.top_k[0]["rank"], len(row.top_k)) == ("bright", 2, 1, 2)
+    assert row.score == row.top_k[0]["score"] > row.top_k[1]["score"] >= 0
+    assert (row.width, row.height, row.http_status, row.final_url) == (16, 12, 200, url)
+    assert row.content_hash == hashlib.sha256(content).hexdigest()
+    assert min(row.fetch_ms, row.decode_ms, row.predict_ms) > 0
+    assert (row.model_name, row.model_version, row.run_id, row.attempt) == ("brightness", "1", "run", 1)
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 11])
 def test_the_last_batch_may_be_short_and_labels_stay_with_their_urls(
-    server: HostileServer, plan: Plan, count: int
+    server: HostileServer, plan: ScoringPlan, count: int
 ) -> None:
     levels = [(number * 83) % 256 for number in range(count)]
     lines = {server.file(f"/{number}.png", grey(level)): level for number, level in enumerate(levels)}
     rows = by_url(pipeline.predictions(targets(*lines), plan))
-    assert {url: rows[url]["label"] for url in lines} == {
+    assert {url: rows[url].label for url in lines} == {
         url: "dark" if level < 83 else "middle" if level < 172 else "bright" for url, level in lines.items()
     }
 
 
-def test_the_same_bytes_behind_other_urls_are_computed_once(server: HostileServer, plan: Plan) -> None:
+def test_the_same_bytes_behind_other_urls_are_computed_once(server: HostileServer, plan: ScoringPlan) -> None:
     urls = [server.file(f"/{number}.png", grey(250)) for number in range(11)]
     rows = by_url(pipeline.predictions(targets(*urls, server.file("/dark.png", grey(3))), plan))
-    assert {rows[url]["label"] for url in urls} == {"bright"}
-    assert len({rows[url]["score"] for url in urls}) == 1
-    assert sum(rows[url].get("predict_ms") is not None for url in urls) == 1
-    assert sum(rows[url].get("decode_ms") is not None for url in urls) == 1
-    assert all(rows[url]["fetch_ms"] > 0 for url in urls)
+    assert {rows[url].label for url in urls} == {"bright"}
+    assert len({rows[url].score for url in urls}) == 1
+    assert sum(rows[url].predict_ms is not None for url in urls) == 1
+    assert sum(rows[url].decode_ms is not None for url in urls) == 1
+    assert all(rows[url].fetch_ms > 0 for url in urls)
 
 
 def test_pictures_of_labelled_images_are_put_aside_as_the_network_saw_them(
-    server: HostileServer, plan: Plan, tmp_path: Path
+    server: HostileServer, plan: ScoringPlan, tmp_path: Path
 ) -> None:
     lines = {server.file(f"/{level}.png", grey(level, (16, 12))): level for level in (3, 90, 250)}
     made = Album(str(tmp_path), 1.0)
@@ -149,22 +150,22 @@ def test_pictures_of_labelled_images_are_put_aside_as_the_network_saw_them(
     rows = by_url(pipeline.predictions(targets(*lines, server.url("/absent.png")), plan, pictures))
     pictures.write(0)
     chosen = album.choose(made).unsure
-    assert {picture.url: picture.label for picture in chosen} == {url: rows[url]["label"] for url in lines}
+    assert {picture.url: picture.label for picture in chosen} == {url: rows[url].label for url in lines}
     for picture in chosen:
         shown = Image.open(io.BytesIO(base64.b64decode(picture.image.partition(",")[2])))
         assert (np.asarray(shown) == lines[picture.url]).all()
         assert shown.size == (picture.width, picture.height) == (8, 8)
 
 
-def test_a_pass_with_nothing_to_ask_loads_no_network(plan: Plan) -> None:
+def test_a_pass_with_nothing_to_ask_loads_no_network(plan: ScoringPlan) -> None:
     nowhere = replace(plan, model=replace(plan.model, file=Path("/absent"), digest="absent"))
     rows = list(pipeline.predictions(targets("no url", "ftp://example.com/"), nowhere))
-    assert [row["status"] for row in rows] == ["invalid_url", "refused_scheme"]
+    assert [row.status for row in rows] == ["invalid_url", "refused_scheme"]
     assert list(pipeline.predictions([], nowhere)) == []
 
 
 def test_a_bug_in_a_fetch_ends_the_pass_instead_of_hanging_it(
-    monkeypatch: pytest.MonkeyPatch, server: HostileServer, plan: Plan
+    monkeypatch: pytest.MonkeyPatch, server: HostileServer, plan: ScoringPlan
 ) -> None:
     async def buggy(*_: object) -> None:
         raise ZeroDivisionError
@@ -174,19 +175,19 @@ def test_a_bug_in_a_fetch_ends_the_pass_instead_of_hanging_it(
         list(pipeline.predictions(targets(server.url("/a")), plan))
 
 
-def test_a_pass_that_is_left_early_stops_its_downloads(server: HostileServer, plan: Plan) -> None:
+def test_a_pass_that_is_left_early_stops_its_downloads(server: HostileServer, plan: ScoringPlan) -> None:
     lines = [server.on(f"/{number}", drip) for number in range(20)]
-    policy = replace(plan.fetch, timeout_seconds=600, robots=False)
-    rows = pipeline.predictions(targets(*lines, "no url"), replace(plan, fetch=policy))
-    assert next(rows)["status"] == "invalid_url"
-    wait_for(lambda: server.open.total() == policy.host_concurrency)
+    limits = replace(plan.fetch, timeout_seconds=600, robots=False)
+    rows = pipeline.predictions(targets(*lines, "no url"), replace(plan, fetch=limits))
+    assert next(rows).status == "invalid_url"
+    wait_for(lambda: server.open.total() == limits.host_concurrency)
     rows.close()  # type: ignore[attr-defined]
     assert "downloads" not in {thread.name for thread in threading.enumerate()}
     wait_for(lambda: server.open.total() == 0)
-    assert server.asked.total() == policy.host_concurrency
+    assert server.asked.total() == limits.host_concurrency
 
 
-def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: Plan) -> None:
+def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: ScoringPlan) -> None:
     taken: list[str] = []
     ahead: list[int] = []
 
@@ -195,8 +196,8 @@ def test_downloads_wait_while_enough_lies_ready(server: HostileServer, plan: Pla
         connection.sendall(answer("200 OK", b"x" * 50_000))
 
     lines = [server.on(f"/{number}", serve) for number in range(40)]
-    policy = replace(plan.fetch, concurrency=4, robots=False)
-    with Downloads(policy, ahead=40, buffer_bytes=100_000) as downloads:
+    limits = replace(plan.fetch, concurrency=4, robots=False)
+    with Downloads(limits, ahead=40, buffer_bytes=100_000) as downloads:
         for target, _ in downloads.stream(targets(*lines)):
             taken.append(target.url)
             if len(taken) < 10:  # a slow reader, so that downloads could run ahead if they did
@@ -223,14 +224,14 @@ def test_more_labels_than_classes_are_not_asked_for(brightness: Path) -> None:
 def test_rows_fit_the_schema_however_little_is_known() -> None:
     stamp = Stamp("run", "name", "1", "digest")
     target = Target("x", "k", None, "invalid_url", "no")
-    batch = prediction.record_batch([prediction.row(target, None, stamp)], Patience())
+    batch = prediction.record_batch([Prediction.of(target, None, stamp)], PATIENCE)
     assert batch.schema == prediction.SCHEMA
     assert batch.to_pylist()[0]["top_k"] is None
     assert batch.to_pylist()[0]["scored_at"].tzname() == "UTC"
 
 
 @pytest.fixture
-def stock_plan(plan: Plan, stock_graph: Path) -> Plan:
+def stock_plan(plan: ScoringPlan, stock_graph: Path) -> ScoringPlan:
     """A plan with a network that decodes by itself, as the driver makes it: it does not know that yet."""
     form = Form("graph", "DecodeJpeg/contents:0", "softmax:0", resize="corner")
     return replace(
@@ -243,7 +244,7 @@ def colour(name: str, kind: str = "JPEG") -> bytes:
 
 
 def test_a_network_that_decodes_by_itself_gets_every_image_and_a_bad_one_fails_no_other(
-    server: HostileServer, stock_plan: Plan
+    server: HostileServer, stock_plan: ScoringPlan
 ) -> None:
     sound = encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG")
     expected = hostile_feed(server) | {
@@ -254,18 +255,18 @@ def test_a_network_that_decodes_by_itself_gets_every_image_and_a_bad_one_fails_n
     }
     known_labels = replace(stock_plan.model, labels=("red", "green", "blue", "nothing"))
     rows = by_url(pipeline.predictions(targets(*expected), replace(stock_plan, model=known_labels)))
-    assert {url: row["status"] for url, row in rows.items()} == expected
-    labels = {url.rsplit("/", 1)[1]: row.get("label") for url, row in rows.items() if row["status"] == "ok"}
+    assert {url: row.status for url, row in rows.items()} == expected
+    labels = {url.rsplit("/", 1)[1]: row.label for url, row in rows.items() if row.status == "ok"}
     assert [labels[name] for name in ("red.jpg", "blue.png", "green.gif")] == ["red", "blue", "green"]
     (cut,) = (row for url, row in rows.items() if url.endswith("/cut.jpg"))
-    assert cut["error"]
-    assert (cut["width"], cut.get("label")) == (64, None)
+    assert cut.error
+    assert (cut.width, cut.label) == (64, None)
 
 
 @pytest.mark.spark
 @pytest.mark.parametrize("feed_", ["DecodeJpeg/contents:0", "ResizeBilinear:0"])
 def test_a_rehearsal_tells_the_driver_what_the_network_is(
-    stock_plan: Plan, stock_graph: Path, spark: Any, feed_: str
+    stock_plan: ScoringPlan, stock_graph: Path, spark: Any, feed_: str
 ) -> None:
     spark.sparkContext.addFile(str(stock_graph))
     form = replace(stock_plan.model.form, feed=feed_)
@@ -280,7 +281,7 @@ def test_a_rehearsal_tells_the_driver_what_the_network_is(
 
 @pytest.mark.spark
 def test_a_rehearsal_ends_with_a_sentence_where_the_network_can_not_be_used(
-    plan: Plan, brightness: Path, spark: Any
+    plan: ScoringPlan, brightness: Path, spark: Any
 ) -> None:
     spark.sparkContext.addFile(str(brightness))
     shipped = replace(plan, model=replace(plan.model, file=Path(brightness.name)))
@@ -299,7 +300,7 @@ def test_a_rehearsal_ends_with_a_sentence_where_the_network_can_not_be_used(
 
 @pytest.mark.spark
 def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
-    server: HostileServer, plan: Plan, brightness: Path, spark: Any, tmp_path: Path
+    server: HostileServer, plan: ScoringPlan, brightness: Path, spark: Any, tmp_path: Path
 ) -> None:
     expected = hostile_feed(server) | {
         server.file(f"/many-{number}.gif", encoded_gif(number)): "ok" for number in range(30)

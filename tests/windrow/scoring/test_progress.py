@@ -10,19 +10,21 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from harness.predictions import row_of
 from windrow.channel import Address, Channel
 from windrow.scoring import progress
 from windrow.scoring.progress import Tally
+from windrow.scoring.table.prediction import Prediction
 
 
-def rows(*statuses: str) -> Iterator[dict[str, Any]]:
-    yield from ({"status": status} for status in statuses)
+def rows(*statuses: str) -> Iterator[Prediction]:
+    yield from (row_of("http://a.example/1", status) for status in statuses)
 
 
 def heard(*contents: dict[str, Any], urls: int = 100) -> Tally:
     tally = Tally(urls)
     for content in contents:
-        tally.hear(content)
+        tally.add(content)
     return tally
 
 
@@ -34,7 +36,7 @@ def test_a_task_says_what_it_counted_and_its_rows_pass_unchanged() -> None:
     with Channel("127.0.0.1") as line:
         listener = progress._Listener(line.inbox, 3)
         listener.start()
-        passed = list(progress.told(rows("ok", "timeout", "ok"), line.address, task=4, attempt=9))
+        passed = list(progress.reported(rows("ok", "timeout", "ok"), line.address, task=4, attempt=9))
         line.inbox.put(None)
         listener.join(20)
     assert passed == list(rows("ok", "timeout", "ok"))
@@ -46,7 +48,7 @@ def test_the_first_word_and_the_last_are_printed(capsys: pytest.CaptureFixture[s
         listener = progress._Listener(line.inbox, 4)
         listener.start()
         for task in (0, 1):
-            list(progress.told(rows("ok", "http_error"), line.address, task, task))
+            list(progress.reported(rows("ok", "http_error"), line.address, task, task))
         line.inbox.put(None)
         listener.join(20)
     lines = capsys.readouterr().err.splitlines()
@@ -55,20 +57,20 @@ def test_the_first_word_and_the_last_are_printed(capsys: pytest.CaptureFixture[s
 
 
 def test_without_an_address_nobody_is_told() -> None:
-    assert list(progress.told(rows("ok"), None)) == list(rows("ok"))
+    assert list(progress.reported(rows("ok"), None)) == list(rows("ok"))
     assert "progress" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_driver_that_is_not_there_costs_no_row() -> None:
     with Channel("127.0.0.1") as line:
         gone = line.address
-    assert len(list(progress.told(rows(*["ok"] * 1000), gone))) == 1000
+    assert len(list(progress.reported(rows(*["ok"] * 1000), gone))) == 1000
 
 
 def test_one_that_does_not_know_the_secret_is_not_heard() -> None:
     with Channel("127.0.0.1") as line:
         stranger = Address(line.address.host, line.address.port, b"x" * 32)
-        assert len(list(progress.told(rows("ok"), stranger))) == 1
+        assert len(list(progress.reported(rows("ok"), stranger))) == 1
         with pytest.raises(queue.Empty):
             line.inbox.get(timeout=0.2)
 
@@ -77,7 +79,7 @@ def test_a_pass_that_is_left_early_ends_its_thread() -> None:
     with Channel("127.0.0.1") as line:
         listener = progress._Listener(line.inbox, 9)
         listener.start()
-        passing = progress.told(rows("ok", "ok", "ok"), line.address)
+        passing = progress.reported(rows("ok", "ok", "ok"), line.address)
         next(passing)
         passing.close()  # type: ignore[attr-defined]
         line.inbox.put(None)
@@ -112,7 +114,7 @@ def test_a_line_says_how_far_how_well_and_what_fails_most() -> None:
     tally = heard(said(0, 1, **counts), urls=2000)
     line = "[55/2,000] 40 ok; 15 failed: 5 timeout, 4 http_error, 3 too_large, 2 broken_image, 1 other"
     assert tally.line() == line  # it is too early for a pace
-    tally._begun = monotonic() - 20
+    tally._started = monotonic() - 20
     assert re.fullmatch(re.escape(line) + r"; [12]\.\d images a second; about 1[12] min left", tally.line())
 
 
@@ -128,7 +130,7 @@ def test_tasks_on_spark_are_heard_and_counted(spark: Any, capsys: pytest.Capture
     with progress.shown(spark, 20) as address:
 
         def task(number: int, items: Any) -> Any:
-            yield from progress.told(({"status": "ok"} for _ in items), address, number)
+            yield from progress.reported((row_of("http://a.example/1") for _ in items), address, number)
 
         assert spark.sparkContext.parallelize(range(20), 4).mapPartitionsWithIndex(task).count() == 20
     assert capsys.readouterr().err.splitlines()[-1].startswith("[20/20] 20 ok")

@@ -34,7 +34,7 @@ def test_a_worker_labels_the_canaries_as_the_network_did_when_it_was_registered(
     pinned = fetch_model("models:/colours/1", tmp_path / "files")
     assert len(pinned.canaries) == len(canaries.NAMES)
     assert {len(canary.scores) for canary in pinned.canaries} == {canaries.KEPT}
-    loaded = predict.load(pinned.network, pinned.digest, pinned.shape, 4, 7, expected=pinned.canaries)
+    loaded = predict.load(pinned.file, pinned.digest, pinned.shape, 4, 7, expected=pinned.canaries)
     for found, recorded in zip(loaded.canaries, pinned.canaries, strict=True):
         assert found.label_ids == recorded.label_ids
         np.testing.assert_allclose(found.scores, recorded.scores, atol=1e-5)

@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from harness.predictions import PATIENCE, labelled_row, row_of
 from windrow.errors import AbsentError
 from windrow.scoring.fetch.urls import understand
 from windrow.scoring.report import album, drift, figures, gallery
 from windrow.scoring.report.album import Chosen, Picture
 from windrow.scoring.table import prediction, withheld
-from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.prediction import Stamp
 from windrow.scoring.table.predictions_table import PredictionTable, parts
 from windrow.scoring.table.withheld import Night
 from windrow.ui import scorings
@@ -36,12 +37,12 @@ def write(folder: Path, names: Sequence[str], at: datetime, name: str = "part-0.
     for place, url in enumerate(names):
         target = understand(f"http://user.example/{url}?token=geheim#top".encode())
         assert target
-        row = prediction.row(target, None, Stamp("run", "digits", "3", "digest"))
+        stamp = Stamp("run", "digits", "3", "digest")
         if place % 3 == 2:
-            rows.append(row | {"status": "http_error", "http_status": 404})
+            rows.append(row_of(target, "http_error", stamp, http_status=404))
         else:
-            rows.append(row | {"status": "ok"} | prediction.ranked([0, 1], [0.75, 0.25], LABELS))
-    batch = prediction.record_batch(rows, Patience())
+            rows.append(labelled_row(target, [0, 1], [0.75, 0.25], LABELS, stamp))
+    batch = prediction.record_batch(rows, PATIENCE)
     times = [at + timedelta(milliseconds=place) for place in range(len(names))]
     field = batch.schema.field("scored_at")
     batch = batch.set_column(batch.schema.get_field_index(field.name), field, pa.array(times, field.type))

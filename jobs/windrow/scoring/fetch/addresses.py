@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+IpNetwork = IPv4Network | IPv6Network
 # (family, type, protocol, canonical name, socket address), as getaddrinfo gives it.
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
@@ -42,7 +42,7 @@ class RefusedAddressError(OSError):
         return "refused address"
 
 
-def refusal(address: str, allowed: Sequence[Network] = ()) -> str | None:
+def refusal(address: str, allowed: Sequence[IpNetwork] = ()) -> str | None:
     """Why `address` (an IP literal) must not be asked, as a sentence; None if it may be."""
     given = ip_address(address)
     if isinstance(given, IPv6Address) and given.ipv4_mapped is not None:
@@ -57,7 +57,7 @@ def refusal(address: str, allowed: Sequence[Network] = ()) -> str | None:
     return None
 
 
-def guarded_socket(allowed: Sequence[Network]) -> Callable[[AddressInfo], socket.socket]:
+def guarded_socket(allowed: Sequence[IpNetwork]) -> Callable[[AddressInfo], socket.socket]:
     """A socket factory that sees each address just before its connect, after every redirect and look-up.
 
     Raises:
@@ -73,7 +73,7 @@ def guarded_socket(allowed: Sequence[Network]) -> Callable[[AddressInfo], socket
     return make
 
 
-def _within(address: Address, networks: Sequence[Network]) -> bool:
+def _within(address: Address, networks: Sequence[IpNetwork]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 

@@ -1,8 +1,8 @@
-"""Downloaded bytes that are kept for a later model: a folder of files by content, with a cap on its size.
+"""Cache downloaded bytes for a later model: a folder of files named by content, with a limit on its size.
 
-    TABLE/_windrow/bytes/ab/abcd...     named by the SHA-256 of what is in it, written whole or not at all
+    TABLE/_windrow/bytes/ab/abcd...     named by the SHA-256 of its content, written whole or not at all
 
-When it is full nothing more is kept; a URL whose bytes are not kept is asked again.
+When it is full nothing more is cached; a URL whose bytes are not cached is downloaded again.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from windrow.files import write_bytes
 
 
 @dataclass
-class KeptBytes:
-    """The folder, and the `room` that its holder may fill, in bytes."""
+class ByteCache:
+    """A folder of cached bytes, and the `room` that is left in it, in bytes."""
 
     folder: str
     room: int = 0
 
     def get(self, content_hash: str | None) -> bytes | None:
-        """The bytes of a content hash; None where they are not kept."""
+        """Return the bytes of a content hash; None if they are not cached."""
         if content_hash is None:
             return None
         try:
@@ -30,29 +30,29 @@ class KeptBytes:
             return None
 
     def put(self, content_hash: str, content: bytes) -> None:
-        """Keep bytes, if there is room."""
+        """Cache bytes if there is room."""
         path = self._path(content_hash)
         if len(content) > self.room or path.exists():
             return
         write_bytes(path, content)
         self.room -= len(content)
 
-    def share(self, tasks: int) -> KeptBytes:
-        """The same for each of `tasks` that run side by side: together they fill the room."""
-        return KeptBytes(self.folder, self.room // tasks)
+    def share(self, tasks: int) -> ByteCache:
+        """Return the cache of one of `tasks` tasks that run at the same time; each may fill its share of the room."""
+        return ByteCache(self.folder, self.room // tasks)
 
     def _path(self, content_hash: str) -> Path:
         return Path(self.folder) / content_hash[:2] / content_hash
 
 
-def of_folder(folder: Path, mebibytes: int | None) -> KeptBytes | None:
-    """Open a folder of kept bytes with the room that is left; None where none are to be kept and none were before.
+def of_folder(folder: Path, mebibytes: int | None) -> ByteCache | None:
+    """Open a folder of cached bytes; None if it does not exist and the page caches no bytes.
 
     Args:
         folder: may be absent.
-        mebibytes: the cap on its size; None where the page keeps no bytes.
+        mebibytes: the limit on its size; None if the page caches no bytes. What an earlier page cached is still read.
     """
     if mebibytes is None and not folder.is_dir():
         return None
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return KeptBytes(str(folder), max(0, (mebibytes or 0) * 2**20 - used))
+    return ByteCache(str(folder), max(0, (mebibytes or 0) * 2**20 - used))

@@ -1,4 +1,9 @@
-"""Downloads that run beside the caller: an event loop in a thread, with a bounded buffer between."""
+"""Download in the background: an event loop in a thread, with a bounded buffer between it and the caller.
+
+Two threads share a Downloads object. The caller's thread takes results and hands over targets; the event loop's thread
+owns everything else. They meet in two places only: `call_soon_threadsafe`, from the caller to the loop, and the queue
+`_ready`, from the loop to the caller. So neither needs a lock.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +15,28 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-from windrow.scoring.fetch.byte_cache import KeptBytes
+from windrow.scoring.fetch.byte_cache import ByteCache
 from windrow.scoring.fetch.fetcher import Fetched, Fetcher, FetchPolicy
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
 
 BUFFER_BYTES = 64 * 1024 * 1024
-# So that a host that is slow, or asked slowly, keeps no other waiting until it has that many URLs here.
+# Large, so that URLs of a slow host fill the window only rarely, and other hosts' URLs get in.
 AHEAD = 4096
 _NAME_LOOK_UPS = 16
 
 
 class Downloads:
-    """One session and at most `concurrency` requests at once, as a context manager.
+    """A session that downloads in the background, at most `concurrency` URLs at once; a context manager.
 
     with Downloads(policy) as downloads:
         for target, fetched in downloads.stream(targets): ...
 
     Args:
-        policy: how hosts are asked.
+        policy: the limits.
         ahead: URLs that may be taken from the input before their results are taken out.
-        buffer_bytes: no request begins while more than this lies ready. Beyond it only what is on its way is held: a
-            MiB a request, and 128 MiB of larger bodies.
+        buffer_bytes: no request starts while more than this is waiting to be taken. Requests under way may exceed it,
+            by 1 MiB each and 128 MiB of larger bodies.
     """
 
     def __init__(self, policy: FetchPolicy, ahead: int = AHEAD, buffer_bytes: int = BUFFER_BYTES) -> None:
@@ -53,27 +58,30 @@ class Downloads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: a bug ended it early
+        with contextlib.suppress(RuntimeError):  # the loop is closed already: a bug ended it
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     def stream(
-        self, targets: Iterable[Target], kept: KeptBytes | None = None
+        self, targets: Iterable[Target], cache: ByteCache | None = None
     ) -> Iterator[tuple[Target, Fetched | None]]:
-        """Every target with its download, in the order they end; None for a target that is not to be asked.
+        """Yield every target with its download, in the order in which they end; None if it must not be downloaded.
 
-        Takes the whole input, and `ahead` targets more than it has given. Raises what a bug in a fetch raised.
+        At most `ahead` targets are taken from the input before their results are. Re-raises an unexpected error of the
+        event loop's thread.
         """
         outstanding = 0
         for target in targets:
             if target.address is None:
                 yield target, None
                 continue
-            if kept and (content := kept.get(target.content_hash)):
-                yield target, Fetched(Status.OK, content=content)  # not asked for again
+            if cache and (content := cache.get(target.content_hash)):
+                yield target, Fetched(Status.OK, content=content)
                 continue
             self._loop.call_soon_threadsafe(self._start, target)
             outstanding += 1
+            # Take what is ready before more input, so that results do not pile up while the input is slow; block only
+            # when the window is full.
             while outstanding >= self._ahead or not self._ready.empty():
                 yield self._take()
                 outstanding -= 1
@@ -84,11 +92,12 @@ class Downloads:
         ready = self._ready.get()
         if isinstance(ready, BaseException):
             raise ready
+        # Only now: bytes count as buffered until the caller has them. The count belongs to the loop's thread.
         self._loop.call_soon_threadsafe(self._make_room, len(ready[1].content))
         return ready
 
     def _run(self) -> None:
-        # Name look-ups block a thread each; the loop's own pool has too few for many slow names.
+        # A name look-up blocks a thread; the loop's own pool is too small when many names are slow.
         self._loop.set_default_executor(ThreadPoolExecutor(_NAME_LOOK_UPS, thread_name_prefix="names"))
         serving = self._loop.create_task(self._serve())
         serving.add_done_callback(self._report)
@@ -98,24 +107,25 @@ class Downloads:
     async def _serve(self) -> None:
         async with self._fetcher:
             await self._stop.wait()
+            # The caller left early, or has everything. Connections are closed before the session is.
             for fetch in self._fetches:
                 fetch.cancel()
             await asyncio.gather(*self._fetches, return_exceptions=True)
 
     def _start(self, target: Target) -> None:
-        """Begin a fetch; it waits for its host's turn and for room. Like those below, for the loop's thread only."""
+        """Start a download, which waits for its host's turn and for room. Runs in the loop's thread, as all below."""
         fetch = self._loop.create_task(self._fetch(target))
-        self._fetches.add(fetch)
+        self._fetches.add(fetch)  # the loop itself keeps only weak references to tasks
         fetch.add_done_callback(self._fetches.discard)
         fetch.add_done_callback(self._report)
 
     async def _fetch(self, target: Target) -> None:
         fetched = await self._fetcher.fetch(target.address or "")
-        self._make_room(-len(fetched.content))
+        self._make_room(-len(fetched.content))  # before the caller can give the same bytes back
         self._ready.put((target, fetched))
 
     def _make_room(self, size: int) -> None:
-        """Count bytes given back, or taken, if negative."""
+        """Add to the free bytes of the buffer; subtract if `size` is negative."""
         self._free_bytes += size
         if self._free_bytes > 0:
             self._room.set()
@@ -123,6 +133,6 @@ class Downloads:
             self._room.clear()
 
     def _report(self, task: asyncio.Task[None]) -> None:
-        """Hand a bug over, or the caller would wait for ever."""
+        """Pass an unexpected error to the caller, who would otherwise wait for a result that never comes."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._ready.put(error)

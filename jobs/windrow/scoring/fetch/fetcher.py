@@ -22,17 +22,13 @@ from urllib.parse import urljoin
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.politeness import Hosts, HostUnavailableError, seconds_until
 from windrow.scoring.fetch.request import Fetched, FetchPolicy, Redirect, Session
-from windrow.scoring.fetch.robots import Rules, RulesKept
+from windrow.scoring.fetch.robots import Rules, RulesCache
 from windrow.scoring.fetch.status import Status
 
 __all__ = ["FetchPolicy", "Fetched", "Fetcher"]
 
 MAX_REDIRECTS = 5
 RETRY_PAUSES_SECONDS = (0.2, 0.8)  # give or take a half, so that many do not come back together
-_RETRIED = frozenset({Status.CONNECT_FAILED, Status.BROKEN_RESPONSE, Status.HTTP_UNAVAILABLE})
-_NO_CONNECTION = frozenset(
-    {Status.REFUSED_ADDRESS, Status.UNRESOLVED_HOST, Status.CONNECT_FAILED, Status.TIMEOUT, Status.HOST_UNAVAILABLE}
-)
 _TOO_MANY_REQUESTS = 429
 
 T = TypeVar("T")
@@ -52,7 +48,7 @@ class Fetcher:
         self._policy = policy
         self._session = Session(policy)
         self._hosts = Hosts(policy.host_concurrency, policy.host_rate, policy.sharing)
-        self._rules = RulesKept(self._ask_for_rules)
+        self._rules = RulesCache(self._ask_for_rules)
         self._at_once = asyncio.Semaphore(policy.concurrency)
         self._room = room or asyncio.Event()
         if room is None:
@@ -147,7 +143,7 @@ class Fetcher:
             return Rules(fetched.content)
         if fetched.status in (Status.HTTP_ERROR, Status.TOO_MANY_REDIRECTS):
             return Rules()
-        own = fetched.status in _NO_CONNECTION and fetched.final_url == url
+        own = fetched.status.rule.no_connection and fetched.final_url == url
         reached = fetched.status if own else Status.ROBOTS_UNAVAILABLE
         return replace(fetched, status=reached, error=f"{url} must be readable; {fetched.error}")
 
@@ -185,7 +181,7 @@ class _Clock:
 
 def _pause(fetched: Fetched, usual: float) -> float | None:
     """Seconds to the next try in this run; None for no try. 429 without a time wants a longer one than a run waits."""
-    if fetched.status not in _RETRIED:
+    if not fetched.status.rule.retried_now:
         return None
     if fetched.next_attempt is not None:
         return seconds_until(fetched.next_attempt) + usual * random.random()  # noqa: S311

@@ -1,11 +1,13 @@
-"""How often a host is asked: so many requests at once, so many a second, and not at all while it says wait.
+"""Limit requests per host: at once, per second, and none during a pause that the host asks for.
 
     hosts = Hosts(at_once=4, rate=10, sharing=Sharing())
     async with hosts.of("http://example.com/a.png").turn(patience=20): ...
 
-The limits are a run's, over all its tasks, with no word between them: a host's URLs go to one task, which has the
-whole limit. A host that makes up much of the feed would leave the other tasks idle; its URLs are spread, and each
+The limits hold for a whole run without communication between its tasks: all URLs of a host go to one task, which has
+the whole limit. A host that makes up much of the feed would leave the other tasks idle; its URLs are spread, and each
 task has its share of the limit (see Sharing).
+
+Everything here runs in one event loop, so state changes between two awaits need no lock.
 """
 
 from __future__ import annotations
@@ -23,23 +25,14 @@ from zlib import crc32
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
 
-# A host that never answers would cost every URL of its a whole deadline.
+# Each URL of a host that never answers costs a whole deadline; after this many the rest of them is skipped.
 FAILURES_IN_A_ROW = 10
 LONGEST_WAIT = timedelta(days=30)
-_HOSTS_KEPT = 10_000
-_OF_THE_HOST = frozenset(
-    {
-        Status.UNRESOLVED_HOST,
-        Status.CONNECT_FAILED,
-        Status.TIMEOUT,
-        Status.BROKEN_RESPONSE,
-        Status.HTTP_UNAVAILABLE,
-    }
-)
+_REMEMBERED_HOSTS = 10_000  # a few hundred bytes each; a feed may have millions
 
 
 class HostUnavailableError(Exception):
-    """A host is not asked (again) in this run. `next_attempt` is when it wants to be, if it said so."""
+    """The host gets no further request in this run. `next_attempt` is the time that it asked for, if any."""
 
     def __init__(self, reason: str, next_attempt: datetime | None = None) -> None:
         super().__init__(reason)
@@ -49,11 +42,17 @@ class HostUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Sharing:
-    """How the tasks of a run divide the hosts. `spread` are the hosts that one task would have too much of.
+    """How the tasks of a run divide the hosts among themselves.
 
-    A host belongs to one task, by the checksum of its name; one that is spread to as many as there are, but not to more
-    than may ask it at once. Its limits are divided among them. A redirect may lead a task to a host of another task's:
-    there it has one request at once and its part of the rate, so all redirects of a run at most double a host's limits.
+    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
+    it belongs to all tasks, or to as many as it may have requests at once, and its limits are divided among them.
+    A redirect may lead a task to a host that belongs to another one. There it gets one request at once and its part of
+    the rate, so all redirects of a run together at most double a host's limits.
+
+    Attributes:
+        tasks: of the run.
+        task: the number of this one, from 0.
+        spread: names of the hosts that several tasks share.
     """
 
     tasks: int = 1
@@ -61,11 +60,11 @@ class Sharing:
     spread: frozenset[str] = frozenset()
 
     def owners(self, host: str, at_once: int) -> int:
-        """How many tasks have URLs of this host."""
+        """Return how many tasks share this host, which may have `at_once` requests."""
         return min(self.tasks, at_once) if host in self.spread else 1
 
     def share(self, host: str, at_once: int) -> tuple[int, float]:
-        """(requests at once, part of the rate) that this task has of a host's limits."""
+        """Return this task's part of a host's limits: (requests at once, share of the rate)."""
         owners = self.owners(host, at_once)
         place = (self.task - crc32(host.encode())) % self.tasks
         if place < owners:
@@ -77,11 +76,12 @@ ALONE = Sharing()
 
 
 class Hosts:
-    """The hosts that a task has met. Those not met for long are forgotten, so that millions of them fit.
+    """The hosts that a task has met. Those not met for the longest time are forgotten, to bound memory.
 
     Args:
-        at_once: requests to one host, of all tasks together.
-        rate: requests a second to one host, of all tasks together; None for no limit.
+        at_once: requests to one host, over all tasks together.
+        rate: requests per second to one host, over all tasks together; None for no limit.
+        sharing: how the tasks divide the hosts.
     """
 
     def __init__(self, at_once: int, rate: float | None, sharing: Sharing) -> None:
@@ -91,7 +91,7 @@ class Hosts:
         self._hosts: OrderedDict[str, Host] = OrderedDict()
 
     def of(self, url: str) -> Host:
-        """The host of a normalised URL."""
+        """Return the host of a normalised URL."""
         name = urls.host(url)
         host = self._hosts.get(name)
         if host is None:
@@ -102,16 +102,23 @@ class Hosts:
         return host
 
     def _forget(self) -> None:
-        """Called for each new host: two steps each time, so that those in use may pile up for a while only."""
+        """Drop the oldest hosts beyond the limit, but none that is in use."""
+        # Called for each new host. Two steps each time shrink the dictionary again after many hosts were in use.
         for _ in range(2):
-            if len(self._hosts) > _HOSTS_KEPT:
+            if len(self._hosts) > _REMEMBERED_HOSTS:
                 name, oldest = self._hosts.popitem(last=False)
-                if oldest.busy:
+                if oldest.busy:  # a second Host of this name would give its turns once more
                     self._hosts[name] = oldest
 
 
 class Host:
-    """One host's turns in this task. `interval` is the seconds between two, `tasks` how many share the host's rate."""
+    """One host's turns in this task.
+
+    Args:
+        at_once: requests of this task to the host.
+        interval: seconds between two requests of this task.
+        tasks: how many tasks share the host's rate.
+    """
 
     def __init__(self, at_once: int, interval: float, tasks: float) -> None:
         self._free = asyncio.Semaphore(at_once)
@@ -123,21 +130,27 @@ class Host:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody has or awaits a turn, or must."""
+        """Whether a request has or awaits a turn, or the next turn is in the future."""
         return self._users > 0 or self._due > time.monotonic()
 
     @asynccontextmanager
     async def turn(self, patience: float) -> AsyncIterator[None]:
-        """Wait for a turn, and have it.
+        """Wait for a turn, and hold it while the block runs.
+
+        Args:
+            patience: the longest pause of the host that is waited for, seconds. Waiting for other requests to the host
+                is not limited.
 
         Raises:
-            HostUnavailableError: it has failed too often in this run, or wants a pause of more than `patience` seconds.
+            HostUnavailableError: the host failed too often in this run, or wants a longer pause.
         """
-        self._users += 1
+        self._users += 1  # before the first await: a host with waiting requests must not be forgotten
         try:
             async with self._free:
+                # A loop, because meanwhile another request may have failed, or learnt of a longer pause.
                 while (wait := self._wait(patience)) > 0:
                     await asyncio.sleep(wait)
+                # No await since the check, so no other request takes the same moment.
                 self._due = max(self._due, time.monotonic()) + self._interval
                 yield
         finally:
@@ -148,13 +161,14 @@ class Host:
         self._due = max(self._due, time.monotonic() + seconds_until(until))
 
     def slow_down(self, crawl_delay: float) -> None:
-        """Leave at least so many seconds between two requests of all tasks."""
+        """Leave at least `crawl_delay` seconds between two requests of all tasks."""
         self._interval = max(self._interval, min(crawl_delay, LONGEST_WAIT.total_seconds()) * self._tasks)
 
     def note(self, status: Status) -> None:
-        """How asking for a URL ended."""
+        """Count how a download ended: failures of the host in a row."""
+        # A skipped URL says nothing new about the host: it must neither add to the failures nor reset them.
         if status is not Status.HOST_UNAVAILABLE:
-            self._failures = self._failures + 1 if status in _OF_THE_HOST else 0
+            self._failures = self._failures + 1 if status.rule.of_the_host else 0
 
     def _wait(self, patience: float) -> float:
         if self._failures >= FAILURES_IN_A_ROW:
@@ -167,9 +181,9 @@ class Host:
 
 
 def retry_after(header: str | None) -> datetime | None:
-    """When a Retry-After header, in seconds or as a date, wants the next try; None where it says nothing clear.
+    """Return the time of a Retry-After header, which has seconds or a date; None if it is absent or malformed.
 
-    At most 30 days from now: what is said by a stranger must not put a URL off for ever.
+    It is at most 30 days from now: no server may postpone a URL indefinitely.
     """
     text = (header or "").strip()
     now = datetime.now(UTC)
@@ -184,5 +198,5 @@ def retry_after(header: str | None) -> datetime | None:
 
 
 def seconds_until(moment: datetime) -> float:
-    """Seconds from now, 0 at least."""
+    """Return seconds from now, at least 0."""
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
 
 import windrow
 from windrow.scoring.fetch import robots, status
-from windrow.scoring.fetch.addresses import Network, RefusedAddressError, guarded_socket
+from windrow.scoring.fetch.addresses import IpNetwork, RefusedAddressError, guarded_socket
 from windrow.scoring.fetch.politeness import ALONE, Sharing, retry_after
 from windrow.scoring.fetch.status import Status
+
+if TYPE_CHECKING:
+    from windrow.experiment import ScoringSection
 
 _CHUNK_BYTES = 65_536
 # A body may grow to this; beyond it, it waits for its part of what all large bodies have together.
@@ -26,23 +30,31 @@ _LARGE_BODIES_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """How hosts are asked; the page's scoring section says what each value means."""
+    """The page's limits for downloads, and this task's share of them.
 
-    timeout_seconds: float = 20.0
-    connect_seconds: float = 5.0
-    read_seconds: float = 10.0
-    max_bytes: int = 20_000_000
-    concurrency: int = 128
-    host_concurrency: int = 4
-    host_rate: float | None = 10.0
-    robots: bool = True
-    allow_addresses: tuple[Network, ...] = ()
-    contact: str | None = None
+    Every field but `sharing` is a key of the page's scoring section, which has its meaning and its default.
+    """
+
+    timeout_seconds: float
+    connect_seconds: float
+    read_seconds: float
+    max_bytes: int
+    concurrency: int
+    host_concurrency: int
+    host_rate: float | None
+    robots: bool
+    allow_addresses: tuple[IpNetwork, ...]
+    contact: str | None
     sharing: Sharing = ALONE
+
+    @classmethod
+    def of(cls, section: ScoringSection) -> FetchPolicy:
+        """Return the policy that a page's scoring section describes, for a task that shares with no other."""
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cls) if field.name != "sharing"})
 
     @property
     def user_agent(self) -> str:
-        """Who asks, and whom to write to about it."""
+        """The User-Agent header: this program, and whom to write to about it."""
         return f"{robots.AGENT}/{windrow.__version__}" + (f" (+{self.contact})" if self.contact else "")
 
 

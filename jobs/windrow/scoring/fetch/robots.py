@@ -69,7 +69,7 @@ def _ours(text: str) -> str:
     return "\n".join(lines)
 
 
-class RulesKept(Generic[Failure]):
+class RulesCache(Generic[Failure]):
     """The rules of the hosts met: asked once however many await them, kept for a day or until they are too many.
 
     Args:

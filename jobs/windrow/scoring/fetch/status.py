@@ -1,33 +1,13 @@
-"""How a URL's scoring can end: a closed set. `passing` ones may heal by themselves, final ones will not.
-
-ok                   final    labelled
-invalid_url          final    the line is not a URL that can be asked: no scheme or host, too long, control characters
-refused_scheme       final    neither http nor https, in the feed or in a redirect
-refused_credentials  final    a user or password in the URL; secrets do not belong in feeds
-refused_address      final    the host's address is not on the public internet and not in scoring.allow_addresses
-refused_robots       final    robots.txt or an X-Robots-Tag (noai, noimageai, noindex, noimageindex, none) forbids it
-robots_unavailable   passing  the host's robots.txt could not be read, and might forbid it
-host_unavailable     passing  not asked: the host failed 10 times in a row in this run, or wants a long pause
-unresolved_host      passing  the name has no address
-connect_failed       passing  no connection, or no TLS that can be trusted
-timeout              passing  no connection, no next piece or no whole answer within the page's seconds for it
-broken_response      passing  the server hung up, or did not speak HTTP
-http_unavailable     passing  HTTP 408, 425, 429 or 5xx: not now
-http_error           final    any other answer that is not 2xx, such as 404 or 410
-too_large            final    more than scoring.max_bytes
-too_many_redirects   final    more than 5
-not_an_image         final    the bytes are no PNG, JPEG, GIF, BMP or WebP
-image_too_large      final    more than scoring.max_pixels, by its header
-broken_image         final    it begins like an image but can't be decoded, a truncated one for example
-"""
+"""How the scoring of a URL ended, and what follows from it. docs/table.md shows the same statuses to users."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """See the module's table."""
+    """The closed set of statuses, as they are written in the table. RULES says what each one means."""
 
     OK = "ok"
     INVALID_URL = "invalid_url"
@@ -50,27 +30,101 @@ class Status(StrEnum):
     BROKEN_IMAGE = "broken_image"
 
     @property
+    def rule(self) -> Rule:
+        """What follows from the status."""
+        return RULES[self]
+
+    @property
     def passing(self) -> bool:
-        """Whether a later try may end differently."""
-        return self in _PASSING
+        """Whether a later run may end differently, and therefore tries again."""
+        return RULES[self].passing
 
 
-_PASSING = frozenset(
-    {
-        Status.ROBOTS_UNAVAILABLE,
-        Status.HOST_UNAVAILABLE,
-        Status.UNRESOLVED_HOST,
-        Status.CONNECT_FAILED,
-        Status.TIMEOUT,
-        Status.BROKEN_RESPONSE,
-        Status.HTTP_UNAVAILABLE,
-    }
-)
+@dataclass(frozen=True)
+class Rule:
+    """What follows from a status.
+
+    Attributes:
+        meaning: for people.
+        passing: a later run may end differently, so the URL is tried again; a status that is not passing is final.
+        retried_now: a second try in the same run often helps.
+        of_the_host: the host failed; after ten such failures in a row a run does not contact it any more.
+        no_connection: no answer was received. For robots.txt the image then gets the same status, not
+            robots_unavailable, for it would have failed in the same way.
+    """
+
+    meaning: str
+    passing: bool = False
+    retried_now: bool = False
+    of_the_host: bool = False
+    no_connection: bool = False
+
+
+RULES: dict[Status, Rule] = {
+    Status.OK: Rule("labelled"),
+    Status.INVALID_URL: Rule(
+        "the line is not a URL that can be requested: no scheme or host, too long, or control characters"
+    ),
+    Status.REFUSED_SCHEME: Rule("neither http nor https, in the feed or in a redirect"),
+    Status.REFUSED_CREDENTIALS: Rule("the URL has a user or a password; secrets do not belong in feeds"),
+    Status.REFUSED_ADDRESS: Rule(
+        "the host's address is not on the public internet and not in scoring.allow_addresses", no_connection=True
+    ),
+    Status.REFUSED_ROBOTS: Rule(
+        "robots.txt or an X-Robots-Tag (noai, noimageai, noindex, noimageindex, none) forbids it"
+    ),
+    Status.ROBOTS_UNAVAILABLE: Rule(
+        "the host's robots.txt could not be read, and might forbid it",
+        passing=True,
+    ),
+    Status.HOST_UNAVAILABLE: Rule(
+        "not requested: the host failed 10 times in a row in this run, or asked for a long pause",
+        passing=True,
+        no_connection=True,
+    ),
+    Status.UNRESOLVED_HOST: Rule(
+        "the host name has no address",
+        passing=True,
+        of_the_host=True,
+        no_connection=True,
+    ),
+    Status.CONNECT_FAILED: Rule(
+        "no connection, or no trusted TLS certificate",
+        passing=True,
+        retried_now=True,
+        of_the_host=True,
+        no_connection=True,
+    ),
+    Status.TIMEOUT: Rule(
+        "no connection, no next piece, or no whole answer within the page's limits",
+        passing=True,
+        of_the_host=True,
+        no_connection=True,
+    ),
+    Status.BROKEN_RESPONSE: Rule(
+        "the server closed the connection, or did not speak HTTP",
+        passing=True,
+        retried_now=True,
+        of_the_host=True,
+    ),
+    Status.HTTP_UNAVAILABLE: Rule(
+        "HTTP 408, 425, 429 or 5xx",
+        passing=True,
+        retried_now=True,
+        of_the_host=True,
+    ),
+    Status.HTTP_ERROR: Rule("any other answer that is not 2xx, such as 404 or 410"),
+    Status.TOO_LARGE: Rule("more bytes than scoring.max_bytes"),
+    Status.TOO_MANY_REDIRECTS: Rule("more than 5 redirects"),
+    Status.NOT_AN_IMAGE: Rule("the bytes are not a PNG, JPEG, GIF, BMP or WebP file"),
+    Status.IMAGE_TOO_LARGE: Rule("more pixels than scoring.max_pixels, by the file's header"),
+    Status.BROKEN_IMAGE: Rule("it begins like an image but can't be decoded, for example because it is truncated"),
+}
 _UNAVAILABLE = frozenset({408, 425, 429})
 
 
 def of_http(code: int) -> Status:
-    """The status of an HTTP answer by its code alone; ok says that its body is worth reading."""
+    """Return the status of an HTTP answer by its code alone; after OK the body is worth reading."""
     if 200 <= code < 300:
         return Status.OK
     return Status.HTTP_UNAVAILABLE if code in _UNAVAILABLE or code >= 500 else Status.HTTP_ERROR

@@ -18,7 +18,7 @@ from windrow.scoring.fetch.status import Status
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedImage:
     """An image, or why there is none.
 
     Width and height are those of the file's header, before it was turned and resized; None where it has none.
@@ -35,37 +35,39 @@ class Decoded:
     milliseconds: float | None = None
 
 
-def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: images.Resize = "smooth") -> Decoded:
+def decode(
+    content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: images.Resize = "smooth"
+) -> DecodedImage:
     """The first frame of an image file as uint8 pixels of `shape` (height, width, channels).
 
     Nothing in `content` raises. The header's size is compared with `max_pixels` before any pixel is decoded.
     """
 
-    def use(image: Image.Image) -> Decoded:
-        return Decoded(Status.OK, pixels=images.to_pixels(image, *shape, resize))
+    def use(image: Image.Image) -> DecodedImage:
+        return DecodedImage(Status.OK, pixels=images.to_pixels(image, *shape, resize))
 
     return _timed(content, max_pixels, use)
 
 
-def as_jpeg(content: bytes, max_pixels: int) -> Decoded:
+def as_jpeg(content: bytes, max_pixels: int) -> DecodedImage:
     """The same for a network that decodes a JPEG's bytes by itself.
 
     An upright JPEG in grey or RGB goes to it as it is, by its header alone: whether its pixels are whole, the network
     says. Anything else is decoded, turned upright, laid over black, and encoded as a JPEG of quality 95.
     """
 
-    def use(image: Image.Image) -> Decoded:
+    def use(image: Image.Image) -> DecodedImage:
         upright = image.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1)
         if content.startswith(b"\xff\xd8\xff") and image.mode in ("L", "RGB") and upright:
-            return Decoded(Status.OK, jpeg=content)
+            return DecodedImage(Status.OK, jpeg=content)
         stream = io.BytesIO()
         images.flat(image).convert("RGB").save(stream, "JPEG", quality=95, subsampling=0)
-        return Decoded(Status.OK, jpeg=stream.getvalue())
+        return DecodedImage(Status.OK, jpeg=stream.getvalue())
 
     return _timed(content, max_pixels, use)
 
 
-def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decoded]) -> Decoded:
+def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]) -> DecodedImage:
     started = time.perf_counter()
     with _guarded(max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -86,22 +88,22 @@ def _guarded(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decoded]) -> Decoded:
+def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]) -> DecodedImage:
     width = height = None
     try:
         with Image.open(io.BytesIO(content), formats=images.FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 reason = f"an image has at most {max_pixels:,} pixels; got {width:,} x {height:,}"
-                return Decoded(Status.IMAGE_TOO_LARGE, width, height, error=reason)
+                return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=reason)
             return replace(use(image), width=width, height=height)
     except UnidentifiedImageError:
         begins = f"it begins with {content[:8]!r}" if content else "it is empty"
-        return Decoded(Status.NOT_AN_IMAGE, error=f"must be one of {', '.join(images.FORMATS)}; {begins}")
+        return DecodedImage(Status.NOT_AN_IMAGE, error=f"must be one of {', '.join(images.FORMATS)}; {begins}")
     except Image.DecompressionBombError as error:
-        return Decoded(Status.IMAGE_TOO_LARGE, width, height, error=_short(error))
+        return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=_short(error))
     except Exception as error:  # the fault boundary of a URL: Pillow raises a dozen kinds for bytes like these
-        return Decoded(Status.BROKEN_IMAGE, width, height, error=_short(error))
+        return DecodedImage(Status.BROKEN_IMAGE, width, height, error=_short(error))
 
 
 def _short(error: Exception) -> str:

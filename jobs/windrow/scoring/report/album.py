@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from PIL import Image
 
 from windrow.files import write_text
 from windrow.scoring.table.lock import OWN
-from windrow.scoring.table.prediction import Row
+from windrow.scoring.table.prediction import Prediction, RankedLabel
 
 POOL = 150
 """Pictures of the sample that are expected in all tasks together."""
@@ -41,6 +40,7 @@ _LOSSLESS_SIDE = 64
 _JPEG_QUALITY = 75
 _KEY_DIGITS = 8
 _LONGEST_TEXT = 300  # characters
+_NO_LABEL: RankedLabel = {"rank": 2, "label_id": -1, "label": "", "score": 0.0}
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,21 @@ class AlbumPage:
         self._album = album
         self._last_key = album.last_key
         self._sample: dict[str, Picture] = {}
-        self._unsure: list[tuple[float, int, Row, NDArray[np.uint8] | bytes]] = []  # a heap; the surest first
+        self._unsure: list[tuple[float, int, Prediction, NDArray[np.uint8] | bytes]] = []  # a heap; the surest first
 
-    def offer(self, row: Row, pixels: NDArray[np.uint8] | bytes) -> None:
+    def offer(self, row: Prediction, pixels: NDArray[np.uint8] | bytes) -> None:
         """A labelled row and what the network saw: uint8 (height, width, channels), or a JPEG file's bytes."""
-        if row["url_key"][:_KEY_DIGITS] <= self._last_key and len(self._sample) < 2 * POOL:
-            self._sample[row["url_key"]] = _picture(row, pixels)
-        if len(self._unsure) < UNSURE or row["score"] <= -self._unsure[0][0]:
-            heapq.heappush(self._unsure, (-row["score"], -int(row["url_key"], 16), row, pixels))
+        score = row.score or 0.0
+        if row.url_key[:_KEY_DIGITS] <= self._last_key and len(self._sample) < 2 * POOL:
+            self._sample[row.url_key] = _picture(row, pixels)
+        if len(self._unsure) < UNSURE or score <= -self._unsure[0][0]:
+            heapq.heappush(self._unsure, (-score, -int(row.url_key, 16), row, pixels))
             if len(self._unsure) > UNSURE:
                 heapq.heappop(self._unsure)
 
     def write(self, task: int) -> None:
         """Write the task's file; one of an earlier try is replaced. A disk that takes no picture costs no row."""
-        unsure = {row["url_key"]: (row, pixels) for *_, row, pixels in self._unsure}
+        unsure = {row.url_key: (row, pixels) for *_, row, pixels in self._unsure}
         drawn = [_picture(row, pixels) for key, (row, pixels) in unsure.items() if key not in self._sample]
         lines = [json.dumps(asdict(picture)) for picture in (*self._sample.values(), *drawn)]
         folder = Path(self._album.folder)
@@ -115,14 +116,15 @@ class AlbumPage:
             write_text(folder / f"{task}.jsonl", "\n".join(lines) + "\n")
 
 
-def _picture(row: Row, pixels: NDArray[np.uint8] | bytes) -> Picture:
-    second: dict[str, Any] = row["top_k"][1] if len(row["top_k"]) > 1 else {"label": "", "score": 0.0}
+def _picture(row: Prediction, pixels: NDArray[np.uint8] | bytes) -> Picture:
+    ranking = row.top_k or ()
+    second = ranking[1] if len(ranking) > 1 else _NO_LABEL
     uri, width, height = thumbnail(pixels)
     return Picture(
-        url=row["url"][:_LONGEST_TEXT],
-        url_key=row["url_key"],
-        label=row["label"][:_LONGEST_TEXT],
-        score=float(row["score"]),
+        url=row.url[:_LONGEST_TEXT],
+        url_key=row.url_key,
+        label=(row.label or "")[:_LONGEST_TEXT],
+        score=float(row.score or 0.0),
         second=second["label"][:_LONGEST_TEXT],
         second_score=float(second["score"]),
         width=width,

@@ -1,4 +1,4 @@
-"""The place of a predictions table: a folder of its own, which one run at a time may write to."""
+"""Lock a predictions table: a folder that one run at a time may write to."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from windrow.errors import ServiceError, UserError
 from windrow.files import locked_or_refused
 
 OWN = "_windrow"
-"""A folder inside the table for what is no row. Delta's readers and its vacuum leave such names alone."""
+"""A folder inside the table for everything but rows. Delta's readers and its vacuum ignore names with an underscore."""
 
 
 @contextmanager
 def held(folder: Path, run_id: str) -> Iterator[None]:
-    """Hold a table alone. The lock goes with the process, however that ends; the text in it names the holder.
+    """Lock a table while the block runs.
 
     Raises:
-        UserError: the folder can't be made, or holds something else.
-        ServiceError: another run holds it.
+        UserError: the folder can't be created, or contains something else.
+        ServiceError: another run has the lock.
     """
     folder = place(folder)
     (folder / OWN).mkdir(exist_ok=True)
@@ -34,14 +34,14 @@ def held(folder: Path, run_id: str) -> Iterator[None]:
 
 
 def place(folder: Path) -> Path:
-    """The table's folder, made if absent; nothing is written where something else lies."""
+    """Return the table's absolute folder, created if absent; refuse a folder that contains something else."""
     from deltalake import DeltaTable
 
     folder = folder.expanduser().resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"{folder} must be a folder that can be made; {error.strerror}; choose another --table"
+        reason = f"{folder} must be a folder that can be created; {error.strerror}; choose another --table"
         raise UserError(reason) from error
     if not DeltaTable.is_deltatable(str(folder)) and any(path.name != OWN for path in folder.iterdir()):
         raise UserError(f"{folder} must be empty or a table of predictions; got other files; choose another --table")

@@ -1,8 +1,8 @@
-"""URLs that are to be asked again: rows with a passing status whose next attempt is due.
+"""Find the URLs that are due again: rows with a passing status whose next attempt has come.
 
-A run keeps such rows in files of their own. The one that asks them again replaces those files: its commit removes them
-and adds its own, with the rows that were not due carried over. So a URL's newest attempt is the row that every reader
-sees, and what it costs depends on what is pending, never on the table's size.
+A run writes such rows to separate files. The run that tries them again replaces those files: its commit removes them
+and adds its own, with a copy of the rows that were not due. So every reader sees a URL's newest attempt, and the cost
+depends on what is pending, not on the size of the table.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from windrow.scoring.table import prediction
 
 @dataclass(frozen=True)
 class Due:
-    """What is asked again: `targets` in the columns of urls.Target, and the `files` whose rows they replace."""
+    """The URLs to try again: `targets` in the columns of urls.Target, and the `files` whose rows they replace."""
 
     targets: pa.Table = field(default_factory=TARGET_SCHEMA.empty_table)
     files: Sequence[Path] = ()
 
 
 def due_files(files: Sequence[Path], now: datetime) -> list[Path]:
-    """Those of the pending files that hold a row that is due."""
+    """List the pending files that have a row that is due."""
     return [path for path in files if pc.any(_is_due(pq.read_table(path, columns=["next_attempt"]), now)).as_py()]
 
 
 def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], now: datetime) -> Due:
-    """The due rows that a model of (name, version) is to ask again, one a URL.
+    """Return the due rows that a model (name, version) tries again, one per URL.
 
-    A row of another version is left to that version if this one has a row of its own for the URL: a challenger's
-    failure is not the champion's to mend.
+    A row of another version is left out if this version already has a row for the URL: that failure belongs to the
+    other version alone.
     """
     if not due:
         return Due()
@@ -63,9 +63,9 @@ def _as_targets(rows: pa.Table) -> pa.Table:
 
 
 def carry(due: Due, into: Path) -> None:
-    """Write the rows of the replaced files that are not asked again now to a file.
+    """Copy the rows of the replaced files that are not tried again now to a file.
 
-    Another tool may have merged files: final rows stay, whoever is asked again.
+    Final rows are always copied. There are some if another tool merged files.
     """
     asked = np.sort(_keys(due.targets))
     into.parent.mkdir(parents=True, exist_ok=True)

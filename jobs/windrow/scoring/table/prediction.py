@@ -1,74 +1,174 @@
-"""A prediction: the row that a URL gets. The table's schema stands here and nowhere else."""
+"""A prediction: the row that one URL gets. Its fields are the schema of the table, and nothing else defines it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from windrow.scoring.fetch.fetcher import Fetched
+from windrow.scoring.fetch.request import Fetched
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
-from windrow.scoring.network.pixels import Decoded
+from windrow.scoring.network.pixels import DecodedImage
 
-Row = dict[str, Any]
 
-_TIME = pa.timestamp("us", tz="UTC")
+class RankedLabel(TypedDict):
+    """One of the best labels of an image. A dictionary, because Arrow reads nested values from one."""
+
+    rank: int  # from 1
+    label_id: int
+    label: str
+    score: float
+
+
 _RANKED = pa.struct([("rank", pa.int32()), ("label_id", pa.int32()), ("label", pa.string()), ("score", pa.float32())])
 
+# A field's Python type, and the type of its column.
+_Text = Annotated[str, pa.string()]
+_Status = Annotated[Status, pa.string()]
+_Integer = Annotated[int, pa.int32()]
+_Score = Annotated[float, pa.float32()]
+_Milliseconds = Annotated[float, pa.float64()]
+_Time = Annotated[datetime, pa.timestamp("us", tz="UTC")]
+_Ranking = Annotated[tuple[RankedLabel, ...], pa.list_(_RANKED)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One row of the predictions table, field by field a column; None becomes null.
+
+    The pipeline builds it in steps, each of which returns a copy: `of` after the download, `with_image` after decoding,
+    `with_labels` after the network. `record_batch` sets `scored_at`, and decides on `next_attempt`.
+    """
+
+    url: _Text  # as written in the feed, shortened, without a password
+    url_key: _Text  # SHA-256 of the normalised URL; one row per key and model version
+    address: _Text | None = None  # the normalised URL, which is downloaded; None: same as `url`, or nothing to download
+    final_url: _Text | None = None  # where redirects led
+    status: _Status
+    http_status: _Integer | None = None
+    attempt: _Integer  # runs that tried this URL, this one included
+    next_attempt: _Time | None = None  # when a passing status is due again; None: never
+    content_hash: _Text | None = None  # SHA-256 of the bytes
+    etag: _Text | None = None  # the ETag header
+    width: _Integer | None = None  # pixels, from the file's header
+    height: _Integer | None = None
+    top_k: _Ranking | None = None  # best first
+    label_id: _Integer | None = None
+    label: _Text | None = None
+    score: _Score | None = None  # probability of `label`, 0 to 1
+    fetch_ms: _Milliseconds | None = None  # all tries and redirects
+    decode_ms: _Milliseconds | None = None
+    predict_ms: _Milliseconds | None = None  # the image's share of its batch; None for a duplicate, as is decode_ms
+    model_name: _Text
+    model_version: _Text
+    model_digest: _Text
+    run_id: _Text
+    dag_run_id: _Text | None = None
+    scored_at: _Time | None = None
+    error: _Text | None = None  # the reason, if status is not ok
+    extra: _Text | None = None  # the feed's other columns as a JSON object
+
+    @classmethod
+    def of(cls, target: Target, fetched: Fetched | None, stamp: Stamp) -> Prediction:
+        """Return the row of a URL before its bytes are decoded.
+
+        Args:
+            target: the URL, with its status if it must not be downloaded.
+            fetched: the download; None if the target's status says why there was none.
+            stamp: the fields that all rows of the run share.
+        """
+        ended = fetched or Fetched(Status(target.status or ""), error=target.error)
+        return cls(
+            url=target.url,
+            url_key=target.url_key,
+            address=None if target.address == target.url else target.address,
+            final_url=ended.final_url,
+            status=ended.status,
+            http_status=ended.http_status,
+            attempt=target.attempt + 1,
+            next_attempt=ended.next_attempt,  # what the host asked for
+            content_hash=sha256(ended.content).hexdigest() if ended.status is Status.OK else None,
+            etag=ended.etag,
+            fetch_ms=ended.milliseconds,
+            model_name=stamp.model_name,
+            model_version=stamp.model_version,
+            model_digest=stamp.model_digest,
+            run_id=stamp.run_id,
+            dag_run_id=stamp.dag_run_id,
+            error=ended.error,
+            extra=target.extra,
+        )
+
+    def with_image(self, image: DecodedImage) -> Prediction:
+        """Return a copy with an image's size, or with the reason why the bytes are not an image."""
+        return replace(
+            self,
+            status=image.status,
+            error=image.error,
+            width=image.width,
+            height=image.height,
+            decode_ms=image.milliseconds,
+        )
+
+    def with_labels(
+        self, ids: Sequence[int], scores: Sequence[float], names: Sequence[str], predict_ms: float | None = None
+    ) -> Prediction:
+        """Return a copy with an image's labels.
+
+        Args:
+            ids: the best classes, best first.
+            scores: their probabilities.
+            names: the names of all classes.
+            predict_ms: milliseconds of the network.
+        """
+        top: tuple[RankedLabel, ...] = tuple(
+            {"rank": rank, "label_id": label_id, "label": names[label_id], "score": score}
+            for rank, (label_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+        )
+        best = top[0]
+        return replace(
+            self,
+            top_k=top,
+            label_id=best["label_id"],
+            label=best["label"],
+            score=best["score"],
+            predict_ms=predict_ms,
+        )
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    """Return the column type in `Annotated[T, type]` or `Annotated[T, type] | None`."""
+    annotated = next(part for part in (annotation, *get_args(annotation)) if hasattr(part, "__metadata__"))
+    return annotated.__metadata__[0]
+
+
 SCHEMA = pa.schema(
-    [
-        ("url", pa.string()),  # as written in the feed, shortened, without a password
-        ("url_key", pa.string()),  # SHA-256 of the normalised URL: one row each and model version
-        ("address", pa.string()),  # the normalised URL, which is what is asked; null: as `url`, or nothing to ask
-        ("final_url", pa.string()),  # where redirects led
-        ("status", pa.string()),  # see status.py
-        ("http_status", pa.int32()),
-        ("attempt", pa.int32()),  # runs that asked this URL, this one included
-        ("next_attempt", _TIME),  # when a passing status is due again; null: never
-        ("content_hash", pa.string()),  # SHA-256 of the bytes
-        ("etag", pa.string()),  # the server's own mark of the bytes
-        ("width", pa.int32()),  # pixels, by the file's header
-        ("height", pa.int32()),
-        ("top_k", pa.list_(_RANKED)),  # best first, rank from 1
-        ("label_id", pa.int32()),
-        ("label", pa.string()),
-        ("score", pa.float32()),  # probability of `label`, 0 to 1
-        ("fetch_ms", pa.float64()),  # all tries and redirects
-        ("decode_ms", pa.float64()),
-        ("predict_ms", pa.float64()),  # the image's share of its batch; null with decode_ms: see twins.py
-        ("model_name", pa.string()),
-        ("model_version", pa.string()),
-        ("model_digest", pa.string()),
-        ("run_id", pa.string()),
-        ("dag_run_id", pa.string()),
-        ("scored_at", _TIME),
-        ("error", pa.string()),  # the reason, where status is not ok
-        ("extra", pa.string()),  # the feed's other columns as a JSON object
-    ]
+    [(name, _arrow_type(hint)) for name, hint in get_type_hints(Prediction, include_extras=True).items()]
 )
+"""The table's schema: the fields of Prediction in their order."""
 
 _LONGEST_PAUSE_HOURS = 168.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How many runs ask a URL whose status is passing, and after how many hours the second one may.
+    """How many runs try a URL whose status is passing, and how many hours the second one waits at least.
 
     The pause doubles with each attempt, up to a week.
     """
 
-    attempts: int = 5
-    hours: float = 6.0
+    attempts: int
+    hours: float
 
     def next_attempt(self, status: Status, attempt: int, now: datetime) -> datetime | None:
-        """When a URL is due again that ended with `status` at its `attempt`-th try; None: never."""
+        """Return when a URL is due again whose `attempt`-th try ended with `status`; None: never."""
         if not status.passing or attempt >= self.attempts:
             return None
         return now + timedelta(hours=min(self.hours * 2.0 ** (attempt - 1), _LONGEST_PAUSE_HOURS))
@@ -76,7 +176,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What all rows of a run share."""
+    """The fields that all rows of a run share."""
 
     run_id: str
     model_name: str
@@ -90,76 +190,27 @@ class Stamp:
         return self.model_name, self.model_version
 
 
-def row(target: Target, fetched: Fetched | None, stamp: Stamp) -> Row:
-    """The row of a URL as far as it got before its bytes are looked at. Absent columns become null.
+def record_batch(rows: Sequence[Prediction], patience: Patience) -> pa.RecordBatch:
+    """Return rows as Arrow columns, with the current time and with the time when they are due again.
 
-    Args:
-        fetched: None where the URL was not asked.
-    """
-    values: Row = {
-        **vars(stamp),
-        "url": target.url,
-        "url_key": target.url_key,
-        "address": None if target.address == target.url else target.address,
-        "status": target.status,
-        "error": target.error,
-        "attempt": target.attempt + 1,
-        "extra": target.extra,
-    }
-    if fetched is not None:
-        values |= {
-            "status": fetched.status.value,
-            "error": fetched.error,
-            "final_url": fetched.final_url,
-            "http_status": fetched.http_status,
-            "fetch_ms": fetched.milliseconds,
-            "etag": fetched.etag,
-            "next_attempt": fetched.next_attempt,  # as the host wishes; record_batch() decides
-            "content_hash": sha256(fetched.content).hexdigest() if fetched.status is Status.OK else None,
-        }
-    return values
-
-
-def of_image(decoded: Decoded) -> Row:
-    """The columns of an image, or of why there is none."""
-    return {
-        "status": decoded.status.value,
-        "error": decoded.error,
-        "width": decoded.width,
-        "height": decoded.height,
-        "decode_ms": decoded.milliseconds,
-    }
-
-
-def ranked(ids: list[int], scores: list[float], labels: tuple[str, ...]) -> Row:
-    """The columns of an image's labels, best first."""
-    top = [
-        {"rank": rank, "label_id": label_id, "label": labels[label_id], "score": score}
-        for rank, (label_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
-    ]
-    return {"top_k": top, "label_id": top[0]["label_id"], "label": top[0]["label"], "score": top[0]["score"]}
-
-
-def record_batch(rows: list[Row], patience: Patience) -> pa.RecordBatch:
-    """Rows in the table's schema, stamped with the time now and with when they are due again.
-
-    That is when this run's patience says so, or later where the host has asked for a longer pause, of a week at most.
+    A row is due when `patience` says so, or later if the host asked for a longer pause, of a week at most.
     """
     now = datetime.now(UTC)
-    times = ({"scored_at": now, "next_attempt": _next_attempt(values, patience, now)} for values in rows)
-    return pa.RecordBatch.from_pylist([{**row, **time} for row, time in zip(rows, times, strict=True)], schema=SCHEMA)
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    columns["scored_at"] = [now] * len(rows)
+    columns["next_attempt"] = [_next_attempt(row, patience, now) for row in rows]
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
-def _next_attempt(values: Row, patience: Patience, now: datetime) -> datetime | None:
-    due = patience.next_attempt(Status(values["status"]), values["attempt"], now)
-    wished: datetime | None = values.get("next_attempt")
-    if due is None or wished is None:
+def _next_attempt(row: Prediction, patience: Patience, now: datetime) -> datetime | None:
+    due = patience.next_attempt(row.status, row.attempt, now)
+    if due is None or row.next_attempt is None:
         return due
-    return max(due, min(wished, now + timedelta(hours=_LONGEST_PAUSE_HOURS)))
+    return max(due, min(row.next_attempt, now + timedelta(hours=_LONGEST_PAUSE_HOURS)))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of a file of the table, batch by batch; one that is younger than the file is null."""
+    """Read columns of one of the table's files in batches. A column that the file lacks, being older, is null."""
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     file = pq.ParquetFile(path)
     present = [name for name in columns if name in file.schema_arrow.names]

@@ -6,9 +6,9 @@
             write(predictions, staging)
             version = table.commit(staging, run_id, {...}, replaced, marks)
 
-Everything that a run decides is in that one commit: the rows it adds, the files whose rows they replace, and what of
-the feed has been read. Files of a run that did not commit are invisible to readers; those of a run that failed are
-removed at once, those of a run that was killed by a later vacuum (see upkeep.py).
+Everything that a run decides is in that one commit: the rows that it adds, the files whose rows they replace, and how
+far the feed was read. Files of a run that did not commit are invisible to readers. If the run failed they are removed
+at once; if it was killed, a later vacuum removes them (see upkeep.py).
 """
 
 from __future__ import annotations
@@ -37,19 +37,21 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction, RemoveAction
     from pyspark.sql import DataFrame
 
-# Each run's commit raises this application transaction by one, from the number it saw when it read the known keys.
-# Of two runs at once only one can: the other's rows might repeat the first one's.
+# Each run's commit raises this application transaction by one, from the number that it saw when it read the known keys.
+# Of two runs at once only one can, because the other one's rows might repeat its rows. The table's lock already keeps
+# two runs apart on one machine; this also holds where a file system does not keep locks.
 _RUNS = "windrow.scoring"
-# Its version is the beginning of the digest of the file that says what of the feed has been read.
+# The version of this one is the beginning of the digest of the file with the marks of the feed. So the commit itself
+# selects the marks: they can't be newer or older than the rows, wherever a run is killed.
 _SEEN = "windrow.seen"
-_LOOKED_BACK = 100  # commits
+_HISTORY_COMMITS = 100
 
 
 class PredictionTable:
-    """A table as it stood when this object was made: what is known is known as of then.
+    """A snapshot of the table, taken when this object is created.
 
     Raises:
-        UserError: the folder can't be made, or holds something else.
+        UserError: the folder can't be created, or contains something else.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,15 +61,16 @@ class PredictionTable:
 
     @property
     def version(self) -> int:
-        """The Delta version as of opening."""
+        """The Delta version of the snapshot."""
         return int(self._delta.version())
 
     def files(self) -> list[Path]:
-        """The Parquet files that make up the table as of opening."""
+        """List the Parquet files of the snapshot."""
         return _committed(self._delta, self.folder)
 
     def pending_files(self) -> list[Path]:
-        """Those with rows that are to be asked again some day."""
+        """List the files with rows that are not final."""
+        # From the statistics in the log; a file is read only if it has none, because another tool wrote it.
         actions: Any = self._delta.get_add_actions(flatten=True)
         names = actions.schema.names
         nulls = actions.column("null_count.next_attempt").to_pylist() if "null_count.next_attempt" in names else []
@@ -79,13 +82,16 @@ class PredictionTable:
         ]
 
     def seen(self) -> Seen:
-        """What of the feed has been read, as of the table's last commit; nothing, where that file was lost."""
+        """Return how far the feed was read by the last commit.
+
+        Empty if that file was lost: the feed is then read again, and known URLs are left out by key.
+        """
         version = self._delta.transaction_version(_SEEN)
         path = self.folder / OWN / _seen_name(version or 0)
         return feed_marks.load(path.read_bytes()) if version is not None and path.is_file() else {}
 
     def untold(self) -> list[dict[str, Any]]:
-        """What runs said of themselves in their commits, and the tracking server was not told yet; oldest first."""
+        """List the figures in commits that are not logged to the tracking server yet, oldest first."""
         path = self.folder / OWN / "told"
         after = int(path.read_text()) if path.is_file() else 0
         entries = self._delta.history(self.version - after) if self.version > after else []
@@ -101,27 +107,29 @@ class PredictionTable:
         ]
 
     def past(self) -> Iterator[dict[str, Any]]:
-        """What the last runs said of themselves in their commits, newest first."""
-        return (entry["figures"] for entry in self._delta.history(_LOOKED_BACK) if "figures" in entry)
+        """Yield the figures in the last commits, newest first."""
+        return (entry["figures"] for entry in self._delta.history(_HISTORY_COMMITS) if "figures" in entry)
 
     def told(self) -> None:
-        """Note that the tracking server knows all that this table's commits say."""
+        """Record that the figures of all commits are logged to the tracking server."""
+        # After the logging, never before: if the run is killed in between, figures are logged twice, not lost.
         write_text(self.folder / OWN / "told", str(self.version))
 
     def vacuum(self) -> list[str]:
-        """Remove files that no version of the last week has, and those of killed runs that are older than that."""
+        """Remove files that no version of the last week has, and those of runs that were killed before that."""
         removed: list[str] = self._delta.vacuum(dry_run=False, full=True)
         return removed
 
     @contextmanager
     def staged(self, run_id: str) -> Iterator[Path]:
-        """A folder inside the table for a run's files. Removed on leaving, unless its files were committed."""
+        """Yield a folder inside the table for a run's files; remove it afterwards unless they were committed."""
         folder = self.folder / f"run-{run_id}"
         try:
             with clear_when_full(self.folder):
                 yield folder
         finally:
-            # Asked of the log and not remembered: a commit may land and still raise.
+            # The log is read again, because a commit may succeed and still raise, for instance while its answer is
+            # read. Removing the files of such a commit would lose rows that readers already see.
             if not any(path.is_relative_to(folder) for path in _committed(_open(self.folder), self.folder)):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,15 +142,15 @@ class PredictionTable:
         marks: Seen | None = None,
         data_change: bool = True,
     ) -> int:
-        """Make a run's files visible, all at once and once only; returns the table's new version.
+        """Make a run's files visible, all at once and only once; return the table's new version.
 
         Args:
-            folder: what `staged` gave.
+            folder: the folder that `staged` yielded.
             run_id: names the run in the commit.
-            metadata: what else the commit says, as JSON has it.
-            replaced: files of the table whose rows are in those of the folder, or have a younger one there.
-            marks: what of the feed has been read with this run; as before if None.
-            data_change: False says that the rows are the same as before in other files.
+            metadata: further JSON values for the commit.
+            replaced: files of the table whose rows are copied to the folder, or have a newer row there.
+            marks: how far the feed was read with this run; None if that did not change.
+            data_change: False if the same rows only move to other files.
 
         Raises:
             ServiceError: another run has committed since this table was opened.
@@ -150,6 +158,8 @@ class PredictionTable:
         from deltalake import CommitProperties, Transaction
         from deltalake.exceptions import CommitFailedError
 
+        # Checked against the newest version, not the snapshot: a run that is repeated after its commit succeeded must
+        # not add its rows twice, and a run that was overtaken must not commit at all.
         latest = _open(self.folder)
         if latest.history(1)[0].get("runId") == run_id:
             return int(latest.version())
@@ -162,22 +172,23 @@ class PredictionTable:
         added = [_add_action(path, self.folder, data_change) for path in parts(folder)]
         actions = [*added, *(_remove_action(path, self.folder, data_change) for path in replaced)]
         try:
+            # The check above and this write are not one step; delta-rs refuses if another run commits in between.
             self._delta.create_write_transaction(actions, "append", prediction.SCHEMA, commit_properties=properties)
         except CommitFailedError as error:
             raise self._overtaken() from error
         return int(_open(self.folder).version())
 
     def note(self, run_id: str, marks: Seen) -> int:
-        """Commit that a run has read the feed and found nothing to add; returns the table's new version."""
+        """Commit that a run read the feed and found nothing to add; return the table's new version."""
         with clear_when_full(self.folder):
             return self.commit(self.folder / f"run-{run_id}", run_id, {}, marks=marks)
 
     def _keep(self, marks: Seen) -> int:
-        """Write what of the feed has been read under the name that its commit will point to. Older files stay for the
-        commit that may still fail; they go with the next one."""
+        """Write the marks of the feed under the name that the commit will select; return that name's number."""
         text = feed_marks.dump(marks)
         version = int(sha256(text).hexdigest()[:15], 16)
         current = self._delta.transaction_version(_SEEN)
+        # The current file stays, because the next run needs it if this commit fails; a later commit removes it.
         for path in (self.folder / OWN).glob("seen-*.json"):
             if path.name not in (_seen_name(version), _seen_name(current or 0)):
                 path.unlink()
@@ -192,7 +203,7 @@ class PredictionTable:
 
 
 def write(predictions: DataFrame, folder: Path) -> None:
-    """Write predictions as Parquet files that nobody sees yet; pending ones go to files of their own."""
+    """Write predictions as Parquet files that readers do not see yet; pending rows go to separate files."""
     from pyspark.sql import functions as F  # noqa: N812
 
     # Spark's default, INT96, is not a type that Delta knows.
@@ -211,12 +222,12 @@ def write(predictions: DataFrame, folder: Path) -> None:
 
 
 def parts(folder: Path) -> list[Path]:
-    """The files that `write` wrote, without empty ones."""
+    """List the files that `write` wrote, without empty ones."""
     return [path for path in sorted(folder.rglob("part-*.parquet")) if pq.read_metadata(path).num_rows]
 
 
 def _add_action(path: Path, folder: Path, data_change: bool) -> AddAction:
-    """The sentence of the log that makes a file a part of the table in `folder`."""
+    """Return the log entry that adds a file to the table in `folder`."""
     from deltalake.transaction import AddAction
 
     facts = path.stat()
@@ -252,7 +263,7 @@ def _open(folder: Path) -> DeltaTable:
 
 
 def _open_or_create(folder: Path) -> DeltaTable:
-    """The table; one of an earlier Windrow gets the columns that came since."""
+    """Open a table, and add the columns that it lacks if an earlier version of Windrow wrote it."""
     from deltalake import DeltaTable, Schema
 
     if not DeltaTable.is_deltatable(str(folder)):

@@ -1,10 +1,10 @@
-"""What `--rescore` adds to a run's work: URLs that an earlier model labelled and this one has not."""
+"""Find the URLs for `--rescore`: an earlier model labelled them and this one has not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from windrow.scoring.feed.new_urls import TARGET_SCHEMA, spark_path
 from windrow.scoring.fetch.status import Status
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
-    """Labelled URLs without a row of a model of (name, version), in the columns of urls.Target.
+class Agreement(TypedDict, total=False):
+    """How many URLs have labels of both models, and the share with the same label; empty if there are no rows."""
 
-    Final failures are not among them: what a 404 is does not depend on the model.
+    compared: int
+    agree: float | None
+
+
+def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
+    """Return labelled URLs without a row of a model (name, version), in the columns of urls.Target.
+
+    Final failures are left out: a 404 does not depend on the model.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -38,10 +45,8 @@ def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) 
     return every.select(*TARGET_SCHEMA.names)
 
 
-def agreement(
-    spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]
-) -> dict[str, Any]:
-    """How a run's labels compare with each URL's latest label of another version: {"compared": n, "agree": share}."""
+def agreement(spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]) -> Agreement:
+    """Compare a run's labels with each URL's latest label of another version: {"compared": n, "agree": share}."""
     from pyspark.sql import functions as F  # noqa: N812
 
     ok = F.col("status") == Status.OK.value

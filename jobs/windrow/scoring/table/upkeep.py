@@ -1,10 +1,9 @@
-"""What keeps a table quick and small: few large files instead of many small ones, and none that nobody needs."""
+"""Keep a table fast and small: merge small files into few large ones, and remove files that no version needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -16,10 +15,10 @@ SMALL_BYTES = 64 << 20
 LARGE_BYTES = 128 << 20
 
 
-def maintain(table: PredictionTable, run_id: str) -> dict[str, Any]:
-    """Compact and vacuum; how many files were merged into how many, and how many unused ones removed.
+def maintain(table: PredictionTable, run_id: str) -> dict[str, int]:
+    """Compact and vacuum; return how many files were merged, made and removed, and the table's new version.
 
-    What was replaced stays readable as an older version for a week, and so long a killed run's files stay.
+    Replaced files stay readable as an older version for a week. Files of a killed run stay as long.
     """
     groups = list(_groups(table))
     merged = [path for group in groups for path in group]
@@ -34,7 +33,7 @@ def maintain(table: PredictionTable, run_id: str) -> dict[str, Any]:
 
 
 def _groups(table: PredictionTable) -> Iterator[list[Path]]:
-    """Small files that fit into a large one, at least two at a time. Those with pending rows are replaced anyway."""
+    """Group small files that fit into a large one, at least two each. Those with pending rows are replaced anyway."""
     group: list[Path] = []
     size = 0
     for path in sorted(set(table.files()) - set(table.pending_files())):
@@ -50,7 +49,7 @@ def _groups(table: PredictionTable) -> Iterator[list[Path]]:
 
 
 def _merge(files: Sequence[Path], into: Path) -> None:
-    """One file with the rows of several, a row group's worth in memory at a time."""
+    """Write the rows of several files to one, with one row group in memory at a time."""
     into.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(into, prediction.SCHEMA) as writer:
         for path in files:

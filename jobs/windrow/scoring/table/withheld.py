@@ -1,12 +1,12 @@
-"""A run whose rows a drift gate withholds: they lie aside, whole, until a person accepts them or the work changes.
+"""Keep the rows of a run that the drift gate withholds, until a person accepts them or the work changes.
 
     TABLE/_windrow/withheld/run-RUN/         the rows; no reader and no vacuum looks there
-    TABLE/_windrow/withheld/night.json       what its commit would have said; written last
+    TABLE/_windrow/withheld/night.json       the planned commit; written last
 
-Of the feed nothing counts as read. So the next run with the same work finds it here and judges it again, asks no host
-a second time, and commits it if it is told to. One with other work (more URLs, another model, other settings, or a
-commit in between) puts it away and does everything anew; so does one of the next night, for hosts may have mended what
-was wrong. Nothing is lost, and nothing gets into the table twice.
+The feed does not count as read. So the next run with the same work finds these rows and checks them against the gate
+again without a download; with --accept-drift it commits them. A run with other work (more URLs, another model, other
+settings, or a commit in between) discards them and starts from the beginning. So does a run more than 12 hours later,
+because hosts may have fixed the cause. Nothing is lost, and no row gets into the table twice.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 _FOLDER = "withheld"
 _FILE = "night.json"
-_FRESH_SECONDS = 12 * 3600.0  # longer than a scheduler tries again, shorter than from one night to the next
+_FRESH_SECONDS = 12 * 3600.0  # longer than a scheduler's retries take, shorter than from one nightly run to the next
 
 
 @dataclass(frozen=True)
 class Night:
-    """A run that is done but for its commit.
+    """A scoring run that is complete except for its commit.
 
     Attributes:
         run_id: names the run, and its folder.
-        work: the digest of all that decided what its rows are; see `digest`.
-        figures: the run's.
+        work: the digest of everything that decided its rows; see `digest`.
+        figures: of the run.
         replaced: files of the table that its commit replaces.
-        marks: what of the feed has been read then.
+        marks: how far the feed is read after the commit.
         at: Unix time, seconds.
     """
 
@@ -55,27 +55,27 @@ class Night:
 
     @property
     def fresh(self) -> bool:
-        """Whether it is too early to ask the same hosts again for nothing but another answer."""
+        """Whether it is too early to contact the same hosts again in the hope of other answers."""
         return time.time() - self.at < _FRESH_SECONDS
 
 
 def digest(marks: Seen, version: int, model: str, asked: tuple[bool, int | None], settings: ScoringSection) -> str:
-    """Identity of a run's work: two runs with the same one would ask the same URLs, and commit at the same place.
+    """Return the identity of a run's work: two runs with the same one have the same URLs and the same commit to make.
 
     Args:
-        marks: what of the feed has been read after it.
+        marks: how far the feed is read after the run.
         version: of the table.
         model: the network's digest.
-        asked: whether earlier models' URLs are asked, and how many new ones at most.
-        settings: the page's; where and when it runs, the gate itself and the copy do not count.
+        asked: whether URLs of earlier models are labelled again, and the limit of new URLs.
+        settings: the page's. Where and when it runs, the gate itself and the copy make no difference.
     """
-    said = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
-    parts = [feed_marks.dump(marks).decode(), version, model, asked, said]
+    decisive = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
+    parts = [feed_marks.dump(marks).decode(), version, model, asked, decisive]
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def keep(table: Path, rows: Path, night: Night) -> None:
-    """Put a run's folder of rows aside, in place of one that was there. Killed half-way, it is as if it had not run."""
+    """Move a run's rows here, in place of an earlier run's."""
     discard(table)
     folder = table / OWN / _FOLDER
     folder.mkdir(parents=True)
@@ -85,11 +85,12 @@ def keep(table: Path, rows: Path, night: Night) -> None:
         "replaced": [path.relative_to(table).as_posix() for path in night.replaced],
         "marks": feed_marks.dump(night.marks).decode(),
     }
+    # Last and in one step: without this file `read` finds nothing, so a run that is killed here is simply repeated.
     write_text(folder / _FILE, json.dumps(values))
 
 
 def read(table: Path) -> Night | None:
-    """What is withheld; None where nothing is, or not the whole of it."""
+    """Return the withheld run; None if there is no complete one."""
     file = table / OWN / _FOLDER / _FILE
     if not file.is_file():
         return None
@@ -101,12 +102,12 @@ def read(table: Path) -> Night | None:
 
 
 def restore(table: Path, night: Night, rows: Path) -> None:
-    """Bring the rows back to where a commit can find them. Killed after it, the work is done anew."""
+    """Move the rows back to where a commit can find them. If the run is killed after it, the work is repeated."""
     _rows(table, night).replace(rows)
 
 
 def discard(table: Path) -> None:
-    """Remove what is withheld, whatever of it there is."""
+    """Remove the withheld run, complete or not."""
     shutil.rmtree(table / OWN / _FOLDER, ignore_errors=True)
 
 

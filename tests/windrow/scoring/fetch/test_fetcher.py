@@ -7,12 +7,15 @@ import itertools
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from ipaddress import IPv4Network
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from harness import predictions
 from windrow import __version__
+from windrow.experiment import ScoringSection
 from windrow.scoring.fetch import fetcher as fetching
 from windrow.scoring.fetch.fetcher import Fetched, Fetcher, FetchPolicy
 from windrow.scoring.fetch.status import Status
@@ -42,7 +45,7 @@ def fetch(url: str, *, allow: Sequence[IPv4Network] = LOOPBACK, **policy: Any) -
     usual = {"timeout_seconds": 5.0, "host_rate": None, "robots": False, "allow_addresses": tuple(allow)}
 
     async def ask() -> Fetched:
-        async with Fetcher(FetchPolicy(**{**usual, **policy})) as fetcher:
+        async with Fetcher(predictions.policy(**{**usual, **policy})) as fetcher:
             return await fetcher.fetch(url)
 
     return asyncio.run(ask())
@@ -368,8 +371,16 @@ def test_as_many_are_asked_at_once_as_a_host_may_be(server: HostileServer) -> No
         connection.sendall(answer("200 OK", grey(7)))
 
     async def ask_all() -> list[Fetched]:
-        policy = FetchPolicy(timeout_seconds=20, host_concurrency=16, host_rate=None, allow_addresses=LOOPBACK)
+        policy = predictions.policy(timeout_seconds=20, host_concurrency=16, host_rate=None, allow_addresses=LOOPBACK)
         async with Fetcher(policy) as fetcher:
             return await asyncio.gather(*(fetcher.fetch(server.on(f"/{n}", once_all_are_there)) for n in range(16)))
 
     assert {fetched.status for fetched in asyncio.run(ask_all())} == {Status.OK}
+
+
+def test_the_policy_of_a_page_has_every_limit_of_its_scoring_section() -> None:
+    page = ScoringSection(feed="x", timeout_seconds=1.5, host_rate=None, robots=False, contact="me@example.com")
+    limits = FetchPolicy.of(page)
+    assert (limits.timeout_seconds, limits.host_rate, limits.robots, limits.contact) == (1.5, None, False, page.contact)
+    assert (limits.max_bytes, limits.concurrency) == (page.max_bytes, page.concurrency)
+    assert not [field.name for field in fields(FetchPolicy) if field.default is not MISSING and field.name != "sharing"]

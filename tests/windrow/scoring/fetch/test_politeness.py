@@ -113,7 +113,7 @@ def test_a_host_that_fails_in_a_row_is_given_up_and_one_success_clears_it() -> N
 
 
 def test_hosts_not_met_for_long_are_forgotten_but_for_those_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(politeness, "_HOSTS_KEPT", 10)
+    monkeypatch.setattr(politeness, "_REMEMBERED_HOSTS", 10)
     hosts = Hosts(4, None, ALONE)
     paused = hosts.of("http://paused.example/")
     paused.pause(datetime.now(UTC) + timedelta(seconds=60))

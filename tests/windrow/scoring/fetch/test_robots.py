@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from windrow.scoring.fetch import robots
-from windrow.scoring.fetch.robots import Rules, RulesKept, forbidden_by
+from windrow.scoring.fetch.robots import Rules, RulesCache, forbidden_by
 
 A = "http://example.com/a/b.png"
 
@@ -146,7 +146,7 @@ def test_rules_are_asked_once_however_many_wait_even_if_one_gives_up() -> None:
         return Rules()
 
     async def many() -> None:
-        kept = RulesKept(ask)
+        kept = RulesCache(ask)
         waiting = [asyncio.create_task(kept.of("http://a")) for _ in range(10)]
         while not asked:
             await asyncio.sleep(0)
@@ -167,7 +167,7 @@ def test_what_rules_are_kept_has_a_bound() -> None:
         return rules
 
     async def many() -> tuple[int, int]:
-        kept = RulesKept(ask)
+        kept = RulesCache(ask)
         for number in range(40):
             await kept.of(f"http://{number}")
         return len(kept._kept), kept._characters

@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.predictions import PATIENCE, policy
 from PIL import Image
 from windrow.model.network import Network
 from windrow.scoring import pipeline
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.downloads import Downloads
-from windrow.scoring.fetch.fetcher import Fetched, FetchPolicy
+from windrow.scoring.fetch.fetcher import Fetched
 from windrow.scoring.fetch.urls import Target
-from windrow.scoring.pipeline import Plan
-from windrow.scoring.table.prediction import Stamp
+from windrow.scoring.pipeline import ScoringPlan
+from windrow.scoring.table.prediction import Prediction, Stamp
 
 from tests.windrow.scoring.conftest import (
     Behaviour,
@@ -52,7 +53,7 @@ GOOD = grey(250)
 IMAGE = answer("200 OK", GOOD, "Content-Type: image/png")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BUSY = "429 Too Many Requests"
-POLICY = FetchPolicy(
+POLICY = policy(
     # Generous: only what never ends may miss them, on a busy machine as well.
     timeout_seconds=6,
     connect_seconds=5,
@@ -400,7 +401,7 @@ def memory() -> float:
 class Pass:
     """What a pass over all cases gave: rows by case, how often each was asked, and the memory that it took."""
 
-    rows: Mapping[str, dict[str, Any]]
+    rows: Mapping[str, Prediction]
     asked: Mapping[str, int]
     mebibytes: float
 
@@ -420,13 +421,14 @@ def web(serving: Web) -> Web:
 @pytest.fixture(scope="module")
 def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
     digest = hashlib.sha256(brightness.read_bytes()).hexdigest()
-    plan = Plan(
+    plan = ScoringPlan(
         model=Network("brightness", "1", brightness, digest, (8, 8, 1), ("dark", "middle", "bright")),
         stamp=Stamp("run", "brightness", "1", digest),
         fetch=POLICY,
         top_k=1,
         batch_size=8,
         max_pixels=1_000_000,
+        patience=PATIENCE,
     )
     list(pipeline.predictions([], plan))
     pipeline.network(plan)  # TensorFlow's own memory is not the web's
@@ -435,16 +437,16 @@ def done(serving: Web, brightness: Path, connects: Connects) -> Pass:
     before = memory()
     rows = list(pipeline.predictions((target(case) for case in CASES), plan))
     assert len(rows) == len(CASES)
-    return Pass({names[row["url_key"]]: row for row in rows}, serving.asked(), memory() - before)
+    return Pass({names[row.url_key]: row for row in rows}, serving.asked(), memory() - before)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_url_gets_its_row_and_its_status(done: Pass, case: Case) -> None:
     row = done.rows[case.name]
-    assert row["status"] == case.status, row["error"]
-    assert (row["error"] is None) == (case.status == "ok")
-    assert case.error in (row["error"] or "")
-    assert row["label"] == "bright" if case.serve is IMAGE and case.status == "ok" else True
+    assert row.status == case.status, row.error
+    assert (row.error is None) == (case.status == "ok")
+    assert case.error in (row.error or "")
+    assert row.label == "bright" if case.serve is IMAGE and case.status == "ok" else True
     if case.asked is not None:
         assert done.asked.get(f"{case.name}.test/a.png", 0) == case.asked
 
@@ -465,13 +467,13 @@ def test_the_pass_takes_little_memory(done: Pass) -> None:
 def test_rows_with_strange_words_fit_the_table(done: Pass) -> None:
     from windrow.scoring.table import prediction
 
-    batch = prediction.record_batch(list(done.rows.values()), prediction.Patience())
+    batch = prediction.record_batch(list(done.rows.values()), PATIENCE)
     assert batch.num_rows == len(CASES)
 
 
-def fetch_all(lines: list[str], **policy: Any) -> dict[str, Fetched]:
+def fetch_all(lines: list[str], **changes: Any) -> dict[str, Fetched]:
     understood = [urls.understand(line.encode()) for line in lines]
-    with Downloads(replace(POLICY, **policy)) as downloads:
+    with Downloads(replace(POLICY, **changes)) as downloads:
         pairs = list(downloads.stream(each for each in understood if each is not None))
     return {one.url: fetched for one, fetched in pairs if fetched is not None}
 

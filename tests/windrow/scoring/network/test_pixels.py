@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from windrow.scoring.fetch.status import Status
-from windrow.scoring.network.pixels import Decoded, as_jpeg, decode
+from windrow.scoring.network.pixels import DecodedImage, as_jpeg, decode
 
 from tests.windrow.scoring.conftest import encoded, grey, png_header
 
@@ -25,7 +25,7 @@ def colour(*levels: int, mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> I
     return Image.new(mode, size, levels if len(levels) > 1 else levels[0])
 
 
-def mean(decoded: Decoded) -> list[int]:
+def mean(decoded: DecodedImage) -> list[int]:
     assert decoded.status is Status.OK, decoded.error
     assert decoded.pixels is not None
     assert decoded.pixels.dtype == np.uint8

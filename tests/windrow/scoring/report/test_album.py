@@ -5,32 +5,28 @@ from __future__ import annotations
 import base64
 import io
 import random
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from harness.predictions import labelled_row
 from PIL import Image
 from windrow.scoring.report import album
 from windrow.scoring.report.album import Album
+from windrow.scoring.table.prediction import Prediction
 
 
-def row(number: int, label: str = "a", score: float | None = None) -> dict[str, Any]:
-    url = f"http://example.com/{number}"
-    ranked = [{"label": label, "score": score}, {"label": "second", "score": 0.01}]
+def row(number: int, label: str = "a", score: float | None = None) -> Prediction:
     chosen = (number % 997) / 1000 if score is None else score
-    return {
-        **{"url": url, "url_key": sha256(url.encode()).hexdigest(), "label": label, "score": chosen},
-        "top_k": ranked,
-    }
+    return labelled_row(f"http://example.com/{number}", [0, 1], [chosen, 0.01], (label, "second"))
 
 
 def pixels(level: int = 9, side: int = 8, channels: int = 1) -> np.ndarray[Any, Any]:
     return np.full((side, side, channels), level % 256, np.uint8)
 
 
-def filled(folder: Path, rows: list[dict[str, Any]], tasks: int, share: float = 1.0) -> Album:
+def filled(folder: Path, rows: list[Prediction], tasks: int, share: float = 1.0) -> Album:
     """An album that so many tasks have filled, each with every so-manyth row."""
     made = Album(str(folder), share)
     for task in range(tasks):
@@ -64,7 +60,7 @@ def test_the_least_sure_of_all_tasks_are_chosen_with_the_lowest_first(tmp_path: 
 
 def test_of_equal_scores_the_smallest_keys_are_chosen(tmp_path: Path) -> None:
     rows = [row(number, score=1.0) for number in range(500)]
-    keys = sorted(each["url_key"] for each in rows)
+    keys = sorted(each.url_key for each in rows)
     for tasks in (1, 4):
         chosen = album.choose(filled(tmp_path / str(tasks), rows, tasks, share=0.0))
         assert [picture.url_key for picture in chosen.unsure] == keys[: album.UNSURE]

@@ -9,26 +9,20 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from windrow.scoring.fetch.urls import understand
+from harness.predictions import PATIENCE, row_of
 from windrow.scoring.report import figures
 from windrow.scoring.table import prediction
-from windrow.scoring.table.prediction import Patience, Stamp
-
-STAMP = Stamp("run", "model", "1", "digest")
+from windrow.scoring.table.prediction import Prediction
 
 
-def row(url: str, **columns: Any) -> dict[str, Any]:
+def row(url: str, status: str = "ok", label: str = "a", score: float = 0.5, **columns: Any) -> Prediction:
     """A row as a task makes it: labelled unless a status is given."""
-    target = understand(url.encode())
-    assert target is not None
-    label, score = columns.pop("label", "a"), columns.pop("score", 0.5)
-    values = prediction.row(target, None, STAMP) | {"status": "ok"} | columns
-    labelled = {"label_id": 0, "label": label, "score": score, "top_k": []}
-    return values | (labelled if values["status"] == "ok" else {})
+    labels = {"label_id": 0, "label": label, "score": score, "top_k": ()} if status == "ok" else {}
+    return row_of(url, status, **labels, **columns)
 
 
-def write(path: Path, *rows: dict[str, Any]) -> Path:
-    batch = prediction.record_batch(list(rows), Patience())
+def write(path: Path, *rows: Prediction) -> Path:
+    batch = prediction.record_batch(list(rows), PATIENCE)
     with pq.ParquetWriter(path, prediction.SCHEMA) as writer:
         writer.write_batch(batch)
     return path

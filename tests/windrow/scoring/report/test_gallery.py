@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.predictions import labelled_row
 from windrow.scoring.report import album, gallery
 from windrow.scoring.report.album import Chosen, Picture
 from windrow.scoring.report.gallery import page
@@ -16,7 +17,6 @@ from windrow.scoring.report.gallery.links import link
 
 from .test_figures import row, write
 
-TOP = {"top_k": [{"label": "a", "score": 0.5}, {"label": "b", "score": 0.1}], "score": 0.5}
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'&lt;{}</style></td>"
 
 
@@ -182,8 +182,8 @@ def test_a_full_gallery_of_large_pictures_stays_small(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     pages = made.page()
     for number in range(100):
-        values = row(f"http://a.example/{'x' * 900}{number}", label=f"{'l' * 200}{number % 40}", score=0.5)
-        values |= {"top_k": [{"label": "a", "score": 0.5}, {"label": "b" * 500, "score": 0.1}]}
+        names = f"{'l' * 200}{number % 40}", "b" * 500
+        values = labelled_row(f"http://a.example/{'x' * 900}{number}", [0, 1], [0.5, 0.1], names)
         pages.offer(values, noise.integers(0, 256, (299, 299, 3), np.uint8))
     pages.write(0)
     files = [write(tmp_path / "part-1.parquet", row("?", status="invalid_url", error="e" * 5000))]
@@ -197,7 +197,8 @@ def test_the_pictures_are_kept_for_the_page_in_airflow_as_well(tmp_path: Path) -
     made = album.Album(str(tmp_path / "album"), 1.0)
     pages = made.page()
     for number in range(100):
-        pages.offer(row(f"http://a.example/{number}", label=HOSTILE) | TOP, np.full((8, 8, 1), number, np.uint8))
+        labelled = labelled_row(f"http://a.example/{number}", [0, 1], [0.5, 0.1], (HOSTILE, "b"))
+        pages.offer(labelled, np.full((8, 8, 1), number, np.uint8))
     pages.write(0)
     files = [write(tmp_path / "part-1.parquet", row("http://a.example/1"))]
     gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, files)

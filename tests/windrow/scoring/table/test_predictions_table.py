@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from harness.predictions import PATIENCE, STAMP, labelled_row, row_of
 from windrow.errors import ServiceError, UserError
 from windrow.scoring import work
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
@@ -19,7 +20,7 @@ from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target, understand
 from windrow.scoring.table import pending, prediction, predictions_table, upkeep
 from windrow.scoring.table.lock import held
-from windrow.scoring.table.prediction import Patience, Stamp
+from windrow.scoring.table.prediction import Patience, Prediction, Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 
 
@@ -36,12 +37,8 @@ def some_targets(*names: str) -> list[Target]:
 def write_rows(folder: Path, *names: str) -> None:
     """What Spark would have written for these URLs: one file."""
     folder.mkdir(exist_ok=True)
-    stamp = Stamp("run", "model", "1", "digest")
-    rows = []
-    for target in some_targets(*names):
-        row = prediction.row(target, None, stamp) | {"status": "ok", "fetch_ms": 10.0}
-        rows.append(row | prediction.ranked([2, 0], [0.75, 0.25], ("a", "b", "c")))
-    batch = prediction.record_batch(rows, Patience())
+    rows = [labelled_row(target, [2, 0], [0.75, 0.25], "abc", fetch_ms=10.0) for target in some_targets(*names)]
+    batch = prediction.record_batch(rows, PATIENCE)
     with pq.ParquetWriter(folder / f"part-{names[0] if names else 'none'}.parquet", prediction.SCHEMA) as writer:
         writer.write_batch(batch)
 
@@ -226,9 +223,7 @@ def test_what_a_limited_run_leaves_is_found_by_the_next_one_in_the_same_file(spa
 def _as_predictions(spark: Any, targets: list[Target]) -> Any:
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    stamp = Stamp("run", "model", "1", "digest")
-    rows = [prediction.row(target, None, stamp) | {"status": "ok"} for target in targets]
-    values = prediction.record_batch(rows, Patience()).to_pylist()
+    values = prediction.record_batch([row_of(target) for target in targets], PATIENCE).to_pylist()
     schema = from_arrow_schema(prediction.SCHEMA)
     return spark.createDataFrame([tuple(row[name] for name in prediction.SCHEMA.names) for row in values], schema)
 
@@ -236,10 +231,9 @@ def _as_predictions(spark: Any, targets: list[Target]) -> Any:
 def write_pending(folder: Path, version: str, **urls_due: float) -> None:
     """A file of rows that timed out, each due so many hours from now."""
     folder.mkdir(exist_ok=True, parents=True)
-    rows = []
-    for target in some_targets(*urls_due):
-        rows.append(prediction.row(target, None, Stamp("run", "model", version, "digest")) | {"status": "timeout"})
-    batch = prediction.record_batch(rows, Patience())
+    stamp = Stamp("run", "model", version, "digest")
+    rows = [row_of(target, "timeout", stamp) for target in some_targets(*urls_due)]
+    batch = prediction.record_batch(rows, PATIENCE)
     times = [datetime.now(UTC) + timedelta(hours=hours) for hours in urls_due.values()]
     place = batch.schema.get_field_index("next_attempt")
     batch = batch.set_column(place, batch.schema.field(place), pa.array(times, batch.schema.field(place).type))
@@ -433,8 +427,8 @@ def test_a_host_that_asks_for_a_longer_pause_gets_it_up_to_a_week() -> None:
 
     def due(status: Status, hours: float) -> float | None:
         fetched = Fetched(status, target.address, 503, etag='"v1"', next_attempt=now + timedelta(hours=hours))
-        row = prediction.row(target, fetched, Stamp("run", "model", "1", "digest"))
-        (values,) = prediction.record_batch([row], Patience(hours=6)).to_pylist()
+        row = Prediction.of(target, fetched, STAMP)
+        (values,) = prediction.record_batch([row], Patience(attempts=5, hours=6)).to_pylist()
         assert values["etag"] == '"v1"'
         return values["next_attempt"] and round((values["next_attempt"] - now) / timedelta(hours=1))
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness.crash import Crasher, KilledError, machine_settings
+from harness.predictions import row_of
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from windrow import experiment
@@ -70,7 +71,7 @@ class Night:
     run: str
     version: str
     table: PredictionTable
-    search: work.Search
+    search: work.FeedSearch
     targets: list[Target]
     due: pending.Due
 
@@ -317,7 +318,7 @@ class Tables(RuleBasedStateMachine):
         batches: dict[bool, list[pa.RecordBatch]] = {True: [], False: []}
         for target in night.targets:
             answer = self.answer_to(target, answers)
-            row = prediction.row(target, None, stamp) | {"status": answer.status}
+            row = row_of(target, answer.status, stamp)
             patience = Patience(ATTEMPTS, hours=0.0 if answer.due == "now" else 1000.0)
             batches[bool(answer.due)].append(prediction.record_batch([row], patience))
         for is_pending, some in batches.items():
