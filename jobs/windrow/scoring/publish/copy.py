@@ -19,15 +19,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from windrow.errors import PublishError, UserError
 from windrow.scoring.publish import delta_log
-from windrow.scoring.publish.delta_log import Table
+from windrow.scoring.publish.delta_log import DeltaLog
 from windrow.scoring.publish.store import Store, open_store
 
 Sizes = Mapping[str, int]
 """What is there, in bytes, by its name below the copy's folder."""
+
+
+class Published(TypedDict):
+    """The copy's folder and version, and how many files with how many bytes were uploaded."""
+
+    published: str
+    published_version: int
+    uploaded: int
+    uploaded_bytes: int
 
 
 def check(url: str | None, folder: Path) -> None:
@@ -51,8 +60,8 @@ def check(url: str | None, folder: Path) -> None:
         print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
 
 
-def publish(url: str | None, folder: Path) -> dict[str, Any]:
-    """Bring the copy up to date; where it is, its version, and what has travelled.
+def publish(url: str | None, folder: Path) -> Published | None:
+    """Bring the copy up to date; None for no copy.
 
     Args:
         url: the copy's folder; None for no copy.
@@ -63,7 +72,7 @@ def publish(url: str | None, folder: Path) -> dict[str, Any]:
         PublishError: the store is away or refuses us. The table here is right, and the next run goes on.
     """
     if url is None:
-        return {}
+        return None
     table = delta_log.read(folder)
     try:
         with _asking(url):
@@ -96,7 +105,7 @@ def _asking(url: str) -> Iterator[None]:
         ) from error
 
 
-def _agree(table: Table, store: Store, there: Sizes, url: str) -> None:
+def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
     """Refuse to write where something else lies: other files, or a log that is not the beginning of the table's own."""
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name)]
     if not entries:
@@ -125,7 +134,7 @@ def _occupied(url: str, name: str) -> UserError:
     )
 
 
-def _summed_up(folder: Path, there: Sizes) -> Table:
+def _summed_up(folder: Path, there: Sizes) -> DeltaLog:
     """The table, with a checkpoint of its newest version where readers could not go by all that the copy lacks.
 
     That goes first then. So it is where a vacuum has removed files of versions in between, or the log no longer begins
@@ -146,14 +155,14 @@ def _summed_up(folder: Path, there: Sizes) -> Table:
     return delta_log.read(folder)
 
 
-def _send_data(table: Table, store: Store, there: Sizes) -> Iterator[str]:
+def _send_data(table: DeltaLog, store: Store, there: Sizes) -> Iterator[str]:
     for name in sorted(table.data):
         if there.get(name) != (table.folder / name).stat().st_size:
             store.put(table.folder / name, name)
             yield name
 
 
-def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[str]:
+def _send_log(table: DeltaLog, store: Store, there: Sizes, url: str) -> Iterator[str]:
     for name in _in_order(table):
         file = table.folder / name
         if delta_log.is_checkpoint(name):
@@ -171,7 +180,7 @@ def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[st
         yield delta_log.HINT
 
 
-def _in_order(table: Table) -> list[str]:
+def _in_order(table: DeltaLog) -> list[str]:
     """The log as it travels: a checkpoint of the newest version first, for all that comes before it is history then."""
     newest = [
         name for name in table.log if delta_log.is_checkpoint(name) and delta_log.version_of(name) == table.version
@@ -188,7 +197,7 @@ def _claim(file: Path, store: Store, name: str, url: str) -> None:
             raise _occupied(url, name) from None
 
 
-def _gone(table: Table, there: Sizes) -> list[str]:
+def _gone(table: DeltaLog, there: Sizes) -> list[str]:
     """What the copy has and the table has no more: data files that were vacuumed, and entries older than its log."""
     oldest = delta_log.version_of(table.log[0])
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name) and delta_log.version_of(name) < oldest]

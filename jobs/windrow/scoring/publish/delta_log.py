@@ -19,7 +19,7 @@ ENTRY = re.compile(rf"{FOLDER}/\d{{20}}(?P<kind>\.json|\.checkpoint.*\.parquet)"
 
 
 @dataclass(frozen=True)
-class Table:
+class DeltaLog:
     """What there is of a table, by names below its folder.
 
     Attributes:
@@ -51,7 +51,7 @@ class Table:
         return set(self.data).union(self.removes, *self.adds.values())
 
 
-def read(folder: Path) -> Table:
+def read(folder: Path) -> DeltaLog:
     """What there is of the table in a folder."""
     found = (path.relative_to(folder).as_posix() for path in (folder / FOLDER).iterdir())
     log = sorted(filter(ENTRY.fullmatch, found), key=lambda name: (version_of(name), not is_checkpoint(name)))
@@ -60,7 +60,7 @@ def read(folder: Path) -> Table:
     removes = {path for name in commits for path in _paths(folder / name, "remove")}
     now = {path.relative_to(folder).as_posix() for path in PredictionTable(folder).files()}
     data = {name for name in now.union(*adds.values()) if (folder / name).is_file()}
-    return Table(folder, log, adds, removes, data)
+    return DeltaLog(folder, log, adds, removes, data)
 
 
 def is_checkpoint(name: str) -> bool:

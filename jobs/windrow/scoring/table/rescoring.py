@@ -40,8 +40,12 @@ def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) 
 
 def agreement(
     spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]
-) -> dict[str, Any]:
-    """How a run's labels compare with each URL's latest label of another version: {"compared": n, "agree": share}."""
+) -> tuple[int, float | None]:
+    """Compare a run's labels with each URL's latest label of another version.
+
+    Returns:
+        The number of URLs compared, and the share of them that keep their label; None if no URL was compared.
+    """
     from pyspark.sql import functions as F  # noqa: N812
 
     ok = F.col("status") == Status.OK.value
@@ -55,7 +59,7 @@ def agreement(
     row = both.agg(
         F.count("*").alias("compared"), F.avg((F.col("label") == F.col("old")).cast("int")).alias("agree")
     ).first()
-    return {"compared": row["compared"], "agree": row["agree"]} if row else {}
+    return (row["compared"], row["agree"]) if row else (0, None)
 
 
 def _rows(spark: SparkSession, files: Sequence[Path]) -> DataFrame:

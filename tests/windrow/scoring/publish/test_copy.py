@@ -22,7 +22,7 @@ from windrow.scoring.publish.store import Folder, Store, open_store
 from windrow.scoring.table import upkeep
 from windrow.scoring.table.predictions_table import PredictionTable
 
-from .test_table import add, opened, urls_in, write_pending
+from tests.windrow.scoring.table.test_predictions_table import add, opened, urls_in, write_pending
 
 pytestmark = pytest.mark.store
 

@@ -34,7 +34,7 @@ from windrow.scoring.table.lock import held
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 
-from .test_table import opened
+from .test_predictions_table import opened
 
 PAGE = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x}\n")
 ATTEMPTS = 3
@@ -159,7 +159,7 @@ class Tables(RuleBasedStateMachine):
             return
         with night.table.staged(night.run) as folder:
             self.write(night, answers, folder)
-            made = withheld.Night(
+            made = withheld.WithheldRun(
                 night.run,
                 self.digest(night, rescore),
                 {"run": night.run},
@@ -173,7 +173,7 @@ class Tables(RuleBasedStateMachine):
             else:
                 self.settle(night, made, folder, after)
 
-    def settle(self, night: Night, made: withheld.Night, folder: Path, after: State) -> None:
+    def settle(self, night: Night, made: withheld.WithheldRun, folder: Path, after: State) -> None:
         if not folder.is_dir():
             withheld.restore(night.table.folder, made, folder)
         figures = {"figures": dict(made.figures)}
