@@ -21,7 +21,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow import command, experiment
 
@@ -67,7 +67,7 @@ def moves(arguments: argparse.Namespace) -> bool:
     return bool(arguments.rollback or arguments.approve or arguments.reject)
 
 
-def move(arguments: argparse.Namespace) -> dict[str, Any]:
+def move(arguments: argparse.Namespace) -> dict[str, object]:
     """Roll back, or take a person's word on a version; the job's result."""
     from windrow.tracking.registry import answer, rollback
 
@@ -76,12 +76,12 @@ def move(arguments: argparse.Namespace) -> dict[str, Any]:
         result = rollback(model)
     else:
         approved, by = arguments.approve is not None, arguments.by or getpass.getuser()
-        result = answer(model, arguments.approve if approved else arguments.reject, approved, by)
+        result = answer(model, arguments.approve if approved else arguments.reject, approved, by).to_json()
     print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
     return result
 
 
-def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
+def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     """Finalists, registration, test read-out, decision; the job's result."""
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
@@ -103,7 +103,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     with promotion.alone():
         decided = promotion.decided()
     if decided is not None:
-        return decided
+        return decided.to_json()
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = train_finalists(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset.digest, "test")
@@ -131,7 +131,7 @@ def train_finalists(
     return finalists.rank(page, best, default, outcomes)
 
 
-def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, Any]:
+def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, object]:
     """Register the challenger, read the test split once for all that it is told against, decide, and move aliases."""
     from windrow.data import shards
     from windrow.selection import evidence
@@ -139,7 +139,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
 
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:  # by another, while this one trained
-            return decided
+            return decided.to_json()
         promotion.begin(final)
         champion = promotion.champion(Path(scratch) / "champion")
         example, _ = shards.load_split(folder, "validation")
@@ -152,8 +152,8 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         decision = decide(figures[evidence.CHALLENGER], figures.get(evidence.CHAMPION), page.promotion, incomparable)
         images, _ = shards.load_split(folder, "test")
         result = promotion.conclude(challenger, champion, final, figures, decision, images)
-    print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result['evidence']}", file=sys.stderr)
-    return result
+    print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result.evidence}", file=sys.stderr)
+    return result.to_json()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def show_sweep(
 def show_champions(request: Request, dag_id: str) -> Response:
     """The versions of a train DAG's model."""
 
-    def show() -> dict[str, Any]:
+    def show() -> Mapping[str, object]:
         name = _experiment(dag_id, "train")
         return registry.show(_models().get(name, name), dag_id)
 

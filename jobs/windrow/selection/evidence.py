@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from windrow.selection.finalists import Final, Finalist
+from windrow.selection.finalists import Final, Finalist, Repeat
+from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
 
@@ -38,15 +38,17 @@ class Row:
     seeds: Spread | None
     comparison: Comparison | None
 
-    def values(self) -> dict[str, Any]:
-        """The row as JSON values."""
+    def values(self) -> NetworkFigures:
+        """Return the row as JSON values."""
         read = self.readout
-        told = {"test_accuracy": read.accuracy, "test_loss": read.loss, "errors": read.errors, "images": read.images}
         return {
-            **told,
-            "interval": asdict(self.interval),
-            "seeds": asdict(self.seeds) if self.seeds else None,
-            "challenger_against_it": asdict(self.comparison) if self.comparison else None,
+            "test_accuracy": read.accuracy,
+            "test_loss": read.loss,
+            "errors": read.errors,
+            "images": read.images,
+            "interval": _interval(self.interval),
+            "seeds": _spread(self.seeds) if self.seeds else None,
+            "challenger_against_it": _comparison(self.comparison) if self.comparison else None,
         }
 
     def line(self) -> str:
@@ -60,6 +62,25 @@ class Row:
             p = f"{self.comparison.p:.2g}"
         cells = (f"{self.readout.accuracy:.4f}", interval, f"{self.readout.errors} of {self.readout.images}")
         return f"| {self.name}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
+
+
+def _interval(interval: Interval) -> IntervalFigures:
+    return {"low": interval.low, "high": interval.high}
+
+
+def _spread(found: Spread) -> SpreadFigures:
+    return {
+        "seeds": found.seeds,
+        "mean": found.mean,
+        "median": found.median,
+        "deviation": found.deviation,
+        "low": found.low,
+        "high": found.high,
+    }
+
+
+def _comparison(found: Comparison) -> ComparisonFigures:
+    return {"p": found.p, "difference": found.difference, "interval": _interval(found.interval)}
 
 
 def to_read(final: Final) -> dict[str, bytes]:
@@ -117,7 +138,7 @@ def _default(final: Final) -> dict[int, Finalist]:
     return {} if default is None or default is final.winner or not default.good else {default.trial.number: default}
 
 
-def _seeds(finalist: Finalist) -> list[tuple[int, Any]]:
+def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
     """The good seeds, best by validation first, with their place from 1."""
     return list(enumerate(finalist.good, start=1))
 

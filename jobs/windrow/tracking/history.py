@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from windrow.errors import TrackingError
+from windrow.selection.promotion_result import PromotionResult
 from windrow.tracking.registry import RESULT
 from windrow.tracking.server import connect, credentials, uri
 
@@ -26,14 +27,14 @@ class Version:
     Attributes:
         at: Unix time of its registration.
         aliases: champion, previous, challenger, or none.
-        result: what its promotion wrote on it; empty before its decision.
+        result: of its promotion; None before its decision.
         approved_by: the person who has decided; empty where nobody was asked.
     """
 
     number: int
     at: float
     aliases: tuple[str, ...] = ()
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: PromotionResult | None = None
     approved_by: str = ""
 
 
@@ -96,7 +97,7 @@ def _version(number: str, milliseconds: int, aliases: Mapping[str, str], tags: M
         number=int(number),
         at=milliseconds / 1000,
         aliases=tuple(sorted(alias for alias, named in aliases.items() if named == number)),
-        result=json.loads(tags.get(RESULT, "{}")),
+        result=PromotionResult.from_json(json.loads(tags[RESULT])) if RESULT in tags else None,
         approved_by=tags.get("windrow.approval_by", ""),
     )
 

@@ -13,6 +13,7 @@ from windrow.errors import StudyError
 from windrow.model.network import Network
 from windrow.selection import evidence
 from windrow.selection.finalists import Final
+from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.tracking import registry
@@ -68,8 +69,8 @@ class Promotion:
         """Judge one challenger for a model at a time."""
         return registry.alone(self._page.model_name)
 
-    def decided(self) -> dict[str, Any] | None:
-        """The recorded result for these finalists, if this promotion has been decided before.
+    def decided(self) -> PromotionResult | None:
+        """Return the recorded result for these finalists, if this promotion has been decided before.
 
         One that was cut off between its decision and the last alias is finished. One that waits for a move or for a
         person, and was compared with a champion that is champion no longer, does not count. Ask it while `alone`.
@@ -78,7 +79,7 @@ class Promotion:
             result = registry.recorded(version)
             if result is None or version.tags.get("windrow.finalists") != self._key:
                 continue
-            waits = result.get("decision") == "awaiting_approval" or not registry.is_settled(version, result)
+            waits = result.awaits_approval or not registry.is_settled(version, result)
             if waits and registry.is_stale(self._client, result):
                 continue
             if not registry.is_settled(version, result):
@@ -134,8 +135,8 @@ class Promotion:
         figures: Mapping[str, Readout],
         decision: Decision,
         images: NDArray[np.uint8],
-    ) -> dict[str, Any]:
-        """Record the decision with its evidence, and move the aliases by it; the job's result.
+    ) -> PromotionResult:
+        """Record the decision with its evidence, and move the aliases by it.
 
         Args:
             figures: as `evidence.rows` takes them.
@@ -144,11 +145,12 @@ class Promotion:
         rows = evidence.rows(final, figures, champion.version if champion else None)
         result = self._result(challenger, champion, final, rows, decision)
         self._log_test(final, figures, rows, images)
-        self._log_figures(result, final)
-        accuracy = f"{result['test_accuracy']:.6f}"
+        self._log_figures(result, rows[0].readout, final)
+        accuracy = f"{result.test_accuracy:.6f}"
         self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
         # From here on it is decided, and every move can be made again.
-        self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, json.dumps(result))
+        text = json.dumps(result.to_json())
+        self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, text)
         registry.settle(self._client, result, registry.description(result))
         return result
 
@@ -159,36 +161,35 @@ class Promotion:
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
-    ) -> dict[str, Any]:
+    ) -> PromotionResult:
         winner, read = final.winner, rows[0].readout
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
-        return {
-            "model_name": challenger.name,
-            "model_version": challenger.version,
-            "model_digest": challenger.digest,
-            "decision": decision.ruling.value,
-            "promoted": decision.promoted,
-            "reason": decision.reason,
-            # Whom a person's word is waited for; in its place comes the person. None where nobody is asked.
-            "approval": "" if decision.ruling == "awaiting_approval" else None,
-            "trial": winner.trial.number,
-            "point": winner.trial.point,
-            "objective": self._page.sweep.objective,
-            self._page.sweep.objective: winner.value,
-            "seeds": len(winner.good),
-            "test_accuracy": read.accuracy,
-            "test_loss": read.loss,
-            "test_images": read.images,
-            "champion_before": champion.version if champion else None,
-            "champion_test_accuracy": compared["test_accuracy"] if compared else None,
-            "figures": figures,
-            "evidence": evidence.table(rows),
-            "links": {
+        return PromotionResult(
+            model_name=challenger.name,
+            model_version=challenger.version,
+            model_digest=challenger.digest,
+            decision=decision.ruling,
+            promoted=decision.promoted,
+            reason=decision.reason,
+            approval="" if decision.ruling == "awaiting_approval" else None,
+            trial=winner.trial.number,
+            point=winner.trial.point,
+            objective=self._page.sweep.objective,
+            value=winner.value,
+            seeds=len(winner.good),
+            test_accuracy=read.accuracy,
+            test_loss=read.loss,
+            test_images=read.images,
+            champion_before=champion.version if champion else None,
+            champion_test_accuracy=compared["test_accuracy"] if compared else None,
+            figures=figures,
+            evidence=evidence.table(rows),
+            links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
             },
-        }
+        )
 
     def _versions(self) -> list[Any]:
         """This study's versions of the model, newest first. Tags are read one by one: a search may leave them out."""
@@ -226,17 +227,17 @@ class Promotion:
             if (finalist := pictured.get(row.name)) is not None:
                 self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, row.readout, images)
 
-    def _log_figures(self, result: Mapping[str, Any], final: Final) -> None:
+    def _log_figures(self, result: PromotionResult, read: Readout, final: Final) -> None:
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
-        figures = {"test_accuracy": result["test_accuracy"], "test_loss": result["test_loss"]}
+        figures = {"test_accuracy": read.accuracy, "test_loss": read.loss}
         metrics = [Metric(key, float(value), now, 0) for key, value in figures.items()]
-        tags = [RunTag("windrow.decision", result["reason"]), RunTag("windrow.model_version", result["model_version"])]
+        tags = [RunTag("windrow.decision", result.reason), RunTag("windrow.model_version", result.model_version)]
         self._client.log_batch(self._run_id, metrics=metrics, tags=tags)
         rows = [
             {"trial": f.trial.number, "point": f.trial.point, "value": f.value, "values": list(f.values)}
             for f in final.ranked
         ]
-        self._client.log_dict(self._run_id, {"objective": result["objective"], "finalists": rows}, "finalists.json")
-        self._client.log_text(self._run_id, f"{result['evidence']}\n", "evidence.md")
+        self._client.log_dict(self._run_id, {"objective": result.objective, "finalists": rows}, "finalists.json")
+        self._client.log_text(self._run_id, f"{result.evidence}\n", "evidence.md")

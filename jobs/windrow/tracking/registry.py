@@ -8,7 +8,7 @@ next run finishes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from windrow import paths
 from windrow.errors import TrackingError, UserError
 from windrow.experiment.wording import point_text
 from windrow.files import locked
-from windrow.selection.rule import Decision, Ruling
+from windrow.selection.promotion_result import PromotionResult
+from windrow.selection.rule import Ruling
 from windrow.tracking.server import connect, version_link
 
 if TYPE_CHECKING:
@@ -62,36 +63,36 @@ def aliased(client: MlflowClient, model: str, alias: str) -> Any:
         raise
 
 
-def recorded(version: Any) -> dict[str, Any] | None:
-    """The result that is written on a version; None before its decision."""
+def recorded(version: Any) -> PromotionResult | None:
+    """Return the result that is written on a version; None before its decision."""
     text = version.tags.get(RESULT)
-    return None if text is None else dict(json.loads(text))
+    return None if text is None else PromotionResult.from_json(json.loads(text))
 
 
-def is_settled(version: Any, result: Mapping[str, Any]) -> bool:
-    """Whether the aliases have moved by a version's result. Versions of before there were rulings have."""
-    return bool(version.tags.get(SETTLED) == result.get("decision"))
+def is_settled(version: Any, result: PromotionResult) -> bool:
+    """Whether the aliases have moved by a version's result. Those of versions without a ruling have."""
+    return bool(version.tags.get(SETTLED) == result.decision)
 
 
-def is_stale(client: MlflowClient, result: Mapping[str, Any]) -> bool:
+def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
     """Whether the champion is another by now than the one that a version was compared with."""
-    champion = aliased(client, result["model_name"], "champion")
+    champion = aliased(client, result.model_name, "champion")
     now = str(champion.version) if champion else None
-    return now not in (result["champion_before"], result["model_version"])
+    return now not in (result.champion_before, result.model_version)
 
 
-def settle(client: MlflowClient, result: Mapping[str, Any], description: str) -> None:
-    """Write a decision's words on its version and move the aliases by it; again changes nothing."""
-    name, version, ruling = result["model_name"], result["model_version"], Ruling(result["decision"])
-    client.set_model_version_tag(name, version, "windrow.decision", result["reason"])
-    if result["approval"] is not None:
+def settle(client: MlflowClient, result: PromotionResult, description: str) -> None:
+    """Write a decision's texts on its version and move the aliases by it; a second call changes nothing."""
+    name, version, ruling = result.model_name, result.model_version, Ruling(result.decision or "")
+    client.set_model_version_tag(name, version, "windrow.decision", result.reason)
+    if result.approval is not None:
         client.set_model_version_tag(name, version, "windrow.approval", _APPROVAL[ruling])
-        client.set_model_version_tag(name, version, "windrow.approval_by", result["approval"])
+        client.set_model_version_tag(name, version, "windrow.approval_by", result.approval)
     client.update_model_version(name, version, description=description)
     if ruling is Ruling.PROMOTED:
         client.set_registered_model_alias(name, "champion", version)
-        if result["champion_before"] not in (None, version):
-            client.set_registered_model_alias(name, "previous", result["champion_before"])
+        if result.champion_before not in (None, version):
+            client.set_registered_model_alias(name, "previous", result.champion_before)
         challenger = aliased(client, name, "challenger")
         if challenger is not None and str(challenger.version) == version:
             client.delete_registered_model_alias(name, "challenger")
@@ -100,8 +101,8 @@ def settle(client: MlflowClient, result: Mapping[str, Any], description: str) ->
     client.set_model_version_tag(name, version, SETTLED, ruling.value)
 
 
-def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
-    """A person's word on a version that awaits approval; the promotion's result, as it is now.
+def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult:
+    """Record a person's answer on a version that awaits approval, and return the promotion's result after it.
 
     Raises:
         UserError: there is no such version, it does not await approval, or the champion has changed since.
@@ -111,35 +112,29 @@ def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
     with alone(model):
         found = _version(client, model, version)
         result = recorded(found)
-        if result is None or result.get("approval") is None:
-            told = found.tags.get("windrow.decision", "nothing is decided about it")
+        if result is None or result.approval is None:
+            reason = found.tags.get("windrow.decision", "nothing is decided about it")
             raise UserError(
-                f"only a version that awaits approval can be approved or rejected; got {version} of {model}: {told}"
+                f"only a version that awaits approval can be approved or rejected; got {version} of {model}: {reason}"
             )
         wanted = Ruling.PROMOTED if approved else Ruling.KEPT
-        if result["decision"] == Ruling.AWAITING_APPROVAL:
+        if result.awaits_approval:
             if approved and is_stale(client, result):
                 raise UserError(
                     f"the champion must still be the one that version {version} of {model} was compared with, "
-                    f"{result['champion_before'] or 'none'}; it is another by now; run promote_best.py for it again"
+                    f"{result.champion_before or 'none'}; it is another by now; run promote_best.py for it again"
                 )
-            decision = Decision.of(result["decision"], result["reason"]).settled(approved, by)
-            result |= {
-                "decision": decision.ruling.value,
-                "promoted": decision.promoted,
-                "reason": decision.reason,
-                "approval": by,
-            }
-            client.set_model_version_tag(model, version, RESULT, json.dumps(result))
-        elif result["decision"] != wanted:
-            raise UserError(f"version {version} of {model} must still await approval; got: {result['reason']}")
+            result = result.answered(approved, by)
+            client.set_model_version_tag(model, version, RESULT, json.dumps(result.to_json()))
+        elif result.decision != wanted:
+            raise UserError(f"version {version} of {model} must still await approval; got: {result.reason}")
         if not is_settled(found, result):
             settle(client, result, description(result))
     return result
 
 
-def rollback(model: str) -> dict[str, Any]:
-    """Let champion and previous change places, or bring previous back where champion is gone; both versions.
+def rollback(model: str) -> dict[str, object]:
+    """Let champion and previous change places, or bring previous back if champion is gone; return the job's result.
 
     Raises:
         UserError: no version is called previous.
@@ -188,13 +183,13 @@ def _number(version: Any) -> str | None:
     return str(version.version) if version is not None else None
 
 
-def description(result: Mapping[str, Any]) -> str:
-    """What a person reads on the version's page, in Markdown."""
+def description(result: PromotionResult) -> str:
+    """Return the text of the version's page, in Markdown."""
     return (
-        f"{result['reason']}.\n\n"
-        f"Trial {result['trial']}: {point_text(result['point'])}. "
-        f"{result['objective']} {result[result['objective']]:.4f}, the mean of {result['seeds']} seed(s); the best of "
-        f"them by validation is registered, and was read on {result['test_images']} test images once.\n\n"
-        f"{result['evidence']}\n\n"
+        f"{result.reason}.\n\n"
+        f"Trial {result.trial}: {point_text(dict(result.point))}. "
+        f"{result.objective} {result.value:.4f}, the mean of {result.seeds} seed(s); the best of "
+        f"them by validation is registered, and was read on {result.test_images} test images once.\n\n"
+        f"{result.evidence}\n\n"
         "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
     )

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from windrow import experiment
 from windrow.data.manifest import Manifest
 from windrow.errors import TrackingError, UserError
+from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking import registry
 from windrow.tracking.promotion import Promotion
@@ -97,9 +98,9 @@ class Registry(RuleBasedStateMachine):
     def a_person_answers(self, data: st.DataObject, approved: bool, cut: tuple[int, str, bool] | None) -> None:
         waiting = [number for number in sorted(self.versions()) if self.waits(number)]
         version = data.draw(st.sampled_from([*waiting, *waiting, *sorted(self.versions())]))
-        before, decided = self.aliases(), registry.recorded(self.version(version)) or {}
+        before, decided = self.aliases(), self.recorded(version)
         settled = version in self.settled()
-        result = self.done(lambda: answer(self.model, version, approved, "ada"), cut)
+        result = self.done(lambda: answer(self.model, version, approved, "ada").to_json(), cut)
         if result is None:
             if cut is None:
                 assert self.aliases() == before, "an answer that is refused moves nothing"
@@ -141,7 +142,7 @@ class Registry(RuleBasedStateMachine):
         promotion = self.promotion(study)
         with promotion.alone():
             if (decided := promotion.decided()) is not None:
-                return decided
+                return decided.to_json()
             promotion._forget_undecided()
             champion = registry.aliased(self.client, self.model, "champion")
             tags = {"windrow.finalists": "key"}
@@ -158,7 +159,7 @@ class Registry(RuleBasedStateMachine):
                 **{"test_images": 9, "evidence": ""},
             }
             self.client.set_model_version_tag(self.model, version, registry.RESULT, json.dumps(result))
-            registry.settle(self.client, result, "words")
+            registry.settle(self.client, PromotionResult.from_json(result), "words")
             return result
 
     def promotion(self, study: str) -> Promotion:
@@ -195,8 +196,11 @@ class Registry(RuleBasedStateMachine):
         return self.client.get_model_version(self.model, number)
 
     def waits(self, number: str) -> bool:
-        result = registry.recorded(self.version(number)) or {}
-        return result.get("decision") == Ruling.AWAITING_APPROVAL
+        return bool(self.recorded(number).get("decision") == Ruling.AWAITING_APPROVAL)
+
+    def recorded(self, number: str) -> dict[str, Any]:
+        result = registry.recorded(self.version(number))
+        return result.to_json() if result else {}
 
     def settled(self) -> set[str]:
         return {number for number in self.versions() if registry.SETTLED in self.version(number).tags}
@@ -215,7 +219,7 @@ class Registry(RuleBasedStateMachine):
         assert "champion" in aliases or not self.had_champion, "a champion is gone"
         self.had_champion = "champion" in aliases
         for alias in {"champion", "previous"} & set(aliases):
-            result = registry.recorded(self.version(aliases[alias])) or {}
+            result = self.recorded(aliases[alias])
             assert result.get("promoted"), f"{alias} is a version that was never promoted"
         if not self.crasher.dead:
             assert aliases.get("champion", "none") not in (aliases.get("previous"), aliases.get("challenger"))
