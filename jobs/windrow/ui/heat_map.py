@@ -15,7 +15,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from windrow.experiment.parameters import Value
-from windrow.ui.ledgers import Trial
+from windrow.ui.ledgers import TrialSummary
 
 SHADES = 7
 """Steps from the poorest to the best."""
@@ -42,7 +42,7 @@ class Axis:
         return self.values.index(value)
 
 
-def parameters(trials: Sequence[Trial]) -> list[str]:
+def parameters(trials: Sequence[TrialSummary]) -> list[str]:
     """The hyper-parameters that differ among trials, those first that people look at first."""
     seen: dict[str, set[Value]] = {}
     for trial in trials:
@@ -52,7 +52,7 @@ def parameters(trials: Sequence[Trial]) -> list[str]:
     return sorted(differing, key=lambda name: _FAVOURITES.index(name) if name in _FAVOURITES else 99)
 
 
-def fill(trials: Sequence[Trial], x: str, y: str, falls: bool, share: bool) -> dict[str, Any]:
+def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: bool) -> dict[str, Any]:
     """The heat map of trials that have ended.
 
     Args:
@@ -67,7 +67,7 @@ def fill(trials: Sequence[Trial], x: str, y: str, falls: bool, share: bool) -> d
     """
     ended = [trial for trial in trials if trial.ending and x in trial.point and y in trial.point]
     across, down = (axis(name, [trial.point[name] for trial in ended]) for name in (x, y))
-    cells: dict[tuple[int, int], list[Trial]] = {}
+    cells: dict[tuple[int, int], list[TrialSummary]] = {}
     for trial in ended:
         cells.setdefault((down.place(trial.point[y]), across.place(trial.point[x])), []).append(trial)
     middles = {place: _median(found) for place, found in cells.items()}
@@ -99,7 +99,7 @@ def _edges(values: Sequence[float], middle: float, bins: int) -> tuple[float, ..
     return tuple(low + (high - low) * place / bins for place in range(bins + 1))
 
 
-def _median(trials: Sequence[Trial]) -> float | None:
+def _median(trials: Sequence[TrialSummary]) -> float | None:
     values = [trial.value for trial in trials if trial.value is not None and math.isfinite(trial.value)]
     return median(values) if values else None
 
@@ -119,7 +119,7 @@ def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> d
     }
 
 
-def _cell(trials: Sequence[Trial] | None, middle: float | None, shade: int | None) -> dict[str, Any] | None:
+def _cell(trials: Sequence[TrialSummary] | None, middle: float | None, shade: int | None) -> dict[str, Any] | None:
     if trials is None:
         return None
     ok = sum(trial.value is not None for trial in trials)

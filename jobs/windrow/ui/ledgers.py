@@ -33,7 +33,7 @@ FROM attempts ORDER BY trial, attempt"""
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialSummary:
     """A trial as the ledger has it.
 
     Attributes:
@@ -68,7 +68,7 @@ def changed_at(folder: Path) -> float:
     return max((found.st_mtime for found in _facts(folder)), default=0.0)
 
 
-def read(folder: Path) -> list[Trial]:
+def read(folder: Path) -> list[TrialSummary]:
     """Every trial of a study, by number.
 
     Raises:
@@ -108,7 +108,7 @@ def _facts(folder: Path) -> Iterator[Any]:
             continue
 
 
-def _trials(points: list[tuple[int, str]], attempts: list[tuple[int, str, str | None]]) -> Iterator[Trial]:
+def _trials(points: list[tuple[int, str]], attempts: list[tuple[int, str, str | None]]) -> Iterator[TrialSummary]:
     begun: dict[int, list[tuple[str, str | None]]] = {}
     for trial, state, said in attempts:
         begun.setdefault(trial, []).append((state, said))
@@ -116,14 +116,14 @@ def _trials(points: list[tuple[int, str]], attempts: list[tuple[int, str, str | 
         yield _trial(number, json.loads(point), begun.get(number, []))
 
 
-def _trial(number: int, point: dict[str, Value], attempts: list[tuple[str, str | None]]) -> Trial:
+def _trial(number: int, point: dict[str, Value], attempts: list[tuple[str, str | None]]) -> TrialSummary:
     training = any(state == "open" for state, _ in attempts)
     settled = [said for state, said in attempts if state == "settled" and said is not None]
     if settled:
         ending, value, seconds = _outcome(settled[-1])
         if len(settled) >= RULES[ending].attempts:
-            return Trial(number, point, ending, value, seconds, len(attempts), training)
-    return Trial(number, point, attempts=len(attempts), training=training)
+            return TrialSummary(number, point, ending, value, seconds, len(attempts), training)
+    return TrialSummary(number, point, attempts=len(attempts), training=training)
 
 
 def _outcome(said: str) -> tuple[Ending, float | None, float]:

@@ -15,7 +15,7 @@ from windrow.errors import AbsentError
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
 from windrow.ui import heat_map, ledgers
-from windrow.ui.ledgers import Trial
+from windrow.ui.ledgers import TrialSummary
 
 _MOST_STUDIES = 30
 _MOST_SHOWN = 5000
@@ -96,13 +96,13 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
     }
 
 
-def rank(trials: Sequence[Trial], falls: bool) -> list[Trial]:
+def rank(trials: Sequence[TrialSummary], falls: bool) -> list[TrialSummary]:
     """The trials that ended ok, best first; equal ones by number."""
     ok = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
     return sorted(ok, key=lambda trial: ((trial.value or 0.0) * (1 if falls else -1), trial.number))
 
 
-def _counts(trials: Sequence[Trial]) -> dict[str, Any]:
+def _counts(trials: Sequence[TrialSummary]) -> dict[str, Any]:
     endings = Counter(trial.ending for trial in trials if trial.ending)
     training = sum(trial.training for trial in trials)
     return {
@@ -114,7 +114,7 @@ def _counts(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _line(place: int, trial: Trial) -> dict[str, Any]:
+def _line(place: int, trial: TrialSummary) -> dict[str, Any]:
     return {
         "rank": place,
         "trial": trial.number,
@@ -124,7 +124,7 @@ def _line(place: int, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _heat_map(trials: Sequence[Trial], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
+def _heat_map(trials: Sequence[TrialSummary], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
     ended = [trial for trial in trials if trial.ending]
     names = heat_map.parameters(ended)
     if len(names) < 2:

@@ -30,7 +30,7 @@ Sizes = Mapping[str, int]
 """What is there, in bytes, by its name below the copy's folder."""
 
 
-class Published(TypedDict):
+class PublishedCopy(TypedDict):
     """The copy's folder and version, and how many files with how many bytes were uploaded."""
 
     published: str
@@ -60,7 +60,7 @@ def check(url: str | None, folder: Path) -> None:
         print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
 
 
-def publish(url: str | None, folder: Path) -> Published | None:
+def publish(url: str | None, folder: Path) -> PublishedCopy | None:
     """Bring the copy up to date; None for no copy.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
-from windrow.scoring.publish.copy import Published
+from windrow.scoring.publish.copy import PublishedCopy
 from windrow.scoring.report.figures import Figures, UrlCounts
 
 
@@ -64,7 +64,7 @@ class ScoringResult:
     figures: Figures | None = None
     run_id: str = ""
     dry_run: bool = False
-    copy: Published | None = None
+    copy: PublishedCopy | None = None
     logged: Logged | None = None
 
     def to_json(self) -> dict[str, object]:
