@@ -47,7 +47,7 @@ IMAGES_PER_TASK = 64
 
 
 class Tracking(Protocol):
-    """Where networks come from and runs are logged: windrow.tracking, a room above this one."""
+    """The parts of windrow.tracking, a room above this one, that a run uses."""
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
         """Return the network that labels, with its files; what is downloaded goes to `scratch`."""
@@ -60,7 +60,7 @@ class Tracking(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What a run does besides the page's settings.
+    """Options of a run that are not on the page.
 
     Attributes:
         rescore: whether to label what earlier models have labelled.

@@ -53,14 +53,14 @@ class NetworkFigures(TypedDict):
 
 @dataclass(frozen=True)
 class PromotionResult:
-    """What became of a challenger. Versions of earlier Windrows lack some fields: these are empty or None then.
+    """The fate of a challenger. Versions of earlier Windrows lack some fields: these are empty or None then.
 
     Attributes:
         model_name, model_version, model_digest: the challenger.
-        decision: None for versions of before there were rulings.
+        decision: None for versions from before rulings existed.
         promoted: whether the challenger became champion.
         reason: the decision in a sentence for people.
-        approval: "" while a person's answer is awaited, then the person's name; None if nobody is asked.
+        approval: "" while a person's answer is awaited, then the person's name; None if the rule decides alone.
         trial, point: the trial that it comes from, and its hyper-parameters.
         objective, value: the validation metric, and its mean over the seeds.
         seeds: networks over which that is the mean.
@@ -94,7 +94,7 @@ class PromotionResult:
 
     @property
     def awaits_approval(self) -> bool:
-        """Whether a person has yet to answer."""
+        """True while a person's answer is awaited."""
         return self.decision is Ruling.AWAITING_APPROVAL
 
     def answered(self, approved: bool, by: str) -> PromotionResult:

@@ -1,4 +1,4 @@
-"""A promotion in MLflow: finalists' runs, a version with its decision and the evidence, figures on the sweep's run."""
+"""Log a promotion to MLflow: finalists' runs, a version with decision and evidence, figures on the sweep's run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, finalists: Sequence[int]) -> Promotion:
-    """Speak about the promotion of a study's finalists.
+    """Open the promotion of a study's finalists.
 
     Raises:
         StudyError: the study has no parent run in this MLflow.
@@ -42,13 +42,13 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     client = connect()
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
-        raise StudyError(f"a study must have its run in MLflow; {study.folder} has none; run sweep.py again")
+        raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
     key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
     return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
 
 
 class Promotion:
-    """What is asked of, and told to, MLflow while a challenger is judged. `key` names the finalists."""
+    """The calls to MLflow while a challenger is judged. `key` identifies the finalists."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class Promotion:
         self._runs = FinalistRuns(client, experiment, page, dataset, {**tags, "windrow.study": study_id})
 
     def alone(self) -> AbstractContextManager[None]:
-        """Judge one challenger for a model at a time."""
+        """Lock the model, so that one challenger is judged at a time."""
         return registry.alone(self._page.model_name)
 
     def decided(self) -> PromotionResult | None:
         """Return the recorded result for these finalists, if this promotion has been decided before.
 
-        One that was cut off between its decision and the last alias is finished. One that waits for a move or for a
-        person, and was compared with a champion that is champion no longer, does not count. Ask it while `alone`.
+        A promotion that was interrupted between its decision and the last alias is completed. One that waits for a
+        move or for a person does not count if the champion has changed since. Call this while `alone`.
         """
         for version in self._versions():
             result = registry.recorded(version)
@@ -88,17 +88,17 @@ class Promotion:
         return None
 
     def begin(self, final: Final) -> None:
-        """Log the finalists' runs, and delete what a promotion that was cut off has left of its own."""
+        """Log the finalists' runs, and delete what an interrupted promotion has left."""
         self._forget_undecided()
         self._runs.log(final)
 
     def champion(self, into: Path) -> Network | None:
-        """The current champion's files; None if there is no champion."""
+        """Return the current champion's files; None without a champion."""
         version = registry.aliased(self._client, self._page.model_name, "champion")
         return fetch_model(f"models:/{self._page.model_name}/{version.version}", into) if version else None
 
     def incomparable(self, champion: Network | None) -> str:
-        """Why the champion's accuracy on this test split would mean nothing; empty if it can be compared."""
+        """Return the reason why the champion can't be compared on this test split; empty if it can."""
         if champion is None:
             return ""
         if champion.shape != self._dataset.shape or champion.labels != self._dataset.labels:
@@ -108,7 +108,7 @@ class Promotion:
         return ""
 
     def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> Network:
-        """Log and register the winner's best seed; the version's files, downloaded again from the registry."""
+        """Log and register the winner's best seed; return the version's files, downloaded from the registry."""
         import mlflow
 
         self._ensure_model()
@@ -140,7 +140,7 @@ class Promotion:
 
         Args:
             figures: as `evidence.rows` takes them.
-            images: the test split's, for the pictures of those that were got wrong.
+            images: the test split's, for pictures of those that were labelled wrong.
         """
         rows = evidence.rows(final, figures, champion.version if champion else None)
         result = self._result(challenger, champion, final, rows, decision)
@@ -192,13 +192,13 @@ class Promotion:
         )
 
     def _versions(self) -> list[Any]:
-        """This study's versions of the model, newest first. Tags are read one by one: a search may leave them out."""
+        """Return this study's versions of the model, newest first. Tags are read one by one: a search may omit them."""
         found = self._client.search_model_versions(f"name = '{self._page.model_name}'")
         mine = sorted((v for v in found if v.run_id == self._run_id), key=lambda v: -int(v.version))
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """A promotion that was cut off leaves a version that nobody can use."""
+        """Delete versions that an interrupted promotion has left without a decision."""
         for version in self._versions():
             result = registry.recorded(version)
             undecided = result is None or not registry.is_settled(version, result)

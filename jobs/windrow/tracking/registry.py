@@ -1,8 +1,8 @@
-"""What moves in the registry: the aliases by a recorded decision, a person's word on a challenger, and the way back.
+"""Move aliases in the registry: by a recorded decision, by a person's answer on a challenger, and back.
 
 champion is what scoring uses; previous is the champion before it; challenger is the newest version that has not become
-champion. A decision is written down before anything moves, and every move can be made again: whatever is cut off, the
-next run finishes it.
+champion. A decision is recorded before any alias moves, and every move can be repeated: the next run completes whatever
+was interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RESULT, SETTLED = "windrow.result", "windrow.settled"
-"""Tags of a version: the job's result as JSON, written before aliases move; the ruling by which they have moved."""
+"""Tags of a version: the job's result as JSON, set before aliases move; the ruling, set after they have moved."""
 
 _APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
 _ROLLBACK = "windrow.rollback"
@@ -33,7 +33,7 @@ _ROLLBACK = "windrow.rollback"
 
 @contextmanager
 def alone(model: str) -> Iterator[None]:
-    """One promotion, approval or rollback of a model at a time on this WINDROW_HOME; the others wait.
+    """Allow one promotion, approval or rollback of a model at a time on this WINDROW_HOME; the others wait.
 
     Raises:
         TrackingError: MLflow went away meanwhile.
@@ -46,13 +46,13 @@ def alone(model: str) -> Iterator[None]:
         except MlflowException as error:
             first_line = str(error).strip().partition("\n")[0]
             raise TrackingError(
-                f"MLflow must take what is said of {model}; it stopped with {first_line[:300]}; "
-                "mend it and run this again: it finishes what was decided, or starts again"
+                f"MLflow must accept changes to {model}; it stopped with {first_line[:300]}; "
+                "correct that and run this again: it finishes what was decided, or starts again"
             ) from error
 
 
 def aliased(client: MlflowClient, model: str, alias: str) -> Any:
-    """The version that an alias names; None if there is no such alias or model."""
+    """Return the version that an alias names; None for an unknown alias or model."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -70,12 +70,12 @@ def recorded(version: Any) -> PromotionResult | None:
 
 
 def is_settled(version: Any, result: PromotionResult) -> bool:
-    """Whether the aliases have moved by a version's result. Those of versions without a ruling have."""
+    """Return True if the aliases have moved by a version's result, as for all versions without a ruling."""
     return bool(version.tags.get(SETTLED) == result.decision)
 
 
 def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
-    """Whether the champion is another by now than the one that a version was compared with."""
+    """Return True if the champion has changed since a version was compared with it."""
     champion = aliased(client, result.model_name, "champion")
     now = str(champion.version) if champion else None
     return now not in (result.champion_before, result.model_version)
@@ -105,7 +105,7 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
     """Record a person's answer on a version that awaits approval, and return the promotion's result after it.
 
     Raises:
-        UserError: there is no such version, it does not await approval, or the champion has changed since.
+        UserError: the version is unknown or does not await approval, or the champion has changed since.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -122,7 +122,7 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
             if approved and is_stale(client, result):
                 raise UserError(
                     f"the champion must still be the one that version {version} of {model} was compared with, "
-                    f"{result.champion_before or 'none'}; it is another by now; run promote_best.py for it again"
+                    f"{result.champion_before or 'none'}; it has changed; run promote_best.py for it again"
                 )
             result = result.answered(approved, by)
             client.set_model_version_tag(model, version, RESULT, json.dumps(result.to_json()))
@@ -137,7 +137,7 @@ def rollback(model: str) -> dict[str, object]:
     """Let champion and previous change places, or bring previous back if champion is gone; return the job's result.
 
     Raises:
-        UserError: no version is called previous.
+        UserError: no version has the alias previous.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -150,7 +150,7 @@ def rollback(model: str) -> dict[str, object]:
             )
         begun = json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
         if champion == previous and begun is not None and begun["back"] == champion:
-            champion = begun["from"]  # cut off between the two moves below
+            champion = begun["from"]  # interrupted between the two moves below
         client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
         client.set_registered_model_alias(model, "champion", previous)
         if champion is None:
@@ -175,7 +175,7 @@ def _version(client: MlflowClient, model: str, version: str) -> Any:
         return client.get_model_version(model, version)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise UserError(f"{model} must have the version {version!r} in the registry; it has not") from error
+            raise UserError(f"{model} must have the version {version!r} in the registry; it does not") from error
         raise
 
 

@@ -46,10 +46,10 @@ class Registry:
 
         Args:
             model: its name in the registry.
-            dag: what to trigger if there is no version yet.
+            dag: the DAG to trigger before the first version.
 
         Raises:
-            AbsentError: MLflow is away, or has no version of it.
+            AbsentError: MLflow is away, or has no version of the model.
         """
         found = self._found(model)
         if isinstance(found, TrackingError):

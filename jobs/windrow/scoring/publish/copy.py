@@ -1,16 +1,16 @@
-"""A copy of the predictions table in an object store, which the driver brings up to date after each run.
+"""Keep a copy of the predictions table in an object store; the driver updates it after each run.
 
     with held(folder, run_id):
-        check(url, folder)             # before any host is asked
+        check(url, folder)             # before the first download
         ...
-        publish(url, folder)           # what the copy lacks, and nothing else
+        publish(url, folder)           # uploads what the copy lacks, and nothing else
 
-The table in the folder is what runs work on; the copy is for readers. It is one table with the same versions: first go
-the data files, then the entries of the log in their order, and then what is gone here goes there. So a reader sees a
-whole table whenever he looks, and a driver that is killed between two uploads leaves work to the next one, no more.
+Runs work on the table in the folder; the copy is for readers. It has the same versions: first the data files are
+uploaded, then the entries of the log in their order, and then what was removed here is removed there. So a reader
+always sees a whole table, and a driver that is killed between two uploads only leaves work to the next one.
 
-Executors know nothing of it. Who may write is said by the driver's environment (AWS_ACCESS_KEY_ID, AWS_PROFILE,
-AWS_ENDPOINT_URL and the like), never by the page.
+Executors do not know the copy. The driver's environment has the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE,
+AWS_ENDPOINT_URL and the like), never the page.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from windrow.scoring.publish.delta_log import DeltaLog
 from windrow.scoring.publish.store import Store, open_store
 
 Sizes = Mapping[str, int]
-"""What is there, in bytes, by its name below the copy's folder."""
+"""The copy's files: size in bytes by name below its folder."""
 
 
 class PublishedCopy(TypedDict):
-    """The copy's folder and version, and how many files with how many bytes were uploaded."""
+    """The copy's folder and version, and the number and bytes of the files that were uploaded."""
 
     published: str
     published_version: int
@@ -40,7 +40,7 @@ class PublishedCopy(TypedDict):
 
 
 def check(url: str | None, folder: Path) -> None:
-    """Refuse a place that belongs to something else. A store that is away refuses nothing: it may be back in time.
+    """Refuse a place that belongs to something else. A store that is away is not refused: it may be back in time.
 
     Args:
         url: the copy's folder; None for no copy.
@@ -57,7 +57,7 @@ def check(url: str | None, folder: Path) -> None:
             store = open_store(url)
             _agree(table, store, store.sizes(), url)
     except PublishError as error:
-        print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
+        print(f"{error}; scoring continues, and tries again at its end", file=sys.stderr)
 
 
 def publish(url: str | None, folder: Path) -> PublishedCopy | None:
@@ -69,7 +69,7 @@ def publish(url: str | None, folder: Path) -> PublishedCopy | None:
 
     Raises:
         UserError: something else is there, or a package is absent.
-        PublishError: the store is away or refuses us. The table here is right, and the next run goes on.
+        PublishError: the store is away or refuses us. The table here is right, and the next run continues.
     """
     if url is None:
         return None
@@ -93,7 +93,7 @@ def publish(url: str | None, folder: Path) -> PublishedCopy | None:
 
 @contextmanager
 def _asking(url: str) -> Iterator[None]:
-    """Every store's library has exceptions of its own without a common base; here all of them mean the same."""
+    """Turn any exception into a PublishError: each store's library has its own, without a common base."""
     try:
         yield
     except UserError:
@@ -106,7 +106,7 @@ def _asking(url: str) -> Iterator[None]:
 
 
 def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
-    """Refuse to write where something else lies: other files, or a log that is not the beginning of the table's own."""
+    """Refuse to write over something else: other files, or a log that is not the beginning of the table's log."""
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name)]
     if not entries:
         if other := sorted(set(filter(_is_shown, there)) - table.named):
@@ -119,7 +119,7 @@ def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
     common = [name for name in commits or sorted(entries) if name in table.log]
     if not common:
         raise _occupied(url, min(entries))
-    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of them.
+    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of the two.
     ends = {common[0], common[-1]}
     for name in common:
         file = table.folder / name
@@ -135,10 +135,10 @@ def _occupied(url: str, name: str) -> UserError:
 
 
 def _summed_up(folder: Path, there: Sizes) -> DeltaLog:
-    """The table, with a checkpoint of its newest version where readers could not go by all that the copy lacks.
+    """Return the table, with a checkpoint of its newest version if readers could not follow the commits to upload.
 
-    That goes first then. So it is where a vacuum has removed files of versions in between, or the log no longer begins
-    at 0, as it does once it is long and old.
+    The checkpoint is uploaded first then. It is needed if a vacuum has removed files of versions in between, or if the
+    log no longer begins at 0, as in a long and old one.
     """
     from deltalake import DeltaTable
 
@@ -181,7 +181,7 @@ def _send_log(table: DeltaLog, store: Store, there: Sizes, url: str) -> Iterator
 
 
 def _in_order(table: DeltaLog) -> list[str]:
-    """The log as it travels: a checkpoint of the newest version first, for all that comes before it is history then."""
+    """List the log in upload order: a checkpoint of the newest version first, which makes the rest history."""
     newest = [
         name for name in table.log if delta_log.is_checkpoint(name) and delta_log.version_of(name) == table.version
     ]
@@ -192,18 +192,18 @@ def _claim(file: Path, store: Store, name: str, url: str) -> None:
     try:
         store.put_new(file, name)
     except FileExistsError:
-        # Our own request may have arrived although its answer did not.
+        # Our own request may have arrived although its response did not.
         if store.read(name) != file.read_bytes():
             raise _occupied(url, name) from None
 
 
 def _gone(table: DeltaLog, there: Sizes) -> list[str]:
-    """What the copy has and the table has no more: data files that were vacuumed, and entries older than its log."""
+    """List what only the copy still has: data files that were vacuumed, and entries older than the table's log."""
     oldest = delta_log.version_of(table.log[0])
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name) and delta_log.version_of(name) < oldest]
     return sorted(entries) + sorted((table.named - table.data) & there.keys())
 
 
 def _is_shown(name: str) -> bool:
-    """Whether readers see it: not so what a killed driver was writing to a mounted folder."""
+    """True unless it is a temporary file that a killed driver left in a mounted folder."""
     return not name.rpartition("/")[2].startswith(".")

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 STAGES = ("fetch", "decode", "predict")
-"""What a URL passes through; the table's columns are STAGE_ms."""
+"""The stages of a URL; the table's columns are STAGE_ms."""
 
 Part = TypeVar("Part", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
 class UrlCounts:
-    """URLs that a run found and what it made of them.
+    """URLs that a run found, by what is done with each.
 
     Attributes:
         files_read: files of the feed with something new.
@@ -52,7 +52,7 @@ class UrlCounts:
 
 @dataclass(frozen=True)
 class Milliseconds:
-    """Milliseconds per URL that a stage took, over the rows that have it; None where no row has."""
+    """Milliseconds per URL in a stage, over the rows that have them; None if no row has."""
 
     mean: float | None = None
     p50: float | None = None
@@ -79,7 +79,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class PrecisionLoss:
-    """What a network loses at a lower precision, measured on the page's images (scoring/network/low_precision.py).
+    """The loss of a lower precision, measured on the page's images (scoring/network/low_precision.py).
 
     Attributes:
         type, runtime: the precision, and what computes in it.
@@ -100,7 +100,7 @@ class PrecisionLoss:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a run has moved from earlier ones (drift.py); None where it can't be compared, for the `reason`.
+    """The distance of a run from earlier ones (drift.py); None if it can't be compared, for the `reason`.
 
     Attributes:
         labels, scores: the PSI of the labels and of the scores' ten bins, to four digits.

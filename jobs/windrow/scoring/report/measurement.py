@@ -30,13 +30,13 @@ _HOSTS = 10
 _LONGEST_NAME = 80  # characters
 _HOST = urls.HOST.replace("(", "(?P<host>", 1)
 _TIMES = tuple(f"{stage}_ms" for stage in STAGES)
-_KEPT = ("url_key", "status", "score", *_TIMES)  # small columns, of which all values are needed at once
+_KEPT = ("url_key", "status", "score", *_TIMES)  # small columns, kept whole for distinct counts and quantiles
 _COLUMNS = (*_KEPT, "label", "url", "address", "error")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the files of a run say.
+    """The result of reading a run's files.
 
     Attributes:
         figures: without the model, the counts of the feed, and the comparisons with earlier runs.

@@ -1,4 +1,4 @@
-"""What a scoring run reports: the job's result, and what MLflow logs for a committed run."""
+"""The result of a scoring run: for the job, and for MLflow once the run is committed."""
 
 from __future__ import annotations
 

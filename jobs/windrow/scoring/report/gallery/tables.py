@@ -1,4 +1,4 @@
-"""The tables of the gallery: histograms with bars, drift, failures and times. Every cell is escaped here."""
+"""Render the tables of the gallery: histograms with bars, drift, failures and times. Every cell is escaped here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _histogram(name: str, title: str, caption: str, what: str, rows: Sequence[tu
 
 
 def drift(figures: Figures) -> str:
-    """Return the comparison of the histograms with earlier runs'; empty if there was nothing to compare with."""
+    """Return the comparison of the histograms with earlier runs'; empty without earlier runs."""
     found = figures.drift
     if found is None or found.labels is None or found.scores is None or found.moved is None:
         return ""
