@@ -1,9 +1,9 @@
-"""Draw a study: what its search found out about the hyper-parameters, as one page of HTML and as PNGs, into MLflow.
+"""Draw what a study's search found out about the hyper-parameters, as an HTML page and as PNGs, and log them to MLflow.
 
     python jobs/draw_atlas.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-Reads the study's ledger only, also while its sweep is at work: no Spark, no TensorFlow. The pictures of the
+It reads the study's ledger only, also while its sweep runs: no Spark, no TensorFlow. The pictures of the
 documentation come from the same command, with --out.
 """
 
@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow import command, experiment, files
 
@@ -25,7 +25,7 @@ Image = tuple[tuple[int, int, int], int]
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = command.parser(__doc__)
     parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="the folder that sweep.py worked in")
     parser.add_argument(
@@ -36,12 +36,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the job; the exit code."""
+    """Run the job and return its exit code."""
     return command.run(draw_atlas, parse_args())
 
 
-def draw_atlas(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Read, draw, and tell MLflow; the job's result."""
+def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
+    """Read, draw, and log to MLflow; return the job's result."""
     from windrow import atlas
     from windrow.tracking.atlas import log_atlas
 
@@ -52,14 +52,14 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, Any]:
     study, image = open_study(page, arguments)
     drawn = atlas.write(atlas.read(study, image), folder)
     print(f"{drawn[0]} and {len(drawn) - 1} pictures", file=sys.stderr)
-    told = log_atlas(study.identity, drawn)
-    return {**told, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}
+    logged = log_atlas(study.identity, drawn)
+    return {**logged, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}
 
 
 def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None]:
-    """The study for reading, and the images that its networks get where --dataset says.
+    """Open the study for reading; also return its images' shape and classes if --dataset is given.
 
-    Without --dataset the study is taken at its word about which data it is of.
+    Without --dataset the study's own record of its data set is not checked.
     """
     from windrow.data import manifest
     from windrow.sweep.study import dataset_of, read_study

@@ -3,10 +3,10 @@
     spark-submit --master 'local[*]' jobs/promote_best.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-The network that is read out on the test split is the registered file, loaded back from MLflow. Running the job again
+The network that is evaluated on the test split is the registered file, loaded back from MLflow. Running the job again
 for the same finalists repeats the recorded decision and registers nothing.
 
-Without a study it moves what is decided already, and needs no Spark:
+Without a study it answers or undoes an earlier decision, and needs no Spark:
 
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow import command, experiment
 
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = command.parser(__doc__)
     parser.add_argument("--dataset", type=Path, metavar="DIR", help="what prepare_dataset.py wrote")
     parser.add_argument("--study", type=Path, metavar="DIR", help="the folder that sweep.py worked in")
     move = parser.add_mutually_exclusive_group()
-    move.add_argument("--rollback", action="store_true", help="let champion and previous change places")
+    move.add_argument("--rollback", action="store_true", help="swap champion and previous")
     move.add_argument("--approve", metavar="VERSION", help="promote a version that awaits approval")
-    move.add_argument("--reject", metavar="VERSION", help="leave the champion, and the version that awaits approval")
-    parser.add_argument("--by", metavar="NAME", help="who approves or rejects; you if not named")
+    move.add_argument("--reject", metavar="VERSION", help="reject a version that awaits approval; the champion stays")
+    parser.add_argument("--by", metavar="NAME", help="who approves or rejects; you by default")
     arguments = parser.parse_args()
     if not moves(arguments) and None in (arguments.dataset, arguments.study):
         parser.error("a promotion needs --dataset and --study; or name --rollback, --approve or --reject")
@@ -57,18 +57,18 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the job; the exit code."""
+    """Run the job and return its exit code."""
     arguments = parse_args()
     return command.run(move if moves(arguments) else promote_best, arguments)
 
 
 def moves(arguments: argparse.Namespace) -> bool:
-    """Whether it is about a version that there is already."""
+    """Return True for a command about an earlier decision."""
     return bool(arguments.rollback or arguments.approve or arguments.reject)
 
 
-def move(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Roll back, or take a person's word on a version; the job's result."""
+def move(arguments: argparse.Namespace) -> dict[str, object]:
+    """Roll back, or record a person's answer on a version; return the job's result."""
     from windrow.tracking.registry import answer, rollback
 
     model = experiment.load_to_train(arguments.experiment, arguments.overrides).model_name
@@ -76,13 +76,13 @@ def move(arguments: argparse.Namespace) -> dict[str, Any]:
         result = rollback(model)
     else:
         approved, by = arguments.approve is not None, arguments.by or getpass.getuser()
-        result = answer(model, arguments.approve if approved else arguments.reject, approved, by)
+        result = answer(model, arguments.approve if approved else arguments.reject, approved, by).to_json()
     print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
     return result
 
 
-def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Finalists, registration, test read-out, decision; the job's result."""
+def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
+    """Train the finalists, register the best, evaluate it on the test split and decide; return the job's result."""
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
@@ -103,7 +103,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, Any]:
     with promotion.alone():
         decided = promotion.decided()
     if decided is not None:
-        return decided
+        return decided.to_json()
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = train_finalists(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset.digest, "test")
@@ -131,15 +131,15 @@ def train_finalists(
     return finalists.rank(page, best, default, outcomes)
 
 
-def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, Any]:
-    """Register the challenger, read the test split once for all that it is told against, decide, and move aliases."""
+def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, object]:
+    """Register the challenger, evaluate it and its rivals once on the test split, decide, and move aliases."""
     from windrow.data import shards
     from windrow.selection import evidence
     from windrow.selection.rule import decide
 
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:  # by another, while this one trained
-            return decided
+            return decided.to_json()
         promotion.begin(final)
         champion = promotion.champion(Path(scratch) / "champion")
         example, _ = shards.load_split(folder, "validation")
@@ -152,8 +152,8 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         decision = decide(figures[evidence.CHALLENGER], figures.get(evidence.CHAMPION), page.promotion, incomparable)
         images, _ = shards.load_split(folder, "test")
         result = promotion.conclude(challenger, champion, final, figures, decision, images)
-    print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result['evidence']}", file=sys.stderr)
-    return result
+    print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result.evidence}", file=sys.stderr)
+    return result.to_json()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Train a registered version again from what MLflow has of it, and say how the metric and the weights compare.
+"""Train a registered version again from its record in MLflow, and compare the metric and the weights.
 
     spark-submit --master 'local[*]' jobs/reproduce.py --model digits --version 3 --out var/reproduce/digits-3
 
 The page with its overrides, the network's file, the hyper-parameters and the seed come from the record, not from the
-working tree; the data set is prepared again from its source, and must have the recorded digest. Exit code 0 also where
-the weights differ: the result says so. On one kind of processor and with one core a trial they are equal.
+working tree; the data set is prepared again from its source, and must have the recorded digest. The exit code is 0 even
+if the weights differ: the result has the comparison. On one kind of processor, one core per trial, they are equal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow import command, files, paths
 from windrow.errors import DatasetError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = command.bare_parser(__doc__)
     parser.add_argument("--model", required=True, metavar="NAME", help="registered model's name")
     parser.add_argument("--version", required=True, metavar="N", help="version of it")
@@ -32,12 +32,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the job; the exit code."""
+    """Run the job and return its exit code."""
     return command.run(reproduce, parse_args())
 
 
-def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Read the record, prepare the data set, train, compare; the job's result."""
+def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
+    """Read the record, prepare the data set, train, and compare; return the job's result."""
     from windrow.data import manifest
     from windrow.selection.reproduction import train_again
     from windrow.spark import open_session
@@ -54,10 +54,10 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def prepare(out: Path, record: Record) -> Manifest:
-    """The data set that the version was trained on, prepared again.
+    """Prepare the version's data set again.
 
     Raises:
-        DatasetError: its source is gone, or gives another data set now.
+        DatasetError: its source is gone, or has changed.
     """
     from windrow.data import shards, sources
     from windrow.files import locked
@@ -75,16 +75,16 @@ def prepare(out: Path, record: Record) -> Manifest:
     return made
 
 
-def compare(record: Record, again: Reproduction) -> dict[str, Any]:
-    """The job's result; `told` is its sentence."""
+def compare(record: Record, again: Reproduction) -> dict[str, object]:
+    """Return the job's result; its `told` is the sentence for people."""
     from windrow.tracking.server import version_link
 
     difference = again.accuracy - record.test_accuracy
     equal = again.weights == record.weights
-    told = f"test accuracy {again.accuracy:.4f}, recorded {record.test_accuracy:.4f} ({difference:+.4f}); weights "
-    told += "equal bit for bit" if equal else "differ"
+    text = f"test accuracy {again.accuracy:.4f}, recorded {record.test_accuracy:.4f} ({difference:+.4f}); weights "
+    text += "equal bit for bit" if equal else "differ"
     if record.packages and not equal:
-        told += "; other versions now: " + ", ".join(
+        text += "; other versions now: " + ", ".join(
             f"{name} {now} (then {then})" for name, (then, now) in record.packages.items()
         )
     return {
@@ -101,7 +101,7 @@ def compare(record: Record, again: Reproduction) -> dict[str, Any]:
         "weights_sha256": again.weights,
         "recorded_weights_sha256": record.weights,
         "other_packages": {name: {"then": then, "now": now} for name, (then, now) in record.packages.items()},
-        "told": told,
+        "told": text,
         "links": version_link(record.model, record.version),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def show_sweep(
 def show_champions(request: Request, dag_id: str) -> Response:
     """The versions of a train DAG's model."""
 
-    def show() -> dict[str, Any]:
+    def show() -> Mapping[str, object]:
         name = _experiment(dag_id, "train")
         return registry.show(_models().get(name, name), dag_id)
 
@@ -111,9 +111,9 @@ def show_champions(request: Request, dag_id: str) -> Response:
 
 @router.get("/api/dags/{dag_id}/scorings", dependencies=[reads_runs])
 def show_scorings(request: Request, dag_id: str) -> Response:
-    """The last nights of a score DAG."""
+    """The newest scoring runs of a score DAG."""
     return _answer(
-        request, lambda: scorings.nights(_table(dag_id), dag_id), lambda: f"nights {scorings.stamp(_table(dag_id))}"
+        request, lambda: scorings.scoring_runs(_table(dag_id), dag_id), lambda: f"runs {scorings.stamp(_table(dag_id))}"
     )
 
 
@@ -146,7 +146,9 @@ def _models() -> dict[str, str]:
     return {page.name: page.experiment.model_name for page in pages}
 
 
-def _answer(request: Request, make: Callable[[], dict[str, Any]], stamp: Callable[[], str] | None = None) -> Response:
+def _answer(
+    request: Request, make: Callable[[], Mapping[str, object]], stamp: Callable[[], str] | None = None
+) -> Response:
     """What `make` gives, as JSON; nothing but a 304 where the reader has it already.
 
     Args:

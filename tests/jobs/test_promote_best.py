@@ -30,7 +30,8 @@ from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study, read_study
 from windrow.tracking.models import fetch_model
 from windrow.tracking.promotion import open_promotion
-from windrow.tracking.registry import answer, rollback
+from windrow.tracking.registry import answer as record_answer
+from windrow.tracking.registry import rollback
 from windrow.tracking.server import connect
 from windrow.training.networks import Builder
 from windrow.training.runtime import from_bytes, weights_digest
@@ -45,6 +46,11 @@ sweep: {{trials: 2, epochs: {epochs}, seed: {seed}}}
 promotion: {{finalists: 1, seeds: 2}}
 """
 WEAK, STRONG = 1, 12  # epochs
+
+
+def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
+    """A person's answer, as the job's result has it."""
+    return record_answer(model, version, approved, by).to_json()
 
 
 class Judged:

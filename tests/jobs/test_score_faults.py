@@ -311,7 +311,7 @@ def test_an_mlflow_that_is_away_at_the_end_is_told_by_the_next_run(
         first = run_job("score_images", "--experiment", page, environment={"MLFLOW_TRACKING_URI": line.address})
     assert first.code == 1
     assert "are committed to" in first.error
-    assert "the next run records them" in first.error
+    assert "the next run logs them" in first.error
     table = tmp_path / "home" / "tables" / "brightness"
     assert rows_of(table) == {url: "ok"}
     assert scorings() == []

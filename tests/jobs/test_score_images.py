@@ -42,7 +42,7 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     outlook = run_job("score_images", "--experiment", page, "--dry-run", "--limit", "4")
     assert outlook.code == 0, outlook.output
     assert counts(outlook.result) == {"urls": 10, "new": 4, "already_scored": 0, "rows": 0, "table_version": 0}
-    assert "a run would ask 4 URLs: 4 new; nothing was asked" in outlook.output
+    assert "a run would score 4 URLs: 4 new; nothing was downloaded" in outlook.output
     assert not images.paths
 
     first = run_job("score_images", "--experiment", page, environment={"AIRFLOW_CTX_DAG_RUN_ID": "manual__1"})

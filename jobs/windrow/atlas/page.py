@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from windrow.atlas.importance import Importance, told
 from windrow.atlas.plot import Missing, Plot, number
 from windrow.atlas.table import Table, Trial, error_of
-from windrow.looks import style
+from windrow.looks import html, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,41 +50,20 @@ def render(table: Table, mattered: Importance, sections: Sequence[Section]) -> s
     name = escape(table.page.name)
     drawn = "\n".join(map(_figure, (section for section in sections if isinstance(section, Drawn))))
     left_out = [section for section in sections if isinstance(section, Missing)]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{name}: sensitivity atlas</title>
-<style>
-{_css()}
-</style>
-</head>
-<body>
-<header>
-<h1>{name}: sensitivity atlas</h1>
-{_summary(table, mattered)}
-</header>
-<main>
-{_best_table(table)}
-<div class="plots">
-{drawn}
-</div>
-{_missing(left_out)}
-</main>
-<footer>
-<p>Everything here is about the validation split: the search does not see the test split. A colour means the same in
-every picture: {_legend()}.</p>
-</footer>
-</body>
-</html>
-"""
+    return html.document(
+        title=f"{name}: sensitivity atlas",
+        css=_css(),
+        header=_summary(table, mattered),
+        main=f'{_best_table(table)}\n<div class="plots">\n{drawn}\n</div>\n{_missing(left_out)}',
+        footer=(
+            "<p>Everything here is about the validation split: the search does not see the test split. A colour means "
+            f"the same in\nevery picture: {_legend()}.</p>"
+        ),
+    )
 
 
 def _css() -> str:
-    return f"""{style.sheet()}
-.plots{{columns:2 430px;column-gap:2.5rem;margin-top:2rem}}
+    return f""".plots{{columns:2 430px;column-gap:2.5rem;margin-top:2rem}}
 .plots section{{break-inside:avoid;padding-bottom:2.2rem}}
 figure{{margin:0}}
 svg{{display:block;width:100%;height:auto}}

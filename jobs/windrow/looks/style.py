@@ -1,6 +1,6 @@
-"""How every picture looks: one palette, one size, one way to name things. A colour means the same in all of them.
+"""The look of every picture: one palette, one size, one way to label. A colour means the same everywhere.
 
-The hues are Okabe and Ito's, which people who see colours differently can tell apart; each has its marker, too.
+The hues are Okabe and Ito's, which colour-blind people can distinguish; each has its own marker as well.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ DARK = {
     **{OK: "#56b4e9", BEST: "#ff8b3d", PRUNED: "#8b969e", DIVERGED: "#e58fc0", OTHER: "#e6b93c"},
     **dict(zip(STEPS, ("#35698f", "#4a8ab8", "#69abd6", "#94cbec", "#c9e8fb"), strict=True)),
 }
-"""What each colour is on a dark page."""
+"""Each colour on a dark page."""
 
 VARIABLES = {colour: f"--c{place}" for place, colour in enumerate(DARK)}
-"""What a page of HTML calls each colour, so that it changes with the reader's theme."""
+"""The CSS variable of each colour, so that it changes with the reader's theme."""
 
 WIDTH = 4.3
 """Inches of every picture: at 9 points its text can be read on a phone, and two stand side by side on a desktop."""
 
-_DOTS = 150  # a PNG's dots an inch
-_TITLE = 50  # characters a line of a PNG's title
+_DOTS = 150  # a PNG's dots per inch
+_TITLE = 50  # characters per line of a PNG's title
 
 _STYLE: dict[str, Any] = {
     **{"font.size": 9.0, "font.family": "sans-serif", "svg.fonttype": "none", "figure.facecolor": PAPER},
@@ -51,7 +51,7 @@ _STYLE: dict[str, Any] = {
 
 
 def sheet() -> str:
-    """The style sheet that every page of HTML begins with: colours, letters, headings and tables."""
+    """Return the style sheet that every page of HTML begins with: colours, fonts, headings and tables."""
     light = "".join(f"{name}:{colour};" for colour, name in VARIABLES.items())
     dark = "".join(f"{name}:{DARK[colour]};" for colour, name in VARIABLES.items())
     ink, quiet, line, paper = (f"var({VARIABLES[colour]})" for colour in (INK, QUIET, HAIRLINE, PAPER))
@@ -82,20 +82,20 @@ def applied(salt: str = "windrow") -> Iterator[None]:
 
 
 def figure(height: float) -> Figure:
-    """An empty picture of the common width; `height` in inches."""
+    """Return an empty picture of the common width; `height` in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def axes(height: float = 3.1) -> tuple[Figure, Axes]:
-    """A picture with one pair of axes."""
+    """Return a picture with one pair of axes."""
     drawn = figure(height)
     return drawn, drawn.add_subplot()
 
 
 def png(drawn: Figure, title: str) -> bytes:
-    """The picture as a PNG file's bytes, under its sentence."""
+    """Return the picture as a PNG file's bytes, under its title."""
     from PIL import Image
 
     lines = fill(title, _TITLE)
@@ -120,12 +120,12 @@ def _image(drawn: Figure) -> Image:
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
-    """A word at the end of a line or beside a mark, in place of a legend. It keeps no room: leave some."""
+    """Write a label at the end of a line or next to a mark, in place of a legend. It reserves no space: leave some."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
 
 
 def key(drawn: Axes, columns: int = 4) -> None:
-    """What markers mean, in one row above the axes, which keeps its room."""
+    """Explain the markers in one row above the axes, which makes room for it."""
     handles, labels = drawn.get_legend_handles_labels()
     root: Any = drawn.get_figure(root=True)
     if handles:
@@ -135,7 +135,7 @@ def key(drawn: Axes, columns: int = 4) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Places for labels, at least `gap` apart and near to those that were asked for, in the same order."""
+    """Return places for labels, at least `gap` apart and close to the given ones, in the same order."""
     moved = dict.fromkeys(range(len(places)), 0.0)
     below = float("-inf")
     for index in sorted(moved, key=lambda each: places[each]):
@@ -145,6 +145,6 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def steps(count: int) -> list[str]:
-    """Colours for so many ordered lines, as far apart as can be."""
+    """Return colours for `count` ordered lines, as far apart as possible."""
     last = len(STEPS) - 1
     return [STEPS[round(index * last / (count - 1))] if count > 1 else STEPS[-1] for index in range(count)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from windrow.scoring.feed import feed_marks, formats, known_keys, new_urls
 from windrow.scoring.feed.feed_marks import Seen
 from windrow.scoring.feed.formats import Piece
+from windrow.scoring.report.figures import UrlCounts
 from windrow.scoring.table import pending, rescoring
 from windrow.scoring.table.pending import Due
 
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 
 Identity = tuple[str, str]
 """A model's name and version."""
-
-
-NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("files_read", "urls", "new", "already_scored", "left", "retried", "rescored", "rows"), 0),
-    "statuses": {},
-    "images_per_second": None,
-}
-"""What the result of a run with nothing to do says."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +81,13 @@ class Work:
 
     targets: DataFrame
     due: Due
-    counts: dict[str, int]
+    counts: UrlCounts
     marks: Seen
 
     @property
     def urls(self) -> int:
         """How many rows the run will add."""
-        return self.counts["new"] + self.counts["retried"] + self.counts["rescored"]
+        return self.counts.to_do
 
 
 def find(
@@ -126,9 +119,15 @@ def find(
         before = before.persist()
         rescored = before.count()
         targets = targets.unionByName(before)
-    counts = {"files_read": len({piece.path for piece in search.pieces})}
-    counts |= {"urls": new + left + already, "new": new, "already_scored": already, "left": left}
-    counts |= {"retried": due.targets.num_rows, "rescored": rescored}
+    counts = UrlCounts(
+        files_read=len({piece.path for piece in search.pieces}),
+        urls=new + left + already,
+        new=new,
+        already_scored=already,
+        left=left,
+        retried=due.targets.num_rows,
+        rescored=rescored,
+    )
     return Work(targets, due, counts, search.before if left else search.marks)
 
 

@@ -1,17 +1,17 @@
-"""What the look at the test split gave: the figures that a decision rests on, as values and as a table for people."""
+"""Collect the test figures behind a decision, as values and as a table for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from windrow.selection.finalists import Final, Finalist
+from windrow.selection.finalists import Final, Finalist, Repeat
+from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-"""Names of the two registered files among the networks that are read out."""
+"""Names of the two registered files among the networks that are evaluated."""
 
 _HEAD = (
     "| | test accuracy | 95 % interval | errors | over seeds: median ± deviation | challenger ahead by | McNemar p |"
@@ -25,10 +25,10 @@ class Row:
 
     Attributes:
         name: challenger, default or champion.
-        what: for people, which trial or version that is.
+        what: the trial or version, for people.
         interval: Wilson's, of the accuracy.
-        seeds: over all seeds of the configuration; None for the champion, of which one file is left.
-        comparison: the challenger against this one; None for the challenger itself.
+        seeds: over all seeds of the configuration; None for the champion, which is a single file.
+        comparison: of the challenger with this one; None for the challenger itself.
     """
 
     name: str
@@ -38,19 +38,21 @@ class Row:
     seeds: Spread | None
     comparison: Comparison | None
 
-    def values(self) -> dict[str, Any]:
-        """The row as JSON values."""
+    def values(self) -> NetworkFigures:
+        """Return the row as JSON values."""
         read = self.readout
-        told = {"test_accuracy": read.accuracy, "test_loss": read.loss, "errors": read.errors, "images": read.images}
         return {
-            **told,
-            "interval": asdict(self.interval),
-            "seeds": asdict(self.seeds) if self.seeds else None,
-            "challenger_against_it": asdict(self.comparison) if self.comparison else None,
+            "test_accuracy": read.accuracy,
+            "test_loss": read.loss,
+            "errors": read.errors,
+            "images": read.images,
+            "interval": _interval(self.interval),
+            "seeds": _spread(self.seeds) if self.seeds else None,
+            "challenger_against_it": _comparison(self.comparison) if self.comparison else None,
         }
 
     def line(self) -> str:
-        """The row in the table."""
+        """Return the row in the table."""
         interval = f"{self.interval.low:.4f} to {self.interval.high:.4f}"
         seeds = f"{self.seeds.median:.4f} ± {self.seeds.deviation:.4f} ({self.seeds.seeds})" if self.seeds else ""
         ahead, p = "", ""
@@ -62,8 +64,27 @@ class Row:
         return f"| {self.name}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
 
 
+def _interval(interval: Interval) -> IntervalFigures:
+    return {"low": interval.low, "high": interval.high}
+
+
+def _spread(found: Spread) -> SpreadFigures:
+    return {
+        "seeds": found.seeds,
+        "mean": found.mean,
+        "median": found.median,
+        "deviation": found.deviation,
+        "low": found.low,
+        "high": found.high,
+    }
+
+
+def _comparison(found: Comparison) -> ComparisonFigures:
+    return {"p": found.p, "difference": found.difference, "interval": _interval(found.interval)}
+
+
 def to_read(final: Final) -> dict[str, bytes]:
-    """Networks to read out by name, but for the registered files: the winner's other seeds, and the default's."""
+    """Return the unregistered networks to evaluate, by name: the winner's other seeds, and the default's."""
     networks = {_name(final.winner, seed): repeat.network for seed, repeat in _seeds(final.winner) if seed > 1}
     if final.default is not None and final.default is not final.winner:
         networks |= {_name(final.default, seed): repeat.network for seed, repeat in _seeds(final.default)}
@@ -71,7 +92,7 @@ def to_read(final: Final) -> dict[str, bytes]:
 
 
 def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, int], Readout]:
-    """What was read of the finalists by (trial, repeat)."""
+    """Return the finalists' test answers by (trial, repeat)."""
     read = {}
     for finalist in {final.winner.trial.number: final.winner, **_default(final)}.values():
         for place, repeat in _seeds(finalist):
@@ -81,7 +102,7 @@ def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, i
 
 
 def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | None) -> list[Row]:
-    """The challenger, the default configuration if it is another and trained to the end, the champion if it was read.
+    """Return rows for the challenger, a default configuration that differs and was trained, and an evaluated champion.
 
     Args:
         figures: the registered challenger as CHALLENGER, a champion that can be compared as CHAMPION, and `to_read`'s.
@@ -97,7 +118,7 @@ def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | N
 
 
 def table(found: Iterable[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     return "\n".join([_HEAD, _RULE, *(row.line() for row in found)])
 
 
@@ -112,13 +133,13 @@ def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> 
 
 
 def _default(final: Final) -> dict[int, Finalist]:
-    """The default configuration by its trial's number, where it is not the winner and has something to read."""
+    """Return the default configuration by its trial's number; empty if it is the winner, or has no network."""
     default = final.default
     return {} if default is None or default is final.winner or not default.good else {default.trial.number: default}
 
 
-def _seeds(finalist: Finalist) -> list[tuple[int, Any]]:
-    """The good seeds, best by validation first, with their place from 1."""
+def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
+    """Return the good seeds, best by validation first, with their rank from 1."""
     return list(enumerate(finalist.good, start=1))
 
 

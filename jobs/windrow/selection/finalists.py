@@ -1,6 +1,6 @@
-"""The best trials by validation, trained again over seeds; the one whose mean is best is the challenger.
+"""Choose the best trials by validation, train them again over seeds, and rank them; the best mean is the challenger.
 
-The default configuration is trained beside them, as the baseline that the challenger's errors are told against.
+The default configuration is trained as well, as the baseline for the challenger's errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Repeat:
-    """A trial trained again with one seed; `number` counts a finalist's seeds from 1."""
+    """One more training of a trial with one seed; `number` counts a finalist's seeds from 1."""
 
     number: int
     seed: int
@@ -41,7 +41,7 @@ class Finalist:
     """A trial that was trained again.
 
     Attributes:
-        repeats: one a seed, in the seeds' order.
+        repeats: one per seed, in the seeds' order.
         good: those that ended ok, best objective first; equal ones in the seeds' order.
     """
 
@@ -51,23 +51,23 @@ class Finalist:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The objective by seed that ended ok, best first."""
+        """The objective of each seed that ended ok, best first."""
         return tuple(repeat.outcome.value for repeat in self.good if repeat.outcome.value is not None)
 
     @property
     def value(self) -> float:
-        """Mean of the objective over the seeds that ended ok, of which there is at least one."""
+        """Mean of the objective over the seeds that ended ok; at least one did."""
         return mean(self.values)
 
 
 @dataclass(frozen=True)
 class Final:
-    """What was trained for a promotion.
+    """Everything that was trained for a promotion.
 
     Attributes:
         ranked: finalists with a seed that ended ok, best mean first.
         trained: every finalist and the default configuration, each once.
-        default: the default configuration; None in a study that was cut off before it had trained that.
+        default: the default configuration; None in a study that was interrupted before it had trained that.
     """
 
     ranked: tuple[Finalist, ...]
@@ -81,7 +81,7 @@ class Final:
 
 
 def best(page: Experiment, study: StudyRecord) -> list[Finished]:
-    """The study's best trials by validation.
+    """Return the study's best trials by validation.
 
     Raises:
         StudyError: no trial ended ok.
@@ -91,18 +91,18 @@ def best(page: Experiment, study: StudyRecord) -> list[Finished]:
         counts = ", ".join(f"{count} {ending.value}" for ending, count in study.endings.items()) or "no finished trial"
         raise StudyError(
             f"a promotion needs one trial that ended ok; {study.folder} has {counts}; "
-            "mend what the trials' runs in MLflow tell, and run sweep.py first"
+            "correct the errors that the trials' runs in MLflow show, and run sweep.py first"
         )
     return ranked[: page.promotion.finalists]
 
 
 def default(study: StudyRecord) -> list[Finished]:
-    """The default configuration, which is trial 0 of every study; none where it has not ended."""
+    """Return the default configuration, trial 0 of every study; empty if it has not ended."""
     return [trial for trial in study.finished() if trial.number == 0]
 
 
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Finished]) -> list[TrialSpec]:
-    """One specification a trial and seed; the first seed is the trial's own, so that it repeats the trial."""
+    """Return one specification per trial and seed; the first seed is the trial's own, so that it repeats the trial."""
     return [
         trial_spec(page, builder, dataset, Asked(trial.number, repeat, trial.point), seed, keep_network=True)
         for trial in trials
@@ -111,7 +111,7 @@ def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequenc
 
 
 def seeds(page: Experiment, number: int) -> list[int]:
-    """The seeds that a trial is trained again with."""
+    """Return the seeds with which a trial is trained again."""
     own = seed_of(page.sweep.seed, number)
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
 
@@ -119,11 +119,11 @@ def seeds(page: Experiment, number: int) -> list[int]:
 def rank(
     page: Experiment, trials: Sequence[Finished], baseline: Sequence[Finished], outcomes: Sequence[Outcome]
 ) -> Final:
-    """Put the outcomes in order.
+    """Rank the finalists by their outcomes.
 
     Args:
         trials: those that may win.
-        baseline: the default configuration, which may be one of them.
+        baseline: the default configuration, which may be among `trials`.
 
     Raises:
         StudyError: none of those that may win ended ok.

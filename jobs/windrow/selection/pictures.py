@@ -1,4 +1,4 @@
-"""Pictures of what a network gets wrong, as PNG files: the confusion matrix, and the images themselves."""
+"""Draw a network's mistakes as PNG files: the confusion matrix, and the misclassified images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from windrow.looks import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_COUNTS = 20  # classes up to which each cell has its number
-_MOST_NAMES = 40  # classes up to which each is named
+_MOST_COUNTS = 20  # classes up to which cells show their counts
+_MOST_NAMES = 40  # classes up to which all are named
 _COLUMNS = 6
 _LONGEST_NAME = 12  # characters
 
 
 def confusion(truth: Any, predicted: Any, labels: Sequence[str]) -> bytes:
-    """How often each class was taken for which.
+    """Draw the confusion matrix.
 
     Args:
         truth, predicted: int (n,), indices into `labels`.
 
     Returns:
-        A PNG. Mistakes are coloured by their number; the diagonal, which would outshine them, is not.
+        A PNG. Mistakes are coloured by their number; the diagonal is not, for it would outshine them.
     """
     counts = confusion_counts(truth, predicted, len(labels))
     wrong = counts - np.diag(np.diag(counts))
@@ -42,7 +42,7 @@ def confusion(truth: Any, predicted: Any, labels: Sequence[str]) -> bytes:
 
 
 def confusion_counts(truth: Any, predicted: Any, classes: int) -> Any:
-    """Images by true class (row) and predicted class (column), int (classes, classes)."""
+    """Count images by true class (row) and predicted class (column), int (classes, classes)."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (np.asarray(truth), np.asarray(predicted)), 1)
     return counts
@@ -72,20 +72,20 @@ def _name_classes(axes: Axes, labels: Sequence[str]) -> None:
 
 def _confusion_title(counts: Any, wrong: Any, labels: Sequence[str]) -> str:
     images, mistakes = int(counts.sum()), int(wrong.sum())
-    told = f"{mistakes:,} of {images:,} test images are labelled wrong"
+    text = f"{mistakes:,} of {images:,} test images are labelled wrong"
     if not mistakes:
         return f"All {images:,} test images are labelled right"
     row, column = map(int, np.unravel_index(int(wrong.argmax()), wrong.shape))
-    return f"{told}; most often {_short(labels[row])} as {_short(labels[column])}, {wrong[row, column]} times"
+    return f"{text}; most often {_short(labels[row])} as {_short(labels[column])}, {wrong[row, column]} times"
 
 
 def misclassified(images: Any, truth: Any, predicted: Any, labels: Sequence[str], most: int = 36) -> bytes:
-    """The images that were labelled wrong, each as "true → predicted".
+    """Draw the images that were labelled wrong, each with "true → predicted".
 
     Args:
         images: uint8 (n, height, width, channels), grey or RGB.
         truth, predicted: int (n,), indices into `labels`.
-        most: images shown; of more mistakes, every so-manyth in the order of the split.
+        most: number of images shown; of more mistakes, a regular selection in the order of the split.
 
     Returns:
         A PNG.

@@ -1,4 +1,4 @@
-"""The one look at the test split: networks in, their answers out, a Spark task each."""
+"""Evaluate networks on the test split, once, in one Spark task per network."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Readout:
     """A network's answers on the test split.
 
     Attributes:
-        predicted: labels that it gave, int64 (n,), in the split's order.
-        truth: the right ones, int64 (n,).
+        predicted: its labels, int64 (n,), in the split's order.
+        truth: the right labels, int64 (n,).
         loss: mean cross-entropy in nats.
     """
 
@@ -30,12 +30,12 @@ class Readout:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Which images it got right, (n,)."""
+        """True for each image that it labelled right, (n,)."""
         return np.equal(self.predicted, self.truth)
 
     @property
     def errors(self) -> int:
-        """How many it got wrong."""
+        """Number of images that it labelled wrong."""
         return self.images - int(np.count_nonzero(self.hits))
 
     @property
@@ -45,7 +45,7 @@ class Readout:
 
     @property
     def accuracy(self) -> float:
-        """Share of the images that it got right, 0..1."""
+        """Share of the images that it labelled right, 0..1."""
         return (self.images - self.errors) / self.images
 
 
@@ -71,7 +71,7 @@ def _read_all(tasks: Iterable[tuple[str, bytes, str, int]]) -> Iterator[tuple[st
 
 
 def readout(network: bytes, dataset: Path, threads: int) -> Readout:
-    """One network's answers on the test split of the files in `dataset`."""
+    """Return a network's answers on the test split of the files in `dataset`."""
     from windrow.sweep import trial
     from windrow.training import runtime
     from windrow.training.loop import compile_evaluation

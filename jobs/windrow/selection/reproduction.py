@@ -1,4 +1,4 @@
-"""A registered version, trained again from what is recorded of it."""
+"""Train a registered version again from its record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out: share of the test images, their number, and the digest of the weights."""
+    """The network trained again: share of right test images, number of test images, and the weights' digest."""
 
     accuracy: float
     images: int
@@ -33,13 +33,13 @@ class Reproduction:
 
 
 def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: Path) -> Reproduction:
-    """Train a version as its finalist was trained, and read out the same test split.
+    """Train a version as its finalist was trained, and evaluate it on the same test split.
 
     Args:
-        dataset, folder: the data set, prepared as it was, and where it lies.
+        dataset, folder: the data set, prepared as it was, and its folder.
 
     Raises:
-        StudyError: it does not train to the end any more.
+        StudyError: it no longer trains to the end.
     """
     cluster.ship(spark, folder, dataset.digest, "train", "validation", "test")
     asked = Asked(record.trial, 1, record.parameters)
@@ -55,7 +55,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
 
 
 def _digests(networks: Iterable[bytes]) -> Iterator[str]:
-    """On an executor: the driver would need TensorFlow for it, which a warm worker has."""
+    """Digest weights on an executor, which has TensorFlow loaded; the driver has not."""
     runtime.import_tensorflow(threads=1)
     return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
 
@@ -66,7 +66,7 @@ def _last_line(error: str) -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """A registered version as it was made.
+    """The record of a registered version.
 
     Attributes:
         page: as it was after overrides; the data set's folder is the one that it came from then.

@@ -1,4 +1,4 @@
-"""The rule by which a challenger becomes champion."""
+"""Decide whether a challenger becomes champion."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from windrow.experiment import PromotionSection
 
 SIGNIFICANCE = 0.05
-"""Below it, McNemar's p is taken for more than luck."""
+"""McNemar's p below it counts as more than luck."""
 
 
 class Ruling(StrEnum):
-    """What becomes of a challenger."""
+    """The fate of a challenger."""
 
     PROMOTED = "promoted"
     KEPT = "kept"
@@ -33,7 +33,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of the challenger. `grounds` goes on after the ruling's word in a sentence for people."""
+    """A ruling with its grounds, which follow the ruling's words in a sentence for people."""
 
     ruling: Ruling
     grounds: str
@@ -45,44 +45,44 @@ class Decision:
 
     @property
     def promoted(self) -> bool:
-        """Whether the challenger becomes champion now."""
+        """True if the challenger becomes champion now."""
         return self.ruling is Ruling.PROMOTED
 
     @classmethod
     def of(cls, ruling: str, reason: str) -> Decision:
-        """The decision that was told by these two."""
+        """Return the decision with this ruling and reason."""
         return cls(Ruling(ruling), reason.removeprefix(_WORDS[Ruling(ruling)]))
 
     def settled(self, approved: bool, by: str) -> Decision:
-        """The decision once a person has said yes or no to a challenger that awaited it."""
+        """Return the decision after a person has approved or rejected a challenger that awaited it."""
         ruling, verb = (Ruling.PROMOTED, "approved") if approved else (Ruling.KEPT, "rejected")
         return Decision(ruling, f"{self.grounds}; {verb} by {by}")
 
 
 def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection, incomparable: str = "") -> Decision:
-    """Compare test accuracies.
+    """Decide by test accuracies.
 
     Args:
-        champion: the champion's answers on the same test split; None if there is none, or it can't be compared.
+        champion: the champion's answers on the same test split; None without a champion that can be compared.
         rule: by how much the challenger must be better (at 0 it must still be better, not equal), whether the lead must
-            be more than luck, and whether a person must say yes.
-        incomparable: why the current champion can't be compared, if there is one.
+            be more than luck, and whether a person must approve.
+        incomparable: the reason why the current champion can't be compared, if any.
     """
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
     accuracy = f"{challenger.accuracy:.4f}"
     if champion is None:
         why = f"the champion {incomparable}" if incomparable else "there was no champion"
         return Decision(good, f" with test accuracy {accuracy}: {why}")
-    told = f": test accuracy {accuracy} against the champion's {champion.accuracy:.4f}"
+    text = f": test accuracy {accuracy} against the champion's {champion.accuracy:.4f}"
     gained = champion.errors - challenger.errors
     gain = gained / challenger.images
     if gained <= 0:
-        return Decision(Ruling.KEPT, f"{told} is not better")
+        return Decision(Ruling.KEPT, f"{text} is not better")
     # Accuracies are shares of the same images: half an image's worth of tolerance keeps 0.0100 from missing 0.01.
     if gain < rule.minimum_improvement - 0.5 / challenger.images:
         least = f"less than the page's {rule.minimum_improvement:g}"
-        return Decision(Ruling.KEPT, f"{told} is better by {gain:.4f}, {least}")
+        return Decision(Ruling.KEPT, f"{text} is better by {gain:.4f}, {least}")
     p = mcnemar(challenger.hits, champion.hits)
     if rule.significant and p >= SIGNIFICANCE:
-        return Decision(Ruling.KEPT, f"{told} may be luck: McNemar's p is {p:.2g}, not below {SIGNIFICANCE:g}")
-    return Decision(good, told)
+        return Decision(Ruling.KEPT, f"{text} may be luck: McNemar's p is {p:.2g}, not below {SIGNIFICANCE:g}")
+    return Decision(good, text)

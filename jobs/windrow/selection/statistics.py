@@ -1,4 +1,4 @@
-"""How far a test figure can be trusted. Accuracies are shares in 0..1; hits are bool (n,), one a test image."""
+"""Intervals and tests for test figures. Accuracies are shares in 0..1; hits are bool (n,), one per test image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Hits = NDArray[np.bool_]
 
 LEVEL = 0.95
-"""Of every interval here."""
+"""Confidence level of every interval here."""
 
 _RESAMPLES = 9_999
 _BATCH = 250  # resamples at once: of 10,000 images they take 20 MB
@@ -33,7 +33,7 @@ class Comparison:
     """Two networks on the same images.
 
     Attributes:
-        p: of McNemar's exact test, two-sided: how often luck alone would part them so far.
+        p: of McNemar's exact test, two-sided: the probability of at least this difference by luck alone.
         difference: accuracy of the first minus that of the second.
         interval: of the difference.
     """
@@ -45,7 +45,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Spread:
-    """Test accuracies over seeds. `deviation` is that of a sample; 0 for one seed."""
+    """Test accuracies over seeds. `deviation` is the sample's standard deviation; 0 for one seed."""
 
     seeds: int
     mean: float
@@ -56,7 +56,7 @@ class Spread:
 
 
 def wilson(hits: int, images: int) -> Interval:
-    """The interval of an accuracy.
+    """Return the confidence interval of an accuracy.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), without
     continuity correction, as scipy.stats.binomtest has it.
@@ -68,17 +68,17 @@ def wilson(hits: int, images: int) -> Interval:
 
 
 def compare(first: Hits, second: Hits) -> Comparison:
-    """Two networks' hits on the same images, in the same order."""
+    """Compare two networks' hits on the same images, in the same order."""
     difference = first.astype(np.int8) - second.astype(np.int8)
     return Comparison(mcnemar(first, second), float(difference.mean()), bootstrap(difference))
 
 
 def mcnemar(first: Hits, second: Hits) -> float:
-    """The p-value of: both networks err alike.
+    """Return the p-value of the hypothesis that both networks err equally often.
 
     Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947), in its exact form: of the images that one network alone gets right, as many are the
-    first's as the second's, which is scipy.stats.binomtest with a half.
+    Psychometrika 12 (1947), in its exact form: of the images that one network alone labels right, half are
+    the first's, which is scipy.stats.binomtest with 0.5.
     """
     from scipy import stats
 
@@ -89,14 +89,14 @@ def mcnemar(first: Hits, second: Hits) -> float:
 
 
 def bootstrap(difference: NDArray[np.int8]) -> Interval:
-    """The interval of a mean difference, (n,): images are drawn again, and both networks' answers with each.
+    """Return the interval of a mean difference, (n,): images are resampled, each with both networks' answers.
 
     Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979); the percentiles of
     scipy.stats.bootstrap.
     """
     from scipy import stats
 
-    if np.all(difference == difference[0]):  # nothing to draw: scipy would warn of it
+    if np.all(difference == difference[0]):  # nothing to resample: scipy would warn
         return Interval(float(difference[0]), float(difference[0]))
     drawn: Any = stats.bootstrap(
         (difference,),
@@ -112,6 +112,6 @@ def bootstrap(difference: NDArray[np.int8]) -> Interval:
 
 
 def spread(accuracies: Sequence[float]) -> Spread:
-    """Of at least one accuracy."""
+    """Summarize at least one accuracy."""
     deviation = stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Spread(len(accuracies), mean(accuracies), median(accuracies), deviation, min(accuracies), max(accuracies))

@@ -1,4 +1,4 @@
-"""A study's atlas in MLflow: files under atlas/ of the sweep's parent run."""
+"""Log a study's atlas to MLflow: files under atlas/ of the sweep's parent run."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ FOLDER = "atlas"
 
 
 def log_atlas(identity: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
-    """Put the files on the study's parent run, over those of an earlier drawing; its id, and the page's link.
+    """Log the files to the study's parent run, over those of an earlier drawing; return its id and the page's link.
 
     Args:
-        identity: the study's, which names its run.
+        identity: the study's, with the id of its run.
         files: the page first.
 
     Raises:
         StudyError: the study has no run, or its run is not in this MLflow.
-        TrackingError: MLflow does not answer, or stopped taking files.
+        TrackingError: MLflow does not answer, or stopped accepting files.
     """
     from mlflow.exceptions import MlflowException
 
     run_id = identity.get("run_id")
     if run_id is None:
-        raise StudyError("an atlas belongs on its sweep's run; the study has none in MLflow; run sweep.py first")
+        raise StudyError("an atlas needs its sweep's run; the study has no run in MLflow; run sweep.py first")
     client = connect()
     try:
         run = client.get_run(run_id)
@@ -36,10 +36,10 @@ def log_atlas(identity: Mapping[str, Any], files: Sequence[Path]) -> dict[str, A
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise StudyError(
-                f"an atlas belongs on its sweep's run; {run_id} is not in this MLflow; "
+                f"an atlas needs its sweep's run; {run_id} is not in this MLflow; "
                 "set MLFLOW_TRACKING_URI to the sweep's, or run sweep.py again"
             ) from error
-        raise TrackingError(f"MLflow must take the atlas; it answered: {error.message}; draw it again") from error
+        raise TrackingError(f"MLflow must accept the atlas; it answered: {error.message}; draw it again") from error
     links = run_link(run.info.experiment_id, run_id)
     page = {"atlas": f"{links['mlflow_run']}/artifacts/{FOLDER}/{files[0].name}"} if links else {}
     return {"run_id": run_id, "links": {**links, **page}}

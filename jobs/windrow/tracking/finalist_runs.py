@@ -1,4 +1,4 @@
-"""Finalists in MLflow: one run a finalist and seed, a child of the sweep's run, told apart from trials by its kind."""
+"""Log finalists to MLflow: one run per finalist and seed, a child of the sweep's run with a kind of its own."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
 
-_BATCH_METRICS = 1000  # MLflow's limit a call
+_BATCH_METRICS = 1000  # MLflow's limit per call
 
 
 class FinalistRuns:
-    """The runs of one promotion. `tags` are those that all of them have; they find those of a promotion cut off."""
+    """The runs of one promotion. All have `tags`, by which those of an interrupted promotion are found."""
 
     def __init__(
         self, client: MlflowClient, experiment: str, page: Experiment, dataset: Manifest, tags: Mapping[str, str]
@@ -36,7 +36,7 @@ class FinalistRuns:
         self._runs: dict[tuple[int, int], str] = {}
 
     def log(self, final: Final) -> None:
-        """A run for everything that was trained, with its epochs; those that a cut-off promotion left are deleted."""
+        """Log a run with its epochs for each training; delete those that an interrupted promotion has left."""
         query = " and ".join(f"tags.{key} = '{value}'" for key, value in self._tags.items())
         for run in self._client.search_runs([self._experiment], query, max_results=5000):
             self._client.delete_run(run.info.run_id)
@@ -45,13 +45,13 @@ class FinalistRuns:
                 self._runs[finalist.trial.number, repeat.number] = self._log(finalist, repeat)
 
     def log_test(self, read: Mapping[tuple[int, int], Readout]) -> None:
-        """Test figures by (trial, repeat), on the runs of those that were read."""
+        """Log test figures by (trial, repeat) to the runs of these repeats."""
         for key, figures in read.items():
             metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
             self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))
 
     def log_pictures(self, trial: int, repeat: int, figures: Readout, images: NDArray[Any]) -> None:
-        """What a network confuses, and which of the test split's `images` (n, h, w, c) it got wrong, as PNG files."""
+        """Log a confusion matrix and the misclassified of the test split's `images` (n, h, w, c), as PNG files."""
         from windrow.selection import pictures
 
         labels = self._dataset.labels

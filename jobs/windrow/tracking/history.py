@@ -1,17 +1,18 @@
-"""The versions of a model as the registry has them, for those who only look.
+"""Read the versions of a model from the registry, without changing anything.
 
-A server is asked over HTTP: MLflow's own client costs its reader two seconds and 160 MiB before the first answer, and
-the page in Airflow is one of several things that its process does. An embedded file has no other way in.
+A server is asked over HTTP: MLflow's own client takes two seconds and 160 MiB before the first answer, which is too
+much in the process that also serves Airflow's API. An embedded file can only be read by that client.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from windrow.errors import TrackingError
+from windrow.selection.promotion_result import PromotionResult
 from windrow.tracking.registry import RESULT
 from windrow.tracking.server import connect, credentials, uri
 
@@ -25,40 +26,40 @@ class Version:
 
     Attributes:
         at: Unix time of its registration.
-        aliases: champion, previous, challenger, or none.
-        result: what its promotion wrote on it; empty before its decision.
-        approved_by: the person who has decided; empty where nobody was asked.
+        aliases: champion, previous, challenger; may be empty.
+        result: of its promotion; None before its decision.
+        approved_by: the person who has decided; empty if the rule did.
     """
 
     number: int
     at: float
     aliases: tuple[str, ...] = ()
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: PromotionResult | None = None
     approved_by: str = ""
 
 
 def versions(model: str) -> list[Version]:
-    """The newest versions of a model, newest first; none if there is no such model.
+    """Return the newest versions of a model, newest first; empty for an unknown model.
 
     Raises:
         TrackingError: MLflow does not answer, or refuses.
     """
-    asked = _of_server if uri().startswith(("http://", "https://")) else _of_file
-    return sorted(asked(model), key=lambda version: -version.number)
+    read = _of_server if uri().startswith(("http://", "https://")) else _of_file
+    return sorted(read(model), key=lambda version: -version.number)
 
 
 def _of_server(model: str) -> Iterator[Version]:
     wanted = {"filter": f"name = '{_quoted(model)}'", "max_results": _MOST_VERSIONS}
     found = _ask("model-versions/search", wanted | {"order_by": "version_number DESC"}).get("model_versions", [])
-    said = _ask("registered-models/get", {"name": model}) if found else {}
-    aliases = {one["alias"]: str(one["version"]) for one in said.get("registered_model", {}).get("aliases", [])}
+    details = _ask("registered-models/get", {"name": model}) if found else {}
+    aliases = {one["alias"]: str(one["version"]) for one in details.get("registered_model", {}).get("aliases", [])}
     for version in found:
         tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
         yield _version(str(version["version"]), int(version["creation_timestamp"]), aliases, tags)
 
 
 def _ask(path: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """A GET of the tracking server's API; nothing where it has no such thing."""
+    """Send a GET request to the tracking server's API; return {} if it answers 404."""
     import requests
 
     where = f"{uri().rstrip('/')}/api/2.0/mlflow/{path}"
@@ -83,9 +84,7 @@ def _of_file(model: str) -> Iterator[Version]:
         found = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=_MOST_VERSIONS)
         aliases = dict(client.get_registered_model(model).aliases) if found else {}
     except MlflowException as error:
-        raise TrackingError(
-            f"MLflow's file must be readable; it says: {error.message}; see MLFLOW_TRACKING_URI"
-        ) from error
+        raise TrackingError(f"MLflow's file must be readable; got: {error.message}; see MLFLOW_TRACKING_URI") from error
     named = {alias: str(number) for alias, number in aliases.items()}
     for version in found:
         yield _version(str(version.version), int(version.creation_timestamp), named, version.tags)
@@ -96,7 +95,7 @@ def _version(number: str, milliseconds: int, aliases: Mapping[str, str], tags: M
         number=int(number),
         at=milliseconds / 1000,
         aliases=tuple(sorted(alias for alias, named in aliases.items() if named == number)),
-        result=json.loads(tags.get(RESULT, "{}")),
+        result=PromotionResult.from_json(json.loads(tags[RESULT])) if RESULT in tags else None,
         approved_by=tags.get("windrow.approval_by", ""),
     )
 

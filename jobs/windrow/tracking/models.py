@@ -1,4 +1,4 @@
-"""Registered models: from a name with an alias to files at hand."""
+"""Resolve registered models, and download their files."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def fetch_model(model_uri: str, into: Path) -> Network:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(version_uri, dst_path=str(into)))
     except MlflowException as error:
-        said = str(error.message).partition("\n")[0]
+        message = str(error.message).partition("\n")[0]
         raise TrackingError(
-            f"the files of {version_uri} must be at hand; MLflow says: {said}; where a server has registered it, "
+            f"the files of {version_uri} must be available; got from MLflow: {message}; if a server has registered it, "
             "start that (make demo does), and set MLFLOW_TRACKING_URI to its address"
         ) from error
     network = folder / "data" / "model.keras"
@@ -62,11 +62,11 @@ def fetch_model(model_uri: str, into: Path) -> Network:
 
 
 def pin(page: Experiment, scratch: Path) -> Network:
-    """Find the network that labels: the page's own file, or the version that the page's alias names now.
+    """Return the network that labels: the page's own file, or the version that the page's alias names now.
 
     Args:
         page: has a scoring section.
-        scratch: a folder for what is downloaded from the registry, or taken out of an archive.
+        scratch: a folder for files from the registry, or from an archive.
     """
     if page.scoring is not None and page.scoring.network is not None:
         return own_network.bring(page.scoring.network, paths.home(), scratch)
@@ -74,11 +74,11 @@ def pin(page: Experiment, scratch: Path) -> Network:
 
 
 def resolve(client: MlflowClient, model_uri: str) -> Any:
-    """The version that models:/NAME@ALIAS or models:/NAME/VERSION names now.
+    """Return the version that models:/NAME@ALIAS or models:/NAME/VERSION names now.
 
     Raises:
         UserError: no such model, alias or version.
-        TrackingError: MLflow can't say.
+        TrackingError: MLflow can't look it up.
     """
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,4 @@
-"""A network as MLflow keeps it: signature, an example of its input, exact requirements, and what scoring must know."""
+"""Log a network to MLflow with its signature, an input example, exact requirements, and facts for scoring."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ROOTS = ("tensorflow", "keras", "numpy")
 def log_network(
     run_id: str, network: bytes, dataset: Manifest, example: NDArray[np.uint8], trial: int
 ) -> tuple[str, str]:
-    """Log a .keras file's network on a run; its address, and the digest of its weights.
+    """Log a .keras file's network to a run; return its URI and the digest of its weights.
 
     Args:
         example: an image or more, uint8 (n, height, width, channels).
-        trial: the number of the trial that it comes from.
+        trial: number of the trial that it comes from.
     """
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
     import mlflow
@@ -60,7 +60,7 @@ def log_network(
 
 
 def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:
-    """What every worker that scores with this network must give for the canaries."""
+    """Compute the canaries' labels, which every worker that scores with this network must reproduce."""
 
     def run(image: NDArray[np.uint8]) -> tuple[Any, Any]:
         scores = np.asarray(network(image[None].astype(np.float32), training=False))[0]
@@ -71,7 +71,7 @@ def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:
 
 
 def requirements() -> list[str]:
-    """Exact pins of what a saved network needs and of what that needs, as installed here, which is as in the lock."""
+    """List exact pins of a saved network's packages and their dependencies, as installed here and in the lock."""
     found: dict[str, str] = {}
     for root in _ROOTS:
         _add(root, found)
@@ -86,7 +86,7 @@ def _add(name: str, found: dict[str, str]) -> None:
 
 
 def _needs(name: str) -> Iterator[str]:
-    """Packages that one needs on this machine, without its extras."""
+    """Yield a package's dependencies on this machine, without its extras."""
     from packaging.requirements import Requirement
 
     for text in metadata.requires(name) or []:

@@ -1,4 +1,4 @@
-"""A sweep's parent run: how it begins, and what people read on it."""
+"""Begin a sweep's parent run in MLflow, and describe it for people."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def begin(
     study: Study,
     network_source: str | None,
 ) -> str:
-    """The parent run, whole before the study keeps it; one that a killed driver did not come to keep is deleted."""
+    """Create the parent run; delete one that a killed driver had created but not yet stored in the study."""
     if (opening := study.identity.get("opening")) is None:
         opening = secrets.token_hex(8)
-        study.remember(opening=opening)  # before there is a run, so that it is found by it
+        study.remember(opening=opening)  # before the run exists, so that a later driver can find the run by it
     for run in client.search_runs([experiment], f"tags.windrow.opening = '{opening}'"):
         client.delete_run(run.info.run_id)
     tags = {
@@ -53,10 +53,10 @@ def begin(
 
 
 def log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path, network_source: str | None) -> None:
-    """The search as parameters; the page's file, the page as it was after overrides and a user's network as artifacts.
+    """Log the search as parameters, and the page's file, the page after overrides and a user's network as artifacts.
 
-    The page after overrides is a page again, and the network's file is the text that was trained, whatever becomes of
-    the one beside the page: from these two a version is trained again.
+    The page after overrides is a valid page, and the network's file is the text that was trained, even if the user's
+    file changes later: a version is trained again from these two.
     """
     from mlflow.entities import Param
 
@@ -64,7 +64,7 @@ def log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path, ne
     values |= {"network.builder": page.network.builder, "dataset.source": page.dataset.source}
     client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in values.items()])
     client.log_artifact(run_id, str(path))
-    # A section with nothing under it is one with its defaults; scoring has none.
+    # A section without keys has its defaults; scoring has no defaults, so it is left out.
     absent = {"scoring"} if page.scoring is None else set()
     client.log_dict(run_id, page.model_dump(mode="json", exclude=absent), PAGE_FILE)
     if network_source is not None and page.network.function is not None:
@@ -72,10 +72,10 @@ def log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path, ne
 
 
 def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
-    """The prepared data set as an input of a run."""
+    """Log the prepared data set to a run as its input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    # MLflow's own column for a digest takes 36 characters; the whole of it is a tag.
+    # MLflow's own column for a digest takes 36 characters; the whole digest is a tag.
     entity = Dataset(
         name=dataset.name,
         digest=dataset.digest[:32],
@@ -88,7 +88,7 @@ def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
 
 
 def searched(page: Experiment, dataset: Manifest) -> str:
-    """What is searched and on what, in Markdown: a line of text and a table of the space."""
+    """Describe the search in Markdown: a line of text, and a table of the space."""
     sweep = page.sweep
     images = ", ".join(f"{count:,} {split}" for split, count in dataset.splits.items())
     rows = [f"| {name} | {_range(dimension)} |" for name, dimension in page.space.items()]
@@ -106,7 +106,7 @@ def searched(page: Experiment, dataset: Manifest) -> str:
 def summary(
     page: Experiment, dataset: Manifest, result: Mapping[str, Any], experiment: str, run_id: str, best_run: str
 ) -> str:
-    """What a sweep found, in Markdown, with links that work on any address of MLflow's pages.
+    """Describe a sweep's result in Markdown, with links that work at any address of MLflow's pages.
 
     Args:
         result: of jobs/sweep.py.

@@ -1,4 +1,4 @@
-"""A promotion in MLflow: finalists' runs, a version with its decision and the evidence, figures on the sweep's run."""
+"""Log a promotion to MLflow: finalists' runs, a version with decision and evidence, figures on the sweep's run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from windrow.errors import StudyError
 from windrow.model.network import Network
 from windrow.selection import evidence
 from windrow.selection.finalists import Final
+from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.tracking import registry
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, finalists: Sequence[int]) -> Promotion:
-    """Speak about the promotion of a study's finalists.
+    """Open the promotion of a study's finalists.
 
     Raises:
         StudyError: the study has no parent run in this MLflow.
@@ -41,13 +42,13 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     client = connect()
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
-        raise StudyError(f"a study must have its run in MLflow; {study.folder} has none; run sweep.py again")
+        raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
     key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
     return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
 
 
 class Promotion:
-    """What is asked of, and told to, MLflow while a challenger is judged. `key` names the finalists."""
+    """The calls to MLflow while a challenger is judged. `key` identifies the finalists."""
 
     def __init__(
         self,
@@ -65,20 +66,20 @@ class Promotion:
         self._runs = FinalistRuns(client, experiment, page, dataset, {**tags, "windrow.study": study_id})
 
     def alone(self) -> AbstractContextManager[None]:
-        """Judge one challenger for a model at a time."""
+        """Lock the model, so that one challenger is judged at a time."""
         return registry.alone(self._page.model_name)
 
-    def decided(self) -> dict[str, Any] | None:
-        """The recorded result for these finalists, if this promotion has been decided before.
+    def decided(self) -> PromotionResult | None:
+        """Return the recorded result for these finalists, if this promotion has been decided before.
 
-        One that was cut off between its decision and the last alias is finished. One that waits for a move or for a
-        person, and was compared with a champion that is champion no longer, does not count. Ask it while `alone`.
+        A promotion that was interrupted between its decision and the last alias is completed. One that waits for a
+        move or for a person does not count if the champion has changed since. Call this while `alone`.
         """
         for version in self._versions():
             result = registry.recorded(version)
             if result is None or version.tags.get("windrow.finalists") != self._key:
                 continue
-            waits = result.get("decision") == "awaiting_approval" or not registry.is_settled(version, result)
+            waits = result.awaits_approval or not registry.is_settled(version, result)
             if waits and registry.is_stale(self._client, result):
                 continue
             if not registry.is_settled(version, result):
@@ -87,17 +88,17 @@ class Promotion:
         return None
 
     def begin(self, final: Final) -> None:
-        """Log the finalists' runs, and delete what a promotion that was cut off has left of its own."""
+        """Log the finalists' runs, and delete what an interrupted promotion has left."""
         self._forget_undecided()
         self._runs.log(final)
 
     def champion(self, into: Path) -> Network | None:
-        """The current champion's files; None if there is no champion."""
+        """Return the current champion's files; None without a champion."""
         version = registry.aliased(self._client, self._page.model_name, "champion")
         return fetch_model(f"models:/{self._page.model_name}/{version.version}", into) if version else None
 
     def incomparable(self, champion: Network | None) -> str:
-        """Why the champion's accuracy on this test split would mean nothing; empty if it can be compared."""
+        """Return the reason why the champion can't be compared on this test split; empty if it can."""
         if champion is None:
             return ""
         if champion.shape != self._dataset.shape or champion.labels != self._dataset.labels:
@@ -107,7 +108,7 @@ class Promotion:
         return ""
 
     def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> Network:
-        """Log and register the winner's best seed; the version's files, downloaded again from the registry."""
+        """Log and register the winner's best seed; return the version's files, downloaded from the registry."""
         import mlflow
 
         self._ensure_model()
@@ -134,21 +135,22 @@ class Promotion:
         figures: Mapping[str, Readout],
         decision: Decision,
         images: NDArray[np.uint8],
-    ) -> dict[str, Any]:
-        """Record the decision with its evidence, and move the aliases by it; the job's result.
+    ) -> PromotionResult:
+        """Record the decision with its evidence, and move the aliases by it.
 
         Args:
             figures: as `evidence.rows` takes them.
-            images: the test split's, for the pictures of those that were got wrong.
+            images: the test split's, for pictures of those that were labelled wrong.
         """
         rows = evidence.rows(final, figures, champion.version if champion else None)
         result = self._result(challenger, champion, final, rows, decision)
         self._log_test(final, figures, rows, images)
-        self._log_figures(result, final)
-        accuracy = f"{result['test_accuracy']:.6f}"
+        self._log_figures(result, rows[0].readout, final)
+        accuracy = f"{result.test_accuracy:.6f}"
         self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
         # From here on it is decided, and every move can be made again.
-        self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, json.dumps(result))
+        text = json.dumps(result.to_json())
+        self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, text)
         registry.settle(self._client, result, registry.description(result))
         return result
 
@@ -159,51 +161,50 @@ class Promotion:
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
-    ) -> dict[str, Any]:
+    ) -> PromotionResult:
         winner, read = final.winner, rows[0].readout
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
-        return {
-            "model_name": challenger.name,
-            "model_version": challenger.version,
-            "model_digest": challenger.digest,
-            "decision": decision.ruling.value,
-            "promoted": decision.promoted,
-            "reason": decision.reason,
-            # Whom a person's word is waited for; in its place comes the person. None where nobody is asked.
-            "approval": "" if decision.ruling == "awaiting_approval" else None,
-            "trial": winner.trial.number,
-            "point": winner.trial.point,
-            "objective": self._page.sweep.objective,
-            self._page.sweep.objective: winner.value,
-            "seeds": len(winner.good),
-            "test_accuracy": read.accuracy,
-            "test_loss": read.loss,
-            "test_images": read.images,
-            "champion_before": champion.version if champion else None,
-            "champion_test_accuracy": compared["test_accuracy"] if compared else None,
-            "figures": figures,
-            "evidence": evidence.table(rows),
-            "links": {
+        return PromotionResult(
+            model_name=challenger.name,
+            model_version=challenger.version,
+            model_digest=challenger.digest,
+            decision=decision.ruling,
+            promoted=decision.promoted,
+            reason=decision.reason,
+            approval="" if decision.ruling == "awaiting_approval" else None,
+            trial=winner.trial.number,
+            point=winner.trial.point,
+            objective=self._page.sweep.objective,
+            value=winner.value,
+            seeds=len(winner.good),
+            test_accuracy=read.accuracy,
+            test_loss=read.loss,
+            test_images=read.images,
+            champion_before=champion.version if champion else None,
+            champion_test_accuracy=compared["test_accuracy"] if compared else None,
+            figures=figures,
+            evidence=evidence.table(rows),
+            links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
             },
-        }
+        )
 
     def _versions(self) -> list[Any]:
-        """This study's versions of the model, newest first. Tags are read one by one: a search may leave them out."""
+        """Return this study's versions of the model, newest first. Tags are read one by one: a search may omit them."""
         found = self._client.search_model_versions(f"name = '{self._page.model_name}'")
         mine = sorted((v for v in found if v.run_id == self._run_id), key=lambda v: -int(v.version))
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """A promotion that was cut off leaves a version that nobody can use.
+        """Delete versions that an interrupted promotion has left without a decision.
 
-        One that was to be promoted stays: it may have been champion, and then others are to call it previous.
+        One that was to be promoted stays: it may have been champion, and later versions may call it previous.
         """
         for version in self._versions():
             result = registry.recorded(version)
-            undecided = result is None or not (result.get("promoted") or registry.is_settled(version, result))
+            undecided = result is None or not (result.promoted or registry.is_settled(version, result))
             if undecided and not {"champion", "previous"} & set(version.aliases):
                 self._client.delete_model_version(version.name, version.version)
 
@@ -229,17 +230,17 @@ class Promotion:
             if (finalist := pictured.get(row.name)) is not None:
                 self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, row.readout, images)
 
-    def _log_figures(self, result: Mapping[str, Any], final: Final) -> None:
+    def _log_figures(self, result: PromotionResult, read: Readout, final: Final) -> None:
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
-        figures = {"test_accuracy": result["test_accuracy"], "test_loss": result["test_loss"]}
+        figures = {"test_accuracy": read.accuracy, "test_loss": read.loss}
         metrics = [Metric(key, float(value), now, 0) for key, value in figures.items()]
-        tags = [RunTag("windrow.decision", result["reason"]), RunTag("windrow.model_version", result["model_version"])]
+        tags = [RunTag("windrow.decision", result.reason), RunTag("windrow.model_version", result.model_version)]
         self._client.log_batch(self._run_id, metrics=metrics, tags=tags)
         rows = [
             {"trial": f.trial.number, "point": f.trial.point, "value": f.value, "values": list(f.values)}
             for f in final.ranked
         ]
-        self._client.log_dict(self._run_id, {"objective": result["objective"], "finalists": rows}, "finalists.json")
-        self._client.log_text(self._run_id, f"{result['evidence']}\n", "evidence.md")
+        self._client.log_dict(self._run_id, {"objective": result.objective, "finalists": rows}, "finalists.json")
+        self._client.log_text(self._run_id, f"{result.evidence}\n", "evidence.md")

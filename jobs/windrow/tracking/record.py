@@ -1,4 +1,4 @@
-"""What MLflow keeps of a registered version: all that training it again takes, and nothing of the working tree."""
+"""Read from MLflow everything needed to train a registered version again, without the working tree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.wei
 
 
 def read_record(model: str, version: str) -> Record:
-    """Everything that is recorded of a version.
+    """Read the whole record of a version.
 
     Raises:
         UserError: no such model or version, one that Windrow did not register, or a record with something missing.
@@ -56,7 +56,7 @@ def read_record(model: str, version: str) -> Record:
 
 
 def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment:
-    """The page after overrides. A relative folder on it meant something in the folder that the sweep was started in."""
+    """Read the page after overrides. A relative folder on it was relative to where the sweep was started."""
     page = experiment.parse(_text(client, version, PAGE_FILE), name=f"the recorded page of {version.name}")
     if not sweep.inputs.dataset_inputs:
         raise _incomplete(version, "no data set among its sweep's inputs")
@@ -72,7 +72,7 @@ def _builder(client: MlflowClient, version: ModelVersion, page: Experiment) -> B
 
 
 def _parameters(client: MlflowClient, version: ModelVersion, sweep: Run) -> dict[str, Value]:
-    """As JSON keeps them: MLflow's own parameters are text, and 1 can't be told from "1" there."""
+    """Read the parameters from JSON: MLflow's own parameters are text, which does not distinguish 1 from "1"."""
     trial = version.tags["windrow.trial"]
     mine = f"tags.mlflow.parentRunId = '{sweep.info.run_id}' and tags.windrow.trial = '{trial}'"
     runs = client.search_runs([sweep.info.experiment_id], f"{mine} and tags.windrow.kind = 'trial'")

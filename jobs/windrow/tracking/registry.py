@@ -1,14 +1,14 @@
-"""What moves in the registry: the aliases by a recorded decision, a person's word on a challenger, and the way back.
+"""Move aliases in the registry: by a recorded decision, by a person's answer on a challenger, and back.
 
 champion is what scoring uses; previous is the champion before it; challenger is the newest version that has not become
-champion. A decision is written down before anything moves, and every move can be made again: whatever is cut off, the
-next run finishes it.
+champion. A decision is recorded before any alias moves, and every move can be repeated: the next run completes whatever
+was interrupted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,15 @@ from windrow import paths
 from windrow.errors import TrackingError, UserError
 from windrow.experiment.wording import point_text
 from windrow.files import locked
-from windrow.selection.rule import Decision, Ruling
+from windrow.selection.promotion_result import PromotionResult
+from windrow.selection.rule import Ruling
 from windrow.tracking.server import connect, version_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RESULT, SETTLED = "windrow.result", "windrow.settled"
-"""Tags of a version: the job's result as JSON, written before aliases move; the ruling by which they have moved."""
+"""Tags of a version: the job's result as JSON, set before aliases move; the ruling, set after they have moved."""
 
 _APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
 _ROLLBACK = "windrow.rollback"
@@ -32,7 +33,7 @@ _ROLLBACK = "windrow.rollback"
 
 @contextmanager
 def alone(model: str) -> Iterator[None]:
-    """One promotion, approval or rollback of a model at a time on this WINDROW_HOME; the others wait.
+    """Allow one promotion, approval or rollback of a model at a time on this WINDROW_HOME; the others wait.
 
     Raises:
         TrackingError: MLflow went away meanwhile.
@@ -45,13 +46,13 @@ def alone(model: str) -> Iterator[None]:
         except MlflowException as error:
             first_line = str(error).strip().partition("\n")[0]
             raise TrackingError(
-                f"MLflow must take what is said of {model}; it stopped with {first_line[:300]}; "
-                "mend it and run this again: it finishes what was decided, or starts again"
+                f"MLflow must accept changes to {model}; it stopped with {first_line[:300]}; "
+                "correct that and run this again: it finishes what was decided, or starts again"
             ) from error
 
 
 def aliased(client: MlflowClient, model: str, alias: str) -> Any:
-    """The version that an alias names; None if there is no such alias or model."""
+    """Return the version that an alias names; None for an unknown alias or model."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -62,36 +63,36 @@ def aliased(client: MlflowClient, model: str, alias: str) -> Any:
         raise
 
 
-def recorded(version: Any) -> dict[str, Any] | None:
-    """The result that is written on a version; None before its decision."""
+def recorded(version: Any) -> PromotionResult | None:
+    """Return the result that is written on a version; None before its decision."""
     text = version.tags.get(RESULT)
-    return None if text is None else dict(json.loads(text))
+    return None if text is None else PromotionResult.from_json(json.loads(text))
 
 
-def is_settled(version: Any, result: Mapping[str, Any]) -> bool:
-    """Whether the aliases have moved by a version's result. Versions of before there were rulings have."""
-    return bool(version.tags.get(SETTLED) == result.get("decision"))
+def is_settled(version: Any, result: PromotionResult) -> bool:
+    """Return True if the aliases have moved by a version's result, as for all versions without a ruling."""
+    return bool(version.tags.get(SETTLED) == result.decision)
 
 
-def is_stale(client: MlflowClient, result: Mapping[str, Any]) -> bool:
-    """Whether the champion is another by now than the one that a version was compared with."""
-    champion = aliased(client, result["model_name"], "champion")
+def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
+    """Return True if the champion has changed since a version was compared with it."""
+    champion = aliased(client, result.model_name, "champion")
     now = str(champion.version) if champion else None
-    return now not in (result["champion_before"], result["model_version"])
+    return now not in (result.champion_before, result.model_version)
 
 
-def settle(client: MlflowClient, result: Mapping[str, Any], description: str) -> None:
-    """Write a decision's words on its version and move the aliases by it; again changes nothing."""
-    name, version, ruling = result["model_name"], result["model_version"], Ruling(result["decision"])
-    client.set_model_version_tag(name, version, "windrow.decision", result["reason"])
-    if result["approval"] is not None:
+def settle(client: MlflowClient, result: PromotionResult, description: str) -> None:
+    """Write a decision's texts on its version and move the aliases by it; a second call changes nothing."""
+    name, version, ruling = result.model_name, result.model_version, Ruling(result.decision or "")
+    client.set_model_version_tag(name, version, "windrow.decision", result.reason)
+    if result.approval is not None:
         client.set_model_version_tag(name, version, "windrow.approval", _APPROVAL[ruling])
-        client.set_model_version_tag(name, version, "windrow.approval_by", result["approval"])
+        client.set_model_version_tag(name, version, "windrow.approval_by", result.approval)
     client.update_model_version(name, version, description=description)
     if ruling is Ruling.PROMOTED:
         client.set_registered_model_alias(name, "champion", version)
-        if result["champion_before"] not in (None, version):
-            client.set_registered_model_alias(name, "previous", result["champion_before"])
+        if result.champion_before not in (None, version):
+            client.set_registered_model_alias(name, "previous", result.champion_before)
         challenger = aliased(client, name, "challenger")
         if challenger is not None and str(challenger.version) == version:
             client.delete_registered_model_alias(name, "challenger")
@@ -100,50 +101,44 @@ def settle(client: MlflowClient, result: Mapping[str, Any], description: str) ->
     client.set_model_version_tag(name, version, SETTLED, ruling.value)
 
 
-def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
-    """A person's word on a version that awaits approval; the promotion's result, as it is now.
+def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult:
+    """Record a person's answer on a version that awaits approval, and return the promotion's result after it.
 
     Raises:
-        UserError: there is no such version, it does not await approval, or the champion has changed since.
+        UserError: the version is unknown or does not await approval, or the champion has changed since.
         TrackingError: MLflow does not answer.
     """
     client = connect()
     with alone(model):
         found = _version(client, model, version)
         result = recorded(found)
-        if result is None or result.get("approval") is None:
-            told = found.tags.get("windrow.decision", "nothing is decided about it")
+        if result is None or result.approval is None:
+            reason = found.tags.get("windrow.decision", "nothing is decided about it")
             raise UserError(
-                f"only a version that awaits approval can be approved or rejected; got {version} of {model}: {told}"
+                f"only a version that awaits approval can be approved or rejected; got {version} of {model}: {reason}"
             )
         wanted = Ruling.PROMOTED if approved else Ruling.KEPT
-        waits = result["decision"] == Ruling.AWAITING_APPROVAL
-        if not waits and result["decision"] != wanted:
-            raise UserError(f"version {version} of {model} must still await approval; got: {result['reason']}")
+        waits = result.awaits_approval
+        if not waits and result.decision != wanted:
+            raise UserError(f"version {version} of {model} must still await approval; got: {result.reason}")
         if approved and (waits or not is_settled(found, result)) and is_stale(client, result):
             raise UserError(
                 f"the champion must still be the one that version {version} of {model} was compared with, "
-                f"{result['champion_before'] or 'none'}; it is another by now; run promote_best.py for it again"
+                f"{result.champion_before or 'none'}; it has changed; run promote_best.py for it again"
             )
         if waits:
-            decision = Decision.of(result["decision"], result["reason"]).settled(approved, by)
-            result |= {
-                "decision": decision.ruling.value,
-                "promoted": decision.promoted,
-                "reason": decision.reason,
-                "approval": by,
-            }
-            client.set_model_version_tag(model, version, RESULT, json.dumps(result))
+            result = result.answered(approved, by)
+            client.set_model_version_tag(model, version, RESULT, json.dumps(result.to_json()))
         if not is_settled(found, result):
             settle(client, result, description(result))
     return result
 
 
-def rollback(model: str) -> dict[str, Any]:
-    """Let champion and previous change places, or bring previous back where champion is gone; both versions.
+def rollback(model: str) -> dict[str, object]:
+    """Let champion and previous change places, or bring previous back if champion is gone; return the job's result.
 
     Raises:
-        UserError: no version is called previous.
+        UserError: no version has the alias previous.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -156,7 +151,7 @@ def rollback(model: str) -> dict[str, Any]:
             )
         begun = json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
         if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
-            champion, previous = begun["from"], champion  # cut off after the first move below, or after both
+            champion, previous = begun["from"], champion  # interrupted after the first move below, or after both
         client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
         client.set_registered_model_alias(model, "champion", previous)
         if champion is None:
@@ -181,7 +176,7 @@ def _version(client: MlflowClient, model: str, version: str) -> Any:
         return client.get_model_version(model, version)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise UserError(f"{model} must have the version {version!r} in the registry; it has not") from error
+            raise UserError(f"{model} must have the version {version!r} in the registry; it does not") from error
         raise
 
 
@@ -189,13 +184,13 @@ def _number(version: Any) -> str | None:
     return str(version.version) if version is not None else None
 
 
-def description(result: Mapping[str, Any]) -> str:
-    """What a person reads on the version's page, in Markdown."""
+def description(result: PromotionResult) -> str:
+    """Return the text of the version's page, in Markdown."""
     return (
-        f"{result['reason']}.\n\n"
-        f"Trial {result['trial']}: {point_text(result['point'])}. "
-        f"{result['objective']} {result[result['objective']]:.4f}, the mean of {result['seeds']} seed(s); the best of "
-        f"them by validation is registered, and was read on {result['test_images']} test images once.\n\n"
-        f"{result['evidence']}\n\n"
+        f"{result.reason}.\n\n"
+        f"Trial {result.trial}: {point_text(dict(result.point))}. "
+        f"{result.objective} {result.value:.4f}, the mean of {result.seeds} seed(s); the best of "
+        f"them by validation is registered, and was read on {result.test_images} test images once.\n\n"
+        f"{result.evidence}\n\n"
         "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
     )

@@ -1,4 +1,4 @@
-"""A sweep's runs as MLflow has them, for the audit of a study's books (sweep/audit.py)."""
+"""Read a sweep's runs from MLflow, for the audit of a study (sweep/audit.py)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ METRICS = tuple(field.name for field in fields(Epoch))
 
 
 def read_runs(identity: Mapping[str, Any], whole: bool = False) -> SweepRun | None:
-    """The runs of a study; None where MLflow has none of it.
+    """Return the runs of a study; None if MLflow does not have them.
 
     Args:
-        identity: what the study's study.json says.
-        whole: whether to ask for the metrics of every epoch, which is a call for each; else the last one's.
+        identity: the content of the study's study.json.
+        whole: whether to fetch the metrics of every epoch, with one call for each; else those of the last epoch.
 
     Raises:
         TrackingError: MLflow does not answer.
@@ -40,7 +40,7 @@ def read_runs(identity: Mapping[str, Any], whole: bool = False) -> SweepRun | No
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
-        raise TrackingError(f"MLflow must answer what is asked of run {run_id}; it says: {error.message}") from error
+        raise TrackingError(f"MLflow must return run {run_id}; it answered: {error.message}") from error
     if parent.info.lifecycle_stage != "active":
         return None
     return SweepRun(run_id, parent.info.status, parent.data.metrics.get("trials"), runs, whole)

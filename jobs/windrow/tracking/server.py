@@ -1,4 +1,4 @@
-"""Where MLflow is, whether it works, and what every run is tagged with."""
+"""Connect to MLflow, check that it works, and collect the tags of every run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CHECK_SECONDS = 15.0  # a busy machine's server can take several
 
 
 def uri() -> str:
-    """The tracking server's address, or the embedded file's."""
+    """Return the tracking server's address, or the embedded file's."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow' / 'mlflow.db'}"
 
 
 def pages() -> str:
-    """Where people see MLflow: WINDROW_MLFLOW_PAGES where jobs know the server by a name that browsers do not."""
+    """Return the address of MLflow for people: WINDROW_MLFLOW_PAGES if browsers need another one than jobs."""
     return (os.environ.get("WINDROW_MLFLOW_PAGES") or uri()).rstrip("/")
 
 
 def connect() -> MlflowClient:
-    """A client that has been seen to work: MLflow itself would retry a dead server for minutes.
+    """Return a client after a check that it works: MLflow itself would retry a dead server for minutes.
 
     Raises:
         TrackingError: no answer, or a refusal, within seconds.
@@ -47,7 +47,7 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # Airflow's task has the links
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a job speaks to nobody that it was not told of
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a job connects to configured servers only
     import mlflow
 
     mlflow.set_tracking_uri(address)
@@ -56,7 +56,7 @@ def connect() -> MlflowClient:
 
 
 def _check_server(address: str) -> None:
-    """A real API call: /health answers 200 even where every call is refused with 403."""
+    """Make a real API call: /health answers 200 even if every call is refused with 403."""
     import requests
 
     where = f"{address.rstrip('/')}/api/2.0/mlflow/experiments/search"
@@ -74,13 +74,13 @@ def _check_server(address: str) -> None:
 
 
 def credentials() -> tuple[str, str] | None:
-    """Name and password of MLflow's login; None where it has none."""
+    """Return name and password of MLflow's login; None without a login."""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     return (user, password) if user and password else None
 
 
 def run_link(experiment_id: str, run_id: str) -> dict[str, str]:
-    """The address of a run's page, if MLflow is a server with pages."""
+    """Return the address of a run's page; empty unless MLflow is a server."""
     address = pages()
     return (
         {"mlflow_run": f"{address}/#/experiments/{experiment_id}/runs/{run_id}"} if address.startswith("http") else {}
@@ -88,7 +88,7 @@ def run_link(experiment_id: str, run_id: str) -> dict[str, str]:
 
 
 def compare_link(experiment_id: str, run_ids: Sequence[str]) -> dict[str, str]:
-    """The address of the page that shows runs side by side, if MLflow is a server with pages."""
+    """Return the address of the page that compares runs; empty unless MLflow is a server."""
     address = pages()
     if not address.startswith("http") or len(run_ids) < 2:
         return {}
@@ -97,13 +97,13 @@ def compare_link(experiment_id: str, run_ids: Sequence[str]) -> dict[str, str]:
 
 
 def version_link(name: str, version: str) -> dict[str, str]:
-    """The address of a model version's page, if MLflow is a server with pages."""
+    """Return the address of a model version's page; empty unless MLflow is a server."""
     address = pages()
     return {"model_version": f"{address}/#/models/{name}/versions/{version}"} if address.startswith("http") else {}
 
 
 def versions() -> dict[str, str]:
-    """What a run was made with: package versions, the code's commit, and Airflow's run if there is one."""
+    """Return tags for package versions, the code's commit, and Airflow's run, if any."""
     packages = ("tensorflow", "keras", "pyspark", "optuna", "mlflow", "numpy")
     tags = {f"windrow.version.{package}": metadata.version(package) for package in packages}
     tags["windrow.version.windrow"] = windrow.__version__
@@ -116,9 +116,9 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit that is checked out, or WINDROW_GIT_COMMIT where there is no checkout (an image)."""
-    if told := os.environ.get("WINDROW_GIT_COMMIT"):
-        return told
+    """Return the commit that is checked out, or WINDROW_GIT_COMMIT in an image without a checkout."""
+    if commit := os.environ.get("WINDROW_GIT_COMMIT"):
+        return commit
     command = ["git", "-C", str(paths.REPOSITORY), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -127,7 +127,7 @@ def git_commit() -> str | None:
 
 
 def experiment_id(client: MlflowClient, page: Experiment) -> str:
-    """The MLflow experiment of a page, made if absent, with the metric by which its pages compare runs."""
+    """Return the MLflow experiment of a page, created if absent, with the metric that MLflow's pages compare by."""
     found = client.get_experiment_by_name(page.name)
     if found is None:
         # The embedded store would put artifacts under the working directory.

@@ -1,7 +1,7 @@
-"""A sweep in MLflow: one parent run, one child run a trial. What is said here is said by a thread of its own.
+"""Log a sweep to MLflow from a thread of its own: one parent run, and one child run per trial.
 
-The ledger is the truth: a trial that it knows has one run here, with what the ledger says; `open_sweep` sees to that
-after a driver was killed or MLflow was away.
+The ledger is the truth: each of its trials has one run in MLflow, with the outcome of the ledger; `open_sweep` ensures
+that after a driver was killed or MLflow was away.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from windrow.sweep.study import Asked, Finished, Study
     from windrow.training.loop import Epoch
 
-_BATCH_METRICS = 1000  # MLflow's limit a call
+_BATCH_METRICS = 1000  # MLflow's limit per call
 _RUNS_A_PAGE = 1000
 _CPU = "system/cpu_utilization_percentage"  # as MLflow's page of system metrics knows it; of the driver's host
 _COMPARED = 10  # trials, the best ones, that the sweep's link shows side by side
@@ -44,7 +44,7 @@ _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 def open_sweep(
     page: Experiment, path: Path, dataset: Manifest, study: Study, network_source: str | None = None
 ) -> SweepLog:
-    """The parent run of a study: begun, or opened again and brought in line with the ledger.
+    """Begin the parent run of a study, or open it again and bring it in line with the ledger.
 
     Args:
         path: the page's file.
@@ -66,23 +66,23 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a server that stumbles has lost nothing
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # an error of the server does not mean that the run is lost
             raise
         return False
 
 
 class SweepLog:
-    """A sweep's parent run and one child run a trial; parameters and metrics have the same names in every child.
+    """A sweep's parent run, with one child run per trial; parameters and metrics have the same names in all children.
 
-    `begin`, `epochs`, `end` and `progress` return at once. MLflow may fall behind, or fail, without holding up a trial;
-    leaving the block waits for it, and `summarize` says if something is missing.
+    `begin`, `epochs`, `end` and `progress` return at once. MLflow may be slow, or fail, without delaying a trial;
+    leaving the block waits for it, and `summarize` raises an error if something is missing.
     """
 
     def __init__(self, client: MlflowClient, experiment: str, run_id: str, study: Study, dataset: Manifest) -> None:
         self.client, self.experiment, self.run_id = client, experiment, run_id
         self._study, self._dataset = study, dataset
         self._runs: dict[int, str] = {}
-        self._said: dict[int, int] = {}
+        self._logged: dict[int, int] = {}
         self._figures_at = 0.0
         self._failure: Exception | None = None
         self._sayings: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -95,9 +95,9 @@ class SweepLog:
             runs.setdefault(int(run.data.tags.get("windrow.trial", -1)), []).append(run)
         for entry in self._study.entries():
             if entry.outcome is None:
-                continue  # it is asked again, in a run of its own
+                continue  # it is tried again, in a run of its own
             found = runs.get(entry.number, [])
-            wanted = next((run for run in found if _says(run, entry.outcome)), None)
+            wanted = next((run for run in found if _matches(run, entry.outcome)), None)
             if wanted is not None:
                 found.remove(wanted)
                 self._runs[entry.number] = wanted.info.run_id
@@ -119,32 +119,32 @@ class SweepLog:
         self._sayings.put(lambda: self._epochs(number, first, epochs))
 
     def end(self, outcome: Outcome, over: bool) -> None:
-        """What is not said yet, the ending and what went wrong; `over` if there is no other attempt."""
+        """Log the remaining epochs, the ending and the error; `over` if no other attempt follows."""
         self._sayings.put(lambda: self._end(outcome, over))
 
     def progress(self, finished: int, pruned: int, best: Finished | None) -> None:
-        """How far the sweep is, as metrics of the parent run over time; not more often than every few seconds."""
+        """Log the sweep's progress as metrics of the parent run over time, at most every few seconds."""
         if time.monotonic() - self._figures_at < _FIGURES_SECONDS:
             return
         self._figures_at = time.monotonic()
         figures = {"trials": float(finished), "trials_pruned": float(pruned)}
         if best is not None and best.value is not None:
             figures[f"best_{self._study.page.sweep.objective}"] = best.value
-        self._sayings.put(lambda: self._say(self.run_id, metrics=_metrics(figures, finished)))
+        self._sayings.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """The sweep's figures on the parent run, once everything else is said; its id and its link.
+        """Log the sweep's figures to the parent run after everything else; return its id and links.
 
         Raises:
-            TrackingError: MLflow stopped taking what it was told.
+            TrackingError: MLflow stopped accepting calls.
         """
         from mlflow.entities import RunTag
 
         self._finish()
         if self._failure is not None:
             raise TrackingError(
-                f"MLflow must take what a sweep says; it stopped with {type(self._failure).__name__}: {self._failure}; "
-                "every outcome is in the ledger: mend MLflow and run the sweep again, and it is told what it missed"
+                f"MLflow must accept a sweep's runs; it stopped with {type(self._failure).__name__}: {self._failure}; "
+                "every outcome is in the ledger: repair MLflow and run the sweep again, and it logs what is missing"
             ) from self._failure
         figures = {f"trials_{ending}": float(count) for ending, count in result["outcomes"].items()}
         figures |= {"trials": result["trials"], "sweep_seconds": result["seconds"], **result["efficiency"]}
@@ -160,20 +160,20 @@ class SweepLog:
 
     def __enter__(self) -> SweepLog:
         self.client.update_run(self.run_id, status="RUNNING")
-        psutil.cpu_percent()  # the next call tells the share since this one
+        psutil.cpu_percent()  # the next call returns the share since this one
         self._speaker.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """A sweep that was stopped must not look as if it were running."""
+        """Mark a sweep that was stopped, so that it does not look as if it were running."""
         self._finish()
         if self._failure is None:
-            for run in self._children("attributes.status = 'RUNNING'"):  # handed out, and never begun or never ended
+            for run in self._children("attributes.status = 'RUNNING'"):  # begun and never ended
                 self.client.set_terminated(run.info.run_id, "KILLED")
             self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
 
     def _finish(self) -> None:
-        """Wait until everything is said, then keep the runs' ids in the ledger."""
+        """Wait until everything is logged, then store the runs' ids in the ledger."""
         if self._speaker.is_alive():
             self._sayings.put(None)
             self._speaker.join()
@@ -185,11 +185,11 @@ class SweepLog:
                 self._study.note_run(entry.number, run_id)
 
     def _speak(self) -> None:
-        while (saying := self._sayings.get()) is not None:
+        while (call := self._sayings.get()) is not None:
             if self._failure is None:
                 try:
-                    saying()
-                except Exception as error:  # told by `summarize`; the trials go on
+                    call()
+                except Exception as error:  # raised by `summarize`; the trials continue
                     self._failure = error
 
     def _begin(
@@ -212,28 +212,28 @@ class SweepLog:
                 PARAMETERS_TAG: json.dumps(dict(parameters)),
             },
         )
-        self._runs[number], self._said[number] = run.info.run_id, 0
+        self._runs[number], self._logged[number] = run.info.run_id, 0
         if before is not None:
             self.client.delete_run(before)
         shown = {name: value for name, value in parameters.items() if name in point or not self._conditional(name)}
-        self._say(run.info.run_id, params=[Param(name, str(value)) for name, value in sorted(shown.items())])
+        self._log(run.info.run_id, params=[Param(name, str(value)) for name, value in sorted(shown.items())])
 
     def _conditional(self, name: str) -> bool:
-        """Whether a hyper-parameter is searched under a condition: elsewhere its default would be a dot in a plot."""
+        """True for a hyper-parameter searched under a condition; else its default would mislead in plots."""
         dimension = self._study.page.space.get(name)
         return dimension is not None and bool(dimension.when)
 
     def _epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
-        new = [(index, epoch) for index, epoch in enumerate(epochs, start=first) if index > self._said[number]]
+        new = [(index, epoch) for index, epoch in enumerate(epochs, start=first) if index > self._logged[number]]
         if new:
-            self._say(self._runs[number], metrics=[m for index, epoch in new for m in _metrics(epoch.metrics(), index)])
-            self._said[number] = new[-1][0]
+            self._log(self._runs[number], metrics=[m for index, epoch in new for m in _metrics(epoch.metrics(), index)])
+            self._logged[number] = new[-1][0]
 
     def _end(self, outcome: Outcome, over: bool) -> None:
         from mlflow.entities import RunTag
 
         run_id = self._runs[outcome.number]
-        new = enumerate(outcome.epochs[self._said[outcome.number] :], start=self._said[outcome.number] + 1)
+        new = enumerate(outcome.epochs[self._logged[outcome.number] :], start=self._logged[outcome.number] + 1)
         metrics = [metric for index, epoch in new for metric in _metrics(epoch.metrics(), index)]
         figures = {"trial_seconds": outcome.seconds, "tensorflow_import_seconds": outcome.import_seconds}
         figures["peak_mebibytes"] = outcome.peak_mebibytes
@@ -245,11 +245,11 @@ class SweepLog:
             "windrow.fused": str(outcome.fused) if outcome.fused > 1 else "",
         }
         kept = [RunTag(key, value[:4000]) for key, value in tags.items() if value]
-        self._say(run_id, metrics=metrics + _metrics(figures, 0), tags=kept)
+        self._log(run_id, metrics=metrics + _metrics(figures, 0), tags=kept)
         if over:
             self.client.set_terminated(run_id, RULES[outcome.ending].status)
 
-    def _say(self, run_id: str, metrics: Sequence[Metric] = (), **more: Any) -> None:
+    def _log(self, run_id: str, metrics: Sequence[Metric] = (), **more: Any) -> None:
         for start in range(0, len(metrics) or 1, _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS], **more)
             more = {}
@@ -267,11 +267,11 @@ class SweepLog:
         return found
 
 
-def _says(run: Run, outcome: Outcome) -> bool:
-    """Whether a run tells this outcome, to its end."""
+def _matches(run: Run, outcome: Outcome) -> bool:
+    """Return True if a run has all of this outcome."""
     tags = run.data.tags
-    said = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
-    return said == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)
+    logged = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
+    return logged == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:

@@ -1,34 +1,55 @@
-"""A model's versions for the page: which is champion, which were, and why each became it or did not."""
+"""Show a model's versions: the champion, those before it, and the reason of each decision."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from threading import Lock
-from typing import Any
+from typing import TypedDict
 
 from windrow.errors import AbsentError, TrackingError
 from windrow.tracking.history import Version, versions
 
-_KEPT_SECONDS = 15.0
+_CACHED_SECONDS = 15.0
+
+
+class ShownVersion(TypedDict):
+    """A registered version; `at` is Unix time in seconds, `interval` the 95 % interval of its test accuracy."""
+
+    version: int
+    at: float
+    aliases: tuple[str, ...]
+    decision: str | None
+    reason: str
+    test_accuracy: float | None
+    interval: list[float] | None
+    test_images: int | None
+    trial: int | None
+    approved_by: str
+
+
+class ShownVersions(TypedDict):
+    """The versions of a model, newest first."""
+
+    model: str
+    versions: list[ShownVersion]
 
 
 class Registry:
-    """Asks for a model's versions once in a while, however many readers there are and however long MLflow takes."""
+    """Fetches a model's versions at most every few seconds, however many readers there are and however slow MLflow."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[float, list[Version] | TrackingError]] = {}
+        self._cached: dict[str, tuple[float, list[Version] | TrackingError]] = {}
         self._lock = Lock()
 
-    def show(self, model: str, dag: str) -> dict[str, Any]:
-        """The versions for the page, newest first.
+    def show(self, model: str, dag: str) -> ShownVersions:
+        """Return the versions for the page, newest first.
 
         Args:
             model: its name in the registry.
-            dag: what to trigger where there is no version yet.
+            dag: the DAG to trigger before the first version.
 
         Raises:
-            AbsentError: MLflow is away, or has no version of it.
+            AbsentError: MLflow is away, or has no version of the model.
         """
         found = self._found(model)
         if isinstance(found, TrackingError):
@@ -39,10 +60,10 @@ class Registry:
 
     def _found(self, model: str) -> list[Version] | TrackingError:
         with self._lock:  # the second of two readers waits for the first one's answer
-            at, found = self._kept.get(model, (0.0, []))
-            if not at or time.monotonic() - at > _KEPT_SECONDS:
+            at, found = self._cached.get(model, (0.0, []))
+            if not at or time.monotonic() - at > _CACHED_SECONDS:
                 found = _look(model)
-                self._kept[model] = (time.monotonic(), found)
+                self._cached[model] = (time.monotonic(), found)
             return found
 
 
@@ -53,23 +74,19 @@ def _look(model: str) -> list[Version] | TrackingError:
         return error
 
 
-def _line(version: Version) -> dict[str, Any]:
+def _line(version: Version) -> ShownVersion:
     result = version.result
-    figures = result.get("figures") or {}
+    challenger = result.figures.get("challenger") if result else None
+    interval = challenger.get("interval") if challenger else None
     return {
         "version": version.number,
         "at": round(version.at, 1),
         "aliases": version.aliases,
-        "decision": result.get("decision"),
-        "reason": result.get("reason") or "Nothing is decided about it yet.",
-        "test_accuracy": result.get("test_accuracy"),
-        "interval": _interval(figures.get("challenger") or {}),
-        "test_images": result.get("test_images"),
-        "trial": result.get("trial"),
+        "decision": result.decision if result else None,
+        "reason": (result.reason if result else "") or "Nothing is decided about it yet.",
+        "test_accuracy": result.test_accuracy if result else None,
+        "interval": [interval["low"], interval["high"]] if interval else None,
+        "test_images": result.test_images if result else None,
+        "trial": result.trial if result else None,
         "approved_by": version.approved_by,
     }
-
-
-def _interval(figures: Mapping[str, Any]) -> list[float] | None:
-    interval = figures.get("interval")
-    return [interval["low"], interval["high"]] if interval else None

@@ -1,4 +1,4 @@
-"""Which experiments the page offers to a reader: those of whose DAGs he may read one, and that have left something."""
+"""List the experiments that a reader may see: those with a DAG that he may read, and with something to show."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _DAG = re.compile(rf"(?P<kind>train|score)_(?P<name>{SLUG.strip('^$')})")
 
 
 def name_of(dag_id: str) -> tuple[str, str]:
-    """(train or score, the experiment's name) of a DAG.
+    """Return (train or score, the experiment's name) of a DAG.
 
     Raises:
-        AbsentError: it is no DAG of Windrow.
+        AbsentError: it is not one of Windrow's DAGs.
     """
     found = _DAG.fullmatch(dag_id)
     if found is None:
-        raise AbsentError("This DAG is none of Windrow's, so there is nothing to show.")
+        raise AbsentError("This DAG is not one of Windrow's, so this page can't show it.")
     return found["kind"], found["name"]
 
 
 def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[dict[str, Any]]:
-    """The experiments for a reader, the one first at which something happened last, each with the DAGs he may read.
+    """List a reader's experiments, the last active one first, each with the DAGs that he may read.
 
     Args:
-        readable: ids of DAGs.
-        pages: names of the experiments whose pages are at hand.
-        home: where Windrow keeps what it makes; an experiment without a page here may still have left something there.
+        readable: ids of DAGs that he may read.
+        pages: names of the experiments whose pages exist here.
+        home: WINDROW_HOME, where experiments without a page here may still have files.
     """
     known = set(pages)
     found: dict[str, dict[str, str]] = {}
@@ -44,6 +44,6 @@ def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[di
 
 
 def _changed_at(home: Path, name: str) -> float:
-    """Unix time at which a run of it began, or its table was written to; 0 if there is neither."""
+    """Return the Unix time of its last run's start or its table's last commit; 0 without either."""
     traces = (home / "runs" / f"train_{name}", home / "tables" / name / "_delta_log")
     return max((trace.stat().st_mtime for trace in traces if trace.is_dir()), default=0.0)

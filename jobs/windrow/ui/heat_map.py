@@ -1,7 +1,7 @@
-"""Two hyper-parameters against each other: trials put into cells, and how good each cell is.
+"""Compute a heat map of two hyper-parameters: group trials into cells, and grade each cell.
 
-The atlas of a study draws the same when the sweep is over (windrow/atlas/heat_map.py). This one needs
-neither the page nor NumPy, takes parameters without numbers as well, and is made again at every look.
+The atlas of a study draws the same when the sweep is over (windrow/atlas/heat_map.py). This one needs neither the page
+nor NumPy, also takes parameters without numbers, and is computed again for each request.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from statistics import median, quantiles
 from typing import Any
 
 from windrow.experiment.parameters import Value
-from windrow.ui.ledgers import Trial
+from windrow.ui.ledgers import TrialSummary
 
 SHADES = 7
-"""Steps from the poorest to the best."""
+"""Number of shades from the poorest to the best."""
 
-_FEW_VALUES = 8  # values of a parameter that get a column each
+_FEW_VALUES = 8  # distinct values of a parameter up to which each gets a column
 _MOST_BINS = 12
-_LOG_MEDIAN = 0.25  # numbers whose median lies below this part of their range are spread by their logarithm
+_LOG_MEDIAN = 0.25  # numbers with a median below this part of their range get logarithmic bins
 _FAVOURITES = ("learning_rate", "units", "filters", "width")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A hyper-parameter's values in groups: each one of them, or ranges between `edges`."""
+    """A hyper-parameter's groups: single values, or ranges between `edges`."""
 
     name: str
     labels: tuple[str, ...]
@@ -36,14 +36,14 @@ class Axis:
     edges: tuple[float, ...] = ()
 
     def place(self, value: Value) -> int:
-        """The group of a value."""
+        """Return the group of a value."""
         if self.edges:
             return min(max(bisect_right(self.edges, float(value)) - 1, 0), len(self.labels) - 1)
         return self.values.index(value)
 
 
-def parameters(trials: Sequence[Trial]) -> list[str]:
-    """The hyper-parameters that differ among trials, those first that people look at first."""
+def parameters(trials: Sequence[TrialSummary]) -> list[str]:
+    """List the hyper-parameters that differ among trials, the most interesting ones first."""
     seen: dict[str, set[Value]] = {}
     for trial in trials:
         for name, value in trial.point.items():
@@ -52,22 +52,22 @@ def parameters(trials: Sequence[Trial]) -> list[str]:
     return sorted(differing, key=lambda name: _FAVOURITES.index(name) if name in _FAVOURITES else 99)
 
 
-def fill(trials: Sequence[Trial], x: str, y: str, falls: bool, share: bool) -> dict[str, Any]:
-    """The heat map of trials that have ended.
+def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: bool) -> dict[str, Any]:
+    """Return the heat map of trials that have ended.
 
     Args:
-        trials: of a study; those that have not ended are left out.
+        trials: of a study; unfinished ones are left out.
         x, y: names of two different hyper-parameters.
         falls: whether less is better.
-        share: whether values are shares that come close to 1, which are told apart by what they lack of it.
+        share: whether values are shares close to 1, which are graded by their distance to 1.
 
     Returns:
         Names and labels of both axes, and a cell for each pair: "median" of its ok trials with its "shade" from 0
-        (poor) to SHADES - 1 (best), how many are "ok", and how many ended otherwise ("other"). An empty cell is None.
+        (poor) to SHADES - 1 (best), the numbers that ended "ok" and otherwise ("other"). An empty cell is None.
     """
     ended = [trial for trial in trials if trial.ending and x in trial.point and y in trial.point]
     across, down = (axis(name, [trial.point[name] for trial in ended]) for name in (x, y))
-    cells: dict[tuple[int, int], list[Trial]] = {}
+    cells: dict[tuple[int, int], list[TrialSummary]] = {}
     for trial in ended:
         cells.setdefault((down.place(trial.point[y]), across.place(trial.point[x])), []).append(trial)
     middles = {place: _median(found) for place, found in cells.items()}
@@ -81,7 +81,7 @@ def fill(trials: Sequence[Trial], x: str, y: str, falls: bool, share: bool) -> d
 
 
 def axis(name: str, values: Sequence[Value]) -> Axis:
-    """The groups of a hyper-parameter's values: few values get one each, many numbers get ranges."""
+    """Group a hyper-parameter's values: few values get a group each, many numbers get ranges."""
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     distinct = tuple(sorted(set(values), key=float)) if numeric else tuple(sorted(set(values), key=str))
     if not numeric or len(distinct) <= _FEW_VALUES:
@@ -99,13 +99,13 @@ def _edges(values: Sequence[float], middle: float, bins: int) -> tuple[float, ..
     return tuple(low + (high - low) * place / bins for place in range(bins + 1))
 
 
-def _median(trials: Sequence[Trial]) -> float | None:
+def _median(trials: Sequence[TrialSummary]) -> float | None:
     values = [trial.value for trial in trials if trial.value is not None and math.isfinite(trial.value)]
     return median(values) if values else None
 
 
 def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> dict[tuple[int, int], int]:
-    """By the logarithm of what is lost: near the best the differences are small, and matter most."""
+    """Grade by the logarithm of the loss: near the best the differences are small, and matter most."""
     lost = {place: (1 - value if share else value if falls else -value) for place, value in values.items()}
     positive = [value for value in lost.values() if value > 0]
     if not positive:
@@ -119,7 +119,7 @@ def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> d
     }
 
 
-def _cell(trials: Sequence[Trial] | None, middle: float | None, shade: int | None) -> dict[str, Any] | None:
+def _cell(trials: Sequence[TrialSummary] | None, middle: float | None, shade: int | None) -> dict[str, Any] | None:
     if trials is None:
         return None
     ok = sum(trial.value is not None for trial in trials)

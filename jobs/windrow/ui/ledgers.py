@@ -1,9 +1,9 @@
-"""A study's ledger while its sweep may be writing to it: looked at, never made, locked or changed.
+"""Read a study's ledger while its sweep may be writing to it; never create, lock or change it.
 
     trials = ledgers.read(folder)
 
-The sweep's own reader (windrow/sweep/ledger.py) opens the book as its writer does. This one also leaves out the epochs
-in SQLite, which are most of the bytes: 2,000 trials of 30 epochs take a tenth of the time so.
+The sweep's own reader (windrow/sweep/ledger.py) opens the database for writing. This one also drops the epochs inside
+SQLite, which are most of the bytes: 2,000 trials of 30 epochs then take a tenth of the time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from windrow.sweep.outcomes import RULES, Ending
 
 _BUSY_SECONDS = 2.0
 
-# A diverged trial's epochs hold NaN, which is no JSON to SQLite: such an outcome comes whole.
+# A diverged trial's epochs hold NaN, which SQLite does not accept as JSON: its outcome is returned whole.
 _ATTEMPTS = """
 SELECT trial, state, CASE
     WHEN outcome IS NULL THEN NULL
@@ -33,14 +33,14 @@ FROM attempts ORDER BY trial, attempt"""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A trial as the ledger has it.
+class TrialSummary:
+    """A trial in the ledger.
 
     Attributes:
-        ending: how it ended; None while it has not ended for good.
+        ending: its final ending; None until then.
         value: the objective; None unless the ending is ok.
         seconds: wall clock of the attempt that counts.
-        attempts: that were begun.
+        attempts: number of attempts that have begun.
         training: whether an attempt is under way, or was when the sweep was killed.
     """
 
@@ -54,25 +54,25 @@ class Trial:
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is a study in a folder."""
+    """Return True for a folder with a study."""
     return (folder / FILE).is_file()
 
 
 def stamp(folder: Path) -> str:
-    """Another text after every change to the ledger; two calls of the system, whatever its size."""
+    """Return a text that changes with the ledger; it takes two system calls, whatever the ledger's size."""
     return "-".join(f"{found.st_mtime_ns:x}.{found.st_size:x}" for found in _facts(folder))
 
 
 def changed_at(folder: Path) -> float:
-    """Unix time of the last change to the ledger; 0 without one."""
+    """Return the Unix time of the last change to the ledger; 0 without a ledger."""
     return max((found.st_mtime for found in _facts(folder)), default=0.0)
 
 
-def read(folder: Path) -> list[Trial]:
-    """Every trial of a study, by number.
+def read(folder: Path) -> list[TrialSummary]:
+    """Read every trial of a study, by number.
 
     Raises:
-        AbsentError: there is no study, or no ledger that can be read.
+        AbsentError: the study is gone, or its ledger can't be read.
     """
     if not exists(folder):
         raise AbsentError("This sweep's study is gone from the disk; its trials are still in MLflow.")
@@ -83,7 +83,7 @@ def read(folder: Path) -> list[Trial]:
         return list(_trials(points, attempts))
     except sqlite3.OperationalError as error:
         if "locked" in str(error) or "busy" in str(error):
-            raise AbsentError("The sweep's ledger is busy; this page asks again in a moment.") from error
+            raise AbsentError("The sweep's ledger is busy; this page tries again in a moment.") from error
         raise _unreadable() from error
     except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, IndexError) as error:
         raise _unreadable() from error
@@ -95,7 +95,7 @@ def _unreadable() -> AbsentError:
 
 def _open(folder: Path) -> sqlite3.Connection:
     file = folder / FILE
-    # Where nobody writes there is no log beside the file, and SQLite would make one to read it.
+    # Without a writer the file has no write-ahead log, and SQLite would create one even to read.
     alone = "" if file.with_name(f"{FILE}-wal").exists() else "&immutable=1"
     return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro{alone}", uri=True, timeout=_BUSY_SECONDS)
 
@@ -108,26 +108,26 @@ def _facts(folder: Path) -> Iterator[Any]:
             continue
 
 
-def _trials(points: list[tuple[int, str]], attempts: list[tuple[int, str, str | None]]) -> Iterator[Trial]:
+def _trials(points: list[tuple[int, str]], attempts: list[tuple[int, str, str | None]]) -> Iterator[TrialSummary]:
     begun: dict[int, list[tuple[str, str | None]]] = {}
-    for trial, state, said in attempts:
-        begun.setdefault(trial, []).append((state, said))
+    for trial, state, outcome in attempts:
+        begun.setdefault(trial, []).append((state, outcome))
     for number, point in points:
         yield _trial(number, json.loads(point), begun.get(number, []))
 
 
-def _trial(number: int, point: dict[str, Value], attempts: list[tuple[str, str | None]]) -> Trial:
+def _trial(number: int, point: dict[str, Value], attempts: list[tuple[str, str | None]]) -> TrialSummary:
     training = any(state == "open" for state, _ in attempts)
-    settled = [said for state, said in attempts if state == "settled" and said is not None]
+    settled = [outcome for state, outcome in attempts if state == "settled" and outcome is not None]
     if settled:
         ending, value, seconds = _outcome(settled[-1])
         if len(settled) >= RULES[ending].attempts:
-            return Trial(number, point, ending, value, seconds, len(attempts), training)
-    return Trial(number, point, attempts=len(attempts), training=training)
+            return TrialSummary(number, point, ending, value, seconds, len(attempts), training)
+    return TrialSummary(number, point, attempts=len(attempts), training=training)
 
 
-def _outcome(said: str) -> tuple[Ending, float | None, float]:
-    values = json.loads(said)
+def _outcome(text: str) -> tuple[Ending, float | None, float]:
+    values = json.loads(text)
     if isinstance(values, dict):
         values = [values["ending"], values.get("value"), values.get("seconds")]
     ending, value, seconds = values

@@ -1,33 +1,56 @@
-"""A scoring's figures, as much of them as the page shows: no path, no host, nothing that a feed has written."""
+"""The part of a scoring run's figures that the page shows: no path, no host, no text from a feed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
+from windrow.scoring.report.figures import Drift, Figures
 
-_KEPT = ("rows", "new", "retried", "rescored", "ok_share", "images_per_second", "model_version")
+_STATUSES = frozenset(Status)
 
 
-def night(figures: Mapping[str, Any], at: float) -> dict[str, Any]:
-    """A scoring for the page.
+class Moved(TypedDict):
+    """A PSI, and its usual reading in words."""
 
-    Args:
-        figures: as its commit has them.
-        at: Unix time, seconds.
-    """
+    psi: float
+    word: str
+
+
+class ShownRun(TypedDict):
+    """A scoring run for the page; `at` is Unix time in seconds."""
+
+    at: float
+    rows: int
+    new: int
+    retried: int
+    rescored: int
+    ok_share: float | None
+    images_per_second: float | None
+    model_version: str | None
+    statuses: dict[str, int]
+    labels: Moved | None
+    scores: Moved | None
+
+
+def scoring_run(figures: Figures, at: float) -> ShownRun:
+    """Return a scoring run for the page; `at` is Unix time in seconds."""
+    counts, found = figures.counts, figures.drift or Drift()
     return {
         "at": round(at, 1),
-        **{name: figures.get(name) for name in _KEPT},
-        "statuses": {str(Status(name)): int(count) for name, count in figures["statuses"].items() if name in _NAMES},
-        **{name: _moved(figures.get(f"psi_{name}")) for name in ("labels", "scores")},
+        "rows": figures.rows,
+        "new": counts.new,
+        "retried": counts.retried,
+        "rescored": counts.rescored,
+        "ok_share": figures.ok_share,
+        "images_per_second": figures.images_per_second,
+        "model_version": figures.model_version or None,
+        "statuses": {str(Status(name)): count for name, count in figures.statuses.items() if name in _STATUSES},
+        "labels": _moved(found.labels),
+        "scores": _moved(found.scores),
     }
 
 
-_NAMES = frozenset(Status)
-
-
-def _moved(psi: float | None) -> dict[str, Any] | None:
-    return None if psi is None else {"psi": psi, "word": drift.word(psi)}
+def _moved(psi: float | None) -> Moved | None:
+    return None if psi is None else {"psi": psi, "word": drift.reading(psi)}

@@ -1,7 +1,7 @@
-"""What the scorings of a page did: its nights, and the newest labels with their pictures.
+"""Show the scoring runs of an experiment, and the newest labels with their pictures.
 
-The predictions table says all of it: each night's figures stand in its commit, so MLflow need not be there. A table is
-opened for reading only, and what is read of it is bounded, however long its history and however large its files.
+Both come from the predictions table: each run's figures are in its commit, so the page does not need MLflow. A table is
+opened for reading only, and the amount read is bounded, however long its history and however large its files.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
 from windrow.errors import AbsentError
+from windrow.scoring.report.figures import Figures
 from windrow.scoring.table.lock import OWN
-from windrow.ui.scoring_figures import night
+from windrow.ui.scoring_figures import ShownRun, scoring_run
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyarrow.parquet import ParquetFile
 
+    from windrow.scoring.report.album import Picture
+
 _LOOKED_BACK = 200  # commits
-_MOST_NIGHTS = 30
+_MOST_RUNS = 30
 _MOST_ROWS = 24
 _MOST_FILES = 8
 _ROWS_READ = 200_000
@@ -33,33 +36,80 @@ _COLUMNS = ("url", "status", "label", "score", "model_version", "scored_at")
 _THUMBNAIL = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
 
+class ScoringRuns(TypedDict):
+    """The newest runs first, which the page calls `nights`, and the run that a drift gate withholds."""
+
+    nights: list[ShownRun]
+    withheld: ShownRun | None
+
+
+class ShownPicture(TypedDict):
+    """A thumbnail with its labels. `image` is a data URI, `group` the part of the gallery."""
+
+    group: str
+    address: str
+    label: str
+    score: float
+    second: str
+    second_score: float
+    width: int
+    height: int
+    image: str
+
+
+class ShownRow(TypedDict):
+    """A row of the predictions table; `at` is Unix time in seconds."""
+
+    status: str
+    label: str | None
+    score: float | None
+    model_version: str | None
+    address: str
+    at: float
+
+
+class ShownLabels(TypedDict):
+    """The newest run's pictures, and the table's newest rows."""
+
+    pictures: list[ShownPicture]
+    rows: list[ShownRow]
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """A run's commit; `at` is Unix time in seconds."""
+
+    run_id: str
+    at: float
+    figures: Figures
+
+
 def stamp(table: Path) -> str:
-    """Another text after every commit, every withheld night and every gallery."""
+    """Return a text that changes with every commit, withheld run and gallery."""
     log = max((path.name for path in (table / "_delta_log").glob("*.json")), default="")
     aside = [table / OWN / "withheld" / "night.json", table / OWN / "galleries"]
     return "-".join([log, *(f"{path.stat().st_mtime_ns:x}" for path in aside if path.exists())])
 
 
-def nights(table: Path, dag: str) -> dict[str, Any]:
-    """The newest scorings that added rows, newest first, and what a drift gate withholds.
+def scoring_runs(table: Path, dag: str) -> ScoringRuns:
+    """Return the newest scoring runs that added rows, newest first, and the run that a drift gate withholds.
 
     Args:
         table: the predictions table's folder.
-        dag: what to trigger where there is nothing yet.
+        dag: what to trigger if nothing was scored yet.
 
     Raises:
         AbsentError: nothing was scored yet, or the table can't be read.
     """
-    commits = _commits(_open(table, dag))
-    found = [night(entry["figures"], entry["timestamp"] / 1000) for entry in commits][:_MOST_NIGHTS]
+    found = [scoring_run(commit.figures, commit.at) for commit in _commits(_open(table, dag))][:_MOST_RUNS]
     withheld = _withheld(table)
     if not found and withheld is None:
         raise _nothing(dag)
     return {"nights": found, "withheld": withheld}
 
 
-def labels(table: Path, dag: str) -> dict[str, Any]:
-    """The pictures that the newest scoring has kept, and the table's newest rows.
+def labels(table: Path, dag: str) -> ShownLabels:
+    """Return the pictures that the newest scoring run has kept, and the table's newest rows.
 
     Raises:
         AbsentError: nothing was scored yet, or the table can't be read.
@@ -69,11 +119,11 @@ def labels(table: Path, dag: str) -> dict[str, Any]:
     rows = _newest(delta, table)
     if not rows:
         raise _nothing(dag)
-    return {"pictures": _pictures(table, str(commits[0].get("runId", ""))) if commits else [], "rows": rows}
+    return {"pictures": _pictures(table, commits[0].run_id) if commits else [], "rows": rows}
 
 
 def address(url: str) -> str:
-    """A URL as it may be shown: without user, password, query and fragment, in which secrets stand."""
+    """Return a URL as it may be shown: without user, password, query and fragment, which may hold secrets."""
     try:
         parts = urlsplit(url)
         host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
@@ -83,7 +133,7 @@ def address(url: str) -> str:
 
 
 def _nothing(dag: str) -> AbsentError:
-    return AbsentError(f"Nothing was labelled yet. Trigger {dag}, and its nights and labels appear here.")
+    return AbsentError(f"Nothing was labelled yet. Trigger {dag}, and its runs and labels appear here.")
 
 
 def _open(table: Path, dag: str) -> DeltaTable:
@@ -98,20 +148,24 @@ def _open(table: Path, dag: str) -> DeltaTable:
         raise AbsentError("The predictions table can't be read: its log is damaged, or not a Delta table's.") from error
 
 
-def _commits(delta: DeltaTable) -> list[dict[str, Any]]:
-    return [entry for entry in delta.history(_LOOKED_BACK) if "figures" in entry]
+def _commits(delta: DeltaTable) -> list[_Commit]:
+    return [
+        _Commit(str(entry.get("runId", "")), entry["timestamp"] / 1000, Figures.from_json(entry["figures"]))
+        for entry in delta.history(_LOOKED_BACK)
+        if "figures" in entry
+    ]
 
 
-def _withheld(table: Path) -> dict[str, Any] | None:
+def _withheld(table: Path) -> ShownRun | None:
     file = table / OWN / "withheld" / "night.json"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return night(values["figures"], float(values["at"]))
+    return scoring_run(Figures.from_json(values["figures"]), float(values["at"]))
 
 
-def _pictures(table: Path, run_id: str) -> list[dict[str, Any]]:
+def _pictures(table: Path, run_id: str) -> list[ShownPicture]:
     from windrow.scoring.report import gallery
 
     chosen = gallery.read(table, run_id)
@@ -119,22 +173,31 @@ def _pictures(table: Path, run_id: str) -> list[dict[str, Any]]:
         return []
     groups = {"least sure": chosen.unsure, "by label": chosen.examples, "at random": chosen.sample}
     return [
-        _shown(asdict(picture), group)
+        _shown(picture, group)
         for group, pictures in groups.items()
         for picture in pictures
         if _THUMBNAIL.fullmatch(picture.image)
     ]
 
 
-def _shown(picture: Mapping[str, Any], group: str) -> dict[str, Any]:
-    kept = ("label", "score", "second", "second_score", "width", "height", "image")
-    return {"group": group, "address": address(picture["url"]), **{name: picture[name] for name in kept}}
+def _shown(picture: Picture, group: str) -> ShownPicture:
+    return {
+        "group": group,
+        "address": address(picture.url),
+        "label": picture.label,
+        "score": picture.score,
+        "second": picture.second,
+        "second_score": picture.second_score,
+        "width": picture.width,
+        "height": picture.height,
+        "image": picture.image,
+    }
 
 
-def _newest(delta: DeltaTable, table: Path) -> list[dict[str, Any]]:
-    """The rows that were scored last; of the newest files, and of those at most so many rows."""
+def _newest(delta: DeltaTable, table: Path) -> list[ShownRow]:
+    """Return the rows that were scored last, from a bounded number of rows of the newest files."""
     read = 0
-    newest: list[tuple[float, int, dict[str, Any]]] = []
+    newest: list[tuple[float, int, Any]] = []
     for file, group in _groups(_files(delta, table)):
         for batch in file.iter_batches(row_groups=[group], columns=list(_COLUMNS)):
             for row in batch.to_pylist():
@@ -142,18 +205,21 @@ def _newest(delta: DeltaTable, table: Path) -> list[dict[str, Any]]:
                 entry = (row["scored_at"].timestamp(), read, row)
                 (heapq.heappush if len(newest) < _MOST_ROWS else heapq.heappushpop)(newest, entry)
             if read >= _ROWS_READ:
-                return _told(newest)
-    return _told(newest)
+                return _newest_first(newest)
+    return _newest_first(newest)
 
 
-def _told(newest: list[tuple[float, int, dict[str, Any]]]) -> list[dict[str, Any]]:
+def _newest_first(rows: list[tuple[float, int, Any]]) -> list[ShownRow]:
     return [
         {
-            **{name: row[name] for name in ("status", "label", "score", "model_version")},
+            "status": row["status"],
+            "label": row["label"],
+            "score": row["score"],
+            "model_version": row["model_version"],
             "address": address(row["url"] or ""),
             "at": round(at, 1),
         }
-        for at, _, row in sorted(newest, key=lambda entry: (-entry[0], entry[1]))
+        for at, _, row in sorted(rows, key=lambda entry: (-entry[0], entry[1]))
     ]
 
 
@@ -164,7 +230,7 @@ def _files(delta: DeltaTable, table: Path) -> list[Path]:
 
 
 def _groups(files: list[Path]) -> Iterator[tuple[ParquetFile, int]]:
-    """Row groups of files, the newest first by their statistics; a file that was vacuumed meanwhile is left out."""
+    """Yield row groups of files, the newest first by their statistics; skip a file that was vacuumed meanwhile."""
     from pyarrow.parquet import ParquetFile
 
     found: list[tuple[float, ParquetFile, int]] = []

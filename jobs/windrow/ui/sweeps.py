@@ -1,4 +1,4 @@
-"""The sweeps of a train DAG: which there are, and one of them as it stands now."""
+"""List the sweeps of a train DAG, and show the present state of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from windrow.errors import AbsentError
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
 from windrow.ui import heat_map, ledgers
-from windrow.ui.ledgers import Trial
+from windrow.ui.ledgers import TrialSummary
 
 _MOST_STUDIES = 30
 _MOST_SHOWN = 5000
@@ -31,12 +31,12 @@ class Sweep:
 
     @property
     def stamp(self) -> str:
-        """Another text after every change to it."""
+        """A text that changes with the sweep."""
         return f"{self.key} {ledgers.stamp(self.folder)}"
 
     @property
     def words(self) -> str:
-        """The run for people: manual, 2026-11-25 16:33 UTC."""
+        """The run's name for people: manual, 2026-11-25 16:33 UTC."""
         found = _RUN.match(self.key)
         if not found:
             return self.key
@@ -44,17 +44,17 @@ class Sweep:
 
 
 def find(runs: Path) -> list[Sweep]:
-    """The newest sweeps among the runs of a DAG, the one first whose ledger has changed last."""
+    """List the newest sweeps among the runs of a DAG, the one that changed last first."""
     folders = [folder for folder in runs.iterdir() if folder.is_dir()] if runs.is_dir() else []
     found = [Sweep(folder.name, folder / "study") for folder in folders if ledgers.exists(folder / "study")]
     return sorted(found, key=lambda sweep: -ledgers.changed_at(sweep.folder))[:_MOST_STUDIES]
 
 
 def choose(runs: Path, key: str | None) -> Sweep:
-    """The sweep of that name; the newest if None.
+    """Return the sweep with that key; the newest if None.
 
     Raises:
-        AbsentError: there is no such sweep.
+        AbsentError: no sweep has that key.
     """
     if key is None:
         found = find(runs)
@@ -62,31 +62,31 @@ def choose(runs: Path, key: str | None) -> Sweep:
             raise AbsentError(f"No sweep has run yet. Trigger {runs.name}, and its trials appear here as they end.")
         return found[0]
     if key in {"", ".", ".."} or "/" in key or "\0" in key:
-        raise AbsentError("There is no such sweep. Choose another one.")
+        raise AbsentError("This sweep does not exist. Choose another one.")
     if not ledgers.exists(runs / key / "study"):
         raise AbsentError("This run has no sweep: its study has not begun, or is gone from the disk.")
     return Sweep(key, runs / key / "study")
 
 
 def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None) -> dict[str, Any]:
-    """A sweep for the page: how far it is, its best trials, and its heat map.
+    """Return a sweep for the page: its progress, its best trials, and its heat map.
 
     Args:
         sweep: to look at.
-        most: best trials that are listed.
-        x, y: hyper-parameters of the heat map; the most looked at ones if None, or if they are not the sweep's.
+        most: number of best trials to list.
+        x, y: hyper-parameters of the heat map; the most interesting ones if None, or if the sweep lacks them.
 
     Raises:
         AbsentError: its ledger can't be read.
     """
     trials = ledgers.read(sweep.folder)
-    said = _identity(sweep.folder)
-    objective = str(said.get("objective", "val_accuracy"))
+    study = _identity(sweep.folder)
+    objective = str(study.get("objective", "val_accuracy"))
     falls = OBJECTIVE_DIRECTIONS.get(objective) == "minimize"
     ranked = rank(trials, falls)
     return {
         **{"key": sweep.key, "words": sweep.words, "objective": objective, "falls": falls},
-        **{"budget": int(said["trials"]) if str(said.get("trials", "")).isdigit() else None},
+        **{"budget": int(study["trials"]) if str(study.get("trials", "")).isdigit() else None},
         **_counts(trials),
         "changed": round(ledgers.changed_at(sweep.folder), 1),
         "parameters": heat_map.parameters(trials),
@@ -96,13 +96,13 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
     }
 
 
-def rank(trials: Sequence[Trial], falls: bool) -> list[Trial]:
-    """The trials that ended ok, best first; equal ones by number."""
+def rank(trials: Sequence[TrialSummary], falls: bool) -> list[TrialSummary]:
+    """Return the trials that ended ok, best first; equal ones by number."""
     ok = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
     return sorted(ok, key=lambda trial: ((trial.value or 0.0) * (1 if falls else -1), trial.number))
 
 
-def _counts(trials: Sequence[Trial]) -> dict[str, Any]:
+def _counts(trials: Sequence[TrialSummary]) -> dict[str, Any]:
     endings = Counter(trial.ending for trial in trials if trial.ending)
     training = sum(trial.training for trial in trials)
     return {
@@ -114,7 +114,7 @@ def _counts(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _line(place: int, trial: Trial) -> dict[str, Any]:
+def _line(place: int, trial: TrialSummary) -> dict[str, Any]:
     return {
         "rank": place,
         "trial": trial.number,
@@ -124,7 +124,7 @@ def _line(place: int, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _heat_map(trials: Sequence[Trial], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
+def _heat_map(trials: Sequence[TrialSummary], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
     ended = [trial for trial in trials if trial.ending]
     names = heat_map.parameters(ended)
     if len(names) < 2:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from windrow.errors import TrackingError
+from windrow.selection.promotion_result import PromotionResult
 from windrow.tracking import history, registry
 from windrow.tracking.server import connect
 
@@ -47,7 +48,7 @@ def register(
         **{"approval": person, "champion_before": before, "test_accuracy": 0.98, "test_images": 359},
     }
     client.set_model_version_tag(model, version, registry.RESULT, json.dumps(result))
-    registry.settle(client, result, "words")
+    registry.settle(client, PromotionResult.from_json(result), "words")
     return version
 
 
@@ -61,7 +62,7 @@ def test_versions_come_newest_first_with_their_aliases_and_decisions(store: str)
     assert [(version.number, version.aliases) for version in found] == [
         *((4, ()), (3, ("challenger",)), (2, ("champion",)), (1, ("previous",))),
     ]
-    assert [version.result.get("reason") for version in found[:2]] == [None, "kept because"]
+    assert [version.result and version.result.reason for version in found[:2]] == [None, "kept because"]
     assert [version.approved_by for version in found] == ["", "anna", "", ""]
     assert all(begun - 1 <= version.at <= time.time() for version in found)
 

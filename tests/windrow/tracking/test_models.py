@@ -16,5 +16,5 @@ def test_files_that_only_a_server_gives_out_are_asked_of_the_embedded_store_with
     client = connect()
     client.create_registered_model("served")
     client.create_model_version("served", "mlflow-artifacts:/1/models/m-1/artifacts")
-    with pytest.raises(TrackingError, match=r"models:/served/1 must be at hand; .* set MLFLOW_TRACKING_URI to its"):
+    with pytest.raises(TrackingError, match=r"models:/served/1 must be available; .* set MLFLOW_TRACKING_URI to its"):
         fetch_model("models:/served/1", tmp_path)

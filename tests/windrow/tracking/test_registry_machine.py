@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from windrow import experiment
 from windrow.data.manifest import Manifest
 from windrow.errors import TrackingError, UserError
+from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking import registry
 from windrow.tracking.promotion import Promotion
@@ -93,7 +94,7 @@ class Jobs:
         promotion = self.promotion(study, key)
         with promotion.alone():
             if (decided := promotion.decided()) is not None:
-                return decided
+                return decided.to_json()
             promotion._forget_undecided()
             champion = registry.aliased(self.client, self.model, "champion")
             tags = {"windrow.finalists": key}
@@ -110,7 +111,7 @@ class Jobs:
                 **{"test_images": 9, "evidence": ""},
             }
             self.client.set_model_version_tag(self.model, version, registry.RESULT, json.dumps(result))
-            registry.settle(self.client, result, "words")
+            registry.settle(self.client, PromotionResult.from_json(result), "words")
             return result
 
     def answer(self, version: str, approved: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A scoring in MLflow: one run for each, however often it is told, and whatever it was killed at."""
+"""A scoring run in MLflow: one run for each, however often it is logged, and whatever it was killed at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from windrow import experiment
+from windrow.scoring.report.result import CommittedRun
 from windrow.tracking.scoring_runs import log_scoring
 from windrow.tracking.server import connect
 
@@ -21,17 +22,21 @@ FIGURES = {
 pytestmark = [pytest.mark.mlflow, pytest.mark.usefixtures("registry_file")]
 
 
+def run_of(**more: Any) -> CommittedRun:
+    return CommittedRun.from_json(FIGURES | more)
+
+
 def runs() -> list[Any]:
     client = connect()
     found = client.get_experiment_by_name("shoes")
     return list(client.search_runs([found.experiment_id]))
 
 
-def test_a_scoring_that_is_told_twice_has_one_run() -> None:
+def test_a_scoring_run_that_is_logged_twice_has_one_run() -> None:
     page = experiment.parse(PAGE)
-    first = log_scoring(page, FIGURES)
-    assert log_scoring(page, FIGURES)["run_id"] == first["run_id"]
-    log_scoring(page, {**FIGURES, "scoring": "c3d4"})
+    first = log_scoring(page, run_of())
+    assert log_scoring(page, run_of())["run_id"] == first["run_id"]
+    log_scoring(page, run_of(scoring="c3d4"))
     assert len(runs()) == 2
     run = next(run for run in runs() if run.info.run_id == first["run_id"])
     assert run.info.status == "FINISHED"
@@ -46,9 +51,9 @@ def test_a_run_that_was_begun_and_not_ended_is_ended(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", lambda *_, **__: exit("killed"))
         with pytest.raises(SystemExit):
-            log_scoring(page, FIGURES)
+            log_scoring(page, run_of())
     assert [run.info.status for run in runs()] == ["RUNNING"]
-    log_scoring(page, FIGURES)
+    log_scoring(page, run_of())
     (run,) = runs()
     assert (run.info.status, run.data.metrics["rows"]) == ("FINISHED", 3)
 
@@ -63,7 +68,7 @@ def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path:
     gallery = tmp_path / "gallery.html"
     gallery.write_text("<!doctype html>")
     more = {"p95_fetch_ms": 12.5, "share_of_ceiling": 0.5, "psi_labels": 0.02, "psi_scores": None, "scores": [0, 2]}
-    log_scoring(experiment.parse(PAGE), {**FIGURES, **more}, "- two lines\n- of words", gallery)
+    log_scoring(experiment.parse(PAGE), run_of(**more), "- two lines\n- of words", gallery)
     (run,) = runs()
     metrics = run.data.metrics
     assert (metrics["p95_fetch_ms"], metrics["share_of_ceiling"], metrics["psi_labels"]) == (12.5, 0.5, 0.02)
@@ -74,16 +79,16 @@ def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path:
 
 
 def test_a_gallery_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
-    log_scoring(experiment.parse(PAGE), FIGURES, gallery=tmp_path / "gone" / "gallery.html")
+    log_scoring(experiment.parse(PAGE), run_of(), gallery=tmp_path / "gone" / "gallery.html")
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
-def test_a_withheld_scoring_has_failed_until_it_is_told_again_as_committed() -> None:
+def test_a_withheld_run_has_failed_until_it_is_logged_again_as_committed() -> None:
     page = experiment.parse(PAGE)
-    log_scoring(page, FIGURES, "withheld", withheld=True)
+    log_scoring(page, run_of(), "withheld", withheld=True)
     (run,) = runs()
     assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FAILED", "true")
-    log_scoring(page, {**FIGURES, "table_version": 8}, "accepted")
+    log_scoring(page, run_of(table_version=8), "accepted")
     (run,) = runs()
     assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FINISHED", "false")
     assert (run.data.tags["windrow.table_version"], run.data.tags["mlflow.note.content"]) == ("8", "accepted")

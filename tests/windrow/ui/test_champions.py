@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from harness.web import Web
 from windrow.errors import AbsentError
+from windrow.selection.promotion_result import PromotionResult
 from windrow.tracking import registry
 from windrow.tracking.server import connect
 from windrow.ui.champions import Registry
@@ -36,7 +37,7 @@ def test_a_version_is_shown_with_its_accuracy_its_interval_and_why(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     client = register("crowned")
     client.set_model_version_tag("crowned", "1", registry.RESULT, json.dumps(RESULT))
-    registry.settle(client, RESULT, "words")
+    registry.settle(client, PromotionResult.from_json(RESULT), "words")
     shown = Registry().show("crowned", "train_crowned")
     (version,) = shown["versions"]
     assert (version["version"], version["aliases"], version["interval"]) == (1, ("champion",), [0.96, 0.99])

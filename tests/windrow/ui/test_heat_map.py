@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windrow.sweep.outcomes import Ending
 from windrow.ui import heat_map
-from windrow.ui.ledgers import Trial
+from windrow.ui.ledgers import TrialSummary
 
 
-def trial(number: int, value: float | None = 0.9, ending: Ending = Ending.OK, **point: Any) -> Trial:
-    return Trial(number, point, ending, value)
+def trial(number: int, value: float | None = 0.9, ending: Ending = Ending.OK, **point: Any) -> TrialSummary:
+    return TrialSummary(number, point, ending, value)
 
 
 def cells(found: dict[str, Any]) -> list[dict[str, Any]]:

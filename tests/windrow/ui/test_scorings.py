@@ -1,4 +1,4 @@
-"""Nights and newest labels, of real tables: what is read is bounded, and nothing of a secret gets out."""
+"""Scoring runs and newest labels, of real tables: what is read is bounded, and nothing of a secret gets out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ import pytest
 from harness.predictions import PATIENCE, labelled_row, row_of
 from windrow.errors import AbsentError
 from windrow.scoring.fetch.urls import understand
-from windrow.scoring.report import album, drift, figures, gallery
+from windrow.scoring.report import album, drift, gallery
 from windrow.scoring.report.album import Chosen, Picture
+from windrow.scoring.report.figures import UrlCounts
+from windrow.scoring.report.measurement import measure
 from windrow.scoring.table import prediction, withheld
 from windrow.scoring.table.prediction import Stamp
 from windrow.scoring.table.predictions_table import PredictionTable, parts
-from windrow.scoring.table.withheld import Night
+from windrow.scoring.table.withheld import WithheldRun
 from windrow.ui import scorings
 
 DAG = "score_digits"
@@ -54,9 +56,9 @@ def write(folder: Path, names: Sequence[str], at: datetime, name: str = "part-0.
 
 def told(files: Sequence[Path]) -> dict[str, Any]:
     """A run's figures as score_images commits them."""
-    found = figures.measure(files, 2.0, 2)
-    found |= {"new": found["rows"], "retried": 0, "rescored": 0, "model_name": "digits", "model_version": "3"}
-    return found | drift.compare(found, []).figures()
+    found = measure(files, 2.0, 2).figures
+    found = replace(found, counts=UrlCounts(new=found.rows), model_name="digits", model_version="3")
+    return replace(found, drift=drift.compare(found, [])).to_json()
 
 
 def picture(label: str = HOSTILE, **more: Any) -> Picture:
@@ -82,28 +84,28 @@ def score(table: Path, run_id: str, names: Sequence[str], at: datetime | None = 
         predictions.commit(rows, run_id, {"modelName": "digits", "modelVersion": "3", "figures": said})
 
 
-def test_a_night_says_what_its_commit_says(tmp_path: Path) -> None:
+def test_a_run_says_what_its_commit_says(tmp_path: Path) -> None:
     score(tmp_path / "t", "r1", [f"{n}.png" for n in range(9)])
-    (night,) = scorings.nights(tmp_path / "t", DAG)["nights"]
-    assert (night["rows"], night["statuses"], night["model_version"]) == (9, {"ok": 6, "http_error": 3}, "3")
-    assert abs(night["at"] - time.time()) < 60
-    assert night["labels"] is None
+    (run,) = scorings.scoring_runs(tmp_path / "t", DAG)["nights"]
+    assert (run["rows"], run["statuses"], run["model_version"]) == (9, {"ok": 6, "http_error": 3}, "3")
+    assert abs(run["at"] - time.time()) < 60
+    assert run["labels"] is None
 
 
-def test_the_newest_night_comes_first_and_upkeep_is_no_night(tmp_path: Path) -> None:
+def test_the_newest_run_comes_first_and_upkeep_is_no_run(tmp_path: Path) -> None:
     for rows in (2, 3, 4):
         score(tmp_path / "t", f"r{rows}", [f"{rows}-{n}.png" for n in range(rows)])
     PredictionTable(tmp_path / "t").note("r9", {})
-    assert [night["rows"] for night in scorings.nights(tmp_path / "t", DAG)["nights"]] == [4, 3, 2]
+    assert [run["rows"] for run in scorings.scoring_runs(tmp_path / "t", DAG)["nights"]] == [4, 3, 2]
 
 
-def test_a_withheld_night_is_told_also_where_nothing_was_committed_yet(tmp_path: Path) -> None:
+def test_a_withheld_run_is_shown_also_where_nothing_was_committed_yet(tmp_path: Path) -> None:
     table = tmp_path / "t"
     PredictionTable(table)
     rows = write(table / "run-r1", ["a.png", "b.png"], datetime.now(UTC))
-    night = Night("r1", "work", told(list(rows.iterdir())), [], {}, time.time())
-    withheld.keep(table, rows, night)
-    found = scorings.nights(table, DAG)
+    run = WithheldRun("r1", "work", told(list(rows.iterdir())), [], {}, time.time())
+    withheld.keep(table, rows, run)
+    found = scorings.scoring_runs(table, DAG)
     assert found["nights"] == []
     assert found["withheld"]["rows"] == 2
 
@@ -156,7 +158,7 @@ def test_no_secret_of_an_address_and_no_path_of_the_disk_is_told(tmp_path: Path)
     table = tmp_path / "t"
     score(table, "r1", ["a.png", "b.png", "c.png"])
     keep(table, "r1", picture())
-    text = json.dumps([scorings.labels(table, DAG), scorings.nights(table, DAG)])
+    text = json.dumps([scorings.labels(table, DAG), scorings.scoring_runs(table, DAG)])
     assert "geheim" not in text
     assert str(tmp_path) not in text
     assert "http://user.example/a.png" in text
@@ -179,7 +181,7 @@ def test_an_address_is_shown_without_what_may_be_secret(url: str, shown: str) ->
 def test_before_the_first_scoring_it_is_said_what_to_trigger(tmp_path: Path) -> None:
     PredictionTable(tmp_path / "empty")
     for table in (tmp_path / "none", tmp_path / "empty"):
-        for read in (scorings.nights, scorings.labels):
+        for read in (scorings.scoring_runs, scorings.labels):
             with pytest.raises(AbsentError, match="Trigger score_digits"):
                 read(table, DAG)
     assert not (tmp_path / "none").exists()
@@ -191,7 +193,7 @@ def test_a_damaged_log_is_one_sentence_without_its_path(tmp_path: Path) -> None:
     (tmp_path / "t" / "_delta_log").mkdir()
     (tmp_path / "t" / "_delta_log" / f"{0:020}.json").write_text("{")
     with pytest.raises(AbsentError, match="can't be read") as caught:
-        scorings.nights(tmp_path / "t", DAG)
+        scorings.scoring_runs(tmp_path / "t", DAG)
     assert str(tmp_path) not in str(caught.value)
 
 

@@ -1,16 +1,16 @@
-"""A copy of the predictions table in an object store, which the driver brings up to date after each run.
+"""Keep a copy of the predictions table in an object store; the driver updates it after each run.
 
     with held(folder, run_id):
-        check(url, folder)             # before any host is asked
+        check(url, folder)             # before the first download
         ...
-        publish(url, folder)           # what the copy lacks, and nothing else
+        publish(url, folder)           # uploads what the copy lacks, and nothing else
 
-The table in the folder is what runs work on; the copy is for readers. It is one table with the same versions: first go
-the data files, then the entries of the log in their order, and then what is gone here goes there. So a reader sees a
-whole table whenever he looks, and a driver that is killed between two uploads leaves work to the next one, no more.
+Runs work on the table in the folder; the copy is for readers. It has the same versions: first the data files are
+uploaded, then the entries of the log in their order, and then what was removed here is removed there. So a reader
+always sees a whole table, and a driver that is killed between two uploads only leaves work to the next one.
 
-Executors know nothing of it. Who may write is said by the driver's environment (AWS_ACCESS_KEY_ID, AWS_PROFILE,
-AWS_ENDPOINT_URL and the like), never by the page.
+Executors do not know the copy. The driver's environment has the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE,
+AWS_ENDPOINT_URL and the like), never the page.
 """
 
 from __future__ import annotations
@@ -19,19 +19,28 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from windrow.errors import PublishError, UserError
 from windrow.scoring.publish import delta_log
-from windrow.scoring.publish.delta_log import Table
+from windrow.scoring.publish.delta_log import DeltaLog
 from windrow.scoring.publish.store import Store, open_store
 
 Sizes = Mapping[str, int]
-"""What is there, in bytes, by its name below the copy's folder."""
+"""The copy's files: size in bytes by name below its folder."""
+
+
+class PublishedCopy(TypedDict):
+    """The copy's folder and version, and the number and bytes of the files that were uploaded."""
+
+    published: str
+    published_version: int
+    uploaded: int
+    uploaded_bytes: int
 
 
 def check(url: str | None, folder: Path) -> None:
-    """Refuse a place that belongs to something else. A store that is away refuses nothing: it may be back in time.
+    """Refuse a place that belongs to something else. A store that is away is not refused: it may be back in time.
 
     Args:
         url: the copy's folder; None for no copy.
@@ -48,11 +57,11 @@ def check(url: str | None, folder: Path) -> None:
             store = open_store(url)
             _agree(table, store, store.sizes(), url)
     except PublishError as error:
-        print(f"{error}; scoring goes on, and tries again at its end", file=sys.stderr)
+        print(f"{error}; scoring continues, and tries again at its end", file=sys.stderr)
 
 
-def publish(url: str | None, folder: Path) -> dict[str, Any]:
-    """Bring the copy up to date; where it is, its version, and what has travelled.
+def publish(url: str | None, folder: Path) -> PublishedCopy | None:
+    """Bring the copy up to date; None for no copy.
 
     Args:
         url: the copy's folder; None for no copy.
@@ -60,10 +69,10 @@ def publish(url: str | None, folder: Path) -> dict[str, Any]:
 
     Raises:
         UserError: something else is there, or a package is absent.
-        PublishError: the store is away or refuses us. The table here is right, and the next run goes on.
+        PublishError: the store is away or refuses us. The table here is right, and the next run continues.
     """
     if url is None:
-        return {}
+        return None
     table = delta_log.read(folder)
     try:
         with _asking(url):
@@ -84,7 +93,7 @@ def publish(url: str | None, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _asking(url: str) -> Iterator[None]:
-    """Every store's library has exceptions of its own without a common base; here all of them mean the same."""
+    """Turn any exception into a PublishError: each store's library has its own, without a common base."""
     try:
         yield
     except UserError:
@@ -96,8 +105,8 @@ def _asking(url: str) -> Iterator[None]:
         ) from error
 
 
-def _agree(table: Table, store: Store, there: Sizes, url: str) -> None:
-    """Refuse to write where something else lies: other files, or a log that is not the beginning of the table's own."""
+def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
+    """Refuse to write over something else: other files, or a log that is not the beginning of the table's log."""
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name)]
     if not entries:
         if other := sorted(set(filter(_is_shown, there)) - table.named):
@@ -110,7 +119,7 @@ def _agree(table: Table, store: Store, there: Sizes, url: str) -> None:
     common = [name for name in commits or sorted(entries) if name in table.log]
     if not common:
         raise _occupied(url, min(entries))
-    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of them.
+    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of the two.
     ends = {common[0], common[-1]}
     for name in common:
         file = table.folder / name
@@ -125,11 +134,11 @@ def _occupied(url: str, name: str) -> UserError:
     )
 
 
-def _summed_up(folder: Path, there: Sizes) -> Table:
-    """The table, with a checkpoint of its newest version where readers could not go by all that the copy lacks.
+def _summed_up(folder: Path, there: Sizes) -> DeltaLog:
+    """Return the table, with a checkpoint of its newest version if readers could not follow the commits to upload.
 
-    That goes first then. So it is where a vacuum has removed files of versions in between, or the log no longer begins
-    at 0, as it does once it is long and old.
+    The checkpoint is uploaded first then. It is needed if a vacuum has removed files of versions in between, or if the
+    log no longer begins at 0, as in a long and old one.
     """
     from deltalake import DeltaTable
 
@@ -146,14 +155,14 @@ def _summed_up(folder: Path, there: Sizes) -> Table:
     return delta_log.read(folder)
 
 
-def _send_data(table: Table, store: Store, there: Sizes) -> Iterator[str]:
+def _send_data(table: DeltaLog, store: Store, there: Sizes) -> Iterator[str]:
     for name in sorted(table.data):
         if there.get(name) != (table.folder / name).stat().st_size:
             store.put(table.folder / name, name)
             yield name
 
 
-def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[str]:
+def _send_log(table: DeltaLog, store: Store, there: Sizes, url: str) -> Iterator[str]:
     for name in _in_order(table):
         file = table.folder / name
         if delta_log.is_checkpoint(name):
@@ -171,8 +180,8 @@ def _send_log(table: Table, store: Store, there: Sizes, url: str) -> Iterator[st
         yield delta_log.HINT
 
 
-def _in_order(table: Table) -> list[str]:
-    """The log as it travels: a checkpoint of the newest version first, for all that comes before it is history then."""
+def _in_order(table: DeltaLog) -> list[str]:
+    """List the log in upload order: a checkpoint of the newest version first, which makes the rest history."""
     newest = [
         name for name in table.log if delta_log.is_checkpoint(name) and delta_log.version_of(name) == table.version
     ]
@@ -183,18 +192,18 @@ def _claim(file: Path, store: Store, name: str, url: str) -> None:
     try:
         store.put_new(file, name)
     except FileExistsError:
-        # Our own request may have arrived although its answer did not.
+        # Our own request may have arrived although its response did not.
         if store.read(name) != file.read_bytes():
             raise _occupied(url, name) from None
 
 
-def _gone(table: Table, there: Sizes) -> list[str]:
-    """What the copy has and the table has no more: data files that were vacuumed, and entries older than its log."""
+def _gone(table: DeltaLog, there: Sizes) -> list[str]:
+    """List what only the copy still has: data files that were vacuumed, and entries older than the table's log."""
     oldest = delta_log.version_of(table.log[0])
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name) and delta_log.version_of(name) < oldest]
     return sorted(entries) + sorted((table.named - table.data) & there.keys())
 
 
 def _is_shown(name: str) -> bool:
-    """Whether readers see it: not so what a killed driver was writing to a mounted folder."""
+    """True unless it is a temporary file that a killed driver left in a mounted folder."""
     return not name.rpartition("/")[2].startswith(".")

@@ -1,4 +1,4 @@
-"""What a table's log names: its own entries, and the data files, those that are there and those that were."""
+"""Read a table's log: its entries, and the data files that exist or have existed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from windrow.scoring.table.predictions_table import PredictionTable
 
 FOLDER = "_delta_log"
 HINT = f"{FOLDER}/_last_checkpoint"
-"""Says where readers may begin: the one file of a table that changes."""
+"""Where readers may begin; the only file of a table that changes."""
 
 ENTRY = re.compile(rf"{FOLDER}/\d{{20}}(?P<kind>\.json|\.checkpoint.*\.parquet)")
 
 
 @dataclass(frozen=True)
-class Table:
-    """What there is of a table, by names below its folder.
+class DeltaLog:
+    """The files of a table, by names below its folder.
 
     Attributes:
-        log: its log's commits and checkpoints by version; a checkpoint before the commit that is the last in it.
-        adds: the data files that each commit added, also those that a vacuum has removed since.
-        removes: those that commits took out, also where the log has forgotten who added them.
-        data: the data files that are there.
+        log: its log's commits and checkpoints by version; a checkpoint comes before the commit of its version.
+        adds: the data files that each commit added, including those that a vacuum has removed since.
+        removes: the data files that commits removed, even if the log no longer has the commit that added them.
+        data: the data files that exist.
     """
 
     folder: Path
@@ -37,22 +37,22 @@ class Table:
 
     @property
     def commits(self) -> list[str]:
-        """The entries that are no checkpoints, oldest first."""
+        """The entries that are commits, oldest first."""
         return [name for name in self.log if not is_checkpoint(name)]
 
     @property
     def version(self) -> int:
-        """The newest."""
+        """The newest version."""
         return version_of(self.log[-1])
 
     @property
     def named(self) -> set[str]:
-        """The data files that are there, or were."""
+        """The data files that exist or have existed."""
         return set(self.data).union(self.removes, *self.adds.values())
 
 
-def read(folder: Path) -> Table:
-    """What there is of the table in a folder."""
+def read(folder: Path) -> DeltaLog:
+    """Read the table in a folder."""
     found = (path.relative_to(folder).as_posix() for path in (folder / FOLDER).iterdir())
     log = sorted(filter(ENTRY.fullmatch, found), key=lambda name: (version_of(name), not is_checkpoint(name)))
     commits = [name for name in log if not is_checkpoint(name)]
@@ -60,21 +60,21 @@ def read(folder: Path) -> Table:
     removes = {path for name in commits for path in _paths(folder / name, "remove")}
     now = {path.relative_to(folder).as_posix() for path in PredictionTable(folder).files()}
     data = {name for name in now.union(*adds.values()) if (folder / name).is_file()}
-    return Table(folder, log, adds, removes, data)
+    return DeltaLog(folder, log, adds, removes, data)
 
 
 def is_checkpoint(name: str) -> bool:
-    """Whether an entry is one, and not a commit."""
+    """Return True for a checkpoint, False for a commit."""
     found = ENTRY.fullmatch(name)
     return found is not None and found["kind"] != ".json"
 
 
 def version_of(name: str) -> int:
-    """An entry's."""
+    """Return the version of an entry."""
     return int(name.removeprefix(f"{FOLDER}/")[:20])
 
 
 def _paths(commit: Path, kind: str) -> Set[str]:
-    """Data files that a commit has actions of this kind for."""
+    """Return the data files for which a commit has actions of this kind."""
     actions = (json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines() if line)
     return {unquote(action[kind]["path"]) for action in actions if kind in action}

@@ -1,6 +1,6 @@
-"""A folder of an object store, by its URL: list it, read, put and remove objects in it. fsspec speaks to the stores.
+"""List, read, put and remove objects in a folder of an object store, through fsspec.
 
-An object is there whole or not at all. Nothing is remembered between two calls, for others may write there.
+An object is stored whole or not at all. Nothing is cached between two calls, for others may write there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
-"""What speaks to which store. s3fs is in the lock."""
+"""The package for each kind of store. s3fs is in the lock."""
 
 
 class Store:
@@ -29,25 +29,25 @@ class Store:
         self._root = root
 
     def sizes(self) -> dict[str, int]:
-        """Every object's size; nothing, where the folder is not there."""
+        """Return every object's size in bytes; empty if the folder does not exist."""
         found = self._files.find(self._root, detail=True)
         names = {path.removeprefix(self._root).lstrip("/"): facts for path, facts in found.items()}
         return {name: int(facts["size"]) for name, facts in names.items() if name and not name.endswith("/")}
 
     def read(self, name: str) -> bytes:
-        """An object's bytes."""
+        """Return an object's bytes."""
         content: bytes = self._files.cat_file(self._path(name))
         return content
 
     def put(self, file: Path, name: str) -> None:
-        """Put a file there, in place of what is there."""
+        """Upload a file, in place of an existing object."""
         self._files.put_file(str(file), self._path(name))
 
     def put_new(self, file: Path, name: str) -> None:
-        """Put a small file where nothing is yet; the store itself decides who of two is first.
+        """Upload a small file unless the object exists; of two writers, the store itself decides which is first.
 
         Raises:
-            FileExistsError: something is there.
+            FileExistsError: the object exists.
         """
         try:
             self._files.pipe_file(self._path(name), file.read_bytes(), mode="create")
@@ -66,19 +66,19 @@ class Store:
 
 
 class Folder(Store):
-    """A mounted folder. A file grows there before readers' eyes, so it is written aside and moved."""
+    """A mounted folder. Readers would see a file grow, so it is written aside and moved."""
 
     def put(self, file: Path, name: str) -> None:
-        """Put a file there, in place of what is there."""
+        """Upload a file, in place of an existing object."""
         path = Path(self._path(name))
         with replacing(path) as part:
             shutil.copyfile(file, part)
 
     def put_new(self, file: Path, name: str) -> None:
-        """Put a small file where nothing is yet.
+        """Copy a small file unless the object exists.
 
         Raises:
-            FileExistsError: something is there.
+            FileExistsError: the object exists.
         """
         if Path(self._path(name)).exists():
             raise FileExistsError(self._path(name))
@@ -86,7 +86,7 @@ class Folder(Store):
 
 
 def open_store(url: str) -> Store:
-    """The folder at a URL. Nothing is asked yet.
+    """Return the folder at a URL, without a request.
 
     Raises:
         UserError: the package for this kind of store is absent.

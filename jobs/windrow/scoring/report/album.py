@@ -1,10 +1,10 @@
-"""A few pictures of a run for its gallery: tasks put thumbnails aside, the driver chooses among them.
+"""Collect a few pictures of a run for its gallery: tasks store thumbnails, the driver chooses among them.
 
-A task keeps those of a sample, which depends on the URL's key alone, and those that its network was least sure of. What
-is chosen is then the same however the run was divided. Pixels are at hand there as the network saw them; they go to
-small files beside the table, never through Spark.
+A task stores those of a sample, which depends on the URL's key alone, and those with the lowest scores. The choice is
+then the same however the run was partitioned. A task has the pixels as the network saw them; thumbnails go to small
+files next to the table, never through Spark.
 
-    TABLE/_windrow/album-RUN/7.jsonl    of task 7: one JSON object a picture, written whole or not at all
+    TABLE/_windrow/album-RUN/7.jsonl    of task 7: one JSON object per picture, written whole or not at all
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from windrow.scoring.table.lock import OWN
 from windrow.scoring.table.prediction import Prediction, RankedLabel
 
 POOL = 150
-"""Pictures of the sample that are expected in all tasks together."""
+"""Expected size of the sample over all tasks."""
 UNSURE = 12
-"""Those of the lowest scores that a task keeps."""
+"""Pictures with the lowest scores that a task stores."""
 
 LARGEST_SIDE = 128
-"""Pixels of a thumbnail; a smaller picture keeps its size, and its pixels."""
+"""Pixels of a thumbnail's longer side; a smaller picture keeps its size and its pixels."""
 _EXAMPLE_LABELS = 12
 _LOSSLESS_SIDE = 64
 _JPEG_QUALITY = 75
@@ -45,7 +45,7 @@ _NO_LABEL: RankedLabel = {"rank": 2, "label_id": -1, "label": "", "score": 0.0}
 
 @dataclass(frozen=True)
 class Picture:
-    """A labelled image of the gallery. `image` is a data URI; `second` the label after the best, if there was one."""
+    """A labelled image of the gallery. `image` is a data URI; `second` the second best label, if any."""
 
     url: str
     url_key: str
@@ -60,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Album:
-    """Where tasks put their pictures, and which share of the URLs is the sample."""
+    """The folder for the tasks' pictures, and the share of the URLs that is the sample."""
 
     folder: str
     share: float
@@ -71,13 +71,13 @@ class Album:
         return f"{min(int(self.share * 16**_KEY_DIGITS), 16**_KEY_DIGITS - 1):0{_KEY_DIGITS}x}"
 
     def page(self) -> AlbumPage:
-        """A task's part."""
+        """Return a task's part of the album."""
         return AlbumPage(self)
 
 
 @contextmanager
 def of_run(table: Path, run_id: str, urls: int) -> Iterator[Album]:
-    """The album of a run that asks so many URLs; removed on leaving, with those of runs that were killed."""
+    """Make the album of a run over `urls` URLs; remove it on leaving, with those of runs that were killed."""
     try:
         yield Album(str(table / OWN / f"album-{run_id}"), min(1.0, POOL / max(1, urls)))
     finally:
@@ -86,7 +86,7 @@ def of_run(table: Path, run_id: str, urls: int) -> Iterator[Album]:
 
 
 class AlbumPage:
-    """What a task keeps while it labels: the cost of a row that is not kept is two comparisons."""
+    """The pictures that a task keeps while it labels. A row that is not kept costs two comparisons."""
 
     def __init__(self, album: Album) -> None:
         self._album = album
@@ -95,7 +95,7 @@ class AlbumPage:
         self._unsure: list[tuple[float, int, Prediction, NDArray[np.uint8] | bytes]] = []  # a heap; the surest first
 
     def offer(self, row: Prediction, pixels: NDArray[np.uint8] | bytes) -> None:
-        """A labelled row and what the network saw: uint8 (height, width, channels), or a JPEG file's bytes."""
+        """Consider a labelled row with the image: uint8 (height, width, channels), or a JPEG file's bytes."""
         score = row.score or 0.0
         if row.url_key[:_KEY_DIGITS] <= self._last_key and len(self._sample) < 2 * POOL:
             self._sample[row.url_key] = _picture(row, pixels)
@@ -105,7 +105,7 @@ class AlbumPage:
                 heapq.heappop(self._unsure)
 
     def write(self, task: int) -> None:
-        """Write the task's file; one of an earlier try is replaced. A disk that takes no picture costs no row."""
+        """Write the task's file, over one of an earlier attempt. A full disk loses pictures, but no row."""
         unsure = {row.url_key: (row, pixels) for *_, row, pixels in self._unsure}
         drawn = [_picture(row, pixels) for key, (row, pixels) in unsure.items() if key not in self._sample]
         lines = [json.dumps(asdict(picture)) for picture in (*self._sample.values(), *drawn)]
@@ -134,9 +134,10 @@ def _picture(row: Prediction, pixels: NDArray[np.uint8] | bytes) -> Picture:
 
 
 def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
-    """(data URI, width, height) of uint8 (height, width, channels), channels 1 or 3; a small one is kept exactly.
+    """Return a thumbnail as (data URI, width, height); that of a small image has exactly its pixels.
 
-    Or of a JPEG file's bytes, which are sound.
+    Args:
+        pixels: uint8 (height, width, channels) with 1 or 3 channels, or a valid JPEG file's bytes.
     """
     if isinstance(pixels, bytes):
         image = Image.open(io.BytesIO(pixels), formats=["JPEG"]).convert("RGB")
@@ -152,7 +153,7 @@ def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pictures of a gallery, each in one place: `unsure` by score, `examples` by label, `sample` by key."""
+    """The pictures of a gallery, each in one group: `unsure` by score, `examples` by label, `sample` by key."""
 
     unsure: Sequence[Picture] = ()
     examples: Sequence[Picture] = ()
@@ -160,9 +161,9 @@ class Chosen:
 
 
 def choose(album: Album, most: int = 60) -> Chosen:
-    """At most so many pictures, from what the tasks have put aside; the same for the same rows.
+    """Choose at most `most` of the pictures that the tasks have stored; the same ones for the same rows.
 
-    Examples are those of the most frequent labels of the sample, two a label; the rest of the sample fills the page.
+    Examples are those of the most frequent labels of the sample, two per label; the rest of the sample fills the page.
     """
     taken: list[Picture] = []
     pool: dict[str, Picture] = {}

@@ -1,144 +1,222 @@
-"""What a scoring run did, in figures: read from the files that it wrote, so that they say what the table says.
+"""A scoring run in figures: a few KiB of JSON in the table's commit, the job's result and MLflow.
 
-They stand in the run's commit, from which MLflow is told, and in its result: a few KiB, however large the run.
+    figures = Figures.from_json(commit["figures"])
+    commit["figures"] = figures.to_json()
+
+Commits of earlier versions of Windrow lack the later fields: these are empty or None then.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
 
-STAGES = ("fetch_ms", "decode_ms", "predict_ms")
-SCORE_BINS = 10
-NAMED_LABELS = 60
-"""Labels that stand in the figures with their counts; the rest is counted together."""
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-_HOSTS = 10
-_LONGEST_NAME = 80  # characters
-_HOST = urls.HOST.replace("(", "(?P<host>", 1)
+STAGES = ("fetch", "decode", "predict")
+"""The stages of a URL; the table's columns are STAGE_ms."""
+
+Part = TypeVar("Part", bound="DataclassInstance")
 
 
-def measure(files: Sequence[Path], seconds: float, slots: int) -> dict[str, Any]:
-    """The figures of a run, without those of its surroundings.
+@dataclass(frozen=True)
+class UrlCounts:
+    """URLs that a run found, by what is done with each.
 
-    rows, keys: rows, and distinct url_keys among them.
-    statuses: rows by status, most frequent first. ok_share: of the rows.
-    images_per_second: labelled images by wall clock. urls_per_second: rows of any status.
-    mean_, p50_ and p95_ of fetch_ms, decode_ms and predict_ms: of the rows that have them; None where no row has.
-    ceiling_images_per_second, share_of_ceiling: see `ceiling`.
-    scores: labelled images by `score`, in ten bins of equal width from 0 to 1.
-    labels: labelled images by label, the most frequent ones; other_labels: all those of any other.
-    hosts: those with the most failures, each with "failed" and "asked" rows and its most frequent failure "status".
-
-    Args:
-        files: the Parquet files of the run.
-        seconds: wall clock of the pass, from the first URL to the last file, with the network's loading.
-        slots: tasks that Spark can run at once, each on its own core.
+    Attributes:
+        files_read: files of the feed with something new.
+        urls: URLs in what was read; new, already_scored or left.
+        already_scored: those that had a row in the table.
+        left: new ones beyond the run's limit, which the next run takes.
+        retried: URLs of the table that were due again.
+        rescored: URLs that an earlier model had labelled.
     """
-    rows = pa.concat_tables([pq.read_table(path, columns=["url_key", "status", "score", *STAGES]) for path in files])
-    statuses = count(rows["status"])
-    ok = statuses.get(Status.OK, 0)
-    found: dict[str, Any] = {
-        "rows": rows.num_rows,
-        "keys": pc.count_distinct(rows["url_key"]).as_py(),
-        "statuses": statuses,
-        "ok_share": round(ok / rows.num_rows, 4) if rows.num_rows else None,
-        "images_per_second": round(ok / seconds, 2) if seconds else None,
-        "urls_per_second": round(rows.num_rows / seconds, 2) if seconds else None,
-    }
-    for stage in STAGES:
-        found |= _milliseconds(rows[stage], stage)
-    labelled = rows.filter(pc.equal(rows["status"], Status.OK.value))
-    found |= ceiling(labelled, seconds, slots) | {"scores": _scores(labelled["score"])}
-    return found | _labels(files) | {"hosts": _hosts(files)}
+
+    files_read: int = 0
+    urls: int = 0
+    new: int = 0
+    already_scored: int = 0
+    left: int = 0
+    retried: int = 0
+    rescored: int = 0
+
+    @property
+    def to_do(self) -> int:
+        """URLs that get a row in this run."""
+        return self.new + self.retried + self.rescored
 
 
-def count(values: pa.ChunkedArray) -> dict[str, int]:
-    """How often each value stands there, most frequent first."""
-    pairs = [(entry["values"], entry["counts"]) for entry in pc.value_counts(values).to_pylist()]
-    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+@dataclass(frozen=True)
+class Milliseconds:
+    """Milliseconds per URL in a stage, over the rows that have them; None if no row has."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
 
 
-def ceiling(labelled: pa.Table, seconds: float, slots: int) -> dict[str, Any]:
-    """What `slots` cores could label in a second if they did nothing but decode and run the network, and how much of
-    that the pass was.
+@dataclass(frozen=True)
+class HostFailures:
+    """A host with failures: `failed` of its `asked` URLs, and the most frequent `status` among them."""
 
-    slots * 1000 / (mean decode_ms + mean predict_ms), by the milliseconds that this run's labelled images took. Those
-    are wall clock of the thread that decodes and labels, one a task: on cores that are busy with other work they are
-    longer, and the ceiling is too low. Waiting for hosts, loading the network, Spark, and slots without work are what
-    the share lacks. Images whose bytes were labelled before (twins.py) count in neither. None where none was labelled.
+    host: str
+    failed: int
+    asked: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Share of the `compared` URLs that keep the label of an earlier model; None if no URL was compared."""
+
+    compared: int
+    agree: float | None
+
+
+@dataclass(frozen=True)
+class PrecisionLoss:
+    """The loss of a lower precision, measured on the page's images (scoring/network/low_precision.py).
+
+    Attributes:
+        type, runtime: the precision, and what computes in it.
+        same_labels: share of the `images` that keep their label.
+        score_change_mean, score_change_max: absolute change of the best label's score.
+        accuracy_as_it_is, accuracy: before and after; None where the images' true classes are not known.
     """
-    means = [pc.mean(labelled[stage]).as_py() for stage in ("decode_ms", "predict_ms")]
-    spent = sum(mean or 0.0 for mean in means)
-    nothing = {"slots": slots, "ceiling_images_per_second": None, "share_of_ceiling": None}
-    computed = labelled.num_rows - labelled["predict_ms"].null_count
-    if not computed or spent <= 0 or seconds <= 0:
-        return nothing
-    most = slots * 1000 / spent
-    share = computed / seconds / most
-    return nothing | {"ceiling_images_per_second": round(most, 2), "share_of_ceiling": round(share, 4)}
+
+    type: str
+    runtime: str
+    images: int
+    same_labels: float
+    score_change_mean: float
+    score_change_max: float
+    accuracy_as_it_is: float | None = None
+    accuracy: float | None = None
 
 
-def _milliseconds(values: pa.ChunkedArray, stage: str) -> dict[str, float | None]:
-    names = [f"{name}_{stage}" for name in ("mean", "p50", "p95")]
-    told = [pc.mean(values).as_py(), *pc.quantile(values, [0.5, 0.95]).to_pylist()]
-    return {name: None if value is None else round(value, 2) for name, value in zip(names, told, strict=True)}
+@dataclass(frozen=True)
+class Drift:
+    """The distance of a run from earlier ones (drift.py); None if it can't be compared, for the `reason`.
+
+    Attributes:
+        labels, scores: the PSI of the labels and of the scores' ten bins, to four digits.
+        runs, images: number of runs it was compared with, and of their labelled images.
+        moved: the label whose share has moved most, with that share before and now.
+    """
+
+    labels: float | None = None
+    scores: float | None = None
+    runs: int = 0
+    images: int = 0
+    moved: tuple[str, float, float] | None = None
+    reason: str = ""
 
 
-def _scores(scores: pa.ChunkedArray) -> list[int]:
-    present = scores.drop_null().to_numpy()
-    counts, _ = np.histogram(np.clip(present, 0.0, 1.0), bins=SCORE_BINS, range=(0.0, 1.0))
-    return [int(number) for number in counts]
+@dataclass(frozen=True)
+class Figures:
+    """A scoring run in figures.
+
+    Attributes:
+        rows: rows that the run made.
+        statuses: rows by status, most frequent first.
+        ok_share: share of the rows that have a label; None without rows.
+        images_per_second, urls_per_second: labelled images, and rows of any status, by wall clock.
+        times: milliseconds by stage (STAGES).
+        slots: tasks that Spark could run at once.
+        ceiling_images_per_second, share_of_ceiling: see measurement.ceiling; None where no image was computed.
+        scores: labelled images by score, in ten bins of equal width from 0 to 1; empty in commits without histograms.
+        labels: labelled images by label, the most frequent labels; `other_labels` counts those of any other.
+        hosts: the hosts with the most failures, worst first.
+        agreement: with earlier models' labels; None unless the run has rescored.
+        counts: URLs that the run found.
+        precision: None for a network as it is.
+        drift: None in commits that were not compared with earlier ones.
+        drift_accepted: whether a person has accepted the rows although they moved beyond the gate.
+    """
+
+    rows: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    ok_share: float | None = None
+    images_per_second: float | None = None
+    urls_per_second: float | None = None
+    times: Mapping[str, Milliseconds] = field(default_factory=lambda: dict.fromkeys(STAGES, Milliseconds()))
+    slots: int | None = None
+    ceiling_images_per_second: float | None = None
+    share_of_ceiling: float | None = None
+    scores: tuple[int, ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)
+    other_labels: int = 0
+    hosts: tuple[HostFailures, ...] = ()
+    agreement: Agreement | None = None
+    counts: UrlCounts = field(default_factory=UrlCounts)
+    model_name: str = ""
+    model_version: str = ""
+    precision: PrecisionLoss | None = None
+    drift: Drift | None = None
+    drift_accepted: bool = False
+
+    @property
+    def ok(self) -> int:
+        """Labelled images."""
+        return self.statuses.get(Status.OK, 0)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures as JSON values, all at one level but for histograms, hosts, precision and drift."""
+        drift = self.drift
+        return {
+            **{name: getattr(self, name) for name in _BEFORE_TIMES},
+            **{f"{kind}_{stage}_ms": value for stage in STAGES for kind, value in asdict(self.times[stage]).items()},
+            **{name: getattr(self, name) for name in _AFTER_TIMES},
+            "scores": list(self.scores),
+            "labels": dict(self.labels),
+            "other_labels": self.other_labels,
+            "hosts": [asdict(host) for host in self.hosts],
+            **(asdict(self.agreement) if self.agreement else {}),
+            **asdict(self.counts),
+            "model_name": self.model_name,
+            "model_version": self.model_version,
+            "precision": asdict(self.precision) if self.precision else None,
+            **(_drift_to_json(drift) if drift else {}),
+            **({"drift_accepted": True} if self.drift_accepted else {}),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Figures:
+        """Read the figures of a commit, a result or a withheld run; other keys, as of later versions, are ignored."""
+        plain = {name: values[name] for name in (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE) if name in values}
+        times = {stage: Milliseconds(*(values.get(f"{kind}_{stage}_ms") for kind in _KINDS)) for stage in STAGES}
+        return cls(
+            **plain,
+            times=times,
+            scores=tuple(values.get("scores", ())),
+            hosts=tuple(_read(HostFailures, host) for host in values.get("hosts", ())),
+            agreement=_read(Agreement, values) if "compared" in values else None,
+            counts=_read(UrlCounts, values),
+            precision=_read(PrecisionLoss, values["precision"]) if values.get("precision") else None,
+            drift=_drift_from_json(values) if "drift" in values else None,
+        )
 
 
-def _labels(files: Sequence[Path]) -> dict[str, Any]:
-    counts: Counter[str] = Counter()
-    for path in files:
-        labels = pq.read_table(path, columns=["label"])["label"].drop_null()
-        for label, number in count(labels).items():
-            counts[label[:_LONGEST_NAME]] += number
-    named = dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:NAMED_LABELS])
-    return {"labels": named, "other_labels": counts.total() - sum(named.values())}
+_BEFORE_TIMES = ("rows", "statuses", "ok_share", "images_per_second", "urls_per_second")
+_AFTER_TIMES = ("slots", "ceiling_images_per_second", "share_of_ceiling")
+_AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_accepted")
+_KINDS = tuple(each.name for each in fields(Milliseconds))
 
 
-def _hosts(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The hosts with the most failures; a file at a time, for addresses are most of a row."""
-    asked: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    how: Counter[tuple[str, str]] = Counter()
-    for path in files:
-        rows = pq.read_table(path, columns=["url", "address", "status"])
-        found = pc.struct_field(pc.extract_regex(pc.coalesce(rows["address"], rows["url"]), _HOST), "host")
-        for entry in _counted(found, rows["status"]):
-            host, status, number = str(entry["host"] or ""), entry["status"], entry["count"]
-            if host:
-                asked[host] += number
-            if host and status != Status.OK:
-                failed[host] += number
-                how[host, status] += number
-    worst = sorted(failed.items(), key=lambda pair: (-pair[1], pair[0]))[:_HOSTS]
-    return [_host(host, asked[host], number, how) for host, number in worst]
+def _read(record: type[Part], values: Mapping[str, Any]) -> Part:
+    return record(**{each.name: values[each.name] for each in fields(record) if each.name in values})
 
 
-def _counted(hosts: Any, statuses: Any) -> list[dict[str, Any]]:
-    grouped = pa.table({"host": hosts, "status": statuses}).group_by(["host", "status"])
-    return [
-        {"host": row["host"], "status": row["status"], "count": row["host_count"]}
-        for row in grouped.aggregate([("host", "count")]).to_pylist()
-    ]
+def _drift_to_json(drift: Drift) -> dict[str, object]:
+    values = asdict(drift) | {"moved": list(drift.moved) if drift.moved else None}
+    return {"psi_labels": values.pop("labels"), "psi_scores": values.pop("scores"), "drift": values}
 
 
-def _host(host: str, asked: int, failed: int, how: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    reasons = {status: number for (name, status), number in how.items() if name == host}
-    status = max(sorted(reasons), key=lambda each: reasons[each])
-    return {"host": host[:_LONGEST_NAME], "failed": failed, "asked": asked, "status": status}
+def _drift_from_json(values: Mapping[str, Any]) -> Drift:
+    moved = values["drift"]["moved"]
+    found = {**values["drift"], "moved": tuple(moved) if moved else None}
+    return _read(Drift, found | {"labels": values["psi_labels"], "scores": values["psi_scores"]})

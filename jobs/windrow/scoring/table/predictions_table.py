@@ -18,11 +18,11 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from windrow.errors import ServiceError, UserError
@@ -78,7 +78,7 @@ class PredictionTable:
         return [
             path
             for path, total, empty in zip(self.files(), rows, nulls or [None] * len(rows), strict=True)
-            if (_nulls(path) if empty is None else empty) != total
+            if (Footer.of(path).final_rows if empty is None else empty) != total
         ]
 
     def seen(self) -> Seen:
@@ -169,7 +169,8 @@ class PredictionTable:
         if marks is not None:
             transactions.append(Transaction(_SEEN, self._keep(marks)))
         properties = CommitProperties(custom_metadata={"runId": run_id, **metadata}, app_transactions=transactions)
-        added = [_add_action(path, self.folder, data_change) for path in parts(folder)]
+        footers = [(path, Footer.of(path)) for path in written(folder)]
+        added = [_add_action(path, footer, self.folder, data_change) for path, footer in footers if footer.rows]
         actions = [*added, *(_remove_action(path, self.folder, data_change) for path in replaced)]
         try:
             # The check above and this write are not one step; delta-rs refuses if another run commits in between.
@@ -221,18 +222,43 @@ def write(predictions: DataFrame, folder: Path) -> None:
         raise
 
 
+def written(folder: Path) -> list[Path]:
+    """List the files that `write` wrote; some may be empty."""
+    return sorted(folder.rglob("part-*.parquet"))
+
+
 def parts(folder: Path) -> list[Path]:
     """List the files that `write` wrote, without empty ones."""
-    return [path for path in sorted(folder.rglob("part-*.parquet")) if pq.read_metadata(path).num_rows]
+    return [path for path in written(folder) if Footer.of(path).rows]
 
 
-def _add_action(path: Path, folder: Path, data_change: bool) -> AddAction:
-    """Return the log entry that adds a file to the table in `folder`."""
+@dataclass(frozen=True)
+class Footer:
+    """What the log says of a file: its `rows`, and those of them without a next attempt."""
+
+    rows: int
+    final_rows: int
+
+    @classmethod
+    def of(cls, path: Path) -> Footer:
+        """Read a file's footer; its rows only if the footer does not count nulls."""
+        metadata = pq.read_metadata(path)
+        if not metadata.num_rows:
+            return cls(0, 0)
+        column = metadata.schema.names.index("next_attempt")
+        groups = [metadata.row_group(number).column(column) for number in range(metadata.num_row_groups)]
+        if all(group.is_stats_set and group.statistics.has_null_count for group in groups):
+            return cls(metadata.num_rows, sum(group.statistics.null_count for group in groups))
+        values = pq.read_table(path, columns=["next_attempt"])["next_attempt"]
+        return cls(metadata.num_rows, values.null_count)
+
+
+def _add_action(path: Path, footer: Footer, folder: Path, data_change: bool) -> AddAction:
+    """Return the log's entry that makes a file a part of the table in `folder`."""
     from deltalake.transaction import AddAction
 
     facts = path.stat()
-    rows = pq.read_metadata(path).num_rows
-    statistics = json.dumps({"numRecords": rows, "nullCount": {"next_attempt": _nulls(path)}})
+    statistics = json.dumps({"numRecords": footer.rows, "nullCount": {"next_attempt": footer.final_rows}})
     modified = int(facts.st_mtime * 1000)
     return AddAction(path.relative_to(folder).as_posix(), facts.st_size, {}, modified, data_change, statistics)
 
@@ -241,10 +267,6 @@ def _remove_action(path: Path, folder: Path, data_change: bool) -> RemoveAction:
     from deltalake.transaction import RemoveAction
 
     return RemoveAction(path.relative_to(folder).as_posix(), data_change, int(time.time() * 1000), None, {})
-
-
-def _nulls(path: Path) -> int:
-    return int(pc.sum(pc.is_null(pq.read_table(path, columns=["next_attempt"])["next_attempt"])).as_py() or 0)
 
 
 def _seen_name(version: int) -> str:

@@ -45,8 +45,14 @@ def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) 
     return every.select(*TARGET_SCHEMA.names)
 
 
-def agreement(spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]) -> Agreement:
-    """Compare a run's labels with each URL's latest label of another version: {"compared": n, "agree": share}."""
+def agreement(
+    spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]
+) -> tuple[int, float | None]:
+    """Compare a run's labels with each URL's latest label of another version.
+
+    Returns:
+        The number of URLs compared, and the share of them that keep their label; None if no URL was compared.
+    """
     from pyspark.sql import functions as F  # noqa: N812
 
     ok = F.col("status") == Status.OK.value
@@ -60,7 +66,7 @@ def agreement(spark: SparkSession, table: Sequence[Path], run: Sequence[Path], m
     row = both.agg(
         F.count("*").alias("compared"), F.avg((F.col("label") == F.col("old")).cast("int")).alias("agree")
     ).first()
-    return {"compared": row["compared"], "agree": row["agree"]} if row else {}
+    return (row["compared"], row["agree"]) if row else (0, None)
 
 
 def _rows(spark: SparkSession, files: Sequence[Path]) -> DataFrame:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow.files import write_text
 from windrow.scoring.feed import feed_marks
@@ -34,13 +34,13 @@ _FRESH_SECONDS = 12 * 3600.0  # longer than a scheduler's retries take, shorter 
 
 
 @dataclass(frozen=True)
-class Night:
+class WithheldRun:
     """A scoring run that is complete except for its commit.
 
     Attributes:
         run_id: names the run, and its folder.
         work: the digest of everything that decided its rows; see `digest`.
-        figures: of the run.
+        figures: the run's, as JSON values.
         replaced: files of the table that its commit replaces.
         marks: how far the feed is read after the commit.
         at: Unix time, seconds.
@@ -48,7 +48,7 @@ class Night:
 
     run_id: str
     work: str
-    figures: Mapping[str, Any]
+    figures: Mapping[str, object]
     replaced: Sequence[Path]
     marks: Seen
     at: float
@@ -59,37 +59,37 @@ class Night:
         return time.time() - self.at < _FRESH_SECONDS
 
 
-def digest(marks: Seen, version: int, model: str, asked: tuple[bool, int | None], settings: ScoringSection) -> str:
+def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | None], settings: ScoringSection) -> str:
     """Return the identity of a run's work: two runs with the same one have the same URLs and the same commit to make.
 
     Args:
         marks: how far the feed is read after the run.
         version: of the table.
         model: the network's digest.
-        asked: whether URLs of earlier models are labelled again, and the limit of new URLs.
+        options: whether URLs of earlier models are labelled again, and the limit of new URLs.
         settings: the page's. Where and when it runs, the gate itself and the copy make no difference.
     """
     decisive = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
-    parts = [feed_marks.dump(marks).decode(), version, model, asked, decisive]
+    parts = [feed_marks.dump(marks).decode(), version, model, options, decisive]
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def keep(table: Path, rows: Path, night: Night) -> None:
+def keep(table: Path, rows: Path, run: WithheldRun) -> None:
     """Move a run's rows here, in place of an earlier run's."""
     discard(table)
     folder = table / OWN / _FOLDER
     folder.mkdir(parents=True)
-    rows.replace(folder / f"run-{night.run_id}")
+    rows.replace(folder / f"run-{run.run_id}")
     values = {
-        **vars(night),
-        "replaced": [path.relative_to(table).as_posix() for path in night.replaced],
-        "marks": feed_marks.dump(night.marks).decode(),
+        **vars(run),
+        "replaced": [path.relative_to(table).as_posix() for path in run.replaced],
+        "marks": feed_marks.dump(run.marks).decode(),
     }
     # Last and in one step: without this file `read` finds nothing, so a run that is killed here is simply repeated.
     write_text(folder / _FILE, json.dumps(values))
 
 
-def read(table: Path) -> Night | None:
+def read(table: Path) -> WithheldRun | None:
     """Return the withheld run; None if there is no complete one."""
     file = table / OWN / _FOLDER / _FILE
     if not file.is_file():
@@ -97,13 +97,13 @@ def read(table: Path) -> Night | None:
     values = json.loads(file.read_text(encoding="utf-8"))
     values["replaced"] = [table / name for name in values["replaced"]]
     values["marks"] = feed_marks.load(values["marks"].encode())
-    night = Night(**values)
-    return night if _rows(table, night).is_dir() else None
+    run = WithheldRun(**values)
+    return run if _rows(table, run).is_dir() else None
 
 
-def restore(table: Path, night: Night, rows: Path) -> None:
+def restore(table: Path, run: WithheldRun, rows: Path) -> None:
     """Move the rows back to where a commit can find them. If the run is killed after it, the work is repeated."""
-    _rows(table, night).replace(rows)
+    _rows(table, run).replace(rows)
 
 
 def discard(table: Path) -> None:
@@ -111,5 +111,5 @@ def discard(table: Path) -> None:
     shutil.rmtree(table / OWN / _FOLDER, ignore_errors=True)
 
 
-def _rows(table: Path, night: Night) -> Path:
-    return table / OWN / _FOLDER / f"run-{night.run_id}"
+def _rows(table: Path, run: WithheldRun) -> Path:
+    return table / OWN / _FOLDER / f"run-{run.run_id}"

@@ -1,4 +1,4 @@
-// The champion, and every version beside it.
+// The champion, and every other version.
 
 import { element, fill, table } from "./dom.js";
 import { figure, percent, said, time } from "./words.js";

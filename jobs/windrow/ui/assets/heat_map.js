@@ -31,9 +31,9 @@ export function heatMap(section, sweep) {
 
 function square(cell, measure) {
   if (!cell) return element("td", { class: "empty" }, unseen("no trial"));
-  const told = `${several(cell.ok, "trial")} ok${cell.other ? `, ${count(cell.other)} ended otherwise` : ""}`;
-  if (cell.median === null) return element("td", { class: "none", title: told }, "×", unseen(` ${told}`));
-  return element("td", { "data-shade": String(cell.shade), title: told }, value(cell.median, measure), unseen(`; ${told}`));
+  const text = `${several(cell.ok, "trial")} ok${cell.other ? `, ${count(cell.other)} ended otherwise` : ""}`;
+  if (cell.median === null) return element("td", { class: "none", title: text }, "×", unseen(` ${text}`));
+  return element("td", { "data-shade": String(cell.shade), title: text }, value(cell.median, measure), unseen(`; ${text}`));
 }
 
 const value = (median, measure) => (measure === "val_accuracy" ? (100 * median).toFixed(1) : median.toPrecision(3));

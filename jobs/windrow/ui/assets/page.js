@@ -17,7 +17,7 @@ const tab = given.has("dag_id") ? { dag: given.get("dag_id"), run: given.get("ru
 const state = { experiments: [], chosen: null, key: given.get("key"), most: STEP, x: null, y: null, sweep: null };
 const rounds = new Map();
 
-// Asks for a part, shows it if it is new, and comes back by itself. A later call for the same part replaces the loop.
+// Fetch a part again and again, and show it whenever it is new. A later call for the same part replaces the loop.
 function follow(place, sections, path, wanted, show, pause = () => SECONDS.slow) {
   const round = {};
   rounds.set(place, round);
@@ -41,7 +41,7 @@ function follow(place, sections, path, wanted, show, pause = () => SECONDS.slow)
   return visit();
 }
 
-// Says why a part is not shown; what a silent server has told before stays.
+// Show why a part can't be shown; keep the last values of a server that does not answer.
 function excuse(place, sections, wrong) {
   if (wrong instanceof Silence && isShown(place)) {
     at("connection").textContent = wrong.message;
@@ -53,7 +53,7 @@ function excuse(place, sections, wrong) {
   if (place === "sweep") hideSweep();
   const [first, ...others] = sections;
   if (!first) return;
-  fill(at(first), sentence(known ? wrong.message : "This part could not be drawn; the browser's console says why."));
+  fill(at(first), sentence(known ? wrong.message : "This part could not be drawn; the browser's console has the reason."));
   for (const other of others) fill(at(other));
 }
 
@@ -68,8 +68,8 @@ function stop() {
 }
 
 function showSweep(sweep) {
-  const told = news(state.sweep, sweep);
-  if (told) at("news").textContent = told;
+  const text = news(state.sweep, sweep);
+  if (text) at("news").textContent = text;
   state.sweep = sweep;
   document.querySelector(".pair").hidden = false;
   progress(at("progress"), sweep, now());
@@ -84,12 +84,12 @@ function showSweep(sweep) {
 function followSweep() {
   const dag = state.chosen.train;
   const wanted = () => ({ run_id: state.run, key: state.run ? null : state.key, most: state.most, x: state.x, y: state.y });
-  // Where there is no sweep yet, somebody may just have triggered one.
+  // Without a sweep so far, somebody may just have triggered one.
   const pause = () => (!state.sweep || isLive(state.sweep, now()) ? SECONDS.live : SECONDS.quiet);
   return follow("sweep", ["progress", "leaderboard", "heat-map"], `dags/${encodeURIComponent(dag)}/sweep`, wanted, showSweep, pause);
 }
 
-// An experiment's parts; those without a DAG that the reader may look at are not there.
+// Show an experiment's parts; those of a DAG that the reader may not look at are left out.
 function open(chosen) {
   stop();
   Object.assign(state, { chosen, sweep: null, x: null, y: null, most: STEP });
@@ -130,7 +130,7 @@ function remember() {
 function openTab() {
   const found = state.experiments.find((one) => one.train === tab.dag || one.score === tab.dag);
   if (!found) {
-    notice(`${tab.dag} is none of Windrow's DAGs, so this tab has nothing to show.`);
+    notice(`${tab.dag} is not one of Windrow's DAGs, so this tab has nothing to show.`);
     return;
   }
   at("choices").hidden = true;
@@ -166,7 +166,7 @@ function listen() {
   setInterval(tick, 1000);
 }
 
-// Two different parameters: choosing the one that the other axis has makes them change places.
+// The axes show two different parameters: choosing the other axis's parameter swaps them.
 function turn(moved) {
   const { x, y } = state.sweep.heat_map;
   const wanted = { across: at("across").value, down: at("down").value };

@@ -1,39 +1,39 @@
-// The last nights by status, and the newest labels with the pictures that were kept.
+// The last scoring runs by status, and the newest labels with their pictures.
 
 import { bar, element, fill, sentence, table } from "./dom.js";
 import { count, percent, said, several, time } from "./words.js";
 
 const GROUPS = {
-  "least sure": ["Least sure", "The lowest scores of the newest scoring, lowest first."],
-  "by label": ["By label", "Frequent labels of the newest scoring, up to two of each."],
-  "at random": ["At random", "Others of a sample of the newest scoring."],
+  "least sure": ["Least sure", "The lowest scores of the newest run, lowest first."],
+  "by label": ["By label", "Frequent labels of the newest run, up to two of each."],
+  "at random": ["At random", "Others of a sample of the newest run."],
 };
 
-const SHOWN = 0.01; // a second label that is less likely says nothing
+const SHOWN = 0.01; // a less likely second label is not shown
 
 export function scorings(section, values) {
   const columns = [
-    { title: "Night", cell: (night) => time(night.at), kind: "text", head: true },
-    { title: "URLs", cell: (night) => count(night.rows) },
-    { title: "Labelled", cell: (night) => percent(night.ok_share) },
-    { title: "By status", cell: (night) => statuses(night), kind: "text wide" },
-    { title: "Images a second", cell: (night) => (night.images_per_second === null ? "–" : count(night.images_per_second)) },
-    { title: "Labels", cell: (night) => drift(night.labels), kind: "text" },
-    { title: "Scores", cell: (night) => drift(night.scores), kind: "text" },
-    { title: "Version", cell: (night) => night.model_version ?? "–" },
+    { title: "Run", cell: (run) => time(run.at), kind: "text", head: true },
+    { title: "URLs", cell: (run) => count(run.rows) },
+    { title: "Labelled", cell: (run) => percent(run.ok_share) },
+    { title: "By status", cell: (run) => statuses(run), kind: "text wide" },
+    { title: "Images per second", cell: (run) => (run.images_per_second === null ? "–" : count(run.images_per_second)) },
+    { title: "Labels", cell: (run) => drift(run.labels), kind: "text" },
+    { title: "Scores", cell: (run) => drift(run.scores), kind: "text" },
+    { title: "Version", cell: (run) => run.model_version ?? "–" },
   ];
   const parts = [];
   if (values.withheld) parts.push(sentence(withheld(values.withheld)));
-  if (values.nights.length) parts.push(table(values.nights.length > 1 ? `The last ${count(values.nights.length)} scorings, newest first` : "The only scoring so far", columns, values.nights));
+  if (values.nights.length) parts.push(table(values.nights.length > 1 ? `The last ${count(values.nights.length)} scoring runs, newest first` : "The only scoring run so far", columns, values.nights));
   fill(section, ...parts);
 }
 
-function withheld(night) {
-  return `${several(night.rows, "row")} of ${time(night.at)} are withheld, because labels or scores have moved beyond the page's drift gate. Start the DAG with a larger gate to take them, or mend what is wrong and start it again.`;
+function withheld(run) {
+  return `${several(run.rows, "row")} of ${time(run.at)} are withheld, because labels or scores have moved beyond the page's drift gate. Trigger the DAG with a larger gate to commit them, or correct the feed or the model and trigger it again.`;
 }
 
-function statuses(night) {
-  const pairs = Object.entries(night.statuses);
+function statuses(run) {
+  const pairs = Object.entries(run.statuses);
   const parts = pairs.map(([status, number]) => ({ name: said(status), kind: status === "ok" ? "ok" : "without", count: number }));
   const words = pairs.map(([status, number]) => `${count(number)} ${said(status)}`).join(", ");
   return element("div", {}, bar(parts), element("span", { class: "small" }, words));
@@ -48,7 +48,7 @@ export function labels(section, values) {
     element("p", { class: "quiet" }, note),
     element("ul", { class: "gallery" }, pictures.map(card)),
   ]);
-  if (!galleries.length) galleries.push(sentence("The newest scoring has kept no pictures; the next one does."));
+  if (!galleries.length) galleries.push(sentence("The newest run has no pictures; the next one will."));
   const columns = [
     { title: "Address", cell: (row) => row.address, kind: "text wide", head: true },
     { title: "Status", cell: (row) => said(row.status), kind: "text" },

@@ -1,4 +1,4 @@
-// How far the sweep is, how its trials ended, and the best of them.
+// The progress of a sweep, the outcomes of its trials, and the best trials.
 
 import { bar, element, fill, sentence, table } from "./dom.js";
 import { ENDINGS, count, duration, figure, objective, parameter, said, several } from "./words.js";
@@ -33,7 +33,7 @@ function tile(name, value, more) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, typeof value === "string" ? element("b", {}, value) : value, more ? element("span", {}, more) : null));
 }
 
-const SILENCE = 900; // seconds without a change after which a sweep is not taken to be at work
+const SILENCE = 900; // seconds without a change after which a sweep counts as stopped
 
 const isOver = (sweep) => Boolean(sweep.budget) && sweep.finished >= sweep.budget;
 const isSilent = (sweep, now) => now - sweep.changed > SILENCE;
@@ -41,11 +41,11 @@ const isSilent = (sweep, now) => now - sweep.changed > SILENCE;
 // Whether the next change may come at any moment, the first one included.
 export const isLive = (sweep, now) => !isOver(sweep) && !isSilent(sweep, now);
 
-// What the ledger lets one say: a sweep that was killed leaves trials in training until it is started again.
+// The state by the ledger: a sweep that was killed leaves trials in training until it is started again.
 export function state(sweep, now) {
   if (isOver(sweep)) return "all trials have ended";
   if (!sweep.training) return sweep.trials || isSilent(sweep, now) ? "nothing is training" : "beginning";
-  return isSilent(sweep, now) ? "no news for long: look at the sweep's task" : "running";
+  return isSilent(sweep, now) ? "no change for a long time: look at the sweep's task" : "running";
 }
 
 export function leaderboard(section, sweep) {
@@ -67,12 +67,12 @@ export function leaderboard(section, sweep) {
 
 export const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-// What has happened since the answer before, in a few words; empty if nothing that a listener wants to hear.
+// Describe what is new since the last answer, for screen readers; empty if nothing that matters.
 export function news(before, sweep) {
   if (!before || before.key !== sweep.key) return "";
   const [old, best] = [before.best[0], sweep.best[0]];
-  const told = [];
-  if (best && best.value !== old?.value) told.push(`New best: ${figure(best.value)}, trial ${best.trial}.`);
-  if (!isOver(before) && isOver(sweep)) told.push(`The sweep has ended: ${several(sweep.finished, "trial")}.`);
-  return told.join(" ");
+  const lines = [];
+  if (best && best.value !== old?.value) lines.push(`New best: ${figure(best.value)}, trial ${best.trial}.`);
+  if (!isOver(before) && isOver(sweep)) lines.push(`The sweep has ended: ${several(sweep.finished, "trial")}.`);
+  return lines.join(" ");
 }

@@ -238,7 +238,7 @@ def test_a_host_whose_robots_txt_can_not_be_read_is_asked_for_nothing(server: Ho
 
 def test_a_crawl_delay_beyond_patience_leaves_a_hosts_next_url_for_later(server: HostileServer) -> None:
     server.file("/robots.txt", b"User-agent: *\nCrawl-delay: 600", "text/plain")
-    policy = FetchPolicy(timeout_seconds=5, host_rate=None, allow_addresses=LOOPBACK)
+    policy = predictions.policy(timeout_seconds=5, host_rate=None, allow_addresses=LOOPBACK)
 
     async def ask_both() -> list[Status]:
         async with Fetcher(policy) as fetcher:

@@ -369,7 +369,7 @@ def test_a_store_that_is_away_leaves_the_table_right_and_the_next_run_catches_up
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
         copy.check(url, folder)
-        assert "scoring goes on, and tries again at its end" in capsys.readouterr().err
+        assert "scoring continues, and tries again at its end" in capsys.readouterr().err
         with pytest.raises(PublishError, match="but not published; the next run publishes them: the store of") as away:
             copy.publish(url, folder)
         assert away.value.exit_code == 1

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from harness.predictions import PATIENCE, row_of
-from windrow.scoring.report import figures
+from windrow.scoring.report.figures import Agreement, Figures, HostFailures
+from windrow.scoring.report.measurement import NAMED_LABELS, measure
 from windrow.scoring.table import prediction
 from windrow.scoring.table.prediction import Prediction
 
@@ -33,46 +34,47 @@ def test_counts_rates_and_milliseconds_are_those_of_the_files(tmp_path: Path) ->
     first = [row(f"http://a.example/{place}", fetch_ms=time) for place, time in enumerate(times)]
     second = [row("http://b.example/x", status="timeout", fetch_ms=5000.0), row("no url", status="invalid_url")]
     files = [write(tmp_path / "part-1.parquet", *first), write(tmp_path / "part-2.parquet", *second)]
-    told = figures.measure(files, seconds=2.0, slots=2)
-    assert told["statuses"] == {"ok": 4, "invalid_url": 1, "timeout": 1}
-    assert (told["rows"], told["keys"], told["ok_share"]) == (6, 6, 0.6667)
-    assert (told["images_per_second"], told["urls_per_second"]) == (2.0, 3.0)
-    assert told["p50_fetch_ms"] == np.quantile([*times, 5000.0], 0.5)
-    assert told["p95_fetch_ms"] == pytest.approx(np.quantile([*times, 5000.0], 0.95))
-    assert (told["mean_decode_ms"], told["p95_predict_ms"], told["share_of_ceiling"]) == (None, None, None)
+    measured = measure(files, seconds=2.0, slots=2)
+    found = measured.figures
+    assert found.statuses == {"ok": 4, "invalid_url": 1, "timeout": 1}
+    assert (found.rows, measured.distinct_urls, found.ok_share) == (6, 6, 0.6667)
+    assert (found.images_per_second, found.urls_per_second) == (2.0, 3.0)
+    assert found.times["fetch"].p50 == np.quantile([*times, 5000.0], 0.5)
+    assert found.times["fetch"].p95 == pytest.approx(np.quantile([*times, 5000.0], 0.95))
+    assert (found.times["decode"].mean, found.times["predict"].p95, found.share_of_ceiling) == (None, None, None)
 
 
 def test_the_ceiling_is_what_the_cores_could_do_by_this_runs_own_times(tmp_path: Path) -> None:
     rows = [row(f"http://a.example/{place}", decode_ms=3.0, predict_ms=7.0) for place in range(50)]
     broken = row("http://a.example/broken", status="broken_image", decode_ms=900.0)
-    told = figures.measure([write(tmp_path / "part-1.parquet", *rows, broken)], seconds=1.0, slots=2)
-    assert told["ceiling_images_per_second"] == 200.0  # 2 cores, 10 ms an image
-    assert told["share_of_ceiling"] == 0.25
+    found = measure([write(tmp_path / "part-1.parquet", *rows, broken)], seconds=1.0, slots=2).figures
+    assert found.ceiling_images_per_second == 200.0  # 2 cores, 10 ms per image
+    assert found.share_of_ceiling == 0.25
 
 
 def test_images_that_were_not_computed_again_do_not_lift_the_share_of_the_ceiling(tmp_path: Path) -> None:
     rows = [row(f"http://a.example/{place}", decode_ms=3.0, predict_ms=7.0) for place in range(50)]
-    twins = [row(f"http://a.example/twin-{place}") for place in range(500)]
-    told = figures.measure([write(tmp_path / "part-1.parquet", *rows, *twins)], seconds=1.0, slots=2)
-    assert told["images_per_second"] == 550
-    assert (told["ceiling_images_per_second"], told["share_of_ceiling"]) == (200.0, 0.25)
+    duplicates = [row(f"http://a.example/copy-{place}") for place in range(500)]
+    found = measure([write(tmp_path / "part-1.parquet", *rows, *duplicates)], seconds=1.0, slots=2).figures
+    assert found.images_per_second == 550
+    assert (found.ceiling_images_per_second, found.share_of_ceiling) == (200.0, 0.25)
 
 
 def test_every_score_is_in_one_of_ten_bins(tmp_path: Path) -> None:
     scores = [0.0, 0.05, 0.1, 0.55, 0.999, 1.0, 1.0000001]
     rows = [row(f"http://a.example/{place}", score=score) for place, score in enumerate(scores)]
-    told = figures.measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1)
-    assert told["scores"] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 3]
+    found = measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1).figures
+    assert found.scores == (2, 1, 0, 0, 0, 1, 0, 0, 0, 3)
 
 
 def test_few_labels_are_named_and_the_others_counted(tmp_path: Path) -> None:
     names = ["often"] * 3 + [f"l{place:03d}" for place in range(70)] + ["x" * 500]
     rows = [row(f"http://a.example/{place}", label=name) for place, name in enumerate(names)]
     files = [write(tmp_path / "part-1.parquet", *rows[:40]), write(tmp_path / "part-2.parquet", *rows[40:])]
-    told = figures.measure(files, 1.0, 1)
-    assert next(iter(told["labels"].items())) == ("often", 3)
-    assert len(told["labels"]) == figures.NAMED_LABELS
-    assert sum(told["labels"].values()) + told["other_labels"] == len(names)
+    found = measure(files, 1.0, 1).figures
+    assert next(iter(found.labels.items())) == ("often", 3)
+    assert len(found.labels) == NAMED_LABELS
+    assert sum(found.labels.values()) + found.other_labels == len(names)
 
 
 def test_hosts_that_fail_are_named_with_how_and_how_often(tmp_path: Path) -> None:
@@ -83,11 +85,11 @@ def test_hosts_that_fail_are_named_with_how_and_how_often(tmp_path: Path) -> Non
         row("https://[::1]:9/a", status="refused_address"),
         row("?", status="invalid_url"),
     ]
-    told = figures.measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1)
-    assert told["hosts"] == [
-        {"host": "bad.example", "failed": 3, "asked": 4, "status": "timeout"},
-        {"host": "[::1]", "failed": 1, "asked": 1, "status": "refused_address"},
-    ]
+    found = measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1).figures
+    assert found.hosts == (
+        HostFailures("bad.example", failed=3, asked=4, status="timeout"),
+        HostFailures("[::1]", failed=1, asked=1, status="refused_address"),
+    )
 
 
 def test_the_figures_of_a_large_run_of_hostile_names_are_small(tmp_path: Path) -> None:
@@ -96,10 +98,44 @@ def test_the_figures_of_a_large_run_of_hostile_names_are_small(tmp_path: Path) -
         for place in range(200)
     ]
     rows += [row(f"http://{'j' * 60}.{place}.{'k' * 60}.example/", status="http_error") for place in range(200)]
-    told = figures.measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1)
-    assert len(json.dumps(told)) < 6000
+    found = measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1).figures
+    assert len(json.dumps(found.to_json())) < 6500
 
 
 def test_a_run_that_labelled_nothing_has_figures_too(tmp_path: Path) -> None:
-    told = figures.measure([write(tmp_path / "part-1.parquet", row("?", status="invalid_url"))], 0.5, 2)
-    assert (told["images_per_second"], told["scores"], told["labels"], told["hosts"]) == (0.0, [0] * 10, {}, [])
+    found = measure([write(tmp_path / "part-1.parquet", row("?", status="invalid_url"))], 0.5, 2).figures
+    assert (found.images_per_second, found.scores, found.labels, found.hosts) == (0.0, (0,) * 10, {}, ())
+
+
+def test_a_run_without_rows_has_figures_too(tmp_path: Path) -> None:
+    found = measure([write(tmp_path / "part-1.parquet")], 0.5, 2)
+    assert (found.figures.rows, found.figures.ok_share, found.distinct_urls, found.failures) == (0, None, 0, ())
+
+
+EXAMPLES = json.loads((Path(__file__).parent / "examples" / "figures-2026-11-27.json").read_text())
+"""Figures of two commits as Windrow wrote them on that day, when they were a dictionary."""
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_figures_that_were_written_as_a_dictionary_are_read_and_written_key_by_key(example: dict[str, Any]) -> None:
+    assert list(Figures.from_json(example).to_json().items()) == list(example.items())
+
+
+def test_what_was_written_is_found_in_the_record() -> None:
+    first, second = map(Figures.from_json, EXAMPLES)
+    assert (first.ok, first.counts.new, first.times["predict"].mean) == (240, 240, 2.5)
+    assert first.drift is not None
+    assert (first.drift.labels, first.agreement, first.precision, first.drift_accepted) == (None, None, None, False)
+    assert second.drift is not None
+    assert second.drift.moved == ("one", 0.6667, 0.0)
+    assert second.agreement == Agreement(6, 0.5)
+    assert second.precision is not None
+    assert (second.precision.type, second.precision.accuracy, second.drift_accepted) == ("int8", None, True)
+
+
+def test_a_commit_of_before_there_were_histograms_and_one_of_a_later_version_are_read() -> None:
+    old = {"rows": 3, "statuses": {"ok": 2, "timeout": 1}, "images_per_second": 1.5, "new": 3, "model_name": "m"}
+    found = Figures.from_json(old | {"of_a_later_version": 1})
+    assert (found.rows, found.ok, found.counts.new, found.counts.urls) == (3, 2, 3, 0)
+    assert (found.scores, found.labels, found.hosts, found.drift, found.times["fetch"].p95) == ((), {}, (), None, None)
+    assert Figures.from_json(found.to_json()) == found

@@ -11,9 +11,11 @@ import pytest
 from harness.predictions import labelled_row
 from windrow.scoring.report import album, gallery
 from windrow.scoring.report.album import Chosen, Picture
+from windrow.scoring.report.failures import Failure
+from windrow.scoring.report.figures import Figures
 from windrow.scoring.report.gallery import page
-from windrow.scoring.report.gallery.failures import Failure, failures
 from windrow.scoring.report.gallery.links import link
+from windrow.scoring.report.measurement import measure
 
 from .test_figures import row, write
 
@@ -51,8 +53,8 @@ def picture(url: str = "http://a.example/1.png", label: str = "seven", **more: A
     return Picture(**{**values, "width": width, "height": height, "image": uri, **more})
 
 
-def told(**more: Any) -> dict[str, Any]:
-    """A run's figures."""
+def told(**more: Any) -> Figures:
+    """A run's figures; `more` by their keys in JSON."""
     times = {
         f"{kind}_{stage}_ms": 1234.5 for kind in ("mean", "p50", "p95") for stage in ("fetch", "decode", "predict")
     }
@@ -64,7 +66,7 @@ def told(**more: Any) -> dict[str, Any]:
         **{"model_name": "digits", "model_version": "3", "psi_labels": 0.31, "psi_scores": 0.02},
         "drift": {"runs": 7, "images": 7000, "moved": ["label 3", 0.1, 0.3], "reason": ""},
     }
-    return figures | times | more
+    return Figures.from_json(figures | times | more)
 
 
 def rendered(pictures: Chosen = Chosen(), failed: tuple[Failure, ...] = (), **more: Any) -> Page:  # noqa: B008
@@ -156,7 +158,7 @@ def test_its_sentences_say_what_was_done_how_fast_and_what_moved() -> None:
     assert "1,000 of 1,200 URLs labelled by digits version 3." in text
     assert "200 without a label: 150 timeout, 50 http error." in text
     assert "81.5 images a second, 61% of what 2 cores could label without waiting." in text
-    assert "Beside the 7 runs before: labels moved much (PSI 0.31); scores as before (PSI 0.02)." in text
+    assert "Compared with the 7 runs before: labels moved much (PSI 0.31); scores as before (PSI 0.02)." in text
     assert "Most moved: label 3, from 10.0% to 30.0%." in text
     assert "any other 250 25.0%" in text
 
@@ -187,7 +189,7 @@ def test_a_full_gallery_of_large_pictures_stays_small(tmp_path: Path) -> None:
         pages.offer(values, noise.integers(0, 256, (299, 299, 3), np.uint8))
     pages.write(0)
     files = [write(tmp_path / "part-1.parquet", row("?", status="invalid_url", error="e" * 5000))]
-    path = gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, files)
+    path = gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, measure(files, 1.0, 1).failures)
     assert path == tmp_path / "_windrow" / "galleries" / "r1" / "gallery.html"
     assert len(Page(path.read_text()).all("img")) == 60
     assert path.stat().st_size < 1_500_000
@@ -201,10 +203,10 @@ def test_the_pictures_are_kept_for_the_page_in_airflow_as_well(tmp_path: Path) -
         pages.offer(labelled, np.full((8, 8, 1), number, np.uint8))
     pages.write(0)
     files = [write(tmp_path / "part-1.parquet", row("http://a.example/1"))]
-    gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, files)
+    gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, measure(files, 1.0, 1).failures)
     assert gallery.read(tmp_path, "r1") == album.choose(made)
     assert gallery.read(tmp_path, "r2") is None
-    gallery.write(gallery.place(tmp_path, "r2"), "digits", told(), made, files)
+    gallery.write(gallery.place(tmp_path, "r2"), "digits", told(), made, measure(files, 1.0, 1).failures)
     gallery.prune(tmp_path)
     assert gallery.read(tmp_path, "r1") is None
 
@@ -212,8 +214,8 @@ def test_the_pictures_are_kept_for_the_page_in_airflow_as_well(tmp_path: Path) -
 def test_a_few_failures_of_each_reason_are_chosen_however_the_rows_are_divided(tmp_path: Path) -> None:
     rows = [row(f"http://a.example/{n}", status="timeout", error="slow") for n in range(20)]
     rows += [row(f"http://a.example/{n}") for n in range(20, 30)] + [row("?", status="invalid_url", error="no host")]
-    one = failures([write(tmp_path / "part-1.parquet", *rows)])
-    two = failures([write(tmp_path / f"part-{n}.parquet", *rows[n::2]) for n in (0, 1)])
+    one = measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1).failures
+    two = measure([write(tmp_path / f"part-{n}.parquet", *rows[n::2]) for n in (0, 1)], 1.0, 1).failures
     assert sorted(map(repr, one)) == sorted(map(repr, two))
     assert [failure.status for failure in one].count("timeout") == 3
     assert Failure("invalid_url", "?", "no host") in one

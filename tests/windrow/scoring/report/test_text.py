@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from windrow.scoring import work
 from windrow.scoring.report import text
+from windrow.scoring.report.figures import Figures, UrlCounts
+from windrow.scoring.report.result import Logged, ScoringResult
 
 from .test_gallery import told
 
-COUNTS = {"files": 2, "files_read": 1, "urls": 1250, "new": 1200, "already_scored": 50, "retried": 0, "rescored": 0}
-OLD = {
-    "rows": 3,
-    "statuses": {"ok": 2, "timeout": 1},
-    "images_per_second": 1.5,
-    "model_name": "m",
-    "model_version": "2",
-}
+COUNTS = UrlCounts(files_read=1, urls=1250, new=1200, already_scored=50)
+NOTHING = ScoringResult("t", 4, 2, "digits")
+OLD = Figures.from_json(
+    {
+        "rows": 3,
+        "statuses": {"ok": 2, "timeout": 1},
+        "images_per_second": 1.5,
+        "model_name": "m",
+        "model_version": "2",
+    }
+)
 
 
-def lines(**more: Any) -> list[str]:
-    return text.summary({**COUNTS, **told(**more), "table": "t", "table_version": 4}).splitlines()
+def lines(copy: Any = None, **more: Any) -> list[str]:
+    return text.summary(replace(NOTHING, counts=COUNTS, figures=told(**more), copy=copy)).splitlines()
 
 
 def test_the_summary_says_speed_waits_failing_hosts_and_drift() -> None:
@@ -32,7 +37,7 @@ def test_the_summary_says_speed_waits_failing_hosts_and_drift() -> None:
         "81.5 images a second with digits version 3, 61% of what 2 cores could label without waiting",
         "95 of 100 downloads took 1,234 ms or less",
         "most failures: h0.example 10 of 20; h1.example 9 of 20; h2.example 8 of 20",
-        "beside the 7 runs before: labels moved much (PSI 0.31); scores as before (PSI 0.02)",
+        "compared with the 7 runs before: labels moved much (PSI 0.31); scores as before (PSI 0.02)",
         "table t, version 4",
     ]
 
@@ -42,22 +47,36 @@ def test_a_small_share_of_the_ceiling_is_not_told_as_nothing() -> None:
 
 
 def test_a_run_with_nothing_to_do_says_no_more_than_that() -> None:
-    nothing = {**work.NOTHING, "files": 2, "table": "t", "table_version": 4}
-    assert text.summary(nothing).splitlines() == ["0 of 2 files of the feed have news", "table t, version 4"]
+    assert text.summary(NOTHING).splitlines() == ["0 of 2 files of the feed have something new", "table t, version 4"]
 
 
 def test_a_run_with_a_copy_says_where_it_is_and_what_travelled() -> None:
     copy = {"published": "s3://b/t", "published_version": 4, "uploaded": 2, "uploaded_bytes": 11244}
-    assert lines(**copy)[-1] == "copy s3://b/t, version 4; 2 files with 11,244 bytes went there"
+    assert lines(copy=copy)[-1] == "copy s3://b/t, version 4; 2 files with 11,244 bytes uploaded"
 
 
 def test_an_outlook_says_what_a_run_would_ask_and_what_it_would_leave() -> None:
-    counts = {**work.NOTHING, "new": 1200, "retried": 5, "left": 30}
-    assert text.outlook(counts).splitlines() == [
-        "a run would ask 1,205 URLs: 1,200 new, 5 due again; nothing was asked, and no row was added",
+    counts = UrlCounts(new=1200, retried=5, left=30)
+    assert text.outlook(replace(NOTHING, counts=counts)).splitlines() == [
+        "a run would score 1,205 URLs: 1,200 new, 5 due again; nothing was downloaded, and no row was added",
         "30 new URLs would be left to the run after it",
     ]
-    assert text.outlook(work.NOTHING) == "a run would ask 0 URLs; nothing was asked, and no row was added"
+    assert text.outlook(NOTHING) == "a run would score 0 URLs; nothing was downloaded, and no row was added"
+
+
+def test_the_result_of_a_run_has_the_keys_that_it_had_as_a_dictionary() -> None:
+    nothing = NOTHING.to_json()
+    counts = {"files_read", "urls", "new", "already_scored", "left", "retried", "rescored"}
+    assert set(nothing) == counts | {
+        *("table", "table_version", "model_name", "model_version", "files", "rows", "statuses", "images_per_second"),
+        "links",
+    }
+    assert (nothing["model_name"], nothing["model_version"], nothing["links"]) == ("digits", None, {})
+    assert set(replace(NOTHING, dry_run=True).to_json()) == set(nothing) - {"links"} | {"dry_run"}
+    logged: Logged = {"run_id": "a1", "links": {"mlflow_run": "http://m.example"}}
+    scored = replace(NOTHING, figures=told(), counts=COUNTS, run_id="r1", model_version="3", logged=logged).to_json()
+    assert set(scored) == set(told().to_json()) | set(nothing) | {"scoring", "run_id"}
+    assert (scored["scoring"], scored["run_id"], scored["new"], scored["model_version"]) == ("r1", "a1", 1200, "3")
 
 
 def test_the_figures_of_an_earlier_windrow_can_be_told() -> None:

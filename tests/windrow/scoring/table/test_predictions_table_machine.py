@@ -175,7 +175,7 @@ class Tables(RuleBasedStateMachine):
             return
         with night.table.staged(night.run) as folder:
             self.write(night, answers, folder)
-            made = withheld.Night(
+            made = withheld.WithheldRun(
                 night.run,
                 self.digest(night, rescore),
                 {"run": night.run},
@@ -189,7 +189,7 @@ class Tables(RuleBasedStateMachine):
             else:
                 self.settle(night, made, folder, after)
 
-    def settle(self, night: Night, made: withheld.Night, folder: Path, after: State) -> None:
+    def settle(self, night: Night, made: withheld.WithheldRun, folder: Path, after: State) -> None:
         if not folder.is_dir():
             withheld.restore(night.table.folder, made, folder)
         figures = {"figures": dict(made.figures)}

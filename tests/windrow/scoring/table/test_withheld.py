@@ -1,4 +1,4 @@
-"""A withheld night: whole or not there, found by the same work only, and out of every reader's sight."""
+"""A withheld run: whole or not there, found by the same work only, and out of every reader's sight."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from windrow.experiment import ScoringSection
 from windrow.scoring.feed.feed_marks import Mark
 from windrow.scoring.table import withheld
 from windrow.scoring.table.predictions_table import PredictionTable, parts
-from windrow.scoring.table.withheld import Night
+from windrow.scoring.table.withheld import WithheldRun
 
 from .test_predictions_table import urls_in, write_rows
 
 MARKS = {"/feeds/one.txt": Mark(3, 4, "digest", 3)}
-NIGHT = Night("r1", "work", {"rows": 1, "psi_labels": 0.5, "drift": {"moved": ["a", 0.1, 0.6]}}, [], MARKS, 1e9)
+RUN = WithheldRun("r1", "work", {"rows": 1, "psi_labels": 0.5, "drift": {"moved": ["a", 0.1, 0.6]}}, [], MARKS, 1e9)
 
 
 def settings(**more: Any) -> ScoringSection:
@@ -28,23 +28,23 @@ def settings(**more: Any) -> ScoringSection:
     return page.scoring.model_copy(update=more)
 
 
-def aside(table: Path, night: Night = NIGHT) -> PredictionTable:
-    """A table with a night that has one row put aside."""
+def aside(table: Path, run: WithheldRun = RUN) -> PredictionTable:
+    """A table with a run that has one row put aside."""
     predictions = PredictionTable(table)
-    write_rows(table / f"run-{night.run_id}", "a")
-    withheld.keep(predictions.folder, table / f"run-{night.run_id}", night)
+    write_rows(table / f"run-{run.run_id}", "a")
+    withheld.keep(predictions.folder, table / f"run-{run.run_id}", run)
     return predictions
 
 
 def test_what_is_put_aside_comes_back_as_it_was(tmp_path: Path) -> None:
     table = tmp_path / "t"
-    night = replace(NIGHT, replaced=[table / "run-r0" / "part-0.parquet"])
-    predictions = aside(table, night)
-    assert withheld.read(table) == night
+    run = replace(RUN, replaced=[table / "run-r0" / "part-0.parquet"])
+    predictions = aside(table, run)
+    assert withheld.read(table) == run
     assert urls_in(table) == []
     with predictions.staged("r1") as rows:
-        withheld.restore(table, night, rows)
-        predictions.commit(rows, "r1", {"figures": night.figures}, marks=night.marks)
+        withheld.restore(table, run, rows)
+        predictions.commit(rows, "r1", {"figures": run.figures}, marks=run.marks)
     assert urls_in(table) == ["http://example.com/a"]
     assert PredictionTable(table).seen() == MARKS
     assert withheld.read(table) is None
@@ -56,7 +56,7 @@ def test_no_vacuum_and_no_reader_takes_it_for_the_tables(tmp_path: Path) -> None
     predictions = aside(tmp_path / "t")
     delta = DeltaTable(str(predictions.folder))
     assert delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True) == []
-    assert withheld.read(predictions.folder) == NIGHT
+    assert withheld.read(predictions.folder) == RUN
     assert len(parts(predictions.folder / "_windrow" / "withheld" / "run-r1")) == 1
 
 
@@ -73,9 +73,9 @@ def test_half_of_it_is_nothing(tmp_path: Path) -> None:
     assert withheld.read(tmp_path) is None
 
 
-def test_a_later_night_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+def test_a_later_run_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     aside(tmp_path / "t")
-    later = replace(NIGHT, run_id="r2")
+    later = replace(RUN, run_id="r2")
     table = aside(tmp_path / "t", later).folder
     assert withheld.read(table) == later
     assert [path.name for path in (table / "_windrow" / "withheld").iterdir() if path.is_dir()] == ["run-r2"]
@@ -96,10 +96,10 @@ def test_work_is_the_same_whatever_the_gate_and_another_for_anything_that_decide
     assert len({usual, *others}) == 6
 
 
-def test_the_next_night_asks_again_and_a_scheduler_that_tries_again_does_not() -> None:
+def test_the_next_nightly_run_asks_again_and_a_scheduler_that_tries_again_does_not() -> None:
     now = time.time()
-    assert replace(NIGHT, at=now - 11 * 3600).fresh
-    assert not replace(NIGHT, at=now - 13 * 3600).fresh
+    assert replace(RUN, at=now - 11 * 3600).fresh
+    assert not replace(RUN, at=now - 13 * 3600).fresh
 
 
 @pytest.mark.parametrize("gate", ["0", "-0.1", ".inf", "x"])

@@ -1,4 +1,4 @@
-"""Addresses on a page of HTML: those that a browser may be sent to, and nothing else."""
+"""Link addresses on a page of HTML, but only those that a browser may safely follow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def link(url: str, content: str, named: str = "") -> str:
-    """`content` (HTML) as a link, where the URL is one that a browser may be sent to."""
+    """Return `content` (HTML) as a link if the URL is safe to follow, else as it is."""
     if not _safe(url):
         return content
     title = f' title="{named}"' if named else ""
@@ -19,7 +19,7 @@ def _safe(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host of a URL; empty where it has none."""
+    """Return the host of a URL; empty for a URL without one."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""A run for people, as one HTML file: no request to anywhere, no script, light and dark, on a phone and on a desktop.
+"""Render a scoring run as one HTML file: no request to anywhere, no script, light and dark, for phones and desktops.
 
 Whatever comes from the web or a feed (URLs, labels, reasons) is hostile: it is escaped, and only http and https
 addresses become links.
@@ -6,77 +6,57 @@ addresses become links.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
+from windrow.looks import html, style
 from windrow.scoring.report import text
 from windrow.scoring.report.album import LARGEST_SIDE, Chosen, Picture
+from windrow.scoring.report.failures import Failure
+from windrow.scoring.report.figures import Figures
 from windrow.scoring.report.gallery import tables
-from windrow.scoring.report.gallery.failures import Failure
 from windrow.scoring.report.gallery.links import host_of, link
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_META = f'''<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="referrer" content="no-referrer">
+'''
 
 
-def render(name: str, told: Mapping[str, Any], pictures: Chosen, failed: Sequence[Failure]) -> str:
-    """The page's text.
+def render(name: str, figures: Figures, pictures: Chosen, failed: Sequence[Failure]) -> str:
+    """Return the page's text.
 
     Args:
         name: the experiment's.
-        told: the run's figures (figures.measure, its model and its drift).
+        figures: the run's, with its model and its drift.
         pictures: to show.
-        failed: examples.
+        failed: a few URLs of each reason.
     """
-    from windrow.looks import style
-
-    title = f"{escape(name)}: what was labelled"
     parts = [
         _pictures("unsure", "Least sure", "The lowest scores of the run, lowest first.", pictures.unsure),
         _pictures("examples", "By label", "Frequent labels, two of each from a sample by key.", pictures.examples),
         _pictures("sample", "At random", "Others of that sample, in the order of their keys.", pictures.sample),
-        f'<div class="pair">{tables.scores(told)}{tables.labels(told)}</div>',
-        tables.drift(told),
-        tables.reasons(told, failed),
-        tables.hosts(told),
-        tables.times(told),
+        f'<div class="pair">{tables.scores(figures)}{tables.labels(figures)}</div>',
+        tables.drift(figures),
+        tables.reasons(figures, failed),
+        tables.hosts(figures),
+        tables.times(figures),
     ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<style>
-{style.sheet()}
-{_css()}
-</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<ul>
-{"".join(f"<li>{escape(line)}</li>" for line in text.sentences(told))}
-</ul>
-</header>
-<main>
-{"".join(part for part in parts if part)}
-</main>
-<footer>
-<p>Pictures are shown as the network saw them: resized to its input, at most {LARGEST_SIDE} pixels wide or high. A score
-is the probability that the network gives its label. Links lead to the hosts themselves.</p>
-</footer>
-</body>
-</html>
-"""
+    return html.document(
+        title=f"{escape(name)}: what was labelled",
+        css=_css(),
+        header=f"<ul>\n{''.join(f'<li>{escape(line)}</li>' for line in text.sentences(figures))}\n</ul>",
+        main="".join(part for part in parts if part),
+        footer=(
+            "<p>Pictures are shown as the network saw them: resized to its input, at most "
+            f"{LARGEST_SIDE} pixels wide or high. A score\nis the probability that the network gives its label. "
+            "Links lead to the hosts themselves.</p>"
+        ),
+        meta=_META,
+    )
 
 
 def _css() -> str:
-    from windrow.looks import style
-
     bar, quiet, line = (f"var({style.VARIABLES[colour]})" for colour in (style.OK, style.QUIET, style.HAIRLINE))
     return f"""section{{margin-top:2rem}}
 section>p,caption{{color:{quiet};font-size:.85rem;margin:0 0 .6rem}}

@@ -1,15 +1,14 @@
-"""The tables of the gallery: histograms with bars, drift, failures and times. Every cell is escaped here."""
+"""Render the tables of the gallery: histograms with bars, drift, failures and times. Every cell is escaped here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from windrow.scoring.fetch.status import Status
-from windrow.scoring.report import drift as words
-from windrow.scoring.report.figures import STAGES
-from windrow.scoring.report.gallery.failures import Failure
+from windrow.scoring.report.drift import MUCH, SOME, reading
+from windrow.scoring.report.failures import Failure
+from windrow.scoring.report.figures import STAGES, Figures
 from windrow.scoring.report.gallery.links import link
 
 _LABELS = 15
@@ -17,17 +16,17 @@ _TEXTS = ("for example", "why")  # columns of text, which begin at their left
 _LONGEST_TEXT = 160  # characters of an address or a reason
 
 
-def scores(told: Mapping[str, Any]) -> str:
-    """The histogram of the scores, the highest first."""
-    bins = len(told["scores"])
-    rows = [(f"{place / bins:.1f} to {(place + 1) / bins:.1f}", number) for place, number in enumerate(told["scores"])]
+def scores(figures: Figures) -> str:
+    """Return the histogram of the scores, the highest first."""
+    bins = len(figures.scores)
+    rows = [(f"{place / bins:.1f} to {(place + 1) / bins:.1f}", number) for place, number in enumerate(figures.scores)]
     return _histogram("scores", "Scores", "Labelled images by score.", "score", list(reversed(rows)))
 
 
-def labels(told: Mapping[str, Any]) -> str:
-    """The histogram of the labels."""
-    pairs = list(told["labels"].items())
-    rest = sum(number for _, number in pairs[_LABELS:]) + told["other_labels"]
+def labels(figures: Figures) -> str:
+    """Return the histogram of the labels."""
+    pairs = list(figures.labels.items())
+    rest = sum(number for _, number in pairs[_LABELS:]) + figures.other_labels
     rows = pairs[:_LABELS] + ([("any other", rest)] if rest else [])
     return _histogram("labels", "Labels", "Labelled images by label, the most frequent first.", "label", rows)
 
@@ -46,30 +45,31 @@ def _histogram(name: str, title: str, caption: str, what: str, rows: Sequence[tu
     return _table(name, title, caption, heads, lines, bars=True)
 
 
-def drift(told: Mapping[str, Any]) -> str:
-    """How the histograms compare with earlier runs'."""
-    if told.get("psi_labels") is None:
+def drift(figures: Figures) -> str:
+    """Return the comparison of the histograms with earlier runs'; empty without earlier runs."""
+    found = figures.drift
+    if found is None or found.labels is None or found.scores is None or found.moved is None:
         return ""
-    rows = []
-    for name in ("labels", "scores"):
-        value = told[f"psi_{name}"]
-        rows.append(f'<tr><th scope="row">{name}</th><td>{value:.3f}</td><td>{words.word(value)}</td></tr>')
-    label, before, now = told["drift"]["moved"]
+    rows = [
+        f'<tr><th scope="row">{name}</th><td>{value:.3f}</td><td>{reading(value)}</td></tr>'
+        for name, value in (("labels", found.labels), ("scores", found.scores))
+    ]
+    label, before, now = found.moved
     caption = (
-        f"Population stability index against earlier runs of this model version ({told['drift']['runs']}, with "
-        f"{told['drift']['images']:,} images): below {words.SOME} is as before, above {words.MUCH} has moved much. "
+        f"Population stability index against earlier runs of this model version ({found.runs}, with "
+        f"{found.images:,} images): below {SOME} is as before, above {MUCH} has moved much. "
         f"Most moved: {escape(label)}, from {before:.1%} to {now:.1%}."
     )
     return _table("drift", "Drift", caption, ["histogram", "PSI", "reading"], "\n".join(rows))
 
 
-def reasons(told: Mapping[str, Any], failed: Sequence[Failure]) -> str:
-    """The reasons of what got no label, with examples."""
+def reasons(figures: Figures, failed: Sequence[Failure]) -> str:
+    """Return the reasons why URLs got no label, with examples."""
     rows = []
-    for status, number in told["statuses"].items():
+    for status, number in figures.statuses.items():
         if status == Status.OK:
             continue
-        later = "asked again" if Status(status).passing else "final"
+        later = "tried again" if Status(status).passing else "final"
         for place, each in enumerate([failure for failure in failed if failure.status == status] or [None]):
             first = f'<th scope="row">{_words(status)}</th><td>{number:,}</td><td>{later}</td>'
             rows.append(f"<tr>{first if place == 0 else '<td></td>' * 3}{_example(each)}</tr>")
@@ -85,32 +85,32 @@ def _example(failure: Failure | None) -> str:
     return f'<td class="text">{address}</td><td class="text">{escape(_short(failure.error))}</td>'
 
 
-def hosts(told: Mapping[str, Any]) -> str:
-    """The hosts that failed most."""
+def hosts(figures: Figures) -> str:
+    """Return the hosts that failed most."""
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(each["host"])}</th><td>{each["failed"]:,}</td><td>{each["asked"]:,}</td>'
-        f"<td>{each['failed'] / each['asked']:.0%}</td><td>{_words(each['status'])}</td></tr>"
-        for each in told["hosts"]
+        f'<tr><th scope="row">{escape(each.host)}</th><td>{each.failed:,}</td><td>{each.asked:,}</td>'
+        f"<td>{each.failed / each.asked:.0%}</td><td>{_words(each.status)}</td></tr>"
+        for each in figures.hosts
     )
     heads = ["host", "failed", "URLs", "share", "mostly"]
     return _table("hosts", "Hosts", "Hosts with the most URLs without a label.", heads, rows) if rows else ""
 
 
-def times(told: Mapping[str, Any]) -> str:
-    """Where a URL's time went."""
+def times(figures: Figures) -> str:
+    """Return the milliseconds that a URL spent in each stage."""
     rows = []
     for stage in STAGES:
-        values = [told[f"{kind}_{stage}"] for kind in ("mean", "p50", "p95")]
-        if values[0] is not None:
-            cells = "".join(f"<td>{value:,.1f}</td>" for value in values)
-            rows.append(f'<tr><th scope="row">{stage.removesuffix("_ms")}</th>{cells}</tr>')
+        found = figures.times[stage]
+        if found.mean is not None:
+            cells = "".join(f"<td>{value:,.1f}</td>" for value in (found.mean, found.p50, found.p95))
+            rows.append(f'<tr><th scope="row">{stage}</th>{cells}</tr>')
     heads = ["stage", "mean", "median", "95 of 100 below"]
-    caption = "Milliseconds a URL: fetch with all tries and redirects, and predict as the image's share of its batch."
+    caption = "Milliseconds per URL: fetch with all tries and redirects, and predict as the image's share of its batch."
     return _table("times", "Times", caption, heads, "\n".join(rows)) if rows else ""
 
 
 def _table(name: str, title: str, caption: str, heads: Sequence[str], rows: str, bars: bool = False) -> str:
-    """A section with a table; `caption` and `rows` are HTML. `bars` says that a column of bars comes last."""
+    """Return a section with a table; `caption` and `rows` are HTML. With `bars` the last column has bars."""
     classes = ["text" if head in (heads[0], *_TEXTS) else "number" for head in heads]
     pairs = zip(heads, classes, strict=True)
     cells = "".join(f'<th scope="col" class="{kind}">{head}</th>' for head, kind in pairs)

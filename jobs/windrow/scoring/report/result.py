@@ -1,0 +1,84 @@
+"""The result of a scoring run: for the job, and for MLflow once the run is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypedDict
+
+from windrow.scoring.publish.copy import PublishedCopy
+from windrow.scoring.report.figures import Figures, UrlCounts
+
+
+class Logged(TypedDict):
+    """A scoring run in MLflow: its run there, and links for people, empty where MLflow has no pages."""
+
+    run_id: str
+    links: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CommittedRun:
+    """A scoring run as its table has it; `version` is the table's, and `table` its folder.
+
+    A withheld run has the version that the table keeps.
+    """
+
+    run_id: str
+    table: str
+    version: int
+    figures: Figures
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures with where they come from, at one level."""
+        return {**self.figures.to_json(), "table": self.table, "table_version": self.version, "scoring": self.run_id}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CommittedRun:
+        """Read what `to_json` or the table has written."""
+        return cls(values["scoring"], values["table"], values["table_version"], Figures.from_json(values))
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """The result of the job.
+
+    Attributes:
+        table, table_version: the table's folder, and its version at the end.
+        files: files of the feed.
+        model_name, model_version: the model that labelled; the version is None if none was needed.
+        counts: URLs that the run found.
+        figures: None if the run added no row.
+        run_id: of the rows, in the table's columns and commit; "" if the run added no row.
+        dry_run: whether the URLs were only counted.
+        copy: the table's copy in an object store, if there is one.
+        logged: the run in MLflow; None if the run added no row.
+    """
+
+    table: str
+    table_version: int
+    files: int
+    model_name: str
+    model_version: str | None = None
+    counts: UrlCounts = field(default_factory=UrlCounts)
+    figures: Figures | None = None
+    run_id: str = ""
+    dry_run: bool = False
+    copy: PublishedCopy | None = None
+    logged: Logged | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as JSON values, at one level."""
+        nothing = {"rows": 0, "statuses": {}, "images_per_second": None}
+        return {
+            "table": self.table,
+            "files": self.files,
+            **(self.figures.to_json() if self.figures else nothing),
+            **asdict(self.counts),
+            "model_name": self.model_name,
+            "model_version": self.model_version,
+            "table_version": self.table_version,
+            **({"scoring": self.run_id} if self.run_id else {}),
+            **({"dry_run": True} if self.dry_run else (self.logged or {"links": {}})),
+            **(self.copy or {}),
+        }

@@ -1,0 +1,293 @@
+"""One scoring run on a table that its caller has locked.
+
+    run = ScoringRun(page, scoring, PredictionTable(folder), run_id, options, tracking)
+    result = run.score(files)
+
+Find the URLs, download and label them, commit the rows or withhold them, publish the table, and log the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from windrow.errors import DriftError, TrackingError, WindrowError
+from windrow.scoring import pipeline, planning, progress, rehearsal, work
+from windrow.scoring.fetch import byte_cache
+from windrow.scoring.publish import copy
+from windrow.scoring.report import album, drift, gallery, text
+from windrow.scoring.report.figures import Agreement, Figures, PrecisionLoss
+from windrow.scoring.report.measurement import Measurement, measure
+from windrow.scoring.report.result import CommittedRun, Logged, ScoringResult
+from windrow.scoring.table import pending, predictions_table, rescoring, withheld
+from windrow.scoring.table.lock import OWN
+from windrow.scoring.table.predictions_table import PredictionTable
+from windrow.scoring.table.withheld import WithheldRun
+from windrow.spark import open_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from windrow.experiment import Experiment, ScoringSection
+    from windrow.model.network import Network
+    from windrow.scoring.pipeline import ScoringPlan
+    from windrow.scoring.work import FeedSearch, Work
+
+    Pinned = Callable[[], Network]
+
+IMAGES_PER_TASK = 64
+"""A task for fewer costs an import of TensorFlow more than it gains."""
+
+
+class Tracking(Protocol):
+    """The parts of windrow.tracking, a room above this one, that a run uses."""
+
+    def pin(self, page: Experiment, scratch: Path) -> Network:
+        """Return the network that labels, with its files; what is downloaded goes to `scratch`."""
+        ...
+
+    def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
+        """Log a run, or update it; raises TrackingError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a run that are not on the page.
+
+    Attributes:
+        rescore: whether to label what earlier models have labelled.
+        limit: at most so many new URLs; None for no limit.
+        accept_drift: whether to commit rows that moved beyond the page's gate.
+    """
+
+    rescore: bool = False
+    limit: int | None = None
+    accept_drift: bool = False
+
+
+class ScoringRun:
+    """A run with the id `run_id`, from the table as it was opened to its report."""
+
+    def __init__(
+        self,
+        page: Experiment,
+        scoring: ScoringSection,
+        table: PredictionTable,
+        run_id: str,
+        options: Options,
+        tracking: Tracking,
+    ) -> None:
+        self._page, self._scoring, self._options, self._tracking = page, scoring, options, tracking
+        self._table, self._folder, self._run_id = table, table.folder, run_id
+
+    def count(self, files: Sequence[Path]) -> ScoringResult:
+        """Count what a run would do, without downloading or writing anything."""
+        search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
+        if not search:
+            return nothing
+        name = f"count {self._page.name}"
+        with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(name) as spark:
+            pinned = cache(lambda: self._tracking.pin(self._page, Path(scratch)))
+            found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
+            return replace(nothing, counts=found.counts)
+
+    def score(self, files: Sequence[Path]) -> ScoringResult:
+        """Score what is new in the feed's files or due, and report it.
+
+        Raises:
+            DriftError: the rows are withheld.
+            PublishError, TrackingError: they are committed, but not copied, or not logged.
+        """
+        search, result = self._look(files), self._nothing(files)
+        copy.check(self._scoring.publish, self._folder)
+        if search:  # without anything to do, neither Spark nor MLflow is needed
+            result = self._label(search, result)
+        return self.report(result)
+
+    def _look(self, files: Sequence[Path]) -> FeedSearch:
+        return work.look(self._table, files, self._options.rescore, self._options.limit)
+
+    def _nothing(self, files: Sequence[Path]) -> ScoringResult:
+        name = self._scoring.model_name or self._page.model_name
+        return ScoringResult(str(self._folder), self._table.version, len(files), name)
+
+    def _label(self, search: FeedSearch, nothing: ScoringResult) -> ScoringResult:
+        """Find the URLs to score, score them, and commit their rows."""
+        # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
+        with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, ThreadPoolExecutor(1) as early:
+            pinned = early.submit(self._tracking.pin, self._page, Path(scratch)).result
+            if waiting := self._withheld(search, pinned):
+                with self._table.staged(waiting.run_id) as rows:
+                    return self._settle(waiting, rows, nothing)
+            with open_session(f"score {self._page.name}") as spark:
+                slots = _tasks(spark, search.at_most)
+                rehearsed = early.submit(self._rehearse, spark, pinned, slots, Path(scratch))
+                found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
+                if not found.urls:
+                    return self._read_for_nothing(search, found, nothing)
+                bytes_folder = self._folder / OWN / "bytes"
+                downloads = byte_cache.of_folder(bytes_folder, self._scoring.keep_mebibytes)
+                plan = replace(rehearsed.result(), cache=downloads)
+                with self._table.staged(self._run_id) as rows:
+                    figures = self._add_predictions(spark, found, plan, rows)
+                    digest = self._digest(search, pinned())
+                    values = figures.to_json()
+                    done = WithheldRun(self._run_id, digest, values, found.due.files, found.marks, time.time())
+                    return self._settle(done, rows, nothing)
+
+    def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
+        """Return the withheld run if its rows are those that this run would make; else discard it."""
+        waiting = withheld.read(self._folder)
+        if waiting is None:
+            return None
+        figures = Figures.from_json(waiting.figures)
+        wanted = (
+            self._options.accept_drift or waiting.fresh or not drift.beyond(figures.drift, self._scoring.drift_gate)
+        )
+        if wanted and waiting.work == self._digest(search, pinned()):
+            return waiting
+        withheld.discard(self._folder)
+        return None
+
+    def _read_for_nothing(self, search: FeedSearch, found: Work, nothing: ScoringResult) -> ScoringResult:
+        """Note what was read of the feed, if anything, although it had no URL to score."""
+        version = self._table.note(self._run_id, found.marks) if search.pieces else self._table.version
+        return replace(nothing, counts=found.counts, table_version=version)
+
+    def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
+        """Send the network to every host and load it in every slot."""
+        plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
+        return rehearsal.rehearse(spark, plan, slots)
+
+    def _digest(self, search: FeedSearch, model: Network) -> str:
+        """Identify a run's work: see withheld.digest."""
+        name = f"{model.name}/{model.version}/{model.digest}"
+        options = search.rescore, search.limit
+        return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
+
+    def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
+        """Score what was found into the folder `rows`, and write the gallery."""
+        stamp, loss = plan.stamp, plan.precision
+        with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
+            measured = _pass(spark, found, replace(plan, album=pictures), rows)
+            figures = replace(
+                measured.figures,
+                counts=found.counts,
+                model_name=stamp.model_name,
+                model_version=stamp.model_version,
+                precision=PrecisionLoss(**loss) if loss else None,
+            )
+            if found.counts.rescored:
+                files = predictions_table.written(rows)
+                compared = rescoring.agreement(spark, self._table.files(), files, stamp.identity)
+                figures = replace(figures, agreement=Agreement(*compared))
+            past = (Figures.from_json(values) for values in self._table.past())
+            figures = replace(figures, drift=drift.compare(figures, past))
+            place = gallery.place(self._folder, stamp.run_id)
+            gallery.write(place, self._page.name, figures, pictures, measured.failures)
+        if found.due.files:
+            pending.carry(found.due, rows / "part-carried.parquet")
+        return figures
+
+    def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
+        """Commit a run's rows, or withhold them if they moved beyond the gate.
+
+        Raises:
+            DriftError: they are withheld.
+        """
+        figures, gate = Figures.from_json(run.figures), self._scoring.drift_gate
+        moved = drift.beyond(figures.drift, gate)
+        if moved and not self._options.accept_drift:
+            if rows.is_dir():
+                withheld.keep(self._folder, rows, run)
+            raise self._withhold(run.run_id, figures, f"{moved}, beyond scoring.drift_gate of {gate:g}")
+        if not rows.is_dir():
+            withheld.restore(self._folder, run, rows)
+        figures = replace(figures, drift_accepted=bool(moved))
+        model = {"modelName": figures.model_name, "modelVersion": figures.model_version}
+        metadata = {**model, "figures": figures.to_json()}
+        version = self._table.commit(rows, run.run_id, metadata, run.replaced, run.marks)
+        withheld.discard(self._folder)
+        return replace(
+            nothing,
+            table_version=version,
+            model_name=figures.model_name,
+            model_version=figures.model_version,
+            counts=figures.counts,
+            figures=figures,
+            run_id=run.run_id,
+        )
+
+    def _withhold(self, run_id: str, figures: Figures, why: str) -> DriftError:
+        """Log a run whose rows are withheld, if MLflow answers, and return the error for people."""
+        pictures = gallery.place(self._folder, run_id)
+        run = CommittedRun(run_id, str(self._folder), self._table.version, figures)
+        try:
+            self._tracking.log_scoring(self._page, run, text.note(figures, why), pictures, withheld=True)
+        except TrackingError as error:
+            print(f"the withheld run was not logged to MLflow: {error}", file=sys.stderr)
+        return DriftError(
+            f"{why}: {figures.rows:,} rows are withheld and {self._folder} is as it was; look at {pictures}; then run "
+            "again with --accept-drift to commit them, or correct the feed or the model and run again without"
+        )
+
+    def report(self, result: ScoringResult) -> ScoringResult:
+        """Publish the table and log its runs; if one of both fails, the other one is done all the same."""
+        failed: list[WindrowError] = []
+        try:
+            result = replace(result, copy=copy.publish(self._scoring.publish, self._folder))
+        except WindrowError as error:
+            failed.append(error)
+        try:
+            result = replace(result, logged=self._log(result.run_id))
+        except WindrowError as error:
+            failed.append(error)
+        if failed:
+            raise type(failed[0])("; ".join(map(str, failed)))
+        return result
+
+    def _log(self, run_id: str) -> Logged | None:
+        """Log the table's commits that MLflow does not have yet; return what was logged for `run_id`."""
+        table, logged = PredictionTable(self._folder), None
+        try:
+            for values in table.untold():
+                run = CommittedRun.from_json(values)
+                pictures = gallery.place(self._folder, run.run_id)
+                answer = self._tracking.log_scoring(self._page, run, text.note(run.figures), pictures, withheld=False)
+                logged = answer if run.run_id == run_id else logged
+        except TrackingError as error:
+            raise TrackingError(
+                f"predictions are committed to {self._folder}, but not logged; the next run logs them: {error}"
+            ) from error
+        table.told()
+        gallery.prune(self._folder)
+        return logged
+
+
+def _tasks(spark: SparkSession, urls: int | None) -> int:
+    """Return the number of tasks that so many URLs are worth."""
+    slots = spark.sparkContext.defaultParallelism
+    return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_PER_TASK)))
+
+
+def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
+    """Download and label every URL, write its row, and measure what was written."""
+    started = time.monotonic()
+    with progress.shown(spark, found.urls) as address:
+        plan, partitions = replace(plan, progress=address), _tasks(spark, found.urls)
+        predictions_table.write(pipeline.score(found.targets, found.urls, plan, partitions), rows)
+    seconds = time.monotonic() - started
+    measured = measure(predictions_table.written(rows), seconds, spark.sparkContext.defaultParallelism)
+    if not measured.figures.rows == measured.distinct_urls == found.urls:
+        raise WindrowError(
+            f"every URL must get one row; got {measured.figures.rows} rows for {found.urls} URLs; nothing was kept"
+        )
+    return measured

@@ -1,0 +1,117 @@
+"""The result of a promotion: the job's result, and what the registry stores with the version.
+
+result = PromotionResult.from_json(json.loads(tags["windrow.result"]))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypedDict
+
+from windrow.experiment.parameters import Value
+from windrow.selection.rule import Decision, Ruling
+
+
+class IntervalFigures(TypedDict):
+    """A confidence interval of an accuracy, or of a difference of accuracies."""
+
+    low: float
+    high: float
+
+
+class SpreadFigures(TypedDict):
+    """Test accuracies over seeds: statistics.Spread as JSON values."""
+
+    seeds: int
+    mean: float
+    median: float
+    deviation: float
+    low: float
+    high: float
+
+
+class ComparisonFigures(TypedDict):
+    """Two networks on the same images: statistics.Comparison as JSON values."""
+
+    p: float
+    difference: float
+    interval: IntervalFigures
+
+
+class NetworkFigures(TypedDict):
+    """A network on the test split: evidence.Row as JSON values."""
+
+    test_accuracy: float
+    test_loss: float
+    errors: int
+    images: int
+    interval: IntervalFigures
+    seeds: SpreadFigures | None
+    challenger_against_it: ComparisonFigures | None
+
+
+@dataclass(frozen=True)
+class PromotionResult:
+    """The fate of a challenger. Versions of earlier Windrows lack some fields: these are empty or None then.
+
+    Attributes:
+        model_name, model_version, model_digest: the challenger.
+        decision: None for versions from before rulings existed.
+        promoted: whether the challenger became champion.
+        reason: the decision in a sentence for people.
+        approval: "" while a person's answer is awaited, then the person's name; None if the rule decides alone.
+        trial, point: the trial that it comes from, and its hyper-parameters.
+        objective, value: the validation metric, and its mean over the seeds.
+        seeds: networks over which that is the mean.
+        test_accuracy, test_loss, test_images: of the challenger on the test split.
+        champion_before: the version that it was compared with; None without a champion.
+        figures: test figures of challenger, default and champion by name.
+        evidence: the same as a Markdown table.
+        links: pages for people.
+    """
+
+    model_name: str
+    model_version: str
+    model_digest: str = ""
+    decision: Ruling | None = None
+    promoted: bool = False
+    reason: str = ""
+    approval: str | None = None
+    trial: int | None = None
+    point: Mapping[str, Value] = field(default_factory=dict)
+    objective: str = ""
+    value: float | None = None
+    seeds: int = 0
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    test_images: int | None = None
+    champion_before: str | None = None
+    champion_test_accuracy: float | None = None
+    figures: Mapping[str, NetworkFigures] = field(default_factory=dict)
+    evidence: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def awaits_approval(self) -> bool:
+        """True while a person's answer is awaited."""
+        return self.decision is Ruling.AWAITING_APPROVAL
+
+    def answered(self, approved: bool, by: str) -> PromotionResult:
+        """Return the result after a person's answer; it must await one."""
+        decision = Decision.of(Ruling.AWAITING_APPROVAL, self.reason).settled(approved, by)
+        return replace(self, decision=decision.ruling, promoted=decision.promoted, reason=decision.reason, approval=by)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as JSON values; the key of `value` is the objective's name."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["decision"] = self.decision.value if self.decision else None
+        keys = {name: self.objective if name == "value" else name for name in values}
+        return {keys[name]: value for name, value in values.items() if keys[name]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:
+        """Read what `to_json` has written, also if an earlier or later version of Windrow did; ignore other keys."""
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        decision = Ruling(values["decision"]) if values.get("decision") else None
+        return cls(**known | {"decision": decision, "value": values.get(values.get("objective", ""))})
