@@ -130,7 +130,7 @@ def maintain(scoring: ScoringSection, folder: Path, run_id: str) -> dict[str, ob
 
 
 class MLflow:
-    """What a run needs of windrow.tracking; loaded on first use, for a run without work needs no MLflow."""
+    """The parts of windrow.tracking that a run uses, loaded on first use: a run without work needs no MLflow."""
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
         """Return the network that labels, with its files."""

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import windrow_dags
 from airflow.api_fastapi.app import get_auth_manager
@@ -89,7 +88,7 @@ def show_sweep(
     """One sweep: of a DAG run, of a folder's name, or the newest."""
     folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
 
-    def show() -> dict[str, Any]:
+    def show() -> Mapping[str, object]:
         return sweeps.show(sweeps.choose(_runs(dag_id), folder), most, x, y)
 
     def stamp() -> str:

@@ -64,7 +64,7 @@ class Options:
 
     Attributes:
         rescore: whether to label what earlier models have labelled.
-        limit: at most so many new URLs; None for no limit.
+        limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
     """
 
@@ -273,7 +273,7 @@ class ScoringRun:
 
 
 def _tasks(spark: SparkSession, urls: int | None) -> int:
-    """Return the number of tasks that so many URLs are worth."""
+    """Return a number of tasks for these URLs; one per slot if their number is not known."""
     slots = spark.sparkContext.defaultParallelism
     return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_PER_TASK)))
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from windrow.errors import StudyError, TrackingError
-from windrow.tracking.server import connect, run_link
+from windrow.tracking.server import LoggedRun, connect, run_link
 
 FOLDER = "atlas"
 
 
-def log_atlas(identity: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+def log_atlas(identity: Mapping[str, object], files: Sequence[Path]) -> LoggedRun:
     """Log the files to the study's parent run, over those of an earlier drawing; return its id and the page's link.
 
     Args:
@@ -26,7 +25,7 @@ def log_atlas(identity: Mapping[str, Any], files: Sequence[Path]) -> dict[str, A
     from mlflow.exceptions import MlflowException
 
     run_id = identity.get("run_id")
-    if run_id is None:
+    if not isinstance(run_id, str):
         raise StudyError("an atlas needs its sweep's run; the study has no run in MLflow; run sweep.py first")
     client = connect()
     try:

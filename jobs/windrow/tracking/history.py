@@ -1,6 +1,6 @@
 """Read the versions of a model from the registry, without changing anything.
 
-A server is asked over HTTP: MLflow's own client takes two seconds and 160 MiB before the first answer, which is too
+A server is read over HTTP: MLflow's own client takes two seconds and 160 MiB before the first answer, which is too
 much in the process that also serves Airflow's API. An embedded file can only be read by that client.
 """
 
@@ -49,22 +49,22 @@ def versions(model: str) -> list[Version]:
 
 
 def _of_server(model: str) -> Iterator[Version]:
-    wanted = {"filter": f"name = '{_quoted(model)}'", "max_results": _MOST_VERSIONS}
-    found = _ask("model-versions/search", wanted | {"order_by": "version_number DESC"}).get("model_versions", [])
-    details = _ask("registered-models/get", {"name": model}) if found else {}
+    query: dict[str, str | int] = {"filter": f"name = '{_quoted(model)}'", "max_results": _MOST_VERSIONS}
+    found = _get("model-versions/search", query | {"order_by": "version_number DESC"}).get("model_versions", [])
+    details = _get("registered-models/get", {"name": model}) if found else {}
     aliases = {one["alias"]: str(one["version"]) for one in details.get("registered_model", {}).get("aliases", [])}
     for version in found:
         tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
         yield _version(str(version["version"]), int(version["creation_timestamp"]), aliases, tags)
 
 
-def _ask(path: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _get(path: str, query: Mapping[str, str | int]) -> dict[str, Any]:
     """Send a GET request to the tracking server's API; return {} if it answers 404."""
     import requests
 
     where = f"{uri().rstrip('/')}/api/2.0/mlflow/{path}"
     try:
-        answer = requests.get(where, params=wanted, timeout=_SECONDS, auth=credentials())
+        answer = requests.get(where, params=query, timeout=_SECONDS, auth=credentials())
     except requests.RequestException as error:
         raise TrackingError(
             f"MLflow must answer at MLFLOW_TRACKING_URI; got {type(error).__name__}; start it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow.errors import TrackingError
 from windrow.sweep.audit import SweepRun, TrialRun
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 METRICS = tuple(field.name for field in fields(Epoch))
 
 
-def read_runs(identity: Mapping[str, Any], whole: bool = False) -> SweepRun | None:
+def read_runs(identity: Mapping[str, object], whole: bool = False) -> SweepRun | None:
     """Return the runs of a study; None if MLflow does not have them.
 
     Args:
@@ -31,7 +31,7 @@ def read_runs(identity: Mapping[str, Any], whole: bool = False) -> SweepRun | No
     from mlflow.exceptions import MlflowException
 
     client, run_id = connect(), identity.get("run_id")
-    if run_id is None:
+    if not isinstance(run_id, str):
         return None
     try:
         parent = client.get_run(run_id)

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urlencode
 
 import windrow
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from windrow.experiment import Experiment
 
 CHECK_SECONDS = 15.0  # a busy machine's server can take several
+
+
+class LoggedRun(TypedDict):
+    """A run's id in MLflow, and links for people, empty unless MLflow is a server."""
+
+    run_id: str
+    links: dict[str, str]
 
 
 def uri() -> str:

@@ -21,7 +21,7 @@ from windrow.sweep.outcomes import RULES
 from windrow.sweep.seeds import seed_of
 from windrow.tracking import parent
 from windrow.tracking.record import PARAMETERS_TAG
-from windrow.tracking.server import compare_link, connect, experiment_id, run_link
+from windrow.tracking.server import LoggedRun, compare_link, connect, experiment_id, run_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,7 +132,7 @@ class SweepLog:
             figures[f"best_{self._study.page.sweep.objective}"] = best.value
         self._sayings.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
-    def summarize(self, result: Mapping[str, Any]) -> dict[str, Any]:
+    def summarize(self, result: Mapping[str, Any]) -> LoggedRun:
         """Log the sweep's figures to the parent run after everything else; return its id and links.
 
         Raises:

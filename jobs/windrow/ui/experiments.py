@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from windrow.errors import AbsentError
 from windrow.experiment.sections import SLUG
 
 _DAG = re.compile(rf"(?P<kind>train|score)_(?P<name>{SLUG.strip('^$')})")
+
+
+class ListedExperiment(TypedDict):
+    """An experiment with the ids of the DAGs that a reader may read."""
+
+    name: str
+    train: str | None
+    score: str | None
 
 
 def name_of(dag_id: str) -> tuple[str, str]:
@@ -25,7 +33,7 @@ def name_of(dag_id: str) -> tuple[str, str]:
     return found["kind"], found["name"]
 
 
-def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[dict[str, Any]]:
+def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[ListedExperiment]:
     """List a reader's experiments, the last active one first, each with the DAGs that he may read.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, quantiles
-from typing import Any
+from typing import TypedDict
 
 from windrow.experiment.parameters import Value
 from windrow.ui.ledgers import TrialSummary
@@ -24,6 +24,30 @@ _FEW_VALUES = 8  # distinct values of a parameter up to which each gets a column
 _MOST_BINS = 12
 _LOG_MEDIAN = 0.25  # numbers with a median below this part of their range get logarithmic bins
 _FAVOURITES = ("learning_rate", "units", "filters", "width")
+
+
+class ShownCell(TypedDict):
+    """Trials of one pair of groups.
+
+    The `median` of those that ended ok with its `shade` from 0 (poor) to SHADES - 1 (best), and the numbers of those
+    that ended `ok` and otherwise (`other`).
+    """
+
+    median: float | None
+    shade: int | None
+    ok: int
+    other: int
+
+
+class ShownHeatMap(TypedDict):
+    """Names of both axes and labels of their groups, a cell by row and column (None if empty), and all trials."""
+
+    x: str
+    y: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    cells: list[list[ShownCell | None]]
+    trials: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,7 @@ def parameters(trials: Sequence[TrialSummary]) -> list[str]:
     return sorted(differing, key=lambda name: _FAVOURITES.index(name) if name in _FAVOURITES else 99)
 
 
-def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: bool) -> dict[str, Any]:
+def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: bool) -> ShownHeatMap:
     """Return the heat map of trials that have ended.
 
     Args:
@@ -60,10 +84,6 @@ def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: boo
         x, y: names of two different hyper-parameters.
         falls: whether less is better.
         share: whether values are shares close to 1, which are graded by their distance to 1.
-
-    Returns:
-        Names and labels of both axes, and a cell for each pair: "median" of its ok trials with its "shade" from 0
-        (poor) to SHADES - 1 (best), the numbers that ended "ok" and otherwise ("other"). An empty cell is None.
     """
     ended = [trial for trial in trials if trial.ending and x in trial.point and y in trial.point]
     across, down = (axis(name, [trial.point[name] for trial in ended]) for name in (x, y))
@@ -119,7 +139,7 @@ def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> d
     }
 
 
-def _cell(trials: Sequence[TrialSummary] | None, middle: float | None, shade: int | None) -> dict[str, Any] | None:
+def _cell(trials: Sequence[TrialSummary] | None, middle: float | None, shade: int | None) -> ShownCell | None:
     if trials is None:
         return None
     ok = sum(trial.value is not None for trial in trials)

@@ -9,17 +9,66 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from windrow.errors import AbsentError
+from windrow.experiment.parameters import Value
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
 from windrow.ui import heat_map, ledgers
+from windrow.ui.heat_map import ShownHeatMap
 from windrow.ui.ledgers import TrialSummary
 
 _MOST_STUDIES = 30
 _MOST_SHOWN = 5000
 _RUN = re.compile(r"^(?P<kind>[a-z_]+?)__(?P<day>\d{4}-\d\d-\d\d)T(?P<hour>\d\d)[-:](?P<minute>\d\d)")
+
+
+class RankedTrial(TypedDict):
+    """A trial that ended ok; `rank` counts from 1, `value` is the objective, `seconds` wall clock."""
+
+    rank: int
+    trial: int
+    value: float | None
+    seconds: float
+    point: dict[str, Value]
+
+
+class NoHeatMap(TypedDict):
+    """A sentence for people, in place of a heat map."""
+
+    absent: str
+
+
+class ShownSweep(TypedDict):
+    """A sweep for the page.
+
+    Attributes:
+        key, words: the run's folder, and its name for people.
+        objective: the metric; it `falls` if less is better.
+        budget: trials that the study may begin; None if unknown.
+        trials: those that have begun: `finished`, in `training`, or `waiting` for another attempt.
+        outcomes: finished trials by ending.
+        changed: Unix time of the ledger's last change, seconds.
+        parameters: hyper-parameters that differ among trials.
+        ranked: number of trials that ended ok; `best` lists the first of them.
+    """
+
+    key: str
+    words: str
+    objective: str
+    falls: bool
+    budget: int | None
+    trials: int
+    finished: int
+    training: int
+    waiting: int
+    outcomes: dict[str, int]
+    changed: float
+    parameters: list[str]
+    ranked: int
+    best: list[RankedTrial]
+    heat_map: ShownHeatMap | NoHeatMap
 
 
 @dataclass(frozen=True)
@@ -68,7 +117,7 @@ def choose(runs: Path, key: str | None) -> Sweep:
     return Sweep(key, runs / key / "study")
 
 
-def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None) -> dict[str, Any]:
+def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None) -> ShownSweep:
     """Return a sweep for the page: its progress, its best trials, and its heat map.
 
     Args:
@@ -84,10 +133,20 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
     objective = str(study.get("objective", "val_accuracy"))
     falls = OBJECTIVE_DIRECTIONS.get(objective) == "minimize"
     ranked = rank(trials, falls)
+    budget = str(study.get("trials", ""))
+    endings = Counter(trial.ending for trial in trials if trial.ending)
+    training = sum(trial.training for trial in trials)
     return {
-        **{"key": sweep.key, "words": sweep.words, "objective": objective, "falls": falls},
-        **{"budget": int(study["trials"]) if str(study.get("trials", "")).isdigit() else None},
-        **_counts(trials),
+        "key": sweep.key,
+        "words": sweep.words,
+        "objective": objective,
+        "falls": falls,
+        "budget": int(budget) if budget.isdigit() else None,
+        "trials": len(trials),
+        "finished": endings.total(),
+        "training": training,
+        "waiting": len(trials) - endings.total() - training,
+        "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
         "changed": round(ledgers.changed_at(sweep.folder), 1),
         "parameters": heat_map.parameters(trials),
         "ranked": len(ranked),
@@ -102,19 +161,7 @@ def rank(trials: Sequence[TrialSummary], falls: bool) -> list[TrialSummary]:
     return sorted(ok, key=lambda trial: ((trial.value or 0.0) * (1 if falls else -1), trial.number))
 
 
-def _counts(trials: Sequence[TrialSummary]) -> dict[str, Any]:
-    endings = Counter(trial.ending for trial in trials if trial.ending)
-    training = sum(trial.training for trial in trials)
-    return {
-        "trials": len(trials),
-        "finished": endings.total(),
-        "training": training,
-        "waiting": len(trials) - endings.total() - training,
-        "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
-    }
-
-
-def _line(place: int, trial: TrialSummary) -> dict[str, Any]:
+def _line(place: int, trial: TrialSummary) -> RankedTrial:
     return {
         "rank": place,
         "trial": trial.number,
@@ -124,7 +171,9 @@ def _line(place: int, trial: TrialSummary) -> dict[str, Any]:
     }
 
 
-def _heat_map(trials: Sequence[TrialSummary], x: str | None, y: str | None, falls: bool, share: bool) -> dict[str, Any]:
+def _heat_map(
+    trials: Sequence[TrialSummary], x: str | None, y: str | None, falls: bool, share: bool
+) -> ShownHeatMap | NoHeatMap:
     ended = [trial for trial in trials if trial.ending]
     names = heat_map.parameters(ended)
     if len(names) < 2:
@@ -134,7 +183,7 @@ def _heat_map(trials: Sequence[TrialSummary], x: str | None, y: str | None, fall
     return heat_map.fill(ended, first, second, falls, share)
 
 
-def _identity(folder: Path) -> dict[str, Any]:
+def _identity(folder: Path) -> dict[str, object]:
     try:
         values = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

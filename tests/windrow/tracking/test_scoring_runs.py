@@ -67,7 +67,14 @@ def artifact(run: Any, name: str) -> str:
 def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path: Path) -> None:
     gallery = tmp_path / "gallery.html"
     gallery.write_text("<!doctype html>")
-    more = {"p95_fetch_ms": 12.5, "share_of_ceiling": 0.5, "psi_labels": 0.02, "psi_scores": None, "scores": [0, 2]}
+    more: dict[str, Any] = {
+        "p95_fetch_ms": 12.5,
+        "share_of_ceiling": 0.5,
+        "psi_labels": 0.02,
+        "psi_scores": None,
+        "scores": [0, 2],
+    }
+    more["drift"] = {"runs": 1, "images": 300, "moved": None, "reason": ""}
     log_scoring(experiment.parse(PAGE), run_of(**more), "- two lines\n- of words", gallery)
     (run,) = runs()
     metrics = run.data.metrics

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STAGES = ("fetch", "decode", "predict")
 """The stages of a URL; the table's columns are STAGE_ms."""
 
+Json = Mapping[str, Any]
+"""Values as JSON has them."""
+
 Part = TypeVar("Part", bound="DataclassInstance")
 
 
@@ -185,7 +188,7 @@ class Figures:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Figures:
+    def from_json(cls, values: Json) -> Figures:
         """Read the figures of a commit, a result or a withheld run; other keys, as of later versions, are ignored."""
         plain = {name: values[name] for name in (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE) if name in values}
         times = {stage: Milliseconds(*(values.get(f"{kind}_{stage}_ms") for kind in _KINDS)) for stage in STAGES}
@@ -207,7 +210,7 @@ _AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_
 _KINDS = tuple(each.name for each in fields(Milliseconds))
 
 
-def _read(record: type[Part], values: Mapping[str, Any]) -> Part:
+def _read(record: type[Part], values: Json) -> Part:
     return record(**{each.name: values[each.name] for each in fields(record) if each.name in values})
 
 
@@ -216,7 +219,7 @@ def _drift_to_json(drift: Drift) -> dict[str, object]:
     return {"psi_labels": values.pop("labels"), "psi_scores": values.pop("scores"), "drift": values}
 
 
-def _drift_from_json(values: Mapping[str, Any]) -> Drift:
+def _drift_from_json(values: Json) -> Drift:
     moved = values["drift"]["moved"]
     found = {**values["drift"], "moved": tuple(moved) if moved else None}
     return _read(Drift, found | {"labels": values["psi_labels"], "scores": values["psi_scores"]})

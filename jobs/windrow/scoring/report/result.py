@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from windrow.scoring.publish.copy import PublishedCopy
-from windrow.scoring.report.figures import Figures, UrlCounts
+from windrow.scoring.report.figures import Figures, Json, UrlCounts
 
 
 class Logged(TypedDict):
@@ -34,7 +33,7 @@ class CommittedRun:
         return {**self.figures.to_json(), "table": self.table, "table_version": self.version, "scoring": self.run_id}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> CommittedRun:
+    def from_json(cls, values: Json) -> CommittedRun:
         """Read what `to_json` or the table has written."""
         return cls(values["scoring"], values["table"], values["table_version"], Figures.from_json(values))
 

@@ -1,7 +1,7 @@
 // The champion, and every other version.
 
 import { element, fill, table } from "./dom.js";
-import { figure, percent, said, time } from "./words.js";
+import { figure, percent, spaced, time } from "./words.js";
 
 export function champions(section, values) {
   const champion = values.versions.find((version) => version.aliases.includes("champion"));
@@ -24,7 +24,7 @@ function headline(champion, model) {
 }
 
 function aliases(version) {
-  const badges = version.aliases.map((alias) => element("span", { class: "badge", "data-alias": alias }, said(alias)));
+  const badges = version.aliases.map((alias) => element("span", { class: "badge", "data-alias": alias }, spaced(alias)));
   return badges.length ? element("span", {}, badges) : "–";
 }
 

@@ -1,4 +1,4 @@
-// Elements from values. Text only ever becomes a text node: labels and addresses come from the web.
+// Make elements from values. Text always becomes a text node, for labels and addresses come from the web.
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -11,7 +11,7 @@ export function element(name, attributes = {}, ...children) {
 
 export const unseen = (text) => element("span", { class: "unseen" }, text);
 
-// A table that can be scrolled with the keyboard where it is wider than the page.
+// Make a table that can be scrolled with the keyboard if it is wider than the page.
 // Columns: { title, cell(row), kind: "number" | "text", head: true for the one that names its row }.
 export function table(caption, columns, rows) {
   const head = columns.map((column) => element("th", { scope: "col", class: column.kind ?? "number" }, column.title));
@@ -35,7 +35,7 @@ export function table(caption, columns, rows) {
   return element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, made);
 }
 
-// Parts of a whole as a bar. What it says stands in words beside it, so a reader of the screen is spared it.
+// Make a bar of the parts of a whole. Screen readers skip it, for the same text is next to it.
 export function bar(parts) {
   const whole = parts.reduce((sum, part) => sum + part.count, 0);
   const pieces = parts
@@ -48,7 +48,7 @@ export function bar(parts) {
   return element("div", { class: "bar", "aria-hidden": "true" }, pieces);
 }
 
-// Renews a select without taking away what the reader has chosen, and leaves it alone if nothing changed.
+// Update a select but keep the reader's choice; change nothing if the options are the same.
 export function options(select, pairs, chosen) {
   const wanted = JSON.stringify(pairs);
   if (select.dataset.pairs !== wanted) {
@@ -58,7 +58,7 @@ export function options(select, pairs, chosen) {
   if (chosen !== undefined) select.value = chosen;
 }
 
-// New content for a section. A table that is scrolled, or has the focus, keeps its place: only what is in it changes.
+// Fill a section. A table that is scrolled, or has the focus, stays in place: only its content is replaced.
 export function fill(section, ...content) {
   const body = section.querySelector(".body");
   const old = [...body.children];

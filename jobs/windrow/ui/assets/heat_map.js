@@ -1,7 +1,7 @@
-// Two hyper-parameters against each other, as a table whose cells are coloured.
+// The heat map of two hyper-parameters, as a table with coloured cells.
 
 import { element, fill, options, sentence, unseen } from "./dom.js";
-import { count, objective, said, several } from "./words.js";
+import { count, objective, spaced, several } from "./words.js";
 import { sentenceCase } from "./sweep.js";
 
 export function heatMap(section, sweep) {
@@ -13,18 +13,18 @@ export function heatMap(section, sweep) {
     return;
   }
   for (const [place, chosen] of [["across", map.x], ["down", map.y]]) {
-    options(axes.querySelector(`#${place}`), sweep.parameters.map((name) => [name, said(name)]), chosen);
+    options(axes.querySelector(`#${place}`), sweep.parameters.map((name) => [name, spaced(name)]), chosen);
   }
   const best = Math.max(...map.cells.flat().map((cell) => cell?.shade ?? -1));
   const head = element(
     "tr",
     {},
-    element("th", { scope: "col", class: "corner" }, `${sentenceCase(said(map.y))} \\ ${said(map.x)}`),
+    element("th", { scope: "col", class: "corner" }, `${sentenceCase(spaced(map.y))} \\ ${spaced(map.x)}`),
     map.columns.map((label) => element("th", { scope: "col" }, label)),
   );
   const rows = map.rows.map((label, row) => element("tr", {}, element("th", { scope: "row" }, label), map.cells[row].map((cell) => square(cell, sweep.objective))));
   const unit = sweep.objective === "val_accuracy" ? " in percent" : "";
-  const caption = `Median ${objective(sweep.objective)}${unit} of ${several(map.trials, "trial")} by ${said(map.x)} and ${said(map.y)}`;
+  const caption = `Median ${objective(sweep.objective)}${unit} of ${several(map.trials, "trial")} by ${spaced(map.x)} and ${spaced(map.y)}`;
   const grid = element("table", { class: "heat" }, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, rows));
   fill(section, element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, grid), key(best));
 }

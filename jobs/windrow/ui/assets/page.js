@@ -1,4 +1,4 @@
-// The page: what the reader has chosen, and one loop for each part that asks the server again.
+// The page: the reader's choices, and one loop per part that polls the server.
 
 import { champions } from "./champions.js";
 import { fill, options, sentence } from "./dom.js";

@@ -1,7 +1,7 @@
 // The last scoring runs by status, and the newest labels with their pictures.
 
 import { bar, element, fill, sentence, table } from "./dom.js";
-import { count, percent, said, several, time } from "./words.js";
+import { count, percent, spaced, several, time } from "./words.js";
 
 const GROUPS = {
   "least sure": ["Least sure", "The lowest scores of the newest run, lowest first."],
@@ -34,8 +34,8 @@ function withheld(run) {
 
 function statuses(run) {
   const pairs = Object.entries(run.statuses);
-  const parts = pairs.map(([status, number]) => ({ name: said(status), kind: status === "ok" ? "ok" : "without", count: number }));
-  const words = pairs.map(([status, number]) => `${count(number)} ${said(status)}`).join(", ");
+  const parts = pairs.map(([status, number]) => ({ name: spaced(status), kind: status === "ok" ? "ok" : "without", count: number }));
+  const words = pairs.map(([status, number]) => `${count(number)} ${spaced(status)}`).join(", ");
   return element("div", {}, bar(parts), element("span", { class: "small" }, words));
 }
 
@@ -51,7 +51,7 @@ export function labels(section, values) {
   if (!galleries.length) galleries.push(sentence("The newest run has no pictures; the next one will."));
   const columns = [
     { title: "Address", cell: (row) => row.address, kind: "text wide", head: true },
-    { title: "Status", cell: (row) => said(row.status), kind: "text" },
+    { title: "Status", cell: (row) => spaced(row.status), kind: "text" },
     { title: "Label", cell: (row) => row.label ?? "–", kind: "text" },
     { title: "Score", cell: (row) => percent(row.score) },
     { title: "Version", cell: (row) => row.model_version ?? "–" },

@@ -1,7 +1,7 @@
 // The progress of a sweep, the outcomes of its trials, and the best trials.
 
 import { bar, element, fill, sentence, table } from "./dom.js";
-import { ENDINGS, count, duration, figure, objective, parameter, said, several } from "./words.js";
+import { ENDINGS, count, duration, figure, objective, parameter, spaced, several } from "./words.js";
 
 export function progress(section, sweep, now) {
   const best = sweep.best[0];
@@ -12,7 +12,7 @@ export function progress(section, sweep, now) {
     tile("In training", count(sweep.training), sweep.waiting ? `${count(sweep.waiting)} waiting` : ""),
     tile("State", element("span", { id: "state" }, state(sweep, now))),
   ];
-  const parts = ENDINGS.map((name) => ({ name: said(name), kind: name, count: sweep.outcomes[name] ?? 0 }));
+  const parts = ENDINGS.map((name) => ({ name: spaced(name), kind: name, count: sweep.outcomes[name] ?? 0 }));
   const left = { name: "to come", kind: "left", count: Math.max(0, whole - sweep.finished) };
   const legend = [...parts, left].filter((part) => part.count > 0);
   fill(
@@ -58,7 +58,7 @@ export function leaderboard(section, sweep) {
     { title: "Rank", cell: (line) => count(line.rank) },
     { title: "Trial", cell: (line) => String(line.trial), head: true },
     { title: sentenceCase(objective(sweep.objective)), cell: (line) => element("b", {}, figure(line.value)) },
-    ...names.map((name) => ({ title: sentenceCase(said(name)), cell: (line) => parameter(line.point[name]) })),
+    ...names.map((name) => ({ title: sentenceCase(spaced(name)), cell: (line) => parameter(line.point[name]) })),
     { title: "Time", cell: (line) => duration(line.seconds) },
   ];
   const shown = sweep.best.length < sweep.ranked ? `The best ${count(sweep.best.length)} of ` : "";

@@ -1,5 +1,5 @@
-// Airflow's theme, before anything is painted and whenever it changes. Airflow keeps it as a class of its own <html>,
-// which this page can see inside Airflow, and under "theme" in the browser's storage, which it can see anywhere.
+// Follow Airflow's theme, before anything is painted and whenever it changes. Airflow stores it as a class of its own
+// <html>, which this page can read inside Airflow, and under "theme" in the browser's storage, which it can always read.
 (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
 

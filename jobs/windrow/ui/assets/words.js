@@ -1,4 +1,4 @@
-// Numbers, times and the ledger's words for people.
+// Format numbers, times and the ledger's terms for people.
 
 const whole = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
@@ -7,9 +7,9 @@ export const count = (number) => whole.format(number ?? 0);
 export const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 export const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`);
 export const time = (seconds) => (seconds ? moment.format(new Date(1000 * seconds)) : "–");
-export const said = (word) => word.replaceAll("_", " ");
+export const spaced = (word) => word.replaceAll("_", " ");
 
-export const objective = (name) => ({ val_accuracy: "validation accuracy", val_loss: "validation loss" })[name] ?? said(name);
+export const objective = (name) => ({ val_accuracy: "validation accuracy", val_loss: "validation loss" })[name] ?? spaced(name);
 
 export const figure = (value) => (value === null || value === undefined ? "–" : value.toFixed(4));
 

@@ -452,3 +452,16 @@ def test_what_mlflow_has_not_heard_is_told_from_the_commits_oldest_first(tmp_pat
     (folder / "_windrow").mkdir(exist_ok=True)
     PredictionTable(folder).told()
     assert PredictionTable(folder).untold() == []
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_a_footer_counts_the_rows_that_are_final_also_where_a_file_has_no_statistics(
+    tmp_path: Path, statistics: bool
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    rows = pa.Table.from_pylist([{"url": "a"}, {"url": "b", "next_attempt": later}], schema=prediction.SCHEMA)
+    pq.write_table(rows, tmp_path / "part-0.parquet", write_statistics=statistics, row_group_size=1)
+    assert predictions_table.Footer.of(tmp_path / "part-0.parquet") == predictions_table.Footer(2, 1)
+    pq.write_table(rows.slice(0, 0), tmp_path / "part-1.parquet")
+    assert predictions_table.parts(tmp_path) == [tmp_path / "part-0.parquet"]
+    assert len(predictions_table.written(tmp_path)) == 2
