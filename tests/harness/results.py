@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness.documents import text_of
+from harness.documents import REPOSITORY, text_of
 
 
 def section(title: str) -> str:
@@ -31,6 +31,8 @@ def documented(job: str) -> set[str]:
 
 def check_documented(job: str, result: dict[str, Any]) -> dict[str, Any]:
     """A job's result as it was given; the test that ran the job fails where the page lacks one of its keys."""
+    if not (REPOSITORY / "jobs" / f"{job}.py").exists():  # a test's own
+        return result
     absent = sorted(set(result) - documented(job))
     assert absent == [], f"docs/jobs.md must list every key of the result of {job}.py; it lacks {absent}"
     return result

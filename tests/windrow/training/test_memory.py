@@ -18,7 +18,8 @@ JOBS = Path(__file__).resolve().parents[3] / "jobs"
 TRIALS = """
 import json, sys
 import numpy as np, psutil
-from windrow.training import loop, parameters, runtime
+from windrow.experiment import parameters
+from windrow.training import loop, runtime
 from windrow.training.networks import Builder
 
 runtime.import_tensorflow(1)

@@ -17,7 +17,8 @@ JOBS = Path(__file__).resolve().parents[3] / "jobs"
 TRIALS = """
 import sys
 import numpy as np, psutil
-from windrow.training import loop, parameters, runtime
+from windrow.experiment import parameters
+from windrow.training import loop, runtime
 from windrow.training.networks import Builder
 
 assert runtime.import_tensorflow(int(sys.argv[1]), deterministic=True) > 0

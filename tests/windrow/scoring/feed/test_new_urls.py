@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from harness.documents import text_of
 from windrow.errors import UserError
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.fetch import urls
@@ -146,7 +147,7 @@ def test_of_a_known_url_only_its_key_is_told(spark: Any, tmp_path: Path) -> None
 
 @pytest.mark.spark
 def test_the_recipe_for_a_database_makes_a_feed_of_its_rows(spark: Any, tmp_path: Path) -> None:
-    text = (Path(__file__).resolve().parents[3] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    text = text_of("docs/feeds.md")
     recipe = text.split("```python\n", 1)[1].split("```", 1)[0]
     spark._jvm.java.lang.System.setProperty("derby.stream.error.file", str(tmp_path / "derby.log"))
     database = f"jdbc:derby:memory:{tmp_path.name};create=true"

@@ -159,12 +159,12 @@ def test_a_champion_keeps_its_name_and_version_and_gets_another_file(keras_file:
 @pytest.mark.tensorflow
 def test_the_next_night_converts_nothing_and_other_images_do(keras_file: Path, photos: Path, tmp_path: Path) -> None:
     first, _ = low_precision.lower(model(keras_file), section(photos), tmp_path)
-    made = (first.network / openvino_runtime.FILE).stat().st_mtime_ns
+    made = (first.file / openvino_runtime.FILE).stat().st_mtime_ns
     again, _ = low_precision.lower(model(keras_file), section(photos, same_labels=0.5), tmp_path)
-    assert (again.network, (again.network / openvino_runtime.FILE).stat().st_mtime_ns) == (first.network, made)
+    assert (again.file, (again.file / openvino_runtime.FILE).stat().st_mtime_ns) == (first.file, made)
     (photos / "red" / "0.png").unlink()
     more, _ = low_precision.lower(model(keras_file), section(photos), tmp_path)
-    assert more.network != first.network
+    assert more.file != first.file
 
 
 @needs_packages
@@ -272,8 +272,9 @@ import json, sys
 from pathlib import Path
 asked = []
 sys.addaudithook(lambda event, given: asked.append(str(given[1])) if event == "socket.connect" else None)
-from windrow.scoring import pipeline, predict
-from windrow.scoring.networks import Form
+from windrow.model.form import Form
+from windrow.scoring import pipeline
+from windrow.scoring.network import predict
 import numpy as np
 network = predict.load(Path({str(after.file)!r}), "d", (6, 5, 3), 8, 2, 1, Form("openvino", precision="int8"))
 pixels = np.full((3, 6, 5, 3), 40, np.uint8)
