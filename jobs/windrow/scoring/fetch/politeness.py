@@ -46,7 +46,7 @@ class Sharing:
 
     A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
     it belongs to all tasks, or to as many as it may have requests at once, and its limits are divided among them.
-    If a redirect leads a task to another task's host, it gets there one request at once and its part of
+    Redirects may lead to the host of another task; a task gets there one request at once and its part of
     the rate, so all redirects of a run together at most double a host's limits.
 
     Attributes:

@@ -30,7 +30,7 @@ _LARGE_BODIES_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """The page's limits for downloads, and this task's share of them.
+    """The page's limits for downloads, as they apply to one task.
 
     Every field but `sharing` is a key of the page's scoring section, which has its meaning and its default.
     """
@@ -54,7 +54,7 @@ class FetchPolicy:
 
     @property
     def user_agent(self) -> str:
-        """The User-Agent header: this program, and whom to write to about it."""
+        """The User-Agent header: this program, and the page's contact."""
         return f"{robots.AGENT}/{windrow.__version__}" + (f" (+{self.contact})" if self.contact else "")
 
 
@@ -63,7 +63,7 @@ class Fetched:
     """The outcome of a download.
 
     Attributes:
-        status: OK, or the reason why there are no bytes.
+        status: OK, or the reason why the download failed.
         final_url: the last URL that was requested.
         http_status: the answer's code; None without an answer.
         content: the bytes; empty unless the status is OK.
