@@ -100,7 +100,7 @@ def test_images_lie_at_the_top_or_in_a_folder_a_class(photos: Path) -> None:
     assert len(low_precision.list_images(photos)) == 36
     with pytest.raises(UserError, match=r"must hold 32 to 2,000 images .* got 12 in .*; name a folder of images like"):
         low_precision.list_images(photos / "red")
-    with pytest.raises(UserError, match=r"must be a folder of images; .*none is none; bring it"):
+    with pytest.raises(UserError, match=r"must be a folder of images; .*none does not exist; bring it"):
         low_precision.list_images(photos / "none")
 
 
