@@ -32,7 +32,7 @@ from windrow.spark import ship_package
 from windrow.tracking.models import pin
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Column, SparkSession
 
     from windrow.experiment import Experiment
 
@@ -56,7 +56,7 @@ def register(spark: SparkSession, page: Experiment) -> None:
         spark.udf.register(name, function)
 
 
-def functions(spark: SparkSession, page: Experiment) -> dict[str, Any]:
+def functions(spark: SparkSession, page: Experiment) -> dict[str, Callable[..., Column]]:
     """Return the same two functions by name, for columns, without registering them."""
     from pyspark.sql.pandas.functions import arrow_udf
     from pyspark.sql.pandas.types import from_arrow_type

@@ -1,6 +1,6 @@
 """Canaries: images that every worker labels when it loads a network, to find a worker that labels differently.
 
-Their expected labels are recorded with a registered version when it is created. For a network from a file, the labels
+A registered version records their expected labels when it is created. For a network from a file, the labels
 of a run's first worker are the reference. The driver itself never runs the network.
 """
 

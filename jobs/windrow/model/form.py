@@ -1,4 +1,4 @@
-"""Describe how a network's file is read, and how images are fed to it."""
+"""Describe how a network's file is read, and the form of its input."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Network:
         digest: SHA-256 of the file; of a folder, over the names and contents of its files.
         shape: of an image, (height, width, channels); None until the first worker that loads it reports it.
         labels: the classes' names in the order of its scores.
-        form: how its file is read, and how images are fed to it.
+        form: how its file is read, and the form of its input.
         open_ended: whether it may have more classes than `labels`.
         canaries: its labels for the images of canaries.py; empty if they are not recorded.
         takes_bytes: whether it decodes a JPEG's bytes by itself.

@@ -54,7 +54,7 @@ def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, t
 
     Args:
         file: of the kind `form.kind`.
-        form: how images are fed to it.
+        form: the kind of the file, and the form of the input.
         shape: of an image, (height, width, channels); None to take it from the file.
         batch_size: images per step, always.
         top_k: labels per image; fewer if the network has fewer classes.
@@ -215,7 +215,7 @@ def _agreed(own: tuple[int | None, ...], given: Shape | None) -> Shape:
     """Return the shape of the input: the file's, with sides that it leaves open from the page.
 
     Args:
-        own: the file's, without the batch; empty if it has none, None for a side that it leaves open.
+        own: the file's, without the batch; empty if it has no shape, None for a side that it leaves open.
         given: the page's, or a registered model's.
     """
     if own and len(own) != 3:

@@ -21,7 +21,7 @@ def read(files: Sequence[Path]) -> tuple[str, ...]:
             that such a map leaves out are called by their number.
 
     Raises:
-        UserError: a file can't be read as such.
+        UserError: a file can't be read in that format.
     """
     texts = [_text(file) for file in files]
     labels = _lines(texts[0]) if len(texts) == 1 else _mapped(*texts)

@@ -23,7 +23,7 @@ from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import windrow
 from windrow.data.folder import SUFFIXES
@@ -137,12 +137,12 @@ def _key(model: Network, section: PrecisionSection, images: str) -> str:
 def _request(model: Network, section: PrecisionSection, folder: Path, images: Sequence[Path]) -> Request:
     return Request(
         file=str(model.file.absolute()),
-        form=asdict(model.form),
+        form=model.form,
         shape=model.shape,
         precision=section.type,
         images=[str(path.absolute()) for path in images],
         classes=true_classes(folder, images, model.labels),
-        canaries=[canary.plain() for canary in model.canaries],
+        canaries=model.canaries,
     )
 
 
@@ -153,7 +153,7 @@ def _make(place: Path, request: Request) -> None:
     print(f"converting {Path(request.file).name} to {request.precision}, about a minute", file=sys.stderr, flush=True)
     with clear_when_full(place.parent), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         file = Path(scratch) / "request.json"
-        file.write_text(json.dumps(asdict(request)), encoding="utf-8")
+        request.write(file)
         aside.mkdir()
         _run([sys.executable, "-m", "windrow.scoring.network.openvino_convert", str(file), str(aside)])
         shutil.rmtree(place, ignore_errors=True)
@@ -185,7 +185,7 @@ def _prune(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _check_loss(model: Network, section: PrecisionSection, report: Mapping[str, Any]) -> None:
+def _check_loss(model: Network, section: PrecisionSection, report: Mapping[str, float]) -> None:
     if report["same_labels"] < section.same_labels:
         same = round(report["same_labels"] * report["images"])
         raise UserError(

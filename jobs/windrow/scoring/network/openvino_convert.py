@@ -13,8 +13,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +40,38 @@ class Request:
 
     Attributes:
         file: of the network.
-        form: the fields of its Form.
+        form: how its file is read.
         shape: of an image; None if the file says it.
         precision: to convert to.
         images: paths.
         classes: the true class number of each image; None if they are not known.
-        canaries: the network's, as Canary.plain gives them.
+        canaries: the network's labels for the canaries; empty if they are not recorded.
     """
 
     file: str
-    form: Mapping[str, Any]
+    form: Form
     shape: Sequence[int] | None
     precision: Precision
     images: Sequence[str]
     classes: Sequence[int] | None
-    canaries: Sequence[Mapping[str, Any]]
+    canaries: Sequence[Canary]
+
+    def write(self, file: Path) -> None:
+        """Write the request as JSON."""
+        file.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> Request:
+        """Read the JSON of `write`."""
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["form"] = Form(**values["form"])
+        values["canaries"] = [Canary.of(**one) for one in values["canaries"]]
+        return cls(**values)
 
 
 def main() -> int:
     """Convert; return the exit code."""
-    request = Request(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    request = Request.read(Path(sys.argv[1]))
     try:
         convert(request, Path(sys.argv[2]))
     except WindrowError as error:
@@ -79,10 +91,10 @@ def convert(request: Request, folder: Path) -> None:
     core = openvino.Core()
     if request.precision == "bf16":  # before anything takes seconds
         openvino_runtime.check_bf16(core)
-    form, shape = Form(**request.form), _shape(request.shape) if request.shape else None
+    form, shape = request.form, _shape(request.shape) if request.shape else None
     threads = os.cpu_count() or 1
     plain = predict.LoadedNetwork(Path(request.file), shape, _BATCH, canaries.KEPT, threads, form)
-    canaries.check(plain.canaries, [Canary.of(**one) for one in request.canaries], socket.gethostname())
+    canaries.check(plain.canaries, request.canaries, socket.gethostname())
     converted = _converted(openvino, Path(request.file), form, plain.shape)
     pixels = np.stack([_pixels(Path(name), plain.shape, form) for name in request.images])  # type: ignore[arg-type]
     if request.precision == "int8":
@@ -125,7 +137,7 @@ def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> An
     try:
         # A function must live as long as its trace; weights shared with TensorFlow would be freed with the function.
         return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)(), share_weights=False)
-    except Exception as error:  # the fault boundary of a network: OpenVINO says so in a page of text
+    except Exception as error:  # the fault boundary of a network: OpenVINO raises a page of text
         raise UserError(
             f"scoring.precision needs a network that OpenVINO can convert; it says: {frozen.reason(error)}; "
             "remove scoring.precision"

@@ -36,8 +36,8 @@ class LoadedNetwork:
         batch_size: images per step; a smaller batch is filled up with zeros, so that the graph is traced only once.
         top_k: labels per image, at most the number of classes.
         threads: per batch; for TensorFlow only the first import of the process sets them.
-        form: the kind of the file, and how images are fed to it.
-        proven: skip the check that it labels an image in a batch as it does alone, which costs one batch per canary.
+        form: the kind of the file, and the form of the input.
+        proven: skip the check that images get the same labels in a batch as alone, which costs one batch per canary.
 
     Attributes:
         takes_bytes: it takes JPEG files, one by one, instead of pixels.

@@ -140,7 +140,7 @@ class PredictionTable:
         self,
         folder: Path,
         run_id: str,
-        metadata: Mapping[str, Any],
+        metadata: Mapping[str, object],
         replaced: Sequence[Path] = (),
         marks: Seen | None = None,
         data_change: bool = True,
