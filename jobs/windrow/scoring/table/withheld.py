@@ -74,16 +74,16 @@ def digest(marks: Seen, version: int, model: str, asked: tuple[bool, int | None]
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def keep(table: Path, rows: Path, night: Night) -> None:
+def keep(table: Path, rows: Path, run: Night) -> None:
     """Move a run's rows here, in place of an earlier run's."""
     discard(table)
     folder = table / OWN / _FOLDER
     folder.mkdir(parents=True)
-    rows.replace(folder / f"run-{night.run_id}")
+    rows.replace(folder / f"run-{run.run_id}")
     values = {
-        **vars(night),
-        "replaced": [path.relative_to(table).as_posix() for path in night.replaced],
-        "marks": feed_marks.dump(night.marks).decode(),
+        **vars(run),
+        "replaced": [path.relative_to(table).as_posix() for path in run.replaced],
+        "marks": feed_marks.dump(run.marks).decode(),
     }
     # Last and in one step: without this file `read` finds nothing, so a run that is killed here is simply repeated.
     aside = folder / f".{_FILE}.{os.getpid()}"
@@ -99,13 +99,13 @@ def read(table: Path) -> Night | None:
     values = json.loads(file.read_text(encoding="utf-8"))
     values["replaced"] = [table / name for name in values["replaced"]]
     values["marks"] = feed_marks.load(values["marks"].encode())
-    night = Night(**values)
-    return night if _rows(table, night).is_dir() else None
+    run = Night(**values)
+    return run if _rows(table, run).is_dir() else None
 
 
-def restore(table: Path, night: Night, rows: Path) -> None:
+def restore(table: Path, run: Night, rows: Path) -> None:
     """Move the rows back to where a commit can find them. If the run is killed after it, the work is repeated."""
-    _rows(table, night).replace(rows)
+    _rows(table, run).replace(rows)
 
 
 def discard(table: Path) -> None:
@@ -113,5 +113,5 @@ def discard(table: Path) -> None:
     shutil.rmtree(table / OWN / _FOLDER, ignore_errors=True)
 
 
-def _rows(table: Path, night: Night) -> Path:
-    return table / OWN / _FOLDER / f"run-{night.run_id}"
+def _rows(table: Path, run: Night) -> Path:
+    return table / OWN / _FOLDER / f"run-{run.run_id}"
