@@ -1,4 +1,4 @@
-"""A page's model inside Spark SQL, in a session of your own.
+"""Use a page's model inside Spark SQL, in your own session.
 
     from windrow import experiment, sql
 
@@ -6,8 +6,8 @@
     spark.sql("SELECT url, label_image(url).label FROM photographs")
     spark.sql("SELECT name, label_bytes(content).score FROM files")
 
-`label_image` downloads with the page's limits, and refuses what score_images.py refuses. It keeps no table: a query
-that is run again asks again. For many URLs, and for those of tomorrow, use the job. See docs/sql.md.
+`label_image` downloads with the page's limits, and refuses what score_images.py refuses. It writes no table: a query
+that runs again downloads again. For many URLs, or new ones every day, use the job. See docs/sql.md.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from windrow.spark import ship_package
 from windrow.tracking.models import pin
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Column, SparkSession
 
     from windrow.experiment import Experiment
 
 _COLUMNS = ("status", "label_id", "label", "score", "top_k", "width", "height", "content_hash", "http_status", "error")
 RESULT = pa.struct([SCHEMA.field(name) for name in _COLUMNS])
-"""What both functions give for a row: columns of the predictions table. Null where the argument is null."""
+"""The result of both functions: columns of the predictions table. Null if the argument is null."""
 
 _Label = Callable[[list[Any], ScoringPlan], list[Prediction | None]]
 
 
 def register(spark: SparkSession, page: Experiment) -> None:
-    """Add label_image(url STRING) and label_bytes(content BINARY) to a session. Both give a struct (see RESULT).
+    """Add label_image(url STRING) and label_bytes(content BINARY) to a session. Both return a struct (see RESULT).
 
-    The model that the page names is resolved now: a later champion takes another call.
+    The page's model is resolved now; call again to use a later champion.
 
     Raises:
-        UserError: the page has no scoring section, or its model is not there.
+        UserError: the page has no scoring section, or its model does not exist.
         TrackingError: MLflow does not answer.
     """
     for name, function in functions(spark, page).items():
         spark.udf.register(name, function)
 
 
-def functions(spark: SparkSession, page: Experiment) -> dict[str, Any]:
-    """The same two as functions of columns, by name, without a place in the session's catalogue."""
+def functions(spark: SparkSession, page: Experiment) -> dict[str, Callable[..., Column]]:
+    """Return the same two functions by name, for columns, without registering them."""
     from pyspark.sql.pandas.functions import arrow_udf
     from pyspark.sql.pandas.types import from_arrow_type
 
@@ -68,7 +68,7 @@ def functions(spark: SparkSession, page: Experiment) -> dict[str, Any]:
 
 
 def _over_batches(label: _Label, plan: ScoringPlan) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
-    """A function over the Arrow batches of a task."""
+    """Return a function over the Arrow batches of a task."""
 
     def function(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         here = pipeline.in_task(plan)
@@ -80,15 +80,15 @@ def _over_batches(label: _Label, plan: ScoringPlan) -> Callable[[Iterator[pa.Arr
 
 
 def label_urls(lines: list[str | None], plan: ScoringPlan) -> list[Prediction | None]:
-    """Labels of URLs, in their order; one that stands there twice is asked once. None for null and for an empty one."""
+    """Label URLs in their order; duplicate URLs are downloaded once. None for null and for an empty text."""
     targets = [None if line is None else urls.understand(line.encode()) for line in lines]
-    asked = {target.url_key: target for target in targets if target is not None}
-    rows = {row.url_key: row for row in pipeline.predictions(asked.values(), plan)}
+    distinct = {target.url_key: target for target in targets if target is not None}
+    rows = {row.url_key: row for row in pipeline.predictions(distinct.values(), plan)}
     return [None if target is None else rows[target.url_key] for target in targets]
 
 
 def label_contents(contents: list[bytes | None], plan: ScoringPlan) -> list[Prediction | None]:
-    """Labels of encoded images, in their order. None for null."""
+    """Label encoded images in their order. None for null."""
     fetched = (
         (Target(url="", url_key=str(number)), Fetched(Status.OK, content=content))
         for number, content in enumerate(contents)
@@ -99,13 +99,13 @@ def label_contents(contents: list[bytes | None], plan: ScoringPlan) -> list[Pred
 
 
 def _plan(spark: SparkSession, page: Experiment) -> ScoringPlan:
-    """What every task does, once a worker has tried the network. A host's limits are divided among the slots."""
+    """Make the plan of every task and rehearse it. A host's limits are divided among the slots."""
     from pyspark import SparkFiles
 
     scoring = planning.scoring_section(page, page.name)
     ship_package(spark)
     slots = spark.sparkContext.defaultParallelism
-    scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # it goes with the session, which serves it
+    scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # removed with the session, which serves it
     model = pin(page, scratch)
     plan = planning.plan_with(spark, scoring, model, uuid.uuid4().hex, scratch)
     rate = plan.fetch.host_rate and plan.fetch.host_rate / slots

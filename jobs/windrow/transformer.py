@@ -1,12 +1,12 @@
-"""A page's model as a stage of a pyspark.ml pipeline.
+"""Use a page's model as a stage of a pyspark.ml pipeline.
 
     from windrow.transformer import ImageLabeler
 
     labeler = ImageLabeler(page="dags/experiments/digits.yaml", inputCol="url", outputCol="prediction")
     labeler.transform(photographs).select("url", "prediction.label")
 
-A column of strings holds URLs, a column of binaries holds encoded images. It can be saved and loaded with a pipeline:
-what is kept is the page's path, and each transform takes the model that the page names then.
+A column of strings holds URLs, a column of binaries holds encoded images. The stage can be saved and loaded with a
+pipeline. It saves the path of the page, and each transform uses the page's model at that time.
 """
 
 from __future__ import annotations

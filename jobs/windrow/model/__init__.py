@@ -1,1 +1,1 @@
-"""Describe a network to whoever trains, registers or runs it."""
+"""Describe a network for the code that trains, registers or runs it."""

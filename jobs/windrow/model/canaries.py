@@ -1,7 +1,7 @@
-"""Canaries: images that every worker labels when it loads a network, so that one that labels otherwise is found.
+"""Canaries: images that every worker labels when it loads a network, to find a worker that labels differently.
 
-The driver has none of its own: what they must give is recorded with a registered version when it is made, and of a
-network from a file it is what the first worker of a run gives.
+A registered version records their expected labels when it is created. For a network from a file, the labels
+of a run's first worker are the reference. The driver itself never runs the network.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from windrow.errors import WindrowError
 
 NAMES = ("gradient", "noise", "blocks")
 TOLERANCE = 0.02
-"""By how much a score may differ: other processors and libraries add in another order, by less than 0.001 mostly."""
+"""The largest difference of a score. Processors and libraries add in different orders, mostly below 0.001."""
 KEPT = 5
-"""Labels that are kept of each."""
+"""Labels that are recorded for each image."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """What a network gives for one of the images, best first."""
+    """A network's labels for one of the images, best first."""
 
     label_ids: tuple[int, ...]
     scores: tuple[float, ...]
 
-    def plain(self) -> dict[str, list[Any]]:
-        """As JSON and YAML have it."""
+    def plain(self) -> dict[str, list[int] | list[float]]:
+        """Return JSON and YAML values."""
         return {"label_ids": list(self.label_ids), "scores": list(self.scores)}
 
     @classmethod
     def of(cls, label_ids: Sequence[int], scores: Sequence[float]) -> Canary:
-        """The first few of a network's labels; six decimals tell more than enough."""
+        """Take the first few of a network's labels, with six decimals."""
         kept = tuple(round(float(score), 6) for score in scores[:KEPT])
         return cls(tuple(int(one) for one in label_ids[:KEPT]), kept)
 
 
 def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The images in the order of NAMES, uint8 (3, *shape): the same on every machine, for they are only arithmetic."""
+    """Return the images in the order of NAMES, uint8 (3, *shape): integer arithmetic, so equal on every machine."""
     height, width, channels = shape
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(channels), indexing="ij")
     gradient = (x * 255 // max(1, width - 1) + y * 255 // max(1, height - 1)) // 2 + c * 40
@@ -51,16 +51,16 @@ def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def label(images: Sequence[Any], run: Callable[[Any], tuple[Any, Any]]) -> tuple[Canary, ...]:
-    """What a network gives for each of the images, labelled one by one."""
+    """Label each of the images with a network, one by one."""
     answers = [run(image) for image in images]
     return tuple(Canary.of(np.ravel(ids).tolist(), np.ravel(scores).tolist()) for ids, scores in answers)
 
 
 def check(found: Sequence[Canary], expected: Sequence[Canary], host: str) -> None:
-    """Compare what a network gave on a host with what it must give; nothing is compared where nothing is expected.
+    """Compare a network's labels on a host with the expected ones, if there are any.
 
     Raises:
-        WindrowError: one differs; the message has the host, the image, and by how much.
+        WindrowError: they differ; the message has the host, the image, and the difference.
     """
     for name, got, wanted in zip(NAMES, found, expected, strict=False):
         apart = max((abs(a - b) for a, b in zip(got.scores, wanted.scores, strict=False)), default=0.0)

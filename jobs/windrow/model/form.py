@@ -1,4 +1,4 @@
-"""How a network's file is read, and how images are fed to it."""
+"""Describe how a network's file is read, and the form of its input."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ Kind = Literal["keras", "graph", "saved_model", "openvino"]
 
 @dataclass(frozen=True)
 class Form:
-    """How a network's file is read and fed.
+    """The kind of a network's file, and the form of its input.
 
-    `feed` and `fetch` are tensors of a graph, or names of a SavedModel's input and output. `black` and `white` are what
-    it is fed for the levels 0 and 255. `precision` is what it computes in, where that is not as its file says.
+    Attributes:
+        kind: of the file.
+        feed: the input: a tensor of a graph, or a name of a SavedModel's.
+        fetch: the output, likewise.
+        resize: the method that fits images to its shape.
+        black: its input for the level 0.
+        white: its input for the level 255.
+        precision: of its computation; None for that of the file.
     """
 
     kind: Kind = "keras"

@@ -1,4 +1,4 @@
-"""A network that labels images, wherever it comes from: the registry, a file, or one of these at a lower precision."""
+"""The record of a network that labels images: from the registry, from a file, or one of these converted."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from windrow.model.form import Form, Shape
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its file at hand, and all that running it takes.
+    """A network with its file, and everything that is needed to run it.
 
     Attributes:
         name: the registered model's, or the one that the page gives.
         version: the registered version's number, or the beginning of `digest`.
-        file: what `form.kind` says: a file or a folder. In a plan, the name under which Spark sent it.
+        file: a file or a folder, by `form.kind`. In a plan, the name under which Spark sent it.
         digest: SHA-256 of the file; of a folder, over the names and contents of its files.
-        shape: of an image, (height, width, channels); None where the first worker that loads it must find out.
+        shape: of an image, (height, width, channels); None until the first worker that loads it reports it.
         labels: the classes' names in the order of its scores.
-        form: how it is read and fed.
+        form: how its file is read, and the form of its input.
         open_ended: whether it may have more classes than `labels`.
-        canaries: what it gives for the images of canaries.py; empty where nothing is recorded.
+        canaries: its labels for the images of canaries.py; empty if they are not recorded.
         takes_bytes: whether it decodes a JPEG's bytes by itself.
-        dataset_digest: of the data set that it was trained on; None where that is not recorded.
+        dataset_digest: of the data set that it was trained on; None if that is not recorded.
     """
 
     name: str

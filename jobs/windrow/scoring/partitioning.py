@@ -1,4 +1,4 @@
-"""Which task asks which URL: by host, so that what politeness.py promises holds over all tasks of a run."""
+"""Assign URLs to tasks by host, so that the limits of politeness.py hold over all tasks of a run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from windrow.scoring.fetch.politeness import Sharing
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-# A host is large from this part of a task's even share on: a few for each task at most.
+# A host is large if it has this share of the URLs that a task gets on average: at most a few per task.
 _LARGE = 0.25
 
 
 def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tuple[DataFrame, Sharing]:
-    """`targets` (the columns of urls.Target; `urls_in_all` rows) in just `tasks` partitions, and what each must know.
+    """Divide targets among tasks, by host.
 
-    A host's URLs go to one task. Those of a large host go to several, which share its limits: to all tasks, or as many
-    as it may have requests `at_once`, each as many as the others but for one. Rows name their partition themselves:
-    adaptive execution may merge those of other shuffles, and would then download one by one.
+    All URLs of a host go to one task. Those of a large host are spread evenly over several tasks, which share its
+    limits: over all tasks, or as many as it may have requests at once. Each row carries its partition's number
+    (repartitionById), because adaptive execution may merge the partitions of other shuffles, and the merged task would
+    then do the downloads of several one after the other.
+
+    Args:
+        targets: the columns of urls.Target.
+        urls_in_all: rows of `targets`.
+        tasks: the number of partitions, exactly.
+        at_once: requests that a host may have at once.
+
+    Returns:
+        The partitioned targets, and what each task needs to know of the division.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -31,15 +41,16 @@ def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tu
         task += F.when(host.isin(*sharing.spread), F.pmod(_number(host), F.lit(owners))).otherwise(0)
     numbered = targets.withColumn("task", F.pmod(task, F.lit(tasks)).cast("int"))
     divided = numbered.repartitionById(tasks, F.col("task")).drop("task")
-    # Numbering leaves host after host, as many feeds are. A task would have one to ask at a time, and wait for it.
+    # Numbering sorts by host, as many feeds are sorted as well. In that order a task would have URLs of one host at a
+    # time, and wait for its rate limit.
     return divided.sortWithinPartitions(F.crc32("url_key")), sharing
 
 
 def _number(host: Column) -> Column:
-    """Of a URL among those of its host, from 1.
+    """Return the number of a URL among those of its host, from 1.
 
-    By a checksum instead, as hosts are divided, one of 64 tasks would have a fifth more than its share of 10,000 URLs,
-    and the others would wait for it. It follows from the rows alone, so that a task that is run again gets the same.
+    With a checksum instead, one of 64 tasks would get a fifth more than its share of 10,000 URLs, and the others would
+    wait for it. The number depends on the rows alone, so a task that runs again gets the same URLs.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812
@@ -48,14 +59,14 @@ def _number(host: Column) -> Column:
 
 
 def _host() -> Column:
-    """The host of a target's address; empty where it has none."""
+    """Return the host of a target's address; empty without an address."""
     from pyspark.sql import functions as F  # noqa: N812
 
     return F.coalesce(F.regexp_extract("address", urls.HOST, 1), F.lit(""))
 
 
 def _large_hosts(targets: DataFrame, urls_in_all: int, tasks: int) -> frozenset[str]:
-    """The hosts that would make one task much longer than the others."""
+    """Find the hosts that would make one task much longer than the others."""
     from pyspark.sql import functions as F  # noqa: N812
 
     if tasks == 1:

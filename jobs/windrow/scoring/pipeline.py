@@ -6,11 +6,11 @@ The main thread decodes and runs the network while a second thread downloads ahe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,8 @@ from windrow.scoring.table.prediction import SCHEMA, Patience, Prediction, Stamp
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from windrow.scoring.network.low_precision import Loss
 
 _ROWS_PER_RECORD_BATCH = 1024
 _Waiting = list[tuple[Prediction, NDArray[np.uint8]]]
@@ -65,7 +67,7 @@ class ScoringPlan:
     batch_size: int
     max_pixels: int
     patience: Patience
-    precision: Mapping[str, Any] | None = None
+    precision: Loss | None = None
     threads: int = 1
     cache: ByteCache | None = None
     progress: Address | None = None

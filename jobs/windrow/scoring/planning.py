@@ -1,4 +1,4 @@
-"""From a page to the plan of a pass, on the driver: the network, sent to every host, and how the URLs are asked.
+"""Make the plan of a scoring run from a page, on the driver, and send the network to every host.
 
 plan = plan_with(spark, page.scoring, models.pin(page, scratch), run_id, scratch)
 """
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
 
 def scoring_section(page: Experiment, name: str) -> ScoringSection:
-    """The page's scoring section; `name` is the page's for people.
+    """Return the page's scoring section.
+
+    Args:
+        page: the page.
+        name: of the page, for the message.
 
     Raises:
-        UserError: it has none.
+        UserError: the page has no such section.
     """
     if page.scoring is None:
         raise UserError(f"{name} needs a scoring section to score images; it has none; add scoring.feed")
@@ -37,10 +41,10 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
 
 
 def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_id: str, scratch: Path) -> ScoringPlan:
-    """The plan of a pass, with the network at the page's precision on its way to every host.
+    """Make the plan of a run, and send the network at the page's precision to every host.
 
     Raises:
-        UserError: at that precision it loses too much, or there is none of it.
+        UserError: at that precision the network loses too much, or it can't be converted.
     """
     loss = None
     if scoring.precision is not None:
@@ -49,7 +53,7 @@ def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_
 
 
 def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
-    """Send the network's file to every host, once, a folder as an archive; the name under which executors find it."""
+    """Send the network's file to every host, a folder as an archive; return the name under which executors find it."""
     name, file = f"{model.digest}{model.file.suffix}", model.file
     if model.file.is_dir():
         name, file = f"{model.digest}.tar", scratch / f"{model.digest}.tar"
@@ -59,10 +63,13 @@ def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
 
 
 def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -> ScoringPlan:
-    """What every task of a run does; nothing is kept of what is downloaded.
+    """Return the plan without a cache, an album and progress, which the job adds.
 
     Args:
-        file: the network's, as `ship` named it.
+        scoring: the page's section.
+        model: the network.
+        file: the network's file, as `ship` named it.
+        run_id: of the scoring run.
     """
     return ScoringPlan(
         model=replace(model, file=Path(file)),

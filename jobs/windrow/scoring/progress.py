@@ -1,4 +1,4 @@
-"""Report how far a scoring run is: tasks count their rows and tell the driver, which prints a line now and then.
+"""Report how far a scoring run is: tasks count their rows, and the driver prints a line now and then.
 
     with shown(spark, urls) as address:                     # driver
         ...                                                 # stderr: [1,200/5,000] 1,150 ok; 50 failed: 50 timeout; ...
@@ -87,7 +87,7 @@ def _report(address: Address, sender: dict[str, int], counts: Counter[str], fini
 def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
     """Print how far a run over `urls` is, while the block runs. Yields the address that its tasks report to.
 
-    Yields None if this machine can't listen: the run goes on, without progress lines.
+    Yields None if this machine can't listen: the run continues without progress lines.
     """
     try:
         line = channel.beside(spark)

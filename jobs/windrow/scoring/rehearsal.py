@@ -1,8 +1,8 @@
-"""Before the first image is asked for: every slot loads the network, and the driver hears what it is.
+"""Load the network in every slot before the first download, and report its properties to the driver.
 
-A network that can't be used is found here, and the job ends with a sentence instead of a failed Spark stage. The
-workers stay warm: the tasks that follow find TensorFlow imported and the network loaded. What the first slot gives for
-the canaries holds for all others, unless the registry has recorded it.
+A network that can't be used is found here, and the job ends with a message instead of a failed Spark stage. The workers
+stay warm: the tasks that follow find TensorFlow imported and the network loaded. The first slot's labels for the
+canaries are the reference for all others, unless the registry has recorded them.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from windrow.scoring.pipeline import ScoringPlan
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_SCHEMA = pa.schema([("told", pa.string())])
+_SCHEMA = pa.schema([("report", pa.string())])
 
 
 def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
-    """The plan with what the network itself says: its shape, whether it decodes by itself, and its canaries.
+    """Complete the plan with the network's shape, its labels and canaries, and whether it decodes by itself.
 
     Raises:
-        UserError: the file is no network that can label, or does not fit what is said of it.
+        UserError: the file can't be loaded, or does not fit the page.
         WindrowError: workers label differently.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
     slots = spark.range(tasks, numPartitions=tasks)
-    heard = slots.mapInArrow(partial(_task, plan=plan), from_arrow_schema(_SCHEMA)).collect()
-    told = [json.loads(row["told"]) for row in heard]
-    for answer in told:
-        if "error" in answer:
-            raise (UserError if answer["mendable"] else WindrowError)(answer["error"])
-    first = told[0]
+    rows = slots.mapInArrow(partial(_task, plan=plan), from_arrow_schema(_SCHEMA)).collect()
+    reports = [json.loads(row["report"]) for row in rows]
+    for report in reports:
+        if "error" in report:
+            raise (UserError if report["user_error"] else WindrowError)(report["error"])
+    first = reports[0]
     expected = plan.model.canaries or _canaries(first)
-    for answer in told:
-        canaries.check(_canaries(answer), expected, answer["host"])
+    for report in reports:
+        canaries.check(_canaries(report), expected, report["host"])
     model = replace(
         plan.model,
         shape=first["shape"] and tuple(first["shape"]),
@@ -59,24 +59,24 @@ def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
     return replace(plan, model=model)
 
 
-def _canaries(answer: dict[str, Any]) -> tuple[Canary, ...]:
-    return tuple(Canary.of(one["label_ids"], one["scores"]) for one in answer["canaries"])
+def _canaries(report: dict[str, Any]) -> tuple[Canary, ...]:
+    return tuple(Canary.of(one["label_ids"], one["scores"]) for one in report["canaries"])
 
 
 def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
-    """What a slot says. It drains its input and does not raise, so that its worker is used again."""
+    """Run a slot's task. It reads all its input and does not raise, because Spark only then reuses its worker."""
     count = sum(batch.num_rows for batch in batches)
-    yield pa.RecordBatch.from_pylist([{"told": json.dumps(_told(plan))}] * min(count, 1), schema=_SCHEMA)
+    yield pa.RecordBatch.from_pylist([{"report": json.dumps(_report(plan))}] * min(count, 1), schema=_SCHEMA)
 
 
-def _told(plan: ScoringPlan) -> dict[str, Any]:
+def _report(plan: ScoringPlan) -> dict[str, object]:
     try:
         network = pipeline.network(pipeline.in_task(plan))
     except WindrowError as error:
-        return {"error": str(error), "mendable": isinstance(error, UserError)}
+        return {"error": str(error), "user_error": isinstance(error, UserError)}
     except Exception as error:  # the fault boundary of a slot: the driver raises it again
         traceback.print_exc()
-        return {"error": f"a worker must load the network; got {error!r}; see its log", "mendable": False}
+        return {"error": f"a worker must load the network; got {error!r}; see its log", "user_error": False}
     return {
         "host": socket.gethostname(),
         "shape": network.shape,

@@ -1,6 +1,6 @@
-"""What a run has to do: the feed's new URLs, those that are due again, and, if asked for, those of an earlier model.
+"""Find the URLs of a run: new ones in the feed, those that are due again, and optionally those of an earlier model.
 
-No URL is in two of them: a new one has no row, and one that is due is not taken from an earlier model as well.
+No URL is in two of these groups: a new one has no row, and one that is due is not also taken from an earlier model.
 """
 
 from __future__ import annotations
@@ -32,10 +32,16 @@ Identity = tuple[str, str]
 
 @dataclass(frozen=True)
 class FeedSearch:
-    """Where a run looks for work: what is new in the feed, the files with due rows, and whether to do old ones.
+    """The places where a run looks for URLs; true if there is any.
 
-    `marks` says what of the feed has been seen once that work is done, `before` what had been until now. `limit` new
-    URLs are taken at most.
+    Attributes:
+        pieces: the parts of the feed that were not read yet.
+        marks: how far the feed is read after the run.
+        before: how far it is read now.
+        due: the files of the table with rows that are due again.
+        rescore: whether to label URLs of earlier models again.
+        now: the time that decides what is due.
+        limit: new URLs to take at most; None for all.
     """
 
     pieces: Sequence[Piece]
@@ -51,7 +57,7 @@ class FeedSearch:
 
     @property
     def at_most(self) -> int | None:
-        """How many URLs there may be at most; None if that can't be told before they are read."""
+        """An upper bound of the number of URLs; None if it is unknown before they are read."""
         if self.due or self.rescore:
             return None
         if any(piece.kind == formats.PARQUET for piece in self.pieces):
@@ -61,10 +67,10 @@ class FeedSearch:
 
 
 def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> FeedSearch:
-    """Where there is work, by the feed's files and the table alone.
+    """Compare the feed's files and the table with the last run, without Spark.
 
     Raises:
-        UserError: a file is no feed of its kind.
+        UserError: a file of the feed is not in the format of its name.
     """
     now = datetime.now(UTC)
     before = table.seen()
@@ -74,9 +80,13 @@ def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: in
 
 @dataclass(frozen=True)
 class Work:
-    """The URLs to ask, in the columns of urls.Target, with their counts, and which rows of the table they replace.
+    """The URLs of a run.
 
-    `marks` says what of the feed has been seen once they are done: nothing more than before where some are left over.
+    Attributes:
+        targets: in the columns of urls.Target.
+        due: those that are due again, and the files whose rows they replace.
+        counts: the run's figures about its feed.
+        marks: how far the feed is read after the run; as before if the limit leaves URLs over.
     """
 
     targets: DataFrame
@@ -86,27 +96,27 @@ class Work:
 
     @property
     def urls(self) -> int:
-        """How many rows the run will add."""
+        """The number of rows that the run will add."""
         return self.counts.to_do
 
 
 def find(
     spark: SparkSession, table: PredictionTable, search: FeedSearch, model: Callable[[], Identity], scratch: Path
 ) -> Work:
-    """Look for work.
+    """Read the feed and the table, and return the URLs to process.
 
     Args:
         spark: the session.
-        table: what is known.
+        table: a snapshot of the table.
         search: where to look.
-        model: the model that will label; not asked where only new URLs are looked for.
-        scratch: a folder of the driver's own.
+        model: returns the model that will label; called only if URLs are due or labelled again.
+        scratch: a folder on the driver.
     """
-    # Or what is kept below would stay in as many partitions as shuffles begin with: 200 tasks for ten URLs.
+    # Without this the frames persisted below would keep the partitions of their shuffles: 200 tasks for ten URLs.
     spark.conf.set("spark.sql.optimizer.canChangeCachedPlanOutputPartitioning", "true")
     targets, new, already = _new(spark, table, search.pieces, scratch)
     left = new - min(new, search.limit or new)
-    if left:  # which ones is settled by their keys: the frame is computed more than once
+    if left:  # ordered by key, because the frame is computed more than once and must be the same each time
         targets, new = targets.orderBy("url_key").limit(new - left), new - left
     due = pending.find(search.due, table.files(), model(), search.now) if search.due else Due()
     rescored = 0
@@ -134,14 +144,14 @@ def find(
 def _new(
     spark: SparkSession, table: PredictionTable, pieces: Sequence[Piece], scratch: Path
 ) -> tuple[DataFrame, int, int]:
-    """(the feed's URLs that have no row, how many those are, how many have one)."""
+    """Return (the feed's URLs without a row, their number, the number of URLs with one)."""
     from pyspark.sql import functions as F  # noqa: N812
 
     if new_urls.are_few(pieces):
         rows = new_urls.read_here(pieces, known_keys.read(table.files() if pieces else []))
         unknown = rows.filter(pc.invert(rows["known"])).select(new_urls.TARGET_SCHEMA.names)
         return _frame(spark, unknown), unknown.num_rows, rows.num_rows - unknown.num_rows
-    # Kept, so that a line that is added to the feed now is not in one of the two and missing in the other.
+    # Persisted, so that a line added to the feed meanwhile is in both the counts and the rows, or in neither.
     marked = new_urls.read(spark, pieces, known_keys.read(table.files()), scratch).persist()
     counts = {row["known"]: row["count"] for row in marked.groupBy("known").count().collect()}
     new = marked.where(~F.col("known")).select(*new_urls.TARGET_SCHEMA.names)
@@ -149,7 +159,7 @@ def _new(
 
 
 def _frame(spark: SparkSession, targets: pa.Table) -> DataFrame:
-    """The targets as Spark sees them."""
+    """Return the targets as a Spark frame."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return spark.createDataFrame(targets, from_arrow_schema(new_urls.TARGET_SCHEMA))

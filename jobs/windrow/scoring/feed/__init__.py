@@ -1,1 +1,1 @@
-"""Read the files that URLs arrive in, and leave out what is known."""
+"""Read the files that URLs arrive in, and leave out the known ones."""

@@ -1,10 +1,11 @@
-"""What of a feed's files has been read, so that a run reads only what is new in them.
+"""Remember how far the files of a feed were read, so that a run reads only what is new in them.
 
     pieces, seen = news(files, table.seen())
 
-A file is known by its path, size and time; where those differ, by the SHA-256 of its bytes. One that has grown at its
-end is read on from there, if a line can begin only at a line end (text, JSON lines). Anything else that has changed is
-read again as a whole: URLs that have a row are left out by key, so that costs time and no row. Nothing is ever skipped.
+A file is recognised by its path, size and time; if those differ, by the SHA-256 of its bytes. Of a file that has grown
+at its end only the rest is read, if lines can start only after a line end (text, JSON lines). A file that changed in
+any other way is read again as a whole. URLs that have a row are left out by key, so this costs time but adds no rows,
+and nothing is ever skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Mark:
-    """A file as it was when it was read: `whole` bytes of its `size` are lines that have their end."""
+    """A file at the time when it was read. The first `whole` bytes of its `size` are complete lines."""
 
     size: int
     modified: int  # nanoseconds
@@ -35,10 +36,10 @@ Seen = Mapping[str, Mark]
 
 
 def news(files: Sequence[Path], seen: Seen) -> tuple[list[Piece], dict[str, Mark]]:
-    """(what there is to read, what will have been seen then). Marks of files that are gone are dropped.
+    """Return (the pieces to read, the marks after reading them). Marks of deleted files are dropped.
 
     Raises:
-        UserError: a file is no feed of its kind.
+        UserError: a file is not in the format of its name.
     """
     pieces: list[Piece] = []
     marks = {name: mark for name, mark in seen.items() if Path(name).exists()}
@@ -62,7 +63,7 @@ def _news_of(path: Path, mark: Mark | None) -> tuple[list[Piece], Mark]:
 
 
 def _digest(path: Path, size: int, earlier: int) -> tuple[Mark, str | None]:
-    """The mark of a file's first `size` bytes, and the digest of its first `earlier` ones if it has as many."""
+    """Return the mark of a file's first `size` bytes, and the digest of its first `earlier` ones if it is that long."""
     digest, before, position, whole = sha256(), None, 0, 0
     with path.open("rb") as file:
         while position < size:
@@ -80,10 +81,10 @@ def _digest(path: Path, size: int, earlier: int) -> tuple[Mark, str | None]:
 
 
 def dump(seen: Seen) -> bytes:
-    """The marks as bytes; the same marks give the same bytes."""
+    """Return the marks as bytes; equal marks give equal bytes."""
     return json.dumps({name: list(vars(mark).values()) for name, mark in sorted(seen.items())}).encode()
 
 
 def load(text: bytes) -> dict[str, Mark]:
-    """What `dump` wrote."""
+    """Read the bytes of `dump`."""
     return {name: Mark(*values) for name, values in json.loads(text).items()}

@@ -1,7 +1,8 @@
-"""The formats of feeds: text, CSV, JSON lines and Parquet, cut into pieces and read as targets.
+"""Read feeds in their formats (text, CSV, JSON lines and Parquet), cut into pieces.
 
-A text file has one URL a line. The others have a column `url`; the others of their columns travel with it as JSON.
-A piece of text or JSON lines has the lines that begin in it, one of Parquet its row groups, one of CSV all there is.
+A text file has one URL per line. The other formats have a column `url`, and their other columns are carried along as
+JSON. A piece of text or JSON lines contains the lines that begin in it, a piece of Parquet contains row groups, and a
+CSV file is one piece.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from windrow.scoring.fetch.urls import Target
 
 TEXT, CSV, JSON_LINES, PARQUET = "text", "csv", "json_lines", "parquet"
 CONTINUED = (TEXT, JSON_LINES)
-"""The kinds that are read on from where they ended."""
+"""The formats whose files are continued after their former end."""
 
 _KINDS = {".csv": CSV, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON_LINES, ".parquet": PARQUET}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
@@ -47,10 +48,10 @@ class Piece:
 
 
 def kind(path: Path) -> str:
-    """The kind of a file by its name; any other name is text.
+    """Return the format of a file by its name; any unknown suffix is text.
 
     Raises:
-        UserError: it is packed, or not what its name says, or without a column url.
+        UserError: the file is compressed, or not in the format of its name, or without a column url.
     """
     suffix = path.suffix.lower()
     if suffix in _PACKED:
@@ -71,7 +72,7 @@ def _check(path: Path, columns: list[str]) -> None:
 
 
 def _check_json(path: Path) -> None:
-    """A document over many lines would give a row for each of them."""
+    """Refuse a JSON document that spans many lines, which would give one row for each."""
     with path.open("rb") as file:
         first = next((line for line in iter(lambda: file.readline(_LINE_BYTES), b"") if line.strip()), b"{}")
     if not first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") or first.strip() == b"{":
@@ -86,7 +87,7 @@ def _parquet(path: Path) -> Any:
 
 
 def pieces(path: Path, kind: str, start: int, size: int) -> list[Piece]:
-    """What is to be read of a file from `start` on, in pieces that may be read side by side."""
+    """Cut a file from `start` on into pieces that can be read in parallel."""
     if kind == PARQUET:
         return [Piece(str(path), kind, group, group + 1) for group in range(_parquet(path).num_row_groups)]
     if kind == CSV:  # a line end may lie inside a quoted value
@@ -96,13 +97,13 @@ def pieces(path: Path, kind: str, start: int, size: int) -> list[Piece]:
 
 
 def targets(piece: Piece) -> Iterator[Target]:
-    """The targets of a piece, valid or not; blank lines are none."""
+    """Yield the targets of a piece, valid or not; blank lines are skipped."""
     return _READERS[piece.kind](piece)
 
 
 def _text(piece: Piece) -> Iterator[Target]:
     for line, digest in lines(piece, urls.MAX_BYTES):
-        # Old Macs end a line with it, and Windows half.
+        # The line end of old Macs, and half of the one of Windows.
         for part in line.split(b"\r") if digest is None and b"\r" in line else (line,):
             if target := urls.understand(part, digest):
                 yield target
@@ -157,8 +158,10 @@ _READERS: Mapping[str, Callable[[Piece], Iterator[Target]]] = {
 
 
 def lines(piece: Piece, longest: int) -> Iterator[tuple[bytes, str | None]]:
-    """(line without its end, None) for every line that begins in a piece; of one that is longer than `longest` bytes,
-    (its first longest + 1 bytes, SHA-256 of the whole). Memory is bounded whatever the file holds."""
+    """Yield (line without its end, None) for every line that begins in a piece.
+
+    A line of more than `longest` bytes gives (its first longest + 1 bytes, SHA-256 of the whole), so memory is bounded.
+    """
     with Path(piece.path).open("rb") as file:
         if piece.start:
             file.seek(piece.start - 1)
@@ -185,8 +188,8 @@ def _rest_of_line(file: io.BufferedReader, beginning: bytes) -> str:
     return digest.hexdigest()
 
 
-def _target(record: dict[str, Any]) -> Target:
-    """A record of named values as a target. One without a URL gets a row with that reason: nothing is skipped."""
+def _target(record: dict[str, object]) -> Target:
+    """Return a record as a target. A record without a URL becomes an invalid target, so that nothing is skipped."""
     url = record.pop("url", None)
     extra = as_json(record) if record else None
     line = url if isinstance(url, bytes) else _encoded(str(url or ""))
@@ -200,15 +203,15 @@ def _target(record: dict[str, Any]) -> Target:
 
 
 def _encoded(text: str) -> bytes:
-    """Text as bytes: those that were no UTF-8 in a file as they were, half a character of JSON's in its own three."""
+    """Encode text; bytes that were not UTF-8 become themselves again, and a lone surrogate of JSON its three bytes."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
 
 
-def as_json(record: dict[str, Any]) -> str:
-    """A record's values as they are, in one line; bytes as base64, dates and decimals as text, NaN as null."""
+def as_json(record: Mapping[str, object]) -> str:
+    """Return a record as one line of JSON: bytes as base64, dates and decimals as text, NaN as null."""
     try:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
     except ValueError:

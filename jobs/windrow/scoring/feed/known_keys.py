@@ -1,10 +1,10 @@
-"""The URLs that have a row: their keys, sorted, in a file that every Python worker maps.
+"""Read the keys of URLs that have a row: sorted, in a file that every Python worker maps into memory.
 
-    keys = known.read(table.files())
-    known.contains(keys, known.of_hex(batch.column("url_key")))      # a bool for each
+    keys = known_keys.read(table.files())
+    known_keys.contains(keys, known_keys.of_hex(batch.column("url_key")))      # one bool for each
 
-A key is the first 16 of the 32 bytes of a url_key: the chance that a new URL is taken for one of ten billion known ones
-is 3 in 10^29. Ten million keys take 160 MB and no shuffle, and no other column is read for them.
+A key is the first 16 of the 32 bytes of a url_key: with ten billion known URLs, the chance that a new one is taken for
+one of them is 3 in 10^29. Ten million keys take 160 MB and no shuffle, and no other column is read for them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEX_DIGITS = 64
 
 
 def of_hex(column: Any) -> Keys:
-    """Keys of an Arrow array of SHA-256 hex digits, none of them null."""
+    """Return the keys of an Arrow array of SHA-256 hex digits without nulls."""
     texts = pa.array([], pa.string()) if len(column) == 0 else column.cast(pa.string())
     if len(texts) == 0:
         return np.empty(0, DTYPE)
@@ -40,7 +40,7 @@ def of_hex(column: Any) -> Keys:
 
 
 def read(files: Sequence[Path], model: tuple[str, str] | None = None) -> Keys:
-    """The sorted keys of Parquet files; only those of rows of a (name, version) if given."""
+    """Read the sorted keys of Parquet files; only of rows of `model` (name, version) if given."""
     columns = ["url_key", *(["model_name", "model_version"] if model else [])]
     keys = np.empty(sum(pq.read_metadata(path).num_rows for path in files), DTYPE)
     filled = 0
@@ -55,13 +55,13 @@ def read(files: Sequence[Path], model: tuple[str, str] | None = None) -> Keys:
 
 
 def is_of(rows: Any, model: tuple[str, str]) -> Any:
-    """Which rows a (name, version) labelled, as an Arrow mask."""
+    """Return an Arrow mask of the rows that a model (name, version) labelled."""
     name, version = model
     return pc.and_(pc.equal(rows.column("model_name"), name), pc.equal(rows.column("model_version"), version))
 
 
 def contains(keys: Keys, asked: Keys) -> NDArray[np.bool_]:
-    """Which of `asked` are among the sorted `keys`."""
+    """Return a mask of the `asked` keys that are among the sorted `keys`."""
     if len(keys) == 0:
         return np.zeros(len(asked), np.bool_)
     places = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)

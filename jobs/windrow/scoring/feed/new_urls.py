@@ -1,8 +1,8 @@
-"""The feed: the files that URLs arrive in, and those of their URLs that have no row yet.
+"""Find the files of a feed, and the URLs in them that have no row yet.
 
-Executors read the files, so that millions of lines are nobody's memory, and leave out what is known by key before
-anything is shuffled. A few lines the driver reads itself, while the executors still load the network. See seen.py for
-which parts of which files are read, and formats.py for how.
+Executors read the files, so that no machine needs memory for millions of lines, and leave out known URLs by key before
+anything is shuffled. The driver reads a few lines itself, while the executors still load the network. feed_marks.py
+selects the parts of files to read, and formats.py reads them.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ TARGET_SCHEMA = pa.schema(
 """The columns of urls.Target."""
 
 DATE = "{date}"
-"""What stands for a day in a feed's pattern."""
+"""The placeholder for a day in a feed's pattern."""
 
 _ROWS_A_BATCH = 4096
-_FEW_BYTES = 2 << 20  # some 25,000 URLs, a second of the driver's
+_FEW_BYTES = 2 << 20  # some 25,000 URLs, which take the driver a second
 _READ_SCHEMA = TARGET_SCHEMA.append(pa.field("known", pa.bool_()))
 _SPELLING = [name for name in TARGET_SCHEMA.names if name != "url_key"]
 _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 
 
 def files(pattern: str, folder: Path) -> list[Path]:
-    """The files that a glob matches, or those in a folder; a relative one is looked up in `folder`.
+    """List the files that a glob matches, or those in a folder; a relative one is looked up in `folder`.
 
-    `**` matches any depth. Names of files and of matched folders that begin with . or _ are left out: writers use them
-    for what is not whole yet.
+    `**` matches any depth. Files and matched folders whose names begin with . or _ are left out, because writers use
+    such names for incomplete files.
 
     Raises:
         UserError: no file matches.
@@ -70,10 +70,10 @@ def files(pattern: str, folder: Path) -> list[Path]:
 
 
 def of_day(pattern: str, day: date | None) -> str:
-    """The pattern with a day in place of `{date}`; with any day, where none is asked for.
+    """Replace `{date}` in a pattern by a day, or by a wildcard if no day is given.
 
     Raises:
-        UserError: a day is asked for, and the pattern has no place for it.
+        UserError: a day is given, and the pattern has no `{date}`.
     """
     if day and DATE not in pattern:
         raise UserError(
@@ -84,7 +84,7 @@ def of_day(pattern: str, day: date | None) -> str:
 
 
 def _matches(pattern: str, folder: Path) -> Iterator[Path]:
-    """What a glob matches; `folder` is taken literally."""
+    """Yield the matches of a glob; `folder` is taken literally."""
     path = Path(pattern).expanduser()
     base = Path(path.anchor) if path.is_absolute() else folder
     try:
@@ -94,7 +94,7 @@ def _matches(pattern: str, folder: Path) -> Iterator[Path]:
 
 
 def _fixed(pattern: str, folder: Path) -> int:
-    """How many parts of each match are as somebody wrote them: `folder`, and the pattern's up to its first wildcard."""
+    """Count the leading parts of each match that are given literally: before the pattern's first wildcard."""
     path = Path(pattern).expanduser()
     literal = len(list(takewhile(lambda part: not _GLOB_CHARACTERS.search(part), path.parts)))
     return literal if path.is_absolute() else len(folder.parts) + literal
@@ -105,13 +105,13 @@ def _is_feed(path: Path, fixed: int) -> bool:
 
 
 def are_few(pieces: Sequence[Piece]) -> bool:
-    """Whether the driver should read them itself."""
+    """Return whether the pieces are so few that the driver should read them."""
     sizes = (piece.end - piece.start for piece in pieces)
     return all(piece.kind != formats.PARQUET for piece in pieces) and sum(sizes) <= _FEW_BYTES
 
 
 def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> pa.Table:
-    """The same rows as `read` gives, of a few pieces, without Spark."""
+    """Return the rows of `read` for a few pieces, without Spark."""
     rows = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
     order = [(name, "ascending", "at_start") for name in ("url_key", "known", *_SPELLING)]
     rows = rows.take(pc.sort_indices(rows, order))
@@ -122,16 +122,16 @@ def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> pa.Table:
 
 
 def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, scratch: Path) -> DataFrame:
-    """The distinct URLs of pieces of a feed as the columns of urls.Target, valid or not, and `known`.
+    """Return the distinct URLs of pieces of a feed, valid or not: the columns of urls.Target, and `known`.
 
-    Of several spellings of a URL, the one that sorts first is kept; of a known one, only the key. Executors read the
-    files under the same paths.
+    If a URL has several spellings, the one that sorts first is kept; of a known URL, only the key. Executors read the
+    files under the same paths as the driver.
 
     Args:
         spark: the session.
         pieces: of the feed's files.
         keys: sorted, of the URLs that have a row.
-        scratch: a folder of the driver for the file of keys that is sent to the executors.
+        scratch: a folder on the driver for the file of keys, which is sent to the executors.
     """
     from pyspark.sql import functions as F  # noqa: N812
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -146,12 +146,12 @@ def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, sc
 
 
 def spark_path(path: Path) -> str:
-    """A file of this machine's file system by its literal name: Spark would expand a glob in it."""
+    """Return the URI of a local file with its glob characters escaped, because Spark would expand them."""
     return "file://" + _GLOB_CHARACTERS.sub(lambda match: f"\\{match[0]}", str(path))
 
 
 def _understand(batches: Iterator[pa.RecordBatch], keys: str) -> Iterator[pa.RecordBatch]:
-    """What a Spark task runs: pieces in, targets out."""
+    """Run a Spark task: turn pieces into targets."""
     from pyspark import SparkFiles
 
     mapped = np.load(SparkFiles.get(keys), mmap_mode="r")
@@ -166,7 +166,7 @@ def _understood(pieces: Iterable[Piece], keys: known_keys.Keys) -> Iterator[pa.R
 
 
 def _marked(targets: list[Target], keys: known_keys.Keys) -> pa.RecordBatch:
-    """Targets as a batch; of those that are known, nothing but the key."""
+    """Return targets as a batch; of known ones, only the key."""
     all_keys = pa.array([target.url_key for target in targets])
     mask = known_keys.contains(keys, known_keys.of_hex(all_keys))
     rows = [

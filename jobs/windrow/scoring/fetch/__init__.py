@@ -1,1 +1,1 @@
-"""Download images from hostile hosts: addresses, robots rules, turns, retries. No TensorFlow, no Spark."""
+"""Download from untrusted hosts: addresses, robots.txt, rate limits, retries. Without TensorFlow and Spark."""

@@ -1,6 +1,6 @@
-"""Which IP addresses may be asked: the public internet, and what the page allows.
+"""Decide which IP addresses may be contacted: the public internet, and what the page allows.
 
-A feed is other people's text. Without this guard a line in it, or a redirect, could make a worker read the cloud's
+A feed is text from other people. Without this guard a line in it, or a redirect, could make a worker read the cloud's
 metadata service or a machine of the internal network.
 """
 
@@ -16,11 +16,11 @@ IpNetwork = IPv4Network | IPv6Network
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# The last 32 bits are the IPv4 address that a translator will ask.
+# The last 32 bits are the IPv4 address that a translator contacts.
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Nobody's, though older Pythons take them for public: protocols' own (RFC 6890), 6to4's relays (RFC 7526),
-# documentation (RFC 9637), and overlay identifiers that are no addresses (RFC 7343).
-_NOBODYS = (
+# Not public, though older Pythons say so: reserved for protocols (RFC 6890), 6to4 relays (RFC 7526), documentation
+# (RFC 9637), and overlay identifiers (RFC 7343).
+_RESERVED = (
     IPv4Network("192.0.0.0/24"),
     IPv4Network("192.88.99.0/24"),
     IPv6Network("3fff::/20"),
@@ -31,7 +31,7 @@ _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE, 0x0100_5EFE, 0x0300_5EFE})
 
 
 class RefusedAddressError(OSError):
-    """No socket is made for this address. An OSError, so that a name's other addresses are tried."""
+    """The address must not be contacted. An OSError, so that aiohttp tries the name's other addresses."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class RefusedAddressError(OSError):
 
 
 def refusal(address: str, allowed: Sequence[IpNetwork] = ()) -> str | None:
-    """Why `address` (an IP literal) must not be asked, as a sentence; None if it may be."""
+    """Return the reason why `address` (an IP literal) must not be contacted; None if it may be."""
     given = ip_address(address)
     if isinstance(given, IPv6Address) and given.ipv4_mapped is not None:
         given = given.ipv4_mapped
@@ -58,7 +58,7 @@ def refusal(address: str, allowed: Sequence[IpNetwork] = ()) -> str | None:
 
 
 def guarded_socket(allowed: Sequence[IpNetwork]) -> Callable[[AddressInfo], socket.socket]:
-    """A socket factory that sees each address just before its connect, after every redirect and look-up.
+    """Return a socket factory that checks each address just before the connection, after every name look-up.
 
     Raises:
         RefusedAddressError: from the factory, before any packet is sent.
@@ -78,8 +78,8 @@ def _within(address: Address, networks: Sequence[IpNetwork]) -> bool:
 
 
 def _public(address: Address) -> bool:
-    """is_global alone would let multicast pass, and IPv6 space that nobody was given."""
-    if address.is_multicast or _within(address, _NOBODYS):
+    """Return whether an address is public. `is_global` alone accepts multicast and unassigned IPv6 space."""
+    if address.is_multicast or _within(address, _RESERVED):
         return False
     if isinstance(address, IPv4Address):
         return address.is_global
@@ -87,10 +87,10 @@ def _public(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that a packet to this IPv6 address may end at.
+    """Yield the IPv4 addresses that a packet to this IPv6 address may be forwarded to.
 
-    Those of mapped, compatible and translated forms, of Teredo and of a network's own NAT64 (64:ff9b:1::/48) are not
-    among them: such an address is refused as it stands.
+    Mapped, compatible and translated forms, Teredo and local NAT64 (64:ff9b:1::/48) are left out, because these
+    addresses are refused anyway.
     """
     if not isinstance(address, IPv6Address):
         return

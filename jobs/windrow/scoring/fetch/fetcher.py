@@ -1,11 +1,11 @@
-"""One URL downloaded, or the reason why not. Imports neither TensorFlow nor Spark.
+"""Download one URL, or return the reason why not. Imports neither TensorFlow nor Spark.
 
     async with Fetcher(FetchPolicy(timeout_seconds=20)) as fetcher:
         fetched = await fetcher.fetch("http://example.com/a.png")
 
 Addresses are checked when a connection is made, so names that resolve to something else a moment later, and redirects,
-are checked too. Redirects are followed by hand for the same reason. Every request waits for its host's turn, whether
-it is the first, a redirect, a try again or robots.txt.
+are checked too. Redirects are followed here, not by the client, for the same reason. Every request waits for its
+host's turn: the first one, redirects, retries and robots.txt.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from windrow.scoring.fetch.status import Status
 __all__ = ["FetchPolicy", "Fetched", "Fetcher"]
 
 MAX_REDIRECTS = 5
-RETRY_PAUSES_SECONDS = (0.2, 0.8)  # give or take a half, so that many do not come back together
+RETRY_PAUSES_SECONDS = (0.2, 0.8)  # plus or minus half, so that many retries do not arrive together
 _TOO_MANY_REQUESTS = 429
 
 T = TypeVar("T")
 
 
 class Fetcher:
-    """A session, what it may ask, and how often. Use it as an async context manager, inside one event loop.
+    """A session with its limits. Use it as an async context manager, inside one event loop.
 
-    A worker process runs one at a time: a task's.
+    A worker process has one at a time, its task's.
 
     Args:
-        policy: how hosts are asked.
-        room: set while more downloads may begin; always, if absent.
+        policy: the limits.
+        room: set while more downloads may start; without it they always may.
     """
 
     def __init__(self, policy: FetchPolicy, room: asyncio.Event | None = None) -> None:
         self._policy = policy
         self._session = Session(policy)
         self._hosts = Hosts(policy.host_concurrency, policy.host_rate, policy.sharing)
-        self._rules = RulesCache(self._ask_for_rules)
+        self._rules = RulesCache(self._fetch_rules)
         self._at_once = asyncio.Semaphore(policy.concurrency)
         self._room = room or asyncio.Event()
         if room is None:
@@ -67,8 +67,8 @@ class Fetcher:
     async def fetch(self, url: str) -> Fetched:
         """Download `url` (normalised, see urls.normalise), with retries, within the total deadline.
 
-        The deadline counts what the hosts take, and not the queues here. Whatever a server does becomes a status.
-        Only a bug raises.
+        The deadline counts the time that hosts take, not the time in queues here. Whatever a server does becomes a
+        status; only a bug raises.
         """
         clock = _Clock(self._policy.timeout_seconds)
         fetched = await self._persist(url, clock, image=True)
@@ -76,7 +76,7 @@ class Fetcher:
         return replace(fetched, milliseconds=clock.used * 1000)
 
     async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Try again where a second try often helps, if the host wants no longer pause than the deadline leaves."""
+        """Retry if a second try often helps, and if the host asks for no longer pause than the deadline leaves."""
         fetched = await self._follow(url, clock, image=image)
         for pause in RETRY_PAUSES_SECONDS:
             wait = _pause(fetched, pause)
@@ -90,7 +90,7 @@ class Fetcher:
         return fetched
 
     async def _follow(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Ask, and follow redirects; every hop passes the same checks as the first URL."""
+        """Request a URL and follow redirects; every hop passes the same checks as the first URL."""
         for _ in range(MAX_REDIRECTS + 1):
             if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
                 return refused
@@ -110,7 +110,7 @@ class Fetcher:
         return Fetched(Status.TOO_MANY_REDIRECTS, url, answer.http_status, error=reason)
 
     async def _ask(self, url: str, clock: _Clock, *, image: bool) -> Fetched | Redirect:
-        """One request, in its host's turn."""
+        """Make one request, in its host's turn."""
         host = self._hosts.of(url)
         try:
             async with host.turn(self._policy.timeout_seconds), self._at_once:
@@ -126,7 +126,7 @@ class Fetcher:
         return answer
 
     async def _refusal(self, url: str) -> Fetched | None:
-        """Why robots.txt keeps us away from `url`; None if it does not."""
+        """Return a refusal if robots.txt forbids `url`, or can't be read; None if it allows it."""
         rules = await self._rules.of(urls.origin(url))
         if isinstance(rules, Fetched):
             return replace(rules, final_url=url, http_status=None)
@@ -135,8 +135,12 @@ class Fetcher:
             return None
         return Fetched(Status.REFUSED_ROBOTS, url, error=f"{urls.origin(url)}/robots.txt forbids it")
 
-    async def _ask_for_rules(self, origin: str) -> Rules | Fetched:
-        """RFC 9309: what is not there (4xx, or lost in redirects) allows all; what can't be had forbids all for now."""
+    async def _fetch_rules(self, origin: str) -> Rules | Fetched:
+        """Download an origin's robots.txt; return its rules, or the reason why it is not known what they are.
+
+        By RFC 9309 a file that does not exist (4xx, or too many redirects) allows everything, and one that can't be
+        reached forbids everything for now.
+        """
         url = f"{origin}/robots.txt"
         fetched = await self._persist(url, _Clock(self._policy.timeout_seconds), image=False)
         if fetched.status is Status.OK:
@@ -149,7 +153,7 @@ class Fetcher:
 
 
 class _Clock:
-    """A URL's deadline. Only what is spent here counts."""
+    """A URL's deadline. Only the time spent in its methods counts."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -157,11 +161,11 @@ class _Clock:
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline, 0 at least."""
+        """Seconds until the deadline, at least 0."""
         return max(0.0, self._seconds - self.used)
 
     async def pause(self, seconds: float) -> None:
-        """Sleep; that counts as well."""
+        """Sleep, which counts as well."""
         await asyncio.sleep(seconds)
         self.used += seconds
 
@@ -169,7 +173,7 @@ class _Clock:
         """Await `doing`.
 
         Raises:
-            TimeoutError: the deadline has come.
+            TimeoutError: the deadline has passed.
         """
         started = time.monotonic()
         try:
@@ -180,7 +184,10 @@ class _Clock:
 
 
 def _pause(fetched: Fetched, usual: float) -> float | None:
-    """Seconds to the next try in this run; None for no try. 429 without a time wants a longer one than a run waits."""
+    """Return seconds to the next try in this run; None for no try.
+
+    A 429 without Retry-After is not retried: such hosts want a longer pause than a run can wait.
+    """
     if not fetched.status.rule.retried_now:
         return None
     if fetched.next_attempt is not None:

@@ -42,11 +42,11 @@ class HostUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Sharing:
-    """How the tasks of a run divide the hosts among themselves.
+    """The division of the hosts among the tasks of a run.
 
     A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
     it belongs to all tasks, or to as many as it may have requests at once, and its limits are divided among them.
-    A redirect may lead a task to a host that belongs to another one. There it gets one request at once and its part of
+    Redirects may lead to the host of another task; a task gets there one request at once and its part of
     the rate, so all redirects of a run together at most double a host's limits.
 
     Attributes:
@@ -130,7 +130,7 @@ class Host:
 
     @property
     def busy(self) -> bool:
-        """Whether a request has or awaits a turn, or the next turn is in the future."""
+        """True if a request has or awaits a turn, or if the next turn is in the future."""
         return self._users > 0 or self._due > time.monotonic()
 
     @asynccontextmanager

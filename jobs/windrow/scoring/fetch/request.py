@@ -1,4 +1,4 @@
-"""One request of one URL: the one place where a host is asked. Imports neither TensorFlow nor Spark."""
+"""Make one request: the only place that contacts a host. Imports neither TensorFlow nor Spark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LARGE_BODIES_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """The page's limits for downloads, and this task's share of them.
+    """The page's limits for downloads, as they apply to one task.
 
     Every field but `sharing` is a key of the page's scoring section, which has its meaning and its default.
     """
@@ -54,15 +54,23 @@ class FetchPolicy:
 
     @property
     def user_agent(self) -> str:
-        """The User-Agent header: this program, and whom to write to about it."""
+        """The User-Agent header: this program, and the page's contact."""
         return f"{robots.AGENT}/{windrow.__version__}" + (f" (+{self.contact})" if self.contact else "")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """How a download ended. `content` is empty unless status is ok; `final_url` is the last one that was asked.
+    """The outcome of a download.
 
-    `next_attempt` is when the host wants to be asked again, if it said so and that is later than this run waits.
+    Attributes:
+        status: OK, or the reason why the download failed.
+        final_url: the last URL that was requested.
+        http_status: the answer's code; None without an answer.
+        content: the bytes; empty unless the status is OK.
+        error: the reason for people; None if the status is OK.
+        milliseconds: of all tries and redirects.
+        etag: the ETag header.
+        next_attempt: the time that the host asked for, if it is later than this run waits.
     """
 
     status: Status
@@ -77,14 +85,14 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Redirect:
-    """An answer that points elsewhere."""
+    """An answer that points to another URL."""
 
     http_status: int
     location: str
 
 
 class Session:
-    """An aiohttp session that asks only what may be asked. An async context manager, inside one event loop."""
+    """An aiohttp session that connects only to allowed addresses. An async context manager, inside one event loop."""
 
     def __init__(self, policy: FetchPolicy) -> None:
         self._policy = policy
@@ -117,7 +125,12 @@ class Session:
         await self._session.close()
 
     async def ask(self, url: str, *, image: bool = True) -> Fetched | Redirect:
-        """Ask once. Without `image`, for robots.txt: its body is cut at a limit, and no tag on it counts."""
+        """Make one request.
+
+        Args:
+            url: normalised.
+            image: False for robots.txt: its body is cut off at a limit, and X-Robots-Tag is ignored.
+        """
         headers = None if image else {"Accept": "text/plain, */*;q=0.1"}
         try:
             async with self._session.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response:
@@ -130,7 +143,7 @@ class Session:
             return Fetched(reached, url, error=clean(reason))
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, image: bool) -> Fetched:
-        """The body, as long as the cap allows."""
+        """Read the body up to the limit."""
         cap = self._policy.max_bytes if image else robots.MAX_BYTES
         announced = response.content_length or 0
         if image and announced > cap:
@@ -148,13 +161,13 @@ class Session:
 
 
 async def _fill(body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:
-    """Add to `body` until it has ended or is larger than `limit`."""
+    """Append chunks to `body` until they end or it is larger than `limit`."""
     while len(body) <= limit and (chunk := await anext(chunks, b"")):
         body += chunk
 
 
 class _Allowance:
-    """Bytes that large bodies may take together; one alone may always be on its way."""
+    """Memory that large bodies share, in bytes; one body alone always gets what it needs."""
 
     def __init__(self, size: int) -> None:
         self._size = self._free = size
@@ -162,7 +175,7 @@ class _Allowance:
 
     @asynccontextmanager
     async def part(self, size: int) -> AsyncIterator[None]:
-        """Wait until `size` bytes are free, and have them."""
+        """Wait until `size` bytes are free, and take them while the block runs."""
         size = min(size, self._size)
         while self._free < size:
             self._freed.clear()
@@ -176,12 +189,12 @@ class _Allowance:
 
 
 def clean(text: str) -> str:
-    """A stranger's words, short, and without what no column of text can hold."""
+    """Shorten a server's text, and replace what is not valid UTF-8."""
     return text[:300].encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
 
 
 def _refused(response: aiohttp.ClientResponse, url: str, tags: bool) -> Fetched | None:
-    """Why the body is not worth reading, or not ours to read, by the head alone."""
+    """Return a refusal if the head alone shows that the body is useless or forbidden; None to read the body."""
     code = response.status
     reached = status.of_http(code)
     if reached is not Status.OK:
@@ -198,7 +211,7 @@ def _too_large(url: str, code: int, cap: int, size: int) -> Fetched:
 
 
 def _explain(error: Exception) -> tuple[Status, str]:
-    """The status and reason of a request that got no whole answer."""
+    """Return the status and the reason of a request without a complete answer."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, RefusedAddressError):
         return Status.REFUSED_ADDRESS, f"an address {cause.reason}"

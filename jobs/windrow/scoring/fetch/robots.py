@@ -1,4 +1,4 @@
-"""What a host says about being asked: robots.txt (RFC 9309) and X-Robots-Tag.
+"""Read what a host forbids: robots.txt (RFC 9309) and X-Robots-Tag.
 
 rules = Rules(body)
 rules.allow("http://example.com/a.png"), rules.crawl_delay
@@ -16,12 +16,12 @@ from typing import Any, Generic, TypeVar
 Failure = TypeVar("Failure")
 
 AGENT = "Windrow"
-MAX_BYTES = 500 * 1024  # what RFC 9309 wants read at least; more is cut
-_KEPT_SECONDS = 24 * 3600
-# Of rules' text; what protego makes of it takes up to 75 times as much.
-_KEPT_CHARACTERS = 2 * 1024 * 1024
-_KEPT_HOSTS = 10_000
-# Each is tried on each URL: a file of nothing else would cost a second a URL.
+MAX_BYTES = 500 * 1024  # the minimum that RFC 9309 requires; the rest is cut off
+_CACHED_SECONDS = 24 * 3600
+# Of the rules' text; protego's parsed form takes up to 75 times as much memory.
+_CACHED_CHARACTERS = 2 * 1024 * 1024
+_CACHED_HOSTS = 10_000
+# Each pattern is matched with each URL: a file full of them would cost a second per URL.
 _MAX_PATTERNS = 500
 _FORBIDDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
@@ -30,7 +30,7 @@ _PRODUCT = re.compile(rf"{AGENT}(?![a-z_-])", re.IGNORECASE)
 
 
 class Rules:
-    """What one robots.txt says to us."""
+    """The rules of one robots.txt for this program."""
 
     def __init__(self, body: bytes = b"") -> None:
         from protego import Protego
@@ -41,15 +41,15 @@ class Rules:
         self.characters = len(text)
 
     def allow(self, url: str) -> bool:
-        """Whether a normalised URL may be asked."""
+        """Return whether a normalised URL may be requested."""
         return bool(self._parser.can_fetch(url, AGENT))
 
 
 def _ours(text: str) -> str:
-    """What of a robots.txt can concern us, in a form that is read quickly whatever it holds.
+    """Reduce a robots.txt to the lines that can apply to this program, so that any file is parsed quickly.
 
-    Thousands of agents would be compared with each other: those that are not we become one. Beyond 500 patterns, what
-    they forbid is widened to everything that begins like them, and what they allow is not.
+    All other agents become one, because protego compares every agent with every other. Beyond 500 patterns, a
+    forbidden pattern is widened to its prefix before the first wildcard, and an allowed one is dropped.
     """
     lines: list[str] = []
     patterns = 0
@@ -70,54 +70,55 @@ def _ours(text: str) -> str:
 
 
 class RulesCache(Generic[Failure]):
-    """The rules of the hosts met: asked once however many await them, kept for a day or until they are too many.
+    """The rules of the hosts met so far: downloaded once, cached for a day or until there are too many.
 
     Args:
-        ask: an origin (http://example.com:8080) to its rules, or to what says why they can't be had.
+        fetch: returns the rules of an origin (http://example.com:8080), or the reason why they are not known.
     """
 
-    def __init__(self, ask: Callable[[str], Coroutine[Any, Any, Rules | Failure]]) -> None:
-        self._ask = ask
-        self._kept: OrderedDict[str, tuple[float, asyncio.Task[Rules | Failure]]] = OrderedDict()
+    def __init__(self, fetch: Callable[[str], Coroutine[Any, Any, Rules | Failure]]) -> None:
+        self._fetch = fetch
+        self._cached: OrderedDict[str, tuple[float, asyncio.Task[Rules | Failure]]] = OrderedDict()
         self._characters = 0
 
     async def of(self, origin: str) -> Rules | Failure:
-        """The rules of an origin."""
-        expires, asking = self._kept.get(origin, (0.0, None))
-        if asking is None or expires < time.monotonic():
-            asking = asyncio.create_task(self._ask(origin))
-            asking.add_done_callback(self._count)
-            self._kept[origin] = (time.monotonic() + _KEPT_SECONDS, asking)
-        self._kept.move_to_end(origin)
-        # One of those who wait may be cancelled; the others go on waiting.
-        return await asyncio.shield(asking)
+        """Return the rules of an origin, downloading them if they are not cached."""
+        expires, fetching = self._cached.get(origin, (0.0, None))
+        if fetching is None or expires < time.monotonic():
+            # The task is cached before it is done, so that all URLs that wait for it share one download.
+            fetching = asyncio.create_task(self._fetch(origin))
+            fetching.add_done_callback(self._count)
+            self._cached[origin] = (time.monotonic() + _CACHED_SECONDS, fetching)
+        self._cached.move_to_end(origin)
+        # If one of the waiting URLs is cancelled, the shared download must not be.
+        return await asyncio.shield(fetching)
 
     async def close(self) -> None:
-        """End what is being asked."""
-        asking = [task for _, task in self._kept.values()]
-        for task in asking:
+        """Cancel the downloads that are not finished."""
+        fetching = [task for _, task in self._cached.values()]
+        for task in fetching:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*fetching, return_exceptions=True)
 
-    def _count(self, asked: asyncio.Task[Rules | Failure]) -> None:
-        self._characters += _size(asked)
-        while len(self._kept) > _KEPT_HOSTS or self._characters > _KEPT_CHARACTERS:
-            _, (_, oldest) = self._kept.popitem(last=False)
+    def _count(self, fetched: asyncio.Task[Rules | Failure]) -> None:
+        self._characters += _size(fetched)
+        while len(self._cached) > _CACHED_HOSTS or self._characters > _CACHED_CHARACTERS:
+            _, (_, oldest) = self._cached.popitem(last=False)
             self._characters -= _size(oldest)
 
 
-def _size(asked: asyncio.Task[Rules | Failure]) -> int:
-    """Characters of rules; 0 for those that are not there, or not yet."""
-    if not asked.done() or asked.cancelled() or asked.exception() is not None:
+def _size(fetched: asyncio.Task[Rules | Failure]) -> int:
+    """Return the characters of rules; 0 if their download failed or is not finished."""
+    if not fetched.done() or fetched.cancelled() or fetched.exception() is not None:
         return 0
-    rules = asked.result()
+    rules = fetched.result()
     return rules.characters if isinstance(rules, Rules) else 0
 
 
 def forbidden_by(headers: Iterable[str]) -> str | None:
-    """The directive of X-Robots-Tag headers that keeps us away from an image; None if there is none.
+    """Return the first directive of X-Robots-Tag headers that forbids an image; None if it is allowed.
 
-    A header may begin with the name of the one that it speaks to: `googlebot: noindex` is not for us.
+    A header that begins with another agent's name, such as `googlebot: noindex`, is ignored.
     """
     for header in headers:
         agent, colon, rest = header.partition(":")

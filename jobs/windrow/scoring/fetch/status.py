@@ -1,4 +1,4 @@
-"""How the scoring of a URL ended, and what follows from it. docs/table.md shows the same statuses to users."""
+"""List the statuses of a URL and their consequences. docs/table.md shows the same statuses to users."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class Status(StrEnum):
 
     @property
     def rule(self) -> Rule:
-        """What follows from the status."""
+        """The consequences of the status."""
         return RULES[self]
 
     @property
     def passing(self) -> bool:
-        """Whether a later run may end differently, and therefore tries again."""
+        """True if a later run may end differently, and therefore tries again."""
         return RULES[self].passing
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What follows from a status.
+    """The consequences of a status.
 
     Attributes:
         meaning: for people.
         passing: a later run may end differently, so the URL is tried again; a status that is not passing is final.
         retried_now: a second try in the same run often helps.
-        of_the_host: the host failed; after ten such failures in a row a run does not contact it any more.
+        of_the_host: the host failed; after ten failures in a row the run does not contact it any more.
         no_connection: no answer was received. For robots.txt the image then gets the same status, not
             robots_unavailable, for it would have failed in the same way.
     """

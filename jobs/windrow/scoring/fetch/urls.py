@@ -1,4 +1,4 @@
-"""A line of a feed, understood: what to ask, or why not, and the key that tells URLs apart.
+"""Parse a line of a feed: the URL to request, or the reason why not, and the key that identifies the URL.
 
 understand(b"HTTP://Example.com:80/a b.png#top").address      # "http://example.com/a%20b.png"
 """
@@ -30,13 +30,13 @@ _PATH_SAFE = "/:@!$&'()*+,;=~"
 _QUERY_SAFE = _PATH_SAFE + "?"
 
 HOST = r"^https?://(\[[^\]]*\]|[^:/?]*?)\.?(?::\d+)?(?:[/?]|$)"
-"""The host of a normalised URL, without the dot that may end it: for Python's and for Java's regular expressions."""
+"""Matches the host of a normalised URL without a final dot, in Python's and in Java's regular expressions."""
 _HOST_OF = re.compile(HOST)
 _ORIGIN_OF = re.compile(r"^https?://[^/?]*")
 
 
 class UrlRefusedError(ValueError):
-    """A URL that will not be asked: the status its row gets, and the reason as a sentence."""
+    """A URL that must not be requested, with the status of its row and the reason."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
@@ -46,11 +46,17 @@ class UrlRefusedError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """One URL of a feed. Either `address` is set (what to ask), or `status` and `error` say why it is not.
+    """One URL of a feed. Either `address` is set, or `status` and `error` are.
 
-    `url` is the line as written, for people and for joins: cut to 1,000 characters, and a password is masked.
-    `extra` is what else its feed says of it, as JSON. Of a URL that has a row already, `attempt` says how many runs
-    have asked it, and `content_hash` which bytes it gave, where those may have been kept.
+    Attributes:
+        url: the line as written, for people and for joins: cut to 1,000 characters, a password is masked.
+        url_key: SHA-256 of the normalised URL.
+        address: the normalised URL, which is requested; None if it must not be.
+        status: the reason why it must not be requested.
+        error: the same for people.
+        extra: the feed's other columns as JSON.
+        attempt: runs that tried this URL already.
+        content_hash: of the bytes that an earlier run downloaded, if those may be cached.
     """
 
     url: str
@@ -64,11 +70,11 @@ class Target:
 
 
 def understand(line: bytes, digest: str | None = None) -> Target | None:
-    """A feed's line as a target; None for a blank one. Never raises.
+    """Return a feed's line as a target; None for a blank one. Never raises.
 
     Args:
-        line: without its line end. Bytes that are not UTF-8 are kept, percent-encoded.
-        digest: SHA-256 of the whole line, where `line` is only its beginning.
+        line: without its line end. Bytes that are not UTF-8 are percent-encoded.
+        digest: SHA-256 of the whole line if `line` is only its beginning.
     """
     text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").strip()
     if not text:
@@ -84,11 +90,11 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
 
 
 def normalise(url: str) -> str:
-    """The one spelling of a URL among those that surely mean the same.
+    """Return the common spelling of URLs that certainly mean the same.
 
     Scheme and host in lower case, international names in their ASCII form, the default port and the fragment dropped,
     escapes in upper case, escapes of plain letters undone, everything else that needs one escaped. Path and query are
-    otherwise left alone: servers differ.
+    otherwise left alone, because servers differ.
 
     Raises:
         UrlRefusedError: with status invalid_url, refused_scheme or refused_credentials.
@@ -111,19 +117,19 @@ def normalise(url: str) -> str:
 
 
 def host(url: str) -> str:
-    """The host of a normalised URL: a name, an address, or an IPv6 address in brackets."""
+    """Return the host of a normalised URL: a name, an address, or an IPv6 address in brackets."""
     match = _HOST_OF.match(url)
     return match[1] if match else ""
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a normalised URL."""
+    """Return scheme, host and port of a normalised URL."""
     match = _ORIGIN_OF.match(url)
     return match[0] if match else ""
 
 
 def shown(text: str) -> str:
-    """A URL or a part of it for people: printable, short, and without a password."""
+    """Return a URL, or a part of one, for people: printable, short, and without a password."""
     masked = _USER.sub(lambda match: f"{match[1] or ''}//***@", text)
     clean = masked.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[: SHOWN_CHARACTERS - 1]}…"
@@ -144,7 +150,7 @@ def _scheme(url: str) -> str:
 
 
 def _host(parts: SplitResult) -> str:
-    """The host in ASCII and lower case, an IPv6 literal in brackets."""
+    """Return the host in ASCII and lower case, an IPv6 literal in brackets."""
     host = parts.hostname or ""
     if ":" in host:
         try:
@@ -173,7 +179,7 @@ def _is_ipv4(host: str) -> bool:
 
 
 def _ascii(host: str) -> str:
-    """An international name as DNS knows it; by the older rules, as browsers do, where IDNA 2008 forbids it (emoji)."""
+    """Return an international name in its DNS form; by the older IDNA rules if IDNA 2008 forbids it (emoji)."""
     try:
         return idna.encode(host, uts46=True).decode("ascii").lower()
     except UnicodeError:

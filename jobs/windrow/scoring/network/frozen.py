@@ -1,4 +1,4 @@
-"""A frozen GraphDef of TensorFlow 1: read, and cut down to what leads from one tensor to another."""
+"""Read a frozen GraphDef of TensorFlow 1, and cut it down to the part between two tensors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ANY_BATCH = "windrow_any_batch"
 
 
 def read(file: Path) -> Any:
-    """The definition in a file.
+    """Read the definition in a file.
 
     Raises:
-        UserError: it is none.
+        UserError: the file is not a GraphDef.
     """
     import tensorflow as tf
 
@@ -30,10 +30,10 @@ def read(file: Path) -> Any:
 
 
 def tensor(graph: Any, key: str, name: str) -> Any:
-    """A tensor of a graph by its name, which the page has under `key`.
+    """Return a tensor of a graph by the name that the page has under `key`.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: the graph has no tensor of that name.
     """
     try:
         return graph.get_tensor_by_name(name)
@@ -46,7 +46,7 @@ def tensor(graph: Any, key: str, name: str) -> Any:
 
 
 def between(definition: Any, feed: str, fetch: str) -> Any:
-    """The part of a graph that leads from one tensor to another, for any number of images."""
+    """Return the part of a graph between two tensors, for any number of images."""
     import tensorflow as tf
 
     nodes = {node.name: node for node in definition.node}
@@ -77,9 +77,9 @@ def _operation(tensor: str) -> str:
 
 
 def _free_batch(part: Any) -> None:
-    """Let each Reshape to (1, ...) take any number of images: the graph was made for one at a time, and says so.
+    """Let each Reshape to (1, ...) take any number of images; the graph was made for one at a time.
 
-    For one image this changes nothing, since -1 then stands for the 1 that it replaces.
+    For one image this changes nothing, since -1 then equals the 1 that it replaces.
     """
     import numpy as np
     import tensorflow as tf
@@ -98,5 +98,5 @@ def _free_batch(part: Any) -> None:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what a library says of a file that it can't take."""
+    """Return the first line of a library's error about a file."""
     return (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__

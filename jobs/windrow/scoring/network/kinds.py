@@ -1,11 +1,11 @@
-"""The kinds of network that label: what each file says of itself, and how it is run. TensorFlow is imported inside.
+"""Open each kind of network file. TensorFlow is imported inside the functions.
 
-| kind | file | fed |
+| kind | file | input |
 |---|---|---|
 | keras | a .keras file with one input and one output | batches |
 | saved_model | a folder with the signature serving_default | batches |
-| graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, as its feed's type says |
-| openvino | a folder that conversion.py made of one of these: see lowered.py | batches |
+| graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, depending on its feed's type |
+| openvino | a folder that openvino_convert.py made of one of these | batches |
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from windrow.scoring.network.frozen import reason
 
 @dataclass(frozen=True)
 class Opened:
-    """A network at hand.
+    """A network that is ready to label.
 
-    `best` takes pixels, uint8 (n, *shape), or one JPEG's bytes where `takes_bytes`, and gives the best classes and
-    their scores, best first, each of shape (n, k). `shape` is None where neither the file nor the page says it.
+    Attributes:
+        best: takes pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. Returns the best classes and their
+            scores, best first, each of shape (n, k).
+        shape: of an image, (height, width, channels); None if a network that decodes by itself does not need it.
+        classes: the number of classes.
+        takes_bytes: whether it decodes JPEG files by itself.
     """
 
     best: Callable[[Any], tuple[Any, Any]]
@@ -49,15 +53,15 @@ def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, t
     """Load a network.
 
     Args:
-        file: as `form.kind` says.
-        form: how it is fed.
-        shape: what it is fed, (height, width, channels); what its file says if None.
-        batch_size: images a step, always.
-        top_k: labels an image; fewer where it has fewer classes.
-        threads: OpenVINO's; TensorFlow's are the process's.
+        file: of the kind `form.kind`.
+        form: the kind of the file, and the form of the input.
+        shape: of an image, (height, width, channels); None to take it from the file.
+        batch_size: images per step, always.
+        top_k: labels per image; fewer if the network has fewer classes.
+        threads: for OpenVINO; TensorFlow's are set for the process.
 
     Raises:
-        UserError: the file is no such network, or does not fit `form` or `shape`.
+        UserError: the file is not such a network, or does not fit `form` or `shape`.
     """
     if form.kind == "openvino":
         from windrow.scoring.network import openvino_runtime
@@ -70,10 +74,12 @@ def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, t
 
 
 def traced(file: Path, form: Form, shape: Shape | None) -> Any:
-    """A network's scores of uint8 images, any number of them: a tf.function, or a graph with one placeholder.
+    """Return a network's scores as a function of any number of uint8 images, for a conversion.
+
+    The result is a tf.function, or a graph with one placeholder.
 
     Raises:
-        UserError: it is fed bytes; or as `open_network`.
+        UserError: the network takes bytes; or as `open_network`.
     """
     if form.kind != "graph":
         return _scores(_LOADERS[form.kind](file, form, shape), form, None)
@@ -124,7 +130,7 @@ _LOADERS = {"keras": _load_keras, "saved_model": _load_saved_model}
 
 
 def _open_graph(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int) -> Opened:
-    """A session of TensorFlow 1: such graphs may hold operations that functions of TensorFlow 2 no longer take."""
+    """Open a graph in a session of TensorFlow 1, because functions of TensorFlow 2 reject some older operations."""
     import tensorflow as tf
 
     graph, entry, scores, shape = _graph(file, form, shape, batch_size)
@@ -137,7 +143,7 @@ def _open_graph(file: Path, form: Form, shape: Shape | None, batch_size: int, to
 
 
 def _graph(file: Path, form: Form, shape: Shape | None, batch_size: int | None) -> tuple[Any, Any, Any, Shape | None]:
-    """The part of a GraphDef that labels, in a graph of its own: (it, its placeholder, its scores, its shape)."""
+    """Return the part of a GraphDef that labels as (a graph, its placeholder, its scores, its shape)."""
     import tensorflow as tf
 
     definition = frozen.read(file)
@@ -158,7 +164,7 @@ def _graph(file: Path, form: Form, shape: Shape | None, batch_size: int | None) 
 
 
 def _scores(loaded: _Loaded, form: Form, batch_size: int | None) -> Any:
-    """What scales images and calls the network, as a function to be traced."""
+    """Return a function that scales images and calls the network, for tracing."""
     import tensorflow as tf
 
     def scores(pixels: Any) -> Any:
@@ -168,7 +174,7 @@ def _scores(loaded: _Loaded, form: Form, batch_size: int | None) -> Any:
 
 
 def _function(loaded: _Loaded, form: Form, batch_size: int, top_k: int) -> Opened:
-    """What calls the network and finds its best classes, as one traced function."""
+    """Return one traced function that calls the network and finds its best classes."""
     import tensorflow as tf
 
     found: list[int] = []
@@ -189,7 +195,7 @@ def _function(loaded: _Loaded, form: Form, batch_size: int, top_k: int) -> Opene
 
 
 def _scaled(pixels: Any, form: Form, dtype: str) -> Any:
-    """uint8 pixels as the network is fed them."""
+    """Scale uint8 pixels to the range and type of the network's input."""
     import tensorflow as tf
 
     if (form.black, form.white) == (0.0, 255.0):
@@ -205,30 +211,30 @@ def _classes(scores: Any) -> int:
     return int(scores.shape[-1])
 
 
-def _agreed(own: tuple[int | None, ...], told: Shape | None) -> Shape:
-    """The shape that the network is fed: what its file says, and the page where the file leaves it open.
+def _agreed(own: tuple[int | None, ...], given: Shape | None) -> Shape:
+    """Return the shape of the input: the file's, with sides that it leaves open from the page.
 
     Args:
-        own: the file's, without the batch; empty where it says nothing, None where it leaves a side open.
-        told: the page's, or a registered model's.
+        own: the file's, without the batch; empty if it has no shape, None for a side that it leaves open.
+        given: the page's, or a registered model's.
     """
     if own and len(own) != 3:
         raise UserError(f"a network must take images as (height, width, channels); it takes {own}; feed another tensor")
     sides = tuple(own) or (None, None, None)
-    if told is None and None in sides:
+    if given is None and None in sides:
         raise UserError(
             "scoring.network.shape must say what the file leaves open; got none; add it, e.g. [224, 224, 3]"
         )
-    agreed = tuple(side if said is None else said for said, side in zip(sides, told or sides, strict=True))
-    if told is not None and agreed != told:
-        raise UserError(f"shape must be what the network takes, {list(sides)}; got {list(told)}; mend or remove it")
+    agreed = tuple(side if fixed is None else fixed for fixed, side in zip(sides, given or sides, strict=True))
+    if given is not None and agreed != given:
+        raise UserError(f"shape must be what the network takes, {list(sides)}; got {list(given)}; correct or remove it")
     if agreed[2] not in (1, 3):
         raise UserError(f"a network must take 1 or 3 channels; it takes {list(agreed)}; feed another tensor")
     return agreed  # type: ignore[return-value]
 
 
 def _one_of(key: str, name: str | None, names: Any) -> str:
-    """A SavedModel's input or output: the one that the page names, or the only one."""
+    """Return the name of a SavedModel's input or output: the page's, or the only one."""
     known = sorted(names)
     if name is None and len(known) == 1:
         return str(known[0])

@@ -1,4 +1,4 @@
-"""The names of a network's classes, from one file or two."""
+"""Read the names of a network's classes, from one file or two."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _ENTRY = re.compile(r"target_class\s*:\s*(\d+)\s+target_class_string\s*:\s*\"([^
 
 
 def read(files: Sequence[Path]) -> tuple[str, ...]:
-    """One label a class, in order.
+    """Return one label per class, in order.
 
     Args:
-        files: one with a label a line, which may hold synonyms; or two, as ImageNet's: a label map with the synset of
-            each class (pbtxt), and the name of each synset (a line has the synset, a tab and the name). Classes that
-            such a map leaves out are called by their number.
+        files: one file with one label per line, which may contain synonyms. Or two files, as for ImageNet: a label map
+            with the synset of each class (pbtxt), and the name of each synset (lines of synset, tab, name). Classes
+            that such a map leaves out are called by their number.
 
     Raises:
-        UserError: a file is not readable as that.
+        UserError: a file can't be read in that format.
     """
     texts = [_text(file) for file in files]
     labels = _lines(texts[0]) if len(texts) == 1 else _mapped(*texts)
@@ -31,15 +31,15 @@ def read(files: Sequence[Path]) -> tuple[str, ...]:
 
 
 def unnamed(label_id: int) -> str:
-    """What a class without a name is called."""
+    """Return the label of a class without a name."""
     return f"class {label_id}"
 
 
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
-    """The labels of a network with so many classes. `open_ended` ones, from a map, may lack the last ones.
+    """Return the labels of a network with `classes` classes. `open_ended` labels, from a map, may lack the last ones.
 
     Raises:
-        UserError: they are for another number of classes.
+        UserError: the labels are for another number of classes.
     """
     if len(labels) == classes:
         return tuple(labels)

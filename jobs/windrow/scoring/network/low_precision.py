@@ -1,12 +1,12 @@
-"""The page's network at a lower precision: converted once, its loss measured, and refused where it loses too much.
+"""Convert the page's network to a lower precision once, measure the loss, and refuse it if it loses too much.
 
     model, loss = lower(model, page.scoring.precision, paths.home())
 
-    WINDROW_HOME/lowered/KEY/network/       what OpenVINO reads, with its weights
-    WINDROW_HOME/lowered/KEY/report.json    what it loses, its canaries; the folder is there whole or not at all
+    WINDROW_HOME/lowered/KEY/network/       the converted network in OpenVINO's format
+    WINDROW_HOME/lowered/KEY/report.json    its loss and its canaries; the folder is there whole or not at all
 
-KEY is a digest of the network's file and how it is fed, its labels, the images, the precision and the packages: a
-nightly run converts nothing. The conversion is a process of its own (conversion.py), for it needs TensorFlow.
+KEY is a digest of the network's file and form, its labels, the images, the precision and the packages, so a nightly run
+converts nothing. The conversion is a separate process (openvino_convert.py), because it needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import windrow
 from windrow.data.folder import SUFFIXES
@@ -40,18 +40,22 @@ if TYPE_CHECKING:
 
 FOLDER = "lowered"
 FEWEST, MOST = 32, 2000
-"""Images: half of fewer tell next to nothing, and more take minutes and a gigabyte."""
+"""Images: the comparison uses half of them, and fewer are not meaningful; more take minutes and a gigabyte."""
 
 _PACKAGES = {"int8": ("openvino", "nncf"), "bf16": ("openvino",)}
-_KEPT = 8
+_LARGEST_CACHE = 8  # converted networks
 _LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accuracy_as_it_is", "accuracy")
 
 
-def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, dict[str, Any]]:
-    """The model with a converted file in its network's place, and what that loses. Its name and version stay.
+Loss = dict[str, str | int | float | None]
+"""How a converted network differs from the original, with the precision and the runtime."""
+
+
+def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, Loss]:
+    """Return the network with a converted file and the same name and version, and its loss.
 
     Raises:
-        UserError: it can't be converted, or loses more than the section allows.
+        UserError: the network can't be converted, or loses more than the section allows.
     """
     check_installed(section)
     folder = home / Path(section.images).expanduser()
@@ -77,7 +81,7 @@ def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Networ
 
 
 def check_installed(section: PrecisionSection) -> None:
-    """Check for the packages that a conversion needs.
+    """Check that the packages of a conversion are installed.
 
     Raises:
         UserError: one is not installed.
@@ -91,25 +95,25 @@ def check_installed(section: PrecisionSection) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """A folder's images, those of its sub-folders too, in the order of their names.
+    """List the images of a folder and its sub-folders, ordered by name.
 
     Raises:
-        UserError: it has too few or too many, or is none.
+        UserError: the folder does not exist, or has too few or too many images.
     """
     if not folder.is_dir():
-        raise UserError(f"scoring.precision.images must be a folder of images; {folder} is none; bring it")
+        raise UserError(f"scoring.precision.images must be a folder of images; {folder} does not exist; bring it")
     found = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES]
     images = sorted(path for path in found if path.is_file() and not path.name.startswith("."))
     if not FEWEST <= len(images) <= MOST:
         raise UserError(
-            f"scoring.precision.images must hold {FEWEST} to {MOST:,} images ({', '.join(SUFFIXES)}), at its top or a "
-            f"folder a class; got {len(images):,} in {folder}; name a folder of images like those of the feed"
+            f"scoring.precision.images must hold {FEWEST} to {MOST:,} images ({', '.join(SUFFIXES)}), at its top or in "
+            f"one folder per class; got {len(images):,} in {folder}; name a folder of images like those of the feed"
         )
     return images
 
 
 def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) -> list[int] | None:
-    """Each image's class by its folder's name, which is a label or a synonym in one; None where not all have one."""
+    """Return each image's class by its folder's name, which is a label or a synonym; None unless all have one."""
     numbers: dict[str, int] = {}
     for number, label in enumerate(labels):
         for name in (label, *label.split(",")):
@@ -125,7 +129,7 @@ def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) ->
 
 def _key(model: Network, section: PrecisionSection, images: str) -> str:
     packages = [metadata.version(name) for name in _PACKAGES[section.type]]
-    # Raise the number with anything that changes what is made of the same parts.
+    # Raise the number with every change that makes another network from the same parts.
     parts = [1, model.digest, asdict(model.form), model.shape, model.labels, images, section.type, *packages]
     return sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
@@ -133,25 +137,25 @@ def _key(model: Network, section: PrecisionSection, images: str) -> str:
 def _request(model: Network, section: PrecisionSection, folder: Path, images: Sequence[Path]) -> Request:
     return Request(
         file=str(model.file.absolute()),
-        form=asdict(model.form),
+        form=model.form,
         shape=model.shape,
         precision=section.type,
         images=[str(path.absolute()) for path in images],
         classes=true_classes(folder, images, model.labels),
-        canaries=[canary.plain() for canary in model.canaries],
+        canaries=model.canaries,
     )
 
 
 def _make(place: Path, request: Request) -> None:
-    """Convert aside, then move. What a killed run has left aside goes first: the lock is ours."""
+    """Convert in a temporary folder, then move it. What a killed run left there is removed: this run has the lock."""
     aside = place.with_name(".aside")  # not files.replacing, which can't replace a folder with files in it
     shutil.rmtree(aside, ignore_errors=True)
     print(f"converting {Path(request.file).name} to {request.precision}, about a minute", file=sys.stderr, flush=True)
     with clear_when_full(place.parent), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
-        told = Path(scratch) / "request.json"
-        told.write_text(json.dumps(asdict(request)), encoding="utf-8")
+        file = Path(scratch) / "request.json"
+        request.write(file)
         aside.mkdir()
-        _run([sys.executable, "-m", "windrow.scoring.network.openvino_convert", str(told), str(aside)])
+        _run([sys.executable, "-m", "windrow.scoring.network.openvino_convert", str(file), str(aside)])
         shutil.rmtree(place, ignore_errors=True)
         aside.rename(place)
 
@@ -160,8 +164,8 @@ def _run(command: Sequence[str]) -> None:
     """Run the conversion.
 
     Raises:
-        UserError: it ended with exit code 2, and the user can mend that.
-        WindrowError: it ended with another one.
+        UserError: it ended with exit code 2, which the user can fix.
+        WindrowError: it ended with another exit code.
     """
     path = os.pathsep.join([str(Path(windrow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     variables = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -175,13 +179,13 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Keep what was used last: each champion leaves one."""
+    """Keep those that were used last; otherwise each champion would leave one."""
     places = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
-    for path in places[_KEPT:]:
+    for path in places[_LARGEST_CACHE:]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _check_loss(model: Network, section: PrecisionSection, report: Mapping[str, Any]) -> None:
+def _check_loss(model: Network, section: PrecisionSection, report: Mapping[str, float]) -> None:
     if report["same_labels"] < section.same_labels:
         same = round(report["same_labels"] * report["images"])
         raise UserError(

@@ -1,10 +1,10 @@
-"""A network of TensorFlow's made into one of a lower precision, and what that loses; a process of its own.
+"""Convert a TensorFlow network to a lower precision and measure the loss, in a separate process.
 
     python -m windrow.scoring.network.openvino_convert REQUEST.json FOLDER
 
-FOLDER gets network/, and at last report.json. The driver (precision.py) starts it, so that TensorFlow stays out of
-there. Of the images every second one tells int8 the ranges of its values; by the others, which it has not seen, both
-networks are compared. The exit codes are a job's, and the last line says why.
+FOLDER gets network/, and report.json as the last step. The driver (low_precision.py) starts this process, so that the
+driver itself never imports TensorFlow. Every second image calibrates the ranges of int8; the networks are compared on
+the others, which the calibration has not seen. The exit codes are those of a job, and the last line says why.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +36,42 @@ _MAX_PIXELS = 40_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be converted, as JSON between the processes.
+    """A conversion, as JSON between the processes.
 
-    `classes` are the images' true ones, a class number each, where they are known.
+    Attributes:
+        file: of the network.
+        form: how its file is read.
+        shape: of an image; None if the file says it.
+        precision: to convert to.
+        images: paths.
+        classes: the true class number of each image; None if they are not known.
+        canaries: the network's labels for the canaries; empty if they are not recorded.
     """
 
     file: str
-    form: Mapping[str, Any]
+    form: Form
     shape: Sequence[int] | None
     precision: Precision
     images: Sequence[str]
     classes: Sequence[int] | None
-    canaries: Sequence[Mapping[str, Any]]
+    canaries: Sequence[Canary]
+
+    def write(self, file: Path) -> None:
+        """Write the request as JSON."""
+        file.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> Request:
+        """Read the JSON of `write`."""
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["form"] = Form(**values["form"])
+        values["canaries"] = [Canary.of(**one) for one in values["canaries"]]
+        return cls(**values)
 
 
 def main() -> int:
-    """Convert; the exit code."""
-    request = Request(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    """Convert; return the exit code."""
+    request = Request.read(Path(sys.argv[1]))
     try:
         convert(request, Path(sys.argv[2]))
     except WindrowError as error:
@@ -62,20 +81,20 @@ def main() -> int:
 
 
 def convert(request: Request, folder: Path) -> None:
-    """Write the converted network and what it loses into a folder.
+    """Write the converted network and its loss into a folder.
 
     Raises:
-        UserError: it can't be converted, this processor can't compute so, or an image is none.
+        UserError: it can't be converted, this processor lacks the instructions, or an image can't be decoded.
         WindrowError: the network labels otherwise here than where it was registered.
     """
     openvino = openvino_runtime.import_openvino()
     core = openvino.Core()
     if request.precision == "bf16":  # before anything takes seconds
         openvino_runtime.check_bf16(core)
-    form, shape = Form(**request.form), _shape(request.shape) if request.shape else None
+    form, shape = request.form, _shape(request.shape) if request.shape else None
     threads = os.cpu_count() or 1
     plain = predict.LoadedNetwork(Path(request.file), shape, _BATCH, canaries.KEPT, threads, form)
-    canaries.check(plain.canaries, [Canary.of(**one) for one in request.canaries], socket.gethostname())
+    canaries.check(plain.canaries, request.canaries, socket.gethostname())
     converted = _converted(openvino, Path(request.file), form, plain.shape)
     pixels = np.stack([_pixels(Path(name), plain.shape, form) for name in request.images])  # type: ignore[arg-type]
     if request.precision == "int8":
@@ -100,8 +119,8 @@ Labels = tuple[NDArray[np.int32], NDArray[np.float32]]
 """The best class and its score of each image."""
 
 
-def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict[str, Any]:
-    """What changes from one network to the other: shares of the images, and changes of the winning score."""
+def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict[str, int | float | None]:
+    """Compare two networks: shares of the images, and changes of the winning score."""
     moved = np.abs(after[1] - before[1])
     return {
         "images": len(moved),
@@ -116,10 +135,9 @@ def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict
 def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> Any:
     source = kinds.traced(file, form, shape)
     try:
-        # A graph is taken as it is; a function must live as long as what is traced of it. Weights that are shared with
-        # TensorFlow's would be gone with the function.
+        # A function must live as long as its trace; weights shared with TensorFlow would be freed with the function.
         return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)(), share_weights=False)
-    except Exception as error:  # the fault boundary of a network: OpenVINO says so in a page of text
+    except Exception as error:  # the fault boundary of a network: OpenVINO raises a page of text
         raise UserError(
             f"scoring.precision needs a network that OpenVINO can convert; it says: {frozen.reason(error)}; "
             "remove scoring.precision"
@@ -135,7 +153,7 @@ def _quantised(network: Any, images: NDArray[np.uint8]) -> Any:
         network,
         nncf.Dataset([image[None] for image in images]),
         subset_size=len(images),
-        fast_bias_correction=False,  # the slower one is a matter of seconds, and nearer to the network as it is
+        fast_bias_correction=False,  # the slower one takes seconds and is closer to the original
         advanced_parameters=advanced.AdvancedQuantizationParameters(
             # Half of the weights' range in all layers: without VNNI, sums of two products saturate beyond it.
             overflow_fix=advanced.OverflowFix.ENABLE,

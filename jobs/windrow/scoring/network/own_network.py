@@ -1,8 +1,8 @@
-"""A page's own network: its file found or downloaded, checked, and taken out of its archive; the driver's part.
+"""Find or download a page's own network on the driver, check it, and extract it from its archive.
 
     bring(page.scoring.network, paths.home(), scratch).identity      # ("classify_image_graph_def", "2c7a1b...")
 
-It is looked at no further: TensorFlow is not imported here. What it says of itself, the first worker finds out.
+TensorFlow is not imported here, so the file is not opened; the first worker reads its shape and classes.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _VERSION_DIGITS = 12
 
 
 def bring(section: NetworkFileSection, home: Path, scratch: Path) -> Network:
-    """Have the network and its labels on this machine.
+    """Bring the network and its labels to this machine.
 
     Args:
-        section: names them.
-        home: relative paths are under it; downloads are kept there.
-        scratch: a folder of the driver's own, for what is taken out of an archive.
+        section: the page's, with their names.
+        home: the folder of relative paths and of downloads.
+        scratch: a folder on the driver for extracted files.
 
     Raises:
-        UserError: something is not there, or is another file than the page says.
-        DownloadError: no download, or another file than before.
+        UserError: a file is missing, or has another digest than the page.
+        DownloadError: a download failed, or gave another file than before.
     """
     file = _local(section.file, home, section.sha256)
     if section.sha256 and not is_web_address(section.file) and (found := digest_of(file)) != section.sha256:
         raise UserError(
             f"scoring.network.sha256 must be the digest of {file}; got {section.sha256[:16]}... for {found}; "
-            "bring the right file, or mend the page"
+            "bring the right file, or correct the page"
         )
     network = _member(file, section.member, scratch) if section.member else file
     if section.kind == "saved_model" and not network.is_dir():
-        raise UserError(f"{network.name} must be a .keras file, a GraphDef (.pb) or a SavedModel's folder; it is none")
+        raise UserError(f"{network.name} must be a .keras file, a GraphDef (.pb) or a SavedModel's folder; it is not")
     digest = digest_of(network)
     black, white = section.range or (0.0, 255.0)
     return Network(
@@ -58,7 +58,7 @@ def bring(section: NetworkFileSection, home: Path, scratch: Path) -> Network:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over the names and digests of its files."""
+    """Return the SHA-256 of a file; of a folder, over the names and digests of its files."""
     if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -74,19 +74,19 @@ def _local(name: str, home: Path, digest: str | None = None) -> Path:
         return download.fetch_trusted(name, folder, digest, key="scoring.network.sha256", max_bytes=_MAX_BYTES)
     path = home / Path(name).expanduser()
     if not path.exists():
-        raise UserError(f"scoring.network must name files that are there; {path} is not; bring it, or mend the page")
+        raise UserError(f"scoring.network must name files that are there; {path} is not; bring it, or correct the page")
     return path
 
 
 def _member(archive: Path, member: str, scratch: Path) -> Path:
     found = unpacking.extract(archive, member, scratch / "network")
     if found is None:
-        raise UserError(f"scoring.network.member must be in {archive.name}; {member!r} is not; mend the page")
+        raise UserError(f"scoring.network.member must be in {archive.name}; {member!r} is not; correct the page")
     return found
 
 
 def _label_file(name: str, section: NetworkFileSection, file: Path, home: Path, scratch: Path) -> Path:
-    """A file of labels: in the archive, where there is one that has it, else like the network's own file."""
+    """Return a file of labels: from the archive if it has the file, else as for the network's own file."""
     inside = is_archive(section.file) and not is_web_address(name)
     found = unpacking.extract(file, name, scratch / "network") if inside else None
     return found or _local(name, home)

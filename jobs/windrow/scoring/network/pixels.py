@@ -1,4 +1,4 @@
-"""Bytes from anywhere to the network's pixels, or the reason why not."""
+"""Decode image files from anywhere to the network's pixels, or return the reason why not."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from windrow.scoring.fetch.status import Status
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An image, or why there is none.
+    """A decoded image, or the reason why decoding failed.
 
-    Width and height are those of the file's header, before it was turned and resized; None where it has none.
-    If and only if status is ok, either `pixels` is set, uint8 of the network's shape (height, width, channels), or
-    `jpeg`, a file for a network that decodes by itself.
+    Attributes:
+        status: OK, or the reason.
+        width: of the file's header, before turning and resizing; None if the header can't be read.
+        height: likewise.
+        pixels: uint8 of the network's shape (height, width, channels).
+        jpeg: a file for a network that decodes by itself. If and only if the status is OK, this or `pixels` is set.
+        error: the reason for people.
+        milliseconds: of decoding.
     """
 
     status: Status
@@ -38,7 +43,7 @@ class DecodedImage:
 def decode(
     content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: images.Resize = "smooth"
 ) -> DecodedImage:
-    """The first frame of an image file as uint8 pixels of `shape` (height, width, channels).
+    """Return the first frame of an image file as uint8 pixels of `shape` (height, width, channels).
 
     Nothing in `content` raises. The header's size is compared with `max_pixels` before any pixel is decoded.
     """
@@ -50,10 +55,11 @@ def decode(
 
 
 def as_jpeg(content: bytes, max_pixels: int) -> DecodedImage:
-    """The same for a network that decodes a JPEG's bytes by itself.
+    """Return an image file as a JPEG, for a network that decodes by itself.
 
-    An upright JPEG in grey or RGB goes to it as it is, by its header alone: whether its pixels are whole, the network
-    says. Anything else is decoded, turned upright, laid over black, and encoded as a JPEG of quality 95.
+    An upright JPEG in grey or RGB is passed on unchanged; only its header is read, and the network finds out whether
+    its pixels are complete. Anything else is decoded, turned upright, laid over black, and encoded as a JPEG of
+    quality 95.
     """
 
     def use(image: Image.Image) -> DecodedImage:
@@ -77,9 +83,9 @@ def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decoded
 
 @contextmanager
 def _guarded(max_pixels: int) -> Iterator[None]:
-    """Pillow's own guard, for what the header does not say, such as a GIF frame larger than its screen.
+    """Set Pillow's own limit, for sizes that the header hides, such as a GIF frame larger than its screen.
 
-    It is one for the process, where others open pictures of their own: it is put back.
+    The limit is global to the process, where other code opens images as well, so it is restored afterwards.
     """
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
     try:

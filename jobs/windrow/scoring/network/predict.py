@@ -1,4 +1,4 @@
-"""The network in a Python worker: loaded once, traced once, fed in batches of one size."""
+"""Run the network in a Python worker: load it once, trace it once, feed it in batches of one size."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class LoadedNetwork:
 
     Args:
         file: by default a .keras file that takes float32 (n, *shape) in 0..255 and gives (n, classes) probabilities.
-        shape: (height, width, channels); what the file says if None.
-        batch_size: images a step; a smaller batch is filled up with zeros, so that the graph is traced once only.
-        top_k: labels an image, at most the number of classes.
-        threads: of a batch; TensorFlow's count only before the process's first import of it.
-        form: what else the file may be, and how it is fed.
-        proven: it is known to label an image in a batch as it does alone, which costs a batch for each canary to see.
+        shape: (height, width, channels); None to take it from the file.
+        batch_size: images per step; a smaller batch is filled up with zeros, so that the graph is traced only once.
+        top_k: labels per image, at most the number of classes.
+        threads: per batch; for TensorFlow only the first import of the process sets them.
+        form: the kind of the file, and the form of the input.
+        proven: skip the check that images get the same labels in a batch as alone, which costs one batch per canary.
 
     Attributes:
-        takes_bytes: it is fed JPEG files, one by one, instead of pixels.
-        canaries: what it gives for the images of canaries.py.
+        takes_bytes: it takes JPEG files, one by one, instead of pixels.
+        canaries: its labels for the images of canaries.py.
 
     Raises:
-        UserError: the file is no such network.
+        UserError: the file is not such a network.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LoadedNetwork:
         self.canaries = self._label_canaries(proven)
 
     def label(self, pixels: NDArray[np.uint8]) -> Ranked:
-        """The best classes and their probabilities, best first: two arrays of shape (n, top_k).
+        """Return the best classes and their probabilities, best first: two arrays of shape (n, top_k).
 
         Args:
             pixels: uint8 (n, *shape), n from 1 to batch_size.
@@ -81,7 +81,7 @@ class LoadedNetwork:
         return ids[:count], scores[:count]
 
     def label_bytes(self, content: bytes) -> Ranked:
-        """The same for the bytes of one JPEG, where the network `takes_bytes`: two arrays of shape (1, top_k).
+        """Label the bytes of one JPEG if the network `takes_bytes`; return two arrays of shape (1, top_k).
 
         Raises:
             BadImageError: the network can't decode them.
@@ -94,7 +94,7 @@ class LoadedNetwork:
             raise BadImageError(error.message.partition("\n")[0][:300]) from error
 
     def _label_canaries(self, proven: bool) -> tuple[Canary, ...]:
-        """They are the network's first images, too: the first call traces, and no image's time should hold that."""
+        """Label the canaries. They also come first because the first call traces, whose time belongs to no image."""
         if self.takes_bytes:
             drawn = canaries.images((_CANARY_SIDE, _CANARY_SIDE, 3))
             return self._checked(canaries.label([_jpeg(pixels) for pixels in drawn], self._label_own_bytes))
@@ -154,14 +154,17 @@ def load(
     form: Form = _PLAIN,
     expected: Sequence[Canary] = (),
 ) -> LoadedNetwork:
-    """The network of this digest, loaded at most once in a Python worker. A worker holds one network at a time.
+    """Return the network of this digest, loaded at most once per Python worker, which keeps one network at a time.
 
     Args:
-        expected: what it must give for the canaries; looked at each time, for that costs nothing.
+        file: the network's.
+        digest: of the file.
+        shape, batch_size, top_k, threads, form: as for LoadedNetwork.
+        expected: the labels that it must give for the canaries, compared at each call, which costs nothing.
 
     Raises:
-        WindrowError: it gives something else.
-        UserError: the file is no such network.
+        WindrowError: it gives other labels.
+        UserError: the file is not such a network.
     """
     key = (digest, batch_size, top_k, form)
     network = _loaded.get(key)

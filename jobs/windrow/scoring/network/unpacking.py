@@ -1,4 +1,4 @@
-"""Files inside archives: a network and its labels on the driver, a SavedModel's folder on every host."""
+"""Read files inside archives: a network and its labels on the driver, a SavedModel's folder on every host."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from windrow.errors import UserError
 from windrow.files import locked
 
 MAX_BYTES = 2_000_000_000
-"""What is taken out of an archive, at most: a few hundred bytes of one can unpack to a full disk."""
+"""The most bytes to extract: a few hundred bytes of an archive can unpack to a full disk."""
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """A folder as one file, which Spark can send; the same bytes each time."""
+    """Pack a folder into one file, which Spark can send; equal folders give equal bytes."""
     with tarfile.open(archive, "w") as tar:
         for path in sorted(folder.rglob("*")):
             tar.add(path, str(path.relative_to(folder)), recursive=False)
 
 
 def unpacked(file: Path) -> Path:
-    """The folder that a .tar of `pack` was made of, unpacked beside it once; any other file itself."""
+    """Return the folder of a .tar of `pack`, unpacked next to it only once; any other file is returned unchanged."""
     if file.suffix != ".tar":
         return file
     folder = file.with_suffix("")
@@ -40,12 +40,12 @@ def unpacked(file: Path) -> Path:
 
 
 def extract(archive: Path, member: str, into: Path) -> Path | None:
-    """A file or a folder of a .tar, .tar.gz, .tgz or .zip under `into`; None if there is none of that name.
+    """Extract a file or a folder of a .tar, .tar.gz, .tgz or .zip under `into`; return None if it is not in there.
 
-    Nothing is written outside of `into`, whatever the archive's names say.
+    Nothing is written outside `into`, whatever names the archive has.
 
     Raises:
-        UserError: it is no such archive, or its member is too large.
+        UserError: the archive can't be read, or its member is too large.
     """
     wanted = PurePosixPath(member)
     left = MAX_BYTES
@@ -72,7 +72,7 @@ def extract(archive: Path, member: str, into: Path) -> Path | None:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[tuple[str, int, BinaryIO]]]:
-    """The plain files of an archive, one after another: name, size and contents."""
+    """Yield the plain files of an archive one after another: name, size and contents."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as pack:
             infos = (info for info in pack.infolist() if not info.is_dir())

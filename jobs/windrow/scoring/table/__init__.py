@@ -1,1 +1,1 @@
-"""Keep the predictions: one Delta table, one commit a scoring run."""
+"""Keep the predictions: one Delta table, one commit per scoring run."""

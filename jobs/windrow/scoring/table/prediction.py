@@ -43,8 +43,8 @@ _Ranking = Annotated[tuple[RankedLabel, ...], pa.list_(_RANKED)]
 class Prediction:
     """One row of the predictions table, field by field a column; None becomes null.
 
-    The pipeline builds it in steps, each of which returns a copy: `of` after the download, `with_image` after decoding,
-    `with_labels` after the network. `record_batch` sets `scored_at`, and decides on `next_attempt`.
+    The pipeline builds it step by step, and each step returns a copy: `of` after the download, `with_image` after
+    decoding, `with_labels` after the network. `record_batch` sets `scored_at` and decides on `next_attempt`.
     """
 
     url: _Text  # as written in the feed, shortened, without a password
@@ -81,7 +81,7 @@ class Prediction:
 
         Args:
             target: the URL, with its status if it must not be downloaded.
-            fetched: the download; None if the target's status says why there was none.
+            fetched: the download; None if the target's status forbids it.
             stamp: the fields that all rows of the run share.
         """
         ended = fetched or Fetched(Status(target.status or ""), error=target.error)
@@ -107,7 +107,7 @@ class Prediction:
         )
 
     def with_image(self, image: DecodedImage) -> Prediction:
-        """Return a copy with an image's size, or with the reason why the bytes are not an image."""
+        """Return a copy with the size of the decoded image, or with the reason why decoding failed."""
         return replace(
             self,
             status=image.status,
@@ -120,7 +120,7 @@ class Prediction:
     def with_labels(
         self, ids: Sequence[int], scores: Sequence[float], names: Sequence[str], predict_ms: float | None = None
     ) -> Prediction:
-        """Return a copy with an image's labels.
+        """Return a copy with the network's labels.
 
         Args:
             ids: the best classes, best first.
@@ -159,7 +159,7 @@ _LONGEST_PAUSE_HOURS = 168.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How many runs try a URL whose status is passing, and how many hours the second one waits at least.
+    """The number of runs that try a URL whose status is passing, and the hours before the second one.
 
     The pause doubles with each attempt, up to a week.
     """
@@ -193,7 +193,7 @@ class Stamp:
 def record_batch(rows: Sequence[Prediction], patience: Patience) -> pa.RecordBatch:
     """Return rows as Arrow columns, with the current time and with the time when they are due again.
 
-    A row is due when `patience` says so, or later if the host asked for a longer pause, of a week at most.
+    A row is due after the pause of `patience`, or later if the host asked for a longer pause, of a week at most.
     """
     now = datetime.now(UTC)
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}

@@ -70,7 +70,7 @@ class PredictionTable:
 
     def pending_files(self) -> list[Path]:
         """List the files with rows that are not final."""
-        # From the statistics in the log; a file is read only if it has none, because another tool wrote it.
+        # From the statistics in the log; a file of another tool may lack them and is read.
         actions: Any = self._delta.get_add_actions(flatten=True)
         names = actions.schema.names
         nulls = actions.column("null_count.next_attempt").to_pylist() if "null_count.next_attempt" in names else []
@@ -129,7 +129,7 @@ class PredictionTable:
                 yield folder
         finally:
             # The log is read again, because a commit may succeed and still raise, for instance while its answer is
-            # read. Removing the files of such a commit would lose rows that readers already see.
+            # read. Removing the files of such a commit would lose rows that readers see.
             if not any(path.is_relative_to(folder) for path in _committed(_open(self.folder), self.folder)):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -137,7 +137,7 @@ class PredictionTable:
         self,
         folder: Path,
         run_id: str,
-        metadata: Mapping[str, Any],
+        metadata: Mapping[str, object],
         replaced: Sequence[Path] = (),
         marks: Seen | None = None,
         data_change: bool = True,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Agreement(TypedDict, total=False):
-    """How many URLs have labels of both models, and the share with the same label; empty if there are no rows."""
+    """URLs with labels of both models, and the share whose labels are equal; empty without rows."""
 
     compared: int
     agree: float | None

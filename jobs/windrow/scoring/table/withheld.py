@@ -55,7 +55,7 @@ class WithheldRun:
 
     @property
     def fresh(self) -> bool:
-        """Whether it is too early to contact the same hosts again in the hope of other answers."""
+        """True while it is too early to contact the same hosts again in the hope of other answers."""
         return time.time() - self.at < _FRESH_SECONDS
 
 
@@ -90,7 +90,7 @@ def keep(table: Path, rows: Path, run: WithheldRun) -> None:
 
 
 def read(table: Path) -> WithheldRun | None:
-    """Return the withheld run; None if there is no complete one."""
+    """Return the withheld run; None unless it is complete."""
     file = table / OWN / _FOLDER / _FILE
     if not file.is_file():
         return None

@@ -170,8 +170,8 @@ def test_what_rules_are_kept_has_a_bound() -> None:
         kept = RulesCache(ask)
         for number in range(40):
             await kept.of(f"http://{number}")
-        return len(kept._kept), kept._characters
+        return len(kept._cached), kept._characters
 
     hosts, characters = asyncio.run(many())
-    assert 0 < characters <= robots._KEPT_CHARACTERS
+    assert 0 < characters <= robots._CACHED_CHARACTERS
     assert 0 < hosts < 40

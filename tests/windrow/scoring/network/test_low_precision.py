@@ -19,6 +19,7 @@ from windrow.model.canaries import Canary
 from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.scoring.network import low_precision, openvino_convert, openvino_runtime, predict
+from windrow.scoring.network.openvino_convert import Request
 from windrow.scoring.network.own_network import digest_of
 
 COLOURS = ("red", "green", "blue", "nothing")
@@ -100,7 +101,7 @@ def test_images_lie_at_the_top_or_in_a_folder_a_class(photos: Path) -> None:
     assert len(low_precision.list_images(photos)) == 36
     with pytest.raises(UserError, match=r"must hold 32 to 2,000 images .* got 12 in .*; name a folder of images like"):
         low_precision.list_images(photos / "red")
-    with pytest.raises(UserError, match=r"must be a folder of images; .*none is none; bring it"):
+    with pytest.raises(UserError, match=r"must be a folder of images; .*none does not exist; bring it"):
         low_precision.list_images(photos / "none")
 
 
@@ -299,3 +300,10 @@ def test_a_worker_that_labels_otherwise_than_the_conversion_did_is_found(convert
     wrong = replace(first, scores=(first.scores[0] - 0.1, *first.scores[1:]))
     with pytest.raises(WindrowError, match=r"'gradient'.*scores differ by 0\.1"):
         predict.load(after.file, after.digest, after.shape, 8, 4, 1, after.form, (wrong, *after.canaries[1:]))
+
+
+def test_a_request_is_the_same_in_the_process_that_converts(tmp_path: Path) -> None:
+    form = Form("graph", "a:0", "b:0", "corner", -1.0, 1.0)
+    request = Request("/n.pb", form, [4, 5, 3], "int8", ["/a.png"], None, [Canary((2, 0), (0.75, 0.123456))])
+    request.write(tmp_path / "request.json")
+    assert Request.read(tmp_path / "request.json") == request
