@@ -1014,6 +1014,12 @@ def test_a_page_labels_with_its_network_as_it_is_unless_it_says_otherwise() -> N
     assert (low.type, low.same_labels) == ("int8", 0.97)
 
 
+def test_a_text_that_is_too_long_is_one_sentence_of_ours() -> None:
+    (sentence,) = sentences(PAGE, f"airflow.pool={'a' * 257}")
+    assert sentence.startswith("--set airflow.pool: must have at most 256 characters; got 'aaa")
+    assert sentence.endswith("...; shorten it")
+
+
 def test_the_wildcard_keys_can_be_set() -> None:
     assert [key for key in KEYS if "*" in key] == ["network.parameters.*", "space.*"]
     experiment.parse(PAGE, ["network.parameters.units=8", "space.units={type: int, low: 1, high: 2}"])

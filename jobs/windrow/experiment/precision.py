@@ -8,11 +8,14 @@ from pydantic import Field
 
 from windrow.experiment.values import Section
 
+Precision = Literal["bf16", "int8"]
+"""The types of numbers that a network may compute in, besides float32."""
+
 
 class PrecisionSection(Section):
     """The network of the page at a lower precision on OpenVINO, if it keeps enough of its labels."""
 
-    type: Literal["bf16", "int8"] = Field(description="int8 on any processor, bf16 on those that have it")
+    type: Precision = Field(description="int8 on any processor, bf16 on those that have it")
     images: str = Field(
         min_length=1,
         description="folder of 32 images or more like those of the feed; under WINDROW_HOME if relative",

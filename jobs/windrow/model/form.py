@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from windrow.data.image import Resize
-
-Precision = Literal["bf16", "int8"]
-
+if TYPE_CHECKING:  # executors that label images need no pydantic
+    from windrow.experiment.precision import Precision
+    from windrow.experiment.rules.network_file import Kind, Resize
 
 Shape = tuple[int, int, int]
-
-
-Kind = Literal["keras", "graph", "saved_model", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Form:
     it is fed for the levels 0 and 255. `precision` is what it computes in, where that is not as its file says.
     """
 
-    kind: Kind = "keras"
+    kind: Kind | Literal["openvino"] = "keras"
     feed: str | None = None
     fetch: str | None = None
     resize: Resize = "smooth"

@@ -22,6 +22,7 @@ from windrow.experiment.wording import Key, Mistake, dotted, guess, shown, unkno
 _RULES = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing_size": "must be a whole number of at most 18 digits",
@@ -45,6 +46,7 @@ _RULES = {
 """Each type of pydantic's errors that a page can have (and those that sections.py adds) as a rule."""
 
 _CURES = {
+    "string_too_long": "shorten it",
     "too_short": "add one",
     "model_type": "write KEY: VALUE, one a line, and indent them",
     "model_attributes_type": "for example {type: int, low: 32, high: 256}",

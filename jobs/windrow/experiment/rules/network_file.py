@@ -13,8 +13,10 @@ from windrow.experiment.values import Section
 from windrow.experiment.wording import Key, Mistake, shown
 
 Kind = Literal["keras", "graph", "saved_model"]
+"""A Keras file, a frozen GraphDef, or the folder of a SavedModel."""
 
 Resize = Literal["plain", "corner", "smooth"]
+"""How an image is resized; data/image.py has the three filters."""
 
 DIGEST = r"^[0-9a-f]{64}$"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
