@@ -128,8 +128,10 @@ class SweepSection(Section):
     )
     deterministic: bool = Field(False, description="the same table bit for bit, whatever the number of workers")
     generation: int = Field(8, ge=1, le=100_000, description="trials asked together in a deterministic sweep")
-    fused: bool = Field(
-        True, description="train trials of the same shape as one graph where a measurement says that it pays"
+    fused: bool | None = Field(
+        None,
+        description="train trials of the same shape as one graph: true where a probe finds it faster, false never; "
+        "only where Spark gives each task a GPU if empty",
     )
     warm_start: str | None = Field(
         None, min_length=1, description="folder of an earlier study whose trials teach the sampler"
