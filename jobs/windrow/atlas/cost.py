@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
-from windrow.atlas.table import Table, Trial, error_of
+from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ WEIGHTS, SECONDS = "accuracy-weights", "accuracy-seconds"
 _NEAR = 1.25  # times the least error that is near to it
 
 
-def draw_weights(table: Table) -> Plot | Missing:
+def draw_weights(table: TrialTable) -> Plot | Missing:
     """Accuracy against trainable weights."""
     if any(trial.weights is None for trial in table.ranked):
         return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
@@ -26,7 +26,7 @@ def draw_weights(table: Table) -> Plot | Missing:
     )
 
 
-def draw_seconds(table: Table) -> Plot | Missing:
+def draw_seconds(table: TrialTable) -> Plot | Missing:
     """Accuracy against wall clock of training."""
     return _draw(table, SECONDS, "training time, seconds", lambda trial: trial.seconds, lambda x: f"{x:.3g} s")
 
@@ -41,7 +41,7 @@ def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:
 
 
 def _draw(
-    table: Table, name: str, label: str, cost: Callable[[Trial], float], told: Callable[[float], str]
+    table: TrialTable, name: str, label: str, cost: Callable[[DrawnTrial], float], told: Callable[[float], str]
 ) -> Plot | Missing:
     trials = [trial for trial in table.ranked if cost(trial) > 0]
     if not trials:
@@ -70,11 +70,11 @@ def _name_front(axes: Axes, best: float) -> None:
     axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
 
 
-def _quality(table: Table) -> str:
+def _quality(table: TrialTable) -> str:
     return "validation accuracy, %" if table.is_accuracy else "validation loss, nats"
 
 
-def _accuracy_axis(axes: Axes, table: Table) -> None:
+def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
     """Errors on a log scale, upside down, with accuracies written beside: the last tenths are what it is about."""
     from matplotlib.ticker import FuncFormatter
 
@@ -86,7 +86,11 @@ def _accuracy_axis(axes: Axes, table: Table) -> None:
 
 
 def _title(
-    table: Table, trials: Sequence[Trial], costs: Sequence[float], best: Sequence[int], told: Callable[[float], str]
+    table: TrialTable,
+    trials: Sequence[DrawnTrial],
+    costs: Sequence[float],
+    best: Sequence[int],
+    told: Callable[[float], str],
 ) -> str:
     """How cheap a trial near to the best one is."""
     winner = best[-1]

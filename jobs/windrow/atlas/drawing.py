@@ -8,14 +8,14 @@ from pathlib import Path
 from windrow.atlas import cost, curves, heat_map, importance, marginals, page, timeline
 from windrow.atlas.importance import Importance
 from windrow.atlas.plot import Missing, Plot
-from windrow.atlas.table import Table
+from windrow.atlas.table import TrialTable
 from windrow.files import write_bytes, write_text
 from windrow.looks import style
 
 PAGE = "atlas.html"
 
 
-def write(table: Table, folder: Path) -> list[Path]:
+def write(table: TrialTable, folder: Path) -> list[Path]:
     """Draw a study into a folder: the page and one PNG a plot; the files, the page first."""
     mattered = importance.evaluate(table)
     sections: list[page.Section] = []
@@ -31,7 +31,7 @@ def write(table: Table, folder: Path) -> list[Path]:
     return [write_text(folder / PAGE, text), *written]
 
 
-def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
+def _plots(table: TrialTable, mattered: Importance) -> Iterator[Plot | Missing]:
     """Every plot in the page's order. Each is drawn in the common style, which is not kept between two of them."""
     order = mattered.order
     found, cuts = timeline.bars(table)

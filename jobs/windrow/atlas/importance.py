@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from windrow.atlas.plot import Missing, Plot
-from windrow.atlas.table import Table, Trial, error_of
+from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 from windrow.sweep.sampling import space
@@ -62,7 +62,7 @@ class Importance:
         return sorted(both, key=lambda name: -sum(both[name]) / len(both[name]))
 
 
-def evaluate(table: Table) -> Importance:
+def evaluate(table: TrialTable) -> Importance:
     """Both evaluators on the trials that ended ok and whose points lie in the space."""
     page = table.page
     defaults = page.network.defaults()
@@ -89,7 +89,7 @@ def _share(value: float, repeats: Sequence[float]) -> Share:
     return Share(value, min(value, float(low)), max(value, float(high)))
 
 
-def _frozen(table: Table, trial: Trial, names: Sequence[str]) -> FrozenTrial:
+def _frozen(table: TrialTable, trial: DrawnTrial, names: Sequence[str]) -> FrozenTrial:
     from optuna.trial import create_trial
 
     known = space.distributions({name: table.page.space[name] for name in names if name in trial.point})
@@ -118,7 +118,7 @@ def _evaluator(name: str) -> BaseImportanceEvaluator:
     return FanovaImportanceEvaluator(n_trees=_TREES, seed=_SEED) if name == FANOVA else PedAnovaImportanceEvaluator()
 
 
-def draw(table: Table, importance: Importance) -> Plot | Missing:
+def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
     """Both evaluators' shares with their intervals, one row a parameter."""
     if importance.unknown:
         return Missing(NAME, importance.unknown)

@@ -34,7 +34,7 @@ _BATCH_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedFiles:
     """Images uint8 (n, h, w, c), mapped from a scratch file; labels int64 (n,); what was left out, with the reason."""
 
     images: NDArray[np.uint8]
@@ -91,7 +91,7 @@ def choose_format(files: Files, image_size: int | None, channels: int) -> Format
     )
 
 
-def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -> Decoded:
+def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -> DecodedFiles:
     """Decode the files in Spark tasks; the pixels go to an unnamed file in `scratch` that vanishes with the array.
 
     Raises:
@@ -112,7 +112,7 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
                 left_out[files.name(index)] = opened.problem or "not known"
         file.flush()
         images = _map(file, (len(kept), *target.shape))
-    return Decoded(images, files.labels[np.array(kept, np.int64)], left_out)
+    return DecodedFiles(images, files.labels[np.array(kept, np.int64)], left_out)
 
 
 def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ _FREE = ("momentum", "dropout", "shift", "rotation")
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """What a training epoch's graph depends on, besides the network."""
 
     batch: int
@@ -35,7 +35,7 @@ class Plan:
     decays: bool
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Value], count: int) -> Plan:
+    def of(cls, parameters: Mapping[str, Value], count: int) -> EpochPlan:
         """The plan for `count` training images. `parameters` holds every key of parameters.TRAINING."""
         return cls(
             min(int(parameters["batch_size"]), count),
@@ -119,7 +119,7 @@ class Graph:
 class Trainer:
     """Trains a network in place, an epoch a call."""
 
-    def __init__(self, network: Any, forward: Forward, plan: Plan) -> None:
+    def __init__(self, network: Any, forward: Forward, plan: EpochPlan) -> None:
         self._network, self._forward, self._plan = network, forward, plan
         self._optimizer = Optimizer(plan.optimizer, network.trainable_variables, plan.decays)
         self._compiled = Graph(self._epoch)

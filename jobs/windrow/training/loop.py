@@ -18,7 +18,7 @@ from typing import Any
 from windrow.experiment.parameters import TRAINING, Value
 from windrow.training import graphs, layers
 from windrow.training.data import Examples, tensors
-from windrow.training.graphs import Plan, Trainer, compile_evaluation
+from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
 from windrow.training.networks import Builder
 
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
@@ -85,7 +85,7 @@ def prepare(
         BuilderError: a user's file can't be imported, or its function returns something else than such a network.
         Exception: whatever a user's function raises.
     """
-    plan = Plan.of(parameters, len(training))
+    plan = EpochPlan.of(parameters, len(training))
     if builder.source is None:
         compiled = _compiled(builder, parameters, shape, classes, plan)
         _begin(compiled, parameters, seed)
@@ -131,7 +131,7 @@ def _compiled(
     parameters: Mapping[str, Value],
     shape: tuple[int, int, int],
     classes: int,
-    plan: Plan,
+    plan: EpochPlan,
 ) -> _Compiled:
     """The kept graphs of a built-in network, or new ones that are kept from now on."""
     architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
@@ -153,7 +153,7 @@ def _compile(
     parameters: Mapping[str, Value],
     shape: tuple[int, int, int],
     classes: int,
-    plan: Plan,
+    plan: EpochPlan,
     seed: int,
 ) -> _Compiled:
     import keras
