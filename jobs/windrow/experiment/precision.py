@@ -13,7 +13,7 @@ Precision = Literal["bf16", "int8"]
 
 
 class PrecisionSection(Section):
-    """The network of the page at a lower precision on OpenVINO, if it keeps enough of its labels."""
+    """The page's network at a lower precision on OpenVINO, used only if enough labels stay the same."""
 
     type: Precision = Field(description="int8 on any processor, bf16 on those that have it")
     images: str = Field(
@@ -21,5 +21,8 @@ class PrecisionSection(Section):
         description="folder of 32 images or more like those of the feed; under WINDROW_HOME if relative",
     )
     same_labels: float = Field(
-        0.97, gt=0, le=1, description="least share of images that must keep their label, or nothing is fetched"
+        0.97,
+        gt=0,
+        le=1,
+        description="least share of images that must keep their label, or the run fails before it fetches",
     )

@@ -28,14 +28,14 @@ AVERAGES = ("moving_mean", "moving_variance")
 
 @dataclass(frozen=True)
 class Builder:
-    """What an executor needs to build a network: a built-in name, or a user's function with its file's text."""
+    """A network that an executor can build: a built-in name, or a user's function with its file's text."""
 
     name: str
     source: str | None = None
     function: str | None = None
 
     def build(self, parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
-        """An untrained keras.Model.
+        """Build an untrained keras.Model.
 
         Args:
             parameters: every hyper-parameter of the trial; a user's function is not given the training loop's.
@@ -59,7 +59,7 @@ class Builder:
         try:
             exec(compile(self.source or "", file, "exec"), module.__dict__)  # noqa: S102  the user's own code
         except Exception as error:
-            raise BuilderError(f"{file} must be importable; {type(error).__name__}: {error}; mend the file") from error
+            raise BuilderError(f"{file} must be importable; {type(error).__name__}: {error}; fix the file") from error
         return getattr(module, name)  # type: ignore[no-any-return]
 
 
@@ -67,7 +67,7 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     """The page's builder; a user's file is read (not run) and must define the function.
 
     Raises:
-        BuilderError: no such file beside the page, not Python, or no such function.
+        BuilderError: no such file next to the page, not Python, or no such function.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -77,7 +77,7 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source, filename=file)
     except (OSError, UnicodeDecodeError) as error:
-        raise BuilderError(f"network.builder must name a Python file beside the page; {path}: {error}") from error
+        raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]

@@ -238,6 +238,6 @@ def test_what_one_graph_for_many_gained_is_said(tmp_path: Path, capsys: pytest.C
 def test_a_broken_builder_ends_the_sweep_after_one_trial(tmp_path: Path) -> None:
     with searching(tmp_path, trials=9, fused="false") as (search, _):
         (spec,) = search.next(1)
-        error = "Traceback ...\nwindrow.errors.BuilderError: mine.py must be importable; NameError: x; mend the file\n"
-        with pytest.raises(BuilderError, match=r"^mine\.py must be importable; NameError: x; mend the file$"):
+        error = "Traceback ...\nwindrow.errors.BuilderError: mine.py must be importable; NameError: x; fix the file\n"
+        with pytest.raises(BuilderError, match=r"^mine\.py must be importable; NameError: x; fix the file$"):
             search.take(ended(spec, Ending.FAILED, error=error))
