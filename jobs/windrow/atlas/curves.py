@@ -43,8 +43,8 @@ def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     _draw_lines(axes, lines, width)
     _mark_diverged(axes, table, x)
     title = _rates_title(table, trials, x)
-    told = f"a line for each of {len(lines)} values or ranges of {width.words}"
-    alt = f"{table.measure} against {x.words}, {told}. {title}."
+    text = f"a line for each of {len(lines)} values or ranges of {width.words}"
+    alt = f"{table.measure} against {x.words}, {text}. {title}."
     notes = (
         "Validation, not test: the search does not see the test split.",
         f"Lines are medians in at most {_MOST_BINS} bins.",
@@ -134,7 +134,7 @@ def _mark_diverged(axes: Axes, table: TrialTable, x: SearchedParameter) -> None:
 
 
 def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter) -> str:
-    """How many trials are good enough, and between which values of x the middle four fifths of them lie."""
+    """Count the trials that are good enough, and give the range of x of their middle four fifths."""
     limit = _GOOD * table.heights(table.ranked[:1])[0]
     good = [trial for trial, error in zip(trials, table.heights(trials), strict=True) if error <= limit]
     if len(good) < 2:
@@ -170,8 +170,8 @@ def draw_epochs(table: TrialTable) -> Plot | Missing:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.1)
     title = _epochs_title(table, best, len(diverged))
-    told = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
-    alt = f"{table.measure} after each epoch for {told}. {title}."
+    text = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
+    alt = f"{table.measure} after each epoch for {text}. {title}."
     return Plot(EPOCHS, title, figure, alt, _epochs_notes(len(shown), len(others), len(diverged)))
 
 
@@ -192,12 +192,12 @@ def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) ->
 
 
 def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) -> str:
-    told = f"{diverged:,} of {len(table.trials):,} trials diverged" if diverged else "no trial diverged"
+    text = f"{diverged:,} of {len(table.trials):,} trials diverged" if diverged else "no trial diverged"
     if not best:
-        return f"No trial ended ok; {told}"
+        return f"No trial ended ok; {text}"
     near = 1.1 * max(best[0].curve[-1], table.floor)
     epoch = next(index for index, error in enumerate(best[0].curve, start=1) if error <= near)
-    return f"The best trial came within a tenth of its last error by epoch {epoch} of {len(best[0].curve)}; {told}"
+    return f"The best trial came within a tenth of its last error by epoch {epoch} of {len(best[0].curve)}; {text}"
 
 
 def _epochs_notes(shown: int, others: int, diverged: int) -> tuple[str, ...]:

@@ -182,8 +182,8 @@ def _title(table: TrialTable, cells: Cells, x: SearchedParameter, y: SearchedPar
         return f"No trial with its {x.words} and {y.words} ended ok"
     row, column = map(int, np.unravel_index(int(np.nanargmin(cells.medians)), cells.medians.shape))
     at = cells.centre(row, column, x.log, y.log)
-    told = table.told(float(cells.medians[row, column]))
-    return f"Errors are least near {x.words} {number(_near(x, at[0]))} and {y.words} {number(_near(y, at[1]))}: {told}"
+    text = table.shown(float(cells.medians[row, column]))
+    return f"Errors are least near {x.words} {number(_near(x, at[0]))} and {y.words} {number(_near(y, at[1]))}: {text}"
 
 
 def _near(parameter: SearchedParameter, place: float) -> float | int:

@@ -93,7 +93,7 @@ def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
 
 
 def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Parallel coordinates that run downwards, so that names and values can be read on a phone: one line a trial."""
+    """Parallel coordinates that run downwards, so that names and values can be read on a phone: one line per trial."""
     if not table.ranked or not table.parameters:
         return Missing(PARALLEL, "parallel coordinates need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -106,7 +106,7 @@ def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing
     for row, parameter in enumerate(ranked):
         _draw_axis(axes, row, _ends(parameter))
     heights = table.heights(table.ranked)
-    _draw_axis(axes, len(ranked), [(0.0, table.told(heights[0])), (1.0, table.told(heights[-1]))])
+    _draw_axis(axes, len(ranked), [(0.0, table.shown(heights[0])), (1.0, table.shown(heights[-1]))])
     names = [each.words for each in ranked]
     axes.set_yticks(range(len(names) + 1), [*names, table.measure.partition(",")[0].replace(" ", "\n")])
     axes.set_ylim(len(names) + 0.3, -0.45)
@@ -121,7 +121,7 @@ def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing
 
 
 def _shares(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Where trials stand between a parameter's lowest value, 0, and its highest, 1. NaN where it is not searched."""
+    """Scale a parameter's values from its lowest, 0, to its highest, 1; NaN where it is not searched."""
     places = positions(parameter, trials)
     ends = (
         np.array([parameter.values[0], parameter.values[-1]], float)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from windrow.atlas.importance import Importance, told
+from windrow.atlas.importance import Importance, sentence
 from windrow.atlas.plot import Missing, Plot, number
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
@@ -96,7 +96,11 @@ figcaption{{margin-top:.3rem}}
 
 def _summary(table: TrialTable, mattered: Importance) -> str:
     """The best trial, what mattered, how many ended how."""
-    lines = [_best_sentence(table), f"{told(mattered) if not mattered.unknown else mattered.unknown}.", _endings(table)]
+    lines = [
+        _best_sentence(table),
+        f"{sentence(mattered) if not mattered.unknown else mattered.unknown}.",
+        _endings(table),
+    ]
     if table.constant:
         lines.append(f"The same in every trial: {', '.join(table.constant)}.")
     return "<ul>\n" + "\n".join(f"<li>{escape(line)}</li>" for line in lines) + "\n</ul>"
@@ -108,7 +112,7 @@ def _best_sentence(table: TrialTable) -> str:
         return "No trial has ended ok yet, so that there is no best one."
     point = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in best.point.items())
     measure = table.measure.partition(",")[0]
-    return f"Best is trial {best.number} with a {measure} of {table.told(error_of(best))}: {point}."
+    return f"Best is trial {best.number} with a {measure} of {table.shown(error_of(best))}: {point}."
 
 
 def _endings(table: TrialTable) -> str:

@@ -1,4 +1,4 @@
-"""What every module of plots gives: a picture with its sentence, or why there is none; and the marks they share."""
+"""The result of a plot, a picture with its sentence or the reason for its absence, and the marks that plots share."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _letter(axis: Axis) -> str:
 
 
 def positions(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Where trials stand on a parameter's axis: its numbers, or the places of its words. NaN where not searched."""
+    """Return trials' positions on a parameter's axis: numbers, or indices of choices; NaN where it is not searched."""
     places = {value: place for place, value in enumerate(parameter.values)}
     found = [trial.point.get(parameter.name) for trial in trials]
     return np.array([np.nan if v is None else float(v) if parameter.numeric else places[v] for v in found], float)

@@ -1,4 +1,4 @@
-"""What the atlas draws: the ledger's trials as one table, and which hyper-parameters differ among them.
+"""The data that the atlas draws: the ledger's trials as one table, and the hyper-parameters that differ among them.
 
 Every figure of merit is an error here, so that less is better everywhere: the validation error in percent, or the
 validation loss. The search never sees the test split, and neither does the atlas.
@@ -33,7 +33,7 @@ class SearchedParameter:
     """A hyper-parameter that differs among the trials.
 
     Attributes:
-        values: what trials have of it, each once: numbers from low to high, anything else as on the page.
+        values: its distinct values in the trials: numbers from low to high, anything else as on the page.
         numeric: whether its values are numbers; true and false are not.
         log: whether it is drawn on a log axis.
         conditional: whether some trials do not search it.
@@ -66,7 +66,7 @@ class DrawnTrial:
         curve: the same after each epoch; of diverged trials up to the last one that was a number.
         seconds: wall clock of training.
         weights: trainable weights; None where they can't be counted.
-        began_at, ended_at: Unix seconds; 0 where nobody could tell.
+        began_at, ended_at: Unix seconds; 0 where they are not known.
     """
 
     number: int
@@ -93,7 +93,7 @@ class TrialTable:
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether errors are percents of images; nats otherwise."""
+        """True if errors are percents of images, False if they are nats."""
         return self.page.sweep.objective == "val_accuracy"
 
     @property
@@ -101,13 +101,13 @@ class TrialTable:
         """The axis label of errors."""
         return "validation error, %" if self.is_accuracy else "validation loss, nats"
 
-    def told(self, error: float) -> str:
+    def shown(self, error: float) -> str:
         """An error for people: 1.39 %."""
         return f"{error:.3g} %" if self.is_accuracy else f"{error:.3g}"
 
     @property
     def endings(self) -> Counter[Ending]:
-        """How many trials ended how."""
+        """The number of trials by ending."""
         return Counter(trial.ending for trial in self.trials)
 
     @cached_property
@@ -126,7 +126,7 @@ class TrialTable:
 
     @cached_property
     def floor(self) -> float:
-        """What no error is drawn below: a log axis has no zero, and a small validation split gives zeros."""
+        """The least error that is drawn: a log axis has no zero, and a small validation split gives zeros."""
         positive = [error for trial in self.ranked if (error := error_of(trial)) > 0]
         return min(positive) / 2 if positive else 0.01
 
@@ -136,9 +136,9 @@ class TrialTable:
 
     @property
     def floor_note(self) -> tuple[str, ...]:
-        """Said under a plot if some error is zero."""
+        """The note under a plot if some error is zero."""
         zeros = sum(error_of(trial) == 0 for trial in self.ranked)
-        return (f"{zeros:,} trials without any error are drawn at {self.told(self.floor)}.",) if zeros else ()
+        return (f"{zeros:,} trials without any error are drawn at {self.shown(self.floor)}.",) if zeros else ()
 
     def parameter(self, name: str) -> SearchedParameter | None:
         """A hyper-parameter that differs among the trials, by its name."""
@@ -205,7 +205,7 @@ def _describe(name: str, dimension: Dimension, trials: Sequence[DrawnTrial]) -> 
 
 
 def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
-    """Log where it was searched so, and where whole numbers or choices grow by much."""
+    """Use a log axis if the search did, or if integers or choices span more than a factor of 4."""
     if not values or float(values[0]) <= 0:
         return False
     if isinstance(dimension, FloatDimension):

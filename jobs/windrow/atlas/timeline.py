@@ -1,4 +1,4 @@
-"""When trials ran: a row a slot, and how much faster that was than one slot alone."""
+"""Plot when trials ran, one row per slot, and the speed-up over a single slot."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
 
 
 def draw_timeline(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> Plot | Missing:
-    """A row a slot, a bar a trial, in the colour of its ending."""
+    """Draw one row per slot and one bar per trial, in the colour of its ending."""
     if not found:
         return Missing(TIMELINE, "no trial's begin and end are known")
     slots = 1 + max(bar.slot for bar in found)
@@ -121,8 +121,8 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
     span = max(bar.end for bar in found)
     unit, per_unit = _unit(span)
     share = float(_busy(found, np.linspace(0, span, _POINTS)).mean()) / slots
-    told = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
-    return f"{told}; slots were busy {100 * share:.0f} % of it"
+    text = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
+    return f"{text}; slots were busy {100 * share:.0f} % of it"
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
@@ -136,7 +136,7 @@ def _busy(found: Sequence[Bar], at: Any) -> Any:
 def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tuple[str, ...]:
     notes = []
     if len(found) < len(table.trials):
-        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end nobody could tell are left out.")
+        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end is not known are left out.")
     if cuts:
         notes.append(f"A dotted line is a pause between two sweeps of the study, cut out ({len(cuts)}).")
     if len(found) > MANY:
@@ -154,7 +154,7 @@ def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
 
 
 def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
-    """How much faster than one slot the study has been so far, over its time."""
+    """Plot the speed-up over one slot so far, against time."""
     if not found:
         return Missing(SPEED_UP, "no trial's begin and end are known")
     at, speed_up = speed_ups(found)

@@ -73,7 +73,7 @@ def flat(image: Image.Image) -> Image.Image:
 
 
 def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, centred: bool) -> NDArray[np.uint8]:
-    """What TensorFlow's bilinear resizing gives, rounded; `pixels` is (height, width, channels) of any size."""
+    """Resize as TensorFlow's bilinear filter does, rounded; `pixels` is (height, width, channels) of any size."""
     above, below, down = _neighbours(pixels.shape[0], height, centred)
     left, right, across = _neighbours(pixels.shape[1], width, centred)
     upper, lower = pixels[above], pixels[below]

@@ -48,10 +48,10 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a prepared data set.
+    """Read the manifest of a prepared data set.
 
     Raises:
-        DatasetError: there is none, or it is not whole, or another version of Windrow wrote it.
+        DatasetError: the file is absent or broken, or another version of Windrow wrote it.
     """
     path = folder / FILE
     try:
@@ -69,7 +69,7 @@ def read(folder: Path) -> Manifest:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write it aside, then move it: a reader sees the whole manifest or none."""
+    """Write a manifest; a reader sees the whole file or none."""
     files.write_json(folder / FILE, asdict(manifest))
 
 

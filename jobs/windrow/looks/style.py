@@ -1,6 +1,6 @@
-"""How every picture looks: one palette, one size, one way to name things. A colour means the same in all of them.
+"""The look of every picture: one palette, one size, one way to name things. A colour has one meaning everywhere.
 
-The hues are Okabe and Ito's, which people who see colours differently can tell apart; each has its marker, too.
+The hues are Okabe and Ito's, which colour-blind people can distinguish; each has its own marker, too.
 """
 
 from __future__ import annotations
@@ -120,12 +120,12 @@ def _image(drawn: Figure) -> Image:
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
-    """A word at the end of a line or beside a mark, in place of a legend. It keeps no room: leave some."""
+    """Label the end of a line or a mark, in place of a legend. No room is reserved for it: leave some."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
 
 
 def key(drawn: Axes, columns: int = 4) -> None:
-    """What markers mean, in one row above the axes, which keeps its room."""
+    """Draw a legend in one row above the axes, with room reserved for it."""
     handles, labels = drawn.get_legend_handles_labels()
     root: Any = drawn.get_figure(root=True)
     if handles:

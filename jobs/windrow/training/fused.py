@@ -130,7 +130,8 @@ class FusedRun:
 
     def step_all(self) -> None:
         """Take the steps of the first epoch once more, without evaluation: for timing."""
-        [value.numpy() for value in self._trainer.steps(self._data[0], self._members, 1, 0)]
+        for value in self._trainer.steps(self._data[0], self._members, 1, 0):
+            value.numpy()  # waits for the device
 
     def _shrink(self) -> None:
         """Go on in a smaller stack once half of it trains for nothing; below that, a new graph is not worth it."""
@@ -188,7 +189,7 @@ def gain(
     training: Examples,
     validation: Examples,
 ) -> float:
-    """How many times faster these members train fused than one after another: measured on a few steps, compiled before.
+    """Measure how many times faster these members train fused than one after another, on a few compiled steps.
 
     The solo side is the widest member. Known once a key, number of members and width.
 

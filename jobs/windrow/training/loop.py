@@ -1,4 +1,4 @@
-"""The training loop: one compiled graph an epoch instead of a Python loop over batches (bench/epoch.py compares).
+"""The training loop: one compiled graph per epoch instead of a Python loop over batches (bench/epoch.py compares).
 
 A Python worker trains one trial after another, so that the graphs of the last architectures are kept. A trial on kept
 graphs gives the very epochs of a trial in a new process: weights, averages and draws depend on its seed only.
@@ -40,7 +40,7 @@ class Epoch:
 
     @property
     def finite(self) -> bool:
-        """Whether training may go on: neither loss is infinite or not a number."""
+        """True if both losses are finite numbers, so that training may continue."""
         return math.isfinite(self.loss) and math.isfinite(self.val_loss)
 
     def metrics(self) -> dict[str, float]:
@@ -158,7 +158,7 @@ def _compile(
 ) -> _Compiled:
     import keras
 
-    # What is not kept is a ring of graphs and functions that only the collector frees; Keras counts names for ever.
+    # What is not kept is a ring of graphs and functions that only the collector frees; Keras never forgets a name.
     keras.backend.clear_session(free_memory=False)
     gc.collect()
     keras.utils.set_random_seed(seed)

@@ -1,7 +1,7 @@
 """Dense networks of several widths as one: every weight is stacked to (members, ...), narrower ones end in zeros.
 
 A unit that is padding stays at zero: every activation of the built-in dense network maps 0 to 0, its weights
-out are 0 and so is what comes back through them. Neither the forward pass nor a step needs a mask.
+out are 0 and so is their gradient. Neither the forward pass nor a step needs a mask.
 
 Weights are stored divided by their member's learning rate. One fused Adam then steps all members at once, which takes
 one learning rate only, and the multiplication lands on activations, which are smaller than weights.

@@ -28,7 +28,7 @@ _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 
 def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
-    """Mistakes that take several keys to see. Keys that are `wrong` by themselves are left out of it."""
+    """Mistakes that take several keys to see. Keys that are `wrong` by themselves are skipped."""
     space: dict[str, Any] = {} if ("space",) in wrong else values.get("space", {})
     network: dict[str, Any] = {} if ("network",) in wrong else values.get("network", {})
     sweep: dict[str, Any] = {} if ("sweep",) in wrong else values.get("sweep", {})
@@ -114,7 +114,7 @@ def _sweep_mistakes(sweep: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mista
 
 
 def _sound(key: Key, written: Any, wrong: set[Key]) -> dict[str, Any]:
-    """What of a dimension is right by itself; choices are looked at one by one."""
+    """Return the keys of a dimension that are right by themselves; choices are checked one by one."""
     if not isinstance(written, dict):
         return {}
     sound = {name: value for name, value in written.items() if (*key, name) not in wrong}
@@ -189,7 +189,7 @@ def _name_mistake(name: str, builder: str) -> str | None:
 
 
 def _grid_mistakes(space: Mapping[str, Dimension], dimensions: int) -> Iterator[Mistake]:
-    """What a grid can't do. `space` holds the dimensions without mistakes, of all `dimensions`."""
+    """Find dimensions that a grid can't enumerate. `space` has those without mistakes, of all `dimensions`."""
     endless = [name for name, dim in space.items() if isinstance(dim, FloatDimension) and dim.step is None]
     for name in endless:
         yield ("space", name), "must have a step on a grid; got none; add step, list choices, or take another sampler"

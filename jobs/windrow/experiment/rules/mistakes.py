@@ -66,7 +66,7 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """Where the keys of a page stand: `lines` count from 1; `overridden` keys come from `--set` instead."""
+    """The places of the keys of a page: `lines` count from 1; `overridden` keys come from `--set` instead."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)
@@ -101,12 +101,12 @@ def _key(details: ErrorDetails) -> Key:
 
 
 def _is_about_a_range(details: ErrorDetails) -> bool:
-    """Whether `between` finds it too: there with the key, and also where the range has other mistakes."""
+    """Return whether cross_field finds the mistake too: it adds the key, also if the range has other mistakes."""
     return details["type"] == "value_error" and details["loc"][0] == "space" and len(details["loc"]) == 3
 
 
 def _is_about_items(details: ErrorDetails) -> bool:
-    """Whether a list is called empty only because all of its items are wrong, of which each is told."""
+    """Return whether a list counts as empty only because each item is wrong and reported."""
     return details["type"] == "too_short" and bool(details["input"])
 
 
@@ -136,7 +136,7 @@ def _missing(key: Key) -> str:
 
 
 def _cure(key: Key, kind: str, value: object, rule: str) -> str:
-    """What to write instead, as a clause; empty where the rule says it all."""
+    """Suggest what to write, as a clause; empty where the rule is enough."""
     if kind in _CURES:
         return f"; {_CURES[kind]}"
     if kind == "dict_type":
