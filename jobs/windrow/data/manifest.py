@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -42,7 +41,7 @@ class Manifest:
     labels: tuple[str, ...]
     splits: dict[str, int]
     files: dict[str, str]
-    settings: dict[str, Any]
+    settings: dict[str, object]
     fingerprint: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
 

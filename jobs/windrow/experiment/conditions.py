@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 from windrow.experiment.constraints import same
 from windrow.experiment.dimensions import CategoricalDimension, Dimension
@@ -80,7 +79,7 @@ def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list
 
 
 def mistakes(
-    written: Mapping[str, Mapping[str, Any]],
+    written: Mapping[str, Mapping[str, object]],
     names: Collection[str],
     sound: Mapping[str, Dimension],
     defaults: Mapping[str, Value] | None,

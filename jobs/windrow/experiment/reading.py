@@ -189,7 +189,7 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
     return Problem("", f"must be YAML; {what}; check quotes, brackets, colons and indents up to here", line)
 
 
-def _apply(overrides: Sequence[str], values: dict[str, Any], places: Places) -> list[Problem]:
+def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) -> list[Problem]:
     """Set each KEY=VALUE inside `values`; a VALUE is read as YAML."""
     problems = []
     strangers = []
@@ -232,7 +232,7 @@ def _unknown(strangers: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def _put(values: dict[str, Any], key: Key, value: Any, places: Places) -> list[Problem]:
+def _put(values: dict[str, object], key: Key, value: Any, places: Places) -> list[Problem]:
     *parents, last = key
     place: Any = values
     for parent in parents:
@@ -247,7 +247,7 @@ def _put(values: dict[str, Any], key: Key, value: Any, places: Places) -> list[P
     return []
 
 
-def _fill_empty_sections(values: dict[str, Any]) -> None:
+def _fill_empty_sections(values: dict[str, object]) -> None:
     """A section with nothing under it has its defaults, as if it were not there (scoring then lacks its feed)."""
     for name, field in Experiment.model_fields.items():
         if name in values and values[name] is None and (section_of(field.annotation) or name == "space"):

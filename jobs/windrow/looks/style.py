@@ -39,7 +39,7 @@ WIDTH = 4.3
 _DOTS = 150  # a PNG's dots an inch
 _TITLE = 50  # characters a line of a PNG's title
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[str, object] = {
     **{"font.size": 9.0, "font.family": "sans-serif", "svg.fonttype": "none", "figure.facecolor": PAPER},
     **{"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": QUIET, "axes.facecolor": "none"},
     **{"xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelcolor": INK, "ytick.labelcolor": INK},

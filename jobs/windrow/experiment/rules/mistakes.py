@@ -79,7 +79,7 @@ class Places:
         return Problem(dotted(key), message, next((self.lines[place] for place in places if place in self.lines), None))
 
 
-def find(values: Mapping[str, Any], places: Places) -> list[Problem]:
+def find(values: Mapping[str, object], places: Places) -> list[Problem]:
     """Every mistake of a page's values, each once; none means that they make an Experiment."""
     try:
         Experiment.model_validate(values)
