@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from windrow import command, experiment, files, paths
 from windrow.data import manifest as manifests
@@ -35,7 +34,7 @@ def main() -> int:
     return command.run(prepare, parse_args())
 
 
-def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
+def prepare(arguments: argparse.Namespace) -> dict[str, object]:
     """Prepare the data set unless it is there; what the result file says."""
     section = experiment.load_to_train(arguments.experiment, arguments.overrides).dataset
     out = arguments.out.resolve()
@@ -55,7 +54,7 @@ def make(out: Path, section: DatasetSection) -> Manifest:
     return shards.write(out, source, section)
 
 
-def summary(out: Path, manifest: Manifest) -> dict[str, Any]:
+def summary(out: Path, manifest: Manifest) -> dict[str, object]:
     """The job's result."""
     return {
         "dataset": str(out),

@@ -105,7 +105,7 @@ def train(
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
             with log, channel.beside(spark) as line:
-                search = Search(page, builder, dataset, study, log, line.address)
+                search = Search(page, builder, dataset, study, log, line.address, cluster.gives_gpu(spark))
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)
                 clock.import_seconds += sum(imports.result())
     return log, clock, search.out_of_time

@@ -1,4 +1,4 @@
-"""What every job's command line shares: the common arguments, the result file and the exit code."""
+"""The part of the command line that all jobs share: common arguments, the result file and the exit code."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from windrow.files import check_writable, plain, write_json
 
 
 def bare_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser for a job that needs no page."""
+    """Return a parser for a job that needs no page."""
     arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--result", type=Path, metavar="FILE", help="where to write the result as JSON")
     return arguments
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that every job on a page takes."""
+    """Return a parser with the arguments that every job on a page takes."""
     arguments = bare_parser(description)
     arguments.add_argument("--experiment", required=True, metavar="PAGE", help="experiment page, a YAML file")
     arguments.add_argument(
@@ -38,14 +38,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """The type of an option that takes a number from 1 on."""
+    """Parse the value of an option that takes a number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; got {text!r}; for example 1000")
     return int(text)
 
 
 def day(text: str) -> date:
-    """The type of an option that takes a day."""
+    """Parse the value of an option that takes a day."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -53,7 +53,7 @@ def day(text: str) -> date:
 
 
 def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:
-    """Run a job, write its result, and return the exit code: 0 done, 2 the user can mend it, 1 anything else.
+    """Run a job, write its result, and return the exit code: 0 done, 2 the user can fix it, 1 anything else.
 
     The last line on standard error says what went wrong.
     """

@@ -1,12 +1,12 @@
-"""What can go wrong, and who can mend it.
+"""The errors that Windrow reports in one sentence, by who can fix them.
 
     WindrowError
-    ├── UserError            exit code 2: mend a page, an argument or a file, then run again
+    ├── UserError            exit code 2: the user fixes pages, arguments or files, then runs again
     │   ├── PageError        the experiment page; carries every problem at once
     │   ├── DatasetError     a source or a prepared data set that can't be used
     │   ├── BuilderError     a user's network function that can't be used
     │   └── StudyError       a study folder that belongs to something else, or holds nothing to promote
-    ├── DriftError           exit code 1: a scoring's rows are withheld until a person accepts them
+    ├── DriftError           exit code 1: a scoring run's rows are withheld until a person accepts them
     ├── AbsentError          a part of the page in Airflow that can't be shown; anybody who reads may read why
     └── ServiceError         exit code 1: something outside is away; a later run may succeed
         ├── DownloadError    no mirror gave the file
@@ -33,7 +33,7 @@ class WindrowError(Exception):
 
 
 class UserError(WindrowError):
-    """Something that the user can mend in a page, an argument or a file."""
+    """The user can fix it: in the page, the arguments or the files."""
 
     exit_code = EXIT_USER_ERROR
 
@@ -52,7 +52,7 @@ class Problem:
 
 
 class PageError(UserError):
-    """An experiment page with mistakes; `problems` holds all of them, in the page's order."""
+    """An experiment page with mistakes; `problems` has all, in the page's order."""
 
     def __init__(self, page: str, problems: Sequence[Problem]) -> None:
         self.page = page
@@ -75,7 +75,7 @@ class StudyError(UserError):
 
 
 class DriftError(WindrowError):
-    """A scoring whose labels or scores have moved too far: its rows are withheld until a person accepts them."""
+    """A scoring run's labels or scores have moved too far; its rows are withheld until a person accepts them."""
 
 
 class AbsentError(WindrowError):

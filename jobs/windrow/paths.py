@@ -1,4 +1,4 @@
-"""Where Windrow keeps what it makes."""
+"""The folders that Windrow writes to."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:
-    """The folder for everything that Windrow makes: WINDROW_HOME, or var/ beside the code."""
+    """Return the folder for everything that Windrow makes: WINDROW_HOME, or var/ next to the code."""
     return Path(os.environ.get("WINDROW_HOME") or REPOSITORY / "var").resolve()

@@ -58,7 +58,7 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
         yield session
         return
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    SparkContext._ensure_initialized()  # until then a SparkConf does not know what spark-submit was told
+    SparkContext._ensure_initialized()  # until then a SparkConf does not know the options of spark-submit
     conf = SparkConf()
     master = conf.get("spark.master", "") or ""
     if not master:
@@ -80,19 +80,19 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
 
 
 def ship_package(session: SparkSession) -> None:
-    """Send windrow to the executors of a session, once a session."""
+    """Send windrow to the executors, once per session."""
     archive = _outbox() / "windrow.zip"
     if not archive.exists():
         session.sparkContext.addPyFile(str(_zip_package(archive)))
 
 
 def ship_file(session: SparkSession, path: Path, name: str) -> None:
-    """Send a file to every executor, once a session; workers find it in SparkFiles' folder under `name`.
+    """Send a file to every executor, once per session; workers find it in SparkFiles' folder under `name`.
 
     Args:
         session: the session whose executors get it.
         path: the file; where it is a link, what that leads to is sent.
-        name: must tell the contents, by a digest for example: a session's files can't be replaced.
+        name: must differ for other contents, by a digest for example: a session's files can't be replaced.
     """
     sent = _outbox() / name
     if sent.exists():
@@ -106,7 +106,7 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
 
 
 def _outbox() -> Path:
-    """Where the driver keeps what it serves to executors: it is removed with the session."""
+    """Return the driver's folder of files for executors. It is removed with the session."""
     from pyspark import SparkFiles
 
     folder = Path(SparkFiles.getRootDirectory()) / "sent"
@@ -146,7 +146,7 @@ _EXCLUSION = {
 
 
 def _excludes(conf: SparkConf) -> bool:
-    """Whether the cluster has rules of its own for that: mixed with ours they may contradict each other."""
+    """Return whether the cluster has its own exclusion rules: mixed with ours they may contradict each other."""
     return any(key.startswith("spark.excludeOnFailure.") for key, _ in conf.getAll())
 
 
@@ -186,7 +186,7 @@ def _await_executors(session: SparkSession) -> None:
 
 
 def _zip_package(archive: Path) -> Path:
-    """Zip the package: executors can't import a package that lies beside a job's script, nor a folder."""
+    """Zip the package: executors can't import a package next to a job's script, nor a folder."""
     package = Path(windrow.__file__).parent
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(package.rglob("*.py")):

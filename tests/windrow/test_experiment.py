@@ -559,7 +559,7 @@ def test_a_users_network_needs_a_value_for_a_constraint_where_a_dimension_is_not
         (
             "{units: 8, momentum: 0.2}",
             "sweep.points.0.momentum (line 10): must be left out where momentum is not searched; got 0.2; "
-            "mend the point, or when",
+            "fix the point, or when",
         ),
         (
             "{units: 8, layres: 2}",
@@ -956,7 +956,7 @@ def test_an_override_that_is_no_yaml_is_refused() -> None:
 
 def test_an_override_inside_something_that_is_no_section_is_refused() -> None:
     told = sentences(PAGE + "sweep: 5\n", "sweep.trials=8")
-    assert told[0] == "--set sweep.trials: must be inside a section; got sweep: 5 on the page; mend the page first"
+    assert told[0] == "--set sweep.trials: must be inside a section; got sweep: 5 on the page; fix the page first"
 
 
 DESIGN = [
@@ -1012,6 +1012,12 @@ def test_a_page_labels_with_its_network_as_it_is_unless_it_says_otherwise() -> N
     low = experiment.parse(PAGE, PRECISION).scoring.precision  # type: ignore[union-attr]
     assert low is not None
     assert (low.type, low.same_labels) == ("int8", 0.97)
+
+
+def test_a_text_that_is_too_long_is_one_sentence_of_ours() -> None:
+    (sentence,) = sentences(PAGE, f"airflow.pool={'a' * 257}")
+    assert sentence.startswith("--set airflow.pool: must have at most 256 characters; got 'aaa")
+    assert sentence.endswith("...; shorten it")
 
 
 def test_the_wildcard_keys_can_be_set() -> None:
@@ -1371,7 +1377,10 @@ def test_the_mistakes_of_the_reference_are_what_windrow_says() -> None:
     ("override", "sentence"),
     [
         ("airflow.emails=[ann]", "airflow.emails.0: must be one address such as ann@example.org; got 'ann'"),
-        ("airflow.score_minutes=60", "a late run is told to somebody; got airflow.score_minutes=60 alone; add airflow"),
+        (
+            "airflow.score_minutes=60",
+            "a late run must be reported to someone; got airflow.score_minutes=60 alone; add airflow",
+        ),
     ],
 )
 def test_an_alert_that_reaches_nobody_is_a_mistake(override: str, sentence: str) -> None:

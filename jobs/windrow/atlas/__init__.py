@@ -7,6 +7,6 @@ Nothing here trains, imports TensorFlow or speaks to MLflow: a study of 2,000 tr
 """
 
 from windrow.atlas.drawing import write
-from windrow.atlas.table import Table, read
+from windrow.atlas.table import TrialTable, read
 
-__all__ = ["Table", "read", "write"]
+__all__ = ["TrialTable", "read", "write"]

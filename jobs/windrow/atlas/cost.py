@@ -1,4 +1,4 @@
-"""What accuracy costs: against the number of weights, and against seconds of training, with the best for each price."""
+"""Plot accuracy against its cost: the number of weights, and seconds of training, with the best trial for each cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
-from windrow.atlas.table import Table, Trial, error_of
+from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ WEIGHTS, SECONDS = "accuracy-weights", "accuracy-seconds"
 _NEAR = 1.25  # times the least error that is near to it
 
 
-def draw_weights(table: Table) -> Plot | Missing:
+def draw_weights(table: TrialTable) -> Plot | Missing:
     """Accuracy against trainable weights."""
     if any(trial.weights is None for trial in table.ranked):
         return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
@@ -26,7 +26,7 @@ def draw_weights(table: Table) -> Plot | Missing:
     )
 
 
-def draw_seconds(table: Table) -> Plot | Missing:
+def draw_seconds(table: TrialTable) -> Plot | Missing:
     """Accuracy against wall clock of training."""
     return _draw(table, SECONDS, "training time, seconds", lambda trial: trial.seconds, lambda x: f"{x:.3g} s")
 
@@ -41,7 +41,7 @@ def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:
 
 
 def _draw(
-    table: Table, name: str, label: str, cost: Callable[[Trial], float], told: Callable[[float], str]
+    table: TrialTable, name: str, label: str, cost: Callable[[DrawnTrial], float], shown: Callable[[float], str]
 ) -> Plot | Missing:
     trials = [trial for trial in table.ranked if cost(trial) > 0]
     if not trials:
@@ -57,7 +57,7 @@ def _draw(
     axes.set_xlabel(label)
     _accuracy_axis(axes, table)
     _name_front(axes, y[-1])
-    title = _title(table, trials, costs, best, told)
+    title = _title(table, trials, costs, best, shown)
     alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} on the Pareto front. {title}."
     notes = ("Orange: the best for each price; nothing else is as cheap and as good.", *bitmap_note(len(trials)))
     return Plot(name, title, figure, alt, (*notes, *table.floor_note))
@@ -70,12 +70,12 @@ def _name_front(axes: Axes, best: float) -> None:
     axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
 
 
-def _quality(table: Table) -> str:
+def _quality(table: TrialTable) -> str:
     return "validation accuracy, %" if table.is_accuracy else "validation loss, nats"
 
 
-def _accuracy_axis(axes: Axes, table: Table) -> None:
-    """Errors on a log scale, upside down, with accuracies written beside: the last tenths are what it is about."""
+def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
+    """Errors on an inverted log scale, labelled with accuracies: the last tenths of a percent matter most."""
     from matplotlib.ticker import FuncFormatter
 
     scale_axis(axes.yaxis, log=True)
@@ -86,16 +86,20 @@ def _accuracy_axis(axes: Axes, table: Table) -> None:
 
 
 def _title(
-    table: Table, trials: Sequence[Trial], costs: Sequence[float], best: Sequence[int], told: Callable[[float], str]
+    table: TrialTable,
+    trials: Sequence[DrawnTrial],
+    costs: Sequence[float],
+    best: Sequence[int],
+    shown: Callable[[float], str],
 ) -> str:
-    """How cheap a trial near to the best one is."""
+    """Describe the cheapest trial that is nearly as good as the best."""
     winner = best[-1]
     limit = _NEAR * max(error_of(trials[winner]), table.floor)
     cheap = next(index for index in best if max(error_of(trials[index]), table.floor) <= limit)
-    least = f"{table.told(error_of(trials[winner]))} error"
+    least = f"{table.shown(error_of(trials[winner]))} error"
     if cheap == winner:
         return (
-            f"The least error, {least.removesuffix(' error')}, took {told(costs[winner])}; nothing cheaper comes near"
+            f"The least error, {least.removesuffix(' error')}, took {shown(costs[winner])}; nothing cheaper comes near"
         )
-    near = f"{told(costs[cheap])} give {table.told(error_of(trials[cheap]))} error"
-    return f"{near}; the best, {least}, took {told(costs[winner])}"
+    near = f"{shown(costs[cheap])} give {table.shown(error_of(trials[cheap]))} error"
+    return f"{near}; the best, {least}, took {shown(costs[winner])}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from windrow.atlas.heat_map import pair
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
-from windrow.atlas.table import Parameter, Table, Trial
+from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
@@ -26,7 +26,7 @@ _GOOD = 1.5  # times the least error, up to which a trial is good enough
 _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 
 
-def draw_rates(table: Table, important: Sequence[str]) -> Plot | Missing:
+def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     """The blog's curves: median error against learning rate, one line a width."""
     chosen = pair(table, important)
     if chosen is None or not table.ranked:
@@ -43,8 +43,8 @@ def draw_rates(table: Table, important: Sequence[str]) -> Plot | Missing:
     _draw_lines(axes, lines, width)
     _mark_diverged(axes, table, x)
     title = _rates_title(table, trials, x)
-    told = f"a line for each of {len(lines)} values or ranges of {width.words}"
-    alt = f"{table.measure} against {x.words}, {told}. {title}."
+    text = f"a line for each of {len(lines)} values or ranges of {width.words}"
+    alt = f"{table.measure} against {x.words}, {text}. {title}."
     notes = (
         "Validation, not test: the search does not see the test split.",
         f"Lines are medians in at most {_MOST_BINS} bins.",
@@ -58,7 +58,9 @@ def draw_rates(table: Table, important: Sequence[str]) -> Plot | Missing:
 Line = tuple[str, list[float], list[float]]
 
 
-def _lines(table: Table, trials: Sequence[Trial], x: Parameter, width: Parameter) -> list[Line]:
+def _lines(
+    table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter, width: SearchedParameter
+) -> list[Line]:
     """Name, places and medians of each line, from narrow to wide."""
     groups = _groups(trials, width)
     places = positions(x, trials)
@@ -77,7 +79,7 @@ def _lines(table: Table, trials: Sequence[Trial], x: Parameter, width: Parameter
     return lines
 
 
-def _groups(trials: Sequence[Trial], width: Parameter) -> list[tuple[str, list[int]]]:
+def _groups(trials: Sequence[DrawnTrial], width: SearchedParameter) -> list[tuple[str, list[int]]]:
     """Indices of trials by width: each value, or ranges with as many trials each where there are many."""
     sizes = positions(width, trials)
     distinct = np.unique(sizes)
@@ -94,11 +96,11 @@ def _groups(trials: Sequence[Trial], width: Parameter) -> list[tuple[str, list[i
     return ranges
 
 
-def _size(width: Parameter, value: float) -> str:
+def _size(width: SearchedParameter, value: float) -> str:
     return number(round(value) if all(isinstance(each, int) for each in width.values) else float(value))
 
 
-def _draw_lines(axes: Axes, lines: Sequence[Line], width: Parameter) -> None:
+def _draw_lines(axes: Axes, lines: Sequence[Line], width: SearchedParameter) -> None:
     shades = style.steps(len(lines))
     for (_, x, y), shade in zip(lines, shades, strict=True):
         axes.plot(x, y, color=shade, marker="o", ms=3.5)
@@ -111,7 +113,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], width: Parameter) -> None:
     axes.margins(x=0.02)
 
 
-def _mark_diverged(axes: Axes, table: Table, x: Parameter) -> None:
+def _mark_diverged(axes: Axes, table: TrialTable, x: SearchedParameter) -> None:
     """Crosses along the upper edge where trials diverged."""
     diverged = [trial for trial in table.ended(Ending.DIVERGED) if x.name in trial.point]
     if diverged:
@@ -131,8 +133,8 @@ def _mark_diverged(axes: Axes, table: Table, x: Parameter) -> None:
         )
 
 
-def _rates_title(table: Table, trials: Sequence[Trial], x: Parameter) -> str:
-    """How many trials are good enough, and between which values of x the middle four fifths of them lie."""
+def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter) -> str:
+    """Count the trials that are good enough, and give the range of x of their middle four fifths."""
     limit = _GOOD * table.heights(table.ranked[:1])[0]
     good = [trial for trial, error in zip(trials, table.heights(trials), strict=True) if error <= limit]
     if len(good) < 2:
@@ -143,7 +145,7 @@ def _rates_title(table: Table, trials: Sequence[Trial], x: Parameter) -> str:
     )
 
 
-def draw_epochs(table: Table) -> Plot | Missing:
+def draw_epochs(table: TrialTable) -> Plot | Missing:
     """Error after each epoch: the best five, the diverged, and the others behind them."""
     from matplotlib.ticker import MaxNLocator
 
@@ -168,17 +170,17 @@ def draw_epochs(table: Table) -> Plot | Missing:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.1)
     title = _epochs_title(table, best, len(diverged))
-    told = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
-    alt = f"{table.measure} after each epoch for {told}. {title}."
+    text = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
+    alt = f"{table.measure} after each epoch for {text}. {title}."
     return Plot(EPOCHS, title, figure, alt, _epochs_notes(len(shown), len(others), len(diverged)))
 
 
-def _draw_curves(axes: Axes, table: Table, trials: Sequence[Trial], colour: str, **more: Any) -> None:
+def _draw_curves(axes: Axes, table: TrialTable, trials: Sequence[DrawnTrial], colour: str, **more: Any) -> None:
     for trial in trials:
         axes.plot(range(1, len(trial.curve) + 1), np.maximum(trial.curve, table.floor), color=colour, **more)
 
 
-def _draw_ends(axes: Axes, table: Table, diverged: Sequence[Trial]) -> None:
+def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) -> None:
     """Diverged curves end in a cross; one without a finished epoch is a cross at the start, on the upper edge."""
     _draw_curves(axes, table, diverged, style.DIVERGED, lw=1.0)
     top = axes.get_ylim()[1]
@@ -189,13 +191,13 @@ def _draw_ends(axes: Axes, table: Table, diverged: Sequence[Trial]) -> None:
         style.end_label(axes, *max(ends), "diverged", style.DIVERGED)
 
 
-def _epochs_title(table: Table, best: Sequence[Trial], diverged: int) -> str:
-    told = f"{diverged:,} of {len(table.trials):,} trials diverged" if diverged else "no trial diverged"
+def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) -> str:
+    text = f"{diverged:,} of {len(table.trials):,} trials diverged" if diverged else "no trial diverged"
     if not best:
-        return f"No trial ended ok; {told}"
+        return f"No trial ended ok; {text}"
     near = 1.1 * max(best[0].curve[-1], table.floor)
     epoch = next(index for index, error in enumerate(best[0].curve, start=1) if error <= near)
-    return f"The best trial came within a tenth of its last error by epoch {epoch} of {len(best[0].curve)}; {told}"
+    return f"The best trial came within a tenth of its last error by epoch {epoch} of {len(best[0].curve)}; {text}"
 
 
 def _epochs_notes(shown: int, others: int, diverged: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The whole atlas: every plot, as a PNG and on the page."""
+"""Draw the whole atlas: every plot, as a PNG and on the page."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from windrow.atlas import cost, curves, heat_map, importance, marginals, page, timeline
 from windrow.atlas.importance import Importance
 from windrow.atlas.plot import Missing, Plot
-from windrow.atlas.table import Table
+from windrow.atlas.table import TrialTable
 from windrow.files import write_bytes, write_text
 from windrow.looks import style
 
 PAGE = "atlas.html"
 
 
-def write(table: Table, folder: Path) -> list[Path]:
-    """Draw a study into a folder: the page and one PNG a plot; the files, the page first."""
+def write(table: TrialTable, folder: Path) -> list[Path]:
+    """Draw a study into a folder, as a page and one PNG per plot, and return the files, the page first."""
     mattered = importance.evaluate(table)
     sections: list[page.Section] = []
     written: list[Path] = []
@@ -31,8 +31,8 @@ def write(table: Table, folder: Path) -> list[Path]:
     return [write_text(folder / PAGE, text), *written]
 
 
-def _plots(table: Table, mattered: Importance) -> Iterator[Plot | Missing]:
-    """Every plot in the page's order. Each is drawn in the common style, which is not kept between two of them."""
+def _plots(table: TrialTable, mattered: Importance) -> Iterator[Plot | Missing]:
+    """Yield every plot in the page's order, each drawn in the common style, which is reset in between."""
     order = mattered.order
     found, cuts = timeline.bars(table)
     draws: list[Callable[[], Plot | Missing]] = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from windrow.atlas.plot import Missing, Plot, limit_axis, number, parameter_axis, positions
-from windrow.atlas.table import WIDTHS, Parameter, Table, error_of
+from windrow.atlas.table import WIDTHS, SearchedParameter, TrialTable, error_of
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
@@ -40,7 +40,7 @@ class Cells:
         return _middle(self.x_edges, column, x_log), _middle(self.y_edges, row, y_log)
 
 
-def pair(table: Table, important: Sequence[str]) -> tuple[Parameter, Parameter] | None:
+def pair(table: TrialTable, important: Sequence[str]) -> tuple[SearchedParameter, SearchedParameter] | None:
     """The two parameters that are drawn: learning rate and width, else the numeric ones that matter most."""
     widths = (table.parameter(name) for name in WIDTHS)
     rate = table.parameter("learning_rate")
@@ -51,7 +51,7 @@ def pair(table: Table, important: Sequence[str]) -> tuple[Parameter, Parameter] 
     return (wanted[0], wanted[1]) if len(wanted) > 1 else None
 
 
-def draw(table: Table, important: Sequence[str]) -> Plot | Missing:
+def draw(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     """The heat map; the median over trials of the same point comes first, so that repeats count as one."""
     chosen = pair(table, important)
     if chosen is None:
@@ -71,7 +71,7 @@ def draw(table: Table, important: Sequence[str]) -> Plot | Missing:
     return Plot(NAME, title, figure, alt, _notes(table))
 
 
-def fill(table: Table, x: Parameter, y: Parameter) -> Cells:
+def fill(table: TrialTable, x: SearchedParameter, y: SearchedParameter) -> Cells:
     """Put the trials that have both parameters into cells."""
     trials = [trial for trial in table.trials if x.name in trial.point and y.name in trial.point]
     places = np.array([positions(x, trials), positions(y, trials)])
@@ -92,7 +92,7 @@ def fill(table: Table, x: Parameter, y: Parameter) -> Cells:
     return Cells(edges[0], edges[1], medians, pruned, diverged)
 
 
-def _edges(parameter: Parameter, bins: int) -> Any:
+def _edges(parameter: SearchedParameter, bins: int) -> Any:
     """Ends of cells: around each value where there are few, else of equal width on the axis."""
     values = np.array(parameter.values, float)
     if parameter.log:
@@ -110,7 +110,7 @@ def _middle(edges: Any, index: int, log: bool) -> float:
     return float((low * high) ** 0.5 if log else (low + high) / 2)
 
 
-def _paint(axes: Axes, cells: Cells, table: Table) -> None:
+def _paint(axes: Axes, cells: Cells, table: TrialTable) -> None:
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import NullFormatter
 
@@ -177,16 +177,16 @@ def _write(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
             axes.text(x, y, f"{error:.2g}", ha="center", va="center", fontsize=7, color=colour)
 
 
-def _title(table: Table, cells: Cells, x: Parameter, y: Parameter) -> str:
+def _title(table: TrialTable, cells: Cells, x: SearchedParameter, y: SearchedParameter) -> str:
     if np.isnan(cells.medians).all():
         return f"No trial with its {x.words} and {y.words} ended ok"
     row, column = map(int, np.unravel_index(int(np.nanargmin(cells.medians)), cells.medians.shape))
     at = cells.centre(row, column, x.log, y.log)
-    told = table.told(float(cells.medians[row, column]))
-    return f"Errors are least near {x.words} {number(_near(x, at[0]))} and {y.words} {number(_near(y, at[1]))}: {told}"
+    text = table.shown(float(cells.medians[row, column]))
+    return f"Errors are least near {x.words} {number(_near(x, at[0]))} and {y.words} {number(_near(y, at[1]))}: {text}"
 
 
-def _near(parameter: Parameter, place: float) -> float | int:
+def _near(parameter: SearchedParameter, place: float) -> float | int:
     """The trials' own value nearest to a place where there are few, and whole numbers for whole numbers."""
     values = [value for value in parameter.values if not isinstance(value, str)]
     if len(values) <= _FEW_VALUES:
@@ -194,5 +194,5 @@ def _near(parameter: Parameter, place: float) -> float | int:
     return round(place) if all(isinstance(value, int) for value in values) else place
 
 
-def _notes(table: Table) -> tuple[str, ...]:
+def _notes(table: TrialTable) -> tuple[str, ...]:
     return ("Each cell has the median over its points, and of each point the median over its seeds.", *table.floor_note)

@@ -1,4 +1,4 @@
-"""Which hyper-parameters mattered, by two evaluators of Optuna's that ask different questions and may disagree.
+"""Importance of hyper-parameters, by two of Optuna's evaluators that measure different things and may disagree.
 
 fANOVA: the share of the errors' variance, over all trials that ended ok, that a forest of trees puts down to a
 parameter alone. PED-ANOVA: how much the best tenth differs from all trials in a parameter. Intervals are from trials
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from windrow.atlas.plot import Missing, Plot
-from windrow.atlas.table import Table, Trial, error_of
+from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 from windrow.sweep.sampling import space
@@ -47,7 +47,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares by evaluator and parameter; `trials` of `of` trials were looked at. `unknown` is why there are none."""
+    """Shares by evaluator and parameter; from `trials` of `of` trials. `unknown`: why shares are absent."""
 
     shares: dict[str, dict[str, Share]]
     trials: int = 0
@@ -62,8 +62,8 @@ class Importance:
         return sorted(both, key=lambda name: -sum(both[name]) / len(both[name]))
 
 
-def evaluate(table: Table) -> Importance:
-    """Both evaluators on the trials that ended ok and whose points lie in the space."""
+def evaluate(table: TrialTable) -> Importance:
+    """Run both evaluators on the trials that ended ok with a point inside the space."""
     page = table.page
     defaults = page.network.defaults()
     inside = [trial for trial in table.ended(Ending.OK) if space.contains(page.space, trial.point, defaults)]
@@ -89,7 +89,7 @@ def _share(value: float, repeats: Sequence[float]) -> Share:
     return Share(value, min(value, float(low)), max(value, float(high)))
 
 
-def _frozen(table: Table, trial: Trial, names: Sequence[str]) -> FrozenTrial:
+def _frozen(table: TrialTable, trial: DrawnTrial, names: Sequence[str]) -> FrozenTrial:
     from optuna.trial import create_trial
 
     known = space.distributions({name: table.page.space[name] for name in names if name in trial.point})
@@ -118,7 +118,7 @@ def _evaluator(name: str) -> BaseImportanceEvaluator:
     return FanovaImportanceEvaluator(n_trees=_TREES, seed=_SEED) if name == FANOVA else PedAnovaImportanceEvaluator()
 
 
-def draw(table: Table, importance: Importance) -> Plot | Missing:
+def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
     """Both evaluators' shares with their intervals, one row a parameter."""
     if importance.unknown:
         return Missing(NAME, importance.unknown)
@@ -132,13 +132,13 @@ def draw(table: Table, importance: Importance) -> Plot | Missing:
     axes.set_xlabel("share of importance, with 90 % bootstrap interval")
     style.key(axes)
     axes.grid(axis="x")
-    title = told(importance)
+    title = sentence(importance)
     alt = f"Importance of {len(order)} hyper-parameters by {FANOVA} and {PED_ANOVA}. {title}."
     return Plot(NAME, title, figure, alt, _notes(importance))
 
 
-def told(importance: Importance) -> str:
-    """What mattered, as a sentence; whether the evaluators agree is a part of it."""
+def sentence(importance: Importance) -> str:
+    """Say in a sentence which parameters mattered, and whether the evaluators agree."""
     first = {}
     for evaluator, shares in importance.shares.items():
         if shares:

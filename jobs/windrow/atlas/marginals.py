@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
-from windrow.atlas.table import Parameter, Table, Trial
+from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.looks import style
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _LEAST_BIN = 3  # trials that a median needs
 _BINS = 8
 
 
-def draw_marginals(table: Table, important: Sequence[str]) -> Plot | Missing:
+def draw_marginals(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     """Error over each parameter, the most important first."""
     if not table.ranked or not table.parameters:
         return Missing(MARGINALS, "marginal plots need a trial that ended ok and a hyper-parameter that differs")
@@ -43,7 +43,7 @@ def draw_marginals(table: Table, important: Sequence[str]) -> Plot | Missing:
     return Plot(MARGINALS, title, figure, alt, (*notes, *bitmap_note(len(table.ranked))))
 
 
-def _draw_marginal(axes: Axes, table: Table, parameter: Parameter) -> None:
+def _draw_marginal(axes: Axes, table: TrialTable, parameter: SearchedParameter) -> None:
     trials = [trial for trial in table.ranked if parameter.name in trial.point]
     places, heights = positions(parameter, trials), np.array(table.heights(trials))
     jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(places)) if not parameter.numeric else 0
@@ -61,7 +61,7 @@ def _draw_marginal(axes: Axes, table: Table, parameter: Parameter) -> None:
         axes.set_xlim(-0.5, len(parameter.values) - 0.5)
 
 
-def _draw_medians(axes: Axes, parameter: Parameter, places: Any, heights: Any) -> None:
+def _draw_medians(axes: Axes, parameter: SearchedParameter, places: Any, heights: Any) -> None:
     """A short line a bin at the median of its trials."""
     values = np.log(places) if parameter.log else places
     distinct = np.unique(values)
@@ -80,7 +80,7 @@ def _draw_medians(axes: Axes, parameter: Parameter, places: Any, heights: Any) -
             axes.plot(ends, [np.median(found)] * 2, color=style.INK, lw=2, solid_capstyle="butt")
 
 
-def _marginals_title(table: Table, parameter: Parameter) -> str:
+def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
     best = [trial.point[parameter.name] for trial in table.ranked[:_BEST] if parameter.name in trial.point]
     if not best:
         return f"The best trials do not search {parameter.words}"
@@ -92,8 +92,8 @@ def _marginals_title(table: Table, parameter: Parameter) -> str:
     return f"The best trials have {parameter.named} near {number(round(middle) if whole else middle)}"
 
 
-def draw_parallel(table: Table, important: Sequence[str]) -> Plot | Missing:
-    """Parallel coordinates that run downwards, so that names and values can be read on a phone: one line a trial."""
+def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
+    """Parallel coordinates that run downwards, so that names and values can be read on a phone: one line per trial."""
     if not table.ranked or not table.parameters:
         return Missing(PARALLEL, "parallel coordinates need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -106,7 +106,7 @@ def draw_parallel(table: Table, important: Sequence[str]) -> Plot | Missing:
     for row, parameter in enumerate(ranked):
         _draw_axis(axes, row, _ends(parameter))
     heights = table.heights(table.ranked)
-    _draw_axis(axes, len(ranked), [(0.0, table.told(heights[0])), (1.0, table.told(heights[-1]))])
+    _draw_axis(axes, len(ranked), [(0.0, table.shown(heights[0])), (1.0, table.shown(heights[-1]))])
     names = [each.words for each in ranked]
     axes.set_yticks(range(len(names) + 1), [*names, table.measure.partition(",")[0].replace(" ", "\n")])
     axes.set_ylim(len(names) + 0.3, -0.45)
@@ -120,8 +120,8 @@ def draw_parallel(table: Table, important: Sequence[str]) -> Plot | Missing:
     return Plot(PARALLEL, title, figure, alt, (*notes, *bitmap_note(len(lines)), *_gaps_note(ranked)))
 
 
-def _shares(parameter: Parameter, trials: Sequence[Trial]) -> Any:
-    """Where trials stand between a parameter's lowest value, 0, and its highest, 1. NaN where it is not searched."""
+def _shares(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
+    """Scale a parameter's values from its lowest, 0, to its highest, 1; NaN where it is not searched."""
     places = positions(parameter, trials)
     ends = (
         np.array([parameter.values[0], parameter.values[-1]], float)
@@ -133,7 +133,7 @@ def _shares(parameter: Parameter, trials: Sequence[Trial]) -> Any:
     return (places - ends[0]) / (ends[1] - ends[0])
 
 
-def _error_shares(table: Table) -> Any:
+def _error_shares(table: TrialTable) -> Any:
     heights = np.log(table.heights(table.ranked))
     return (heights - heights[0]) / max(heights[-1] - heights[0], 1e-9)
 
@@ -146,7 +146,7 @@ def _draw_lines(axes: Axes, lines: Any, colour: str, alpha: float, width: float)
     axes.add_collection(LineCollection(drawn, colors=colour, alpha=alpha, lw=width, rasterized=len(drawn) > 50))
 
 
-def _ends(parameter: Parameter) -> list[tuple[float, str]]:
+def _ends(parameter: SearchedParameter) -> list[tuple[float, str]]:
     """Labels of an axis: its two ends, or each of a few values."""
     few = (
         parameter.values
@@ -181,7 +181,7 @@ def _draw_axis(axes: Axes, row: int, labels: Sequence[tuple[float, str]]) -> Non
         )
 
 
-def _parallel_title(table: Table, ranked: Sequence[Parameter]) -> str:
+def _parallel_title(table: TrialTable, ranked: Sequence[SearchedParameter]) -> str:
     best = table.ranked[: max(2, min(_BEST, len(table.ranked) // 2))]
     spreads = {each: float(np.ptp(_shares(each, best))) for each in ranked if all(each.name in t.point for t in best)}
     if not spreads or len(table.ranked) < 4:
@@ -190,6 +190,6 @@ def _parallel_title(table: Table, ranked: Sequence[Parameter]) -> str:
     return f"The best {len(best)} trials agree most on {narrow.words} and least on {wide.words}"
 
 
-def _gaps_note(ranked: Sequence[Parameter]) -> tuple[str, ...]:
+def _gaps_note(ranked: Sequence[SearchedParameter]) -> tuple[str, ...]:
     names = ", ".join(each.words for each in ranked if each.conditional)
     return (f"Lines are interrupted where a parameter was not searched: {names}.",) if names else ()

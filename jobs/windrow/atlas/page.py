@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from windrow.atlas.importance import Importance, told
+from windrow.atlas.importance import Importance, sentence
 from windrow.atlas.plot import Missing, Plot, number
-from windrow.atlas.table import Table, Trial, error_of
+from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import html, style
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def svg(drawn: Figure) -> str:
     return re.sub("#[0-9a-f]{6}", lambda found: f"var({_NAMES[found[0]]})" if found[0] in _NAMES else found[0], text)
 
 
-def render(table: Table, mattered: Importance, sections: Sequence[Section]) -> str:
+def render(table: TrialTable, mattered: Importance, sections: Sequence[Section]) -> str:
     """The page's text."""
     name = escape(table.page.name)
     drawn = "\n".join(map(_figure, (section for section in sections if isinstance(section, Drawn))))
@@ -73,30 +73,34 @@ figcaption{{margin-top:.3rem}}
 .best{{margin-top:1.8rem}}"""
 
 
-def _summary(table: Table, mattered: Importance) -> str:
+def _summary(table: TrialTable, mattered: Importance) -> str:
     """The best trial, what mattered, how many ended how."""
-    lines = [_best_sentence(table), f"{told(mattered) if not mattered.unknown else mattered.unknown}.", _endings(table)]
+    lines = [
+        _best_sentence(table),
+        f"{sentence(mattered) if not mattered.unknown else mattered.unknown}.",
+        _endings(table),
+    ]
     if table.constant:
         lines.append(f"The same in every trial: {', '.join(table.constant)}.")
     return "<ul>\n" + "\n".join(f"<li>{escape(line)}</li>" for line in lines) + "\n</ul>"
 
 
-def _best_sentence(table: Table) -> str:
+def _best_sentence(table: TrialTable) -> str:
     best = table.best
     if best is None:
         return "No trial has ended ok yet, so that there is no best one."
     point = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in best.point.items())
     measure = table.measure.partition(",")[0]
-    return f"Best is trial {best.number} with a {measure} of {table.told(error_of(best))}: {point}."
+    return f"Best is trial {best.number} with a {measure} of {table.shown(error_of(best))}: {point}."
 
 
-def _endings(table: Table) -> str:
+def _endings(table: TrialTable) -> str:
     counts = [f"{count:,} {ending.value.replace('_', ' ')}" for ending, count in table.endings.most_common()]
     waiting = f"; {table.waiting:,} have not ended" if table.waiting else ""
     return f"{len(table.trials):,} trials ended: {', '.join(counts) or 'none'}{waiting}."
 
 
-def _best_table(table: Table) -> str:
+def _best_table(table: TrialTable) -> str:
     trials = table.ranked[:_BEST]
     if not trials:
         return ""
@@ -117,7 +121,7 @@ def _best_table(table: Table) -> str:
 </section>"""
 
 
-def _row(trial: Trial, names: Sequence[str], weighed: bool) -> list[str]:
+def _row(trial: DrawnTrial, names: Sequence[str], weighed: bool) -> list[str]:
     weights = [f"{trial.weights:,}"] if weighed else []
     point = [number(trial.point[name]) if name in trial.point else "" for name in names]
     return [str(trial.number), f"{error_of(trial):.3g}", f"{trial.seconds:.3g}", *weights, *point]

@@ -1,4 +1,4 @@
-"""What every module of plots gives: a picture with its sentence, or why there is none; and the marks they share."""
+"""The result of a plot, a picture with its sentence or the reason for its absence, and the marks that plots share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windrow.atlas.table import Parameter, Table, Trial
+from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.experiment.parameters import Value
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
@@ -59,7 +59,7 @@ def number(value: Value) -> str:
     return f"{value:.2g}" if isinstance(value, float) else value
 
 
-def measure_axis(axis: Axis, table: Table) -> None:
+def measure_axis(axis: Axis, table: TrialTable) -> None:
     """A log axis of errors."""
     scale_axis(axis, log=True)
     axis.set_label_text(table.measure)
@@ -95,14 +95,14 @@ def _letter(axis: Axis) -> str:
     return str(axis.axis_name)  # type: ignore[attr-defined]
 
 
-def positions(parameter: Parameter, trials: Sequence[Trial]) -> Any:
-    """Where trials stand on a parameter's axis: its numbers, or the places of its words. NaN where not searched."""
+def positions(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
+    """Return trials' positions on a parameter's axis: numbers, or indices of choices; NaN where it is not searched."""
     places = {value: place for place, value in enumerate(parameter.values)}
     found = [trial.point.get(parameter.name) for trial in trials]
     return np.array([np.nan if v is None else float(v) if parameter.numeric else places[v] for v in found], float)
 
 
-def parameter_axis(axis: Axis, parameter: Parameter) -> None:
+def parameter_axis(axis: Axis, parameter: SearchedParameter) -> None:
     """Ticks and name of a parameter's axis."""
     if parameter.numeric:
         scale_axis(axis, parameter.log)

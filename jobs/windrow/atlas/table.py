@@ -1,4 +1,4 @@
-"""What the atlas draws: the ledger's trials as one table, and which hyper-parameters differ among them.
+"""The data that the atlas draws: the ledger's trials as one table, and the hyper-parameters that differ among them.
 
 Every figure of merit is an error here, so that less is better everywhere: the validation error in percent, or the
 validation loss. The search never sees the test split, and neither does the atlas.
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from windrow.atlas import weights
 from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.space import filled
+from windrow.training.networks import count_weights
 
 if TYPE_CHECKING:
     from windrow.sweep.study import StudyRecord
@@ -29,11 +29,11 @@ _LOG_RATIO = 4  # numbers that differ more than so many times are drawn on a log
 
 
 @dataclass(frozen=True)
-class Parameter:
+class SearchedParameter:
     """A hyper-parameter that differs among the trials.
 
     Attributes:
-        values: what trials have of it, each once: numbers from low to high, anything else as on the page.
+        values: its distinct values in the trials: numbers from low to high, anything else as on the page.
         numeric: whether its values are numbers; true and false are not.
         log: whether it is drawn on a log axis.
         conditional: whether some trials do not search it.
@@ -57,7 +57,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Trial:
+class DrawnTrial:
     """A trial that has ended for good.
 
     Attributes:
@@ -66,7 +66,7 @@ class Trial:
         curve: the same after each epoch; of diverged trials up to the last one that was a number.
         seconds: wall clock of training.
         weights: trainable weights; None where they can't be counted.
-        began_at, ended_at: Unix seconds; 0 where nobody could tell.
+        began_at, ended_at: Unix seconds; 0 where they are not known.
     """
 
     number: int
@@ -82,18 +82,18 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Table:
+class TrialTable:
     """A study's trials. `waiting` counts those without an end; `constant` names what never differed."""
 
     page: Experiment
-    trials: tuple[Trial, ...]
-    parameters: tuple[Parameter, ...]
+    trials: tuple[DrawnTrial, ...]
+    parameters: tuple[SearchedParameter, ...]
     constant: tuple[str, ...]
     waiting: int
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether errors are percents of images; nats otherwise."""
+        """True if errors are percents of images, False if they are nats."""
         return self.page.sweep.objective == "val_accuracy"
 
     @property
@@ -101,56 +101,56 @@ class Table:
         """The axis label of errors."""
         return "validation error, %" if self.is_accuracy else "validation loss, nats"
 
-    def told(self, error: float) -> str:
+    def shown(self, error: float) -> str:
         """An error for people: 1.39 %."""
         return f"{error:.3g} %" if self.is_accuracy else f"{error:.3g}"
 
     @property
     def endings(self) -> Counter[Ending]:
-        """How many trials ended how."""
+        """The number of trials by ending."""
         return Counter(trial.ending for trial in self.trials)
 
     @cached_property
-    def ranked(self) -> tuple[Trial, ...]:
+    def ranked(self) -> tuple[DrawnTrial, ...]:
         """The trials that ended ok, best first; equal ones by number."""
         return tuple(sorted(self.ended(Ending.OK), key=lambda trial: (error_of(trial), trial.number)))
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> DrawnTrial | None:
         """The trial with the least error."""
         return self.ranked[0] if self.ranked else None
 
-    def ended(self, *endings: Ending) -> list[Trial]:
+    def ended(self, *endings: Ending) -> list[DrawnTrial]:
         """The trials with one of these endings, by number."""
         return [trial for trial in self.trials if trial.ending in endings]
 
     @cached_property
     def floor(self) -> float:
-        """What no error is drawn below: a log axis has no zero, and a small validation split gives zeros."""
+        """The least error that is drawn: a log axis has no zero, and a small validation split gives zeros."""
         positive = [error for trial in self.ranked if (error := error_of(trial)) > 0]
         return min(positive) / 2 if positive else 0.01
 
-    def heights(self, trials: Iterable[Trial]) -> list[float]:
+    def heights(self, trials: Iterable[DrawnTrial]) -> list[float]:
         """Errors of ok trials as they are drawn."""
         return [max(error_of(trial), self.floor) for trial in trials]
 
     @property
     def floor_note(self) -> tuple[str, ...]:
-        """Said under a plot if some error is zero."""
+        """The note under a plot if some error is zero."""
         zeros = sum(error_of(trial) == 0 for trial in self.ranked)
-        return (f"{zeros:,} trials without any error are drawn at {self.told(self.floor)}.",) if zeros else ()
+        return (f"{zeros:,} trials without any error are drawn at {self.shown(self.floor)}.",) if zeros else ()
 
-    def parameter(self, name: str) -> Parameter | None:
+    def parameter(self, name: str) -> SearchedParameter | None:
         """A hyper-parameter that differs among the trials, by its name."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
 
-def error_of(trial: Trial) -> float:
+def error_of(trial: DrawnTrial) -> float:
     """The error of a trial that ended ok."""
     return math.inf if trial.error is None else trial.error
 
 
-def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> Table:
+def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> TrialTable:
     """The table of a study.
 
     Args:
@@ -162,18 +162,18 @@ def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = No
     described = {name: _describe(name, page.space[name], trials) for name in page.space}
     differing = tuple(parameter for parameter in described.values() if len(parameter.values) > 1)
     constant = tuple(name for name, parameter in described.items() if len(parameter.values) < 2)
-    return Table(page, trials, differing, constant, len(entries) - len(trials))
+    return TrialTable(page, trials, differing, constant, len(entries) - len(trials))
 
 
 def _trial(
     page: Experiment, point: dict[str, Value], outcome: Outcome, image: tuple[tuple[int, int, int], int] | None
-) -> Trial:
+) -> DrawnTrial:
     defaults = page.network.defaults()
-    counted = weights.count(page.network.builder, {**defaults, **point}, *image) if image else None
+    counted = count_weights(page.network.builder, {**defaults, **point}, *image) if image else None
     objective = page.sweep.objective
     curve = [_error(objective, epoch.metrics()[objective]) for epoch in outcome.epochs]
     finite = next((index for index, epoch in enumerate(outcome.epochs) if not epoch.finite), len(curve))
-    return Trial(
+    return DrawnTrial(
         number=outcome.number,
         point=filled(page.space, point, defaults),
         ending=outcome.ending,
@@ -192,20 +192,20 @@ def _error(objective: str, value: float) -> float:
     return round(100 * (1 - value), 9) if objective == "val_accuracy" else value
 
 
-def _describe(name: str, dimension: Dimension, trials: Sequence[Trial]) -> Parameter:
+def _describe(name: str, dimension: Dimension, trials: Sequence[DrawnTrial]) -> SearchedParameter:
     seen = {trial.point[name] for trial in trials if name in trial.point}
     choices = dimension.choices if isinstance(dimension, CategoricalDimension) else ()
     numeric = not any(isinstance(value, bool | str) for value in (*choices, *seen))
     values = (
         sorted(seen, key=float) if numeric else [value for value in dict.fromkeys((*choices, *seen)) if value in seen]
     )
-    return Parameter(
+    return SearchedParameter(
         name, tuple(values), numeric, numeric and _is_log(dimension, values), any(name not in t.point for t in trials)
     )
 
 
 def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
-    """Log where it was searched so, and where whole numbers or choices grow by much."""
+    """Use a log axis if the search did, or if integers or choices span more than a factor of 4."""
     if not values or float(values[0]) <= 0:
         return False
     if isinstance(dimension, FloatDimension):

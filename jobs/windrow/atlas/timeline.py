@@ -1,4 +1,4 @@
-"""When trials ran: a row a slot, and how much faster that was than one slot alone."""
+"""Plot when trials ran, one row per slot, and the speed-up over a single slot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from windrow.atlas.plot import COLOURS, MANY, Missing, Plot, scale_axis
-from windrow.atlas.table import Table, Trial
+from windrow.atlas.table import DrawnTrial, TrialTable
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
@@ -28,20 +28,20 @@ _POINTS = 300  # of the speed-up line
 class Bar:
     """A trial on its slot's row; seconds since the study's first trial began, without the pauses between sweeps."""
 
-    trial: Trial
+    trial: DrawnTrial
     slot: int
     begin: float
     end: float
 
 
-def bars(table: Table) -> tuple[list[Bar], list[float]]:
+def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
     """Every trial whose times are known, on slots; and the places where a pause was cut out.
 
     A worker keeps a slot as long as it lives; the next worker takes the first slot that is free.
     """
     trials = sorted((t for t in table.trials if t.began_at and t.ended_at > t.began_at), key=lambda t: t.began_at)
     clock, cuts = _working_time(trials)
-    lives: dict[str, list[Trial]] = defaultdict(list)
+    lives: dict[str, list[DrawnTrial]] = defaultdict(list)
     for trial in trials:
         lives[trial.worker].append(trial)
     found: list[Bar] = []
@@ -53,7 +53,7 @@ def bars(table: Table) -> tuple[list[Bar], list[float]]:
     return found, cuts
 
 
-def _working_time(trials: Sequence[Trial]) -> tuple[Any, list[float]]:
+def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
     """From Unix seconds to seconds of work, and where in these a long pause was left out."""
     busy: list[list[float]] = []
     for trial in trials:
@@ -71,8 +71,8 @@ def _working_time(trials: Sequence[Trial]) -> tuple[Any, list[float]]:
     return clock, [clock(end) for _, end in pauses]
 
 
-def draw_timeline(table: Table, found: Sequence[Bar], cuts: Sequence[float]) -> Plot | Missing:
-    """A row a slot, a bar a trial, in the colour of its ending."""
+def draw_timeline(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> Plot | Missing:
+    """Draw one row per slot and one bar per trial, in the colour of its ending."""
     if not found:
         return Missing(TIMELINE, "no trial's begin and end are known")
     slots = 1 + max(bar.slot for bar in found)
@@ -121,8 +121,8 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
     span = max(bar.end for bar in found)
     unit, per_unit = _unit(span)
     share = float(_busy(found, np.linspace(0, span, _POINTS)).mean()) / slots
-    told = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
-    return f"{told}; slots were busy {100 * share:.0f} % of it"
+    text = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
+    return f"{text}; slots were busy {100 * share:.0f} % of it"
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
@@ -133,10 +133,10 @@ def _busy(found: Sequence[Bar], at: Any) -> Any:
     return working.sum(0)
 
 
-def _notes(table: Table, found: Sequence[Bar], cuts: Sequence[float]) -> tuple[str, ...]:
+def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tuple[str, ...]:
     notes = []
     if len(found) < len(table.trials):
-        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end nobody could tell are left out.")
+        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end is not known are left out.")
     if cuts:
         notes.append(f"A dotted line is a pause between two sweeps of the study, cut out ({len(cuts)}).")
     if len(found) > MANY:
@@ -154,7 +154,7 @@ def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
 
 
 def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
-    """How much faster than one slot the study has been so far, over its time."""
+    """Plot the speed-up over one slot so far, against time."""
     if not found:
         return Missing(SPEED_UP, "no trial's begin and end are known")
     at, speed_up = speed_ups(found)

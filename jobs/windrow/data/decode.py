@@ -34,7 +34,7 @@ _BATCH_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedFiles:
     """Images uint8 (n, h, w, c), mapped from a scratch file; labels int64 (n,); what was left out, with the reason."""
 
     images: NDArray[np.uint8]
@@ -44,7 +44,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Format:
-    """What every image becomes. Without `resize` an image of another size is a mistake of the user's."""
+    """The format that every image is converted to. Without `resize`, another size is the user's mistake."""
 
     height: int
     width: int
@@ -64,7 +64,7 @@ class Format:
 
 @dataclass(frozen=True)
 class _Opened:
-    """What became of one file: pixels, or another size than asked for, or a problem."""
+    """The result of one file: pixels, or another size than wanted, or a problem."""
 
     size: tuple[int, int] | None = None
     pixels: bytes | None = None
@@ -91,7 +91,7 @@ def choose_format(files: Files, image_size: int | None, channels: int) -> Format
     )
 
 
-def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -> Decoded:
+def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -> DecodedFiles:
     """Decode the files in Spark tasks; the pixels go to an unnamed file in `scratch` that vanishes with the array.
 
     Raises:
@@ -112,7 +112,7 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
                 left_out[files.name(index)] = opened.problem or "not known"
         file.flush()
         images = _map(file, (len(kept), *target.shape))
-    return Decoded(images, files.labels[np.array(kept, np.int64)], left_out)
+    return DecodedFiles(images, files.labels[np.array(kept, np.int64)], left_out)
 
 
 def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
@@ -128,7 +128,7 @@ def _odd_size(name: str, size: tuple[int, int], target: Format) -> str:
 
 
 def _open_all(paths: Sequence[Path], target: Format, session: SparkSession) -> Iterator[tuple[int, _Opened]]:
-    """Every file's index and outcome, in order; one Spark job a portion, so that the driver's memory is bounded."""
+    """Yield every file's index and result, in order, with one Spark job per portion to bound the driver's memory."""
     import pyarrow as pa
 
     portion = max(1, _JOB_BYTES // target.bytes)
@@ -184,7 +184,7 @@ def _open(path: str, target: Format) -> _Opened:
 
 
 def _reason(error: Exception, path: str) -> str:
-    """Pillow's words without the path, which stands beside them, as text that any encoder takes."""
+    """Return Pillow's message without the path, which is printed next to it, as text that any encoder takes."""
     text = (isinstance(error, OSError) and error.strerror) or str(error).replace(repr(path), "").strip()
     return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
 

@@ -2,7 +2,7 @@
 
     fetch(RemoteFile("train-labels-idx1-ubyte.gz", "65a5...", "sha256", of="contents"), mirrors, folder)
 
-A download that is cut off goes on where it stopped, in this run or the next. Proxies come from the environment.
+A download that is cut off continues where it stopped, in this run or the next. Proxies come from the environment.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_b
             record.write_text(f"{digest}\n", encoding="ascii")
         print(f"{url} has the SHA-256 {digest}: trusted now, checked from now on; {key} can say it", file=sys.stderr)
     known = digest or record.read_text(encoding="ascii").strip()
-    cure = f"connect this machine, mend {key}, or remove {record} to trust what is there now"
+    cure = f"connect this machine, fix {key}, or remove {record} to trust what is there now"
     return fetch(RemoteFile(name, known, "sha256", of="file"), [mirror], folder, cure, max_bytes=max_bytes)
 
 
@@ -232,7 +232,7 @@ def _size(part: Path) -> int:
 
 
 def _matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
-    """Whether the file is there and has the digest."""
+    """Return whether the file is there and has the digest."""
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"

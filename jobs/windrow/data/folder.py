@@ -1,4 +1,4 @@
-"""A folder of images, one subfolder a class: which files there are, and how many of them may be broken.
+"""A folder of images with one subfolder per class: its files, and the share that may be broken.
 
     photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
     photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
@@ -78,7 +78,7 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
     if len(left_out) > LEFT_OUT_LIMIT * total:
         raise DatasetError(
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
-            "; mend or remove them"
+            "; fix or remove them"
         )
     print(f"left out {len(left_out)} of {total} images that can't be decoded: {listed}{more}", file=sys.stderr)
 

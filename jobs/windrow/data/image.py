@@ -7,19 +7,17 @@ first filter below than by the second, which it was trained with.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+if TYPE_CHECKING:  # executors that label images need no pydantic
+    from windrow.experiment.rules.network_file import Resize
+
 # What Pillow may open; other formats have had more holes than use.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
-
-Resize = Literal["smooth", "plain", "corner"]
-"""How an image is resized, bilinear all three. smooth: a pixel is the mean of all that it covers, and what networks are
-trained with here. plain: it is taken from the four pixels around its centre, as tf.image.resize does. corner: from
-those around its upper left corner, as TensorFlow 1 did."""
 
 DRAFT = 3
 """A JPEG may be decoded at a half, a quarter or an eighth of its size where that still has so many times the asked one.
@@ -33,9 +31,18 @@ the 68 photographs, enlarged to 1,200 and 2,400 pixels, 68 and 67 keep their lab
 def to_pixels(
     image: Image.Image, height: int, width: int, channels: int, resize: Resize = "smooth"
 ) -> NDArray[np.uint8]:
-    """An opened image upright, in grey (channels 1) or RGB (3), resized: uint8, shape (height, width, channels).
+    """Convert an opened image to pixels, upright and resized: uint8, shape (height, width, channels).
 
     Alpha is laid over black, as MNIST's background is. Raises what Pillow raises for a broken image (OSError mostly).
+
+    Args:
+        image: opened by Pillow.
+        height: of the result, pixels.
+        width: of the result, pixels.
+        channels: 1 for grey, 3 for RGB.
+        resize: one of three bilinear filters. smooth: a pixel is the mean of all that it covers; networks are trained
+            with this one here. plain: it is mixed of the four pixels around its centre, as tf.image.resize does.
+            corner: of those around its upper left corner, as TensorFlow 1 did.
     """
     if resize == "smooth":  # the others look at single pixels, which a draft has averaged
         side = DRAFT * max(height, width)
@@ -66,7 +73,7 @@ def flat(image: Image.Image) -> Image.Image:
 
 
 def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, centred: bool) -> NDArray[np.uint8]:
-    """What TensorFlow's bilinear resizing gives, rounded; `pixels` is (height, width, channels) of any size."""
+    """Resize as TensorFlow's bilinear filter does, rounded; `pixels` is (height, width, channels) of any size."""
     above, below, down = _neighbours(pixels.shape[0], height, centred)
     left, right, across = _neighbours(pixels.shape[1], width, centred)
     upper, lower = pixels[above], pixels[below]

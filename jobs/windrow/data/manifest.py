@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -42,16 +41,16 @@ class Manifest:
     labels: tuple[str, ...]
     splits: dict[str, int]
     files: dict[str, str]
-    settings: dict[str, Any]
+    settings: dict[str, object]
     fingerprint: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a prepared data set.
+    """Read the manifest of a prepared data set.
 
     Raises:
-        DatasetError: there is none, or it is not whole, or another version of Windrow wrote it.
+        DatasetError: the file is absent or broken, or another version of Windrow wrote it.
     """
     path = folder / FILE
     try:
@@ -69,7 +68,7 @@ def read(folder: Path) -> Manifest:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write it aside, then move it: a reader sees the whole manifest or none."""
+    """Write a manifest; a reader sees the whole file or none."""
     files.write_json(folder / FILE, asdict(manifest))
 
 

@@ -1,4 +1,4 @@
-"""Whether a test image is one that the search has seen: a figure on such a test would flatter."""
+"""Refuse test images that the search has seen: accuracies on them would be too good."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from windrow.data import download
 from windrow.data.download import RemoteFile
 
-# The largest file has 30 MB, 47 MB once gunzipped: a download that goes on much longer is something else.
+# The largest file has 30 MB, 47 MB once gunzipped: a much longer download is something else.
 _MAX_BYTES = 200_000_000
 
 # Training images and labels, test images and labels.
@@ -69,6 +69,6 @@ def fetch_all(home: Published, mirrors: Sequence[str], folder: Path) -> list[Pat
         folder: for this data set alone; files that are there already are not downloaded again.
 
     Raises:
-        DownloadError: no mirror gave one of them.
+        DownloadError: no mirror gave one of these files.
     """
     return [download.fetch(file, mirrors or home.mirrors, folder, max_bytes=_MAX_BYTES) for file in home.files]

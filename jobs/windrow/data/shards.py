@@ -107,7 +107,7 @@ def _labels(split: Split) -> str:
     return f"{split}-labels.npy"
 
 
-def _identity(settings: dict[str, Any]) -> dict[str, Any]:
+def _identity(settings: dict[str, object]) -> dict[str, object]:
     """The settings that decide the contents. Mirrors don't: what they give is checked by digest."""
     return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
 

@@ -1,4 +1,4 @@
-"""Where labelled images come from: scikit-learn's digits, MNIST, Fashion-MNIST, or a folder of the user's.
+"""The sources of labelled images: scikit-learn's digits, MNIST, Fashion-MNIST, or a folder of the user's.
 
     source = load(page.dataset, downloads=paths.home() / "downloads")
 
@@ -42,7 +42,7 @@ class Source:
         name: short name, for people.
         train_images: uint8 (n, height, width, channels), 0..255; may be mapped from a file.
         train_labels: int64 (n,), indices into `labels`.
-        test_images: the same for the source's own test split; None if it has none.
+        test_images: the same for the source's own test split; None without one.
         test_labels: the same.
         labels: name of each class.
         left_out: images that could not be decoded, with the reason.
@@ -60,11 +60,11 @@ class Source:
 
 
 def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
-    """The source that a page names.
+    """Load the source that a page names.
 
     Args:
         section: the page's dataset section.
-        downloads: folder that downloads are kept in, and scratch files.
+        downloads: folder for downloads and scratch files.
         open_spark: opens the session that a folder of images is decoded in; a job's own if None.
 
     Raises:
@@ -88,7 +88,7 @@ def fingerprint(section: DatasetSection) -> str:
     """Changes when a file of a source folder does; "" for a built-in source, which never changes.
 
     Raises:
-        DatasetError: there is no such folder.
+        DatasetError: the folder does not exist.
     """
     if section.source in SOURCES:
         return ""

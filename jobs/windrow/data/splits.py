@@ -1,4 +1,4 @@
-"""Which image goes into which split: stratified, seeded, the same on every machine and with every library version."""
+"""Assign images to splits: stratified, seeded, the same on every machine and with every library version."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def hold_out(
         indices: the images to divide; each class among them has more than `leave`.
         share: part to hold out, between 0 and 1.
         seed: of the draw, 0 or more.
-        stream: tells draws with the same seed apart.
+        stream: separates draws with the same seed.
         leave: images of a class that must stay.
     """
     drawn = indices[_draw(len(indices), seed, stream)]
@@ -70,6 +70,6 @@ def draw(labels: Indices, validation: float, test: float | None, seed: int) -> d
 
 
 def _draw(count: int, seed: int, stream: int) -> Indices:
-    """A permutation of range(count). NumPy promises PCG64's raw stream for ever, but not what Generator makes of it."""
+    """Permute range(count). NumPy guarantees PCG64's raw stream across versions, but not Generator's methods."""
     raw = np.random.PCG64([seed, stream]).random_raw(count)
     return np.argsort(raw, kind="stable").astype(np.int64)

@@ -1,4 +1,4 @@
-"""airflow: what Airflow does around the runs of a page, and whom it tells when one fails or is late."""
+"""airflow: the pool of a page's jobs, and who is notified when a run fails or is late."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EmailAddress = Annotated[str, Field(pattern=EMAIL_ADDRESS)]
 
 
 class AirflowSection(Section):
-    """Where the page's jobs wait for a slot, and who hears of what went wrong."""
+    """The pool that the page's jobs wait in, and who is notified of failures and late runs."""
 
     pool: str = Field(
         "default_pool",
@@ -22,22 +22,27 @@ class AirflowSection(Section):
         description="pool that each Spark job takes a slot of; it must exist",
     )
     emails: tuple[EmailAddress, ...] = Field(
-        (), description="who gets a mail when a task has failed or a run is late, through the connection smtp_default"
+        (),
+        description="addresses that get a mail when a task fails or a run is late, through the connection smtp_default",
     )
     webhook: str | None = Field(
-        None, min_length=1, description="connection of type http whose address gets the same as JSON, as Slack reads it"
+        None,
+        min_length=1,
+        description="connection of type http that gets the same as JSON, in the form that Slack reads",
     )
     train_minutes: int | None = Field(
-        None, ge=1, description="minutes after which a train run that has not ended counts as late; never if empty"
+        None, ge=1, description="minutes after which an unfinished train run counts as late; never if empty"
     )
     score_minutes: int | None = Field(
-        None, ge=1, description="minutes after which a score run that has not ended counts as late; never if empty"
+        None, ge=1, description="minutes after which an unfinished score run counts as late; never if empty"
     )
 
     @model_validator(mode="after")
-    def _somebody_hears(self) -> AirflowSection:
+    def _late_runs_have_a_receiver(self) -> AirflowSection:
         minutes = {name: getattr(self, name) for name in ("train_minutes", "score_minutes")}
         late = ", ".join(f"airflow.{name}={value}" for name, value in minutes.items() if value is not None)
         if late and not (self.emails or self.webhook):
-            raise ValueError(f"a late run is told to somebody; got {late} alone; add airflow.emails or airflow.webhook")
+            raise ValueError(
+                f"a late run must be reported to someone; got {late} alone; add airflow.emails or airflow.webhook"
+            )
         return self

@@ -1,4 +1,4 @@
-"""Which dimensions of a space are searched: those whose `when` holds for the values that the network gets.
+"""The dimensions of a space that are searched: those whose `when` holds for the values that the network gets.
 
 Where a dimension is not searched, its value in the default configuration counts, for the network and for conditions.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 from windrow.experiment.constraints import same
 from windrow.experiment.dimensions import CategoricalDimension, Dimension
@@ -16,7 +15,7 @@ from windrow.experiment.wording import Mistake, guess, listed, shown
 
 
 def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
-    """Whether a dimension is searched, given the values of all others."""
+    """Return whether a dimension is searched, given the values of all others."""
     return all(
         name in values and any(same(values[name], wanted) for wanted in allowed)
         for name, allowed in dimension.when.items()
@@ -26,7 +25,7 @@ def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
 def order(space: Mapping[str, Dimension]) -> list[str]:
     """Return the dimensions with parents before children: generation by generation, each in the page's order.
 
-    Samplers draw in this order, so another one would give a seed other points.
+    Samplers draw in this order, so in another one the same seed would give other points.
 
     Raises:
         ValueError: the conditions form a circle, which a page's can't.
@@ -80,12 +79,12 @@ def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list
 
 
 def mistakes(
-    written: Mapping[str, Mapping[str, Any]],
+    written: Mapping[str, Mapping[str, object]],
     names: Collection[str],
     sound: Mapping[str, Dimension],
     defaults: Mapping[str, Value] | None,
 ) -> Iterator[Mistake]:
-    """What is wrong with the conditions of a space.
+    """Find the mistakes in the conditions of a space.
 
     Args:
         written: the `when` of each dimension, as on the page.

@@ -3,7 +3,7 @@
     constraint = Constraint.parse("units * layers <= 512")
     constraint.holds({"units": 64, "layers": 3})          # True
 
-An expression is walked, never run: only what stands in the tables below has a meaning, and everything else is refused.
+An expression is walked, never run: only the operations in the tables below are allowed.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ class Constraint:
         return cls(text, names, tree)
 
     def holds(self, parameters: Mapping[str, Value]) -> bool:
-        """Whether it is true. What has no value, such as a division by zero or a sum of texts, does not hold."""
+        """Return whether it is true. An expression without a value, such as a division by zero, does not hold."""
         try:
             return _truth(self._tree, parameters)
         except (_WrongTypeError, ArithmeticError, ValueError, KeyError):
             return False
 
     def is_sound(self, parameters: Mapping[str, Value]) -> bool:
-        """Whether it is true or false at all: numbers stand where numbers must, and a comparison is made."""
+        """Return whether it can be evaluated: it has numbers where numbers are needed, and compares."""
         try:
             _truth(self._tree, parameters)
         except (_WrongTypeError, KeyError):

@@ -1,4 +1,4 @@
-"""What a space is made of: float, int and categorical dimensions."""
+"""The dimensions of a space: float, int and categorical."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ When = Annotated[
 
 
 class _Range(Part):
-    """What float and int dimensions share."""
+    """The keys of both float and int dimensions."""
 
     _exact = field_validator("low", "high", "log", "step", mode="before")(no_guessing)
 
@@ -41,7 +41,7 @@ class _Range(Part):
     when: When = Field(default_factory=dict)
 
     def fits(self, value: object) -> bool:
-        """Whether a value is one of the dimension's, so that it can be a point's."""
+        """Return whether a point may have this value."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
@@ -73,7 +73,7 @@ class IntDimension(_Range):
     step: int | None = Field(None, ge=1, description="distance between legal values")
 
     def fits(self, value: object) -> bool:
-        """Whether a value is one of the dimension's: a whole number, too."""
+        """Return whether a point may have this value, which must be a whole number."""
         return super().fits(value) and float(value).is_integer()  # type: ignore[arg-type]
 
 
@@ -85,7 +85,7 @@ class CategoricalDimension(Part):
     when: When = Field(default_factory=dict)
 
     def fits(self, value: object) -> bool:
-        """Whether a value is one of the choices."""
+        """Return whether a value is one of the choices."""
         return any(same(value, choice) for choice in self.choices)
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class CategoricalDimension(Part):
     def _no_duplicates(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
         seen: set[Value] = set()
         for choice in choices:
-            if choice in seen:  # 1, 1.0 and true are equal: the search could not tell them apart
+            if choice in seen:  # 1, 1.0 and true are equal: the search could not distinguish them
                 raise ValueError(f"must not repeat a value; got {choice!r} twice; remove one")
             seen.add(choice)
         return choices

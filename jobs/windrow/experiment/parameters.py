@@ -12,7 +12,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a hyper-parameter may be. `low` and `high` are inclusive; `choices` is set for text only."""
+    """The legal values of a hyper-parameter. `low` and `high` are inclusive; `choices` is set for text only."""
 
     default: Value
     help: str
@@ -26,7 +26,7 @@ class Parameter:
         return type(self.default)
 
     def problem(self, value: object) -> str | None:
-        """What is wrong with `value`, as a sentence; None if it fits."""
+        """Return the problem of a value as a sentence, or None if it is legal."""
         if self.choices:
             return None if value in self.choices else f"must be one of {', '.join(self.choices)}; got {value!r}"
         if self.kind is bool:
@@ -44,7 +44,7 @@ class Parameter:
 
 TRAINING = {
     "learning_rate": Parameter(1e-3, "step size of the optimizer at the start", low=1e-8, high=10.0),
-    "batch_size": Parameter(128, "images a step", low=1, high=65536),
+    "batch_size": Parameter(128, "images per step", low=1, high=65536),
     "optimizer": Parameter("adam", "rule that turns gradients into steps", choices=("adam", "sgd")),
     "momentum": Parameter(0.9, "momentum of sgd; adam ignores it", low=0.0, high=0.9999),
     "weight_decay": Parameter(0.0, "decoupled weight decay, per step and learning rate", low=0.0, high=1.0),
@@ -56,14 +56,14 @@ TRAINING = {
 BUILDERS: dict[str, dict[str, Parameter]] = {
     "dense": {
         "layers": Parameter(1, "hidden layers", low=1, high=16),
-        "units": Parameter(64, "neurons a hidden layer", low=1, high=16384),
+        "units": Parameter(64, "neurons per hidden layer", low=1, high=16384),
         "activation": Parameter("relu", "activation of hidden layers", choices=("relu", "tanh", "elu", "gelu", "selu")),
         "dropout": Parameter(0.0, "share of activations dropped in training", low=0.0, high=0.95),
         "batch_norm": Parameter(False, "batch normalisation after each hidden layer"),
     },
     "cnn": {
         "blocks": Parameter(2, "blocks of convolutions and a halving of the image", low=1, high=6),
-        "convolutions": Parameter(1, "3x3 convolutions a block", low=1, high=4),
+        "convolutions": Parameter(1, "3x3 convolutions per block", low=1, high=4),
         "filters": Parameter(16, "filters of the first block; each block doubles them", low=1, high=1024),
         "units": Parameter(64, "neurons of the dense layer before the classes", low=1, high=16384),
         "dropout": Parameter(0.25, "share of activations dropped before the classes", low=0.0, high=0.95),

@@ -8,15 +8,21 @@ from pydantic import Field
 
 from windrow.experiment.values import Section
 
+Precision = Literal["bf16", "int8"]
+"""The types of numbers that a network may compute in, besides float32."""
+
 
 class PrecisionSection(Section):
-    """The network of the page at a lower precision on OpenVINO, if it keeps enough of its labels."""
+    """The page's network at a lower precision on OpenVINO, used only if enough labels stay the same."""
 
-    type: Literal["bf16", "int8"] = Field(description="int8 on any processor, bf16 on those that have it")
+    type: Precision = Field(description="int8 on any processor, bf16 on those that have it")
     images: str = Field(
         min_length=1,
         description="folder of 32 images or more like those of the feed; under WINDROW_HOME if relative",
     )
     same_labels: float = Field(
-        0.97, gt=0, le=1, description="least share of images that must keep their label, or nothing is fetched"
+        0.97,
+        gt=0,
+        le=1,
+        description="least share of images that must keep their label, or the run fails before it fetches",
     )

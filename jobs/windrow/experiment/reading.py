@@ -121,7 +121,7 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
-# YAML 1.1 asks for 1.0e-3, which nobody writes.
+# YAML 1.1 requires 1.0e-3, which people do not write.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
@@ -130,7 +130,7 @@ _Loader.add_implicit_resolver(
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it has no half of a surrogate pair, which an escape such as \\ud800 makes."""
+    """Return whether a text has no half of a surrogate pair, which an escape such as \\ud800 makes."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -147,7 +147,7 @@ def _construct(root: yaml.Node | None) -> Any:
 
 
 def _walk(node: yaml.Node | None, path: Key, lines: dict[Key, int]) -> Iterator[Problem]:
-    """Note the line of every key and item; report keys that stand twice, of which YAML would take the last.
+    """Record the line of every key and item, and report duplicate keys: YAML would take the last one.
 
     Every key becomes text: `on: 1` is the key "on", not true.
     """
@@ -172,7 +172,7 @@ def _walk(node: yaml.Node | None, path: Key, lines: dict[Key, int]) -> Iterator[
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
-    """What the YAML reader says, with the line and a cure."""
+    """Turn the YAML reader's error into a problem with its line and cure."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return Problem("", f"must have no control characters; got U+{ord(text[error.position]):04X}; remove it", line)
@@ -189,7 +189,7 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
     return Problem("", f"must be YAML; {what}; check quotes, brackets, colons and indents up to here", line)
 
 
-def _apply(overrides: Sequence[str], values: dict[str, Any], places: Places) -> list[Problem]:
+def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) -> list[Problem]:
     """Set each KEY=VALUE inside `values`; a VALUE is read as YAML."""
     problems = []
     strangers = []
@@ -232,7 +232,7 @@ def _unknown(strangers: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def _put(values: dict[str, Any], key: Key, value: Any, places: Places) -> list[Problem]:
+def _put(values: dict[str, object], key: Key, value: Any, places: Places) -> list[Problem]:
     *parents, last = key
     place: Any = values
     for parent in parents:
@@ -240,14 +240,14 @@ def _put(values: dict[str, Any], key: Key, value: Any, places: Places) -> list[P
             place[parent] = {}
         place = place[parent]
         if not isinstance(place, dict):
-            message = f"must be inside a section; got {parent}: {shown(place)} on the page; mend the page first"
+            message = f"must be inside a section; got {parent}: {shown(place)} on the page; fix the page first"
             return [Problem(f"--set {'.'.join(key)}", message)]
     place[last] = value
     places.overridden.add(key)
     return []
 
 
-def _fill_empty_sections(values: dict[str, Any]) -> None:
+def _fill_empty_sections(values: dict[str, object]) -> None:
     """A section with nothing under it has its defaults, as if it were not there (scoring then lacks its feed)."""
     for name, field in Experiment.model_fields.items():
         if name in values and values[name] is None and (section_of(field.annotation) or name == "space"):

@@ -14,7 +14,7 @@ Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class ScoringSection(Section):
-    """How image URLs are labelled with the champion."""
+    """Labelling image URLs with the champion."""
 
     feed: str = Field(
         min_length=1,
@@ -24,11 +24,13 @@ class ScoringSection(Section):
     model: str | None = Field(
         None, description="models:/NAME@ALIAS or models:/NAME/VERSION; the page's champion if empty"
     )
-    network: NetworkFileSection | None = Field(None, description="a network that is not in the registry, instead")
-    precision: PrecisionSection | None = Field(None, description="the same network in fewer bits, on OpenVINO")
-    schedule: Cron = Field("0 3 * * *", description="cron expression for the nightly run")
-    top_k: int = Field(3, ge=1, le=100, description="labels kept a URL")
-    batch_size: int = Field(16, ge=1, le=4096, description="images a step of the network")
+    network: NetworkFileSection | None = Field(
+        None, description="a network that is not in the registry, in place of a model"
+    )
+    precision: PrecisionSection | None = Field(None, description="lower precision of the network, on OpenVINO")
+    schedule: Cron = Field("0 3 * * *", description="cron expression for the score DAG")
+    top_k: int = Field(3, ge=1, le=100, description="labels stored per URL")
+    batch_size: int = Field(16, ge=1, le=4096, description="images per step of the network")
     concurrency: int = Field(128, ge=1, le=256, description="requests at once in a Spark task")
     host_concurrency: int = Field(4, ge=1, le=256, description="requests at once to one host, over all tasks of a run")
     host_rate: Rate = Field(
@@ -37,21 +39,22 @@ class ScoringSection(Section):
     robots: bool = Field(True, description="honour robots.txt and X-Robots-Tag")
     timeout_seconds: float = Field(20.0, gt=0, le=600, description="total deadline of a URL's download")
     connect_seconds: float = Field(5.0, gt=0, le=600, description="deadline of looking a name up and connecting")
-    read_seconds: float = Field(10.0, gt=0, le=600, description="longest silence while an answer comes")
+    read_seconds: float = Field(10.0, gt=0, le=600, description="longest silence while a response arrives")
     max_bytes: int = Field(20_000_000, ge=1_000, description="largest download, bytes")
     max_pixels: int = Field(40_000_000, ge=64, description="largest image, pixels; checked before decoding")
     allow_addresses: tuple[Network, ...] = Field(
-        (), description="networks beyond the public internet that may be asked, e.g. 127.0.0.0/8; none by default"
+        (),
+        description="networks beyond the public internet that may be fetched from, e.g. 127.0.0.0/8; none by default",
     )
-    contact: str | None = Field(None, description="address or URL in the User-Agent, for the hosts that are asked")
+    contact: str | None = Field(None, description="address or URL in the User-Agent, for the operators of the hosts")
     attempts: int = Field(
-        5, ge=1, le=100, description="runs that ask a URL whose status is passing, the first included"
+        5, ge=1, le=100, description="runs that fetch a URL whose failure may pass, the first included"
     )
     retry_hours: float = Field(
-        6.0, ge=0, le=168, description="hours until such a URL is due again; doubled after each attempt, up to a week"
+        6.0, ge=0, le=168, description="hours until a failed URL is due again; doubled after each attempt, up to a week"
     )
     keep_mebibytes: int | None = Field(
-        None, ge=1, description="room for downloaded bytes beside the table, for re-scoring; nothing is kept if empty"
+        None, ge=1, description="MiB of downloaded bytes to cache next to the table, for re-scoring; no cache if empty"
     )
     drift_gate: float | None = Field(
         None,
@@ -61,7 +64,7 @@ class ScoringSection(Section):
     )
     publish: StoreAddress | None = Field(
         None,
-        description="folder of an object store where a copy of the table is kept, e.g. s3://bucket/tables/digits; "
+        description="folder of an object store for a copy of the table, e.g. s3://bucket/tables/digits; "
         "no copy if empty",
     )
 

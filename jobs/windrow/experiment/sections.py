@@ -1,4 +1,4 @@
-"""What a page may say: a frozen model for each section. docs/pages.md says the same to users."""
+"""The sections of a page, each a frozen model. docs/pages.md is their reference for users."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\
 
 
 class DatasetSection(Section):
-    """Where the labelled images come from, and how they are split."""
+    """The source of the labelled images, and their splits."""
 
     source: str = Field(
         "digits",
@@ -65,7 +65,7 @@ class DatasetSection(Section):
 class NetworkSection(Section):
     """The network that a trial trains, and its hyper-parameters where the space does not move them."""
 
-    builder: str = Field("dense", description="dense, cnn, or FILE.py:FUNCTION beside the page")
+    builder: str = Field("dense", description="dense, cnn, or FILE.py:FUNCTION next to the page")
     parameters: dict[str, PageValue] = Field(default_factory=dict, description="values that differ from the defaults")
 
     @field_validator("builder")
@@ -101,7 +101,7 @@ class SensitivitySection(Section):
 
 
 class SweepSection(Section):
-    """How the space is searched."""
+    """The search of the space: sampler, trials, limits."""
 
     sampler: Literal["grid", "quasi_random", "random", "tpe", "gp", "cma_es", "sensitivity"] = Field(
         "tpe",
@@ -109,17 +109,17 @@ class SweepSection(Section):
         "sensitivity: Sobol over two hyper-parameters, seeds repeated",
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
-    epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images a trial")
+    epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images per trial")
     objective: Literal["val_accuracy", "val_loss"] = Field(
         "val_accuracy", description="validation metric that is searched for; accuracy is raised, loss is lowered"
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the search; each trial's seed derives from it")
     slots: int | None = Field(None, ge=1, description="trials at once; what Spark offers if empty")
-    cores: int = Field(1, ge=1, description="cores a trial")
+    cores: int = Field(1, ge=1, description="cores per trial")
     pruner: Literal["none", "asha", "median"] = Field(
-        "none", description="what stops poor trials early: none, asha (successive halving) or median"
+        "none", description="rule that stops poor trials early: none, asha (successive halving) or median"
     )
-    trial_seconds: Seconds = Field(None, description="wall clock a trial, seconds; no limit if empty")
+    trial_seconds: Seconds = Field(None, description="wall clock per trial, seconds; no limit if empty")
     trial_mebibytes: int | None = Field(
         None, ge=256, description="resident memory of a trial's process, MiB; TensorFlow itself takes about 500"
     )
@@ -128,22 +128,26 @@ class SweepSection(Section):
     )
     deterministic: bool = Field(False, description="the same table bit for bit, whatever the number of workers")
     generation: int = Field(8, ge=1, le=100_000, description="trials asked together in a deterministic sweep")
-    fused: bool = Field(
-        True, description="train trials of the same shape as one graph where a measurement says that it pays"
+    fused: bool | None = Field(
+        None,
+        description="train trials of the same shape as one graph: true where a probe finds it faster, false never; "
+        "only where Spark gives each task a GPU if empty",
     )
     warm_start: str | None = Field(
-        None, min_length=1, description="folder of an earlier study whose trials teach the sampler"
+        None, min_length=1, description="folder of an earlier study whose trials the sampler learns from"
     )
     points: tuple[dict[str, PageValue], ...] = Field(
         (), description="points to train right after the default configuration"
     )
-    sensitivity: SensitivitySection | None = Field(None, description="what the sampler sensitivity looks at")
+    sensitivity: SensitivitySection | None = Field(
+        None, description="the two hyper-parameters of the sampler sensitivity"
+    )
     schedule: Cron = Field(None, description="cron expression for the train DAG; by hand only if empty")
     after_drift: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="PSI of a night's labels or scores beyond which the train DAG starts; no drift starts it if empty",
+        description="PSI of a scoring run's labels or scores above which the train DAG starts; it never does if empty",
     )
 
     @property
@@ -162,9 +166,9 @@ class PromotionSection(Section):
         0.0, ge=0, lt=1, description="test accuracy by which a challenger must exceed the champion (0.01 is one point)"
     )
     significant: bool = Field(
-        False, description="whether the challenger's lead must be more than luck: McNemar's exact test below 0.05"
+        False, description="require a significant lead of the challenger: McNemar's exact test below 0.05"
     )
-    approval: bool = Field(False, description="whether a person must approve before the challenger becomes champion")
+    approval: bool = Field(False, description="require a person's approval before the challenger becomes champion")
 
 
 class Experiment(Section):
@@ -178,7 +182,7 @@ class Experiment(Section):
         default_factory=dict, description="hyper-parameters to search and their ranges; a page without it only scores"
     )
     constraints: tuple[Expression, ...] = Field(
-        (), description='what the hyper-parameters of a trial must keep, e.g. "units * layers <= 512"'
+        (), description='conditions that the hyper-parameters of a trial must fulfil, e.g. "units * layers <= 512"'
     )
     sweep: SweepSection = SweepSection()
     promotion: PromotionSection = PromotionSection()
@@ -199,7 +203,7 @@ class Experiment(Section):
 
     @property
     def trains(self) -> bool:
-        """Whether there is a space to search. Without one the page only scores."""
+        """True if there is a space to search; without one the page only scores."""
         return bool(self.space)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
+from types import NoneType
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
@@ -124,6 +125,8 @@ def no_guessing(cls: type[BaseModel], value: object, info: ValidationInfo) -> ob
     """Pydantic alone would read true as 1, and '8' as 8."""
     annotation = cls.model_fields[str(info.field_name)].annotation
     kinds = {annotation, *get_args(annotation)}
+    if value is None and NoneType in kinds:
+        return value
     if bool in kinds and not isinstance(value, bool):
         raise PydanticKnownError("bool_type")
     if int in kinds and isinstance(value, bool | str):

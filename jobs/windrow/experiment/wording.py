@@ -1,4 +1,4 @@
-"""How messages about a page show values and guess what was meant."""
+"""Show values in messages about a page, and guess what was meant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dotted(key: Key) -> str:
 
 
 def unknown(word: str, known: Iterable[str]) -> str:
-    """What to do about a key that is not known: the one that was meant, and all that are."""
+    """Suggest the closest known key and list all known keys."""
     return f"unknown key{guess(word, known)}; known keys are {', '.join(known)}"
 
 

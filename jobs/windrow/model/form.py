@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from windrow.data.image import Resize
-
-Precision = Literal["bf16", "int8"]
-
+if TYPE_CHECKING:  # executors that label images need no pydantic
+    from windrow.experiment.precision import Precision
+    from windrow.experiment.rules.network_file import Kind, Resize
 
 Shape = tuple[int, int, int]
-
-
-Kind = Literal["keras", "graph", "saved_model", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Form:
         precision: of its computation; None for that of the file.
     """
 
-    kind: Kind = "keras"
+    kind: Kind | Literal["openvino"] = "keras"
     feed: str | None = None
     fetch: str | None = None
     resize: Resize = "smooth"

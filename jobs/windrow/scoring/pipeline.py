@@ -34,7 +34,7 @@ from windrow.scoring.table.prediction import SCHEMA, Patience, Prediction, Stamp
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from windrow.scoring.network.low_precision import Loss
+    from windrow.model.precision_loss import PrecisionLoss
 
 _ROWS_PER_RECORD_BATCH = 1024
 _Waiting = list[tuple[Prediction, NDArray[np.uint8]]]
@@ -67,7 +67,7 @@ class ScoringPlan:
     batch_size: int
     max_pixels: int
     patience: Patience
-    precision: Loss | None = None
+    precision: PrecisionLoss | None = None
     threads: int = 1
     cache: ByteCache | None = None
     progress: Address | None = None

@@ -23,7 +23,7 @@ from windrow.scoring import pipeline, planning, progress, rehearsal, work
 from windrow.scoring.fetch import byte_cache
 from windrow.scoring.publish import copy
 from windrow.scoring.report import album, drift, gallery, text
-from windrow.scoring.report.figures import Agreement, Figures, PrecisionLoss
+from windrow.scoring.report.figures import Agreement, Figures
 from windrow.scoring.report.measurement import Measurement, measure
 from windrow.scoring.report.result import CommittedRun, Logged, ScoringResult
 from windrow.scoring.table import pending, predictions_table, rescoring, withheld
@@ -175,7 +175,7 @@ class ScoringRun:
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
         """Score what was found into the folder `rows`, and write the gallery."""
-        stamp, loss = plan.stamp, plan.precision
+        stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = _pass(spark, found, replace(plan, album=pictures), rows)
             figures = replace(
@@ -183,7 +183,7 @@ class ScoringRun:
                 counts=found.counts,
                 model_name=stamp.model_name,
                 model_version=stamp.model_version,
-                precision=PrecisionLoss(**loss) if loss else None,
+                precision=plan.precision,
             )
             if found.counts.rescored:
                 files = predictions_table.written(rows)

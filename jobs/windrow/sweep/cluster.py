@@ -38,6 +38,11 @@ def _cores(spark: SparkSession) -> int:
     return spark.sparkContext.defaultParallelism
 
 
+def gives_gpu(spark: SparkSession) -> bool:
+    """Return whether Spark gives each task a GPU, or a share of one."""
+    return float(spark.sparkContext.getConf().get("spark.task.resource.gpu.amount") or 0) > 0
+
+
 def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
     """Send splits of a prepared data set to every executor, once a session. Workers find them by `trial.shipped`.
 

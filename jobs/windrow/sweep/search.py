@@ -55,6 +55,7 @@ class Search:
 
     Args:
         address: where trials report; None if they can't.
+        gpu: Spark gives each task a GPU.
     """
 
     def __init__(
@@ -65,9 +66,12 @@ class Search:
         study: Study,
         log: TrialLog,
         address: Address | None = None,
+        gpu: bool = False,
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset
         self._study, self._log, self._address = study, log, address
+        # One graph for several dense networks does not pay on a CPU (docs/benchmarks.md): no probe without a wish.
+        self._fused = gpu if page.sweep.fused is None else page.sweep.fused
         self._running: dict[str, Asked] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
         self._gain: float | None = None
@@ -162,7 +166,7 @@ class Search:
     def _may_fuse(self) -> bool:
         sweep = self._page.sweep
         limited = sweep.trial_seconds is not None or sweep.trial_mebibytes is not None
-        return sweep.fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain >= WORTHWHILE)
+        return self._fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain >= WORTHWHILE)
 
     def _left(self) -> float:
         """Seconds of the time budget that are left; infinite without one."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Eigen's kernels read whole vector registers; NumPy begins the values of an .npy file at a multiple of it.
+# Eigen's kernels read whole vector registers; NumPy aligns the values of an .npy file to this.
 _ALIGNMENT_BYTES = 64
 
 

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import layers, loop, stacked
+from windrow.training import layers, loop
 from windrow.training.data import Examples, tensors
-from windrow.training.graphs import Plan
+from windrow.training.graphs import EpochPlan
 from windrow.training.loop import Epoch
-from windrow.training.networks import Builder
+from windrow.training.networks import Builder, dense_weights
 from windrow.training.stack_trainer import Member, StackTrainer
-from windrow.training.stacked import Stack
+from windrow.training.stacked import NetworkStack
 
 __all__ = ["FusedRun", "Member", "gain", "key", "prepare"]
 
@@ -82,7 +82,7 @@ class FusedRun:
         self._stacked = list(range(len(members)))  # which member lies where in the stack
         weights = [
             layers.initial_weights(
-                stacked.variables(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
+                dense_weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
             )
             for member in members
         ]
@@ -130,7 +130,8 @@ class FusedRun:
 
     def step_all(self) -> None:
         """Take the steps of the first epoch once more, without evaluation: for timing."""
-        [value.numpy() for value in self._trainer.steps(self._data[0], self._members, 1, 0)]
+        for value in self._trainer.steps(self._data[0], self._members, 1, 0):
+            value.numpy()  # waits for the device
 
     def _shrink(self) -> None:
         """Go on in a smaller stack once half of it trains for nothing; below that, a new graph is not worth it."""
@@ -162,13 +163,13 @@ def _trainer(
     first, units = members[0].parameters, _widest(members)
     drops = any(member.parameters["dropout"] for member in members)
     decays = any(member.parameters["weight_decay"] for member in members)
-    batch = Plan.of(first, count).batch
+    batch = EpochPlan.of(first, count).batch
     name = (key(builder, first), len(members), units, shape, classes, batch, drops, decays)
     if name not in _kept:
         while len(_kept) >= _KEPT_STACKS:
             _kept.popitem(last=False)
         gc.collect()
-        _kept[name] = StackTrainer(Stack(first, len(members), units, shape, classes), batch, drops, decays)
+        _kept[name] = StackTrainer(NetworkStack(first, len(members), units, shape, classes), batch, drops, decays)
     _kept.move_to_end(name)
     return _kept[name]
 
@@ -188,7 +189,7 @@ def gain(
     training: Examples,
     validation: Examples,
 ) -> float:
-    """How many times faster these members train fused than one after another: measured on a few steps, compiled before.
+    """Measure how many times faster these members train fused than one after another, on a few compiled steps.
 
     The solo side is the widest member. Known once a key, number of members and width.
 
@@ -197,7 +198,7 @@ def gain(
     """
     name = (key(builder, members[0].parameters), len(members), _widest(members))
     if name not in _gains:
-        batch = Plan.of(members[0].parameters, len(training)).batch
+        batch = EpochPlan.of(members[0].parameters, len(training)).batch
         probe = Examples(training.images[: batch * _PROBE_STEPS], training.labels[: batch * _PROBE_STEPS])
         widest = max(members, key=lambda member: int(member.parameters["units"]))
         solo = loop.prepare(builder, widest.parameters, shape, classes, probe, validation, 1, widest.seed)

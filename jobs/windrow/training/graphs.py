@@ -20,14 +20,14 @@ from windrow.training.data import Examples, tensors
 from windrow.training.optimizer import Optimizer
 
 _EVALUATION_BATCH = 512
-# Dropout draws from other seeds than the shuffle and the augmentation: a stride a step leaves room for the layers.
+# Dropout draws from other seeds than the shuffle and the augmentation: the stride per step leaves room for the layers.
 DROPOUT_STREAM, LAYERS_A_STEP = 1 << 30, 128
 _FREE = ("momentum", "dropout", "shift", "rotation")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a training epoch's graph depends on, besides the network."""
+class EpochPlan:
+    """The settings that a training epoch's graph depends on, in addition to the network."""
 
     batch: int
     optimizer: str
@@ -35,7 +35,7 @@ class Plan:
     decays: bool
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Value], count: int) -> Plan:
+    def of(cls, parameters: Mapping[str, Value], count: int) -> EpochPlan:
         """The plan for `count` training images. `parameters` holds every key of parameters.TRAINING."""
         return cls(
             min(int(parameters["batch_size"]), count),
@@ -46,7 +46,7 @@ class Plan:
 
 
 def order(seed: int, number: int, count: int, batch: int) -> Any:
-    """Which of `count` images make each batch of epoch `number`, int32 (steps, batch); the remainder is left out."""
+    """Draw the batches of epoch `number` from `count` images, int32 (steps, batch); the remainder is left out."""
     import tensorflow as tf
 
     shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, number])
@@ -55,7 +55,7 @@ def order(seed: int, number: int, count: int, batch: int) -> Any:
 
 @dataclass(frozen=True)
 class Forward:
-    """A network in a graph: (float32 images, training, dropout, seed) → outputs, and the loss an image of those."""
+    """A network in a graph: (float32 images, training, dropout, seed) → outputs, and the loss per image."""
 
     outputs: Callable[..., Any]
     loss: Callable[[Any, Any], Any]
@@ -111,7 +111,7 @@ class Graph:
             lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]] if tensor.shape.rank else [], tensor.dtype),
             arguments,
         )
-        # Not autograph: it would read this module's source, which on an executor lies in a zip. And not by calling the
+        # Not autograph: it would read this module's source, which is in a zip on an executor. And not by calling the
         # tf.function: a loop over architectures makes it warn of too many traces.
         return tf.function(self._function, autograph=False).get_concrete_function(*specs)
 
@@ -119,7 +119,7 @@ class Graph:
 class Trainer:
     """Trains a network in place, an epoch a call."""
 
-    def __init__(self, network: Any, forward: Forward, plan: Plan) -> None:
+    def __init__(self, network: Any, forward: Forward, plan: EpochPlan) -> None:
         self._network, self._forward, self._plan = network, forward, plan
         self._optimizer = Optimizer(plan.optimizer, network.trainable_variables, plan.decays)
         self._compiled = Graph(self._epoch)
@@ -192,7 +192,7 @@ def schedule(
 
 
 def _number(parameters: Mapping[str, Value], name: str) -> NDArray[np.float32]:
-    """A hyper-parameter, 0 where the network has none of that name or means something else by it."""
+    """A hyper-parameter, 0 where the network has no parameter of that name, or a text."""
     value = parameters.get(name, 0.0)
     return np.asarray(0.0 if isinstance(value, str) else value, np.float32)
 
@@ -204,7 +204,7 @@ def _hits(truth: Any, outputs: Any) -> Any:
 
 
 def evaluation(forward: Forward) -> Graph:
-    """A compiled function (images, labels) → (mean loss, accuracy) over all of them, without dropout."""
+    """A compiled function (images, labels) → (mean loss, accuracy) over all images, without dropout."""
     import tensorflow as tf
 
     def measure(images: Any, labels: Any) -> tuple[Any, Any]:

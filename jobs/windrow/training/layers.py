@@ -80,7 +80,7 @@ def initialize(network: Any, seed: int) -> None:
 
 
 def initial_weights(variables: Sequence[tuple[str, tuple[int, ...]]], seed: int) -> list[NDArray[np.float32]]:
-    """What variables, by Keras' names and shapes, begin with under this seed: the same in every process."""
+    """Draw the initial weights of variables, by Keras' names and shapes: the same for a seed in every process."""
     generator = np.random.default_rng(seed)
     return [
         _glorot_uniform(generator, shape) if name == "kernel" else np.full(shape, _CONSTANT[name], np.float32)

@@ -1,4 +1,4 @@
-"""The training loop: one compiled graph an epoch instead of a Python loop over batches (bench/epoch.py compares).
+"""The training loop: one compiled graph per epoch instead of a Python loop over batches (bench/epoch.py compares).
 
 A Python worker trains one trial after another, so that the graphs of the last architectures are kept. A trial on kept
 graphs gives the very epochs of a trial in a new process: weights, averages and draws depend on its seed only.
@@ -18,7 +18,7 @@ from typing import Any
 from windrow.experiment.parameters import TRAINING, Value
 from windrow.training import graphs, layers
 from windrow.training.data import Examples, tensors
-from windrow.training.graphs import Plan, Trainer, compile_evaluation
+from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
 from windrow.training.networks import Builder
 
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
@@ -40,7 +40,7 @@ class Epoch:
 
     @property
     def finite(self) -> bool:
-        """Whether training may go on: neither loss is infinite or not a number."""
+        """True if both losses are finite numbers, so that training may continue."""
         return math.isfinite(self.loss) and math.isfinite(self.val_loss)
 
     def metrics(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ def prepare(
         BuilderError: a user's file can't be imported, or its function returns something else than such a network.
         Exception: whatever a user's function raises.
     """
-    plan = Plan.of(parameters, len(training))
+    plan = EpochPlan.of(parameters, len(training))
     if builder.source is None:
         compiled = _compiled(builder, parameters, shape, classes, plan)
         _begin(compiled, parameters, seed)
@@ -131,7 +131,7 @@ def _compiled(
     parameters: Mapping[str, Value],
     shape: tuple[int, int, int],
     classes: int,
-    plan: Plan,
+    plan: EpochPlan,
 ) -> _Compiled:
     """The kept graphs of a built-in network, or new ones that are kept from now on."""
     architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
@@ -153,12 +153,12 @@ def _compile(
     parameters: Mapping[str, Value],
     shape: tuple[int, int, int],
     classes: int,
-    plan: Plan,
+    plan: EpochPlan,
     seed: int,
 ) -> _Compiled:
     import keras
 
-    # What is not kept is a ring of graphs and functions that only the collector frees; Keras counts names for ever.
+    # What is not kept is a ring of graphs and functions that only the collector frees; Keras never forgets a name.
     keras.backend.clear_session(free_memory=False)
     gc.collect()
     keras.utils.set_random_seed(seed)

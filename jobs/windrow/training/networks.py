@@ -7,6 +7,7 @@ gives (n, classes) probabilities.
 from __future__ import annotations
 
 import ast
+import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,17 +19,23 @@ from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
 
+Shape = tuple[int, int, int]
+"""(height, width, channels) of an image."""
+
+AVERAGES = ("moving_mean", "moving_variance")
+"""The weights of batch normalisation that no gradient changes, by Keras' names."""
+
 
 @dataclass(frozen=True)
 class Builder:
-    """What an executor needs to build a network: a built-in name, or a user's function with its file's text."""
+    """A network that an executor can build: a built-in name, or a user's function with its file's text."""
 
     name: str
     source: str | None = None
     function: str | None = None
 
-    def build(self, parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
-        """An untrained keras.Model.
+    def build(self, parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
+        """Build an untrained keras.Model.
 
         Args:
             parameters: every hyper-parameter of the trial; a user's function is not given the training loop's.
@@ -52,7 +59,7 @@ class Builder:
         try:
             exec(compile(self.source or "", file, "exec"), module.__dict__)  # noqa: S102  the user's own code
         except Exception as error:
-            raise BuilderError(f"{file} must be importable; {type(error).__name__}: {error}; mend the file") from error
+            raise BuilderError(f"{file} must be importable; {type(error).__name__}: {error}; fix the file") from error
         return getattr(module, name)  # type: ignore[no-any-return]
 
 
@@ -60,7 +67,7 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     """The page's builder; a user's file is read (not run) and must define the function.
 
     Raises:
-        BuilderError: no such file beside the page, not Python, or no such function.
+        BuilderError: no such file next to the page, not Python, or no such function.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -70,7 +77,7 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source, filename=file)
     except (OSError, UnicodeDecodeError) as error:
-        raise BuilderError(f"network.builder must name a Python file beside the page; {path}: {error}") from error
+        raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -79,7 +86,20 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     return Builder(network.builder, source, function)
 
 
-def _check(name: str, network: Any, shape: tuple[int, int, int], classes: int) -> None:
+def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, classes: int) -> int | None:
+    """Count the trainable weights of a network without TensorFlow; None for a user's function, which would have to run.
+
+    Args:
+        builder: the name on the page.
+        parameters: every hyper-parameter of the trial.
+        shape: (height, width, channels) of an image.
+        classes: number of labels.
+    """
+    known = _COUNTS.get(builder)
+    return known(parameters, shape, classes) if known else None
+
+
+def _check(name: str, network: Any, shape: Shape, classes: int) -> None:
     import keras
 
     if not isinstance(network, keras.Model):
@@ -91,7 +111,7 @@ def _check(name: str, network: Any, shape: tuple[int, int, int], classes: int) -
         )
 
 
-def _dense(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
+def _dense(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
     from keras import Input, Model, layers
 
     image = Input(shape)
@@ -106,7 +126,26 @@ def _dense(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes
     return Model(image, layers.Softmax()(layers.Dense(classes)(x)))
 
 
-def _cnn(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
+def dense_weights(
+    parameters: Mapping[str, Value], units: int, shape: Shape, classes: int
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the names and shapes of the weights of `_dense`, `units` wide, in Keras' order."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+    inputs = math.prod(shape)
+    for _ in range(int(parameters["layers"])):
+        found.append(("kernel", (inputs, units)))
+        names = ("gamma", "beta", *AVERAGES) if parameters["batch_norm"] else ("bias",)
+        found += [(name, (units,)) for name in names]
+        inputs = units
+    return [*found, ("kernel", (inputs, classes)), ("bias", (classes,))]
+
+
+def _count_dense(parameters: Mapping[str, Value], shape: Shape, classes: int) -> int:
+    known = dense_weights(parameters, int(parameters["units"]), shape, classes)
+    return sum(math.prod(own) for name, own in known if name not in AVERAGES)
+
+
+def _cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
     from keras import Input, Model, layers
 
     image = Input(shape)
@@ -127,4 +166,20 @@ def _cnn(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: 
     return Model(image, layers.Softmax()(layers.Dense(classes)(x)))
 
 
-_BUILT_IN: dict[str, Callable[[Mapping[str, Value], tuple[int, int, int], int], Any]] = {"dense": _dense, "cnn": _cnn}
+def _count_cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> int:
+    height, width, channels = shape
+    own = 2 if parameters["batch_norm"] else 1  # a scale and a shift per filter, in place of the bias
+    total = 0
+    for block in range(int(parameters["blocks"])):
+        filters = int(parameters["filters"]) * 2**block
+        for _ in range(int(parameters["convolutions"])):
+            total += 9 * channels * filters + own * filters
+            channels = filters
+        if min(height, width) >= 2:
+            height, width = height // 2, width // 2
+    units = int(parameters["units"])
+    return total + height * width * channels * units + units + units * classes + classes
+
+
+_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {"dense": _dense, "cnn": _cnn}
+_COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {"dense": _count_dense, "cnn": _count_cnn}

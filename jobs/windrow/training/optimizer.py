@@ -28,7 +28,7 @@ def learning_rates(parameters: Mapping[str, Value], start: int, steps: int, tota
 
 
 def step_sizes(parameters: Mapping[str, Value], rates: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """What a step multiplies its direction with: the learning rate, for Adam with the correction of its averages."""
+    """Return the factor of each step's direction: the learning rate, for Adam with the correction of its averages."""
     if parameters["optimizer"] == "sgd":
         return rates
     taken = np.arange(start + 1, start + len(rates) + 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from windrow.experiment.parameters import Value
 from windrow.training import graphs
 from windrow.training.graphs import Graph
-from windrow.training.stacked import Stack
+from windrow.training.stacked import NetworkStack
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Member:
 class StackTrainer:
     """A stack with its compiled training epoch and evaluation."""
 
-    def __init__(self, stack: Stack, batch: int, drops: bool, decays: bool) -> None:
+    def __init__(self, stack: NetworkStack, batch: int, drops: bool, decays: bool) -> None:
         self.stack, self._batch, self._drops, self._decays = stack, batch, drops, decays
         self.lent_to: object = None
         self._train, self._evaluate = Graph(self._epoch), Graph(self._evaluation)

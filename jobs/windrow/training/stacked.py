@@ -1,7 +1,7 @@
 """Dense networks of several widths as one: every weight is stacked to (members, ...), narrower ones end in zeros.
 
 A unit that is padding stays at zero: every activation of the built-in dense network maps 0 to 0, its weights
-out are 0 and so is what comes back through them. Neither the forward pass nor a step needs a mask.
+out are 0 and so is their gradient. Neither the forward pass nor a step needs a mask.
 
 Weights are stored divided by their member's learning rate. One fused Adam then steps all members at once, which takes
 one learning rate only, and the multiplication lands on activations, which are smaller than weights.
@@ -9,7 +9,6 @@ one learning rate only, and the multiplication lands on activations, which are s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,28 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
+from windrow.training.networks import AVERAGES, dense_weights
 from windrow.training.optimizer import BETA_1, BETA_2, EPSILON
 
 # Keras' defaults of BatchNormalization.
 _MOMENTUM, _EPSILON = 0.99, 1e-3
-_AVERAGED = ("moving_mean", "moving_variance")
 
 
-def variables(
-    parameters: Mapping[str, Value], units: int, shape: tuple[int, int, int], classes: int
-) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a dense network's weights, in Keras' order."""
-    found: list[tuple[str, tuple[int, ...]]] = []
-    inputs = math.prod(shape)
-    for _ in range(int(parameters["layers"])):
-        found.append(("kernel", (inputs, units)))
-        names = ("gamma", "beta", *_AVERAGED) if parameters["batch_norm"] else ("bias",)
-        found += [(name, (units,)) for name in names]
-        inputs = units
-    return [*found, ("kernel", (inputs, classes)), ("bias", (classes,))]
-
-
-class Stack:
+class NetworkStack:
     """The variables of `members` dense networks, `units` wide, and what one step does to them."""
 
     def __init__(
@@ -48,7 +33,7 @@ class Stack:
 
         self.members = members
         self._parameters, self._adam = parameters, parameters["optimizer"] == "adam"
-        known = variables(parameters, units, shape, classes)
+        known = dense_weights(parameters, units, shape, classes)
         self._names = [name for name, _ in known]
         self._values = [tf.Variable(tf.zeros((members, *own))) for _, own in known]
         averages = 2 if self._adam else 1
@@ -58,7 +43,7 @@ class Stack:
     @property
     def trained(self) -> list[Any]:
         """The variables that gradients change."""
-        return [value for name, value in zip(self._names, self._values, strict=True) if name not in _AVERAGED]
+        return [value for name, value in zip(self._names, self._values, strict=True) if name not in AVERAGES]
 
     def load(self, state: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
         """Take over what state() gave, of as many members; what is wider than the stack must be padding."""
@@ -73,7 +58,7 @@ class Stack:
     def begin(self, weights: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
         """Start from each member's weights, in Keras' order, with no step taken."""
         divided = [
-            [array if name in _AVERAGED else array / rate for array, rate in zip(arrays, rates, strict=True)]
+            [array if name in AVERAGES else array / rate for array, rate in zip(arrays, rates, strict=True)]
             for name, arrays in zip(self._names, zip(*weights, strict=True), strict=True)
         ]
         nothing = [np.zeros((), np.float32)] * len(rates)
@@ -88,7 +73,7 @@ class Stack:
         """A member's weights in Keras' order, at the stack's width."""
         rate = self.rates.numpy()[position]
         return [
-            value[position].numpy() * (1 if name in _AVERAGED else rate)
+            value[position].numpy() * (1 if name in AVERAGES else rate)
             for name, value in zip(self._names, self._values, strict=True)
         ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from windrow.atlas import Table, read
+from windrow.atlas import TrialTable, read
 from windrow.experiment import parse
 from windrow.experiment.parameters import Value
 from windrow.sweep.outcomes import Ending, Outcome
@@ -24,7 +24,7 @@ SPACE = """
 """
 
 Ended = Callable[[int, dict[str, Value]], Ending]
-Make = Callable[..., Table]
+Make = Callable[..., TrialTable]
 
 
 def mixed(number: int, point: dict[str, Value]) -> Ending:
@@ -54,7 +54,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     def make(
         count: int, ended: Ended = mixed, space: str = SPACE, sweep: str = "sampler: random", value: Any = error
-    ) -> Table:
+    ) -> TrialTable:
         text = f"name: small\nspace: {space}\nsweep: {{trials: {max(1, count)}, {sweep}}}\n"
         page = parse(text)
         folder = tmp_path_factory.mktemp("studies") / "study"

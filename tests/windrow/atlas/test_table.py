@@ -15,7 +15,7 @@ def test_errors_are_percents_and_less_is_better(study: Make) -> None:
     assert table.measure == "validation error, %"
     assert table.best is not None
     assert error_of(table.best) == min(error_of(trial) for trial in table.ended(Ending.OK))
-    assert table.told(1.3888) == "1.39 %"
+    assert table.shown(1.3888) == "1.39 %"
 
 
 def test_a_loss_stays_a_loss(study: Make) -> None:

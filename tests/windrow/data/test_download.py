@@ -237,7 +237,7 @@ def test_a_file_that_is_another_than_the_trusted_one_is_refused(tmp_path: Path, 
 
 def test_a_digest_on_the_page_leaves_nothing_to_trust(tmp_path: Path, make_mirror: MakeMirror) -> None:
     mirror = make_mirror({"file.bin": b"another"})
-    with pytest.raises(DownloadError, match=f"mend {KEY}"):
+    with pytest.raises(DownloadError, match=f"fix {KEY}"):
         download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, FILE.digest, KEY)
     mirror.files["file.bin"] = CONTENT
     assert download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, FILE.digest, KEY).read_bytes() == CONTENT

@@ -85,9 +85,7 @@ def test_a_few_broken_images_are_listed(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_many_broken_images_are_an_error_that_names_the_first() -> None:
     broken = {f"cat/{number}.png": "truncated" for number in range(8)}
-    with pytest.raises(
-        DatasetError, match=r"at most 5% .* got 8 of 100: cat/0.png \(truncated\); .*; and 3 more; mend"
-    ):
+    with pytest.raises(DatasetError, match=r"at most 5% .* got 8 of 100: cat/0.png \(truncated\); .*; and 3 more; fix"):
         folder.check_left_out(100, broken)
 
 

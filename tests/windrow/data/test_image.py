@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from windrow.data.image import FORMATS, Resize, to_pixels
+from windrow.data.image import FORMATS, to_pixels
+from windrow.experiment.rules.network_file import Resize
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16"])

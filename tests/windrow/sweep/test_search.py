@@ -53,11 +53,11 @@ class Log:
 
 
 @contextmanager
-def searching(folder: Path, **sweep: Any) -> Iterator[tuple[Search, Log]]:
+def searching(folder: Path, gpu: bool = False, **sweep: Any) -> Iterator[tuple[Search, Log]]:
     page = parse(TEXT, [f"sweep.{key}={value}" for key, value in sweep.items()])
     log: Any = Log()
     with open_study(folder, page, "data") as study:
-        yield Search(page, Builder("dense"), DATASET, study, log), log
+        yield Search(page, Builder("dense"), DATASET, study, log, gpu=gpu), log
 
 
 def ended(spec: TrialSpec, ending: Ending = Ending.OK, seconds: float = 5.0, **more: Any) -> Outcome:
@@ -106,7 +106,7 @@ def test_trials_that_take_next_to_no_time_are_cut_into_a_job_a_slot(tmp_path: Pa
 
 
 def test_trials_that_may_be_one_graph_are_handed_out_together_until_it_does_not_pay(tmp_path: Path) -> None:
-    with searching(tmp_path, trials=100) as (search, _):
+    with searching(tmp_path, trials=100, fused="true") as (search, _):
         first = search.next(2)
         assert len(first) == 8
         assert all(spec.fused for spec in first)
@@ -116,9 +116,21 @@ def test_trials_that_may_be_one_graph_are_handed_out_together_until_it_does_not_
         assert not alone.fused
 
 
+@pytest.mark.parametrize(("gpu", "fused", "together"), [
+    (False, "null", False), (True, "null", True), (False, "true", True), (True, "false", False),
+])  # fmt: skip
+def test_no_one_probes_on_a_cpu_unless_the_page_asks_for_it(
+    tmp_path: Path, gpu: bool, fused: str, together: bool
+) -> None:
+    with searching(tmp_path, gpu, trials=100, fused=fused) as (search, _):
+        specs = search.next(2)
+        assert len(specs) == (8 if together else 1)
+        assert {spec.fused for spec in specs} == {together}
+
+
 @pytest.mark.parametrize("limit", [{"trial_seconds": 9}, {"trial_mebibytes": 900}, {"deterministic": "true"}])
 def test_trials_with_limits_and_deterministic_ones_are_never_one_graph(tmp_path: Path, limit: dict[str, Any]) -> None:
-    with searching(tmp_path, trials=100, **limit) as (search, _):
+    with searching(tmp_path, trials=100, fused="true", **limit) as (search, _):
         (spec,) = search.next(2)
         assert not spec.fused
         assert (spec.seconds, spec.mebibytes) == (limit.get("trial_seconds"), limit.get("trial_mebibytes"))
@@ -226,6 +238,6 @@ def test_what_one_graph_for_many_gained_is_said(tmp_path: Path, capsys: pytest.C
 def test_a_broken_builder_ends_the_sweep_after_one_trial(tmp_path: Path) -> None:
     with searching(tmp_path, trials=9, fused="false") as (search, _):
         (spec,) = search.next(1)
-        error = "Traceback ...\nwindrow.errors.BuilderError: mine.py must be importable; NameError: x; mend the file\n"
-        with pytest.raises(BuilderError, match=r"^mine\.py must be importable; NameError: x; mend the file$"):
+        error = "Traceback ...\nwindrow.errors.BuilderError: mine.py must be importable; NameError: x; fix the file\n"
+        with pytest.raises(BuilderError, match=r"^mine\.py must be importable; NameError: x; fix the file$"):
             search.take(ended(spec, Ending.FAILED, error=error))

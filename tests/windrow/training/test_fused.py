@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from windrow.experiment import parameters
-from windrow.training import fused, loop, stacked
+from windrow.training import fused, loop, networks
 from windrow.training.fused import FusedRun, Member
 from windrow.training.loop import Epoch, Examples
 from windrow.training.networks import Builder
@@ -99,7 +99,7 @@ def test_each_member_gives_the_epochs_of_its_solo_run(examples: Examples, common
 def test_padding_stays_zero_through_training(examples: Examples) -> None:
     run = prepared(examples, group(*WIDTHS, layers=2, batch_norm=True, optimizer="adam"))
     list(run.epochs())
-    known = stacked.variables(values(layers=2, batch_norm=True), 5, (8, 8, 1), 8)
+    known = networks.dense_weights(values(layers=2, batch_norm=True), 5, (8, 8, 1), 8)
     for (name, own), wide in zip(known, run._trainer.stack.weights(0), strict=True):
         if name in ("kernel", "beta", "moving_mean"):
             wide[tuple(slice(size) for size in own)] = 0
@@ -111,7 +111,7 @@ def test_padding_stays_zero_through_training(examples: Examples) -> None:
 def test_the_variables_are_those_of_the_builder(changes: dict[str, Any]) -> None:
     network = DENSE.build(values(**changes), (8, 8, 1), 8)
     built = [(variable.name, tuple(variable.shape)) for variable in network.weights]
-    assert stacked.variables(values(**changes), 64, (8, 8, 1), 8) == built
+    assert networks.dense_weights(values(**changes), 64, (8, 8, 1), 8) == built
 
 
 @needs_tensorflow

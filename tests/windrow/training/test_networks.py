@@ -16,7 +16,7 @@ def written(folder: Path, source: str, name: str = "build") -> Builder:
 
 
 def test_a_builder_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BuilderError, match=r"must name a Python file beside the page; .*absent\.py"):
+    with pytest.raises(BuilderError, match=r"must name a Python file next to the page; .*absent\.py"):
         read_builder(NetworkSection(builder="absent.py:build"), tmp_path / "page.yaml")
 
 

@@ -28,11 +28,10 @@ _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 
 def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
-    """Mistakes that take several keys to see. Keys that are `wrong` by themselves are left out of it."""
-    space: dict[str, Any] = {} if ("space",) in wrong else values.get("space", {})
-    network: dict[str, Any] = {} if ("network",) in wrong else values.get("network", {})
-    sweep: dict[str, Any] = {} if ("sweep",) in wrong else values.get("sweep", {})
-    scoring: dict[str, Any] = {} if ("scoring",) in wrong else values.get("scoring") or {}
+    """Mistakes that take several keys to see. Keys that are `wrong` by themselves are skipped."""
+    space, network, sweep, scoring = (
+        _section(values, name, wrong) for name in ("space", "network", "sweep", "scoring")
+    )
 
     found = [*_space_mistakes(values, scoring), *network_file.mistakes(scoring, wrong)]
     found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
@@ -62,7 +61,12 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     return found
 
 
-def _space_mistakes(values: Mapping[str, Any], scoring: Mapping[str, Any]) -> Iterator[Mistake]:
+def _section(values: Mapping[str, Any], name: str, wrong: set[Key]) -> dict[str, Any]:
+    """Return a section as it is on the page; empty where it is absent, or wrong by itself."""
+    return {} if (name,) in wrong else values.get(name) or {}
+
+
+def _space_mistakes(values: Mapping[str, object], scoring: Mapping[str, object]) -> Iterator[Mistake]:
     """No space, on a page that does more than label with a network that there is."""
     if "space" in values:
         return
@@ -77,11 +81,11 @@ def _is_about_points(key: Key) -> bool:
     return key[0] in {"space", "constraints"} or key == ("sweep",) or key[:2] == ("sweep", "points")
 
 
-def _defaults(network: Mapping[str, Any]) -> dict[str, Value]:
+def _defaults(network: Mapping[str, object]) -> dict[str, Value]:
     return NetworkSection.model_validate(network).defaults()
 
 
-def _written_conditions(space: Mapping[str, Any], wrong: set[Key]) -> dict[str, dict[str, Any]]:
+def _written_conditions(space: Mapping[str, object], wrong: set[Key]) -> dict[str, dict[str, object]]:
     """Each dimension's `when`, without what is wrong in it by itself."""
     found = {}
     for name, written in space.items():
@@ -92,7 +96,7 @@ def _written_conditions(space: Mapping[str, Any], wrong: set[Key]) -> dict[str, 
     return found
 
 
-def _sweep_mistakes(sweep: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
+def _sweep_mistakes(sweep: Mapping[str, object], wrong: set[Key]) -> Iterator[Mistake]:
     """Keys of the sweep that do not go together."""
 
     def value(name: str) -> Any:
@@ -114,7 +118,7 @@ def _sweep_mistakes(sweep: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mista
 
 
 def _sound(key: Key, written: Any, wrong: set[Key]) -> dict[str, Any]:
-    """What of a dimension is right by itself; choices are looked at one by one."""
+    """Return the keys of a dimension that are right by themselves; choices are checked one by one."""
     if not isinstance(written, dict):
         return {}
     sound = {name: value for name, value in written.items() if (*key, name) not in wrong}
@@ -189,7 +193,7 @@ def _name_mistake(name: str, builder: str) -> str | None:
 
 
 def _grid_mistakes(space: Mapping[str, Dimension], dimensions: int) -> Iterator[Mistake]:
-    """What a grid can't do. `space` holds the dimensions without mistakes, of all `dimensions`."""
+    """Find dimensions that a grid can't enumerate. `space` has those without mistakes, of all `dimensions`."""
     endless = [name for name, dim in space.items() if isinstance(dim, FloatDimension) and dim.step is None]
     for name in endless:
         yield ("space", name), "must have a step on a grid; got none; add step, list choices, or take another sampler"

@@ -22,6 +22,7 @@ from windrow.experiment.wording import Key, Mistake, dotted, guess, shown, unkno
 _RULES = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing_size": "must be a whole number of at most 18 digits",
@@ -45,6 +46,7 @@ _RULES = {
 """Each type of pydantic's errors that a page can have (and those that sections.py adds) as a rule."""
 
 _CURES = {
+    "string_too_long": "shorten it",
     "too_short": "add one",
     "model_type": "write KEY: VALUE, one a line, and indent them",
     "model_attributes_type": "for example {type: int, low: 32, high: 256}",
@@ -64,7 +66,7 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """Where the keys of a page stand: `lines` count from 1; `overridden` keys come from `--set` instead."""
+    """The places of the keys of a page: `lines` count from 1; `overridden` keys come from `--set` instead."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)
@@ -77,7 +79,7 @@ class Places:
         return Problem(dotted(key), message, next((self.lines[place] for place in places if place in self.lines), None))
 
 
-def find(values: Mapping[str, Any], places: Places) -> list[Problem]:
+def find(values: Mapping[str, object], places: Places) -> list[Problem]:
     """Every mistake of a page's values, each once; none means that they make an Experiment."""
     try:
         Experiment.model_validate(values)
@@ -99,12 +101,12 @@ def _key(details: ErrorDetails) -> Key:
 
 
 def _is_about_a_range(details: ErrorDetails) -> bool:
-    """Whether `between` finds it too: there with the key, and also where the range has other mistakes."""
+    """Return whether cross_field finds the mistake too: it adds the key, also if the range has other mistakes."""
     return details["type"] == "value_error" and details["loc"][0] == "space" and len(details["loc"]) == 3
 
 
 def _is_about_items(details: ErrorDetails) -> bool:
-    """Whether a list is called empty only because all of its items are wrong, of which each is told."""
+    """Return whether a list counts as empty only because each item is wrong and reported."""
     return details["type"] == "too_short" and bool(details["input"])
 
 
@@ -134,7 +136,7 @@ def _missing(key: Key) -> str:
 
 
 def _cure(key: Key, kind: str, value: object, rule: str) -> str:
-    """What to write instead, as a clause; empty where the rule says it all."""
+    """Suggest what to write, as a clause; empty where the rule is enough."""
     if kind in _CURES:
         return f"; {_CURES[kind]}"
     if kind == "dict_type":

@@ -13,8 +13,10 @@ from windrow.experiment.values import Section
 from windrow.experiment.wording import Key, Mistake, shown
 
 Kind = Literal["keras", "graph", "saved_model"]
+"""A Keras file, a frozen GraphDef, or the folder of a SavedModel."""
 
 Resize = Literal["plain", "corner", "smooth"]
+"""How an image is resized; data/image.py has the three filters."""
 
 DIGEST = r"^[0-9a-f]{64}$"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -24,7 +26,7 @@ _TENSOR = re.compile(r"[A-Za-z0-9.][\w./\\-]*:\d+")
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(names) not in (1, 2) or not all(names):
         raise ValueError(
-            f"must be one file with a label a line, or a map of classes and a list of names; got {list(names)}; "
+            f"must be one file with one label per line, or a map of classes and a list of names; got {list(names)}; "
             "for example [labels.txt]"
         )
     return names
@@ -71,7 +73,7 @@ class NetworkFileSection(Section):
     sha256: str | None = Field(None, pattern=DIGEST, description="SHA-256 of that file; the first one seen if empty")
     member: str | None = Field(None, min_length=1, description="the network's place in the archive")
     labels: Annotated[tuple[str, ...], AfterValidator(_names)] = Field(
-        description="file with a label a line; or two files: classes to synsets, synsets to names"
+        description="file with one label per line; or two files: classes to synsets, synsets to names"
     )
     feed: str | None = Field(None, min_length=1, description="tensor of a GraphDef that is fed, or SavedModel's input")
     fetch: str | None = Field(None, min_length=1, description="tensor with the probabilities, or SavedModel's output")
@@ -88,7 +90,7 @@ class NetworkFileSection(Section):
 
     @property
     def kind(self) -> Kind:
-        """What its file is."""
+        """The kind of the file."""
         return kind(self.member or self.file)
 
     @property
@@ -98,18 +100,18 @@ class NetworkFileSection(Section):
 
 
 def kind(name: str) -> Kind:
-    """What a file is, by its name."""
+    """Return the kind of a file, by its name."""
     suffix = PurePosixPath(_bare(name)).suffix.lower()
     return "keras" if suffix == ".keras" else "graph" if suffix == ".pb" else "saved_model"
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file holds others, by its name."""
+    """Return whether a file is an archive, by its name."""
     return _bare(name).lower().endswith(ARCHIVES)
 
 
 def is_web_address(name: str) -> bool:
-    """Whether a file must be downloaded."""
+    """Return whether a file must be downloaded."""
     return name.lower().startswith(("http://", "https://"))
 
 
@@ -141,7 +143,7 @@ def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
 def _file_mistakes(
     file: str, member: str | None, given: Mapping[str, Any], wrong: set[Key]
 ) -> Iterator[tuple[str, str]]:
-    """What the kind of the file asks of the other keys: (key, message)."""
+    """Check the other keys against the kind of the file: (key, message)."""
     place, what = ("member", member) if member else ("file", file)
     if PurePosixPath(_bare(what)).name == "saved_model.pb":
         yield place, f"must be the SavedModel's folder; got {what!r}, which is a part of one; name the folder"

@@ -1,4 +1,4 @@
-"""What is wrong with the constraints and points of a page whose space is sound."""
+"""Find the mistakes of the constraints and points of a page whose space is sound."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _value_problem(name: str, value: Value, space: Mapping[str, Dimension], sear
     if not space[name].fits(value):
         return f"must lie in the space ({space[name]}); got {shown(value)}"
     if name not in searched:
-        return f"must be left out where {name} is not searched; got {shown(value)}; mend the point, or when"
+        return f"must be left out where {name} is not searched; got {shown(value)}; fix the point, or when"
     return None
 
 

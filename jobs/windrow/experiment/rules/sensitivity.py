@@ -1,4 +1,4 @@
-"""What is wrong with the sensitivity design of a page whose space and network are sound."""
+"""Find the mistakes of the sensitivity design of a page whose space and network are sound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXAMPLE = "sensitivity: {parameters: [learning_rate, units]}"
 def mistakes(
     sweep: Mapping[str, Any], space: Mapping[str, Dimension], defaults: Mapping[str, Value]
 ) -> Iterator[Mistake]:
-    """Mistakes of `sweep.sensitivity`, which has none by itself, beside the sampler, the space and the defaults."""
+    """Check a valid `sweep.sensitivity` against the sampler, the space and the defaults."""
     section, sampler = sweep.get("sensitivity"), sweep.get("sampler")
     if section is None:
         if sampler == "sensitivity":

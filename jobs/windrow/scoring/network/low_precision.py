@@ -32,6 +32,7 @@ from windrow.files import clear_when_full, locked
 from windrow.model.canaries import Canary
 from windrow.model.form import Form
 from windrow.model.network import Network
+from windrow.model.precision_loss import PrecisionLoss
 from windrow.scoring.network import own_network
 from windrow.scoring.network.openvino_convert import NETWORK, REPORT, Request
 
@@ -47,11 +48,7 @@ _LARGEST_CACHE = 8  # converted networks
 _LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accuracy_as_it_is", "accuracy")
 
 
-Loss = dict[str, str | int | float | None]
-"""How a converted network differs from the original, with the precision and the runtime."""
-
-
-def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, Loss]:
+def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, PrecisionLoss]:
     """Return the network with a converted file and the same name and version, and its loss.
 
     Raises:
@@ -77,7 +74,7 @@ def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Networ
         form=Form("openvino", resize=model.form.resize, precision=section.type),
         canaries=tuple(Canary.of(**one) for one in report["canaries"]),
     )
-    return lowered, {"type": section.type, "runtime": report["runtime"], **{name: report[name] for name in _LOST}}
+    return lowered, PrecisionLoss(section.type, report["runtime"], **{name: report[name] for name in _LOST})
 
 
 def check_installed(section: PrecisionSection) -> None:

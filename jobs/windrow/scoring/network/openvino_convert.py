@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,12 @@ from numpy.typing import NDArray
 from windrow.errors import UserError, WindrowError
 from windrow.model import canaries
 from windrow.model.canaries import Canary
-from windrow.model.form import Form, Precision, Shape
+from windrow.model.form import Form, Shape
 from windrow.scoring.network import frozen, kinds, openvino_runtime, predict
 from windrow.scoring.network.pixels import decode
+
+if TYPE_CHECKING:
+    from windrow.experiment.precision import Precision
 
 NETWORK = "network"
 REPORT = "report.json"

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from windrow.data import image as images
 from windrow.scoring.fetch.status import Status
+
+if TYPE_CHECKING:
+    from windrow.experiment.rules.network_file import Resize
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,7 @@ class DecodedImage:
     milliseconds: float | None = None
 
 
-def decode(
-    content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: images.Resize = "smooth"
-) -> DecodedImage:
+def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: Resize = "smooth") -> DecodedImage:
     """Return the first frame of an image file as uint8 pixels of `shape` (height, width, channels).
 
     Nothing in `content` raises. The header's size is compared with `max_pixels` before any pixel is decoded.

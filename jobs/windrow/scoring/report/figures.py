@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from windrow.model.precision_loss import PrecisionLoss
 from windrow.scoring.fetch.status import Status
 
 if TYPE_CHECKING:
@@ -78,27 +79,6 @@ class Agreement:
 
     compared: int
     agree: float | None
-
-
-@dataclass(frozen=True)
-class PrecisionLoss:
-    """The loss of a lower precision, measured on the page's images (scoring/network/low_precision.py).
-
-    Attributes:
-        type, runtime: the precision, and what computes in it.
-        same_labels: share of the `images` that keep their label.
-        score_change_mean, score_change_max: absolute change of the best label's score.
-        accuracy_as_it_is, accuracy: before and after; None where the images' true classes are not known.
-    """
-
-    type: str
-    runtime: str
-    images: int
-    same_labels: float
-    score_change_mean: float
-    score_change_max: float
-    accuracy_as_it_is: float | None = None
-    accuracy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_a_network_is_called_as_its_file_and_is_what_the_file_is_called(network:
         (f"{KERAS}, resize: soft", "resize (line 2): must be 'plain', 'corner' or 'smooth'; got 'soft'"),
         (
             "file: a.keras, labels: [a, b, c]",
-            "labels (line 2): must be one file with a label a line, or a map of classes and a list of names; "
+            "labels (line 2): must be one file with one label per line, or a map of classes and a list of names; "
             "got ['a', 'b', 'c']; for example [labels.txt]",
         ),
         (

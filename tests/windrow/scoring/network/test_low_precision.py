@@ -18,6 +18,7 @@ from windrow.experiment import PrecisionSection
 from windrow.model.canaries import Canary
 from windrow.model.form import Form
 from windrow.model.network import Network
+from windrow.model.precision_loss import PrecisionLoss
 from windrow.scoring.network import low_precision, openvino_convert, openvino_runtime, predict
 from windrow.scoring.network.openvino_convert import Request
 from windrow.scoring.network.own_network import digest_of
@@ -126,7 +127,7 @@ def test_a_missing_package_is_one_sentence(photos: Path, monkeypatch: pytest.Mon
 @dataclass(frozen=True)
 class Converted:
     after: Network
-    loss: dict[str, Any]
+    loss: PrecisionLoss
     person: Path
 
 
@@ -149,10 +150,10 @@ def test_a_champion_keeps_its_name_and_version_and_gets_another_file(keras_file:
     assert after.digest == digest_of(after.file) != before.digest
     assert after.form == Form("openvino", precision="int8")
     assert len(after.canaries) == 3
-    assert loss["runtime"].startswith("OpenVINO 20")
-    told = (loss["type"], loss["images"], loss["same_labels"], loss["accuracy"], loss["accuracy_as_it_is"])
+    assert loss.runtime.startswith("OpenVINO 20")
+    told = (loss.type, loss.images, loss.same_labels, loss.accuracy, loss.accuracy_as_it_is)
     assert told == ("int8", 18, 1.0, 1.0, 1.0)
-    assert 0 <= loss["score_change_mean"] <= loss["score_change_max"] < 0.2
+    assert 0 <= loss.score_change_mean <= loss.score_change_max < 0.2
     assert not (converted.person / "intel").exists(), "OpenVINO's telemetry keeps a client's number there"
 
 
@@ -212,7 +213,7 @@ def test_a_graph_is_converted_where_it_is_fed_images_and_refused_where_it_is_fed
 ) -> None:
     form = Form("graph", "ResizeBilinear:0", "softmax:0", resize="corner")
     after, loss = low_precision.lower(model(stock_graph, form), section(photos), tmp_path)
-    assert (after.shape, after.form.resize, loss["accuracy"]) == ((6, 5, 3), "corner", 1.0)
+    assert (after.shape, after.form.resize, loss.accuracy) == ((6, 5, 3), "corner", 1.0)
     with pytest.raises(UserError, match="needs a network that is fed decoded images; DecodeJpeg/contents:0 takes a fi"):
         low_precision.lower(model(stock_graph, replace(form, feed="DecodeJpeg/contents:0")), section(photos), tmp_path)
 
@@ -232,7 +233,7 @@ def test_a_saved_model_is_converted_with_the_range_that_it_is_fed(
     after, loss = low_precision.lower(
         model(tmp_path / "saved", Form("saved_model", black=-1.0, white=1.0)), section(photos), tmp_path
     )
-    assert loss["accuracy"] == 1.0
+    assert loss.accuracy == 1.0
     plain = predict.LoadedNetwork(tmp_path / "saved", None, 4, 4, form=Form("saved_model", black=-1.0, white=1.0))
     low = predict.LoadedNetwork(after.file, None, 4, 4, form=after.form)
     pixels = np.full((2, 6, 5, 3), 90, np.uint8)
@@ -247,7 +248,7 @@ def test_bf16_is_taken_where_the_processor_has_it(keras_file: Path, photos: Path
     if "BF16" not in openvino_runtime.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("needs a processor with bf16 instructions")
     _, loss = low_precision.lower(model(keras_file), section(photos, type="bf16"), tmp_path)
-    assert (loss["type"], loss["same_labels"]) == ("bf16", 1.0)
+    assert (loss.type, loss.same_labels) == ("bf16", 1.0)
 
 
 class WithoutBf16:

@@ -75,7 +75,7 @@ def test_a_download_is_kept_and_comes_from_nowhere_a_second_time(home: Path, web
     assert kept.with_name("net.tgz.sha256").exists()
     (home / "net.tgz").unlink()
     assert own_network.bring(section(**keys), home, tmp_path / "b").identity == first.identity
-    with pytest.raises(DownloadError, match=r"mend scoring\.network\.sha256"):
+    with pytest.raises(DownloadError, match=r"fix scoring\.network\.sha256"):
         own_network.bring(section(**keys, sha256="0" * 64), home, tmp_path / "c")
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from windrow.atlas import weights
 from windrow.experiment import parameters
-from windrow.training.networks import Builder
+from windrow.training.networks import Builder, count_weights
 
 
 @pytest.mark.tensorflow
@@ -27,8 +26,8 @@ def test_as_many_as_keras_counts(builder: str, point: dict[str, Any], shape: tup
     whole = {**parameters.defaults(builder), **point}
     network = Builder(builder).build(whole, shape, 7)
     learned = sum(int(weight.shape.num_elements()) for weight in network.trainable_weights)
-    assert weights.count(builder, whole, shape, 7) == learned
+    assert count_weights(builder, whole, shape, 7) == learned
 
 
 def test_those_of_a_users_function_are_not_known() -> None:
-    assert weights.count("mine.py:build", {}, (8, 8, 1), 10) is None
+    assert count_weights("mine.py:build", {}, (8, 8, 1), 10) is None

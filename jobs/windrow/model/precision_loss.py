@@ -1,0 +1,26 @@
+"""How much a network loses at a lower precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PrecisionLoss:
+    """The loss of a lower precision, measured on the page's images (scoring/network/low_precision.py).
+
+    Attributes:
+        type, runtime: the precision, and what computes in it.
+        same_labels: share of the `images` that keep their label.
+        score_change_mean, score_change_max: absolute change of the best label's score.
+        accuracy_as_it_is, accuracy: before and after; None where the images' true classes are not known.
+    """
+
+    type: str
+    runtime: str
+    images: int
+    same_labels: float
+    score_change_mean: float
+    score_change_max: float
+    accuracy_as_it_is: float | None = None
+    accuracy: float | None = None
