@@ -131,7 +131,7 @@ class Trainer:
     def epoch(
         self, data: tuple[Any, Any], parameters: Mapping[str, Value], epochs: int, seed: int, number: int
     ) -> tuple[float, float]:
-        """Train for epoch `number` (from 0) of `epochs`, on images and labels as tensors; return mean loss and accuracy."""
+        """Train for epoch `number` (from 0) of `epochs`, on image and label tensors; return mean loss and accuracy."""
         import tensorflow as tf
 
         batches = order(seed, number, len(data[1]), self._plan.batch)
