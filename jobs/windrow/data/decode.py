@@ -72,7 +72,7 @@ class _Opened:
 
 
 def choose_format(files: Files, image_size: int | None, channels: int) -> Format:
-    """The page's size, or that of the first image which can be opened.
+    """Return the page's size, or that of the first image that can be opened.
 
     Raises:
         DatasetError: none can be opened.

@@ -169,7 +169,7 @@ def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | Non
 
 
 def _download(url: str, part: Path, max_bytes: int | None) -> None:
-    """Complete `part`, going on after cuts as long as each try brings something."""
+    """Complete `part`, trying again after cuts as long as each try adds bytes."""
     for attempt in range(_TRIES):
         before = _size(part)
         try:
@@ -183,7 +183,7 @@ def _download(url: str, part: Path, max_bytes: int | None) -> None:
 
 
 def _append(url: str, part: Path, max_bytes: int | None) -> None:
-    """One request: ask for what `part` lacks, and take what the server gives."""
+    """Send one request for the rest of `part`, and save the response."""
     start = _size(part)
     try:
         with requests.get(

@@ -28,7 +28,7 @@ from windrow.training.stacked import NetworkStack
 
 __all__ = ["FusedRun", "Member", "gain", "key", "prepare"]
 
-_KEPT_STACKS = 4
+_CACHED_STACKS = 4
 # Widths are rounded up: zeros up to a whole vector register cost nothing, and the next group finds its graph made.
 _UNITS_MULTIPLE = 16
 _FREE = ("learning_rate", "momentum", "weight_decay", "dropout", "units")
@@ -51,7 +51,7 @@ def prepare(
     validation: Examples,
     epochs: int,
 ) -> FusedRun:
-    """A group of trials, ready to train; what was prepared before must not be trained or saved any more.
+    """Prepare a group of trials for training; a group prepared earlier must no longer be trained or saved.
 
     The arguments are those of loop.prepare, for several members.
 
@@ -90,7 +90,7 @@ class FusedRun:
         self._trainer.stack.begin(weights, self._rates())
 
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
-        """Train, one Epoch a member that is alive at a time, None for the others; ends when none is left.
+        """Train, and yield after each epoch one Epoch per member that still trains, None for the others.
 
         An Epoch's seconds are its share of the wall clock. Dropping members in between makes the rest faster.
 
@@ -115,11 +115,11 @@ class FusedRun:
             yield tuple(found[index] if index in self._alive else None for index in range(len(self._members)))
 
     def drop(self, index: int) -> None:
-        """No more epochs for a member, pruned or diverged. Its network() stays what it is until the next epoch."""
+        """Stop training a member, pruned or diverged. Its network() is valid until the next epoch."""
         self._alive.discard(index)
 
     def network(self, index: int) -> Any:
-        """A member that is alive, as the keras.Model of its own width that it would be alone."""
+        """Return a member that still trains as a keras.Model of its own width."""
         member = self._members[index]
         network = self._builder.build(member.parameters, self._shape, self._classes)
         wide = self._trainer.stack.weights(self._stacked.index(index))
@@ -129,12 +129,12 @@ class FusedRun:
         return network
 
     def step_all(self) -> None:
-        """Take the steps of the first epoch once more, without evaluation: for timing."""
+        """Repeat the steps of the first epoch without evaluation, for timing."""
         for value in self._trainer.steps(self._data[0], self._members, 1, 0):
             value.numpy()  # waits for the device
 
     def _shrink(self) -> None:
-        """Go on in a smaller stack once half of it trains for nothing; below that, a new graph is not worth it."""
+        """Continue in a smaller stack once half of its members are dropped; for fewer, a new graph does not pay."""
         if 2 * len(self._alive) > len(self._stacked):
             return
         state = self._trainer.stack.state()
@@ -153,25 +153,25 @@ class FusedRun:
         return trainer
 
 
-_kept: OrderedDict[Hashable, StackTrainer] = OrderedDict()
+_cached: OrderedDict[Hashable, StackTrainer] = OrderedDict()
 
 
 def _trainer(
     builder: Builder, members: Sequence[Member], shape: tuple[int, int, int], classes: int, count: int
 ) -> StackTrainer:
-    """The kept graphs for a group like this, or new ones that are kept from now on."""
+    """Return the cached graphs for a group like this, or make and cache new ones."""
     first, units = members[0].parameters, _widest(members)
     drops = any(member.parameters["dropout"] for member in members)
     decays = any(member.parameters["weight_decay"] for member in members)
     batch = EpochPlan.of(first, count).batch
     name = (key(builder, first), len(members), units, shape, classes, batch, drops, decays)
-    if name not in _kept:
-        while len(_kept) >= _KEPT_STACKS:
-            _kept.popitem(last=False)
+    if name not in _cached:
+        while len(_cached) >= _CACHED_STACKS:
+            _cached.popitem(last=False)
         gc.collect()
-        _kept[name] = StackTrainer(NetworkStack(first, len(members), units, shape, classes), batch, drops, decays)
-    _kept.move_to_end(name)
-    return _kept[name]
+        _cached[name] = StackTrainer(NetworkStack(first, len(members), units, shape, classes), batch, drops, decays)
+    _cached.move_to_end(name)
+    return _cached[name]
 
 
 def _widest(members: Sequence[Member]) -> int:
@@ -191,7 +191,7 @@ def gain(
 ) -> float:
     """Measure how many times faster these members train fused than one after another, on a few compiled steps.
 
-    The solo side is the widest member. Known once a key, number of members and width.
+    The solo side is the widest member. Cached per key, number of members and width.
 
     Raises:
         ValueError: the members have not one key.
@@ -209,7 +209,7 @@ def gain(
 
 
 def _seconds(*actions: Any) -> list[float]:
-    """The shortest of a few alternating runs of each, after one that compiles."""
+    """Time each action: the shortest of a few alternating runs, after one that compiles."""
     taken: list[list[float]] = [[] for _ in actions]
     for _ in range(1 + _PROBE_REPEATS):
         for action, times in zip(actions, taken, strict=True):

@@ -117,7 +117,7 @@ class Graph:
 
 
 class Trainer:
-    """Trains a network in place, an epoch a call."""
+    """Trains a network in place, one epoch per call."""
 
     def __init__(self, network: Any, forward: Forward, plan: EpochPlan) -> None:
         self._network, self._forward, self._plan = network, forward, plan
@@ -125,13 +125,13 @@ class Trainer:
         self._compiled = Graph(self._epoch)
 
     def reset(self) -> None:
-        """Forget every step, for another trial."""
+        """Reset the optimizer for another trial."""
         self._optimizer.reset()
 
     def epoch(
         self, data: tuple[Any, Any], parameters: Mapping[str, Value], epochs: int, seed: int, number: int
     ) -> tuple[float, float]:
-        """Mean loss and accuracy of epoch `number` (from 0) of `epochs`, on images and labels as tensors."""
+        """Train for epoch `number` (from 0) of `epochs`, on image and label tensors; return mean loss and accuracy."""
         import tensorflow as tf
 
         batches = order(seed, number, len(data[1]), self._plan.batch)
@@ -168,7 +168,7 @@ class Trainer:
         return loss / taken, hits / (taken * self._plan.batch)
 
     def _step(self, pixels: Any, truth: Any, seed: Any, size: Any, shrink: Any, free: Any) -> tuple[Any, Any]:
-        """Train on one batch; its mean loss and the outputs."""
+        """Train on one batch; return its mean loss and the outputs."""
         import tensorflow as tf
 
         values = [variable.value for variable in self._network.trainable_variables]

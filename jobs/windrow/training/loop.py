@@ -23,9 +23,9 @@ from windrow.training.networks import Builder
 
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
 
-_KEPT_ARCHITECTURES = 8
+_CACHED_ARCHITECTURES = 8
 # A large network takes long to train and little to trace: not worth its memory, three times its weights.
-_KEPT_WEIGHTS = 1 << 24
+_CACHED_WEIGHTS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Epoch:
         return math.isfinite(self.loss) and math.isfinite(self.val_loss)
 
     def metrics(self) -> dict[str, float]:
-        """The same by name, as MLflow and the objective know them."""
+        """Return the metrics by the names that MLflow and the objective use."""
         return asdict(self)
 
 
@@ -56,7 +56,7 @@ class _Compiled:
     lent_to: Run | None = None
 
 
-_kept: OrderedDict[Hashable, _Compiled] = OrderedDict()
+_cached: OrderedDict[Hashable, _Compiled] = OrderedDict()
 
 
 def prepare(
@@ -69,7 +69,7 @@ def prepare(
     epochs: int,
     seed: int,
 ) -> Run:
-    """A trial, ready to train; what was prepared before must not be trained or saved any more.
+    """Prepare a trial for training; one prepared earlier must no longer be trained or saved.
 
     The same seed on the same kind of processor gives the same epochs up to the order in which threads add, whatever
     was trained in this process before.
@@ -122,7 +122,7 @@ class Run:
             yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start)
 
     def step_all(self) -> None:
-        """Take the steps of the first epoch once more, without evaluation: for timing."""
+        """Repeat the steps of the first epoch without evaluation, for timing."""
         self._compiled.trainer.epoch(self._data[0], self._parameters, 1, self._seed, 0)
 
 
@@ -133,18 +133,18 @@ def _compiled(
     classes: int,
     plan: EpochPlan,
 ) -> _Compiled:
-    """The kept graphs of a built-in network, or new ones that are kept from now on."""
+    """Return the cached graphs of a built-in network, or make and cache new ones."""
     architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
     architecture["dropout"] = bool(parameters["dropout"])
     key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)
-    if key in _kept:
-        _kept.move_to_end(key)
-        return _kept[key]
+    if key in _cached:
+        _cached.move_to_end(key)
+        return _cached[key]
     compiled = _compile(builder, parameters, shape, classes, plan, seed=0)
-    if compiled.network.count_params() <= _KEPT_WEIGHTS:
-        _kept[key] = compiled
-    while len(_kept) > _KEPT_ARCHITECTURES:
-        _kept.popitem(last=False)
+    if compiled.network.count_params() <= _CACHED_WEIGHTS:
+        _cached[key] = compiled
+    while len(_cached) > _CACHED_ARCHITECTURES:
+        _cached.popitem(last=False)
     return compiled
 
 
@@ -169,7 +169,7 @@ def _compile(
 
 
 def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:
-    """Make kept graphs as good as new for a trial of a built-in network."""
+    """Reset cached graphs for a new trial of a built-in network."""
     import keras
 
     layers.initialize(compiled.network, seed)
@@ -181,7 +181,7 @@ def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> N
 
 @contextmanager
 def _settings_kept() -> Iterator[None]:
-    """Keras' settings of the process outlive a user's function that changes them; the next trial is not to see it."""
+    """Restore Keras' process-wide settings after a user's function: a change must not reach the next trial."""
     import keras
     import tensorflow as tf
 

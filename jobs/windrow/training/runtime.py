@@ -31,7 +31,7 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
 
 
 def take_gpus() -> None:
-    """Before TensorFlow's import in a Spark task: it sees only the GPUs that Spark gave the task, if it deals them out.
+    """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs. Call before its import.
 
     A worker keeps the GPUs of its first task: where an executor has several, give each executor one of its own.
     """

@@ -133,7 +133,7 @@ class NetworkStack:
         return self.rates[:, None, None] * scale
 
     def _vector(self, index: int) -> Any:
-        """A weight a unit in its true size, (members, 1, units)."""
+        """One weight per unit at its true scale, (members, 1, units)."""
         return _true(self._values[index], self.rates[:, None])[:, None, :]
 
     def _normalize(self, x: Any, index: int, training: bool) -> Any:
@@ -183,7 +183,7 @@ def _product(x: Any, stored: Any, factor: Any, scale: float) -> Any:
 
 
 def _drop(x: Any, rates: Any, seed: Any) -> Any:
-    """Inverted dropout with a rate a member."""
+    """Apply inverted dropout with one rate per member."""
     import tensorflow as tf
 
     share = rates[:, None, None]
@@ -192,7 +192,7 @@ def _drop(x: Any, rates: Any, seed: Any) -> Any:
 
 
 def _column(numbers: Any, like: Any) -> Any:
-    """A number a member, shaped to multiply (members, ...)."""
+    """Reshape one number per member to multiply (members, ...)."""
     import tensorflow as tf
 
     return tf.reshape(numbers, [-1] + [1] * (len(like.shape) - 1))

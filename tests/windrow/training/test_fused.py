@@ -165,11 +165,11 @@ def test_dropout_is_each_members_own(examples: Examples) -> None:
 
 @needs_tensorflow
 def test_the_same_group_gives_the_same_epochs_on_kept_graphs(examples: Examples) -> None:
-    fused._kept.clear()
+    fused._cached.clear()
     first = list(prepared(examples, group(*WIDTHS, dropout=0.3)).epochs())
     list(prepared(examples, group(*WIDTHS[::-1], dropout=0.2)).epochs())
     again = list(prepared(examples, group(*WIDTHS, dropout=0.3)).epochs())
-    assert len(fused._kept) == 1
+    assert len(fused._cached) == 1
     np.testing.assert_array_equal([losses(row) for row in first], [losses(row) for row in again])
 
 

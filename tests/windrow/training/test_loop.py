@@ -136,9 +136,9 @@ RECIPES = [
 
 @pytest.fixture
 def nothing_kept() -> Iterator[None]:
-    loop._kept.clear()
+    loop._cached.clear()
     yield
-    loop._kept.clear()
+    loop._cached.clear()
 
 
 @pytest.mark.usefixtures("nothing_kept")
@@ -150,9 +150,9 @@ def test_a_trial_on_kept_graphs_gives_the_very_epochs_of_one_on_new_graphs(
     run(examples, seed=7, **{**recipe, "learning_rate": 0.1, "momentum": 0.1})
     run(examples, seed=8, units=5)
     kept = run(examples, **recipe)
-    assert len(loop._kept) == 2
+    assert len(loop._cached) == 2
     assert figures(kept) == figures(new)
-    loop._kept.clear()
+    loop._cached.clear()
     assert figures(run(examples, **recipe)) == figures(new)
 
 
@@ -160,22 +160,22 @@ def test_a_trial_on_kept_graphs_gives_the_very_epochs_of_one_on_new_graphs(
 def test_what_a_trial_chooses_freely_needs_no_new_graph(examples: Examples) -> None:
     free = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.1, "dropout": 0.9, "shift": 2.0, "seed": 9}
     run(examples, dropout=0.1, weight_decay=0.01, rotation=1.0, decay="cosine")
-    (compiled,) = loop._kept.values()
+    (compiled,) = loop._cached.values()
     graph = compiled.trainer._compiled._traced
     run(examples, **free, epochs=3)
     run(Examples(examples.images[:300], examples.labels[:300]), **free)
-    assert [kept.trainer._compiled._traced for kept in loop._kept.values()] == [graph]
+    assert [kept.trainer._compiled._traced for kept in loop._cached.values()] == [graph]
 
 
 @pytest.mark.usefixtures("nothing_kept")
 def test_only_the_last_architectures_are_kept_and_a_users_never(
     examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_KEPT_ARCHITECTURES", 2)
+    monkeypatch.setattr(loop, "_CACHED_ARCHITECTURES", 2)
     for units in (1, 2, 3, 2, 4):
         prepared(examples, units=units)
     prepared(examples, builder=own(FLAT))
-    assert [dict(key[1])["units"] for key in loop._kept] == [2, 4]  # type: ignore[index]
+    assert [dict(key[1])["units"] for key in loop._cached] == [2, 4]  # type: ignore[index]
 
 
 FLAT = (
@@ -212,7 +212,7 @@ def test_what_a_users_builder_sets_does_not_reach_the_next_trial(examples: Examp
         with contextlib.suppress(ValueError):
             run(examples, 1, builder=own(MEDDLING.format(line=line)))
         assert settings() == set_before, line
-    loop._kept.clear()
+    loop._cached.clear()
     assert [figures(run(examples, **one)) for one in next_ones] == before
 
 

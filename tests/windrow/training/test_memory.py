@@ -23,7 +23,7 @@ from windrow.training import loop, runtime
 from windrow.training.networks import Builder
 
 runtime.import_tensorflow(1)
-loop._KEPT_ARCHITECTURES = 4
+loop._CACHED_ARCHITECTURES = 4
 generator = np.random.default_rng(0)
 examples = loop.Examples(generator.integers(0, 256, (64, 8, 8, 1), dtype=np.uint8), generator.integers(0, 10, 64))
 resident = []
