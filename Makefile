@@ -7,7 +7,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c "$(SUPPORTED)" 2>/dev/null && { echo $$python; exit; }; done; echo python3)
 
 WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
-CONTAINERS := PYTHONPATH=jobs $(PYTHON) -m windrow.containers.stack
+CONTAINERS := PYTHONPATH=jobs $(PYTHON) -m windrow.containers.compose
 EXPERIMENT ?= digits
 ARGS ?=
 MODEL ?= digits
@@ -25,7 +25,7 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 		--experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
 
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
-	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
+	@$(WINDROW) python -m windrow.laptop.reproduce_version --model '$(MODEL)' --version '$(VERSION)'
 
 PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder --junitxml=var/test/junit.xml --durations=25
 

@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 import report
 import scoring as photographs
 import windrow_job
-from windrow.laptop.setup.memory import PeakMemory
+from windrow.laptop.peak_memory import PeakMemory
 from windrow.scoring.feed import feed_marks
 from windrow.scoring.table import prediction
 from windrow.scoring.table.predictions_table import PredictionTable

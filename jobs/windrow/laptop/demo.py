@@ -23,10 +23,10 @@ import psutil  # type: ignore[import-untyped]
 
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
 from windrow.files import write_json
-from windrow.laptop import demo_feed, services, stack, summary, watch
+from windrow.laptop import demo_feed, demo_summary, services, stack, watch
 from windrow.laptop.airflow_api import FINISHED, Airflow
 from windrow.laptop.demo_request import Wish, find
-from windrow.laptop.setup.memory import PeakMemory
+from windrow.laptop.peak_memory import PeakMemory
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
 from windrow.paths import REPOSITORY, home
@@ -165,7 +165,7 @@ def train(airflow: Airflow, running: Stack, wish: Wish, reporter: Reporter) -> t
     file = home() / "demo" / wish.name / "last.json"
     last = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     state = airflow.run_state(dag, last["run"]) if last.get("key") == wish.key() else None
-    if state == "success" and summary.read_champion(running.mlflow, wish.page.model_name) is not None:
+    if state == "success" and demo_summary.read_champion(running.mlflow, wish.page.model_name) is not None:
         reporter.say(f"{dag}: trained by an earlier demo, run {last['run']}; not again")
         return last["run"], False, last["since"]
     if state is None or state in FINISHED:
@@ -207,7 +207,7 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
     sweep, promotion, decision = (
         airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best", "record_decision")
     )
-    champion = summary.read_champion(running.mlflow, wish.page.model_name)
+    champion = demo_summary.read_champion(running.mlflow, wish.page.model_name)
     if champion is None:
         raise ServiceError(
             f"the registry must have {wish.page.model_name}@champion; it has none; see {running.mlflow_pages}"
@@ -216,12 +216,12 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
     if scored is not None:
         result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}
         truth = demo_feed.read_truth(home(), wish.name)
-        labels = summary.judge(summary.read_table(result["table"]), truth["reachable"], truth["broken"])
-    return summary.figures(sweep, decision or promotion, champion, labels)
+        labels = demo_summary.judge(demo_summary.read_table(result["table"]), truth["reachable"], truth["broken"])
+    return demo_summary.figures(sweep, decision or promotion, champion, labels)
 
 
 def _tell(wish: Wish, running: Stack, values: dict[str, object]) -> None:
-    print(f"\n{wish.name}: done\n" + "\n".join(summary.lines(values)))
+    print(f"\n{wish.name}: done\n" + "\n".join(demo_summary.lines(values)))
     set_up = f", {values['set_up_seconds']:.0f} s of it set-up" if "set_up_seconds" in values else ""
     print(f"  {'time':18} {values['seconds']:.0f} s{set_up}")
     if "peak_bytes" in values:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.files import write_json
-from windrow.laptop.images import DIGEST_LENGTH, image_path
+from windrow.laptop.image_server import DIGEST_LENGTH, image_path
 
 MOST_IMAGES = 500
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from windrow.errors import ServiceError, UserError, WindrowError
-from windrow.laptop.setup import classes, java
+from windrow.laptop.setup import class_archive, java
 from windrow.paths import REPOSITORY, home
 
 LOCK = REPOSITORY / "requirements.txt"
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 set_up(VENV, LOCK)
                 java_home = java.find_or_install(VENV / "bin" / "python")
                 variables = command_environment(VENV, java_home)
-                classes.make(classes.archive(VENV, java_home), variables, home() / "log" / "classes.log")
+                class_archive.make(class_archive.archive(VENV, java_home), variables, home() / "log" / "classes.log")
         elif not (VENV / "bin" / "python").exists():
             raise UserError(f"this needs the environment; got no {VENV.name}; run make demo or make test first")
     except WindrowError as error:
@@ -220,9 +220,9 @@ def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, s
     if java_home is not None:
         variables["JAVA_HOME"] = str(java_home)
         paths.append(str(java_home / "bin"))
-        archive, given = classes.archive(venv, java_home), variables.get(classes.VARIABLE, "")
-        ours = [classes.GLUE, *([classes.option(archive)] if archive.exists() else [])]
-        variables[classes.VARIABLE] = " ".join([*(one for one in ours if one not in given), given]).strip()
+        archive, given = class_archive.archive(venv, java_home), variables.get(class_archive.VARIABLE, "")
+        ours = [class_archive.GLUE, *([class_archive.option(archive)] if archive.exists() else [])]
+        variables[class_archive.VARIABLE] = " ".join([*(one for one in ours if one not in given), given]).strip()
     known = [part for part in variables.get("PATH", os.defpath).split(os.pathsep) if part and part not in paths]
     variables["PATH"] = os.pathsep.join([*paths, *known])
     variables["PYTHONPATH"] = str(REPOSITORY / "jobs")

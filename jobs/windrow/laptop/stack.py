@@ -237,7 +237,7 @@ def all_services(stack: Stack, ports: Mapping[str, int]) -> dict[str, Service]:
 
 
 def _images(python: Path, port: int) -> list[str]:
-    return [*(str(python), "-m", "windrow.laptop.images"), *("--port", str(port), "--root", str(home() / "demo"))]
+    return [*(str(python), "-m", "windrow.laptop.image_server"), *("--port", str(port), "--root", str(home() / "demo"))]
 
 
 def _mlflow(python: Path, port: int) -> list[str]:

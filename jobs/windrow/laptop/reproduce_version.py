@@ -1,6 +1,6 @@
 """`make reproduce VERSION=n`: jobs/reproduce.py on this machine, with the stack's MLflow, or the one that is named.
 
-    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.reproduce --model digits --version 3
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.reproduce_version --model digits --version 3
 
 MLflow is started if it does not run (`make stop` ends it); where MLFLOW_TRACKING_URI is set, that one is asked instead.
 """

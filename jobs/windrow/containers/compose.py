@@ -1,8 +1,8 @@
 """Brings the stack of docker/compose.yaml up and down.
 
-    PYTHONPATH=jobs python3 -m windrow.containers.stack up
-    PYTHONPATH=jobs python3 -m windrow.containers.stack demo --experiment digits
-    PYTHONPATH=jobs python3 -m windrow.containers.stack down [--volumes]
+    PYTHONPATH=jobs python3 -m windrow.containers.compose up
+    PYTHONPATH=jobs python3 -m windrow.containers.compose demo --experiment digits
+    PYTHONPATH=jobs python3 -m windrow.containers.compose down [--volumes]
 
 Standard library only: it needs Docker and Python, and nothing of Windrow's own environment.
 """
