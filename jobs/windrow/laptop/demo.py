@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from windrow.dag_ids import dag_id
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
 from windrow.files import write_json
 from windrow.laptop import demo_feed, demo_summary, services, stack, watch
@@ -143,7 +144,7 @@ def wait_for_dags(airflow: Airflow, wish: Wish) -> None:
     Raises:
         ServiceError: it has not, or a DAG file does not import.
     """
-    dags = [f"train_{wish.name}", *([f"score_{wish.name}"] if wish.page.scoring else [])]
+    dags = [dag_id("train", wish.name), *([dag_id("score", wish.name)] if wish.page.scoring else [])]
     end = time.monotonic() + _PARSE_SECONDS
     while missing := [dag for dag in dags if not airflow.has_dag(dag)]:
         errors = airflow.import_errors()
@@ -161,7 +162,7 @@ def train(airflow: Airflow, running: Stack, wish: Wish, reporter: Reporter) -> t
 
     An earlier demo's run is taken if it ended well, or goes on still.
     """
-    dag = f"train_{wish.name}"
+    dag = dag_id("train", wish.name)
     file = home() / "demo" / wish.name / "last.json"
     last = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     state = airflow.run_state(dag, last["run"]) if last.get("key") == wish.key() else None
@@ -179,7 +180,7 @@ def train(airflow: Airflow, running: Stack, wish: Wish, reporter: Reporter) -> t
 
 def score(airflow: Airflow, wish: Wish, since: str | None, reporter: Reporter) -> str:
     """The id of a successful score run: the one that the new champion triggered since then, else one by hand."""
-    dag = f"score_{wish.name}"
+    dag = dag_id("score", wish.name)
     if since is None:
         run_id = airflow.trigger(dag, {"set": list(wish.overrides)})
         reporter.say(f"{dag}: triggered by hand, for the champion is an earlier one; run {run_id}")
@@ -203,7 +204,7 @@ def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
 
 def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: str | None) -> dict[str, object]:
     """The summary's figures."""
-    dag = f"train_{wish.name}"
+    dag = dag_id("train", wish.name)
     sweep, promotion, decision = (
         airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best", "record_decision")
     )
@@ -214,7 +215,7 @@ def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: 
         )
     labels = None
     if scored is not None:
-        result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}
+        result = airflow.result(dag_id("score", wish.name), scored, "score_images") or {}
         truth = demo_feed.read_truth(home(), wish.name)
         labels = demo_summary.judge(demo_summary.read_table(result["table"]), truth["reachable"], truth["broken"])
     return demo_summary.figures(sweep, decision or promotion, champion, labels)

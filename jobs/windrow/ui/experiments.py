@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from windrow import dag_ids
+from windrow.dag_ids import DagId, dag_id
 from windrow.errors import AbsentError
-from windrow.experiment.sections import SLUG
 
-_DAG = re.compile(rf"(?P<kind>train|score)_(?P<name>{SLUG.strip('^$')})")
+_SHOWN = ("train", "score")  # a maintain DAG has nothing to show
 
 
-def name_of(dag_id: str) -> tuple[str, str]:
-    """(train or score, the experiment's name) of a DAG.
+def name_of(dag: str) -> tuple[str, str]:
+    """Return the kind (train or score) and the experiment's name of a DAG.
 
     Raises:
         AbsentError: it is no DAG of Windrow.
     """
-    found = _DAG.fullmatch(dag_id)
+    found = _parsed(dag)
     if found is None:
         raise AbsentError("This DAG is none of Windrow's, so there is nothing to show.")
-    return found["kind"], found["name"]
+    return found.kind, found.experiment
+
+
+def _parsed(dag: str) -> DagId | None:
+    found = dag_ids.parse(dag)
+    return found if found is not None and found.kind in _SHOWN else None
 
 
 def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[dict[str, Any]]:
@@ -35,15 +40,15 @@ def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[di
     """
     known = set(pages)
     found: dict[str, dict[str, str]] = {}
-    for dag_id in readable:
-        match = _DAG.fullmatch(dag_id)
-        if match and (match["name"] in known or _changed_at(home, match["name"])):
-            found.setdefault(match["name"], {})[match["kind"]] = dag_id
+    for dag in readable:
+        parts = _parsed(dag)
+        if parts and (parts.experiment in known or _changed_at(home, parts.experiment)):
+            found.setdefault(parts.experiment, {})[parts.kind] = dag
     order = sorted(found, key=lambda name: (-_changed_at(home, name), name))
     return [{"name": name, "train": found[name].get("train"), "score": found[name].get("score")} for name in order]
 
 
 def _changed_at(home: Path, name: str) -> float:
     """Unix time at which a run of it began, or its table was written to; 0 if there is neither."""
-    traces = (home / "runs" / f"train_{name}", home / "tables" / name / "_delta_log")
+    traces = (home / "runs" / dag_id("train", name), home / "tables" / name / "_delta_log")
     return max((trace.stat().st_mtime for trace in traces if trace.is_dir()), default=0.0)
