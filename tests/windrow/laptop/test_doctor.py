@@ -91,7 +91,7 @@ def test_a_taken_port_is_told_with_its_holder() -> None:
         finding = only(doctor.check_ports({"mlflow": port}))
 
     assert finding.well
-    assert f"{port} is taken by {psutil.Process().name()} (process {os.getpid()}); make demo will take" in finding.found
+    assert f"{port} is taken by {psutil.Process().name()} (process {os.getpid()}); make demo will use" in finding.found
 
 
 def test_a_service_that_died_is_told_with_its_log() -> None:
@@ -114,7 +114,7 @@ def test_python_must_be_one_that_the_lock_was_made_for(version: tuple[int, int],
 def test_an_environment_that_is_not_whole_or_not_of_this_lock_is_told(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.txt"
     lock.write_text("numpy==1\n")
-    assert only(doctor.check_lock(tmp_path, lock)).found == "not set up to its end"
+    assert only(doctor.check_lock(tmp_path, lock)).found == "its set-up has not finished"
 
     (tmp_path / "windrow-lock").write_text(environment.stamp(lock))
     assert only(doctor.check_lock(tmp_path, lock)).well
@@ -201,7 +201,7 @@ def test_every_mistake_of_a_page_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: Bad\nspace: {}\nsweeep: {}\n")
     bad, good = doctor.check_pages(tmp_path)
     assert good.well
-    assert bad.cure == "mend the page"
+    assert bad.cure == "fix the mistakes on the page"
     assert all(word in bad.found for word in ("name", "space", "sweeep"))
 
 
@@ -239,7 +239,7 @@ def swept(name: str, trials: int = 2, mlflow: bool = False, place: str = "studie
 def test_a_study_whose_books_agree_is_well_without_an_mlflow() -> None:
     swept("digits")
     finding = only(doctor.check_studies())
-    assert finding == Finding("study digits", "2 trials; ledger and journal agree; no MLflow runs that could be asked")
+    assert finding == Finding("study digits", "2 trials; ledger and journal agree; there are no MLflow runs to compare")
     assert not (home() / "mlflow").exists()  # the doctor makes nothing
 
 
@@ -261,7 +261,7 @@ def test_a_study_at_which_a_sweep_is_at_work_is_left_alone() -> None:
     with open_study(folder, experiment.parse(TEXT.format(name="digits")), "data"):
         finding = only(doctor.check_studies())
     assert finding.well
-    assert finding.found == "a sweep is at work in it; its books are compared when it has ended"
+    assert finding.found == "a sweep is running in it; its records are compared when the sweep has ended"
     assert "1 of 2 trials" in only(doctor.check_studies()).found
 
 
@@ -293,13 +293,13 @@ def test_the_three_books_of_a_sweep_are_compared(mlflow_server: str, monkeypatch
         "trial 1 must have ended as ok in attempt 1, FINISHED in MLflow; got ok in attempt 1, F"
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert "ledger and journal agree; MLflow was not asked: MLflow must answer" in only(doctor.check_studies()).found
+    assert "ledger and journal agree; MLflow was not compared: MLflow must answer" in only(doctor.check_studies()).found
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_DISK_BYTES", 1 << 60)
     disk, _ = doctor.check_space()
-    assert "free some" in disk.cure
+    assert "free some of it" in disk.cure
 
 
 def test_exit_code_says_whether_anything_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
