@@ -1,4 +1,4 @@
-"""Whether a service works, asked by a real request: what is wrong, or None."""
+"""Check services with a real request. Each function returns the problem, or None if the service works."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SECONDS = 5.0
 
 
 def mlflow_problem(url: str) -> str | None:
-    """What keeps the tracking server from working. Asks its API: /health answers even where the API says 403."""
+    """Check the tracking server by its API: /health answers 200 even if the API answers 403."""
     try:
         address = f"{url}/api/2.0/mlflow/experiments/search"
         response = requests.get(address, params={"max_results": "1"}, timeout=SECONDS)
@@ -18,7 +18,7 @@ def mlflow_problem(url: str) -> str | None:
 
 
 def airflow_problem(url: str, part: str) -> str | None:
-    """What keeps a part of Airflow (metadatabase, scheduler, dag_processor, triggerer) from working."""
+    """Check a part of Airflow: metadatabase, scheduler, dag_processor or triggerer."""
     try:
         response = requests.get(f"{url}/api/v2/monitor/health", timeout=SECONDS)
     except requests.RequestException as error:
@@ -30,7 +30,7 @@ def airflow_problem(url: str, part: str) -> str | None:
 
 
 def page_problem(url: str) -> str | None:
-    """What keeps a page from being shown."""
+    """Check that a page can be shown."""
     try:
         return None if requests.get(url, timeout=SECONDS).ok else f"an error from {url}"
     except requests.RequestException as error:

@@ -176,7 +176,7 @@ def test_the_key_changes_with_the_page_and_the_overrides(tmp_path: Path) -> None
     assert plain.key() != demo_request.find("digits", ["sweep.trials=4"]).key()
     edited = tmp_path / "digits.yaml"
     edited.write_text(plain.path.read_text() + "# edited\n")
-    assert plain.key() != demo_request.Wish(edited, plain.page, ()).key()
+    assert plain.key() != demo_request.DemoRequest(edited, plain.page, ()).key()
 
 
 def test_the_noted_run_is_whole_or_absent(airflow: Any, reporter: Reporter) -> None:
