@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import windrow_dags
 from airflow.api_fastapi.app import get_auth_manager
@@ -89,7 +88,7 @@ def show_sweep(
     """Return one sweep: that of a DAG run, that of a folder's name, or the newest."""
     folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
 
-    def show() -> dict[str, Any]:
+    def show() -> dict[str, object]:
         return sweeps.show(sweeps.choose(_runs(dag_id), folder), most, x, y)
 
     def stamp() -> str:
@@ -102,7 +101,7 @@ def show_sweep(
 def show_champions(request: Request, dag_id: str) -> Response:
     """Return the versions of a train DAG's model."""
 
-    def show() -> dict[str, Any]:
+    def show() -> dict[str, object]:
         name = _experiment(dag_id, "train")
         return registry.show(_models().get(name, name), dag_id)
 
@@ -146,7 +145,9 @@ def _models() -> dict[str, str]:
     return {page.name: page.experiment.model_name for page in pages}
 
 
-def _answer(request: Request, make: Callable[[], dict[str, Any]], stamp: Callable[[], str] | None = None) -> Response:
+def _answer(
+    request: Request, make: Callable[[], dict[str, object]], stamp: Callable[[], str] | None = None
+) -> Response:
     """Return the values of `make` as JSON, or an empty 304 if the reader's copy is still valid.
 
     Args:

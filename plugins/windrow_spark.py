@@ -264,10 +264,11 @@ def as_options(arguments: Mapping[str, object]) -> list[str]:
     return options
 
 
-def as_overrides(params: Mapping[str, Any]) -> list[str]:
+def as_overrides(params: Mapping[str, object]) -> list[str]:
     """Return KEY=VALUE for each param of the run. The lines of the param `set` come last, unchanged, so they win.
 
     JSON is YAML, so a string keeps its quotes. Unknown keys are passed on: reading the page refuses them.
     """
     named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in params.items() if key not in NO_KEYS]
-    return [*named, *(params.get("set") or [])]
+    free = params.get("set")
+    return [*named, *(map(str, free) if isinstance(free, list | tuple) else [])]

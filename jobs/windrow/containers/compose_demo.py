@@ -29,7 +29,7 @@ def run(request: DemoRequest, reporter: Reporter) -> None:
     """Run the demo on the stack of this container.
 
     Raises:
-        WindrowError: a service, a task or the table is not as it must be.
+        WindrowError: a service or a task has failed, or the table has problems.
     """
     running = around()
     demo.finish(request, running, demo.play(request, running, reporter))
