@@ -39,7 +39,7 @@ reads_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 
 
 def make_app() -> FastAPI:
-    """Return the page's application. Every route needs a login, and there is no public description of the API."""
+    """Return the page's application. Every route needs a login, and the description of the API is switched off."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)])
     app.include_router(router)
     return app

@@ -116,7 +116,7 @@ def down(volumes: bool) -> None:
     Raises:
         ServiceError: Docker could not.
     """
-    settings.complete(FOLDER / ".env")  # compose requires all of them, for every command
+    settings.complete(FOLDER / ".env")  # compose requires every secret, for each command
     _compose("--profile", "*", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
 

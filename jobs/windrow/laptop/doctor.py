@@ -2,7 +2,7 @@
 
     make doctor
 
-The exit code is 0 if there is no problem, otherwise 1.
+The exit code is 0 without problems, otherwise 1.
 """
 
 from __future__ import annotations
