@@ -2,12 +2,12 @@
 
 SHELL := /bin/sh
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-# python3 if it will do, else the newest that will, else python3 again for its sentence about the version.
+# python3 if it is supported, else the newest supported one, else python3 again for its error about the version.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c "$(SUPPORTED)" 2>/dev/null && { echo $$python; exit; }; done; echo python3)
 
 WINDROW := PYTHONPATH=jobs $(PYTHON) -m windrow.laptop.environment
-CONTAINERS := PYTHONPATH=jobs $(PYTHON) -m windrow.containers.stack
+CONTAINERS := PYTHONPATH=jobs $(PYTHON) -m windrow.containers.compose
 EXPERIMENT ?= digits
 ARGS ?=
 MODEL ?= digits
@@ -17,7 +17,7 @@ SOURCE ?= mnist
 .PHONY: help demo reproduce unit test test-faults test-cluster coverage screenshots stop doctor lint lock bench up down
 .DEFAULT_GOAL := help
 
-help: ## what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist" TARGET=docker
@@ -25,7 +25,7 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 		--experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
 
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
-	@$(WINDROW) python -m windrow.laptop.reproduce --model '$(MODEL)' --version '$(VERSION)'
+	@$(WINDROW) python -m windrow.laptop.reproduce_version --model '$(MODEL)' --version '$(VERSION)'
 
 PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder --junitxml=var/test/junit.xml --durations=25
 
@@ -55,7 +55,7 @@ stop: ## end everything that make demo started
 doctor: ## check this machine and the services, and say what to do
 	@$(WINDROW) --as-is python -m windrow.laptop.doctor
 
-bench: ## measure Windrow beside its peers, about an hour on quiet cores; SOURCE=../mnist
+bench: ## measure Windrow against its peers, about an hour on idle cores; SOURCE=../mnist
 	@$(WINDROW) python bench/environment.py
 	@for script in "sweeps.py --source $(SOURCE)" overhead.py logging_cost.py "pruning.py --source $(SOURCE)" "epoch.py --mnist $(SOURCE) --json bench/results/epoch.json" \
 		scaling.py plots.py; do $(WINDROW) --as-is var/bench/venv/bin/python bench/$$script || exit; done

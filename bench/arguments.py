@@ -1,4 +1,4 @@
-"""What the command lines of sweeps.py, overhead.py and pruning.py share."""
+"""Arguments shared by sweeps.py, overhead.py and pruning.py."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def parser(description: str | None, result: str, timeout: int) -> argparse.Argum
 
 
 def add_source(arguments: argparse.ArgumentParser) -> None:
-    """Where MNIST is."""
+    """Add the option for the folder of MNIST."""
     text = "folder with MNIST's four files (default: download them)"
     arguments.add_argument("--source", default="mnist", metavar="DIR", help=text)
 
 
 def add_tools(arguments: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Which tools to measure."""
+    """Add the option for the tools to measure."""
     known = tuple(names)
     text = f"of {','.join(known)} (default: all)"
     arguments.add_argument("--tools", type=_subset(known), default=known, metavar="A,B", help=text)

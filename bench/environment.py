@@ -1,4 +1,4 @@
-"""Make the environment of the comparisons: Windrow's own packages, seen from its .venv, and the peers beside them.
+"""Make the environment of the comparisons: Windrow's own packages, seen from its .venv, and the peers with them.
 
     make test                       # or make demo: makes .venv
     python3 bench/environment.py    # makes var/bench/venv, about a minute
@@ -22,7 +22,7 @@ FOLDER = REPOSITORY / "var" / "bench" / "venv"
 
 
 def main() -> int:
-    """Make it anew; the exit code."""
+    """Make it again and return the exit code."""
     arguments = parse_args()
     product, folder = arguments.product.absolute(), arguments.folder.absolute()
     if not (product / "bin" / "python").exists():
@@ -52,7 +52,7 @@ def make(product: Path, folder: Path) -> None:
 
 
 def site_packages(python: Path) -> Path:
-    """The folder that an environment's packages lie in."""
+    """Return the folder of an environment's packages."""
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     return Path(subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
 

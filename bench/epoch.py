@@ -1,4 +1,4 @@
-"""An epoch's time: Windrow beside a hand-written graph loop and keras.fit on arrays, and fused trials beside solo.
+"""The time of an epoch: Windrow, a hand-written graph loop and keras.fit on arrays; and fused trials against solo ones.
 
     python bench/epoch.py --mnist FOLDER [--json FILE]
 
@@ -202,7 +202,7 @@ class Hand:
         return tf.nn.bias_add(tf.matmul(x, next(left)), next(left))
 
     def shift(self, x: Any, left: Iterator[Any], block: int, training: bool) -> Any:
-        """Batch normalisation, or a bias where the network has none."""
+        """Batch normalisation; a bias for a network without it."""
         import tensorflow as tf
 
         if not self.values["batch_norm"]:
@@ -250,7 +250,7 @@ class Hand:
 
 
 def hits(truth: Any, logits: Any) -> Any:
-    """How many answers are right."""
+    """Count the right answers."""
     import tensorflow as tf
 
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, -1), truth), tf.float32))

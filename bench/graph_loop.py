@@ -1,4 +1,4 @@
-"""The hand-written loop: an epoch is one call of one compiled graph. What a careful user can do in 40 lines."""
+"""The hand-written loop: an epoch is one call of one compiled graph, as a careful user writes it in 40 lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def train(point: dict[str, Any], sweep: dict[str, Any], images: Any, labels: Any
     """Train one dense network; its validation accuracy after the last epoch, 0..1."""
     import keras
     import tensorflow as tf
-    from objective import dense
+    from networks import dense
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(point["seed"])

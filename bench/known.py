@@ -1,4 +1,4 @@
-"""What a night costs that has little or nothing new: score_images.py on tables with millions of known URLs.
+"""The cost of a scoring run with few or no new URLs: score_images.py on tables with millions of known URLs.
 
     python bench/known.py --known 10000000 --feed 1000000 --new 1000 [--out FILE]
 
@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 import report
 import scoring as photographs
 import windrow_job
-from windrow.laptop.setup.memory import PeakMemory
+from windrow.laptop.peak_memory import PeakMemory
 from windrow.scoring.feed import feed_marks
 from windrow.scoring.table import prediction
 from windrow.scoring.table.predictions_table import PredictionTable
@@ -113,7 +113,7 @@ def as_rows(urls: list[str]) -> pa.Table:
 
 
 def make_champion(home: Path) -> None:
-    """known@champion: one dense layer, which stands in for a network."""
+    """known@champion: one dense layer in place of a network."""
     import keras
     import mlflow
     from windrow.tracking.server import connect
@@ -147,7 +147,7 @@ def measure(home: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]
 
 
 def night(home: Path, name: str, urls: list[str]) -> dict[str, Any]:
-    """Run the job after a file with these URLs has arrived; its seconds, its memory and what it says of itself."""
+    """Run the job after a file with these URLs has arrived; return its seconds, its memory and its result."""
     if urls:
         (home / "feeds" / f"{len(list((home / 'feeds').iterdir()))}.txt").write_text("\n".join(urls) + "\n")
     jobs = Path(windrow_job.REPOSITORY) / "jobs"

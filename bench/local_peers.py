@@ -68,7 +68,7 @@ def suggest(trial: Any) -> int:
 
 
 def ray_tune(objective: Objective, count: int, slots: int, reuse_actors: bool = True) -> None:
-    """Ray Tune with one core a trial; with reuse, an actor keeps TensorFlow imported between trials."""
+    """Ray Tune with one core per trial; with reuse, an actor keeps TensorFlow imported between trials."""
     import ray
     from ray import tune
 
@@ -91,12 +91,12 @@ def ray_tune(objective: Objective, count: int, slots: int, reuse_actors: bool = 
 
 
 def ray_tune_new_actors(objective: Objective, count: int, slots: int) -> None:
-    """Ray Tune as it is by default: a new process a trial."""
+    """Ray Tune with its defaults: a new process for each trial."""
     ray_tune(objective, count, slots, reuse_actors=False)
 
 
 def keras_tuner(objective: Objective, count: int, slots: int) -> None:
-    """KerasTuner's guide to distributed tuning: a chief with the oracle, and a process a worker."""
+    """KerasTuner's guide to distributed tuning: a chief with the oracle, and one process per worker."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -114,7 +114,7 @@ def keras_tuner(objective: Objective, count: int, slots: int) -> None:
 
 
 def search(objective: Objective, count: int) -> None:
-    """What each process of KerasTuner runs; which of them it is stands in its environment.
+    """The code of each process of KerasTuner; its environment names its role.
 
     GridSearch, the obvious oracle for fixed points, lets workers wait for each other, and they wait by asking on.
     """

@@ -1,11 +1,11 @@
-"""What recording in MLflow adds to a sweep's time: the same sweep without it, into a file, and to a server.
+"""The time that recording in MLflow adds to a sweep: the same sweep without it, into a file, and to a server.
 
     var/bench/venv/bin/python bench/logging_cost.py
     var/bench/venv/bin/python bench/logging_cost.py --repeats 5 --mean 0.5
 
 The trials sleep as long as recorded ones took (sweeps.py), scaled to --mean seconds, with --epochs points a curve;
 ledger, sampler, the line to the driver and MLflow are Windrow's own (windrow_replay.py). Seconds are from the first
-trial handed out until everything is said. The ways take turns, and a ratio is that of one turn. The server shares the
+trial handed out until everything is logged. The ways take turns, and a ratio is that of one turn. The server shares the
 cores with the sweep.
 """
 

@@ -1,4 +1,4 @@
-"""What a trial does in every tool but Windrow: the same code for all of them.
+"""The trial of every tool but Windrow: the same code for each.
 
 A sweep's folder (BENCH_FOLDER) holds sweep.json (points, epochs, batch size, data set), written by points.py's caller.
 Each trial appends its own wall-clock stamps to trials.jsonl there, so that no tool has to bring them home.
@@ -61,6 +61,7 @@ def _scaled_arrays() -> tuple[Any, ...]:
 
 def _fit(point: dict[str, Any]) -> float:
     import keras
+    from networks import dense
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(point["seed"])
@@ -75,14 +76,6 @@ def _fit(point: dict[str, Any]) -> float:
         verbose=0,
     )
     return float(history.history["val_accuracy"][-1])
-
-
-def dense(units: int) -> Any:
-    """One hidden layer, from images scaled to 0..1 to ten probabilities."""
-    from keras import Sequential, layers
-
-    hidden = layers.Dense(units, activation="relu")
-    return Sequential([layers.Input((28, 28, 1)), layers.Flatten(), hidden, layers.Dense(10, activation="softmax")])
 
 
 def _stamped(number: int, train: Train) -> float:

@@ -1,4 +1,4 @@
-"""What a tool itself costs a trial: trials that do nothing, in warm workers, two at once.
+"""The cost of each tool per trial: trials that do nothing, in warm workers, two at once.
 
     var/bench/venv/bin/python bench/overhead.py
     var/bench/venv/bin/python bench/overhead.py --tools windrow,job --trials 20
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure(tool: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One tool in a folder of its own: wall clock a trial in milliseconds, or why there is none."""
+    """One tool in a folder of its own: wall clock per trial in milliseconds, or why it could not be measured."""
     folder = windrow_job.fresh_folder("overhead", tool)
     row: dict[str, Any] = {"tool": tool, "title": TITLES[tool]}
     count = WARM_UP + options.trials

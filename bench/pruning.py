@@ -1,4 +1,4 @@
-"""What pruning saves: the same points trained to the end, and with pruning, on the same data.
+"""The time that pruning saves: the same points trained to the end, and with pruning, on the same data.
 
     var/bench/venv/bin/python bench/pruning.py --source /data/mnist
     var/bench/venv/bin/python bench/pruning.py --source /data/mnist --trials 8 --epochs 3

@@ -15,7 +15,7 @@ PACKAGES = ("tensorflow", "keras", "pyspark", "optuna", "mlflow", "ray", "keras-
 
 
 def machine(cores: int) -> dict[str, Any]:
-    """What the figures were measured on. A load above 0.3 before the start means that the cores were shared."""
+    """Describe the machine of the figures. A load above 0.3 before the start means that the cores were shared."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),

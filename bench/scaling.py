@@ -1,4 +1,4 @@
-"""How a sweep scales: recorded durations of trials slept through by 1 to 26 real one-core workers of a Spark cluster.
+"""Scaling of a sweep: recorded durations of trials, slept through by 1 to 26 one-core workers of a Spark cluster.
 
     var/bench/venv/bin/python bench/scaling.py
     var/bench/venv/bin/python bench/scaling.py --workers 1,4,13 --trials 130 --mean 2

@@ -1,4 +1,4 @@
-"""Scoring, from URL to committed row: beside its ceiling, and beside other tools on the same images and cores.
+"""Scoring, from URL to committed row: against its ceiling, and against other tools on the same images and cores.
 
     var/bench/venv/bin/python bench/scoring.py --photos DIR --network FILE.keras
     ... --tools windrow,map --images 200,600 --latency 0.05
@@ -121,7 +121,7 @@ def measure(tool: str, address: str, number: int, photos: list[bytes], options: 
 def run(
     tool: str, folder: Path, lines: list[str], photos: list[bytes], options: argparse.Namespace
 ) -> tuple[float, dict[str, Any]]:
-    """Label every URL once with a tool; the seconds of its process, and what it says of itself."""
+    """Label every URL once with a tool; return the seconds of its process, and its result."""
     if tool in WINDROW:
         prepare_windrow(folder, lines, options.network, WINDROW[tool].format(photos=options.photos.absolute()))
         started = time.monotonic()
@@ -157,7 +157,7 @@ def write_bytes(folder: Path, count: int, photos: list[bytes]) -> None:
 
 
 def prepare_windrow(folder: Path, lines: list[str], network: Path, precision: str) -> None:
-    """A feed, a page, and the network as its champion, converted where the page says so.
+    """A feed, a page, and the network as its champion, converted if the page requires it.
 
     All of it is made in processes of its own, before the clock starts: a conversion is kept from night to night.
     """

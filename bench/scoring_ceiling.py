@@ -1,4 +1,4 @@
-"""What the cores could do at best: decoding and the network, warm, with nothing else around them.
+"""The ceiling of the cores: decoding and the network, warm, with nothing else around them.
 
     with Ceiling(photos, network) as ceiling:
         ceiling.measure()["images_per_second"]

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def urls(folder: Path) -> list[str]:
-    """What is to be labelled."""
+    """The images to label."""
     return (folder / "urls.txt").read_text().split()
 
 
@@ -254,7 +254,7 @@ def img2dataset_then_score(folder: Path, path: str) -> list[int]:
 
 
 def graph_an_image(folder: Path, path: str) -> list[int]:
-    """As the 2016 post did it: a Spark map whose function, for each image, makes a graph and a session anew.
+    """As the 2016 post did it: a Spark map whose function, makes a new graph and session for each image.
 
     The network's file is a frozen GraphDef that takes a JPEG's bytes, broadcast as its text.
     """

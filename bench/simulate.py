@@ -1,4 +1,4 @@
-"""What many workers would need: one driver that hands out trials, simulated from measured costs and durations.
+"""The needs of many workers: one driver that hands out trials, simulated from measured costs and durations.
 
     python bench/simulate.py --durations bench/results/sweeps.json --driver-seconds 0.005 --dispatch-seconds 0.09
 

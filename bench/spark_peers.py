@@ -26,7 +26,7 @@ def session(slots: int) -> Iterator[Any]:
 
 
 def map_of_trials(objective: Objective, count: int, slots: int) -> None:
-    """The naive way: one Spark job, one task a trial. Nothing is seen, pruned or kept before the end."""
+    """The naive way: one Spark job, one task per trial. Nothing is seen, pruned or kept before the end."""
     with session(slots) as spark:
         spark.sparkContext.parallelize(range(count), count).map(objective).collect()
 
@@ -59,7 +59,7 @@ def mlflow_spark(objective: Objective, count: int, slots: int) -> None:
 
 
 def hyperopt_spark(objective: Objective, count: int, slots: int) -> None:
-    """hyperopt's SparkTrials: one Spark job a trial, looked after by polling."""
+    """hyperopt's SparkTrials: one Spark job per trial, with polling."""
     from hyperopt import SparkTrials, fmin, hp
 
     with session(slots) as spark:

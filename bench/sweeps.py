@@ -114,7 +114,7 @@ def run_peer(tool: str, folder: Path, dataset: Path, options: argparse.Namespace
 
 
 def peer_trials(folder: Path) -> list[dict[str, Any]]:
-    """What each trial of a peer wrote down itself."""
+    """Read the records that each trial of a peer has written."""
     return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
 
 

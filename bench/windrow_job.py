@@ -62,7 +62,7 @@ def replay(master: str, folder: Path, durations: Path, slots: int, timeout: floa
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Variables for a job or a peer: this Python, loopback only, nothing told to anybody, all files in `folder`."""
+    """Variables for a job or a peer: this Python, loopback only, no telemetry, all files in `folder`."""
     kept = {name: value for name, value in os.environ.items() if name not in ("SPARK_HOME", "MLFLOW_TRACKING_URI")}
     return {
         **kept,

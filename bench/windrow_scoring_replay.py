@@ -35,8 +35,8 @@ class Sleeper:
 
 
 def task(batches: Iterator[Any], plan: Any, seconds: float) -> Iterator[Any]:
-    """What a Spark task runs in place of pipeline's own."""
-    from windrow.scoring import pipeline as ours  # the executor's, which nobody has changed
+    """The code of a Spark task, in place of the pipeline's own."""
+    from windrow.scoring import pipeline as ours  # the executor's, which is unchanged
     from windrow.scoring.network import predict
 
     def network(plan: Any) -> Any:

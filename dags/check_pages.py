@@ -1,7 +1,7 @@
-"""Shows the pages that have mistakes as an import error in Airflow; makes no DAG.
+"""Report pages that have mistakes as an import error in Airflow. Makes no DAG.
 
-A DAG file that raises loses all of its DAGs. So train.py and score.py pass over a broken page, and this file raises
-in their place: the mistakes are seen at once, on Airflow's first page, and the other experiments go on.
+A DAG file that raises loses all of its DAGs. So train.py, score.py and maintain.py skip a broken page, and this file
+raises instead: the mistakes appear at once, on Airflow's first page, and the other experiments keep their DAGs.
 """
 
 from __future__ import annotations
@@ -13,4 +13,4 @@ from windrow.errors import UserError
 
 broken = windrow_dags.find_pages(Path(__file__).parent / "experiments").broken
 if broken:
-    raise UserError("\n".join(["these pages have no DAGs until they are mended:", *map(str, broken)]))
+    raise UserError("\n".join(["these pages have no DAGs until their mistakes are fixed:", *map(str, broken)]))

@@ -1,11 +1,11 @@
-"""Keep the predictions table of a page quick and small.
+"""Keep the predictions table of a page fast and small.
 
-**maintain** merges the many small files that nights leave behind into few large ones, and removes files that no version
-of the last week has: what was replaced, and what killed runs left behind. The rows stay as they are, and older versions
-of the table stay readable for a week. It scores nothing and needs neither Spark's workers nor MLflow; where a scoring
-run holds the table, it fails and its retry waits.
+**maintain** merges the many small files of past scoring runs into few large ones. It removes files that no version of
+the last week needs: replaced ones, and leftovers of killed runs. The rows stay the same, and versions of the last week
+stay readable. It scores nothing and needs neither Spark's workers nor MLflow. While a scoring run has the table locked,
+the task fails and is retried.
 
-It runs on Sundays at 05:00 UTC, or by hand: `airflow dags trigger maintain_NAME`.
+The DAG runs on Sundays at 05:00 UTC, or by hand: `airflow dags trigger maintain_NAME`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ WEEKLY = "0 5 * * 0"
 
 
 def maintain_dag(page: windrow_dags.Page) -> DAG:
-    """The maintain DAG of a page that has a scoring section."""
+    """Make the maintain DAG of a page that has a scoring section."""
     with DAG(
-        f"maintain_{page.name}",
         schedule=windrow_dags.cron(WEEKLY),
         params=windrow_dags.form(page, {}),
         **windrow_dags.settings(page, "maintain", __doc__),
@@ -33,7 +32,7 @@ def maintain_dag(page: windrow_dags.Page) -> DAG:
             job="score_images",
             arguments={"experiment": str(page.path), "maintain": True},
             execution_timeout=timedelta(hours=4),
-            doc_md="Merges the table's small files and removes those that nobody needs.",
+            doc_md="Merges the table's small files and removes those that no version needs.",
         )
     return dag
 

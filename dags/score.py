@@ -1,24 +1,24 @@
 """Label the image URLs of a page's feed with the champion, or with the page's own network.
 
-**score_images** downloads each URL that has no row yet, and each whose failure may have passed and that is due again,
-decodes the image, and writes one row a URL to the predictions table: the best labels, or the reason why there are none.
-What has its row costs nothing, so running it twice is safe. A new champion labels what is new from then on; with
-*Re-score* a run labels the rest too. *Limit* leaves new URLs to the next run, *Dry run* only counts.
+**score_images** downloads each URL that has no row yet, and each whose temporary failure is due for a retry, decodes
+the image, and writes one row per URL to the predictions table: the best labels, or the reason why the URL has no label.
+A URL that has its row is skipped, so running the DAG twice is safe. A new champion labels new URLs only; with
+*Re-score* a run labels the others too. *Limit* leaves the remaining new URLs to the next run, *Dry run* only counts.
 
-A backfill reads the feed's files of its days, one day a run, where the page's feed has `{date}` in it. What has its row
-is not asked again: `airflow backfill create --dag-id score_NAME --from-date 2026-11-01 --to-date 2026-11-07
+A backfill reads the feed's files of its days, one day per run, if the page's feed contains `{date}`. URLs that have a
+row are skipped: `airflow backfill create --dag-id score_NAME --from-date 2026-11-01 --to-date 2026-11-07
 --max-active-runs 1`.
 
-**announce_drift** is there where the page has `sweep.after_drift`: it starts the train DAG when labels or scores have
-moved beyond that, and is skipped when not.
+**announce_drift** exists if the page sets `sweep.after_drift`: it starts the train DAG when labels or scores have moved
+beyond that value, and is skipped otherwise.
 
-It runs at the page's hour (UTC), and at once when a train DAG announces a new champion. The form changes values for
-one run, `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` says the same without a form.
+The DAG runs at the page's hour (UTC), and as soon as a train DAG announces a new champion. The form changes values for
+one run; `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` does the same without a form.
 
-A failed download does not fail the task: it is a row, and later runs try again where that makes sense. Where the page
-has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld: look at its gallery
-in MLflow, then start the DAG with a larger gate to take them, or mend what is wrong and start it again. After five
-failed runs in a row Airflow pauses the DAG.
+A failed download does not fail the task: it becomes a row, and later runs retry it where that makes sense. If the page
+has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at the
+run's gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
+again. After five failed runs in a row Airflow pauses the DAG.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DATE = Param(
     format="date",
     title="Day",
     section="This run",
-    description_md="only the feed's files of this day, where the page's feed has `{date}` (`--date`)",
+    description_md="only the feed's files of this day, if the page's feed contains `{date}` (`--date`)",
 )
 THIS_RUN = {
     "limit": Param(
@@ -48,42 +48,40 @@ THIS_RUN = {
         minimum=1,
         title="Limit",
         section="This run",
-        description_md="new URLs that are asked at most; the next run goes on with the rest (`--limit`)",
+        description_md="maximum number of new URLs to fetch; the next run continues with the rest (`--limit`)",
     ),
     "rescore": Param(
         False,
         type="boolean",
         title="Re-score",
         section="This run",
-        description_md="also label what earlier model versions have labelled, and compare (`--rescore`)",
+        description_md="also label the URLs that earlier model versions have labelled, and compare (`--rescore`)",
     ),
     "dry_run": Param(
         False,
         type="boolean",
         title="Dry run",
         section="This run",
-        description_md="count what there is to do, ask no host and add no row (`--dry-run`)",
+        description_md="only count the work: fetch nothing and add no row (`--dry-run`)",
     ),
 }
-"""What the job's options ask of one run; they are no keys of the page."""
+"""Options of the job for one run; they are not keys of the page."""
 
 
 def score_dag(page: windrow_dags.Page) -> DAG:
-    """The score DAG of a page that has a scoring section."""
+    """Make the score DAG of a page that has a scoring section."""
     with DAG(
-        f"score_{page.name}",
         schedule=windrow_dags.scoring_schedule(page),
         params=windrow_dags.form(page, FORM) | THIS_RUN | {"date": DATE},
         **windrow_dags.settings(page, "score", __doc__, page.experiment.airflow.score_minutes),
     ) as dag:
         score_images = SparkJob(
             task_id="score_images",
-            job="score_images",
             arguments={"experiment": str(page.path), "date": DAY},
             options=tuple(THIS_RUN),
             outlets=[windrow_dags.predictions(page)],
             execution_timeout=timedelta(hours=12),
-            doc_md="Labels the URLs that have no row or are due again; one row a URL.",
+            doc_md="Labels the URLs that have no row or are due for a retry, and writes one row per URL.",
         )
         windrow_drift.announce(page, score_images.output)
     return dag

@@ -1,30 +1,33 @@
-"""Search the space of a page, and crown the best network.
+"""Search the space of a page for the best network, and register it as champion.
 
 1. **prepare_dataset** splits the labelled images and writes them as shards, with a manifest.
-2. **sweep** trains a network for each point of the space, side by side on Spark. Every trial is a run in MLflow.
+2. **sweep** trains one network per point of the space, in parallel on Spark. Every trial is a run in MLflow.
 3. **promote_best** trains the finalists again, reads the test split once, and moves the alias `champion` in the
-   registry if the winner keeps the page's rule. **draw_atlas** draws beside it what the sweep has taught.
-4. **approve_champion** asks a person where the page wants that (`promotion.approval`). The request shows the evidence,
-   and waits under *Required Actions*; **record_decision** writes into the registry what was answered, and by whom. A
-   request that nobody answers in two days is made again, twice; the version then waits for `promote_best.py --approve`.
-5. **announce_champion** tells the score DAGs about a new champion. It is skipped where the old one stays.
+   registry if the winner meets the page's rule. **draw_atlas** meanwhile draws what the sweep found out.
+4. **approve_champion** requests a person's approval if the page requires it (`promotion.approval`). The request shows
+   the evidence, under *Required Actions*. **record_decision** writes the answer and the person's name into the
+   registry. A request without an answer expires after two days and is repeated twice; after that the version waits
+   for `promote_best.py --approve`.
+5. **announce_champion** starts the score DAGs of a new champion. It is skipped if the champion has not changed.
 
-It runs at the page's hour (`sweep.schedule`, UTC), and after a night whose labels or scores have moved further than
-`sweep.after_drift`, as far as the page has either.
+The DAG runs at the page's hour (`sweep.schedule`, UTC), and after a scoring run whose labels or scores have moved
+further than `sweep.after_drift`, if the page sets these keys.
 
-With a version's number under *Reproduce*, **reproduce** alone runs: it trains that version again from what is recorded.
+With a version's number under *Reproduce*, only **reproduce** runs: it trains that version again from its record.
 
-Trigger it with the defaults to run the page as it is written. The form changes values for one run; to change them for
-good, edit the page. `airflow dags trigger train_NAME --conf '{"sweep.trials": 4}'` says the same without a form.
+Trigger the DAG with the defaults to run the page as it is written. The form changes values for one run; to change
+them permanently, edit the page. `airflow dags trigger train_NAME --conf '{"sweep.trials": 4}'` does the same without
+a form.
 
-A task that fails is tried again and goes on where it stopped: finished trials are not repeated. A mistake on the page
-or in the form is not tried again. The run's files lie under `WINDROW_HOME/runs`, in a folder named after the run.
+A failed task is retried and continues where it stopped: finished trials are not repeated. A mistake on the page or in
+the form is not retried. The run's files are under `WINDROW_HOME/runs`, in a folder named after the run.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import windrow_dags
 import windrow_promotion
@@ -40,74 +43,52 @@ FORM = {
         *("promotion.significant", "promotion.approval"),
     ),
 }
-RUN_FOLDER = "{{ run_folder(dag.dag_id, run_id) }}"
+TASKS = {
+    "prepare_dataset": "Downloads or reads the labelled images, splits them, and writes shards with a manifest.",
+    "sweep": "Trains one network per point of the space. A retry continues the study.",
+    "draw_atlas": "Draws what moved the objective, and how much, as a page of the sweep's run in MLflow.",
+    "promote_best": "Trains the finalists again, reads the test split once, and decides about the champion.",
+    "approve_champion": "Asks a person whether the challenger becomes champion; skipped unless the page requires it.",
+    "record_decision": "Moves the champion's alias or leaves it, as the person decided, and records the person's name.",
+    "reproduce": "Trains a registered version again, and reports whether metric and bits are the same.",
+}
+FOLDER = "{{ run_folder(dag.dag_id, run_id) }}"
+DATASET = f"{FOLDER}/dataset"
+
+
+def job(task_id: str, hours: int, arguments: dict[str, str], **more: Any) -> SparkJob:
+    """Add a job to the DAG, with its manual and its time limit."""
+    limit = timedelta(hours=hours)
+    return SparkJob(task_id=task_id, doc_md=TASKS[task_id], execution_timeout=limit, arguments=arguments, **more)
 
 
 def train_dag(page: windrow_dags.Page) -> DAG:
-    """The train DAG of a page that has a space."""
+    """Make the train DAG of a page that has a space."""
+    form = windrow_dags.form(page, FORM) | {"reproduce": windrow_promotion.REPRODUCE}
+    experiment = {"experiment": str(page.path)}
+    study = {**experiment, "dataset": DATASET, "study": f"{FOLDER}/study"}
+    version = {"model": page.experiment.model_name, "version": "{{ params.reproduce }}", "out": f"{FOLDER}/reproduced"}
     with DAG(
-        f"train_{page.name}",
         schedule=windrow_dags.training_schedule(page),
-        params=windrow_dags.space_field(page, "Sweep")
-        | windrow_dags.form(page, FORM)
-        | {"reproduce": windrow_promotion.REPRODUCE},
+        params=windrow_dags.space_field(page, "Sweep") | form,
         user_defined_filters={"evidence": windrow_promotion.evidence},
         **windrow_dags.settings(page, "train", __doc__, page.experiment.airflow.train_minutes),
     ) as dag:
-        experiment, dataset = {"experiment": str(page.path)}, f"{RUN_FOLDER}/dataset"
-        common = {**experiment, "dataset": dataset, "study": f"{RUN_FOLDER}/study"}
-        prepare_dataset = SparkJob(
-            task_id="prepare_dataset",
-            job="prepare_dataset",
-            arguments=experiment | {"out": dataset},
+        prepare_dataset = job(
+            "prepare_dataset",
+            hours=2,
+            arguments={**experiment, "out": DATASET},
             outlets=[windrow_dags.dataset(page)],
             pre_execute=windrow_promotion.trains,
-            execution_timeout=timedelta(hours=2),
-            doc_md="Downloads or reads the labelled images, splits them, and writes shards with a manifest.",
         )
-        sweep = SparkJob(
-            task_id="sweep",
-            job="sweep",
-            arguments=common,
-            execution_timeout=timedelta(hours=24),
-            doc_md="Trains a network for each point of the space. A retry continues the study.",
-        )
-        draw_atlas = SparkJob(
-            task_id="draw_atlas",
-            job="draw_atlas",
-            arguments=common,
-            execution_timeout=timedelta(hours=1),
-            doc_md="Draws what moved the objective, and how much, as a page of the sweep's run in MLflow.",
-        )
-        promote_best = SparkJob(
-            task_id="promote_best",
-            job="promote_best",
-            arguments=common,
-            execution_timeout=timedelta(hours=12),
-            doc_md="Trains the finalists again, reads the test split once, and decides about the champion.",
-        )
-        approve_champion = windrow_promotion.ask_person(
-            page, "Asks a person whether the challenger becomes champion; skipped unless the page wants that."
-        )
-        record_decision = SparkJob(
-            task_id="record_decision",
-            job="promote_best",
-            arguments=experiment | windrow_promotion.DECISION,
-            execution_timeout=timedelta(hours=1),
-            doc_md="Moves the champion's alias, or leaves it, as the person has decided, and notes who that was.",
-        )
-        SparkJob(
-            task_id="reproduce",
-            job="reproduce",
-            arguments={
-                **{"model": page.experiment.model_name, "version": "{{ params.reproduce }}"},
-                "out": f"{RUN_FOLDER}/reproduced",
-            },
-            overrides=False,  # the page that counts is the recorded one
-            pre_execute=windrow_promotion.reproduces,
-            execution_timeout=timedelta(hours=12),
-            doc_md="Trains a registered version again, and says whether metric and bits are the same.",
-        )
+        sweep = job("sweep", hours=24, arguments=study)
+        draw_atlas = job("draw_atlas", hours=1, arguments=study)
+        promote_best = job("promote_best", hours=12, arguments=study)
+        approve_champion = windrow_promotion.ask_person(page, TASKS["approve_champion"])
+        decision = experiment | windrow_promotion.DECISION
+        record_decision = job("record_decision", hours=1, arguments=decision, job="promote_best")
+        # Takes no overrides: the page that counts is the recorded one.
+        job("reproduce", hours=12, arguments=version, overrides=False, pre_execute=windrow_promotion.reproduces)
         prepare_dataset >> sweep >> [draw_atlas, promote_best]
         promote_best >> approve_champion >> record_decision
         windrow_promotion.announce(page, promote_best.output, record_decision.output)

@@ -1,10 +1,10 @@
-"""Who hears of a task that has failed or a run that is late: mail and a web hook, as the page's section airflow says.
+"""Alerts about failed tasks and late runs, by mail and web hook, as set in the page's section `airflow`.
 
     windrow_alerts.failure(page.experiment.airflow)               # callbacks of every task of its DAGs
     windrow_alerts.late(page.experiment.airflow, minutes)         # deadlines of a DAG
 
-Passwords and the hook's address are in Airflow's connections. A task tells when its last try has failed, in the job's
-words; the triggerer tells of a run that is late, which goes on.
+Passwords and the hook's address are in Airflow's connections. A task sends its alert when its last try has failed,
+with the job's error message. The triggerer sends the alert about a late run, which is not stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FAILED = {
     "cause": _CAUSE,
     "link": "{{ ti.log_url }}",
 }
-"""What a failed task tells. Slack, Mattermost and Teams show `text`; the rest is for programs."""
+"""The alert about a failed task. Slack, Mattermost and Teams show `text`; the rest is for programs."""
 
 
 def _late(minutes: int) -> dict[str, str]:
@@ -36,12 +36,12 @@ def _late(minutes: int) -> dict[str, str]:
 
 
 def failure(section: AirflowSection) -> list[Any]:
-    """The callbacks of a task that has failed for good; one for each way that the page names."""
-    return [notifier(**arguments) for notifier, arguments in _ways(section, _FAILED)]
+    """Return the callbacks for a task whose last try has failed, one for each channel on the page."""
+    return [notifier(**arguments) for notifier, arguments in _channels(section, _FAILED)]
 
 
 def late(section: AirflowSection, minutes: int | None) -> list[DeadlineAlert]:
-    """The deadlines of a DAG: so long after a run was queued, each way that the page names is told."""
+    """Return a DAG's deadlines: that long after a run was queued, an alert goes to each channel on the page."""
     if minutes is None:
         return []
     return [
@@ -50,26 +50,26 @@ def late(section: AirflowSection, minutes: int | None) -> list[DeadlineAlert]:
             interval=timedelta(minutes=minutes),
             callback=AsyncCallback(notifier, kwargs=arguments),
         )
-        for notifier, arguments in _ways(section, _late(minutes))
+        for notifier, arguments in _channels(section, _late(minutes))
     ]
 
 
-def _ways(section: AirflowSection, message: Mapping[str, str]) -> list[tuple[Any, dict[str, Any]]]:
-    """(notifier, its arguments) of each way. A page that names none does not pay for the import of either."""
-    ways: list[tuple[Any, dict[str, Any]]] = []
+def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple[Any, dict[str, object]]]:
+    """Return (notifier class, its arguments) for each channel. Without channels neither class is imported."""
+    channels: list[tuple[Any, dict[str, object]]] = []
     if section.emails:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
         paragraphs = [f"<p>{_escaped(message[key])}</p>" for key in ("text", "link") if key in message]
         mail = {"subject": "Windrow: {{ dag_run.dag_id }}", "html_content": "".join(paragraphs)}
-        ways.append((SmtpNotifier, {"to": list(section.emails), **mail}))
+        channels.append((SmtpNotifier, {"to": list(section.emails), **mail}))
     if section.webhook:
         from windrow_webhook import WebHook
 
-        ways.append((WebHook, {"http_conn_id": section.webhook, "json": dict(message)}))
-    return ways
+        channels.append((WebHook, {"http_conn_id": section.webhook, "json": dict(message)}))
+    return channels
 
 
 def _escaped(template: str) -> str:
-    """A template whose values stand in HTML: the cause of a failure may quote what came from the web."""
+    """Escape a template's values for HTML: an error message may quote text from the web."""
     return template.replace(" }}", " | e }}")

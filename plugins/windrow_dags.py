@@ -1,9 +1,9 @@
-"""What the two DAG files share: the pages, the trigger form, the champion asset, and where a run's files lie.
+"""Code that the DAG files share: pages, DAG settings, trigger form, assets, schedules, and folders of runs.
 
     for page in windrow_dags.find_pages(FOLDER).sound:
-        with DAG(f"train_{page.name}", **windrow_dags.settings(page, "train")): ...
+        with DAG(**windrow_dags.settings(page, "train", __doc__)): ...
 
-A DAG file is parsed every few seconds: this module imports pydantic and YAML beyond Airflow, nothing else.
+Airflow parses a DAG file every few seconds: this module imports Airflow, pydantic and YAML, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 try:
     from windrow import experiment, paths
+    from windrow.dag_ids import Kind, dag_id
     from windrow.errors import PageError, Problem
 except ModuleNotFoundError as missing:
     if missing.name != "windrow":
@@ -30,20 +31,20 @@ except ModuleNotFoundError as missing:
         f"start every Airflow component with PYTHONPATH={Path(__file__).resolve().parents[1] / 'jobs'}"
     ) from None
 
-import windrow_alerts  # after that sentence, for it needs the package as well
+import windrow_alerts  # below the check, because it imports windrow too
 
 OVERRIDES = "set"
-"""The form's field for every key that has no field of its own."""
+"""The form's field for all keys that have no field of their own."""
 
-FAILED_NIGHTS = 5
-"""Runs that fail in a row until a DAG is paused: what fails so often needs a person, not another night."""
+FAILED_RUNS = 5
+"""After so many failed runs in a row Airflow pauses a DAG: then a person must look, and another run won't help."""
 
 _CHAMPION_URI = re.compile(r"^models:/(?P<model>[^/@]+)@champion$")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page without mistakes, and where it lies."""
+    """A page without mistakes, and its file."""
 
     path: Path
     experiment: experiment.Experiment
@@ -56,7 +57,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Pages:
-    """The pages of a folder: those that became DAGs, and what is wrong with the others."""
+    """The pages of a folder: those that become DAGs, and the mistakes of the others."""
 
     sound: tuple[Page, ...]
     broken: tuple[PageError, ...]
@@ -74,30 +75,31 @@ def find_pages(folder: Path) -> Pages:
         except PageError as error:
             broken.append(error)
             continue
-        twin = sound.setdefault(page.name, page)
-        if twin is not page:
-            message = f"must be unique; got {page.name!r}, as in {twin.path.name}; rename one"
+        first = sound.setdefault(page.name, page)
+        if first is not page:
+            message = f"must be unique; got {page.name!r}, as in {first.path.name}; rename one"
             broken.append(PageError(str(path), [Problem("name", message)]))
     return Pages(tuple(sound.values()), tuple(broken))
 
 
-def settings(page: Page, kind: str, manual: str | None, minutes: int | None = None) -> dict[str, Any]:
-    """The arguments that every DAG of ours has.
+def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = None) -> dict[str, Any]:
+    """Return the arguments that all of Windrow's DAGs have, the id among them.
 
     Args:
-        page: whom to tell of failures, and where jobs wait for a slot, is its section airflow.
+        page: its section `airflow` names the pool for jobs, and who is notified of failures.
         kind: train, score or maintain.
-        manual: the DAG file's docstring; Airflow shows it with the DAG.
-        minutes: after which a run that has not ended is late, if ever.
+        manual: the DAG file's docstring, which Airflow shows with the DAG.
+        minutes: a run that takes longer is reported as late; None reports none.
     """
     section = page.experiment.airflow
     return {
+        "dag_id": dag_id(kind, page.name),
         "description": page.experiment.description.partition("\n")[0] or None,
         "doc_md": f"{manual}\n### {page.path.name}\n{page.experiment.description}",
         "tags": ["windrow", page.name, kind],
-        "catchup": False,  # and no start date: with one, Airflow runs what was due last as soon as a DAG is switched on
+        "catchup": False,  # without a start date too: with one, switching a DAG on would run its last date at once
         "max_active_runs": 1,
-        "max_consecutive_failed_dag_runs": FAILED_NIGHTS,
+        "max_consecutive_failed_dag_runs": FAILED_RUNS,
         "user_defined_macros": {"run_folder": run_folder},
         "deadline": windrow_alerts.late(section, minutes),
         "default_args": {
@@ -111,9 +113,9 @@ def settings(page: Page, kind: str, manual: str | None, minutes: int | None = No
 
 
 def run_folder(dag_id: str, run_id: str) -> str:
-    """Where a DAG run keeps its files: the same for every try of every task, different for every other run.
+    """Return the folder of a DAG run's files: the same for all its tasks and retries, another for each other run.
 
-    A run id has ':' and '+', which Hadoop paths and globs misread. The digest keeps ids apart that differ there only.
+    Run ids contain ':' and '+', which Hadoop paths and globs misread. The digest separates ids that differ only there.
     """
     safe = re.sub(r"[^A-Za-z0-9_.-]", "-", run_id).lstrip(".")
     if safe != run_id:
@@ -122,33 +124,36 @@ def run_folder(dag_id: str, run_id: str) -> str:
 
 
 def cron(expression: str | None) -> CronTriggerTimetable | None:
-    """A time table in UTC. Switching a DAG on runs it only where its hour was a tenth of the interval ago, or less."""
+    """Return a timetable in UTC. A DAG that is switched on runs at once only if its hour has just passed.
+
+    Airflow's limit for that is a tenth of the interval.
+    """
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False) if expression else None
 
 
 def champion(model: str) -> Asset:
-    """The asset that says that a registered model has a new champion; pages that share a model share it."""
+    """Return the asset for new champions of a registered model. Pages with the same model share it."""
     safe = quote(model, safe="")
     return Asset(name=f"{safe}_champion", uri=f"x-mlflow://models/{safe}")
 
 
 def dataset(page: Page) -> Asset:
-    """The asset that says that a page's data set was prepared; its event has digest and sizes."""
+    """Return the asset for a page's prepared data set. Its events have the digest and the sizes."""
     return Asset(name=f"{page.name}_dataset", uri=f"x-windrow://datasets/{page.name}")
 
 
 def predictions(page: Page) -> Asset:
-    """The asset that says that a page's predictions table was brought up to date; its event has the figures."""
+    """Return the asset for a page's predictions table. Its events have the figures of the scoring run."""
     return Asset(name=f"{page.name}_predictions", uri=f"x-windrow://predictions/{page.name}")
 
 
 def drift(page: Page) -> Asset:
-    """The asset that says that labels or scores of a night have moved beyond the page's threshold."""
+    """Return the asset for drift: labels or scores of a scoring run have moved beyond the page's threshold."""
     return Asset(name=f"{page.name}_drift", uri=f"x-windrow://drift/{page.name}")
 
 
 def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """At the page's hour and after drift, as far as the page asks for either."""
+    """Return the train DAG's schedule: the page's hour, drift, both or neither."""
     sweep = page.experiment.sweep
     timetable = cron(sweep.schedule)
     if sweep.after_drift is None:
@@ -157,9 +162,9 @@ def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable 
 
 
 def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """Nightly and after each new champion, as far as the page asks for either.
+    """Return the score DAG's schedule: the page's hour, each new champion, both or neither.
 
-    A page that scores with a pinned version, another alias or a network of its own has no champion to wait for.
+    A page that scores with a pinned version, another alias or its own network doesn't wait for a champion.
     """
     scoring = page.experiment.scoring
     nightly = cron(scoring.schedule if scoring else None)
@@ -171,14 +176,14 @@ def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable |
 
 
 def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:
-    """The trigger form: one field a key of the page, and one for all other keys.
+    """Build the trigger form: a field for each of these keys of the page, and one for all other keys.
 
     Args:
         page: gives each field's default, help, range and choices.
         sections: heading → keys, e.g. {"Sweep": ("sweep.trials",)}.
 
     Returns:
-        Key → Param. The key is the page's own, so the form, `--conf` and `--set` say the same words.
+        Key → Param. The keys are the page's, so that the form, `--conf` and `--set` have the same names.
     """
     fields = {key: _field(page, key, heading) for heading, keys in sections.items() for key in keys}
     fields[OVERRIDES] = Param(
@@ -187,18 +192,18 @@ def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param
         items={"type": "string", "pattern": r"^[^=\s]+=[\s\S]*$"},
         title="More overrides",
         section="Anything else",
-        description_md="any other value of the page, one KEY=VALUE a line, e.g. `network.builder=cnn`",
+        description_md="other values of the page, one KEY=VALUE per line, e.g. `network.builder=cnn`",
     )
     return fields
 
 
 def space_field(page: Page, heading: str) -> dict[str, Param]:
-    """The space as JSON that can be edited for one run; it is checked as the page is, before Spark starts."""
+    """Return the field for the search space, as JSON. It is checked like the page, before Spark starts."""
     written = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in page.experiment.space.items()}
     schema = {
         "title": "Space",
         "section": heading,
-        "description_md": "hyper-parameters that are searched, as JSON; docs/pages.md explains their keys (`space`)",
+        "description_md": "the hyper-parameters to search, as JSON; docs/pages.md explains the keys (`space`)",
     }
     return {"space": Param(written, type="object", minProperties=1, **schema)}
 

@@ -1,28 +1,28 @@
-"""What the score DAG does beside its job: tells the train DAG that labels or scores have moved.
+"""The score DAG's second task: it starts the train DAG when labels or scores have moved.
 
     windrow_drift.announce(page, score_images.output)
 
-Only a committed night tells of drift: one that the page's gate withholds fails, and waits for a person.
+Only a committed scoring run can do that. A run that the page's gate withholds fails, and waits for a person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import windrow_dags
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
+from windrow_process import JobResult
 
 _NEWS = ("model_name", "model_version", "psi_labels", "psi_scores", "rows", "links")
 
 
 def announce(page: windrow_dags.Page, scoring: Any) -> None:
-    """Add the task that emits the drift asset's event, where the page has a threshold.
+    """Add the task that emits the drift asset's event, if the page has a threshold.
 
     Args:
-        page: has it, as sweep.after_drift.
+        page: sets the threshold as sweep.after_drift.
         scoring: score_images' output.
     """
     threshold = page.experiment.sweep.after_drift
@@ -33,10 +33,10 @@ def announce(page: windrow_dags.Page, scoring: Any) -> None:
     settings(announce_drift)(scoring, threshold, asset)
 
 
-def announce_drift(scoring: Mapping[str, Any], threshold: float, asset: Any, outlet_events: Any = None) -> None:
-    """Start the train DAG if labels or scores have moved beyond the page's threshold; skipped if not."""
+def announce_drift(scoring: JobResult, threshold: float, asset: Any, outlet_events: Any = None) -> None:
+    """Start the train DAG if labels or scores have moved beyond the page's threshold; otherwise skip."""
     moved = {name: scoring.get(f"psi_{name}") for name in ("labels", "scores")}
     if not any(value is not None and value > threshold for value in moved.values()):
-        told = ", ".join(f"{name} {'not compared' if value is None else value}" for name, value in moved.items())
-        raise AirflowSkipException(f"nothing has moved beyond {threshold:g}: {told}")
+        found = ", ".join(f"{name} {'not compared' if value is None else value}" for name, value in moved.items())
+        raise AirflowSkipException(f"nothing has moved beyond {threshold:g}: {found}")
     outlet_events[asset].extra = {key: scoring[key] for key in _NEWS if key in scoring}

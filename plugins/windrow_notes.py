@@ -1,7 +1,7 @@
-"""A run that has failed says why in its note, so that the list of runs tells what the logs do.
+"""Writes the cause of a failed run into its note, so that the list of runs shows it without the logs.
 
-A SparkJob leaves the cause as an XCom of its task. When a run has failed, Airflow's scheduler calls what is below, and
-the causes of its tasks become the run's note. What a person has written there stays.
+A SparkJob stores the cause as an XCom of its task. When a run has failed, Airflow's scheduler calls the listener
+below, and the causes of the run's tasks become its note. Text that a person has written there stays.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 from pluggy import HookimplMarker
-from windrow_spark import CAUSE
+from windrow_process import CAUSE
 
 hookimpl = HookimplMarker("airflow")
 
 _LONGEST = 1000
-"""Characters that a note may have in Airflow's database."""
+"""Maximum length of a note in Airflow's database, in characters."""
 
 
 class FailureNotes:
-    """Listens for runs that have failed."""
+    """A listener for failed runs."""
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any) -> None:
-        """Write the causes into the note. The scheduler's session, which the run belongs to, keeps it."""
+        """Write the causes into the note. The run's own session, the scheduler's, saves it."""
         from airflow.utils.session import create_session  # a worker that loads this plugin may have no database
         from sqlalchemy.orm import object_session
 
         if session := object_session(dag_run):
             _note(dag_run, session)
-        else:  # dag.test() has let go of it
+        else:  # in dag.test() the run has no session any more
             with create_session() as own:
                 _note(own.get(type(dag_run), dag_run.id), own)
 
@@ -42,7 +42,7 @@ def _note(dag_run: Any, session: Any) -> None:
 
 
 def _causes(dag_run: Any, session: Any) -> list[tuple[str, str]]:
-    """(task, cause) of the run's tasks that have left one, in the order in which they did."""
+    """Return (task, cause) for the run's tasks that stored one, oldest first."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 

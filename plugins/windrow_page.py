@@ -1,7 +1,7 @@
 """The Windrow page in Airflow: an entry in the navigation, and a tab on every DAG run.
 
-Airflow runs this file in each of its parts, but only its API server serves the page: what the page needs is imported
-when the first request comes.
+All parts of Airflow import this file, but only the API server serves the page: the page's own modules are imported
+with the first request.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _PREFIX = "/windrow"
 
 @cache
 def app() -> Any:
-    """The page's own application, with Airflow's authentication before every route."""
+    """Return the page's application, with Airflow's authentication on every route."""
     from windrow_page_routes import make_app
 
     return make_app()
 
 
 class _AtFirstRequest:
-    """The application as the API server mounts it."""
+    """The application that the API server mounts. It imports the real one with the first request."""
 
     async def __call__(self, scope: _Scope, receive: Callable[[], Any], send: Callable[[Any], Awaitable[None]]) -> None:
         await app()(scope, receive, send)
@@ -55,7 +55,7 @@ _TAB = {
 
 
 class WindrowPage(AirflowPlugin):  # type: ignore[misc]
-    """What Airflow is told of the page."""
+    """Registers the page with Airflow."""
 
     name = "windrow_page"
     fastapi_apps = [{"app": _AtFirstRequest(), "url_prefix": _PREFIX, "name": "Windrow"}]

@@ -1,7 +1,7 @@
 """The routes of the Windrow page, each behind Airflow's own authentication and permissions.
 
-Whoever is logged in gets the page itself, which is the same for all. What it shows is asked for a DAG at a time, and
-only those get it who may read that DAG's runs. Handlers are plain functions: Airflow runs them beside its event loop.
+Every logged-in user gets the page itself, which is the same for all. The page requests its data one DAG at a time, and
+only users who may read that DAG's runs get it. Handlers are plain functions: Airflow runs them outside its event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
 from airflow.configuration import conf
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from windrow import paths, ui
+from windrow import dag_ids, paths, ui
 from windrow.errors import AbsentError
 from windrow.ui import champions, experiments, scorings, sweeps
 
@@ -30,7 +30,7 @@ _HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "private, no-cache",  # a browser asks each time whether what it has still holds
+    "Cache-Control": "private, no-cache",  # a browser revalidates its copy each time
 }
 
 router = APIRouter()
@@ -39,7 +39,7 @@ reads_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 
 
 def make_app() -> FastAPI:
-    """The page's application. Nobody without a login gets anything of it; it describes itself to nobody."""
+    """Return the page's application. Every route needs a login, and the description of the API is switched off."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)])
     app.include_router(router)
     return app
@@ -47,13 +47,13 @@ def make_app() -> FastAPI:
 
 @router.get("/")
 def page(request: Request) -> Response:
-    """The page itself."""
+    """Return the page itself."""
     return _asset(request, _ASSETS / "page.html")
 
 
 @router.get("/static/{name}")
 def static(request: Request, name: str) -> Response:
-    """Its style, scripts and icons."""
+    """Return one of the page's style sheets, scripts and icons."""
     found = {path.name: path for path in _ASSETS.iterdir() if path.suffix != ".html"}.get(name)
     if found is None:
         raise HTTPException(404, "There is no such file.")
@@ -62,14 +62,14 @@ def static(request: Request, name: str) -> Response:
 
 @router.get("/api/experiments")
 def list_experiments(request: Request, user: GetUserDep) -> Response:
-    """The experiments that the reader may look at."""
+    """List the experiments that the reader may see."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user)
     return _answer(request, lambda: {"experiments": experiments.listed(readable, _models(), paths.home())})
 
 
 @router.get("/api/dags/{dag_id}/sweeps", dependencies=[reads_runs])
 def list_sweeps(request: Request, dag_id: str) -> Response:
-    """The newest sweeps of a train DAG."""
+    """List the newest sweeps of a train DAG."""
     return _answer(
         request, lambda: {"sweeps": [{"key": one.key, "words": one.words} for one in sweeps.find(_runs(dag_id))]}
     )
@@ -85,7 +85,7 @@ def show_sweep(
     x: str | None = None,
     y: str | None = None,
 ) -> Response:
-    """One sweep: of a DAG run, of a folder's name, or the newest."""
+    """Return one sweep: that of a DAG run, that of a folder's name, or the newest."""
     folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
 
     def show() -> Mapping[str, object]:
@@ -99,7 +99,7 @@ def show_sweep(
 
 @router.get("/api/dags/{dag_id}/champions", dependencies=[reads_runs])
 def show_champions(request: Request, dag_id: str) -> Response:
-    """The versions of a train DAG's model."""
+    """Return the versions of a train DAG's model."""
 
     def show() -> Mapping[str, object]:
         name = _experiment(dag_id, "train")
@@ -110,7 +110,7 @@ def show_champions(request: Request, dag_id: str) -> Response:
 
 @router.get("/api/dags/{dag_id}/scorings", dependencies=[reads_runs])
 def show_scorings(request: Request, dag_id: str) -> Response:
-    """The newest scoring runs of a score DAG."""
+    """Return the last scoring runs of a score DAG."""
     return _answer(
         request, lambda: scorings.scoring_runs(_table(dag_id), dag_id), lambda: f"runs {scorings.stamp(_table(dag_id))}"
     )
@@ -118,7 +118,7 @@ def show_scorings(request: Request, dag_id: str) -> Response:
 
 @router.get("/api/dags/{dag_id}/labels", dependencies=[reads_runs])
 def show_labels(request: Request, dag_id: str) -> Response:
-    """The newest labels of a score DAG."""
+    """Return the newest labels of a score DAG."""
     return _answer(
         request, lambda: scorings.labels(_table(dag_id), dag_id), lambda: f"labels {scorings.stamp(_table(dag_id))}"
     )
@@ -132,7 +132,7 @@ def _experiment(dag_id: str, kind: str) -> str:
 
 
 def _runs(dag_id: str) -> Path:
-    return paths.home() / "runs" / f"train_{_experiment(dag_id, 'train')}"
+    return paths.home() / "runs" / dag_ids.dag_id("train", _experiment(dag_id, "train"))
 
 
 def _table(dag_id: str) -> Path:
@@ -140,7 +140,7 @@ def _table(dag_id: str) -> Path:
 
 
 def _models() -> dict[str, str]:
-    """The registered model of each page that is at hand, by the experiment's name."""
+    """Return the registered model of each page that is readable here, by the experiment's name."""
     pages = windrow_dags.find_pages(Path(conf.get("core", "dags_folder")) / "experiments").sound
     return {page.name: page.experiment.model_name for page in pages}
 
@@ -148,12 +148,12 @@ def _models() -> dict[str, str]:
 def _answer(
     request: Request, make: Callable[[], Mapping[str, object]], stamp: Callable[[], str] | None = None
 ) -> Response:
-    """What `make` gives, as JSON; nothing but a 304 where the reader has it already.
+    """Return the values of `make` as JSON, or an empty 304 if the reader's copy is still valid.
 
     Args:
-        request: says what the reader has.
-        make: reads it; an AbsentError of it is an answer, too.
-        stamp: another text after every change of what is read. Where there is none, the answer itself is compared.
+        request: has the ETag of the reader's copy.
+        make: reads the values. If it raises AbsentError, the response is that message.
+        stamp: returns another text after every change of the data. Without it, the JSON itself is compared.
     """
     try:
         tag = f'"{_digest(request, stamp())}"' if stamp else None
@@ -164,7 +164,7 @@ def _answer(
         if absent.__cause__:
             _log.warning("The Windrow page: %s", absent, exc_info=absent)
         tag, values = None, {"absent": str(absent)}
-    # NaN, which a broken record may hold, is no JSON to a browser: better one part that fails than a page.
+    # A broken record may have NaN, which browsers refuse as JSON: then one part of the page fails, not all of it.
     body = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
     return _conditional(request, body, "application/json", tag)
 

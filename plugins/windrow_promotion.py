@@ -1,14 +1,13 @@
-"""What the train DAG does beside its jobs: which tasks a run needs, asking a person, and announcing a champion.
+"""The train DAG's tasks that are not jobs: skipping, a person's approval, and the announcement of a champion.
 
     approve_champion = windrow_promotion.ask_person(page, "Asks a person whether ...")
     record_decision = SparkJob(..., arguments={"experiment": page} | windrow_promotion.DECISION)
 
-A person's answer is only asked for here. What it does to the registry is promote_best's work, as by hand.
+This module only requests the answer. promote_best writes it into the registry, as it does when run by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ import windrow_dags
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowSkipException
+from windrow_process import JobResult
 
 REPRODUCE = Param(
     None,
@@ -23,7 +23,7 @@ REPRODUCE = Param(
     minimum=1,
     title="Version",
     section="Reproduce",
-    description_md="number of a registered version to train again from what is recorded; nothing else runs then",
+    description_md="number of a registered version to train again from its record; the run then does nothing else",
 )
 
 _PROMOTION = "ti.xcom_pull(task_ids='promote_best')"
@@ -35,29 +35,29 @@ DECISION = {
     "reject": f"{{{{ {_PROMOTION}.model_version if '{_REJECT}' in {_ANSWER}.chosen_options else '' }}}}",
     "by": f"{{{{ {_ANSWER}.responded_by_user.name }}}}",
 }
-"""How promote_best is told the answer: the version under one option, and who gave it."""
+"""The options of promote_best that carry the answer: the version under one of two, and the person's name."""
 
 _LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
 _NEWS = ("model_name", "model_version", "test_accuracy", "val_accuracy", "links")
 
 
 def trains(context: Any) -> None:
-    """A `pre_execute` for what a run does unless it reproduces a version.
+    """Skip the task if the run reproduces a version: a `pre_execute` for the first task of a training.
 
-    The tasks skip themselves: a branch in front of them would cost every run one task more.
+    The task skips itself: a branch task in front of it would cost every run one task more.
     """
     if (version := context["params"].get("reproduce")) is not None:
         raise AirflowSkipException(f"this run reproduces version {version}, and trains nothing else")
 
 
 def reproduces(context: Any) -> None:
-    """A `pre_execute` for what only a run does that reproduces a version."""
+    """Skip the task unless the run reproduces a version: a `pre_execute` for the task that does."""
     if context["params"].get("reproduce") is None:
         raise AirflowSkipException("no version is to be reproduced")
 
 
 def ask_person(page: windrow_dags.Page, doc_md: str) -> HITLOperator:
-    """The task that waits for a person's answer; skipped where the promotion has decided by itself."""
+    """Return the task that waits for a person's answer. It is skipped if promote_best has decided already."""
     version = f"version {{{{ {_PROMOTION}.model_version }}}} of {{{{ {_PROMOTION}.model_name }}}}"
     return HITLOperator(
         task_id="approve_champion",
@@ -75,8 +75,8 @@ def _awaits_approval(context: Any) -> None:
         raise AirflowSkipException("no version awaits a person's approval")
 
 
-def evidence(promotion: Mapping[str, Any]) -> str:
-    """What the person reads, as Markdown: the reason, the table, and where to look further.
+def evidence(promotion: JobResult) -> str:
+    """Write the request for the person, as Markdown: the reason, the table, and links.
 
     Args:
         promotion: promote_best's result.
@@ -87,7 +87,7 @@ def evidence(promotion: Mapping[str, Any]) -> str:
 
 
 def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
-    """Add the task that tells the score DAGs; it follows promote_best at once where no person was asked.
+    """Add the task that starts the score DAGs. Without a request to a person it follows promote_best at once.
 
     Args:
         page: names the model.
@@ -104,10 +104,8 @@ def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
     settings(announce_champion)(promotion, decision, champion)
 
 
-def announce_champion(
-    promotion: Mapping[str, Any], decision: Mapping[str, Any] | None, asset: Any, outlet_events: Any = None
-) -> None:
-    """Emit the champion's asset event, which starts the score DAGs; skipped if the champion has not changed."""
+def announce_champion(promotion: JobResult, decision: JobResult | None, asset: Any, outlet_events: Any = None) -> None:
+    """Emit the champion's asset event, which starts the score DAGs; skip if the champion has not changed."""
     result = decision or promotion
     if not result["promoted"]:
         raise AirflowSkipException(f"the champion stays: {result.get('reason', 'the finalist is not better')}")

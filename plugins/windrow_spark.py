@@ -1,10 +1,10 @@
-"""SparkJob: runs one of Windrow's jobs with spark-submit, and brings its result back.
+"""SparkJob: runs one of Windrow's jobs with spark-submit, and returns the job's result.
 
-    SparkJob(task_id="sweep", job="sweep", arguments={"experiment": page, "dataset": folder, "study": folder})
+    SparkJob(task_id="sweep", arguments={"experiment": page, "dataset": folder, "study": folder})
 
-Where it runs is the Spark connection's business. The DAG run's params become `--set KEY=VALUE` for a job that reads a
-page, and the job's result becomes the task's XCom. Exit code 2 fails without a retry, with the job's own sentence.
-Whatever ends the task ends the job's whole process group.
+The Spark connection decides where the job runs. The DAG run's params become `--set KEY=VALUE` for a job that reads a
+page, and the job's result becomes the task's XCom. Exit code 2 fails the task without a retry, with the job's own error
+message. However the task ends, the job's whole process group ends with it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +24,7 @@ from airflow.sdk import BaseHook, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException, AirflowTaskTimeout
 from windrow import experiment, paths
 from windrow.errors import EXIT_USER_ERROR, PageError
-
-GRACE_SECONDS = 3.0
-"""From SIGTERM to SIGKILL. Airflow itself waits 5 s before it kills the task that waits here."""
+from windrow_process import CAUSE, ErrorSentence, JobResult, ProcessGroup, environment
 
 LINKS = {
     "mlflow_run": "MLflow run",
@@ -39,36 +33,19 @@ LINKS = {
     "atlas": "Atlas",
     "gallery": "Gallery",
 }
-"""What a job's result may link to, and how the button is called."""
-
-CAUSE = "cause"
-"""The XCom of a task that has failed: why, in one sentence."""
+"""Addresses that a job's result may have under `links`, with the text of each button."""
 
 NO_KEYS = ("set", "reproduce", "date")
-"""Params that are fields of a trigger form without being a key of the page."""
+"""Params that are fields of a trigger form, but not keys of the page."""
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-
-_LOG4J = """\
-rootLogger.level = warn
-rootLogger.appenderRef.stderr.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.target = SYSTEM_ERR
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %p %c{1}: %m%n%ex
-logger.native.name = org.apache.hadoop.util.NativeCodeLoader
-logger.native.level = error
-logger.address.name = org.apache.spark.util.Utils
-logger.address.level = error
-"""
 
 
 @attrs.define
 class ResultLink(BaseOperatorLink):  # type: ignore[misc]  # Airflow is not typed strictly
-    """A button on the task that leads to an address of the job's result: `{"links": {key: address}}`.
+    """A button on the task that opens an address from the job's result: `{"links": {key: address}}`.
 
-    Airflow asks for it in the worker when the task ends, and keeps the answer: no server has to know this class.
+    Airflow computes the address in the worker when the task ends, and stores it: no server needs to know this class.
     """
 
     title: str
@@ -81,11 +58,11 @@ class ResultLink(BaseOperatorLink):  # type: ignore[misc]  # Airflow is not type
 
     @property
     def xcom_key(self) -> str:
-        """Where Airflow keeps the address; the default would be the same for all links of this class."""
+        """The XCom that stores the address. Airflow's default would be the same for all links of this class."""
         return f"_link_{self.key}"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address; empty, which hides the button, if the job has not given one."""
+        """Return the address, or an empty text, which hides the button, if the result has no address."""
         return str(getattr(operator, "links", {}).get(self.key) or "")
 
 
@@ -93,14 +70,18 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     """Run jobs/JOB.py on Spark.
 
     Args:
-        job: the script's name in jobs/, without .py.
-        arguments: option name, without dashes → value (templated). A list repeats its option; None, or a template that
-            comes to nothing, drops it; True is an option without a value, and False drops it.
-        options: the run's params that are options of the job, and no keys of its page.
-        overrides: whether the job takes the run's params, as `--set KEY=VALUE`; one that reads no page can't.
-        spark_pool: Airflow's pool of which the job takes a slot.
-        kwargs: as of SparkSubmitOperator, e.g. conf, driver_memory, execution_timeout.
+        job: the script's name in jobs/, without .py; the task's id if absent.
+        arguments: option name, without dashes → value (templated). A list repeats its option. None and a template with
+            an empty result drop the option. True gives an option without a value, False drops it.
+        options: params of the run that are options of the job, not keys of its page.
+        overrides: pass the run's other params to the job as `--set KEY=VALUE`; False for a job that reads no page.
+        spark_pool: the Airflow pool in which the job takes a slot.
+        kwargs: those of SparkSubmitOperator, for example conf, driver_memory, execution_timeout.
     """
+
+    # The private names of the provider below (_get_hook, _hook, _conn_id, _deploy_mode of the operator; _submit_sp,
+    # _application_args, _env_vars, _conf, _process_spark_submit_log, _spark_exit_code of the hook) were read in
+    # apache-airflow-providers-apache-spark 6.3.4. requirements.in pins it; tests/plugins runs them for real.
 
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "arguments")
     template_fields_renderers = {"arguments": "json", "application_args": "json"}
@@ -110,8 +91,8 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        job: str,
-        arguments: Mapping[str, Any] | None = None,
+        job: str | None = None,
+        arguments: Mapping[str, object] | None = None,
         options: Sequence[str] = (),
         overrides: bool = True,
         spark_pool: str = "default_pool",
@@ -119,7 +100,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     ) -> None:
         kwargs.setdefault("name", "windrow {{ ti.dag_id }} {{ ti.task_id }}")
         super().__init__(pool=spark_pool, **kwargs)
-        self.job = job
+        self.job = job or self.task_id
         self.arguments = dict(arguments or {})
         self.options = tuple(options)
         self.overrides = overrides
@@ -128,20 +109,20 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         self._errors = ErrorSentence()
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Fill in the templates, then write the command line, so that Airflow's "Rendered Templates" shows it."""
+        """Fill in the templates, then build the command line, so that Airflow's "Rendered Templates" shows it."""
         super().render_template_fields(context, jinja_env)
         self.application = str(paths.REPOSITORY / "jobs" / f"{self.job}.py")
         chosen = {name: context["params"].get(name) for name in self.options}
         values = self._as_overrides(context) if self.overrides else []
         self.application_args = as_options({**self.arguments, **chosen, "set": values})
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Any) -> JobResult:
         """Run the job and return its result.
 
         Raises:
-            AirflowFailException: the user can mend it (no connection, a wrong page or argument); a retry can't.
+            AirflowFailException: the user must fix something (no connection, a wrong page or argument).
             AirflowException: anything else; a retry may succeed.
-            AirflowTaskTimeout: it took longer than the DAG lets it.
+            AirflowTaskTimeout: the job took longer than the DAG allows.
         """
         try:
             return self._execute(context)
@@ -154,20 +135,20 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             return f"{self.job} must end within {self.execution_timeout}; it did not, and was ended; see its log"
         return str(error)
 
-    def _execute(self, context: Any) -> dict[str, Any]:
+    def _execute(self, context: Any) -> JobResult:
         self._check_page(self._as_overrides(context))
         self._check_connection()
         folder = Path(tempfile.mkdtemp(prefix="windrow-"))
         try:
             values = self._run(folder)
-            self._tell_assets(context.get("outlet_events"), values)
+            self._add_to_events(context.get("outlet_events"), values)
             return values
         finally:
             self.on_kill()
             shutil.rmtree(folder, ignore_errors=True)
 
     def on_kill(self) -> None:
-        """End the job's processes: the JVM, the Python driver, and what either has started."""
+        """End the job's processes: the JVM, the Python driver, and all that they have started."""
         if self._group is not None:
             self._group.end(self._hook._submit_sp if self._hook else None)
 
@@ -175,15 +156,15 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         return as_overrides({key: value for key, value in context["params"].items() if key not in self.options})
 
     def _check_page(self, overrides: Sequence[str]) -> None:
-        """A wrong page or form costs a second here, and several in Spark."""
+        """Check page and form here, in a second: in Spark it would take several."""
         if "experiment" in self.arguments:
             try:
-                experiment.load(self.arguments["experiment"], overrides)
+                experiment.load(str(self.arguments["experiment"]), overrides)
             except PageError as error:
                 raise AirflowFailException(str(error)) from None
 
     def _check_connection(self) -> None:
-        """The provider would silently go on with `--master yarn`."""
+        """Refuse an absent connection: the provider would silently use `--master yarn`."""
         try:
             connection = BaseHook.get_connection(self._conn_id)
         except AirflowNotFoundException:
@@ -194,12 +175,12 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         mode = self._deploy_mode or connection.extra_dejson.get("deploy-mode") or "client"
         if mode != "client":
             raise AirflowFailException(
-                f"a job's driver must run where its task runs, because the result is a file there; "
+                f"a job's driver must run on the machine of its task, because the result is a file there; "
                 f"got deploy-mode {mode!r} in the connection {self._conn_id!r}; set it to client"
             )
 
-    def _connection_conf(self) -> dict[str, Any]:
-        """Spark's settings in the connection's extra, {"conf": {...}}: the provider has no place for them."""
+    def _connection_conf(self) -> dict[str, object]:
+        """Read Spark settings from the connection's extra, {"conf": {...}}, which the provider ignores."""
         settings = BaseHook.get_connection(self._conn_id).extra_dejson.get("conf") or {}
         if not isinstance(settings, dict):
             raise AirflowFailException(
@@ -208,18 +189,18 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             )
         return settings
 
-    def _run(self, folder: Path) -> dict[str, Any]:
+    def _run(self, folder: Path) -> JobResult:
         result = folder / "result.json"
         paths.home().mkdir(parents=True, exist_ok=True)
         self._group = ProcessGroup()
         self._hook = hook = self._get_hook()
         hook._application_args = [*(self.application_args or []), "--result", str(result)]
-        hook._env_vars = None  # given to the process below; the provider would keep ours out on Kubernetes
+        hook._env_vars = None  # passed to the process below: on Kubernetes the provider would not
         hook._process_spark_submit_log = self._log_lines
         hook._conf = {**self._connection_conf(), **hook._conf}
-        hook._spark_exit_code = 0  # on Kubernetes the provider would read it from the lines; the process has it too
+        hook._spark_exit_code = 0  # on Kubernetes the provider would parse it from the log
         try:
-            # Not through super().execute(): it has no way to name the process group.
+            # Not through super().execute(), which can't set the process group.
             hook.submit(
                 self.application,
                 process_group=self._group.id,
@@ -236,21 +217,21 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         self.links = values.get("links") or {}
         return values
 
-    def _tell_assets(self, events: Any, values: Mapping[str, Any]) -> None:
-        """The result's figures go with the events of the task's assets, where a schedule or a person reads them."""
+    def _add_to_events(self, events: Any, values: JobResult) -> None:
+        """Add the result's plain values to the events of the task's assets, for schedules and people."""
         figures = {key: value for key, value in values.items() if isinstance(value, str | int | float | None)}
         for asset in self.outlets:
             events[asset].extra = figures
 
     def _log_lines(self, lines: Iterator[str]) -> None:
-        """The provider's own way strips each line: a traceback or a table would lose its shape."""
+        """Log each line with its indent: the provider would strip it, and tracebacks and tables need it."""
         for line in self._errors.listen(lines):
             self.log.info(line.rstrip())
 
     def _failure(self, code: int) -> AirflowException:
-        """What went wrong, in the job's words where it has said any."""
+        """Return the task's error: the job's own message if it printed one."""
         if self._group is not None and self._group.stopped:
-            return AirflowException(f"{self.task_id} was stopped with its task; a retry goes on where it can")
+            return AirflowException(f"{self.task_id} was stopped with its task; a retry continues where it can")
         if self._errors.text:
             message = self._errors.text
         elif code in _KILLED:
@@ -261,7 +242,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             message = f"{self.task_id} gave no reason and exit code {code}; its last line: {self._errors.last_line}"
         return AirflowFailException(message) if code == EXIT_USER_ERROR else AirflowException(message)
 
-    def _read(self, result: Path) -> dict[str, Any]:
+    def _read(self, result: Path) -> JobResult:
         try:
             values = json.loads(result.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -271,9 +252,9 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         return values
 
 
-def as_options(arguments: Mapping[str, Any]) -> list[str]:
-    """The command line of {"out": "x", "set": ["a=1", "b=2"], "feed": None, "by": ""}: --out x --set a=1 --set b=2."""
-    options = []
+def as_options(arguments: Mapping[str, object]) -> list[str]:
+    """Build a command line: {"out": "x", "set": ["a=1", "b=2"], "feed": None} → --out x --set a=1 --set b=2."""
+    options: list[str] = []
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list | tuple) else [value]
@@ -283,98 +264,11 @@ def as_options(arguments: Mapping[str, Any]) -> list[str]:
     return options
 
 
-def as_overrides(params: Mapping[str, Any]) -> list[str]:
-    """KEY=VALUE for each param of the run; those of the param `set` stand as they are, and last: they win.
+def as_overrides(params: Mapping[str, object]) -> list[str]:
+    """Return KEY=VALUE for each param of the run. The lines of the param `set` come last, unchanged, so they win.
 
-    JSON is YAML, so a string keeps its quotes. A key that the page doesn't know is refused there, not dropped here.
+    JSON is YAML, so a string keeps its quotes. Unknown keys are passed on: reading the page refuses them.
     """
     named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in params.items() if key not in NO_KEYS]
-    return [*named, *(params.get("set") or [])]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """What a job finds in its environment beyond Airflow's own. `folder` lasts as long as the job.
-
-    Spark's own choice of Python, and the first spark-submit on PATH, need not be the ones that Airflow runs in.
-    """
-    log4j = folder / "log4j2.properties"
-    log4j.write_text(_LOG4J, encoding="utf-8")
-    submit_options = os.environ.get("SPARK_SUBMIT_OPTS", "")
-    return {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(paths.REPOSITORY / "jobs"), os.environ.get("PYTHONPATH")])),
-        "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
-        "SPARK_SUBMIT_OPTS": f"-Dlog4j2.configurationFile={log4j.as_uri()} {submit_options}".strip(),
-        "WINDROW_HOME": str(paths.home()),
-    }
-
-
-class ErrorSentence:
-    """Listens to a job's output for the sentence that starts with `error:` and the indented lines below it."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._open = False
-        self.last_line = "nothing"
-
-    @property
-    def text(self) -> str:
-        """The sentence without its `error:`; empty if there was none."""
-        return "\n".join(self._lines).removeprefix("error: ")
-
-    def listen(self, lines: Iterator[str]) -> Iterator[str]:
-        """The same lines, without the blank ones."""
-        for line in lines:
-            bare = line.rstrip()
-            if bare.startswith("error: "):
-                self._lines, self._open = [bare], True
-            elif self._open and line.startswith("  "):
-                self._lines.append(bare)
-            else:
-                self._open = False
-            if bare:
-                self.last_line = bare
-                yield line
-
-
-class ProcessGroup:
-    """A process group for a job, which ends with the task even if the task is killed with SIGKILL.
-
-    A shell leads the group and waits at a pipe that only this process holds. The pipe closes when this process ends,
-    however it ends, and the shell then ends the group.
-    """
-
-    _GUARD = f'trap "" TERM; read -r line; kill -TERM 0; sleep {GRACE_SECONDS:.0f}; kill -KILL 0'
-
-    def __init__(self) -> None:
-        self._ended = False
-        self.stopped = False  # whether the job was still at work when the end came
-        self._guard = subprocess.Popen(["/bin/sh", "-c", self._GUARD], stdin=subprocess.PIPE, process_group=0)
-        self.id = self._guard.pid
-
-    def end(self, child: subprocess.Popen[str] | None = None) -> None:
-        """SIGTERM, then SIGKILL to what is left after the grace. A second call does nothing.
-
-        Args:
-            child: this process's own child in the group; it counts as alive until it is asked how it ended.
-        """
-        if self._ended:
-            return
-        self._ended = True
-        self.stopped = child is None or child.poll() is None
-        self._signal(signal.SIGTERM)
-        self._guard.kill()
-        self._guard.wait()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while self._signal(0) and time.monotonic() < deadline:
-            time.sleep(0.05)
-            if child is not None:
-                child.poll()
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int) -> bool:
-        """Whether anyone was there to get it."""
-        with suppress(ProcessLookupError, PermissionError):  # the second is macOS's word for a group of zombies
-            os.killpg(self.id, number)
-            return True
-        return False
+    free = params.get("set")
+    return [*named, *(map(str, free) if isinstance(free, list | tuple) else [])]

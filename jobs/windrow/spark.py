@@ -152,18 +152,30 @@ def _excludes(conf: SparkConf) -> bool:
 
 def _check_master(master: str) -> None:
     """Spark itself needs a minute to notice that a standalone master is not there."""
+    if wrong := unreachable_masters(master):
+        raise SparkError(f"the Spark master must answer; got {wrong}; start it or correct the connection")
+
+
+def unreachable_masters(master: str) -> str | None:
+    """Try to connect to a standalone master: spark://A:7077, or spark://A:7077,B:7077 with a standby.
+
+    Returns:
+        The reason for each address; None if one of them answers, or if the master is not a standalone one.
+    """
     if not master.startswith("spark://"):
-        return
+        return None
     failures = []
     for address in master.removeprefix("spark://").split(","):
-        parts = urlsplit(f"//{address}")
         try:
+            parts = urlsplit(f"//{address}")
             socket.create_connection((parts.hostname or "", parts.port or 7077), _MASTER_TIMEOUT_SECONDS).close()
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            failures.append(f"{address}: {error.strerror or error}")
+        except ValueError as error:  # no number where the port is
             failures.append(f"{address}: {error}")
         else:
-            return
-    raise SparkError(f"the Spark master must answer; got {'; '.join(failures)}; start it or correct the connection")
+            return None
+    return "; ".join(failures)
 
 
 def _await_executors(session: SparkSession) -> None:

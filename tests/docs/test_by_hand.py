@@ -18,7 +18,7 @@ import pytest
 from harness.documents import REPOSITORY, block
 from harness.figures import MEASURED_ON, README, told
 from windrow import experiment
-from windrow.laptop import demo_feed, images, summary
+from windrow.laptop import demo_feed, demo_summary, image_server
 
 pytestmark = [pytest.mark.faults, pytest.mark.submit, pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 UNRESOLVED = "unresolved_host"
@@ -46,7 +46,7 @@ def truth(checkout: Path) -> Iterator[dict[str, dict[str, str]]]:
     section = experiment.load(REPOSITORY / "dags" / "experiments" / "digits.yaml").dataset
     folder = demo_feed.dataset_folder(home, "digits")
     shards.write(folder, sources.load(section, folder / "downloads"), section)
-    with images.make_server(0, home / "demo") as server:
+    with image_server.make_server(0, home / "demo") as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         demo_feed.write(home, "digits", f"http://127.0.0.1:{server.server_port}")
         urls = {kind: dict(each) for kind, each in demo_feed.read_truth(home, "digits").items()}
@@ -90,11 +90,13 @@ def test_the_jobs_by_hand_find_what_the_demo_finds(checkout: Path, truth: dict[s
 
     local = by_hand(checkout, "local[2]", "local")
     assert set(local) == {"prepare_dataset", "sweep", "draw_atlas", "promote_best", "score_images"}
-    champion = summary.Champion(str(local["promote_best"]["model_version"]), local["promote_best"]["test_accuracy"])
-    rows = summary.read_table(str(checkout / "var" / "local" / "table"))
-    labels = summary.judge(rows, truth["reachable"], truth["broken"])
+    champion = demo_summary.Champion(
+        str(local["promote_best"]["model_version"]), local["promote_best"]["test_accuracy"]
+    )
+    rows = demo_summary.read_table(str(checkout / "var" / "local" / "table"))
+    labels = demo_summary.judge(rows, truth["reachable"], truth["broken"])
     if platform.machine() == MEASURED_ON:  # on another kind of processor the last digits may be others
-        lines = told(summary.lines(summary.figures(local["sweep"], local["promote_best"], champion, labels)))
+        lines = told(demo_summary.lines(demo_summary.figures(local["sweep"], local["promote_best"], champion, labels)))
         assert [re.sub(r"\(promoted.*", "", line) for line in lines] == [
             re.sub(r"\(promoted.*", "", without_the_unresolved(line)) for line in README
         ]

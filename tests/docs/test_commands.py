@@ -88,7 +88,7 @@ def test_every_target_is_made_whatever_files_there_are() -> None:
         ("coverage", "coverage run"),
         ("screenshots", "WINDROW_PICTURES=docs/pictures"),
         ("lock", "pip compile --quiet --universal --python-version 3.11 --no-emit-index-url"),
-        ("up", "windrow.containers.stack up"),
+        ("up", "windrow.containers.compose up"),
         ("lint", "mypy --python-version 3.13"),
     ],
 )

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from harness.documents import REPOSITORY, text_of
 from harness.figures import MEASURED_ON, README, told
-from windrow.laptop import summary
+from windrow.laptop import demo_summary
 
 SUMMARY = os.environ.get("WINDROW_SUMMARY")
 
@@ -35,7 +35,7 @@ def found() -> dict[str, Any]:
 def test_the_demo_has_found_what_the_readme_shows(found: dict[str, Any]) -> None:
     same = platform.machine() == MEASURED_ON
     compared = README if same else [line for line in README if "accuracy" not in line and "correct" not in line]
-    assert [line for line in told(summary.lines(found)) if same or line in compared] == compared
+    assert [line for line in told(demo_summary.lines(found)) if same or line in compared] == compared
 
 
 def shown(pattern: str, page: str = "README.md") -> str:
@@ -86,6 +86,6 @@ def _is(node: ast.Assign, name: str) -> bool:
 
 
 def test_the_readme_shows_all_that_a_summary_tells() -> None:
-    values = summary.figures({}, {}, summary.Champion("1"), summary.judge([], {}, []))
-    names = [re.split(r"\s{2,}", line.strip())[0] for line in summary.lines(values)]
+    values = demo_summary.figures({}, {}, demo_summary.Champion("1"), demo_summary.judge([], {}, []))
+    names = [re.split(r"\s{2,}", line.strip())[0] for line in demo_summary.lines(values)]
     assert [re.split(r"\s{2,}", line)[0] for line in README] == names

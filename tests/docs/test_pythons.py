@@ -49,7 +49,14 @@ def test_it_reads_every_file_without_a_warning(version: str) -> None:
 
 
 def test_the_set_up_starts_without_any_package(version: str) -> None:
-    modules = ("errors", "paths", "laptop.environment", "laptop.java", "laptop.classes", "containers.stack")
+    modules = (
+        "errors",
+        "paths",
+        "laptop.environment",
+        "laptop.setup.java",
+        "laptop.setup.class_archive",
+        "containers.compose",
+    )
     done = run(version, "-W", "error", "-S", "-c", "".join(f"import windrow.{name}\n" for name in modules))
     assert done.returncode == 0, done.stderr
     check = "import sys\nfrom windrow.laptop import environment\nenvironment.check_python(sys.version_info)"

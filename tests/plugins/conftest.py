@@ -12,5 +12,6 @@ __all__ = ["airflow", "dag_folder"]
 with tempfile.TemporaryDirectory() as home, patch.dict(os.environ, {"AIRFLOW_HOME": home, "_AIRFLOW__AS_LIBRARY": "1"}):
     import windrow_dags  # noqa: F401
     import windrow_drift  # noqa: F401
+    import windrow_process  # noqa: F401
     import windrow_promotion  # noqa: F401
     import windrow_spark  # noqa: F401

@@ -1,28 +1,14 @@
-"""SparkJob's parts, without Spark: command lines, error sentences, process groups, links."""
+"""SparkJob's parts, without Spark: command lines, links, results."""
 
 from __future__ import annotations
 
-import inspect
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from windrow import experiment
-from windrow_spark import (
-    GRACE_SECONDS,
-    ErrorSentence,
-    ProcessGroup,
-    ResultLink,
-    SparkJob,
-    as_options,
-    as_overrides,
-    environment,
-)
+from windrow_spark import ResultLink, SparkJob, as_options, as_overrides
 
 NASTY = [
     "",
@@ -77,39 +63,9 @@ def test_a_number_stays_a_number(params: dict[str, float], value: float) -> None
     assert experiment.parse(page, as_overrides(params)).promotion.minimum_improvement == value
 
 
-def test_the_last_error_sentence_counts_with_its_indented_lines() -> None:
-    sentence = ErrorSentence()
-    output = [
-        "start\n",
-        "error: old\n",
-        "\n",
-        "  not part of it\n",
-        "error: two mistakes\n",
-        "  a: 1\n",
-        "  b: 2\n",
-        "bye\n",
-        "  c\n",
-    ]
-    assert list(sentence.listen(iter(output))) == [line for line in output if line.strip()]
-    assert sentence.text == "two mistakes\n  a: 1\n  b: 2"
-    assert sentence.last_line == "  c"
-
-
-def test_no_error_sentence_is_an_empty_one() -> None:
-    sentence = ErrorSentence()
-    assert list(sentence.listen(iter([]))) == []
-    assert (sentence.text, sentence.last_line) == ("", "nothing")
-
-
-def test_the_environment_keeps_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PYSPARK_PYTHON", "/opt/python")
-    monkeypatch.setenv("PYTHONPATH", "/opt/mine")
-    monkeypatch.setenv("SPARK_SUBMIT_OPTS", "-Dmine=1")
-    variables = environment(tmp_path)
-    assert variables["PYSPARK_PYTHON"] == "/opt/python"
-    assert variables["PYTHONPATH"].endswith(":/opt/mine")
-    assert variables["SPARK_SUBMIT_OPTS"].endswith(" -Dmine=1")
-    assert variables["PATH"].startswith(str(Path(sys.executable).parent))
+def test_a_job_is_the_one_that_its_task_is_named_after_unless_it_names_another() -> None:
+    assert SparkJob(task_id="sweep").job == "sweep"
+    assert SparkJob(task_id="record_decision", job="promote_best").job == "promote_best"
 
 
 def test_a_link_without_an_address_is_empty_so_that_its_button_is_hidden() -> None:
@@ -132,70 +88,3 @@ def test_a_job_without_a_result_fails(content: str | None, tmp_path: Path) -> No
         (tmp_path / "result.json").write_text(content)
     with pytest.raises(AirflowException, match=r"^forgetful must write (its result as JSON|a JSON object) to --result"):
         SparkJob(task_id="forgetful", job="sweep")._read(tmp_path / "result.json")
-
-
-def member(group: ProcessGroup, script: str, then: str = "sleep 1000") -> subprocess.Popen[str]:
-    """A shell in the group; it has said a line when this returns, so its traps are set."""
-    command = ["/bin/sh", "-c", f"{script}; echo ready; {then}"]
-    child = subprocess.Popen(command, process_group=group.id, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    return child
-
-
-@pytest.fixture
-def grace(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Another time from SIGTERM to SIGKILL: one that is over at once, or one that no test lives to see the end of."""
-    return lambda seconds: monkeypatch.setattr("windrow_spark.GRACE_SECONDS", seconds)
-
-
-def test_a_group_ends_at_once_when_its_members_take_the_hint(grace: Callable[[float], None]) -> None:
-    grace(10_000.0)
-    group = ProcessGroup()
-    child = member(group, "true")
-    group.end(child)
-    assert child.wait(5) == -signal.SIGTERM
-    assert group.stopped
-
-
-def test_a_member_that_tidies_up_first_is_given_the_time(grace: Callable[[float], None]) -> None:
-    grace(10_000.0)
-    group = ProcessGroup()
-    child = member(group, "trap 'exit 7' TERM", "while :; do sleep 0.01; done")
-    group.end(child)
-    assert child.wait(5) == 7
-
-
-def test_a_member_that_ignores_sigterm_is_killed_after_the_grace(grace: Callable[[float], None]) -> None:
-    grace(0.2)
-    group = ProcessGroup()
-    child = member(group, "trap '' TERM")
-    group.end(child)
-    assert child.wait(5) == -signal.SIGKILL
-
-
-def test_the_grace_is_over_before_airflow_kills_the_task() -> None:
-    from airflow.sdk.execution_time.supervisor import WatchedSubprocess
-
-    airflows = inspect.signature(WatchedSubprocess.kill).parameters["escalation_delay"].default
-    assert 2 <= GRACE_SECONDS < airflows
-    assert f"sleep {GRACE_SECONDS:.0f}" in ProcessGroup._GUARD  # and where the task was killed, the guard's is the same
-
-
-def test_a_group_whose_job_is_done_was_not_stopped_and_ends_twice_without_harm() -> None:
-    group = ProcessGroup()
-    child = subprocess.Popen(["true"], process_group=group.id, text=True)
-    child.wait()
-    group.end(child)
-    group.end(child)
-    assert not group.stopped
-
-
-def test_what_a_finished_job_left_behind_is_ended_too(grace: Callable[[float], None]) -> None:
-    grace(0.2)  # the stray is this process's own child, and counts as alive until it is waited for
-    group = ProcessGroup()
-    stray = member(group, "true")
-    child = subprocess.Popen(["true"], process_group=group.id, text=True)
-    child.wait()
-    group.end(child)
-    assert stray.wait(5) < 0

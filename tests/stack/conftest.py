@@ -25,7 +25,7 @@ from windrow import experiment
 from windrow.data import shards, sources
 from windrow.laptop import demo_feed, stack
 from windrow.laptop.airflow_api import Airflow
-from windrow.laptop.images import image_path
+from windrow.laptop.image_server import image_path
 from windrow.laptop.stack import Stack
 from windrow.paths import home
 from windrow.scoring.fetch.urls import understand

@@ -1,6 +1,6 @@
-"""What docker/compose.yaml is told of this machine: secrets that are made once, and what pip is told here.
+"""Settings of docker/compose.yaml for this machine: secrets that are made once, and pip's configuration.
 
-Standard library only: it runs where nothing but Docker and a Python is.
+Standard library only: it runs on machines that have only Docker and Python.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SECRETS: Mapping[str, Callable[[], str]] = {
 
 
 def read(file: Path) -> dict[str, str]:
-    """NAME=VALUE lines; none if there is no such file."""
+    """Read a file of NAME=VALUE lines; empty if the file does not exist."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def complete(file: Path) -> dict[str, str]:
-    """Add the secrets that the file lacks, readable by this user only; what it says then.
+    """Add missing secrets to the file, readable by this user only, and return all its values.
 
-    What is there stays: the database's volume was made with that password.
+    Existing secrets stay: the database's volume was made with that password.
     """
     known = read(file)
     missing = {name: make() for name, make in SECRETS.items() if not known.get(name)}
@@ -54,7 +54,7 @@ def complete(file: Path) -> dict[str, str]:
 
 
 def pip_conf(variables: Mapping[str, str]) -> str:
-    """A pip.conf with what PIP_* variables say of registries; what names files of this machine is left out."""
+    """Return a pip.conf with the registries of the PIP_* variables, without those that are files of this machine."""
     lines = ["[global]"]
     for name in ("INDEX_URL", "EXTRA_INDEX_URL", "TRUSTED_HOST", "DEFAULT_TIMEOUT", "RETRIES"):
         values = [value for value in variables.get(f"PIP_{name}", "").split() if urlsplit(value).scheme != "file"]

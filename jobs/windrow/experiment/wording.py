@@ -55,3 +55,8 @@ def point_text(point: dict[str, Value]) -> str:
     return ", ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
     )
+
+
+def time_left(seconds: float) -> str:
+    """Return how long a job still takes, for its progress line: in minutes if more than 90 seconds."""
+    return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(0.0, seconds):.0f} s left"

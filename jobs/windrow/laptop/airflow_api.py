@@ -1,4 +1,4 @@
-"""Airflow over its REST API: trigger a DAG, look at its tasks, read results and logs. No Airflow import.
+"""A client of Airflow's REST API: trigger a DAG, look at its tasks, read results and logs. Imports no Airflow.
 
 airflow = Airflow("http://127.0.0.1:8080", "admin", password)
 run = airflow.trigger("train_digits", {"set": ["sweep.trials=4"]})
@@ -31,79 +31,79 @@ class Task:
 
 
 class Airflow:
-    """A client that logs in once and asks again where SQLite was busy for a moment.
+    """A client that logs in once, and repeats a GET if SQLite was busy for a moment.
 
     Args:
-        url: where Airflow answers.
-        user: who logs in.
-        password: of the user.
-        pages: the address that a person's browser knows it by; `url` if absent.
+        url: the address of Airflow.
+        user: the name to log in with.
+        password: the user's.
+        pages: the address for people's browsers; `url` if absent.
     """
 
     def __init__(self, url: str, user: str, password: str, pages: str | None = None) -> None:
         self.url = url
         self.pages = pages or url
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy has no business between us and this machine
+        self._session.trust_env = False  # no proxy between this process and this machine's services
         self._login = {"username": user, "password": password}
 
     def log_in(self) -> None:
         """Get a token.
 
         Raises:
-            ServiceError: Airflow is away, or refuses the login.
+            ServiceError: Airflow does not answer, or refuses the login.
         """
         answer = self._ask("POST", f"{self.url}/auth/token", json=self._login)
         self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def has_dag(self, dag: str) -> bool:
-        """Whether Airflow has parsed this DAG."""
+        """Return True once Airflow has parsed this DAG."""
         try:
             return not self._ask("GET", self._dag(dag))["is_stale"]
         except NotFoundError:
             return False
 
     def import_errors(self) -> dict[str, str]:
-        """The last line of each DAG file's error, by file."""
+        """Return the import error of each DAG file, by file."""
         errors = self.get("/importErrors", limit=100)["import_errors"]
         return {error["filename"]: error["stack_trace"].strip() for error in errors}
 
     def unpause(self, dag: str) -> None:
-        """Let the scheduler run it."""
+        """Let the scheduler run the DAG."""
         self._ask("PATCH", f"{self._dag(dag)}?update_mask=is_paused", json={"is_paused": False})
 
-    def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
-        """Start a run; its id."""
+    def trigger(self, dag: str, conf: Mapping[str, object]) -> str:
+        """Start a run and return its id."""
         answer = self._ask("POST", f"{self._dag(dag)}/dagRuns", json={"logical_date": None, "conf": dict(conf)})
         return str(answer["dag_run_id"])
 
     def run_state(self, dag: str, run: str) -> str | None:
-        """queued, running, success or failed; None if there is no such run."""
+        """Return queued, running, success or failed; None for an unknown run."""
         try:
             return str(self._ask("GET", self._run(dag, run))["state"])
         except NotFoundError:
             return None
 
     def runs_since(self, dag: str, moment: str, kind: str) -> list[str]:
-        """Ids of the runs of one kind (manual, scheduled, asset_triggered) queued since an ISO moment, oldest first."""
+        """Return the ids of runs of one kind (manual, scheduled, asset_triggered) since an ISO moment, oldest first."""
         wanted = {"order_by": "id", "limit": 100, "run_after_gte": moment}
         runs = self._ask("GET", f"{self._dag(dag)}/dagRuns", params=wanted)
         return [run["dag_run_id"] for run in runs["dag_runs"] if run["run_type"] == kind]
 
     def tasks(self, dag: str, run: str) -> list[Task]:
-        """The run's tasks, in no particular order."""
+        """Return the run's tasks, in no particular order."""
         found = self._ask("GET", f"{self._run(dag, run)}/taskInstances")["task_instances"]
         return [Task(task["task_id"], task["state"], task["try_number"]) for task in found]
 
     def result(self, dag: str, run: str, task: str) -> Any:
-        """What a task returned; None if nothing."""
+        """Return the result of a task; None if it has no result."""
         try:
             return self._ask("GET", f"{self._run(dag, run)}/taskInstances/{task}/xcomEntries/return_value")["value"]
         except NotFoundError:
             return None
 
     def log(self, dag: str, run: str, task: Task) -> list[str]:
-        """The messages of a task's latest attempt; empty if there is no log yet."""
+        """Return the messages of a task's latest attempt; empty before it has a log."""
         try:
             path = f"{self._run(dag, run)}/taskInstances/{task.name}/logs/{task.attempt}"
             answer = self._ask("GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"})
@@ -112,7 +112,7 @@ class Airflow:
         return [message for line in answer["content"] or [] for message in _messages(line)]
 
     def get(self, path: str, **params: Any) -> Any:
-        """The answer of a GET on the stable API."""
+        """GET a path of the stable API and return the parsed JSON."""
         return self._ask("GET", f"{self.url}/api/v2{path}", params=params)
 
     def _dag(self, dag: str) -> str:
@@ -122,7 +122,7 @@ class Airflow:
         return f"{self._dag(dag)}/dagRuns/{quote(run, safe='')}"
 
     def _ask(self, method: str, url: str, **options: Any) -> Any:
-        """One request. GETs are tried again: SQLite can be locked for a moment, and the server busy."""
+        """Send a request. A GET is repeated: SQLite can be locked for a moment, and the server busy."""
         wrong = ""
         for attempt in range(_TRIES if method == "GET" else 1):
             time.sleep(attempt)
@@ -142,7 +142,7 @@ class Airflow:
 
 
 def _messages(line: Any) -> list[str]:
-    """A log line's text; one that tells an exception gives another line `error: ...`, as the jobs' own do."""
+    """Return a log line's text; an exception in it adds a line `error: ...`, as the jobs print it."""
     if not isinstance(line, dict):
         return [str(line)]
     errors = [f"error: {error['exc_value']}" for error in line.get("error_detail") or [] if error.get("exc_value")]

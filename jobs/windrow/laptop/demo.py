@@ -1,4 +1,4 @@
-"""The whole way once: services, data set, feed, train DAG, champion, score DAG, summary.
+"""Run everything once: services, data set, feed, train DAG, champion, score DAG, summary.
 
     make demo
     make demo EXPERIMENT=mnist SET="dataset.source=../data/mnist sweep.trials=4"
@@ -21,12 +21,13 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from windrow.dag_ids import dag_id
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
 from windrow.files import write_json
-from windrow.laptop import demo_feed, services, stack, summary, watch
+from windrow.laptop import demo_feed, demo_summary, services, stack, watch
 from windrow.laptop.airflow_api import FINISHED, Airflow
-from windrow.laptop.demo_request import Wish, find
-from windrow.laptop.setup.memory import PeakMemory
+from windrow.laptop.demo_request import DemoRequest, find
+from windrow.laptop.peak_memory import PeakMemory
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
 from windrow.paths import REPOSITORY, home
@@ -36,12 +37,12 @@ _ASSET_SECONDS = 90
 _INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None, run: Callable[[Wish, Reporter], None] | None = None) -> int:
-    """Run the demo; the exit code.
+def main(arguments: Sequence[str] | None = None, run: Callable[[DemoRequest, Reporter], None] | None = None) -> int:
+    """Run the demo and return the exit code.
 
     Args:
         arguments: the command line.
-        run: the demo of another place than this machine.
+        run: runs the demo somewhere else than on this machine.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="digits", metavar="NAME", help="a page in dags/experiments")
@@ -57,71 +58,71 @@ def main(arguments: Sequence[str] | None = None, run: Callable[[Wish, Reporter],
         print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:
-        print("\ninterrupted; services and the DAG run go on; make stop or make down ends them", file=sys.stderr)
+        print("\ninterrupted; the services and the DAG run continue; make stop or make down ends them", file=sys.stderr)
         return _INTERRUPTED
     return 0
 
 
-def run_here(wish: Wish, reporter: Reporter) -> None:
-    """Everything on this machine.
+def run_here(request: DemoRequest, reporter: Reporter) -> None:
+    """Run the demo on this machine.
 
     Raises:
-        WindrowError: a service, a task or the table is not as it must be.
+        WindrowError: a service or a task has failed, or the table has problems.
     """
     set_up_seconds = reporter.seconds
-    reporter.say("services: starting MLflow, Airflow and the image server")
+    reporter.log("services: starting MLflow, Airflow and the image server")
     running = stack.up()
     with PeakMemory(_processes) as memory:
-        values = play(wish, running, reporter)
+        values = play(request, running, reporter)
     values |= {"set_up_seconds": round(set_up_seconds, 1)}
     values |= {"peak_bytes": memory.bytes, "peak_processes": memory.largest}
-    finish(wish, running, values)
+    finish(request, running, values)
 
 
-def play(wish: Wish, running: Stack, reporter: Reporter) -> dict[str, object]:
-    """The story on a stack that is up, in order; its figures.
+def play(request: DemoRequest, running: Stack, reporter: Reporter) -> dict[str, object]:
+    """Run the demo on a stack that is up, and return its figures.
 
     Raises:
-        WindrowError: a service or a task is not as it must be.
+        WindrowError: a service or a task has failed.
     """
     airflow = Airflow(running.airflow, stack.USER, running.password, running.airflow_pages)
     airflow.log_in()
-    reporter.say(f"services: up; Airflow {running.airflow_pages}, MLflow {running.mlflow_pages}")
-    if wish.page.scoring is not None:
-        prepare_feed(wish, running, reporter)
-    wait_for_dags(airflow, wish)
-    trained, promoted, since = train(airflow, running, wish, reporter)
-    scored = score(airflow, wish, since if promoted else None, reporter) if wish.page.scoring else None
-    return collect(airflow, running, wish, trained, scored) | {"seconds": round(reporter.seconds, 1)}
+    reporter.log(f"services: up; Airflow {running.airflow_pages}, MLflow {running.mlflow_pages}")
+    if request.page.scoring is not None:
+        prepare_feed(request, running, reporter)
+    wait_for_dags(airflow, request)
+    trained, promoted, since = train(airflow, running, request, reporter)
+    scored = score(airflow, request, since if promoted else None, reporter) if request.page.scoring else None
+    return collect(airflow, running, request, trained, scored) | {"seconds": round(reporter.seconds, 1)}
 
 
-def finish(wish: Wish, running: Stack, values: dict[str, object]) -> None:
-    """Keep the figures, and tell them.
+def finish(request: DemoRequest, running: Stack, values: dict[str, object]) -> None:
+    """Write the figures to a file, and print them.
 
     Raises:
-        ServiceError: the table has not exactly one row a URL.
+        ServiceError: the table must have exactly one row per URL, and has not.
     """
-    write_json(home() / "demo" / wish.name / "summary.json", values)
-    _tell(wish, running, values)
+    write_json(home() / "demo" / request.name / "summary.json", values)
+    _print(request, running, values)
     if values.get("problem"):
         raise ServiceError(str(values["problem"]))
 
 
 def _processes() -> set[psutil.Process]:
-    """All that the demo runs. Services that it started itself are its children as well: a set counts them once."""
+    """Return all processes of the demo. Services that it started are also its children: the set counts them once."""
     own = psutil.Process()
     noted = stack.state().running().values()
     return {own, *own.children(recursive=True), *(process for service in noted for process in services.tree(service))}
 
 
-def prepare_feed(wish: Wish, running: Stack, reporter: Reporter) -> None:
-    """Prepare the data set as the train DAG will, for the image server, and write the feed."""
-    out = demo_feed.dataset_folder(home(), wish.name)
+def prepare_feed(request: DemoRequest, running: Stack, reporter: Reporter) -> None:
+    """Prepare the data set for the image server, as the train DAG will, and write the feed."""
+    out = demo_feed.dataset_folder(home(), request.name)
     spark_submit = str(Path(sys.executable).with_name("spark-submit"))
-    overrides = [text for override in wish.overrides for text in ("--set", override)]
+    overrides = [text for override in request.overrides for text in ("--set", override)]
     command = [
         *(spark_submit, "--master", "local[*]", str(REPOSITORY / "jobs" / "prepare_dataset.py")),
-        *("--experiment", str(wish.path), "--out", str(out), *overrides),
+        *("--experiment", str(request.path), "--out", str(out), *overrides),
     ]
     log = home() / "log" / "demo-dataset.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -133,17 +134,17 @@ def prepare_feed(wish: Wish, running: Stack, reporter: Reporter) -> None:
         raise ServiceError(
             f"the data set must be prepared; got {watch.reason(text).removeprefix('error: ')} (log: {log})"
         )
-    truth = demo_feed.write(home(), wish.name, running.images)
-    reporter.say(f"feed: {len(truth)} test images as URLs, and some that are broken")
+    truth = demo_feed.write(home(), request.name, running.images)
+    reporter.log(f"feed: {len(truth)} test images as URLs, and some that are broken")
 
 
-def wait_for_dags(airflow: Airflow, wish: Wish) -> None:
-    """Return once Airflow has parsed the page's DAGs and may run them.
+def wait_for_dags(airflow: Airflow, request: DemoRequest) -> None:
+    """Wait until Airflow has parsed the page's DAGs, and unpause them.
 
     Raises:
-        ServiceError: it has not, or a DAG file does not import.
+        ServiceError: that takes too long, or a DAG file does not import.
     """
-    dags = [f"train_{wish.name}", *([f"score_{wish.name}"] if wish.page.scoring else [])]
+    dags = [dag_id("train", request.name), *([dag_id("score", request.name)] if request.page.scoring else [])]
     end = time.monotonic() + _PARSE_SECONDS
     while missing := [dag for dag in dags if not airflow.has_dag(dag)]:
         errors = airflow.import_errors()
@@ -156,36 +157,37 @@ def wait_for_dags(airflow: Airflow, wish: Wish) -> None:
         airflow.unpause(dag)
 
 
-def train(airflow: Airflow, running: Stack, wish: Wish, reporter: Reporter) -> tuple[str, bool, str]:
-    """The id of a successful train run of this wish, whether it announced a champion just now, and when it was started.
+def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Reporter) -> tuple[str, bool, str]:
+    """Train the request's page. A run of an earlier demo is used if it has succeeded or is still running.
 
-    An earlier demo's run is taken if it ended well, or goes on still.
+    Returns:
+        The id of the successful run, True if it has just announced a champion, and the ISO moment of its start.
     """
-    dag = f"train_{wish.name}"
-    file = home() / "demo" / wish.name / "last.json"
+    dag = dag_id("train", request.name)
+    file = home() / "demo" / request.name / "last.json"
     last = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    state = airflow.run_state(dag, last["run"]) if last.get("key") == wish.key() else None
-    if state == "success" and summary.read_champion(running.mlflow, wish.page.model_name) is not None:
-        reporter.say(f"{dag}: trained by an earlier demo, run {last['run']}; not again")
+    state = airflow.run_state(dag, last["run"]) if last.get("key") == request.key() else None
+    if state == "success" and demo_summary.read_champion(running.mlflow, request.page.model_name) is not None:
+        reporter.log(f"{dag}: already trained by an earlier demo, run {last['run']}")
         return last["run"], False, last["since"]
     if state is None or state in FINISHED:
         since = datetime.now(UTC).isoformat()
-        last = {"key": wish.key(), "since": since, "run": airflow.trigger(dag, {"set": list(wish.overrides)})}
+        last = {"key": request.key(), "since": since, "run": airflow.trigger(dag, {"set": list(request.overrides)})}
         write_json(file, last)
-    reporter.say(f"{dag}: {'triggered' if state is None or state in FINISHED else 'goes on'}, run {last['run']}")
+    reporter.log(f"{dag}: {'triggered' if state is None or state in FINISHED else 'still running'}, run {last['run']}")
     states = watch.wait(airflow, dag, last["run"], reporter)
     return last["run"], states.get("announce_champion") == "success", last["since"]
 
 
-def score(airflow: Airflow, wish: Wish, since: str | None, reporter: Reporter) -> str:
-    """The id of a successful score run: the one that the new champion triggered since then, else one by hand."""
-    dag = f"score_{wish.name}"
+def score(airflow: Airflow, request: DemoRequest, since: str | None, reporter: Reporter) -> str:
+    """Wait for the run that the new champion has triggered since then, or trigger one; return its id."""
+    dag = dag_id("score", request.name)
     if since is None:
-        run_id = airflow.trigger(dag, {"set": list(wish.overrides)})
-        reporter.say(f"{dag}: triggered by hand, for the champion is an earlier one; run {run_id}")
+        run_id = airflow.trigger(dag, {"set": list(request.overrides)})
+        reporter.log(f"{dag}: triggered by hand, because the champion has not changed; run {run_id}")
     else:
         run_id = _run_of_asset(airflow, dag, since)
-        reporter.say(f"{dag}: triggered by the new champion, run {run_id}")
+        reporter.log(f"{dag}: triggered by the new champion, run {run_id}")
     watch.wait(airflow, dag, run_id, reporter)
     return run_id
 
@@ -201,33 +203,35 @@ def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
     return runs[-1]
 
 
-def collect(airflow: Airflow, running: Stack, wish: Wish, trained: str, scored: str | None) -> dict[str, object]:
-    """The summary's figures."""
-    dag = f"train_{wish.name}"
+def collect(
+    airflow: Airflow, running: Stack, request: DemoRequest, trained: str, scored: str | None
+) -> dict[str, object]:
+    """Collect the summary's figures."""
+    dag = dag_id("train", request.name)
     sweep, promotion, decision = (
         airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best", "record_decision")
     )
-    champion = summary.read_champion(running.mlflow, wish.page.model_name)
+    champion = demo_summary.read_champion(running.mlflow, request.page.model_name)
     if champion is None:
         raise ServiceError(
-            f"the registry must have {wish.page.model_name}@champion; it has none; see {running.mlflow_pages}"
+            f"the registry must have {request.page.model_name}@champion; it has no champion; see {running.mlflow_pages}"
         )
     labels = None
     if scored is not None:
-        result = airflow.result(f"score_{wish.name}", scored, "score_images") or {}
-        truth = demo_feed.read_truth(home(), wish.name)
-        labels = summary.judge(summary.read_table(result["table"]), truth["reachable"], truth["broken"])
-    return summary.figures(sweep, decision or promotion, champion, labels)
+        result = airflow.result(dag_id("score", request.name), scored, "score_images") or {}
+        truth = demo_feed.read_truth(home(), request.name)
+        labels = demo_summary.judge(demo_summary.read_table(result["table"]), truth["reachable"], truth["broken"])
+    return demo_summary.figures(sweep, decision or promotion, champion, labels)
 
 
-def _tell(wish: Wish, running: Stack, values: dict[str, object]) -> None:
-    print(f"\n{wish.name}: done\n" + "\n".join(summary.lines(values)))
-    set_up = f", {values['set_up_seconds']:.0f} s of it set-up" if "set_up_seconds" in values else ""
+def _print(request: DemoRequest, running: Stack, values: dict[str, object]) -> None:
+    print(f"\n{request.name}: done\n" + "\n".join(demo_summary.lines(values)))
+    set_up = f", set-up {values['set_up_seconds']:.0f} s" if "set_up_seconds" in values else ""
     print(f"  {'time':18} {values['seconds']:.0f} s{set_up}")
     if "peak_bytes" in values:
         print(f"  {'peak memory':18} {int(str(values['peak_bytes'])) / 1024**3:.1f} GiB, all processes")
     print(f"\n  Airflow  {running.airflow_pages}  login {stack.USER} / {running.password}")
-    print(f"  MLflow   {running.mlflow_pages}\n  Both stay up until {running.ended_by}.")
+    print(f"  MLflow   {running.mlflow_pages}\n  Both run until {running.ended_by}.")
 
 
 if __name__ == "__main__":

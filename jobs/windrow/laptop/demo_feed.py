@@ -1,7 +1,7 @@
-"""The demo's feed: URLs of test images on the image server, and some that can't be labelled, each for another reason.
+"""The demo's feed: URLs of test images on the image server, and some that can't be labelled, for various reasons.
 
-HOME/feeds/NAME/demo.txt     one URL a line; what the score DAG reads
-HOME/demo/NAME/truth.json    URL → true label; what only the demo's summary reads
+HOME/feeds/NAME/demo.txt     one URL per line, for the score DAG
+HOME/demo/NAME/truth.json    URL → true label, for the demo's summary only
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.files import write_json, write_text
-from windrow.laptop.images import DIGEST_LENGTH, image_path
+from windrow.laptop.image_server import DIGEST_LENGTH, image_path
 
 MOST_IMAGES = 500
 
 
 def dataset_folder(home: Path, name: str) -> Path:
-    """Where the demo's own copy of an experiment's data set lies: the image server's."""
+    """Return the folder of the demo's own copy of an experiment's data set, which the image server reads."""
     return home / "demo" / name / "dataset"
 
 
 def write(home: Path, name: str, server: str) -> dict[str, str]:
-    """Write feed and truth for the prepared data set of `name`; URL → label, reachable ones only.
+    """Write feed and truth for the prepared data set of `name`.
 
     Args:
         home: WINDROW_HOME.
         name: the experiment's name.
         server: the image server's address, without a slash at the end.
+
+    Returns:
+        URL → label of the URLs that show an image.
 
     Raises:
         DatasetError: no data set was prepared.
@@ -41,14 +44,14 @@ def write(home: Path, name: str, server: str) -> dict[str, str]:
         for index, label in enumerate(labels.tolist())
     }
     broken = broken_urls(server, name, dataset.digest)
-    # Truth first: a feed without it could not be judged.
+    # Truth first: without it the summary could not compare the labels.
     write_json(truth_file(home, name), {"reachable": truth, "broken": broken})
     write_lines(home / "feeds" / name / "demo.txt", [*truth, *broken])
     return truth
 
 
 def broken_urls(server: str, name: str, digest: str) -> dict[str, str]:
-    """URLs that end without a label → why."""
+    """Return the URLs that get no label, with the reason."""
     return {
         f"{server}{image_path(name, digest, 10**9 - 1)}": "404",
         f"{server}/{name}/{digest[:DIGEST_LENGTH]}/no-such-folder/0.png": "404",
@@ -59,13 +62,13 @@ def broken_urls(server: str, name: str, digest: str) -> dict[str, str]:
 
 
 def read_truth(home: Path, name: str) -> Mapping[str, Mapping[str, str]]:
-    """What `write` noted: {"reachable": URL → label, "broken": URL → why}."""
+    """Read the truth that `write` wrote: {"reachable": URL → label, "broken": URL → reason}."""
     values: dict[str, dict[str, str]] = json.loads(truth_file(home, name).read_text(encoding="utf-8"))
     return values
 
 
 def truth_file(home: Path, name: str) -> Path:
-    """Beside the data set, not in the feed's folder, where a glob could take it for a feed."""
+    """Return the truth's file. It is not in the feed's folder, where a glob could take it for a feed."""
     return home / "demo" / name / "truth.json"
 
 

@@ -1,4 +1,4 @@
-"""What a demo is asked for: a page, and values that differ from it."""
+"""The request for a demo: a page, and values that override it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from windrow.paths import REPOSITORY
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the demo is asked for."""
+class DemoRequest:
+    """A page, and the values that the demo sets in its place."""
 
     path: Path
     page: Experiment
@@ -24,22 +24,22 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """The experiment's."""
+        """The experiment's name."""
         return self.page.name
 
     def key(self) -> str:
-        """The same page, network file and overrides have the same key: they need no second training."""
+        """Return a digest of page, network file and overrides: a second demo with the same key needs no training."""
         digest = hashlib.sha256(self.path.read_bytes() + json.dumps(self.overrides).encode())
         if self.page.network.function is not None:
             digest.update((self.path.parent / self.page.network.function[0]).read_bytes())
         return digest.hexdigest()
 
 
-def find(name: str, overrides: Sequence[str]) -> Wish:
-    """The page with its overrides, checked before anything is started.
+def find(name: str, overrides: Sequence[str]) -> DemoRequest:
+    """Read the page with its overrides, and check it before any service starts.
 
     Raises:
-        UserError: no such page, or mistakes on it.
+        UserError: the page does not exist, or has mistakes.
     """
     folder = REPOSITORY / "dags" / "experiments"
     path = folder / f"{name}.yaml"
@@ -47,11 +47,11 @@ def find(name: str, overrides: Sequence[str]) -> Wish:
         known = ", ".join(sorted(page.stem for page in folder.glob("*.yaml")))
         raise UserError(f"EXPERIMENT must be a page in dags/experiments; got {name!r}; there are {known}")
     whole = tuple(map(_absolute_source, overrides))
-    return Wish(path, experiment.load(path, whole), whole)
+    return DemoRequest(path, experiment.load(path, whole), whole)
 
 
 def _absolute_source(override: str) -> str:
-    """A relative folder means one thing here and another in a job, which runs elsewhere."""
+    """Make a relative folder absolute: a job runs in another working directory."""
     key, _, value = override.partition("=")
     if key.strip() != "dataset.source" or value in BUILT_IN_SOURCES or not Path(value).exists():
         return override

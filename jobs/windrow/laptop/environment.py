@@ -1,4 +1,4 @@
-"""Sets up .venv from the lock and a Java that Spark boots on, then runs a command in it.
+"""Set up .venv from the lock, and a Java that Spark starts with; then run a command in that environment.
 
     PYTHONPATH=jobs python3 -m windrow.laptop.environment pytest -q
     PYTHONPATH=jobs python3 -m windrow.laptop.environment --as-is python -m windrow.laptop.doctor
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from windrow.errors import ServiceError, UserError, WindrowError
 from windrow.files import locked
-from windrow.laptop.setup import classes, java
+from windrow.laptop.setup import class_archive, java
 from windrow.paths import REPOSITORY, home
 
 LOCK = REPOSITORY / "requirements.txt"
@@ -32,7 +32,7 @@ _FREE_BYTES = 6 * 1024**3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Set up, then become the command. Exit code 2: the user can mend it."""
+    """Set up, then become the command. Exit code 2 means that the user must fix something."""
     options = _parse(arguments)
     os.environ.setdefault("WINDROW_STARTED", str(time.time()))
     try:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 set_up(VENV, LOCK)
                 java_home = java.find_or_install(VENV / "bin" / "python")
                 variables = command_environment(VENV, java_home)
-                classes.make(classes.archive(VENV, java_home), variables, home() / "log" / "classes.log")
+                class_archive.make(class_archive.archive(VENV, java_home), variables, home() / "log" / "classes.log")
         elif not (VENV / "bin" / "python").exists():
             raise UserError(f"this needs the environment; got no {VENV.name}; run make demo or make test first")
     except WindrowError as error:
@@ -66,7 +66,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check_python(version: tuple[int, ...]) -> None:
-    """Refuse a Python that the lock was not made for.
+    """Refuse a Python that the lock does not support.
 
     Raises:
         UserError: older than 3.11 or newer than 3.13.
@@ -84,9 +84,9 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def set_up(venv: Path, lock: Path) -> bool:
-    """Make `venv` hold exactly what `lock` says; False if it did already.
+    """Install exactly the packages of `lock` in `venv`; return False if they were installed already.
 
-    A folder without the stamp is a set-up that was cut off, or an older lock's: it is made again from nothing, for pip
+    A folder without the stamp is an interrupted set-up, or belongs to an older lock. It is removed and made again: pip
     takes a half-copied package for an installed one.
 
     Raises:
@@ -109,7 +109,7 @@ def set_up(venv: Path, lock: Path) -> bool:
 
 
 def stamp(lock: Path) -> str:
-    """What a complete environment's stamp says: the Python it was made with, and the SHA-256 of the lock's packages."""
+    """Return the stamp of a complete environment: its Python, and the SHA-256 of the lock's packages."""
     lines = (line.strip() for line in lock.read_text(encoding="utf-8").splitlines())
     packages = "\n".join(line for line in lines if line and not line.startswith("#"))
     digest = hashlib.sha256(packages.encode()).hexdigest()
@@ -141,12 +141,12 @@ def _make(venv: Path) -> None:
     if made.returncode != 0:
         shutil.rmtree(venv, ignore_errors=True)
         cure = f"install its venv module (Debian, Ubuntu: apt install python{_dotted(sys.version_info[:2])}-venv)"
-        reason = (made.stdout + made.stderr).strip().splitlines() or ["nothing said"]
+        reason = (made.stdout + made.stderr).strip().splitlines() or ["no message"]
         raise UserError(f"Python must be able to make environments; got {reason[0]!r} from {python} -m venv; {cure}")
 
 
 def _run(command: list[str], log: Path, what: str) -> None:
-    """Run to the end with a line of progress now and then.
+    """Run a command to its end, and print its progress every 15 seconds.
 
     Raises:
         ServiceError: it failed; the log's last lines are in the message.
@@ -174,7 +174,7 @@ def _run(command: list[str], log: Path, what: str) -> None:
 
 
 def _stage(log: Path) -> str:
-    """How far pip is, by its log."""
+    """Describe the progress of pip, from its log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in reversed(lines):
         if line.startswith("Installing collected packages: "):
@@ -188,7 +188,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two makes at once: the second waits for the first and then finds everything done."""
+    """Let a second make wait for the first; it then finds the set-up complete."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(home(), "setup.lock", quiet=True))
@@ -200,9 +200,9 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables for a command in the environment: this .venv, this Java, this code.
+    """Return the variables for a command in the environment: this .venv, this Java, this code.
 
-    A SPARK_HOME or PYTHONPATH from outside would mix another Spark or other packages into it: both go.
+    SPARK_HOME and PYTHONPATH of the shell are removed: they would mix in another Spark or other packages.
     """
     variables = dict(os.environ if base is None else base)
     for name in (
@@ -217,9 +217,9 @@ def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, s
     if java_home is not None:
         variables["JAVA_HOME"] = str(java_home)
         paths.append(str(java_home / "bin"))
-        archive, given = classes.archive(venv, java_home), variables.get(classes.VARIABLE, "")
-        ours = [classes.GLUE, *([classes.option(archive)] if archive.exists() else [])]
-        variables[classes.VARIABLE] = " ".join([*(one for one in ours if one not in given), given]).strip()
+        archive, given = class_archive.archive(venv, java_home), variables.get(class_archive.VARIABLE, "")
+        ours = [class_archive.GLUE, *([class_archive.option(archive)] if archive.exists() else [])]
+        variables[class_archive.VARIABLE] = " ".join([*(one for one in ours if one not in given), given]).strip()
     known = [part for part in variables.get("PATH", os.defpath).split(os.pathsep) if part and part not in paths]
     variables["PATH"] = os.pathsep.join([*paths, *known])
     variables["PYTHONPATH"] = str(REPOSITORY / "jobs")

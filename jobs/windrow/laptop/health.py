@@ -1,4 +1,4 @@
-"""Whether a service works, asked by a real request: what is wrong, or None."""
+"""Check services with a real request. Each function returns the problem, or None if the service works."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ SECONDS = 5.0
 
 
 def mlflow_problem(url: str) -> str | None:
-    """What keeps the tracking server from working. Asks its API: /health answers even where the API says 403."""
-    try:
-        address = f"{url}/api/2.0/mlflow/experiments/search"
-        response = requests.get(address, params={"max_results": "1"}, timeout=SECONDS)
-    except requests.RequestException as error:
-        return f"no answer from {url} ({type(error).__name__})"
-    return None if response.ok else f"{response.status_code} from {url}: {response.text.strip()[:200]}"
+    """Check the tracking server by its API: /health answers 200 even if the API answers 403."""
+    return _get(url, "/api/2.0/mlflow/experiments/search?max_results=1")[1]
 
 
 def airflow_problem(url: str, part: str) -> str | None:
-    """What keeps a part of Airflow (metadatabase, scheduler, dag_processor, triggerer) from working."""
-    try:
-        response = requests.get(f"{url}/api/v2/monitor/health", timeout=SECONDS)
-    except requests.RequestException as error:
-        return f"no answer from {url} ({type(error).__name__})"
-    if not response.ok:
-        return f"{response.status_code} from {url}"
+    """Check a part of Airflow: metadatabase, scheduler, dag_processor or triggerer."""
+    response, problem = _get(url, "/api/v2/monitor/health")
+    if response is None:
+        return problem
     status = (response.json().get(part) or {}).get("status")
     return None if status == "healthy" else f"{part} is {status}"
 
 
 def page_problem(url: str) -> str | None:
-    """What keeps a page from being shown."""
+    """Check that a page can be shown."""
+    return _get(url)[1]
+
+
+def _get(url: str, path: str = "") -> tuple[requests.Response | None, str | None]:
+    """Return the response and None, or None and the problem."""
     try:
-        return None if requests.get(url, timeout=SECONDS).ok else f"an error from {url}"
+        response = requests.get(f"{url}{path}", timeout=SECONDS)
     except requests.RequestException as error:
-        return f"no answer from {url} ({type(error).__name__})"
+        return None, f"no answer from {url} ({type(error).__name__})"
+    return (
+        (response, None) if response.ok else (None, f"{response.status_code} from {url}: {response.text.strip()[:200]}")
+    )

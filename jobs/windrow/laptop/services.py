@@ -1,11 +1,11 @@
-"""Starts long-running processes, remembers them, and ends exactly those.
+"""Start long-running processes, remember them, and end exactly those.
 
     state = State(home() / "services.json")
     start(Service("images", [...], variables, port, ready), state, log_folder)
     stop(state, home())
 
-Each runs in a session of its own, so it stays up after make has gone. It is known again by process id and start time:
-an id that was given to another process since is left alone.
+Each runs in its own session, so it stays up after make has ended. It is recognised by process id and start time: if
+the id belongs to another process by now, that process is left alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _START_TOLERANCE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Service:
-    """What to run and how to know that it works."""
+    """A command to run, and a check that it works."""
 
     name: str
     command: Sequence[str]
@@ -48,14 +48,14 @@ class Service:
     seconds: float = 120.0  # to get ready
 
     def digest(self) -> str:
-        """Identity of what was asked for: a service with another one is started again."""
+        """Return a digest of command and settings: a service with another digest is started again."""
         asked = json.dumps([list(self.command), sorted(self.variables.items()), str(self.folder)])
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Running:
-    """A process as it was noted down: `started` in seconds since 1970."""
+    """A recorded process; `started` in seconds since 1970."""
 
     pid: int
     started: float
@@ -64,7 +64,7 @@ class Running:
     port: int | None = None
 
     def process(self) -> psutil.Process | None:
-        """The process, if it is still this one."""
+        """Return the process if it is still the recorded one."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _START_TOLERANCE_SECONDS
@@ -74,28 +74,28 @@ class Running:
 
 
 def mark(home: Path) -> dict[str, str]:
-    """Variables that a stack's processes and all their descendants carry, so that they can be told from any others."""
+    """Return variables that mark a stack's processes and all their descendants."""
     # Airflow's processes change their titles, and would overwrite the variables that others can read.
     return {_MARK: str(home), "SPT_NOENV": "1"}
 
 
 class State:
-    """The file that remembers processes and ports; ports stay when the processes go, so that addresses last."""
+    """The file that records processes and ports. Ports outlive the processes, so that addresses stay the same."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def running(self) -> dict[str, Running]:
-        """Processes by service name, as noted; they may have ended since."""
+        """Return the recorded processes by service name; they may have ended."""
         return {name: Running(**values) for name, values in self._read().get("running", {}).items()}
 
     def port(self, name: str) -> int | None:
-        """The port that a service had last."""
+        """Return the last port of a service."""
         ports: dict[str, int] = self._read().get("ports", {})
         return ports.get(name)
 
     def note(self, name: str, running: Running | None, port: int | None = None) -> None:
-        """Remember a process (None: forget it) and its port."""
+        """Record a process (None removes it) and its port."""
         values = self._read()
         values.setdefault("running", {}).pop(name, None)
         if running is not None:
@@ -113,21 +113,23 @@ class State:
 
 
 def choose_port(preferred: int, remembered: int | None, taken: Iterable[int] = ()) -> int:
-    """The remembered port if it is free, else the first free one from `preferred` on.
+    """Return the remembered port if it is free, else the first free one from `preferred` on.
 
     Raises:
-        ServiceError: a hundred in a row are taken.
+        ServiceError: a hundred ports in a row are taken.
     """
     candidates = list(range(preferred, preferred + 100))
     others = set(taken)
     for port in [remembered or preferred, *candidates]:
         if port not in others and is_free(port):
             return port
-    raise ServiceError(f"one port from {preferred} to {preferred + 99} must be free; got none; end what holds them")
+    raise ServiceError(
+        f"one port from {preferred} to {preferred + 99} must be free; all are taken; end the processes that use them"
+    )
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens there. Binding alone is no proof: on macOS a loopback bind may shadow a wildcard one."""
+    """Return True if no process listens on the port. Binding is not enough: on macOS it can shadow a wildcard bind."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((LOOPBACK, port)) == 0:
@@ -142,7 +144,7 @@ def is_free(port: int) -> bool:
 
 
 def ensure(service: Service, state: State, logs: Path) -> bool:
-    """Start a service unless it runs already as asked for; whether it was started. It may not be ready yet."""
+    """Start a service unless it runs already with these settings; return True if it was started. Does not wait."""
     noted = state.running().get(service.name)
     if noted is not None:
         if noted.process() is not None and noted.digest == service.digest():
@@ -166,7 +168,7 @@ def ensure(service: Service, state: State, logs: Path) -> bool:
 
 
 def wait_ready(services: Iterable[Service], state: State) -> None:
-    """Return once each answers a real request.
+    """Wait until each service answers a real request.
 
     Raises:
         ServiceError: one ended or took too long; the end of its log is in the message.
@@ -189,7 +191,7 @@ def _log_end(log: str, lines: int = 12) -> str:
 
 
 def stop(state: State, home: Path) -> list[str]:
-    """End every noted process, and every one with the mark of `home`; the names of those that were still alive."""
+    """End all recorded processes and all with the mark of `home`; return the names of those that were alive."""
     noted = state.running()
     alive = [name for name, running in noted.items() if running.process() is not None]
     end(noted.values(), home)
@@ -199,9 +201,9 @@ def stop(state: State, home: Path) -> list[str]:
 
 
 def end(noted: Iterable[Running], home: Path | None = None, grace: float = 10.0) -> None:
-    """SIGTERM to the whole trees at once, SIGKILL to what is left after `grace` seconds.
+    """Send SIGTERM to all processes of the trees at once, and SIGKILL to the rest after `grace` seconds.
 
-    All at once: a parent that is told alone (Airflow's scheduler) would wait for its children to finish their work.
+    All at once, because a parent (Airflow's scheduler) would wait for its children to finish their work.
     """
     doomed = {process for running in noted for process in tree(running)} | marked(home)
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
@@ -209,7 +211,7 @@ def end(noted: Iterable[Running], home: Path | None = None, grace: float = 10.0)
             with suppress(psutil.Error):
                 process.send_signal(number)
         psutil.wait_procs(doomed, timeout=seconds)
-        # Some are born while their parents die.
+        # Some are started while their parents end.
         doomed = {process for process in doomed | marked(home) if _lives(process)}
         if not doomed:
             return
@@ -223,7 +225,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def tree(running: Running) -> list[psutil.Process]:
-    """The noted process and all its descendants; empty if it has ended."""
+    """Return the recorded process and all its descendants; empty if it has ended."""
     process = running.process()
     if process is None:
         return []
@@ -234,7 +236,7 @@ def tree(running: Running) -> list[psutil.Process]:
 
 
 def marked(home: Path | None) -> set[psutil.Process]:
-    """This user's processes with the mark of `home`, wherever their parents went. Never this process or its parents."""
+    """Return this user's processes with the mark of `home`, orphans too, without this process and its parents."""
     if home is None:
         return set()
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}

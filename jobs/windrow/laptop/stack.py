@@ -1,9 +1,9 @@
-"""Which services make the stack on a laptop, with which settings; brings them up and down.
+"""The services of the stack on a laptop with their settings, and how they start and stop.
 
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.stack up | stop
 
-Airflow's four parts are started one by one, as `airflow standalone` does it: only so can the log servers of scheduler
-and triggerer be left out, which listen on every address and have no setting for it. Logs are read from the disk here.
+Airflow's four parts are started one by one, as `airflow standalone` does. Only this way can the log servers of
+scheduler and triggerer be left out, which listen on every address without a setting for it. Logs are read from disk.
 """
 
 from __future__ import annotations
@@ -52,29 +52,29 @@ class Stack:
 
     @property
     def airflow_pages(self) -> str:
-        """Where a browser finds Airflow."""
+        """The address of Airflow for browsers."""
         return self.shown.get("airflow", self.airflow)
 
     @property
     def mlflow_pages(self) -> str:
-        """Where a browser finds MLflow."""
+        """The address of MLflow for browsers."""
         return self.shown.get("mlflow", self.mlflow)
 
 
 def state() -> State:
-    """Where processes and ports are noted."""
+    """Return the record of processes and ports."""
     return State(home() / "services.json")
 
 
 def up(dags: Path = DAGS, users: str = USERS) -> Stack:
-    """Start what is not running, and return when everything answers.
+    """Start the services that are not running, and return when all of them answer.
 
     Args:
         dags: the folder of the DAG files and their experiments.
-        users: NAME:ROLE with commas between; one without a password in the file of `password` gets one there.
+        users: NAME:ROLE, separated by commas; a user without a password gets one in the file of `password`.
 
     Raises:
-        ServiceError: a service ended or stays silent.
+        ServiceError: a service ended or does not answer.
     """
     with _one_at_a_time():
         noted = state()
@@ -93,10 +93,10 @@ def up(dags: Path = DAGS, users: str = USERS) -> Stack:
 
 
 def mlflow() -> Mapping[str, str]:
-    """Start MLflow alone, unless it runs; the variables of a job that talks to it.
+    """Start MLflow alone, unless it runs, and return the variables for a job that uses that server.
 
     Raises:
-        ServiceError: it ended or stays silent.
+        ServiceError: it ended or does not answer.
     """
     with _one_at_a_time():
         noted = state()
@@ -109,7 +109,7 @@ def mlflow() -> Mapping[str, str]:
 
 
 def stop() -> list[str]:
-    """End every service; the names of those that ran."""
+    """End every service and return the names of those that ran."""
     with _one_at_a_time():
         return services.stop(state(), home())
 
@@ -119,14 +119,14 @@ def _one_at_a_time() -> AbstractContextManager[None]:
 
 
 def describe(ports: Mapping[str, int]) -> Stack:
-    """The stack that has, or would have, these ports."""
+    """Return the stack with these ports, whether it runs or not."""
     urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
     variables = _job_variables(urls["mlflow"])
     return Stack(urls["airflow-api"], urls["mlflow"], urls["images"], password(), variables)
 
 
 def _ports(noted: State) -> dict[str, int]:
-    """A running service keeps its port; the others get one that is free."""
+    """Choose the ports: a running service keeps its port, the others get a free one."""
     ports: dict[str, int] = {}
     running = noted.running()
     for name, preferred in PREFERRED_PORTS.items():
@@ -139,7 +139,7 @@ def _ports(noted: State) -> dict[str, int]:
 
 
 def password() -> str:
-    """The login's password: made once, readable by the user only."""
+    """Return the login's password, which is made once and readable by the user only."""
     file = home() / "airflow" / "passwords.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def _job_variables(mlflow: str) -> dict[str, str]:
 
 
 def _inherited() -> dict[str, str]:
-    """The shell's variables without those that would lead this Airflow to another one's database or settings."""
+    """Return the shell's variables, without those that would give this Airflow another one's database or settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_") or "_CONN_" in name}
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "WINDROW_STARTED"):
         kept.pop(name, None)
@@ -170,12 +170,12 @@ def _inherited() -> dict[str, str]:
 
 
 def spark_connection() -> str:
-    """The connection spark_default: the user's, else this machine. `local[*]` is no host name, so it can't be a URI."""
+    """Return the connection spark_default: the user's, else this machine. `local[*]` is not valid in a URI."""
     return os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT") or '{"conn_type": "spark", "host": "local[*]"}'
 
 
 def problems() -> dict[str, Callable[[], str | None]]:
-    """What to ask each service that was started, by name; the answer is None if it works."""
+    """Return a check for each service, by name; it returns the problem, or None if the service works."""
     noted = state()
     ports = {name: noted.port(name) or preferred for name, preferred in PREFERRED_PORTS.items()}
     return {name: service.ready for name, service in all_services(describe(ports), ports).items()}
@@ -207,8 +207,8 @@ def _airflow_variables(stack: Stack, port: int) -> dict[str, str]:
 
 
 def all_services(stack: Stack, ports: Mapping[str, int]) -> dict[str, Service]:
-    """All services by name, in the order in which they start."""
-    # An environment that was installed anew under a running service breaks it: another lock starts it again.
+    """Return all services by name, in the order in which they start."""
+    # Installing another environment breaks the services that run in it: another lock starts them again.
     mark = services.mark(home()) | {"WINDROW_LOCK": environment.stamp(environment.LOCK)}
     airflow = mark | _airflow_variables(stack, ports["airflow-api"])
     # The job runner is for traces and evaluations, and costs half a gigabyte.
@@ -233,7 +233,7 @@ def all_services(stack: Stack, ports: Mapping[str, int]) -> dict[str, Service]:
 
 
 def _images(python: Path, port: int) -> list[str]:
-    return [*(str(python), "-m", "windrow.laptop.images"), *("--port", str(port), "--root", str(home() / "demo"))]
+    return [*(str(python), "-m", "windrow.laptop.image_server"), *("--port", str(port), "--root", str(home() / "demo"))]
 
 
 def _mlflow(python: Path, port: int) -> list[str]:
@@ -246,7 +246,7 @@ def _mlflow(python: Path, port: int) -> list[str]:
 
 
 def _migrate(service: Service, logs: Path) -> None:
-    """Create or upgrade Airflow's database: once a version, before any of its parts looks at it."""
+    """Create or upgrade Airflow's database, once per version, before any part of Airflow opens it."""
     done = home() / "airflow" / "migrated"
     version = metadata.version("apache-airflow-core")
     if done.is_file() and done.read_text(encoding="utf-8") == version:
@@ -263,7 +263,7 @@ def _migrate(service: Service, logs: Path) -> None:
 
 
 def main() -> int:
-    """`up` or `stop`; the exit code."""
+    """Run `up` or `stop` and return the exit code."""
     try:
         if sys.argv[1:] == ["up"]:
             stack = up()

@@ -1,4 +1,4 @@
-"""Shows a DAG run's progress while it runs, and says why it failed if it fails."""
+"""Show a DAG run's progress while it runs, and the reason if it fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windrow.errors import ServiceError
 from windrow.laptop.airflow_api import FINISHED, Airflow, Task
 
 POLL_SECONDS = 1.0
-LOG_SECONDS = 4.0  # a log is read whole each time
+LOG_SECONDS = 4.0  # each read transfers the whole log
 _PROGRESS_SECONDS = 10.0
 _PROGRESS = re.compile(r"\[\d+/\d+\].*")
 _MEANT = re.compile(r"\s*[^\s:]")  # not empty, and not one of the marks that fold a log, such as ::endgroup::
@@ -19,7 +19,7 @@ _IDLE = (None, "scheduled", "queued", "none", "removed")
 
 
 class Reporter:
-    """Lines with the seconds since the start. A line that is soon out of date is overwritten on a terminal."""
+    """Prints lines with the time since the start. On a terminal, a line of progress is overwritten by the next one."""
 
     def __init__(self, output: TextIO | None = None, started: float | None = None) -> None:
         self._output = output or sys.stdout
@@ -30,16 +30,16 @@ class Reporter:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.time() - self._started
 
-    def say(self, line: str) -> None:
-        """A line that stays."""
+    def log(self, line: str) -> None:
+        """Print a line that stays."""
         self._write(f"{self._clock()}  {line}\n")
         self._passing = ""
 
     def passing(self, line: str) -> None:
-        """The state of things just now: overwritten on a terminal, else said now and then."""
+        """Print a line of progress: overwritten on a terminal, else printed every 10 seconds at most."""
         if line == self._passing:
             return
         if self._terminal:
@@ -59,11 +59,11 @@ class Reporter:
 
 
 class RunFailedError(ServiceError):
-    """A DAG run that ended in failure; the message names the task and quotes its log."""
+    """A DAG run has failed; the message names the task and quotes its log."""
 
 
 def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, str]:
-    """Return the tasks' states once the run has succeeded.
+    """Wait until the run has succeeded, and return its tasks' states.
 
     Raises:
         RunFailedError: it failed.
@@ -73,7 +73,7 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
     while True:
         state = airflow.run_state(dag, run)
         tasks = airflow.tasks(dag, run)
-        changes.tell(tasks)
+        changes.log(tasks)
         if state is None:
             raise ServiceError(f"{dag} must still have its run {run}; it was deleted; run make demo again")
         if state in FINISHED:
@@ -85,23 +85,23 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
 
 
 class _Changes:
-    """What was told of a run already."""
+    """The part of a run's progress that has been printed."""
 
     def __init__(self, airflow: Airflow, dag: str, run: str, reporter: Reporter) -> None:
         self._airflow, self._dag, self._run, self._reporter = airflow, dag, run, reporter
         self._states: dict[str, str | None] = {}
         self._log_read = -LOG_SECONDS
 
-    def tell(self, tasks: list[Task]) -> None:
-        """Each task's new state, and how far the running one is."""
+    def log(self, tasks: list[Task]) -> None:
+        """Print each task's new state, and the progress of the running one."""
         for task in tasks:
             if task.state not in _IDLE and self._states.get(task.name) != task.state:
-                self._reporter.say(f"{self._dag}  {task.name}: {task.state}")
+                self._reporter.log(f"{self._dag}  {task.name}: {task.state}")
                 if task.state == "up_for_retry":
-                    self._reporter.say(f"  {reason(self._log(task))}")
+                    self._reporter.log(f"  {reason(self._log(task))}")
                 if task.state == "awaiting_input":
                     page = f"{self._airflow.pages}/dags/{self._dag}/runs/{self._run}/tasks/{task.name}/required_actions"
-                    self._reporter.say(f"  a person must answer at {page}")
+                    self._reporter.log(f"  a person must answer at {page}")
             self._states[task.name] = task.state
             if task.state == "running" and time.monotonic() - self._log_read >= LOG_SECONDS:
                 self._log_read = time.monotonic()
@@ -113,12 +113,12 @@ class _Changes:
 
 
 def progress(log: list[str]) -> str | None:
-    """The last line of a job's log that counts something: `[3/12] trial 2: ...`."""
+    """Return the last line of progress in a job's log: `[3/12] trial 2: ...`."""
     return next((found[0] for line in reversed(log) if (found := _PROGRESS.search(line))), None)
 
 
 def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
-    """Which tasks failed, and what their logs say about it."""
+    """Describe the failed tasks, with the reason from their logs."""
     failed = [task for task in tasks if task.state == "failed"]
     lines = [f"{dag} must succeed; got a failed run {run}; see {airflow.pages}/dags/{dag}/runs/{run}"]
     for task in failed:
@@ -127,7 +127,7 @@ def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
 
 
 def reason(log: list[str]) -> str:
-    """The job's last `error:` sentence, or its last line."""
+    """Return the job's last `error:` message, or its last line."""
     sentences = [line[line.index("error: ") :] for line in log if "error: " in line]
     return (
         sentences[-1] if sentences else next((line for line in reversed(log) if _MEANT.match(line)), "its log is empty")

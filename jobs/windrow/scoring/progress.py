@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from windrow import channel
 from windrow.channel import Address, Message
+from windrow.experiment.wording import time_left
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.table.prediction import Prediction
 
@@ -180,8 +181,7 @@ class Tally:
         """Estimate from the pace so far; empty at the end."""
         if not done or done >= self._urls or seconds < _PACE_SECONDS:
             return []
-        left = (self._urls - done) * seconds / done
-        return [f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"]
+        return [time_left((self._urls - done) * seconds / done)]
 
 
 def _reasons(counts: Counter[str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import BuilderError
 from windrow.experiment.parameters import Value
+from windrow.experiment.wording import time_left
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import TrialSpec, trial_spec
@@ -203,7 +204,7 @@ class Search:
         if not self._durations or left <= 0:
             return []
         seconds = min(left * sum(self._durations) / len(self._durations) / self._slots, self._left())
-        return [f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(0.0, seconds):.0f} s left"]
+        return [time_left(seconds)]
 
     def _stop_if_builder_is_broken(self, outcome: Outcome) -> None:
         mistake = outcome.error.strip().rpartition("BuilderError: ")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
+from windrow import dag_ids
+from windrow.dag_ids import DagId, dag_id
 from windrow.errors import AbsentError
-from windrow.experiment.sections import SLUG
 
-_DAG = re.compile(rf"(?P<kind>train|score)_(?P<name>{SLUG.strip('^$')})")
+_SHOWN = ("train", "score")  # a maintain DAG has nothing to show
 
 
 class ListedExperiment(TypedDict):
@@ -21,16 +21,21 @@ class ListedExperiment(TypedDict):
     score: str | None
 
 
-def name_of(dag_id: str) -> tuple[str, str]:
-    """Return (train or score, the experiment's name) of a DAG.
+def name_of(dag: str) -> tuple[str, str]:
+    """Return the kind (train or score) and the experiment's name of a DAG.
 
     Raises:
         AbsentError: it is not one of Windrow's DAGs.
     """
-    found = _DAG.fullmatch(dag_id)
+    found = _parsed(dag)
     if found is None:
         raise AbsentError("This DAG is not one of Windrow's, so this page can't show it.")
-    return found["kind"], found["name"]
+    return found.kind, found.experiment
+
+
+def _parsed(dag: str) -> DagId | None:
+    found = dag_ids.parse(dag)
+    return found if found is not None and found.kind in _SHOWN else None
 
 
 def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[ListedExperiment]:
@@ -43,15 +48,15 @@ def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[Li
     """
     known = set(pages)
     found: dict[str, dict[str, str]] = {}
-    for dag_id in readable:
-        match = _DAG.fullmatch(dag_id)
-        if match and (match["name"] in known or _changed_at(home, match["name"])):
-            found.setdefault(match["name"], {})[match["kind"]] = dag_id
+    for dag in readable:
+        parts = _parsed(dag)
+        if parts and (parts.experiment in known or _changed_at(home, parts.experiment)):
+            found.setdefault(parts.experiment, {})[parts.kind] = dag
     order = sorted(found, key=lambda name: (-_changed_at(home, name), name))
     return [{"name": name, "train": found[name].get("train"), "score": found[name].get("score")} for name in order]
 
 
 def _changed_at(home: Path, name: str) -> float:
     """Return the Unix time of its last run's start or its table's last commit; 0 without either."""
-    traces = (home / "runs" / f"train_{name}", home / "tables" / name / "_delta_log")
+    traces = (home / "runs" / dag_id("train", name), home / "tables" / name / "_delta_log")
     return max((trace.stat().st_mtime for trace in traces if trace.is_dir()), default=0.0)

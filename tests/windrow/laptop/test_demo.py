@@ -16,12 +16,11 @@ import psutil
 import pytest
 from harness.waiting import wait_for
 from windrow.errors import PageError, ServiceError, UserError
-from windrow.laptop import demo, demo_request, stack, summary, watch
+from windrow.laptop import demo, demo_request, demo_summary, peak_memory, stack, watch
 from windrow.laptop.airflow_api import Task
+from windrow.laptop.demo_summary import Champion
 from windrow.laptop.services import Running
-from windrow.laptop.setup import memory
 from windrow.laptop.stack import Stack
-from windrow.laptop.summary import Champion
 from windrow.laptop.watch import Reporter, RunFailedError
 from windrow.paths import home
 
@@ -71,7 +70,7 @@ def reporter() -> Reporter:
 
 @pytest.fixture(autouse=True)
 def _champion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summary, "read_champion", lambda mlflow, model: Champion("1", 0.98))
+    monkeypatch.setattr(demo_summary, "read_champion", lambda mlflow, model: Champion("1", 0.98))
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.0)
 
 
@@ -101,7 +100,7 @@ def test_other_values_or_a_failed_run_or_a_lost_registry_train_again(
     demo.train(airflow, STACK, five, reporter)
     assert len(airflow.triggered) == 3
 
-    monkeypatch.setattr(summary, "read_champion", lambda mlflow, model: None)
+    monkeypatch.setattr(demo_summary, "read_champion", lambda mlflow, model: None)
     demo.train(airflow, STACK, five, reporter)
     assert len(airflow.triggered) == 4
 
@@ -177,7 +176,7 @@ def test_the_key_changes_with_the_page_and_the_overrides(tmp_path: Path) -> None
     assert plain.key() != demo_request.find("digits", ["sweep.trials=4"]).key()
     edited = tmp_path / "digits.yaml"
     edited.write_text(plain.path.read_text() + "# edited\n")
-    assert plain.key() != demo_request.Wish(edited, plain.page, ()).key()
+    assert plain.key() != demo_request.DemoRequest(edited, plain.page, ()).key()
 
 
 def test_the_noted_run_is_whole_or_absent(airflow: Any, reporter: Reporter) -> None:
@@ -189,19 +188,19 @@ def test_the_noted_run_is_whole_or_absent(airflow: Any, reporter: Reporter) -> N
 
 def test_peak_memory_is_the_most_that_was_seen() -> None:
     own, block = psutil.Process(), b""
-    before = memory.proportional(own)
+    before = peak_memory.proportional(own)
     looks: list[int] = []
 
     def look() -> list[psutil.Process]:
         looks.append(len(block))
         return [own]
 
-    with memory.PeakMemory(look, seconds=0.01) as measured:
+    with peak_memory.PeakMemory(look, seconds=0.01) as measured:
         block = b"x" * (256 * 1024**2)
         wait_for(lambda: looks[-2:] == [len(block)] * 2, every=0.01)  # the first of the two is finished
         block = b""
         wait_for(lambda: looks[-2:] == [0, 0], every=0.01)
-    now = memory.proportional(own)
+    now = peak_memory.proportional(own)
     # Of the block nothing is left, but for what the allocator keeps, and what else happened in between.
     assert measured.bytes > max(before, now) + 128 * 1024**2
     (command,) = measured.largest
@@ -222,4 +221,4 @@ def test_a_service_that_the_demo_started_itself_is_counted_once() -> None:
 def test_a_process_that_ended_counts_nothing() -> None:
     gone = psutil.Popen(["true"])
     gone.wait()
-    assert memory.proportional(gone) == 0
+    assert peak_memory.proportional(gone) == 0

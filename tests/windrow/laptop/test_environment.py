@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from windrow.errors import ServiceError, UserError
 from windrow.laptop import environment
-from windrow.laptop.setup import classes
+from windrow.laptop.setup import class_archive
 from windrow.paths import REPOSITORY
 
 
@@ -190,14 +190,14 @@ def test_commands_see_this_environment_and_no_other_spark(tmp_path: Path) -> Non
 
 def test_spark_submit_is_told_once_of_the_laid_out_classes_and_not_to_compile_much(tmp_path: Path) -> None:
     venv, java = tmp_path / ".venv", tmp_path / "java"
-    assert environment.command_environment(venv, java, {})["SPARK_SUBMIT_OPTS"] == classes.GLUE
-    file = classes.archive(venv, java)
+    assert environment.command_environment(venv, java, {})["SPARK_SUBMIT_OPTS"] == class_archive.GLUE
+    file = class_archive.archive(venv, java)
     venv.mkdir()
     file.touch()
 
     once = environment.command_environment(venv, java, {"SPARK_SUBMIT_OPTS": "-Dmine=1"})
 
-    assert once["SPARK_SUBMIT_OPTS"] == f'{classes.GLUE} "-XX:SharedArchiveFile={file}" -Dmine=1'
+    assert once["SPARK_SUBMIT_OPTS"] == f'{class_archive.GLUE} "-XX:SharedArchiveFile={file}" -Dmine=1'
     assert environment.command_environment(venv, java, once) == once
 
 

@@ -215,7 +215,7 @@ def test_on_a_terminal_the_passing_line_is_overwritten() -> None:
     reporter = Reporter(output)
     reporter.passing("[1/3] one")
     reporter.passing("[2/3] two")
-    reporter.say("done")
+    reporter.log("done")
     assert output.getvalue().count("\n") == 1
     assert output.getvalue().count("\r\x1b[K") == 3
 

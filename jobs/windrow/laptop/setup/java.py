@@ -1,7 +1,7 @@
-"""Finds a Java that Spark can boot on, or installs one.
+"""Find a Java that Spark can start with, or install one.
 
-Spark's launcher adds the module jdk.incubator.vector: a Java without it dies at boot. So the module is looked for,
-not `java`. Standard library only.
+Spark's launcher adds the module jdk.incubator.vector: a Java without it ends at once. So this looks for the module,
+not for `java`. Standard library only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _APT_SECONDS = 300
 
 
 def find() -> Path | None:
-    """The folder to use as JAVA_HOME: the first candidate that will do, or None."""
+    """Return the folder to use as JAVA_HOME: the first usable candidate, or None."""
     return next((folder for folder in candidates() if problem(folder) is None), None)
 
 
 def candidates() -> Iterator[Path]:
-    """Folders with a bin/java, in the order in which they are tried."""
+    """Yield folders with a bin/java, in the order in which they are tried."""
     if os.environ.get("JAVA_HOME"):
         yield Path(os.environ["JAVA_HOME"])
     on_path = shutil.which("java")
@@ -43,7 +43,7 @@ def candidates() -> Iterator[Path]:
 
 
 def problem(folder: Path) -> str | None:
-    """Why Spark can't boot on the Java in `folder`; None if it can."""
+    """Return why Spark can't start with the Java in `folder`; None if it can."""
     program = folder / "bin" / "java"
     if not program.is_file():
         return f"{folder} has no bin/java"
@@ -58,13 +58,13 @@ def problem(folder: Path) -> str | None:
 
 
 def find_or_install(python: Path) -> Path:
-    """A JAVA_HOME that will do, installed if need be: by apt where this is root's, else by install-jdk.
+    """Return a usable JAVA_HOME. If none exists, install a Java: with apt as root, else with install-jdk.
 
     Args:
         python: the environment's Python, which has the install-jdk package.
 
     Raises:
-        UserError: there is none, and none could be installed.
+        UserError: no usable Java was found, and none could be installed.
     """
     found = find()
     if found is not None:

@@ -1,7 +1,7 @@
-"""Spark's Java classes, written once as the JVM wants them in memory: each spark-submit then starts about 6 s sooner.
+"""An archive of Spark's Java classes in the JVM's memory layout: each spark-submit then starts about 6 s sooner.
 
-The JVM calls it class data sharing. An archive serves one Java and one set of jars; another Java, or jars that changed,
-and the JVM reads the jars as it did without. Standard library only, but for the tour that is run through spark-submit.
+The JVM calls this class data sharing. An archive fits one Java and one set of jars; with others the JVM ignores it and
+reads the jars. This module uses the standard library only, except for the tour that runs through spark-submit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 VARIABLE = "SPARK_SUBMIT_OPTS"  # spark-submit gives it to its JVM, which is the driver's
 GLUE = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""For a JVM that hands work to Python: compiling well takes half of a short job's processor time, and is not repaid."""
+"""For a JVM that passes work to Python: full compilation takes half of a short job's CPU time and does not pay."""
 
 _SECONDS = 300
 
 
 def archive(venv: Path, java_home: Path) -> Path:
-    """Where the archive of an environment and a Java is, or would be."""
+    """Return the archive's file for an environment and a Java; it need not exist."""
     modules = java_home / "lib" / "modules"  # every Java has it, and no two releases have it alike
     state = modules.stat() if modules.exists() else None
     text = f"{java_home.resolve()} {state and (state.st_size, state.st_mtime_ns)}"
@@ -36,19 +36,19 @@ def archive(venv: Path, java_home: Path) -> Path:
 
 
 def option(file: Path) -> str:
-    """The JVM's option that uses the archive, quoted as SPARK_SUBMIT_OPTS needs it."""
+    """Return the JVM option that uses the archive, quoted for SPARK_SUBMIT_OPTS."""
     return f'"-XX:SharedArchiveFile={file}"'
 
 
 def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
-    """Take a short tour of what the jobs use of Spark, and keep the classes that it loaded in `file`.
+    """Run a short tour of the Spark functions that jobs use, and archive the classes that it loads in `file`.
 
-    Does nothing where the file is. That it fails is told, and is no error: jobs then start as slowly as without it.
+    Does nothing if the file exists. A failure is printed, but is no error: jobs then start more slowly.
 
     Args:
         file: the archive.
-        variables: the environment of a command of the laptop.
-        log: what Spark says goes there.
+        variables: the environment of the command.
+        log: gets Spark's output.
     """
     if file.exists():
         return

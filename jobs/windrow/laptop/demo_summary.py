@@ -1,4 +1,4 @@
-"""What the demo tells at its end: figures from Airflow's results, MLflow's registry and the predictions table."""
+"""The demo's summary: figures from Airflow's results, MLflow's registry and the predictions table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Champion:
-    """The registry's champion; its test accuracy if a promotion noted it."""
+    """The registry's champion; its test accuracy if a promotion recorded it."""
 
     version: str
     test_accuracy: float | None = None
@@ -37,7 +37,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Labels:
-    """How the feed's URLs were labelled.
+    """Counts of the feed's URLs and their labels.
 
     Attributes:
         urls: URLs in the feed.
@@ -59,27 +59,26 @@ class Labels:
 
     @property
     def share_correct(self) -> float:
-        """Of the reachable URLs; 0 if there are none."""
+        """Share of the reachable URLs with the true label; 0 without reachable URLs."""
         return self.correct / self.reachable if self.reachable else 0.0
 
-    def figures(self) -> dict[str, Any]:
-        """All of it as values."""
+    def figures(self) -> dict[str, object]:
+        """Return all values for the summary's file."""
         return {**asdict(self), "share_correct": self.share_correct, "problem": self.problem()}
 
     def problem(self) -> str | None:
-        """What is wrong with the table; None if it has exactly one row a URL."""
+        """Return the table's problem; None if it has exactly one row per URL."""
         if self.missing or self.rows != self.urls:
             repeated = self.rows - (self.urls - self.missing)
-            return (
-                f"the table must have exactly one row a URL; got {self.missing} URLs without, {repeated} rows too many"
-            )
+            found = f"{self.missing} URLs without, {repeated} rows too many"
+            return f"the table must have exactly one row per URL; got {found}"
         return None
 
 
 def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable[str]) -> Labels:
-    """Compare the table's rows with the truth; rows of other URLs are not the demo's and don't count.
+    """Compare the table's rows with the truth; rows of URLs outside the demo are ignored.
 
-    A URL has one row a model version: the newest version's counts.
+    A URL has one row per model version: the newest version's row counts.
 
     Args:
         rows: of the whole table.
@@ -98,10 +97,10 @@ def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable
 
 
 def read_table(table: str) -> list[Prediction]:
-    """All rows of the predictions table.
+    """Read all rows of the predictions table.
 
     Raises:
-        ServiceError: there is no such table, or it has other columns.
+        ServiceError: the table does not exist, or has other columns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,7 +109,7 @@ def read_table(table: str) -> list[Prediction]:
 
     columns = [column.name for column in fields(Prediction)]
     try:
-        # File by file: a process that has read by Arrow's dataset was seen to abort on its way out, with all printed.
+        # File by file: a process that had read with Arrow's dataset sometimes aborted at its exit, after all output.
         names = pa.table(DeltaTable(table).get_add_actions())["path"].to_pylist()
         files = [pq.ParquetFile(Path(table, name)).read(columns) for name in names]
         return [Prediction(**row) for rows in files for row in rows.to_pylist()]
@@ -119,7 +118,7 @@ def read_table(table: str) -> list[Prediction]:
 
 
 def read_champion(mlflow: str, model: str) -> Champion | None:
-    """The champion that the registry of the server at `mlflow` has; None if there is none.
+    """Return the champion in the registry of the server at `mlflow`; None without a champion.
 
     Raises:
         ServiceError: MLflow does not answer.
@@ -137,15 +136,15 @@ def read_champion(mlflow: str, model: str) -> Champion | None:
     if answer.status_code in (requests.codes.not_found, requests.codes.bad_request):
         return None
     raise ServiceError(
-        f"MLflow must tell the champion of {model}; got {answer.status_code} from {mlflow}; run make doctor"
+        f"MLflow must return the champion of {model}; got {answer.status_code} from {mlflow}; run make doctor"
     )
 
 
 def figures(
-    sweep: Mapping[str, Any], promotion: Mapping[str, Any], champion: Champion, labels: Labels | None
-) -> dict[str, Any]:
-    """The summary as values, for a file that other programs read."""
-    values: dict[str, Any] = {
+    sweep: Mapping[str, object], promotion: Mapping[str, object], champion: Champion, labels: Labels | None
+) -> dict[str, object]:
+    """Return the summary as values, for a file that other programs read."""
+    values: dict[str, object] = {
         "trials": sweep.get("trials"),
         "outcomes": sweep.get("outcomes", {}),
         "objective": sweep.get("objective", "val_accuracy"),
@@ -160,9 +159,9 @@ def figures(
 
 
 def lines(values: Mapping[str, Any]) -> list[str]:
-    """The summary for people, one fact a line."""
+    """Write the summary for people, one fact per line."""
     accuracy = _number(values["champion_test_accuracy"])
-    told = [
+    facts = [
         ("trials", f"{values['trials']} ({_counts(values['outcomes'])})"),
         (f"best {values['objective']}", _number(values["best_value"])),
         ("test accuracy", f"{_number(values['test_accuracy'])} ({values['reason']})"),
@@ -170,12 +169,12 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     ]
     if "urls" in values:
         share = f"{values['share_correct']:.1%} ({values['correct']} of {values['reachable']} with an image)"
-        told += [
+        facts += [
             ("URLs", f"{values['urls']}, rows {values['rows']}, labelled {values['labelled']}"),
             ("statuses", _counts(values["statuses"])),
             ("share correct", share),
         ]
-    return [f"  {name:18} {value}" for name, value in told]
+    return [f"  {name:18} {value}" for name, value in facts]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

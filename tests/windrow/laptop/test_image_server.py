@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from windrow import experiment
 from windrow.data import manifest, shards, sources
 from windrow.experiment import DatasetSection
-from windrow.laptop import demo_feed, images
+from windrow.laptop import demo_feed, image_server
 from windrow.paths import home
 
 
@@ -29,7 +29,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(prepared: Path) -> Iterator[str]:
-    with images.make_server(0, prepared / "demo") as running:
+    with image_server.make_server(0, prepared / "demo") as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
@@ -41,14 +41,14 @@ def digest(prepared: Path) -> str:
 
 
 def test_listens_on_loopback_only(prepared: Path) -> None:
-    with images.make_server(0, prepared) as server:
+    with image_server.make_server(0, prepared) as server:
         assert server.server_address[0] == "127.0.0.1"
 
 
 def test_serves_the_very_pixels_of_the_test_split(server: str, prepared: Path, digest: str) -> None:
     expected = shards.load_split(demo_feed.dataset_folder(prepared, "digits"), "test")[0]
     for index in (0, 7, len(expected) - 1):
-        answer = requests.get(server + images.image_path("digits", digest, index), timeout=5)
+        answer = requests.get(server + image_server.image_path("digits", digest, index), timeout=5)
         assert answer.headers["Content-Type"] == "image/png"
         served = np.asarray(Image.open(io.BytesIO(answer.content)))
         np.testing.assert_array_equal(served, expected[index, :, :, 0])
@@ -56,7 +56,7 @@ def test_serves_the_very_pixels_of_the_test_split(server: str, prepared: Path, d
 
 def test_colour_images_keep_their_channels() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(images.to_png(pixels)))), pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image_server.to_png(pixels)))), pixels)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_colour_images_keep_their_channels() -> None:
     ],
 )
 def test_anything_else_is_404(server: str, digest: str, path: str) -> None:
-    url = server + path.format(digest=digest[: images.DIGEST_LENGTH])
+    url = server + path.format(digest=digest[: image_server.DIGEST_LENGTH])
     request = requests.Request("GET", server).prepare()
     request.url = url  # requests would tidy ../ away
     with requests.Session() as session:
@@ -90,14 +90,16 @@ def test_has_a_page_that_is_no_image(server: str) -> None:
 
 
 def test_has_an_image_that_ends_half_way(server: str, digest: str) -> None:
-    answer = requests.get(server + images.image_path("digits", digest, 0, "cut"), timeout=5)
+    answer = requests.get(server + image_server.image_path("digits", digest, 0, "cut"), timeout=5)
     with pytest.raises(OSError, match=r"truncated|Truncated"):
         Image.open(io.BytesIO(answer.content)).load()
 
 
 def test_answers_many_requests_on_one_connection(server: str, digest: str) -> None:
     with requests.Session() as session:
-        codes = {session.get(server + images.image_path("digits", digest, n), timeout=5).status_code for n in range(50)}
+        codes = {
+            session.get(server + image_server.image_path("digits", digest, n), timeout=5).status_code for n in range(50)
+        }
         missing = session.head(f"{server}/nothing", timeout=5)
     assert codes == {200}
     assert missing.status_code == 404
@@ -107,14 +109,14 @@ def test_a_data_set_that_is_prepared_anew_has_new_urls(tmp_path: Path) -> None:
     folder = demo_feed.dataset_folder(tmp_path, "digits")
     section = DatasetSection()
     first = shards.write(folder, sources.load(section, tmp_path), section).digest
-    with images.make_server(0, tmp_path / "demo") as running:
+    with image_server.make_server(0, tmp_path / "demo") as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         server = f"http://127.0.0.1:{running.server_port}"
-        assert requests.get(server + images.image_path("digits", first, 0), timeout=5).status_code == 200
+        assert requests.get(server + image_server.image_path("digits", first, 0), timeout=5).status_code == 200
         other = section.model_copy(update={"seed": 1})
         second = shards.write(folder, sources.load(other, tmp_path), other).digest
-        assert requests.get(server + images.image_path("digits", first, 0), timeout=5).status_code == 404
-        assert requests.get(server + images.image_path("digits", second, 0), timeout=5).status_code == 200
+        assert requests.get(server + image_server.image_path("digits", first, 0), timeout=5).status_code == 404
+        assert requests.get(server + image_server.image_path("digits", second, 0), timeout=5).status_code == 200
         running.shutdown()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from windrow.errors import ServiceError
-from windrow.laptop import summary
-from windrow.laptop.summary import Champion, Labels, Prediction
+from windrow.laptop import demo_summary
+from windrow.laptop.demo_summary import Champion, Labels, Prediction
 
 TRUTH = {"http://a/0.png": "zero", "http://a/1.png": "one", "http://a/2.png": "two"}
 BROKEN = ["http://a/404.png"]
@@ -29,7 +29,7 @@ GOOD = [
 
 
 def test_all_right() -> None:
-    labels = summary.judge(GOOD, TRUTH, BROKEN)
+    labels = demo_summary.judge(GOOD, TRUTH, BROKEN)
     assert labels == Labels(urls=4, rows=4, labelled=3, reachable=3, correct=3, statuses={"ok": 3, "http_error": 1})
     assert labels.share_correct == 1.0
     assert labels.problem() is None
@@ -37,44 +37,44 @@ def test_all_right() -> None:
 
 def test_a_wrong_label_a_failed_download_and_a_missing_row_are_all_not_correct() -> None:
     rows = [row("http://a/0.png", "one"), row("http://a/1.png", "one", "timeout"), GOOD[3]]
-    labels = summary.judge(rows, TRUTH, BROKEN)
+    labels = demo_summary.judge(rows, TRUTH, BROKEN)
     assert (labels.correct, labels.labelled, labels.rows) == (0, 1, 3)
-    assert labels.problem() == "the table must have exactly one row a URL; got 1 URLs without, 0 rows too many"
+    assert labels.problem() == "the table must have exactly one row per URL; got 1 URLs without, 0 rows too many"
 
 
 def test_a_url_with_two_rows_of_one_version_is_found_out() -> None:
-    labels = summary.judge([*GOOD, GOOD[0]], TRUTH, BROKEN)
-    assert labels.problem() == "the table must have exactly one row a URL; got 0 URLs without, 1 rows too many"
+    labels = demo_summary.judge([*GOOD, GOOD[0]], TRUTH, BROKEN)
+    assert labels.problem() == "the table must have exactly one row per URL; got 0 URLs without, 1 rows too many"
 
 
 def test_a_missing_row_does_not_make_up_for_a_repeated_one() -> None:
-    labels = summary.judge([*GOOD[:3], GOOD[0]], TRUTH, BROKEN)
-    assert labels.problem() == "the table must have exactly one row a URL; got 1 URLs without, 1 rows too many"
+    labels = demo_summary.judge([*GOOD[:3], GOOD[0]], TRUTH, BROKEN)
+    assert labels.problem() == "the table must have exactly one row per URL; got 1 URLs without, 1 rows too many"
 
 
 def test_rows_of_earlier_versions_and_of_other_feeds_do_not_count() -> None:
     earlier = [row(one.url, "seven", one.status, "0", hour=2) for one in GOOD]
-    labels = summary.judge([*GOOD, *earlier, row("http://elsewhere/cat.jpg", "cat")], TRUTH, BROKEN)
-    assert labels == summary.judge(GOOD, TRUTH, BROKEN)
+    labels = demo_summary.judge([*GOOD, *earlier, row("http://elsewhere/cat.jpg", "cat")], TRUTH, BROKEN)
+    assert labels == demo_summary.judge(GOOD, TRUTH, BROKEN)
 
 
 def test_a_feed_without_any_image_has_no_share() -> None:
-    assert summary.judge([], {}, BROKEN).share_correct == 0.0
+    assert demo_summary.judge([], {}, BROKEN).share_correct == 0.0
 
 
 def test_lines_tell_every_figure_and_survive_missing_ones() -> None:
     sweep = {"trials": 12, "outcomes": {"ok": 11, "diverged": 1}, "objective": "val_accuracy", "best_value": 0.98765}
     promotion = {"test_accuracy": 0.975, "promoted": True, "reason": "no champion before"}
-    labels = summary.judge(GOOD, TRUTH, BROKEN)
-    text = "\n".join(summary.lines(summary.figures(sweep, promotion, Champion("3", 0.975), labels)))
+    labels = demo_summary.judge(GOOD, TRUTH, BROKEN)
+    text = "\n".join(demo_summary.lines(demo_summary.figures(sweep, promotion, Champion("3", 0.975), labels)))
     for part in ("12 (11 ok, 1 diverged)", "0.9877", "0.9750 (no champion before)", "version 3", "100.0% (3 of 3"):
         assert part in text
-    assert "unknown" in "\n".join(summary.lines(summary.figures({}, {}, Champion("3"), None)))
+    assert "unknown" in "\n".join(demo_summary.lines(demo_summary.figures({}, {}, Champion("3"), None)))
 
 
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="must be a table with columns url, status, label, model_version, scored_at"):
-        summary.read_table(str(tmp_path / "nothing"))
+        demo_summary.read_table(str(tmp_path / "nothing"))
 
 
 def test_a_table_is_read_whole_whatever_else_it_has(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_table_is_read_whole_whatever_else_it_has(tmp_path: Path) -> None:
     folder = tmp_path / "50 % of it"
     for one in GOOD:
         write_deltalake(folder, pa.Table.from_pylist([asdict(one) | {"width": 8}]), mode="append")
-    assert sorted(summary.read_table(str(folder)), key=lambda row: row.url) == GOOD
+    assert sorted(demo_summary.read_table(str(folder)), key=lambda row: row.url) == GOOD
 
 
 def test_a_table_of_something_else_is_told(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_a_table_of_something_else_is_told(tmp_path: Path) -> None:
 
     write_deltalake(tmp_path / "t", pa.table({"url": ["http://a/0.png"], "price": [3]}))
     with pytest.raises(ServiceError, match="must be a table with columns url, status, label, model_version, scored_at"):
-        summary.read_table(str(tmp_path / "t"))
+        demo_summary.read_table(str(tmp_path / "t"))
 
 
 def test_a_registry_that_is_down_is_told_within_seconds(free_port: object) -> None:
     with pytest.raises(ServiceError, match=r"MLflow must answer at .*; run make doctor"):
-        summary.read_champion(f"http://127.0.0.1:{free_port()}", "digits")  # type: ignore[operator]
+        demo_summary.read_champion(f"http://127.0.0.1:{free_port()}", "digits")  # type: ignore[operator]
 
 
 @pytest.mark.mlflow
 def test_a_registry_without_the_model_has_no_champion(mlflow_server: str) -> None:
-    assert summary.read_champion(mlflow_server, "nobody") is None
+    assert demo_summary.read_champion(mlflow_server, "nobody") is None

@@ -1,8 +1,8 @@
-"""`make reproduce VERSION=n`: jobs/reproduce.py on this machine, with the stack's MLflow, or the one that is named.
+"""`make reproduce VERSION=n`: run jobs/reproduce.py on this machine, with the stack's MLflow or a named one.
 
-    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.reproduce --model digits --version 3
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.reproduce_version --model digits --version 3
 
-MLflow is started if it does not run (`make stop` ends it); where MLFLOW_TRACKING_URI is set, that one is asked instead.
+MLflow is started if it is not running (`make stop` ends it). If MLFLOW_TRACKING_URI is set, that server is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from windrow.paths import REPOSITORY, home
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; the exit code is the job's."""
+    """Run the job and return its exit code."""
     options = _parse(arguments)
     try:
         if not options.version.isdecimal():
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, metavar="NAME", help="registered model's name")
-    parser.add_argument("--version", required=True, metavar="N", help="version of it")
+    parser.add_argument("--version", required=True, metavar="N", help="version of the model")
     return parser.parse_args(arguments)
 
 

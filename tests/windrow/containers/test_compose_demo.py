@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from windrow.containers import demo
+from windrow.containers import compose_demo
 from windrow.errors import UserError
 
 VARIABLES = {
@@ -17,8 +17,8 @@ VARIABLES = {
 def test_services_are_asked_by_their_names_and_told_by_a_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
-    stack = demo.around()
-    assert (stack.airflow, stack.mlflow, stack.password) == (demo.AIRFLOW, "http://mlflow:5000", "secret")
+    stack = compose_demo.around()
+    assert (stack.airflow, stack.mlflow, stack.password) == (compose_demo.AIRFLOW, "http://mlflow:5000", "secret")
     assert (stack.airflow_pages, stack.mlflow_pages) == ("http://127.0.0.1:9001", "http://127.0.0.1:9002")
     assert stack.ended_by == "make down"
 
@@ -28,4 +28,4 @@ def test_outside_of_the_stack_it_says_how_to_run_it(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AIRFLOW_PASSWORD", "secret")
     with pytest.raises(UserError, match=r"got no MLFLOW_TRACKING_URI, .*run it as: make demo TARGET=docker"):
-        demo.around()
+        compose_demo.around()

@@ -1,11 +1,11 @@
-"""Serves prepared test images as PNG over HTTP, for the demo's feed.
+"""Serve prepared test images as PNG over HTTP, for the demo's feed.
 
-    /NAME/DIGEST/test/INDEX.png    the image; 404 if there is none, or the data set is another one by now
+    /NAME/DIGEST/test/INDEX.png    the image; 404 for an unknown index, or if the data set has changed
     /NAME/DIGEST/test/INDEX.cut    the first half of it: a truncated image
-    /NAME/about.html               a page that is no image
+    /NAME/about.html               a page, not an image
     /health                        answers once the server is up
 
-DIGEST starts the data set's digest, so what a URL shows never changes.
+DIGEST is the start of the data set's digest, so that the image of a URL never changes.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _HTML = b"<!doctype html><title>Not an image</title><p>This page is here to be r
 
 
 def image_path(name: str, digest: str, index: int, form: str = "png") -> str:
-    """The path that shows test image `index` of the data set `name`."""
+    """Return the path of test image `index` of the data set `name`."""
     return f"/{name}/{digest[:DIGEST_LENGTH]}/test/{index}.{form}"
 
 
 def to_png(pixels: NDArray[np.uint8]) -> bytes:
-    """An image uint8 (height, width, channels), channels 1 or 3, as PNG."""
+    """Encode an image uint8 (height, width, channels), channels 1 or 3, as PNG."""
     target = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(target, "PNG")
     return target.getvalue()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from the data sets under `root`, which is read again when a data set is prepared anew."""
+    """Serves the data sets under `root`. A data set that is prepared again is read again."""
 
     protocol_version = "HTTP/1.1"
 
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.NOT_FOUND, "text/plain", b"nothing here\n")
 
     def do_HEAD(self) -> None:
-        """The same without the body."""
+        """Answer one request without the body."""
         self.do_GET()
 
     def _image(self, name: str, digest: str, index: int) -> bytes | None:
@@ -94,29 +94,29 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing: the scoring's own table tells what each URL answered."""
+        """Log nothing: the predictions table has a status for each URL."""
 
 
 @lru_cache(maxsize=8)
 def _open(folder: Path, changed: int) -> tuple[str, NDArray[np.uint8]]:
-    """Digest and mapped test images of a data set; `changed` makes a new one a new entry."""
+    """Return digest and memory-mapped test images of a data set; `changed` is part of the cache's key."""
     return manifest.read(folder).digest, shards.load_split(folder, "test")[0]
 
 
 class Server(ThreadingHTTPServer):
-    """Threads end with the process; the queue takes a whole scoring's connections at once."""
+    """Threads end with the process; the queue has room for all connections of a scoring run."""
 
     daemon_threads = True
     request_queue_size = 128
 
 
 def make_server(port: int, root: Path, host: str = "127.0.0.1") -> Server:
-    """A server; port 0 takes a free one. Call serve_forever()."""
+    """Return a server; port 0 takes a free one. Call its serve_forever()."""
     return Server((host, port), partial(Handler, root=root))
 
 
 def main() -> int:
-    """Serve until ended."""
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")

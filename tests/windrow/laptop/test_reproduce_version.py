@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from windrow.laptop import reproduce
+from windrow.laptop import reproduce_version
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 
@@ -18,7 +18,7 @@ JOBS = Path(__file__).resolve().parents[3] / "jobs"
 def test_a_version_that_is_no_number_is_refused_before_anything_starts(
     wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert reproduce.main(["--model", "digits", f"--version={wrong}"]) == 2
+    assert reproduce_version.main(["--model", "digits", f"--version={wrong}"]) == 2
     assert f"VERSION must be a version's number; got {wrong!r}" in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
 
@@ -29,7 +29,7 @@ def test_mlflow_is_started_alone_where_none_is_named_and_an_unknown_version_ends
     from windrow.laptop import stack
 
     variables = {**os.environ, "PYTHONPATH": str(JOBS), "PYSPARK_PYTHON": sys.executable}
-    command = [sys.executable, "-m", "windrow.laptop.reproduce", "--model", "nobody", "--version", "7"]
+    command = [sys.executable, "-m", "windrow.laptop.reproduce_version", "--model", "nobody", "--version", "7"]
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=250, cwd=tmp_path)
         started = json.loads((tmp_path / "home" / "services.json").read_text())["running"]

@@ -1,4 +1,4 @@
-"""How much memory a set of processes takes at most, looked at every few seconds in the background."""
+"""Measure the peak memory of a set of processes, every few seconds in the background."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 import psutil  # type: ignore[import-untyped]
 
 _LARGEST = 10
-_SECONDS = 3.0  # looking takes 1 to 2 ms a process
+_SECONDS = 3.0  # measuring takes 1 to 2 ms per process
 
 
 class PeakMemory:
     """Measures while its `with` block runs.
 
     Args:
-        processes: gives the processes that exist at the moment.
+        processes: returns the processes that exist now.
 
     Attributes:
-        bytes: the most that all of them took together.
+        bytes: the peak of their sum.
         largest: bytes by command line at that moment, the largest processes only.
     """
 
@@ -58,7 +58,7 @@ def _command(process: psutil.Process) -> str:
 
 
 def proportional(process: psutil.Process) -> int:
-    """Bytes in memory; pages that several processes share are divided among them where the system tells (Linux)."""
+    """Return a process's memory in bytes. On Linux, pages shared by several processes are divided among them."""
     try:
         memory = process.memory_full_info()
     except (psutil.Error, OSError):

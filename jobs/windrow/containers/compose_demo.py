@@ -1,8 +1,8 @@
-"""The demo inside the stack of docker/compose.yaml, where the services are there already and have names.
+"""The demo inside the stack of docker/compose.yaml, where the services run already and have names.
 
     make demo TARGET=docker
 
-The same story as on a laptop, told by the same code (windrow/laptop/demo.py); the jobs run on the Spark cluster.
+It runs the laptop's demo (windrow/laptop/demo.py); the jobs run on the Spark cluster.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 from windrow.errors import UserError
 from windrow.laptop import demo
-from windrow.laptop.demo_request import Wish
+from windrow.laptop.demo_request import DemoRequest
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
 
@@ -21,25 +21,25 @@ IMAGES = "http://images:8765"
 
 
 def main() -> int:
-    """Run the demo; the exit code."""
+    """Run the demo and return the exit code."""
     return demo.main(run=run)
 
 
-def run(wish: Wish, reporter: Reporter) -> None:
-    """The story on the stack around this container.
+def run(request: DemoRequest, reporter: Reporter) -> None:
+    """Run the demo on the stack of this container.
 
     Raises:
-        WindrowError: a service, a task or the table is not as it must be.
+        WindrowError: a service or a task has failed, or the table has problems.
     """
     running = around()
-    demo.finish(wish, running, demo.play(wish, running, reporter))
+    demo.finish(request, running, demo.play(request, running, reporter))
 
 
 def around() -> Stack:
-    """The stack that this container is a part of.
+    """Return the stack that this container belongs to.
 
     Raises:
-        UserError: this is no such container.
+        UserError: this container belongs to no stack.
     """
     names = ("AIRFLOW_PASSWORD", "MLFLOW_TRACKING_URI", "WINDROW_AIRFLOW_PAGES", "WINDROW_MLFLOW_PAGES")
     if missing := [name for name in names if not os.environ.get(name)]:

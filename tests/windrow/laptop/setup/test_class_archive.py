@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from windrow.laptop import environment
-from windrow.laptop.setup import classes, java
+from windrow.laptop.setup import class_archive, java
 
 
 @pytest.mark.submit
@@ -17,9 +17,9 @@ def test_the_jvm_of_spark_submit_takes_its_classes_from_the_archive(tmp_path: Pa
     java_home = java.find()
     assert java_home is not None
     variables = environment.command_environment(environment.VENV, java_home, {"PATH": os.environ["PATH"]})
-    assert classes.option(classes.archive(environment.VENV, java_home)) in variables[classes.VARIABLE]
+    assert class_archive.option(class_archive.archive(environment.VENV, java_home)) in variables[class_archive.VARIABLE]
     log = tmp_path / "loaded"
-    variables[classes.VARIABLE] += f" -Xlog:class+load:file={log}"
+    variables[class_archive.VARIABLE] += f" -Xlog:class+load:file={log}"
 
     spark_submit = str(Path(sys.executable).with_name("spark-submit"))
     subprocess.run([spark_submit, "--version"], env=variables, capture_output=True, check=True, timeout=120)
@@ -30,7 +30,7 @@ def test_the_jvm_of_spark_submit_takes_its_classes_from_the_archive(tmp_path: Pa
 def test_an_archive_that_is_there_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "spark-classes.jsa"
     file.write_text("mine")
-    classes.make(file, {"PATH": ""}, tmp_path / "log" / "classes.log")
+    class_archive.make(file, {"PATH": ""}, tmp_path / "log" / "classes.log")
     assert file.read_text() == "mine"
 
 
@@ -41,7 +41,7 @@ def test_a_spark_that_cant_start_is_told_and_is_no_error(tmp_path: Path, capsys:
     submit.chmod(0o755)
     log = tmp_path / "log" / "classes.log"
 
-    classes.make(tmp_path / "classes.jsa", {"PATH": str(submit.parent)}, log)
+    class_archive.make(tmp_path / "classes.jsa", {"PATH": str(submit.parent)}, log)
 
     assert f"jobs start some seconds later; see {log}" in capsys.readouterr().out
     assert log.read_text() == "no Java\n"
@@ -53,7 +53,7 @@ def test_another_java_has_another_archive(tmp_path: Path) -> None:
     for home, size in zip(homes, (1, 2), strict=True):
         (home / "lib").mkdir(parents=True)
         (home / "lib" / "modules").write_bytes(b"0" * size)
-    old, new = (classes.archive(tmp_path, home) for home in homes)
+    old, new = (class_archive.archive(tmp_path, home) for home in homes)
     assert old != new
     (homes[0] / "lib" / "modules").write_bytes(b"upgraded")
-    assert classes.archive(tmp_path, homes[0]) != old
+    assert class_archive.archive(tmp_path, homes[0]) != old

@@ -1,8 +1,8 @@
-"""Brings the stack of docker/compose.yaml up and down.
+"""Start and stop the stack of docker/compose.yaml.
 
-    PYTHONPATH=jobs python3 -m windrow.containers.stack up
-    PYTHONPATH=jobs python3 -m windrow.containers.stack demo --experiment digits
-    PYTHONPATH=jobs python3 -m windrow.containers.stack down [--volumes]
+    PYTHONPATH=jobs python3 -m windrow.containers.compose up
+    PYTHONPATH=jobs python3 -m windrow.containers.compose demo --experiment digits
+    PYTHONPATH=jobs python3 -m windrow.containers.compose down [--volumes]
 
 Standard library only: it needs Docker and Python, and nothing of Windrow's own environment.
 """
@@ -27,7 +27,7 @@ _UP_SECONDS = 300
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`up`, `demo` or `down`; the exit code."""
+    """Run `up`, `demo` or `down` and return the exit code."""
     os.environ.setdefault("WINDROW_STARTED", str(time.time()))
     options, rest = _parse(arguments)
     try:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             known = up()
             if options.verb == "demo":
                 return demo(rest)
-            tell(known)
+            print_addresses(known)
     except WindrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -62,15 +62,15 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
 
 
 def check_engine() -> None:
-    """See that Docker and Compose are there.
+    """Check that Docker and Compose work.
 
     Raises:
-        UserError: they are not, or are not ours to use.
+        UserError: they are not installed, not running, or this user may not use them.
     """
     for command in (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "compose", "version"]):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-            wrong = (done.stderr.strip().splitlines() or ["nothing said"])[-1] if done.returncode else ""
+            wrong = (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
         except FileNotFoundError:
             wrong = "no program docker"
         except subprocess.TimeoutExpired:
@@ -83,7 +83,7 @@ def check_engine() -> None:
 
 
 def up() -> Mapping[str, str]:
-    """Build the image, start everything, and wait until all of it is healthy; the settings, of the shell and of .env.
+    """Build the image, start everything, wait until all parts are healthy, and return the settings of shell and .env.
 
     Raises:
         ServiceError: the build failed, or a part does not become healthy.
@@ -97,7 +97,7 @@ def up() -> Mapping[str, str]:
 
 
 def build(known: Mapping[str, str]) -> None:
-    """Build the image; what did not change since is not built again."""
+    """Build the image; unchanged layers are not built again."""
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         pip = Path(folder) / "pip.conf"
         pip.write_text(settings.pip_conf(known), encoding="utf-8")
@@ -105,7 +105,7 @@ def build(known: Mapping[str, str]) -> None:
 
 
 def demo(arguments: Sequence[str]) -> int:
-    """Run the demo in the stack; its exit code."""
+    """Run the demo in the stack and return its exit code."""
     started = f"WINDROW_STARTED={os.environ['WINDROW_STARTED']}"
     return _run("run", "--rm", "--env", started, "demo", *arguments)
 
@@ -116,23 +116,23 @@ def down(volumes: bool) -> None:
     Raises:
         ServiceError: Docker could not.
     """
-    settings.complete(FOLDER / ".env")  # compose wants to know them all, whatever it is asked for
+    settings.complete(FOLDER / ".env")  # compose requires every secret, for each command
     _compose("--profile", "*", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
 
-def tell(known: Mapping[str, str]) -> None:
-    """Where everything is."""
+def print_addresses(known: Mapping[str, str]) -> None:
+    """Print the addresses and the login."""
     ports = {name: known.get(name) or default for name, default in _PORTS.items()}
     print(f"  Airflow  http://127.0.0.1:{ports['AIRFLOW_PORT']}  login admin / {known['AIRFLOW_PASSWORD']}")
     print(f"  MLflow   http://127.0.0.1:{ports['MLFLOW_PORT']}\n  Spark    http://127.0.0.1:{ports['SPARK_PORT']}")
-    print("  All stays up until make down; make down VOLUMES=1 removes the data as well.")
+    print("  All services run until make down; make down VOLUMES=1 removes the data as well.")
 
 
 _PORTS = {"AIRFLOW_PORT": "8080", "MLFLOW_PORT": "5000", "SPARK_PORT": "8081"}
 
 
 def _commit() -> str:
-    """The commit that is checked out; empty where nobody knows."""
+    """Return the commit that is checked out; empty without git or a checkout."""
     try:
         done = subprocess.run(["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], capture_output=True, text=True)
     except FileNotFoundError:

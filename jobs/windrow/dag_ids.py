@@ -1,0 +1,39 @@
+"""The ids of Windrow's DAGs: train_NAME, score_NAME and maintain_NAME for the experiment NAME.
+
+    dag_id("train", "digits")      # "train_digits"
+    parse("score_digits")          # DagId(kind="score", experiment="digits")
+
+Imports nothing heavy: DAG files use it, and Airflow parses those every few seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from windrow.experiment.sections import SLUG
+
+Kind = Literal["train", "score", "maintain"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_ID = re.compile(rf"(?P<kind>{'|'.join(KINDS)})_(?P<experiment>{SLUG.strip('^$')})")
+
+
+@dataclass(frozen=True)
+class DagId:
+    """The two parts of a DAG's id."""
+
+    kind: Kind
+    experiment: str
+
+
+def dag_id(kind: Kind, experiment: str) -> str:
+    """Return the id of the DAG of this kind for an experiment."""
+    return f"{kind}_{experiment}"
+
+
+def parse(text: str) -> DagId | None:
+    """Split a DAG's id; None if it isn't one of Windrow's."""
+    found = _ID.fullmatch(text)
+    return DagId(cast("Kind", found["kind"]), found["experiment"]) if found else None
