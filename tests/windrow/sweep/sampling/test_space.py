@@ -287,7 +287,7 @@ def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
     sampler: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched = page(WIDE, sampler)
-    monkeypatch.setattr(space, "find_spec", lambda name: None if name == package else find_spec(name))
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None if name == package else find_spec(name))
     with pytest.raises(UserError) as caught:
         samplers.sampler(searched.sweep, searched.space, 1)
     assert str(caught.value) == (
@@ -300,7 +300,7 @@ def test_a_sampler_whose_package_is_missing_says_how_to_get_it(
 
 
 def test_the_samplers_of_the_lock_need_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(space, "find_spec", lambda name: None)
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
     for sampler in (*SAMPLERS, "grid"):
         samplers.check_installed(page(WIDE.replace("log: true", "step: 1e-4"), sampler).sweep)
 
