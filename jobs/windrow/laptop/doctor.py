@@ -211,12 +211,12 @@ def _modified(path: Path) -> float:
 
 
 def _books_of(folder: Path) -> Finding:
-    from windrow.sweep import audit, study
+    from windrow.sweep import audit, study_folder
 
     subject = "study " + (
         folder.name if folder.name != "study" else folder.parent.relative_to(home() / "runs").as_posix()
     )
-    if study.is_at_work(folder):
+    if study_folder.is_at_work(folder):
         return Finding(subject, "a sweep is at work in it; its books are compared when it has ended")
     try:
         books = audit.read_books(folder)

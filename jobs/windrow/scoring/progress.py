@@ -86,7 +86,7 @@ def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
     None where this machine can't listen: the pass goes on, without lines.
     """
     try:
-        line = channel.beside(spark)
+        line = channel.open_channel(spark)
     except OSError as error:
         print(f"progress is not shown: the driver can't listen for its tasks: {error}", file=sys.stderr)
         yield None

@@ -154,9 +154,9 @@ def _of_journal(books: Books) -> Iterator[str]:
     """Optuna's journal beside the ledger: each trial's point, and what the sampler was told of it, once."""
     left = dict(books.journal)
     for entry in books.entries:
-        trial = left.pop(entry.asked_as, None)
+        trial = left.pop(entry.optuna_number, None)
         if trial is None:
-            yield f"trial {entry.number} must be in Optuna's journal as {entry.asked_as}; it is not there"
+            yield f"trial {entry.number} must be in Optuna's journal as {entry.optuna_number}; it is not there"
         elif trial.params:  # none: the default configuration outside the space, which teaches the sampler nothing
             yield from _of_told(entry, trial, books.over)
     for trial in left.values():

@@ -30,7 +30,7 @@ def test_every_trial_of_an_old_ledger_is_read_with_its_outcome(folder: Path) -> 
     assert endings == [Ending.OK, Ending.PRUNED, Ending.DIVERGED, Ending.OK, None, None]
     assert [entry.attempts for entry in entries] == [1, 1, 1, 2, 1, 1]
     assert [entry.told for entry in entries] == [True, True, True, False, False, False]
-    assert [entry.asked_as for entry in entries] == [0, 1, 3, 4, 5, 6]
+    assert [entry.optuna_number for entry in entries] == [0, 1, 3, 4, 5, 6]
     assert (entries[0].run_id, entries[1].run_id) == ("a" * 32, "")
     assert entries[1].point == {"learning_rate": 0.05, "units": 16, "optimizer": "sgd", "momentum": 0.5}
     assert ledger.spent_seconds == 3.75
@@ -55,7 +55,7 @@ def test_an_old_ledger_goes_on(folder: Path) -> None:
         lease = ledger.lease(number)
         assert lease.attempt == attempt
         assert ledger.settle(Outcome(number, attempt, Ending.OK, 0.9, lease=lease.token))
-    ledger.enter({"units": 8}, asked_as=7)
+    ledger.enter({"units": 8}, optuna_number=7)
     again = Ledger(folder, reading=True)
     assert [entry.outcome and entry.outcome.value for entry in again.entries()] == [
         0.7,
