@@ -20,6 +20,7 @@ import secrets
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
@@ -145,7 +146,7 @@ class Line:
         """False in a forked process, which shares the socket: its messages would mix with its parent's."""
         return os.getpid() == self._owner
 
-    def ask(self, content: dict[str, Any]) -> str:
+    def ask(self, content: Mapping[str, object]) -> str:
         """Send a message; return the reason to stop, or an empty text.
 
         Raises:

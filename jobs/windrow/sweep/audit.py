@@ -56,7 +56,7 @@ class SweepRun:
 class Books:
     """A study's ledger and journal. `journal` has Optuna's trials by their number."""
 
-    identity: Mapping[str, Any]
+    identity: Mapping[str, str]
     entries: Sequence[Entry]
     attempts: Sequence[Attempt]
     journal: Mapping[int, FrozenTrial]

@@ -120,7 +120,7 @@ class Outcome:
         return cls(**values)
 
 
-def epoch_of(record: Mapping[str, Any]) -> Epoch:
+def epoch_of(record: Mapping[str, object]) -> Epoch:
     """Read an epoch's record, also one of another version: a study must outlive a new metric.
 
     Raises:
@@ -129,6 +129,6 @@ def epoch_of(record: Mapping[str, Any]) -> Epoch:
     return Epoch(**_known(Epoch, record))
 
 
-def _known(kind: type[DataclassInstance], record: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type[DataclassInstance], record: Mapping[str, object]) -> dict[str, Any]:
     """Return the keys of a record that are fields of `kind`."""
     return {each.name: record[each.name] for each in fields(kind) if each.name in record}

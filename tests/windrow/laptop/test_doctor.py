@@ -223,7 +223,7 @@ def swept(name: str, trials: int = 2, mlflow: bool = False, place: str = "studie
         for _ in range(trials):
             asked = study.ask()
             assert asked is not None
-            outcome = Outcome(asked.number, 1, Ending.OK, 0.5, (Epoch(1.0, 0.5, 1.0, 0.5, 0.1),), lease=asked.lease)
+            outcome = Outcome(asked.number, 1, Ending.OK, 0.5, (Epoch(1.0, 0.5, 1.0, 0.5, 0.1),), lease=asked.token)
             if log is not None:
                 log.begin(asked, asked.point, 1)
             study.settle(outcome)
