@@ -3,7 +3,7 @@
     spark-submit --master 'local[*]' jobs/sweep.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-A study that was cut off goes on where it was: finished trials stay, cut-off ones are trained again.
+A study that was cut off continues: finished trials stay, cut-off ones are trained again.
 """
 
 from __future__ import annotations

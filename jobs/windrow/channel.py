@@ -60,7 +60,7 @@ class Message:
         """Return the answer.
 
         Raises:
-            queue.Empty: nobody has answered; the driver's main thread may have ended.
+            queue.Empty: no answer came in time; the driver's main thread may have ended.
         """
         return self._answered.get(timeout=_SILENT_SECONDS)
 
@@ -189,7 +189,7 @@ def forget(address: Address | None) -> None:
 
 
 def _connection(connected: socket.socket) -> Connection:
-    # Messages are small and each waits for its answer: Nagle's algorithm would delay every one of them.
+    # Messages are small and each waits for its answer: Nagle's algorithm would delay all.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     line: Connection = Connection(os.dup(connected.fileno()))
     _set_timeout(line, _CONNECT_SECONDS)

@@ -127,7 +127,7 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
     Args:
         trials: those that may win.
         baseline: the default configuration, which may also be one of `trials`.
-        outcomes: of all of them, in any order.
+        outcomes: of both, in any order.
 
     Raises:
         StudyError: no repeat of a trial that may win ended ok.

@@ -58,7 +58,7 @@ class Attempt:
         """Report that the clock runs. If `stop` is set afterwards, the attempt counts no longer and must not train."""
         self._report({"event": "began", "worker": _worker()})
         if self.spec.ask_first and self._line is None:
-            # Spark's own second try at a task, after the driver has died, ends here: it has nobody to ask.
+            # Spark's own second try at a task, after the driver has died, ends here: no driver answers.
             self.stop = self.stop or Ending.LOST
 
     def add(self, epoch: Epoch) -> None:
@@ -180,7 +180,7 @@ class Attempt:
             # The first reason stays unless the driver gives another: an answer of "go on" takes back nothing.
             self.stop = self._line.ask({"lease": self.spec.lease, **content}) or self.stop
         except (OSError, EOFError, ValueError):
-            # The driver is gone, or too busy. The trial goes on: its outcome comes with the Spark task's result.
+            # The driver is gone, or too busy. The trial continues: its outcome comes with the Spark task's result.
             self._line = None
             channel.forget(self.spec.address)
 

@@ -91,7 +91,7 @@ def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body)
         outcomes: list[Outcome] = context.parallelize([list(specs)], 1).mapPartitions(task).collect()
     except Exception as error:
         # An error of Spark's in a live context is that of the job: cancelled, out of memory, its executor lost. The
-        # sweep goes on. In a stopped context every later job would fail alike.
+        # sweep continues. In a stopped context every later job would fail alike.
         if _is_sparks(error) and context._jsc is not None and not context._jsc.sc().isStopped():
             raise WorkerLostError(_cause(error)) from error
         raise

@@ -24,7 +24,7 @@ class LeasedJob:
         began: when each trial reported that it began, by lease. Without an entry it may be next in its worker's list.
         epochs: metrics reported so far, by lease.
         stop_since: when each trial was first asked to stop, by lease.
-        heard: when the last message came from its worker; None if no message has come.
+        last_message: when the last message came from its worker; None if no message has come.
     """
 
     number: int
@@ -33,7 +33,7 @@ class LeasedJob:
     began: dict[str, float] = field(default_factory=dict)
     epochs: dict[str, list[Epoch]] = field(default_factory=dict)
     stop_since: dict[str, float] = field(default_factory=dict)
-    heard: float | None = None
+    last_message: float | None = None
 
     @property
     def tag(self) -> str:
@@ -45,7 +45,7 @@ class LeasedJob:
         spec = self.waiting[lease]
         if spec.seconds is None:
             return False
-        if self.heard is None:
+        if self.last_message is None:
             # A worker that can't connect does not report when a trial begins. Its trials run one after another, so all
             # of them share one deadline, with time to start the worker on top.
             return now - self.submitted > spec.seconds * len(self.waiting) + _START_SECONDS
@@ -79,7 +79,7 @@ class LeasedJob:
 
 
 def key_of(trial: TrialSpec | Outcome) -> str:
-    """Return what a job knows a trial by: its lease, or for one that no ledger knows, its number and repeat."""
+    """Return a trial's key in a job: its lease; without a ledger, its number, attempt and repeat."""
     return trial.lease or f"{trial.number}/{trial.attempt}/{trial.repeat}"
 
 

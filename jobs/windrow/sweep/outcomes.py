@@ -1,6 +1,6 @@
 """Outcomes of attempts, their endings, and what follows from each ending. docs/architecture.md shows the same table.
 
-An outcome is the record of one attempt at a trial; its ending is one word of it.
+An outcome records one attempt; its ending is the field that says how the attempt ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Ending(StrEnum):
 
 
 class Signal(StrEnum):
-    """A result that is told to the sampler."""
+    """A result that the sampler gets."""
 
     VALUE = "its value"
     SO_FAR = "worse than any ok one, by how far it came"
@@ -39,11 +39,11 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """What follows from an ending.
+    """The consequences of an ending.
 
     Attributes:
         attempts: counted attempts that a trial gets if its attempts end so.
-        signal: told to the sampler.
+        signal: the result that the sampler gets.
         status: of the trial's run in MLflow.
     """
 

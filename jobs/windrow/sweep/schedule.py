@@ -139,7 +139,7 @@ class _Schedule:
                         self._handle(self._inbox.get(timeout=_TICK_SECONDS))
                     self._enforce()
             except BaseException:
-                # Without this, leaving the pool would wait for trials whose outcomes nobody will record.
+                # Without this, leaving the pool would wait for trials whose outcomes will not be recorded.
                 with suppress(Exception):  # the JVM may be what has failed
                     self._spark.sparkContext.cancelAllJobs()
                 raise
@@ -174,7 +174,7 @@ class _Schedule:
         which the next driver trains as well. A second attempt goes without consent: its worker may be one that can't
         reach the driver, where others can.
         """
-        return replace(spec, ask_first=self._clock.heard and spec.address is not None and spec.attempt == 1)
+        return replace(spec, ask_first=self._clock.connected and spec.address is not None and spec.attempt == 1)
 
     def _submit(self, job: LeasedJob) -> None:
         from pyspark import inheritable_thread_target
@@ -219,13 +219,13 @@ class _Schedule:
         if job is None:
             # Settled or given up meanwhile. A worker that has ended has nothing to stop; any other must not go on.
             return "" if report.event == "ended" else Ending.LOST.value
-        job.heard = monotonic()
-        self._clock.heard = True
+        job.last_message = monotonic()
+        self._clock.connected = True
         if report.event == "began":
             if lease in job.began:  # its worker was lost, and Spark tries the task again by itself
                 self._settle(job, lease, job.lost(lease, _TRIED_AGAIN))
                 return Ending.LOST.value
-            job.began[lease] = job.heard
+            job.began[lease] = job.last_message
         elif report.event == "epochs":
             job.epochs.setdefault(lease, []).extend(report.epochs)
             if stop := self._source.report(lease, report.first, report.epochs):
@@ -253,8 +253,8 @@ class _Schedule:
                 self._settle(job, lease, outcome)
         for lease in list(job.waiting):
             # Only where workers can report, "has not reported" means "has not begun". A trial that is given back costs
-            # no attempt, so one that kills its worker unseen must not be given back: it would come again for ever.
-            if lease in job.began or not self._clock.heard:
+            # no attempt, so one that kills its worker unseen must not be given back: it would come again without end.
+            if lease in job.began or not self._clock.connected:
                 self._settle(job, lease, job.lost(lease, ended.error))
             else:
                 del job.waiting[lease]
@@ -274,16 +274,16 @@ class _Schedule:
                 if over or job.is_late(lease, now):
                     # The answer to its next report asks it to stop; one that computes without end sends no report.
                     since = job.stop_since.setdefault(lease, now)
-                    if now - since > GRACE_SECONDS and (lease in job.began or job.heard is None):
+                    if now - since > GRACE_SECONDS and (lease in job.began or job.last_message is None):
                         self._cancel(job, lease, job.timed_out(lease, now, over))
                         break  # the job is being cancelled, and with it whatever is next in its list
-            if job.heard is not None and now - job.heard > _SILENT_SECONDS and job.waiting:
+            if job.last_message is not None and now - job.last_message > _SILENT_SECONDS and job.waiting:
                 # The trial that began is the one that runs; without one, the first of the list is blamed.
                 lease = next((lease for lease in job.waiting if lease in job.began), next(iter(job.waiting)))
                 self._cancel(job, lease, job.lost(lease, f"its worker was silent for {_SILENT_SECONDS:.0f} s"))
 
     def _cancel(self, job: LeasedJob, lease: str, outcome: Outcome) -> None:
-        """Settle a trial from here and take its worker away. The job's other trials come back when it has ended."""
+        """Settle a trial from here and take its worker away. The job's other trials are given back when it ends."""
         # Settled before the cancel: an outcome that the worker still sends in its last moments counts no longer.
         self._settle(job, lease, outcome)
         self._spark.sparkContext.cancelJobsWithTag(job.tag)

@@ -95,7 +95,7 @@ class Search:
         self._log.epochs(number, first, epochs)
         pruned = False
         for index, epoch in enumerate(epochs, start=first):
-            if index < self._page.sweep.epochs:  # after its last epoch there is nothing left to save
+            if index < self._page.sweep.epochs:  # after the last epoch stopping saves nothing
                 pruned = self._study.report(number, index, epoch.metrics()[self._page.sweep.objective]) or pruned
         return Ending.PRUNED.value if pruned else ""
 

@@ -27,7 +27,7 @@ class TrialFacts:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """Everything that an attempt at a trial depends on, besides the data set's files.
+    """Everything that an attempt depends on, except the data set's files.
 
     Attributes:
         number: the trial's number in its study.
@@ -74,7 +74,7 @@ class TrialSpec:
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
-    """Derive a trial's facts from its number and its point, which goes on top of the page's default configuration.
+    """Derive a trial's facts from its number and its point, on top of the page's default configuration.
 
     The sweep, the log that is brought in line with the ledger, and the promotion all take them from here: an attempt
     that is trained again, or logged again, must not differ.

@@ -27,7 +27,7 @@ class StudyRecord:
 
     Attributes:
         endings: trials that have ended for good, by ending.
-        best: the best trial that ended ok; None while there is no such trial.
+        best: the best trial that ended ok; None before the first one.
     """
 
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str], reading: bool = True) -> None:

@@ -57,7 +57,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
     """Group the specifications that may be trained as one graph; any other is a group of one."""
 
     def key(spec: TrialSpec) -> str:
-        # A limit is for one trial, and time and memory can't be told apart in a graph that many share.
+        # A limit is for one trial, and a graph that many share has one clock and one memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))

@@ -188,7 +188,7 @@ class SweepLog:
 
     def _write(self) -> None:
         while (call := self._pending.get()) is not None:
-            # After a failure the queue is drained without effect: what came later would stand in MLflow without what
+            # After a failure the queue is drained without effect: later epochs would be in MLflow without what
             # came before, and `reconcile` logs all of it in the next sweep.
             if self._failure is None:
                 try:

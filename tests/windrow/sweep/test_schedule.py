@@ -338,7 +338,7 @@ def test_the_clock_says_where_the_time_went(shipped: Any) -> None:
     clock = run(shipped, search)
     figures = clock.figures(cores=1)
     assert clock.trials == 4
-    assert clock.heard
+    assert clock.connected
     assert 0 < figures["speed_up"] <= 2.0
     assert figures["core_seconds_per_trial"] >= 1.0
     assert figures["trials_per_hour"] > 0
