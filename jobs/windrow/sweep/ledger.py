@@ -133,6 +133,7 @@ class Ledger:
             self._book.execute("PRAGMA journal_mode = WAL")
             self._book.execute("PRAGMA synchronous = NORMAL")
             self._book.executescript(_SCHEMA)
+        # This process has the study's lock, so whoever held these leases is gone; a late outcome must not count.
         if not reading:
             self._change("UPDATE attempts SET state = 'abandoned' WHERE state = 'open'")
         # After the line above, or an attempt would be known as open that no longer is.
