@@ -48,9 +48,9 @@ class Stamped(search.Search):
 
     ends: list[float]
 
-    def take(self, outcome: Outcome) -> None:
-        """Settle, then note."""
-        super().take(outcome)
+    def settle(self, outcome: Outcome) -> None:
+        """Settle, then note the time."""
+        super().settle(outcome)
         self.ends.append(time.time())
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     with open_study(options.folder / "study", page, "none") as study, open_session("replay") as spark:
         slots = options.slots
         wait_for_executors(spark, slots)
-        with channel.beside(spark) as line:
+        with channel.open_channel(spark) as line:
             log: Any = open_sweep(page, page_file, dataset, study) if options.mlflow else Silent()
             if options.mlflow:
                 log.__enter__()

@@ -62,7 +62,8 @@ def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRe
     Without --dataset the study's own record of its data set is not checked.
     """
     from windrow.data import manifest
-    from windrow.sweep.study import dataset_of, read_study
+    from windrow.sweep.study import read_study
+    from windrow.sweep.study_folder import dataset_of
     from windrow.training.networks import read_builder
 
     builder = read_builder(page.network, Path(arguments.experiment))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
-    from windrow.sweep.study import Finished
+    from windrow.sweep.ledger import Entry
     from windrow.tracking.promotion import Promotion
     from windrow.training.networks import Builder
 
@@ -117,8 +117,8 @@ def train_finalists(
     builder: Builder,
     dataset: Manifest,
     folder: Path,
-    best: Sequence[Finished],
-    default: Sequence[Finished],
+    best: Sequence[Entry],
+    default: Sequence[Entry],
 ) -> Final:
     """Train each finalist, and the default configuration, over its seeds on Spark."""
     from windrow.selection import finalists

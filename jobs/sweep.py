@@ -3,7 +3,7 @@
     spark-submit --master 'local[*]' jobs/sweep.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-A study that was cut off goes on where it was: finished trials are kept, cut-off ones are trained again.
+A study that was cut off continues: finished trials stay, cut-off ones are trained again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow import command, experiment, files
 from windrow.errors import StudyError
@@ -32,27 +32,29 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR", help="what prepare_dataset.py wrote")
+    parser.add_argument(
+        "--dataset", required=True, type=Path, metavar="DIR", help="the folder that prepare_dataset.py wrote"
+    )
     parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="the study's folder; made if absent")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Run the job; the exit code."""
+    """Run the job and return its exit code."""
     return command.run(sweep, parse_args())
 
 
 def sweep(
     arguments: argparse.Namespace, body: Body | None = None, warm: Callable[..., list[float]] | None = None
-) -> dict[str, Any]:
-    """Train until the study has as many trials as the page says, or its time is over; the job's result.
+) -> dict[str, object]:
+    """Train until the study has as many trials as the page says, or its time is over; return the job's result.
 
     Args:
         arguments: the command line.
-        body: what a worker does for its trials, in place of training them.
-        warm: what gets the workers ready, in place of cluster.warm.
+        body: run by a worker on its trials, in place of training them.
+        warm: prepares the workers, in place of cluster.warm.
     """
     from windrow.data import manifest
     from windrow.sweep.sampling import samplers
@@ -83,7 +85,7 @@ def train(
     body: Body | None = None,
     warm: Callable[..., list[float]] | None = None,
 ) -> tuple[SweepLog, Clock, bool]:
-    """Run the study's trials on Spark; the log that was kept, where the time went, and whether it ran out.
+    """Run the study's trials on Spark; return the log, the clock, and True if the time budget was used up.
 
     Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each, in three processes: they
     are done at the same time.
@@ -104,15 +106,15 @@ def train(
             imports = aside.submit(warm or cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
-            with log, channel.beside(spark) as line:
+            with log, channel.open_channel(spark) as line:
                 search = Search(page, builder, dataset, study, log, line.address, cluster.gives_gpu(spark))
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)
                 clock.import_seconds += sum(imports.result())
     return log, clock, search.out_of_time
 
 
-def summarize(study: Study, seconds: float, clock: Clock, out_of_time: bool) -> dict[str, Any]:
-    """Counts by ending, the best trial, and where the time went.
+def summarize(study: Study, seconds: float, clock: Clock, out_of_time: bool) -> dict[str, object]:
+    """Return counts by ending, the best trial, and figures of how the time was used.
 
     Raises:
         StudyError: no trial ended ok.
@@ -121,7 +123,7 @@ def summarize(study: Study, seconds: float, clock: Clock, out_of_time: bool) -> 
     endings = {ending.value: count for ending, count in study.endings.items()}
     if best is None:
         counts = ", ".join(f"{count} {ending}" for ending, count in endings.items()) or "no trials"
-        raise StudyError(f"a sweep needs one trial that ends ok; got {counts}; a trial's run in MLflow says why")
+        raise StudyError(f"a sweep needs one trial that ends ok; got {counts}; a trial's run in MLflow shows its error")
     finished = study.finished()
     return {
         "study": str(study.folder.resolve()),
@@ -133,7 +135,7 @@ def summarize(study: Study, seconds: float, clock: Clock, out_of_time: bool) -> 
         "best_trial": best.number,
         "best_value": best.value,
         "best_point": best.point,
-        "epochs": sum(trial.epochs for trial in finished),
+        "epochs": sum(len(trial.epochs) for trial in finished),
         "slots": clock.slots,
         "seconds": round(seconds, 1),
         "training_seconds": round(sum(trial.seconds for trial in finished), 1),

@@ -1,14 +1,14 @@
-"""The line between Spark tasks and the driver: a worker tells how a trial or a pass goes, and hears whether to go on.
+"""Connect Spark tasks to the driver: a worker reports its progress, and the answer says whether to go on.
 
     with Channel(host) as channel:                      # driver
         message = channel.inbox.get(timeout=1.0)
         message.answer(go_on)
 
-    line = reach(address)                               # executor; None where the driver can't be reached
+    line = reach(address)                               # executor; None if the driver can't be reached
     line.ask({"lease": ..., "event": "epochs", ...})    # the reason to stop, or ""
 
 Each side proves that it knows the job's secret (HMAC, the standard library's challenge). After that only JSON of
-limited size passes, never a pickle: a worker can say wrong things about its own work, and nothing else.
+limited size passes, never a pickle: a worker can send wrong reports about its own work, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import secrets
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CONNECT_SECONDS = 3.0
-_SILENT_SECONDS = 60.0  # a driver that takes longer to answer is taken for dead
+_SILENT_SECONDS = 60.0  # a driver that takes longer to answer counts as dead
 _LARGEST_MESSAGE = 1 << 22  # bytes: an outcome of 10,000 epochs has 1.6 MB
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a job's driver listens, and the secret to say there."""
+    """The address of a job's driver, and the secret that proves a worker belongs to the job."""
 
     host: str
     port: int
@@ -44,33 +45,41 @@ class Address:
 
 
 class Message:
-    """What a worker said. It waits for `answer`."""
+    """A worker's message. The worker waits for `answer`."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
+        # A queue of one: the thread that serves the worker waits on it, and the thread that reads the inbox fills it.
         self._answered: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def answer(self, stop: str = "") -> None:
-        """Let the worker go on, or say why to stop: an ending's word."""
+        """Let the worker go on, or give the reason to stop: the name of an ending."""
         self._answered.put(stop)
 
     def wait(self) -> str:
-        """The answer."""
+        """Return the answer.
+
+        Raises:
+            queue.Empty: no answer came in time; the driver's main thread may have ended.
+        """
         return self._answered.get(timeout=_SILENT_SECONDS)
 
 
 class Channel:
-    """The driver's end: one thread accepts, one thread a worker listens; all messages arrive in `inbox`."""
+    """The driver's end: one thread accepts, one thread per worker listens; all messages arrive in `inbox`."""
 
     def __init__(self, host: str, bind: str | None = None, inbox: queue.SimpleQueue[Any] | None = None) -> None:
         self.inbox: queue.SimpleQueue[Any] = inbox or queue.SimpleQueue()
         self._socket = socket.create_server((bind or host, 0), backlog=512, family=_family(bind or host))
         self.address = Address(host, self._socket.getsockname()[1], secrets.token_bytes(32))
         self._connected: set[socket.socket] = set()
+        # Daemon threads: one that waits for a worker must not keep a driver alive whose work is done.
         threading.Thread(target=self._accept, name="channel", daemon=True).start()
 
     def close(self) -> None:
         """Stop listening, and hang up on every worker."""
+        # shutdown, not close: only shutdown wakes a thread that is blocked in accept or recv on the socket. A copy,
+        # for those threads remove their sockets from the set as they end.
         for open_socket in (self._socket, *list(self._connected)):
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
@@ -91,35 +100,41 @@ class Channel:
             threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
 
     def _listen(self, connected: socket.socket) -> None:
-        """Serve one worker until it leaves. Whoever does not know the secret, or says nothing, is hung up on."""
+        """Serve one worker until it leaves. A stranger, who does not know the secret or stays silent, is hung up on."""
         hung_up = (OSError, EOFError, ValueError, AuthenticationError, queue.Empty)
         with connected, _connection(connected) as line, suppress(*hung_up):
             self._connected.add(connected)
+            # Both sides prove themselves, under the short timeout of _connection: a port scanner that says nothing
+            # must not hold a thread. Afterwards a worker may be silent for as long as an epoch lasts.
             deliver_challenge(line, self.address.secret)
             answer_challenge(line, self.address.secret)
             _set_timeout(line, 0.0)
             while True:
+                # One message at a time: the worker reads the answer before it sends the next, so that a stop can't
+                # arrive behind later epochs.
                 message = Message(_read(line))
                 self.inbox.put(message)
                 line.send_bytes(json.dumps({"stop": message.wait()}).encode())
         self._connected.discard(connected)
 
 
-def beside(spark: SparkSession) -> Channel:
-    """A channel that listens where Spark's own driver does."""
+def open_channel(spark: SparkSession) -> Channel:
+    """Open a channel on the address of Spark's own driver, which executors can reach."""
     configured = spark.sparkContext.getConf()
     host = configured.get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
     return Channel(host.strip("[]"), configured.get("spark.driver.bindAddress", None))
 
 
 class Line:
-    """A worker's end. One question at a time; threads take turns. It belongs to the process that opened it."""
+    """A worker's end. One message at a time; threads take turns. It belongs to the process that opened it."""
 
     def __init__(self, address: Address) -> None:
         connected = socket.create_connection((address.host, address.port), _CONNECT_SECONDS)
         connected.settimeout(None)
         with connected:
             self._line = _connection(connected)
+        # The training thread reports epochs and the watching thread beats, on one connection: without the lock one
+        # could read the other's answer.
         self._turn = threading.Lock()
         self._owner = os.getpid()
         answer_challenge(self._line, address.secret)
@@ -128,11 +143,11 @@ class Line:
 
     @property
     def mine(self) -> bool:
-        """False in a process that was forked off: speaking there would garble the line."""
+        """False in a forked process, which shares the socket: its messages would mix with its parent's."""
         return os.getpid() == self._owner
 
-    def ask(self, content: dict[str, Any]) -> str:
-        """Say something; why to stop, or an empty text.
+    def ask(self, content: Mapping[str, object]) -> str:
+        """Send a message; return the reason to stop, or an empty text.
 
         Raises:
             OSError, EOFError: the driver is gone.
@@ -147,14 +162,16 @@ class Line:
 
 
 _lines: dict[Address, Line | None] = {}
-"""Lines of this process. None: the driver was tried and can't be reached from here."""
+"""Connections of this process. None: the driver was tried and can't be reached from here."""
 
 
 def reach(address: Address | None) -> Line | None:
-    """This process' line to the driver, opened at the first call; None where there is no way, or no address."""
+    """Return this process' connection to the driver, opened at the first call; None without an address or a route."""
     if address is None:
         return None
     line = _lines.get(address)
+    # A Python worker serves one driver after another, and may be a fork of one that had a connection: what is left of
+    # either is of no use. A failure is remembered, or every trial would wait for the timeout again.
     if address not in _lines or (line is not None and not line.mine):
         _lines.clear()
         try:
@@ -165,13 +182,14 @@ def reach(address: Address | None) -> Line | None:
 
 
 def forget(address: Address | None) -> None:
-    """The line has broken: the next one who reaches tries anew."""
+    """Drop a broken connection: the next call of `reach` connects again."""
     line = _lines.pop(address, None) if address is not None else None
     if line is not None:
         line.close()
 
 
 def _connection(connected: socket.socket) -> Connection:
+    # Messages are small and each waits for its answer: Nagle's algorithm would delay all.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     line: Connection = Connection(os.dup(connected.fileno()))
     _set_timeout(line, _CONNECT_SECONDS)
@@ -179,7 +197,7 @@ def _connection(connected: socket.socket) -> Connection:
 
 
 def _set_timeout(line: Connection, seconds: float) -> None:
-    """How long a read or a write may block; 0 for ever. The kernel's own: a Connection has none."""
+    """Set the socket's kernel timeouts (0 = none); multiprocessing's Connection has no timeout of its own."""
     span = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     end = socket.socket(fileno=os.dup(line.fileno()))
     with end:

@@ -37,7 +37,7 @@ def swept(folder: Path, page_file: Path, digits: Path, name: str, told: bool = T
             accuracy = 0.9 + 0.02 * asked.number
             epochs = (Epoch(1.0, 0.5, 1.0, 0.5, 0.1), Epoch(0.5, 0.9, 0.5, accuracy, 0.1))
             at = 1e9 + 3 * asked.number
-            outcome = Outcome(asked.number, 1, Ending.OK, accuracy, epochs, 2.0, lease=asked.lease)
+            outcome = Outcome(asked.number, 1, Ending.OK, accuracy, epochs, 2.0, lease=asked.token)
             study.settle(Outcome(**{**vars(outcome), "worker": "host/1", "began_at": at, "ended_at": at + 2}))
         if not told:
             return ""

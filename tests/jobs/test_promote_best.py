@@ -62,7 +62,7 @@ class Judged:
         with open_study(folder, self.page, self.data.digest) as study:
             while (asked := study.ask()) is not None:
                 value = 0.5 + asked.number / 10  # the default configuration is not the best
-                study.settle(Outcome(asked.number, asked.attempt, trial.Ending.OK, value, lease=asked.lease))
+                study.settle(Outcome(asked.number, asked.attempt, trial.Ending.OK, value, lease=asked.token))
             study.remember(run_id=client.create_run(experiment).info.run_id, experiment_id=experiment)
         self.study = read_study(folder, self.page, self.data.digest)
         self.scored: dict[str, bytes] = {}

@@ -209,7 +209,7 @@ def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_le
     with open_study(tmp_path / "earlier", page, "another data set") as study:
         while (asked := study.ask()) is not None:  # the nearer to 20 units, the better
             value = 1 - abs(int(asked.point["units"]) - 20) / 200
-            study.settle(Outcome(asked.number, asked.attempt, Ending.OK, value, lease=asked.lease))
+            study.settle(Outcome(asked.number, asked.attempt, Ending.OK, value, lease=asked.token))
     arguments = ("--experiment", page_file, "--dataset", digits, "--set", "sweep.trials=3", "--set", "sweep.epochs=1")
     warm = (*arguments, "--set", f"sweep.warm_start={tmp_path / 'earlier'}", "--study", tmp_path / "warm")
     points = {}

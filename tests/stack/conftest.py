@@ -243,7 +243,7 @@ def write_hostile_sweep(folder: Path) -> None:
             epochs = (Epoch(0.1, 0.9, 0.1, value or 0.1, 0.1),)
             error = "" if value else "Traceback of geheim"
             study.settle(
-                Outcome(asked.number, asked.attempt, ending, value, epochs, 1.0, error=error, lease=asked.lease)
+                Outcome(asked.number, asked.attempt, ending, value, epochs, 1.0, error=error, lease=asked.token)
             )
         study.ask()
 

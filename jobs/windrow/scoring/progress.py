@@ -91,7 +91,7 @@ def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
     Yields None if this machine can't listen: the run continues without progress lines.
     """
     try:
-        line = channel.beside(spark)
+        line = channel.open_channel(spark)
     except OSError as error:
         print(f"progress is not shown: the driver can't listen for its tasks: {error}", file=sys.stderr)
         yield None

@@ -1,20 +1,21 @@
-"""Choose the best trials by validation, train them again over seeds, and rank them; the best mean is the challenger.
+"""Train the best trials by validation again over seeds; the one with the best mean is the challenger.
 
-The default configuration is trained as well, as the baseline for the challenger's errors.
+The default configuration is trained next to them, as the baseline that the challenger's errors are compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
+from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, trial_spec
-from windrow.sweep.study import Asked, Finished, StudyRecord
+from windrow.sweep.spec import TrialSpec, facts_of, trial_spec
+from windrow.sweep.study import StudyRecord
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Repeat:
 
     @property
     def network(self) -> bytes:
-        """The .keras bytes; empty unless it trained to the end."""
+        """The .keras file's bytes; empty unless the repeat trained to the end."""
         return self.outcome.network or b""
 
 
@@ -45,29 +46,29 @@ class Finalist:
         good: those that ended ok, best objective first; equal ones in the seeds' order.
     """
 
-    trial: Finished
+    trial: Entry
     repeats: tuple[Repeat, ...]
     good: tuple[Repeat, ...]
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The objective of each seed that ended ok, best first."""
+        """The objective of every repeat that ended ok, best first."""
         return tuple(repeat.outcome.value for repeat in self.good if repeat.outcome.value is not None)
 
     @property
     def value(self) -> float:
-        """Mean of the objective over the seeds that ended ok; at least one did."""
+        """Mean of the objective over the repeats that ended ok; a ranked finalist has at least one."""
         return mean(self.values)
 
 
 @dataclass(frozen=True)
 class Final:
-    """Everything that was trained for a promotion.
+    """The networks that were trained for a promotion.
 
     Attributes:
-        ranked: finalists with a seed that ended ok, best mean first.
-        trained: every finalist and the default configuration, each once.
-        default: the default configuration; None in a study that was interrupted before it had trained that.
+        ranked: finalists with a repeat that ended ok, best mean first.
+        trained: every finalist and the default configuration, without duplicates.
+        default: the default configuration; None in a study that was cut off before it had trained it.
     """
 
     ranked: tuple[Finalist, ...]
@@ -80,7 +81,7 @@ class Final:
         return self.ranked[0]
 
 
-def best(page: Experiment, study: StudyRecord) -> list[Finished]:
+def best(page: Experiment, study: StudyRecord) -> list[Entry]:
     """Return the study's best trials by validation.
 
     Raises:
@@ -91,42 +92,45 @@ def best(page: Experiment, study: StudyRecord) -> list[Finished]:
         counts = ", ".join(f"{count} {ending.value}" for ending, count in study.endings.items()) or "no finished trial"
         raise StudyError(
             f"a promotion needs one trial that ended ok; {study.folder} has {counts}; "
-            "correct the errors that the trials' runs in MLflow show, and run sweep.py first"
+            "fix the errors that the trials' runs in MLflow show, and run sweep.py first"
         )
     return ranked[: page.promotion.finalists]
 
 
-def default(study: StudyRecord) -> list[Finished]:
-    """Return the default configuration, trial 0 of every study; empty if it has not ended."""
+def default(study: StudyRecord) -> list[Entry]:
+    """Return the default configuration, which is trial 0 of every study; empty while it has not ended."""
     return [trial for trial in study.finished() if trial.number == 0]
 
 
-def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Finished]) -> list[TrialSpec]:
-    """Return one specification per trial and seed; the first seed is the trial's own, so that it repeats the trial."""
+def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
+    """Describe one training per trial and seed; the first seed is the trial's own, so that it repeats the trial."""
     return [
-        trial_spec(page, builder, dataset, Asked(trial.number, repeat, trial.point), seed, keep_network=True)
+        replace(
+            trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_network=True),
+            repeat=repeat,
+        )
         for trial in trials
-        for repeat, seed in enumerate(seeds(page, trial.number), start=1)
+        for facts in [facts_of(page, trial.number, trial.point)]
+        for repeat, seed in enumerate(seeds(page, trial), start=1)
     ]
 
 
-def seeds(page: Experiment, number: int) -> list[int]:
-    """Return the seeds with which a trial is trained again."""
-    own = seed_of(page.sweep.seed, number)
+def seeds(page: Experiment, trial: Entry) -> list[int]:
+    """Return the seeds that a trial is trained again with."""
+    own, number = facts_of(page, trial.number, trial.point).seed, trial.number
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
 
 
-def rank(
-    page: Experiment, trials: Sequence[Finished], baseline: Sequence[Finished], outcomes: Sequence[Outcome]
-) -> Final:
+def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
     """Rank the finalists by their outcomes.
 
     Args:
         trials: those that may win.
-        baseline: the default configuration, which may be among `trials`.
+        baseline: the default configuration, which may also be one of `trials`.
+        outcomes: of both, in any order.
 
     Raises:
-        StudyError: none of those that may win ended ok.
+        StudyError: no repeat of a trial that may win ended ok.
     """
     sign = -1 if page.sweep.direction == "maximize" else 1
     every = {trial.number: _finalist(page, trial, outcomes, sign) for trial in (*trials, *baseline)}
@@ -139,10 +143,10 @@ def rank(
     return Final(tuple(good), tuple(every.values()), default)
 
 
-def _finalist(page: Experiment, trial: Finished, outcomes: Sequence[Outcome], sign: int) -> Finalist:
-    mine = sorted((outcome for outcome in outcomes if outcome.number == trial.number), key=lambda o: o.attempt)
-    known = seeds(page, trial.number)
-    repeats = tuple(Repeat(outcome.attempt, known[outcome.attempt - 1], outcome) for outcome in mine)
+def _finalist(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], sign: int) -> Finalist:
+    mine = sorted((outcome for outcome in outcomes if outcome.number == trial.number), key=lambda o: o.repeat)
+    known = seeds(page, trial)
+    repeats = tuple(Repeat(outcome.repeat, known[outcome.repeat - 1], outcome) for outcome in mine)
     good = [repeat for repeat in repeats if repeat.network]
     good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
     return Finalist(trial, repeats, tuple(good))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
 from windrow.selection.readout import read_test
 from windrow.sweep import cluster, schedule
-from windrow.sweep.spec import trial_spec
-from windrow.sweep.study import Asked
+from windrow.sweep.spec import facts_of, trial_spec
 from windrow.training import runtime
 from windrow.training.networks import Builder
 
@@ -25,7 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The network trained again: share of right test images, number of test images, and the weights' digest."""
+    """The result of training again.
+
+    Attributes:
+        accuracy: share of the test images that were labelled correctly.
+        images: number of test images.
+        weights: SHA-256 of the weights (runtime.weights_digest).
+    """
 
     accuracy: float
     images: int
@@ -33,17 +38,19 @@ class Reproduction:
 
 
 def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: Path) -> Reproduction:
-    """Train a version as its finalist was trained, and evaluate it on the same test split.
+    """Train a version as its finalist was trained, and measure it on the same test split.
 
     Args:
-        dataset, folder: the data set, prepared as it was, and its folder.
+        dataset, folder: the data set, prepared as it was then, and its folder.
 
     Raises:
         StudyError: it no longer trains to the end.
     """
     cluster.ship(spark, folder, dataset.digest, "train", "validation", "test")
-    asked = Asked(record.trial, 1, record.parameters)
-    spec = trial_spec(record.page, record.builder, dataset, asked, record.seed, keep_network=True)
+    # The recorded seed may be that of any of the finalist's repeats. Parameters that an older record does not have get
+    # the page's defaults.
+    facts = replace(facts_of(record.page, record.trial, record.parameters), seed=record.seed)
+    spec = trial_spec(record.page, record.builder, dataset, record.trial, facts, keep_network=True)
     (outcome,) = schedule.run_each(spark, 1, [spec])
     if outcome.network is None:
         raise StudyError(
@@ -55,7 +62,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
 
 
 def _digests(networks: Iterable[bytes]) -> Iterator[str]:
-    """Digest weights on an executor, which has TensorFlow loaded; the driver has not."""
+    """Compute weights' digests on an executor, where a warm worker has TensorFlow and the driver has not."""
     runtime.import_tensorflow(threads=1)
     return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
 
@@ -66,16 +73,16 @@ def _last_line(error: str) -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """The record of a registered version.
+    """The record of how a registered version was made.
 
     Attributes:
-        page: as it was after overrides; the data set's folder is the one that it came from then.
+        page: after overrides; its data set's folder is the one that was used then.
         builder: the network, with the text that a user's file had then.
         parameters: every hyper-parameter of the trial.
         seed: that the registered network was trained with.
         dataset_digest: of the prepared data set.
         weights: SHA-256 of the registered weights (runtime.weights_digest).
-        test_accuracy: share of the test images, as it was read out.
+        test_accuracy: share of the test images, as it was measured then.
         packages: package → (version then, version now), where they differ.
     """
 

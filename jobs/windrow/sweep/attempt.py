@@ -1,4 +1,4 @@
-"""An attempt at a trial while it lasts, on the executor: what was measured, what the driver said, its limits."""
+"""An attempt at a trial while it runs on the executor: its measurements, its limits, and reports to the driver."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ from windrow.training.loop import Epoch
 
 BEAT_SECONDS = 2.0
 _SAMPLE_SECONDS = 0.1  # a builder that fills memory takes some 100 MiB in this time
-_REPORT_SECONDS = 0.25  # epochs shorter than this are told several at once, where nobody prunes
-_PRINTED_CHARACTERS = 10_000  # of a builder's own output, a trial
+_REPORT_SECONDS = 0.25  # shorter epochs are reported several at once, unless a pruner waits for each
+_PRINTED_CHARACTERS = 10_000  # per trial, of a builder's own output
 _MEBIBYTE = 1 << 20
 
 
 class Attempt:
-    """One attempt under way. `stop` is the driver's word, or the attempt's own when its time is over."""
+    """One running attempt.
+
+    Attributes:
+        epochs: metrics of the epochs so far.
+        stop: why the attempt should stop, an ending; empty to go on. Set by the driver's answers and by the time limit.
+        import_seconds: what importing TensorFlow took.
+        peak: the largest resident memory so far, MiB.
+    """
 
     def __init__(self, spec: TrialSpec) -> None:
         self.spec = spec
@@ -38,7 +45,7 @@ class Attempt:
         self.import_seconds = 0.0
         self.peak = 0.0
         self._start, self._began_at = perf_counter(), time.time()
-        self._told, self._told_at = 0, self._start
+        self._reported, self._reported_at = 0, self._start
         self._process = os.getpid()
         self._line = channel.reach(spec.address)
 
@@ -48,30 +55,31 @@ class Attempt:
         return perf_counter() - self._start - self.import_seconds
 
     def begin(self) -> None:
-        """Tell the driver that the clock runs. `stop` then says if the attempt counts no longer: it must not train."""
-        self._say({"event": "began", "worker": _worker()})
+        """Report that the clock runs. If `stop` is set afterwards, the attempt counts no longer and must not train."""
+        self._report({"event": "began", "worker": _worker()})
         if self.spec.ask_first and self._line is None:
+            # Spark's own second try at a task, after the driver has died, ends here: no driver answers.
             self.stop = self.stop or Ending.LOST
 
     def add(self, epoch: Epoch) -> None:
-        """Keep an epoch, tell it, and hear whether to go on."""
+        """Add an epoch and report it; the answer may set `stop`."""
         self.epochs.append(epoch)
-        if self.spec.prune or perf_counter() - self._told_at >= _REPORT_SECONDS:
-            self._say(
-                {"event": "epochs", "first": self._told + 1, "epochs": list(map(asdict, self.epochs[self._told :]))}
-            )
-            self._told, self._told_at = len(self.epochs), perf_counter()
+        # A report waits for its answer, about a millisecond: as long as a whole epoch of a small network.
+        if self.spec.prune or perf_counter() - self._reported_at >= _REPORT_SECONDS:
+            new = list(map(asdict, self.epochs[self._reported :]))
+            self._report({"event": "epochs", "first": self._reported + 1, "epochs": new})
+            self._reported, self._reported_at = len(self.epochs), perf_counter()
         if self.spec.seconds is not None and self.seconds > self.spec.seconds:
             self.stop = self.stop or Ending.TIMEOUT
 
     def end(self, outcome: Outcome) -> Outcome:
-        """Tell the outcome; gives it back. Where the driver can't be reached, it comes with the Spark task's result."""
-        if outcome.network is None:
-            self._say({"event": "ended", "outcome": outcome.record()})
+        """Report the outcome, and return it for the Spark task's result, which counts if the report does not arrive."""
+        if outcome.network is None:  # a network is larger than a message may be
+            self._report({"event": "ended", "outcome": outcome.record()})
         return outcome
 
     def outcome(self, ending: Ending, value: float | None = None, error: str = "") -> Outcome:
-        """The record of this attempt."""
+        """Return the outcome of this attempt."""
         return Outcome(
             self.spec.number,
             self.spec.attempt,
@@ -86,10 +94,11 @@ class Attempt:
             peak_mebibytes=self.peak,
             began_at=self._began_at,
             ended_at=time.time(),
+            repeat=self.spec.repeat,
         )
 
     def verdict(self) -> Outcome:
-        """What the epochs and the driver's word make of it."""
+        """Return the outcome implied by the epochs so far and the driver's stop request."""
         last = self.epochs[-1]
         if not last.finite:
             error = f"the loss must stay finite; got {last.loss} in epoch {len(self.epochs)}; lower the learning rate"
@@ -99,22 +108,27 @@ class Attempt:
         return self.outcome(Ending.OK, last.metrics()[self.spec.objective])
 
     def stopped(self) -> Outcome:
-        """The record of an attempt that was told to stop."""
+        """Return the outcome of an attempt that was asked to stop."""
         ending = Ending(self.stop)
         errors = {
             Ending.PRUNED: "",
-            Ending.LOST: "a trial begins with the driver's consent; it was not to be had: the attempt counts no longer",
+            Ending.LOST: "a trial begins with the driver's consent; got none: the attempt counts no longer",
         }
         return self.outcome(ending, error=errors.get(ending, self._too_long()))
 
     def leave_if_forked(self) -> None:
-        """End a process that a user's builder forked off: two must not write one result."""
+        """End a process that a user's builder forked: two processes must not write one result."""
+        # Not sys.exit: it would unwind the worker's stack in the fork, up to Spark's own loop.
         if os.getpid() != self._process:
             os._exit(1)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Beat, and watch the memory, while the block runs; end the processes that it leaves."""
+        """Send beats and watch the memory while the block runs; end the processes that it leaves behind.
+
+        Beats come from a thread of their own, so that a long compilation, or an epoch of many minutes, is not taken for
+        a lost worker.
+        """
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done,), name="watch", daemon=True)
         before = {child.pid for child in psutil.Process().children(recursive=True)} if _has_children() else set()
@@ -124,7 +138,7 @@ class Attempt:
         finally:
             self.leave_if_forked()
             done.set()
-            watcher.join(10.0)
+            watcher.join(10.0)  # a beat may wait for its answer, and a driver that is gone never answers
             self._sample()
             _end_children(before)
 
@@ -135,18 +149,23 @@ class Attempt:
             if self.spec.mebibytes is not None and self.peak > self.spec.mebibytes:
                 self._end_out_of_memory()
             if perf_counter() - beat >= BEAT_SECONDS:
-                self._say({"event": "beat"})
+                self._report({"event": "beat"})
                 beat = perf_counter()
 
     def _sample(self) -> None:
         self.peak = max(self.peak, psutil.Process().memory_info().rss / _MEBIBYTE)
 
     def _end_out_of_memory(self) -> None:
-        """The only memory that is sure to come back is a process'. Spark starts another worker for the next trial."""
+        """Report the outcome and kill this process, for only a process is sure to return its memory.
+
+        Spark starts another worker for the next trial.
+        """
         error = (
             f"a trial's worker may have {self.spec.mebibytes} MiB resident (sweep.trial_mebibytes); it had "
             f"{self.peak:.0f}; raise the limit, or make the network or the batch smaller"
         )
+        # Reported first: Spark returns nothing of a killed worker. The training thread, which holds the memory, can't
+        # be stopped from here, and SIGKILL can't be caught by a user's code.
         self.end(self.outcome(Ending.OUT_OF_MEMORY, error=error))
         _end_children(set())
         os.kill(os.getpid(), signal.SIGKILL)
@@ -154,29 +173,31 @@ class Attempt:
     def _too_long(self) -> str:
         return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {len(self.epochs)} epochs"
 
-    def _say(self, content: dict[str, object]) -> None:
+    def _report(self, content: dict[str, object]) -> None:
         if self._line is None or not self._line.mine:
             return
         try:
+            # The first reason stays unless the driver gives another: an answer of "go on" takes back nothing.
             self.stop = self._line.ask({"lease": self.spec.lease, **content}) or self.stop
         except (OSError, EOFError, ValueError):
+            # The driver is gone, or too busy. The trial continues: its outcome comes with the Spark task's result.
             self._line = None
             channel.forget(self.spec.address)
 
 
 @contextmanager
-def short_of_words(number: int) -> Iterator[None]:
-    """Let a user's code print so much and no more: an executor's log is somebody's disk."""
-    kept = sys.stdout, sys.stderr
+def limited_output(number: int) -> Iterator[None]:
+    """Cut off what a user's code prints beyond a limit: an executor's log is on somebody's disk."""
+    before = sys.stdout, sys.stderr
     budget = [_PRINTED_CHARACTERS]
-    sys.stdout = sys.stderr = _Short(kept[1], number, budget)
+    sys.stdout = sys.stderr = _LimitedOutput(before[1], number, budget)
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = kept
+        sys.stdout, sys.stderr = before
 
 
-class _Short:
+class _LimitedOutput:
     def __init__(self, out: TextIO, number: int, budget: list[int]) -> None:
         self._out, self._number, self._budget = out, number, budget
 
@@ -194,7 +215,7 @@ class _Short:
 
 
 def _end_children(before: set[int]) -> None:
-    """Kill what the trial has started and left running."""
+    """Kill processes that the trial has started and left running."""
     if not _has_children():
         return
     ended = []
@@ -208,7 +229,7 @@ def _end_children(before: set[int]) -> None:
 
 
 def _has_children() -> bool:
-    """Whether this process has any; asking psutil reads every process of the machine."""
+    """Return True if this process has children. psutil would read every process of the machine to find out."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,10 +1,10 @@
-"""Are a study's three books in line? The ledger is the truth; Optuna's journal and MLflow must say the same.
+"""Check that a study's three books agree: Optuna's journal and MLflow must match the ledger, which is the truth.
 
     books = read_books(folder)
-    audit(books, said)      # sentences, one for each thing that differs; none where the books agree
+    audit(books, runs)      # one sentence per difference; empty if the books agree
 
-What MLflow says is handed in, for only tracking/ speaks to it: see tracking/runs.py. A study that was cut off is no
-finding: its journal and MLflow may be behind the ledger until the next sweep, but may say nothing else.
+MLflow's runs are an argument, for only tracking/ may read them: see tracking/runs.py. A study that was cut off is not a
+finding: its journal and MLflow may be behind the ledger until the next sweep, but must not contradict it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AGAIN = "run the sweep again, it brings the other books in line with the ledger
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial's run as MLflow has it. `metrics` has (step, value) of every epoch, or of the last one alone."""
+    """A trial's run in MLflow. `metrics` has (step, value) of every epoch, or of the last one alone."""
 
     number: int
     run_id: str
@@ -49,14 +49,14 @@ class SweepRun:
     status: str
     trials: float | None
     runs: Sequence[TrialRun]
-    whole: bool = True  # whether the runs' metrics are those of every epoch
+    whole: bool = True  # the runs' metrics are those of every epoch, not of the last one alone
 
 
 @dataclass(frozen=True)
 class Books:
     """A study's ledger and journal. `journal` has Optuna's trials by their number."""
 
-    identity: Mapping[str, Any]
+    identity: Mapping[str, str]
     entries: Sequence[Entry]
     attempts: Sequence[Attempt]
     journal: Mapping[int, FrozenTrial]
@@ -73,15 +73,15 @@ class Books:
 
     @property
     def over(self) -> bool:
-        """Whether the study came to its end: then no book may be behind."""
+        """True if every trial has ended: then no book may be behind the ledger."""
         return self.ended == len(self.entries) >= self.budget
 
 
 def read_books(folder: Path) -> Books:
-    """The books of the study in a folder, at which no sweep is at work.
+    """Read the books of the study in a folder at which no sweep is at work.
 
     Raises:
-        StudyError: there is no study.
+        StudyError: the folder holds no study.
         ServiceError: its ledger can't be read.
     """
     if not (folder / "study.json").is_file() or not (folder / FILE).is_file():
@@ -109,18 +109,18 @@ def _journal(path: Path) -> dict[int, FrozenTrial]:
 
 
 def audit(books: Books, said: SweepRun | None = None) -> list[str]:
-    """What the books do not agree on, a sentence each.
+    """Return the differences between the books, one sentence per difference.
 
     Args:
         books: the ledger and the journal.
-        said: what MLflow has; None to leave it out.
+        said: the runs in MLflow; None to leave MLflow out.
     """
     found = [*_of_ledger(books), *_of_journal(books)]
     return found if said is None else [*found, *_of_mlflow(books, said)]
 
 
 def _of_ledger(books: Books) -> Iterator[str]:
-    """The ledger by itself: trials without gaps, each counted once, under its own lease, and not begun again."""
+    """Check the ledger alone: trials without gaps, each counted once, under its own lease, and not begun again."""
     numbers = [entry.number for entry in books.entries]
     if numbers != list(range(len(numbers))):
         yield f"the ledger's trials must be numbered from 0 without gaps; got {_few(numbers)}"
@@ -151,12 +151,12 @@ def _of_attempts(entry: Entry, attempts: Sequence[Attempt], over: bool) -> Itera
 
 
 def _of_journal(books: Books) -> Iterator[str]:
-    """Optuna's journal beside the ledger: each trial's point, and what the sampler was told of it, once."""
+    """Compare Optuna's journal with the ledger: each trial's point, and its result in the sampler."""
     left = dict(books.journal)
     for entry in books.entries:
-        trial = left.pop(entry.asked_as, None)
+        trial = left.pop(entry.optuna_number, None)
         if trial is None:
-            yield f"trial {entry.number} must be in Optuna's journal as {entry.asked_as}; it is not there"
+            yield f"trial {entry.number} must be in Optuna's journal as {entry.optuna_number}; it is not there"
         elif trial.params:  # none: the default configuration outside the space, which teaches the sampler nothing
             yield from _of_told(entry, trial, books.over)
     for trial in left.values():
@@ -184,7 +184,7 @@ def _of_told(entry: Entry, trial: FrozenTrial, over: bool) -> Iterator[str]:
 
 
 def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
-    """MLflow beside the ledger: one run a trial, with its end, its point and its metrics, below a parent that ended."""
+    """Compare MLflow with the ledger: one run per trial with its ending, point and metrics, under an ended parent."""
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):
@@ -237,7 +237,7 @@ def _told(ending: str, attempt: str, status: str) -> str:
 
 
 def _same(one: float, other: float) -> bool:
-    """Equal as far as MLflow can keep it: NaN is NaN, and infinity is the largest number there."""
+    """Compare as far as MLflow can store it: NaN equals NaN, and infinity is its largest number."""
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     most = sys.float_info.max

@@ -1,4 +1,4 @@
-"""What a sweep asks of Spark: slots, warm workers, the data set's files, and jobs that hold some trials each."""
+"""Use Spark for a sweep: count slots, warm up workers, ship the data set's files, and run jobs of some trials each."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]
 
 
 class WorkerLostError(Exception):
-    """A job's worker or executor was lost, or the job was cancelled; the message says why in a line."""
+    """A job's worker or executor was lost, or the job was cancelled; the message gives the cause in one line."""
 
 
 def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
-    """Trials that can run at once: what Spark's cores allow, or what the page wants where that is less."""
+    """Count the trials that can run at once: what Spark's cores allow, or what the page wants where that is less."""
     offered = max(1, _cores(spark) // task_cores)
     return min(offered, wanted or offered)
 
 
 def _cores(spark: SparkSession) -> int:
-    """Cores of the executors that are there; with dynamic allocation, of as many as may come."""
+    """Count the cores of the executors that have registered; with dynamic allocation, of as many as may come."""
+    # With dynamic allocation executors come only once jobs wait for them: a count of those that are there would be the
+    # least, and a sweep that started so few jobs would keep it there.
     conf = spark.sparkContext.getConf()
     most = conf.get("spark.dynamicAllocation.maxExecutors")
     if conf.get("spark.dynamicAllocation.enabled") == "true" and most is not None:
@@ -44,11 +46,11 @@ def gives_gpu(spark: SparkSession) -> bool:
 
 
 def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
-    """Send splits of a prepared data set to every executor, once a session. Workers find them by `trial.shipped`.
+    """Send splits of a prepared data set to every executor, once per session. Workers find them by `trial.shipped`.
 
     Args:
         spark: the session.
-        folder: where prepare_dataset.py wrote the data set.
+        folder: the folder that prepare_dataset.py wrote.
         digest: of the data set.
         names: of the splits.
     """
@@ -57,9 +59,9 @@ def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
 
 
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:
-    """Import TensorFlow in `count` workers at once; the seconds that each took.
+    """Import TensorFlow in `count` workers at once; return the seconds that each took.
 
-    Empty if one of them was lost meanwhile: the trials that come next find out what is wrong, if anything is.
+    Empty if a worker was lost meanwhile: the trials that come next show what is wrong, if anything is.
     """
 
     def start(_: Iterable[int]) -> Iterator[float]:
@@ -74,10 +76,10 @@ def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = Fa
 
 
 def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body) -> list[Outcome]:
-    """Some trials as one Spark job, in this thread. It can be cancelled by its tag.
+    """Run some trials as one Spark job, in this thread, and return their outcomes. It can be cancelled by its tag.
 
     Raises:
-        WorkerLostError: the job failed. Anything else that is raised is a lost cluster, or a mistake here.
+        WorkerLostError: the job failed. Any other error means that the cluster is lost, or is a bug.
     """
     context = spark.sparkContext
 
@@ -85,19 +87,28 @@ def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body)
         for listed in lists:
             yield from body(listed)
 
+    # Tags belong to the thread, and so to this job alone. One partition: the trials share a worker, and a slot of
+    # Spark's, one after another.
     try:
         for name in (tag, *(f"trial-{spec.number}" for spec in specs)):
             context.addJobTag(name)
-        context.setJobDescription(", ".join(f"trial {spec.number}, attempt {spec.attempt}" for spec in specs))
+        context.setJobDescription(", ".join(map(_name, specs)))
         outcomes: list[Outcome] = context.parallelize([list(specs)], 1).mapPartitions(task).collect()
     except Exception as error:
+        # An error of Spark's in a live context is that of the job: cancelled, out of memory, its executor lost. The
+        # sweep continues. In a stopped context every later job would fail alike.
         if _is_sparks(error) and context._jsc is not None and not context._jsc.sc().isStopped():
             raise WorkerLostError(_cause(error)) from error
         raise
     finally:
+        # The pool uses its threads again: the next job must not be cancelled by this one's tag.
         if context._jsc is not None:
             context.clearJobTags()
     return outcomes
+
+
+def _name(spec: TrialSpec) -> str:
+    return f"trial {spec.number}, " + (f"repeat {spec.repeat}" if spec.repeat else f"attempt {spec.attempt}")
 
 
 def _is_sparks(error: BaseException) -> bool:
@@ -108,7 +119,7 @@ def _is_sparks(error: BaseException) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    """The line of a Java exception that says why, without its hundred lines of stack."""
+    """Return the line of a Java exception that gives the cause, without its hundred lines of stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Exception" in line or "lost" in line.lower()]
-    return (told or lines or [type(error).__name__])[0][:500]
+    causes = [line for line in lines if "Exception" in line or "lost" in line.lower()]
+    return (causes or lines or [type(error).__name__])[0][:500]

@@ -1,4 +1,4 @@
-"""Where a sweep's time went, in figures that every sweep reports."""
+"""Measure how a sweep's time was used, in figures that every sweep reports."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Clock:
     """Counts while a sweep runs. Slot-seconds: a slot that is there for a second, busy or idle.
 
     Attributes:
-        heard: whether any worker has reached the driver.
+        connected: True once any worker has reached the driver.
     """
 
     slots: int
     jobs: int = 0
-    heard: bool = False
+    connected: bool = False
     trials: int = 0
     trial_seconds: float = 0.0
     import_seconds: float = 0.0
@@ -31,25 +31,25 @@ class Clock:
     _absent: float = 0.0
 
     def grow(self, slots: int) -> None:
-        """There are so many slots from now on, more than before."""
+        """Raise the number of slots."""
         busy = self.slots - self._idle_slots
         self.note(busy)
         self._absent += (slots - self.slots) * (self._end - self._begin)
         self.slots, self._idle_slots = slots, slots - busy
 
     def start(self) -> None:
-        """A job begins: what was idle until now was not the tail."""
+        """Note that a job begins: slots that were idle until now were not the tail."""
         self.jobs += 1
         self._idle_since_start = 0.0
 
     def note(self, busy: int) -> None:
-        """So many slots are busy from now on."""
+        """Note the number of busy slots."""
         now = monotonic()
         self._idle_since_start += self._idle_slots * (now - self._end)
         self._end, self._idle_slots = now, self.slots - busy
 
     def add(self, outcome: Outcome) -> None:
-        """An attempt has ended."""
+        """Add an attempt that has ended."""
         self.trials += 1
         self.trial_seconds += outcome.seconds
         self.import_seconds += outcome.import_seconds
@@ -58,13 +58,13 @@ class Clock:
             self.fused_trials += 1
 
     def figures(self, cores: int) -> dict[str, float]:
-        """The figures; `cores` is what a trial has. Empty if nothing was trained.
+        """Return the figures; `cores` per trial. Empty if nothing was trained.
 
         trials_per_hour, core_seconds_per_trial; overhead_seconds_per_trial: slot-seconds that were neither training,
         nor importing TensorFlow, nor the tail; tensorflow_import_seconds: of all workers together; idle_tail_seconds:
         slot-seconds without work after the last trial was handed out; speed_up: training seconds over wall clock,
         which is how much faster this was than one slot that does nothing else; fused_trials: those that trained as one
-        graph with others; fused_gain: what the last probe measured of that, 0 if there was none.
+        graph with others; fused_gain: what the last probe measured of that, 0 without a probe.
         """
         span = self._end - self._begin
         if not self.trials or span <= 0:

@@ -1,11 +1,11 @@
 """The ledger of a study: every trial, every attempt at it, who may report it, and how it ended.
 
-    ledger.enter(point)                 # a new trial
-    lease = ledger.lease(number)        # an attempt; the one before it, if any, counts no longer
-    ledger.settle(outcome)              # True if the outcome's lease is the trial's, and open: then it counts, once
+    entry = ledger.enter(point, optuna_number)  # a new trial
+    lease = ledger.lease(entry.number)          # an attempt; the earlier one, if any, counts no longer
+    entry = ledger.settle(outcome)              # None unless the outcome's lease is open: an outcome counts once
 
-One SQLite file, one writer (the study's lock sees to that), every call a transaction. It is the book that the other
-two, Optuna's journal and MLflow, are brought in line with.
+One SQLite file with one writer (the study's lock sees to that); every call is a transaction. The two other records of a
+study, Optuna's journal and MLflow, are brought in line with this one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from windrow.errors import ServiceError
 from windrow.experiment.parameters import Value
-from windrow.sweep.outcomes import RULES, Outcome
+from windrow.sweep.outcomes import RULES, Ending, Outcome
+from windrow.training.loop import Epoch
 
 FILE = "ledger.db"
 
@@ -47,37 +47,65 @@ CREATE TABLE IF NOT EXISTS spent (seconds REAL NOT NULL);
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to report one attempt at a trial. `attempt` counts from 1; abandoned ones count too."""
+    """The right to report one attempt at a trial.
 
-    trial: int
+    Attributes:
+        number: the trial's number.
+        attempt: counts the trial's attempts from 1, abandoned ones included.
+        point: the trial's place in the space.
+        token: what an outcome must carry to count.
+    """
+
+    number: int
     attempt: int
+    point: dict[str, Value]
     token: str
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial as the ledger knows it.
+    """A trial in the ledger.
 
     Attributes:
-        asked_as: the number of Optuna's trial that the point came from.
-        outcome: how its last counted attempt ended; None while it has not ended for good.
+        optuna_number: the number of Optuna's trial that the point came from.
+        outcome: the outcome that counts; None while the trial has not ended for good.
         attempts: attempts that were begun.
         run_id: the trial's run in MLflow; empty until it is known.
-        told: whether the sampler has been told.
+        told: True once the sampler knows the outcome.
     """
 
     number: int
     point: dict[str, Value]
-    asked_as: int
-    outcome: Outcome | None
-    attempts: int
-    run_id: str
-    told: bool
+    optuna_number: int
+    outcome: Outcome | None = None
+    attempts: int = 0
+    run_id: str = ""
+    told: bool = False
+
+    @property
+    def ending(self) -> Ending | None:
+        """The outcome's ending; None while the trial has not ended for good."""
+        return None if self.outcome is None else self.outcome.ending
+
+    @property
+    def value(self) -> float | None:
+        """The objective; None unless the trial ended ok."""
+        return None if self.outcome is None else self.outcome.value
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock of the attempt that counts; 0 while the trial has not ended."""
+        return 0.0 if self.outcome is None else self.outcome.seconds
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Metrics of the attempt that counts, one per finished epoch; empty while the trial has not ended."""
+        return () if self.outcome is None else self.outcome.epochs
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt at a trial as the ledger has it. `state` is open, settled or abandoned; `number` counts from 1."""
+    """An attempt in the ledger. `state` is open, settled or abandoned; `number` counts a trial's attempts from 1."""
 
     trial: int
     number: int
@@ -87,7 +115,10 @@ class Attempt:
 
 
 class Ledger:
-    """The book in `folder`. What a killed driver had open is abandoned on opening, and costs the trial no attempt.
+    """The ledger in `folder`, held in memory as well: a writer's calls return what they wrote without reading it again.
+
+    A reader sees the ledger as it was when it was opened. A writer abandons the attempts that a killed driver left
+    open; they cost their trials nothing.
 
     Raises:
         ServiceError: from every call, if the disk is full or can't be written.
@@ -97,61 +128,79 @@ class Ledger:
         self._folder = folder
         with self._transaction_errors():
             self._book = sqlite3.connect(folder / FILE, isolation_level=None)
-            # A commit then outlives the process without waiting for the disk; a power cut may cost the last ones.
+            # In WAL mode, readers (the Windrow page, doctor) don't block the sweep that writes. NORMAL: a commit
+            # outlives the process without waiting for the disk; a power cut may cost the last ones.
             self._book.execute("PRAGMA journal_mode = WAL")
             self._book.execute("PRAGMA synchronous = NORMAL")
             self._book.executescript(_SCHEMA)
+        # This process has the study's lock, so whoever held these leases is gone; a late outcome must not count.
         if not reading:
             self._change("UPDATE attempts SET state = 'abandoned' WHERE state = 'open'")
+        # After the line above, or an attempt would be known as open that no longer is.
+        self._entries = {entry.number: entry for entry in self._read()}
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file; what was read from it stays known."""
         self._book.close()
 
-    def enter(self, point: dict[str, Value], asked_as: int) -> int:
-        """Write down a new trial; its number, from 0 without gaps."""
-        number = len(self)
+    def enter(self, point: dict[str, Value], optuna_number: int) -> Entry:
+        """Record a new trial. Trials are numbered from 0 without gaps."""
+        entry = Entry(len(self), point, optuna_number)
         self._change(
-            "INSERT INTO trials (number, point, asked_as) VALUES (?, ?, ?)", number, json.dumps(point), asked_as
+            "INSERT INTO trials (number, point, asked_as) VALUES (?, ?, ?)",
+            *(entry.number, json.dumps(point), optuna_number),
         )
-        return number
+        return self._remember(entry)
 
     def lease(self, number: int) -> Lease:
         """Begin an attempt. An open lease of the same trial counts no longer."""
-        attempt = 1 + self._number("SELECT count(*) FROM attempts WHERE trial = ?", number)
-        lease = Lease(number, attempt, secrets.token_hex(8))
+        entry = self._entries[number]
+        lease = Lease(number, entry.attempts + 1, entry.point, secrets.token_hex(8))
+        # One transaction: a driver that dies between the two must not leave a trial with two open leases, or a lease
+        # that was revoked with no successor.
         with self._transaction():
             self._book.execute("UPDATE attempts SET state = 'abandoned' WHERE trial = ? AND state = 'open'", (number,))
             self._book.execute(
                 "INSERT INTO attempts VALUES (?, ?, ?, 'open', NULL)", (lease.token, number, lease.attempt)
             )
+        self._remember(replace(entry, attempts=lease.attempt))
         return lease
 
-    def settle(self, outcome: Outcome) -> bool:
-        """Count an outcome, if its lease is open. The second of two outcomes of one lease changes nothing."""
-        return bool(
-            self._change(
-                "UPDATE attempts SET state = 'settled', outcome = ? WHERE lease = ? AND state = 'open'",
-                json.dumps(outcome.record()),
-                outcome.lease,
-            )
+    def settle(self, outcome: Outcome) -> Entry | None:
+        """Count an outcome and return its trial; None, and no change, unless the outcome's lease is open.
+
+        A lost trial that has attempts left has no outcome yet.
+        """
+        # The condition is part of the statement: of two outcomes under one lease, which a worker and the driver may
+        # both give, the first one counts.
+        counts = self._change(
+            "UPDATE attempts SET state = 'settled', outcome = ? WHERE lease = ? AND state = 'open'",
+            *(json.dumps(outcome.record()), outcome.lease),
         )
+        if not counts:
+            return None
+        number = outcome.number
+        settled = self._number("SELECT count(*) FROM attempts WHERE trial = ? AND state = 'settled'", number)
+        final = replace(outcome, network=None) if _is_final(outcome, settled) else None
+        return self._remember(replace(self._entries[number], outcome=final))
 
     def abandon(self, lease: str) -> None:
         """Take back a lease that was never begun: it costs the trial no attempt."""
         self._change("UPDATE attempts SET state = 'abandoned' WHERE lease = ? AND state = 'open'", lease)
 
     def is_open(self, lease: str) -> bool:
-        """Whether an outcome of this lease would count."""
+        """Return True if an outcome under this lease would count."""
         return bool(self._number("SELECT count(*) FROM attempts WHERE lease = ? AND state = 'open'", lease))
 
-    def note_run(self, number: int, run_id: str) -> None:
-        """Keep the trial's run in MLflow."""
+    def note_run(self, number: int, run_id: str) -> Entry:
+        """Record the trial's run in MLflow."""
         self._change("UPDATE trials SET run_id = ? WHERE number = ?", run_id, number)
+        return self._remember(replace(self._entries[number], run_id=run_id))
 
-    def note_told(self, number: int) -> None:
-        """Keep that the sampler knows how the trial ended."""
+    def note_told(self, number: int) -> Entry:
+        """Mark the trial as reported to the sampler."""
         self._change("UPDATE trials SET told = 1 WHERE number = ?", number)
+        return self._remember(replace(self._entries[number], told=True))
 
     def spend(self, seconds: float) -> None:
         """Add wall clock to what the study's sweeps took so far."""
@@ -163,16 +212,15 @@ class Ledger:
         return float(self._book.execute("SELECT coalesce(sum(seconds), 0) FROM spent").fetchone()[0])
 
     def entry(self, number: int) -> Entry:
-        """One trial."""
-        (found,) = self._entries("WHERE t.number = ?", number)
-        return found
+        """Return one trial."""
+        return self._entries[number]
 
     def entries(self) -> list[Entry]:
-        """Every trial, by number."""
-        return list(self._entries(""))
+        """Return every trial, by number."""
+        return list(self._entries.values())
 
     def attempts(self) -> list[Attempt]:
-        """Every attempt at every trial, in order."""
+        """Read every attempt at every trial, in order."""
         query = "SELECT trial, attempt, lease, state, outcome FROM attempts ORDER BY trial, attempt"
         return [
             Attempt(trial, number, lease, state, Outcome.of(json.loads(record)) if record else None)
@@ -180,26 +228,31 @@ class Ledger:
         ]
 
     def __len__(self) -> int:
-        return self._number("SELECT count(*) FROM trials")
+        return len(self._entries)
 
-    def _entries(self, where: str, *values: Any) -> Iterator[Entry]:
-        query = f"""
+    def _remember(self, entry: Entry) -> Entry:
+        # Only after the write has succeeded: a full disk must not leave in memory what no file has.
+        self._entries[entry.number] = entry
+        return entry
+
+    def _read(self) -> Iterator[Entry]:
+        query = """
             SELECT t.number, t.point, t.asked_as, t.run_id, t.told,
                 (SELECT count(*) FROM attempts a WHERE a.trial = t.number),
                 (SELECT count(*) FROM attempts a WHERE a.trial = t.number AND a.state = 'settled'),
                 (SELECT a.outcome FROM attempts a WHERE a.trial = t.number AND a.state = 'settled'
                     ORDER BY a.attempt DESC LIMIT 1)
-            FROM trials t {where} ORDER BY t.number"""  # noqa: S608  `where` is one of two texts above
-        for number, point, asked_as, run_id, told, attempts, settled, record in self._book.execute(query, values):
+            FROM trials t ORDER BY t.number"""
+        for number, point, optuna_number, run_id, told, attempts, settled, record in self._book.execute(query):
             outcome = Outcome.of(json.loads(record)) if record else None
-            if outcome is not None and settled < RULES[outcome.ending].attempts:
+            if outcome is not None and not _is_final(outcome, settled):
                 outcome = None
-            yield Entry(number, json.loads(point), asked_as, outcome, attempts, run_id, bool(told))
+            yield Entry(number, json.loads(point), optuna_number, outcome, attempts, run_id, bool(told))
 
-    def _number(self, query: str, *values: Any) -> int:
+    def _number(self, query: str, *values: str | int) -> int:
         return int(self._book.execute(query, values).fetchone()[0])
 
-    def _change(self, statement: str, *values: Any) -> int:
+    def _change(self, statement: str, *values: str | float) -> int:
         with self._transaction_errors():
             return self._book.execute(statement, values).rowcount
 
@@ -221,6 +274,11 @@ class Ledger:
             yield
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
             raise ServiceError(
-                f"a study's ledger must be writable; {self._folder / FILE} gave: {error}; make room or mend the disk, "
-                "then run the sweep again: it goes on where it stopped"
+                f"a study's ledger must be writable; {self._folder / FILE} gave: {error}; make room or repair the "
+                "disk, then run the sweep again: it goes on where it stopped"
             ) from error
+
+
+def _is_final(outcome: Outcome, settled: int) -> bool:
+    """Return True if a trial whose last of `settled` counted attempts ended so gets no other attempt."""
+    return settled >= RULES[outcome.ending].attempts

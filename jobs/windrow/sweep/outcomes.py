@@ -1,17 +1,23 @@
-"""How an attempt at a trial ended, and what follows from it. docs/architecture.md shows the same table."""
+"""Outcomes of attempts, their endings, and what follows from each ending. docs/architecture.md shows the same table.
+
+An outcome records one attempt; its ending is the field that says how the attempt ended.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windrow.training.loop import Epoch
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 
 class Ending(StrEnum):
-    """The closed set of endings. Words of the ledger, of MLflow's tags and of the result alike."""
+    """The closed set of endings. The ledger, MLflow's tags and the job's result use these words."""
 
     OK = "ok"
     PRUNED = "pruned"
@@ -23,7 +29,7 @@ class Ending(StrEnum):
 
 
 class Signal(StrEnum):
-    """What the sampler hears of a trial."""
+    """A result that the sampler gets."""
 
     VALUE = "its value"
     SO_FAR = "worse than any ok one, by how far it came"
@@ -33,7 +39,13 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """What follows from an ending: attempts at a trial that ends so, what the sampler hears, MLflow's status."""
+    """The consequences of an ending.
+
+    Attributes:
+        attempts: counted attempts that a trial gets if its attempts end so.
+        signal: the result that the sampler gets.
+        status: of the trial's run in MLflow.
+    """
 
     attempts: int
     signal: Signal
@@ -53,7 +65,7 @@ RULES: dict[Ending, Rule] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The record of one attempt; what an executor gives back.
+    """The record of one attempt, which an executor returns.
 
     Attributes:
         lease: the attempt's token in the ledger; an outcome counts only for the lease that the trial has now.
@@ -61,13 +73,14 @@ class Outcome:
         epochs: metrics of every finished epoch, in order.
         seconds: wall clock of the attempt on the executor, without the import; a share of it where trials were fused.
         import_seconds: what importing TensorFlow cost this attempt; 0 in a warm worker.
-        peak_mebibytes: the largest resident memory of the worker that was seen during the attempt.
-        fused: trials that trained as one graph with this one, itself included; 1 alone.
+        peak_mebibytes: the largest resident memory of the worker that was measured during the attempt.
+        fused: trials that trained as one graph with this one, itself included; 1 for a trial that trained alone.
         gain: images a second of the fused graph over those of single trials, as the probe measured; 0 without a probe.
-        began_at, ended_at: Unix seconds by the worker's clock, for people: durations are measured otherwise.
+        began_at, ended_at: Unix seconds by the worker's clock, for people; durations are measured by another clock.
         error: what went wrong, with the traceback's tail; empty for ok and pruned.
         worker: host and process that trained, as host/pid.
-        network: the trained network as a .keras file's bytes, if it was asked for.
+        network: the trained network as a .keras file's bytes, if the specification wants it.
+        repeat: which of a finalist's seeds was trained, from 1; 0 in a sweep, whose records have no such key.
     """
 
     number: int
@@ -86,19 +99,36 @@ class Outcome:
     gain: float = 0.0
     began_at: float = 0.0
     ended_at: float = 0.0
+    repeat: int = 0
 
     def record(self) -> dict[str, Any]:
-        """The outcome as JSON values, without the network: what the ledger keeps and the channel carries."""
-        return asdict(replace(self, network=None))
+        """Return the outcome as JSON values, without network and repeat, for the ledger and the channel."""
+        values = asdict(replace(self, network=None))
+        del values["repeat"]
+        return values
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Outcome:
-        """The outcome of a record.
+        """Read a record, also one of another version: unknown keys are ignored, missing ones get their defaults.
 
         Raises:
-            TypeError, ValueError, KeyError: it is no such record.
+            TypeError, ValueError, KeyError: it is not a record of an outcome.
         """
-        values = dict(record)
-        values["ending"] = Ending(values["ending"])
-        values["epochs"] = tuple(Epoch(**epoch) for epoch in values["epochs"])
+        values = _known(cls, record)
+        values["ending"] = Ending(record["ending"])
+        values["epochs"] = tuple(map(epoch_of, record["epochs"]))
         return cls(**values)
+
+
+def epoch_of(record: Mapping[str, object]) -> Epoch:
+    """Read an epoch's record, also one of another version: a study must outlive a new metric.
+
+    Raises:
+        TypeError: it is not a record of an epoch.
+    """
+    return Epoch(**_known(Epoch, record))
+
+
+def _known(kind: type[DataclassInstance], record: Mapping[str, object]) -> dict[str, Any]:
+    """Return the keys of a record that are fields of `kind`."""
+    return {each.name: record[each.name] for each in fields(kind) if each.name in record}

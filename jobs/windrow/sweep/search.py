@@ -1,22 +1,21 @@
-"""What passes between the study, the schedule and MLflow while trials run."""
+"""Carry trials from the study to the schedule, and their results to the ledger, the sampler, the pruner and MLflow."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median, quantiles
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import BuilderError
-from windrow.experiment.parameters import Value
 from windrow.experiment.wording import time_left
+from windrow.sweep.ledger import Entry, Lease
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, trial_spec
-from windrow.sweep.study import Asked, Finished, Study
+from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of, trial_spec
+from windrow.sweep.study import Study
 from windrow.sweep.trial import WORTHWHILE
 from windrow.training import fused
 from windrow.training.loop import Epoch
@@ -30,33 +29,36 @@ if TYPE_CHECKING:
 _LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job
 _JOB_SECONDS = 0.05  # what a Spark job costs, at least (docs/benchmarks.md)
 _MOST_LEASES = 32
-_TOGETHER = 8  # trials that are offered to a worker for one graph
-_RECENT = 20  # trials by which the next one's duration is guessed
-_STATUS_SECONDS = 15.0  # from one line of progress to the next, where no trial ends
+_TOGETHER = 8  # trials that a worker may train as one graph
+_RECENT = 20  # trials from which the next one's duration is estimated
+_STATUS_SECONDS = 15.0  # between two lines of progress while no trial ends
 
 
 class TrialLog(Protocol):
-    """Where a sweep's trials are logged. Every method returns at once; the ledger is written before."""
+    """Logs a sweep's trials. Every method returns at once, and is called after the ledger is written."""
 
-    def begin(self, asked: Asked, parameters: Mapping[str, Value], seed: int) -> None:
+    def begin(self, lease: Lease, facts: TrialFacts) -> None:
         """Log that an attempt was handed out."""
 
     def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
         """Log metrics of the trial `number`, from the epoch `first` on."""
 
     def end(self, outcome: Outcome, over: bool) -> None:
-        """Log how an attempt ended; `over` if the trial gets no other one."""
+        """Log how an attempt ended; `over` if the trial gets no other attempt."""
 
-    def progress(self, finished: int, pruned: int, best: Finished | None) -> None:
-        """Log how far the sweep is."""
+    def progress(self, finished: int, pruned: int, best: Entry | None) -> None:
+        """Log the sweep's progress."""
 
 
 class Search:
-    """Asks the study for trials, and carries what they say to the ledger, the sampler, the pruner and MLflow.
+    """The study as a source of trials for the schedule.
 
     Args:
         address: where trials report; None if they can't.
-        gpu: Spark gives each task a GPU.
+        gpu: True if Spark gives each task a GPU.
+
+    Attributes:
+        out_of_time: True once the sweep's time budget is used up.
     """
 
     def __init__(
@@ -71,9 +73,9 @@ class Search:
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset
         self._study, self._log, self._address = study, log, address
-        # One graph for several dense networks does not pay on a CPU (docs/benchmarks.md): no probe without a wish.
+        # One graph for several dense networks does not pay on a CPU (docs/benchmarks.md): no probe by default.
         self._fused = gpu if page.sweep.fused is None else page.sweep.fused
-        self._running: dict[str, Asked] = {}
+        self._running: dict[str, Lease] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
         self._gain: float | None = None
         self._spent_before, self._begin = study.ledger.spent_seconds, monotonic()
@@ -82,31 +84,31 @@ class Search:
         self.out_of_time = False
 
     def next(self, slots: int) -> list[TrialSpec]:
-        """Trials for one slot: one, or some short ones; empty if there is nothing to train now, or no time."""
+        """Return trials for one slot: one, or some short ones; empty if there is nothing to train now, or no time."""
         self._slots = slots
         wanted = self._leases(slots)
         specs: list[TrialSpec] = []
-        while len(specs) < wanted and self._in_time(len(specs) + 1) and (asked := self._study.ask()) is not None:
-            specs.append(self._begin_trial(asked))
-            if asked.attempt > 1:
-                break  # it may be the one that kills its worker: it goes alone
+        while len(specs) < wanted and self._in_time(len(specs) + 1) and (lease := self._study.ask()) is not None:
+            specs.append(self._begin_trial(lease))
+            if lease.attempt > 1:
+                break  # it may be the one that kills its worker, and with it all that share its job
         return specs
 
-    def hear(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
-        """Epochs of a running trial: to MLflow, and to the pruner."""
+    def report(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
+        """Report epochs of a running trial to MLflow and to the pruner; return "pruned" if it should stop, or ""."""
         number = self._running[lease].number
         self._log.epochs(number, first, epochs)
         pruned = False
         for index, epoch in enumerate(epochs, start=first):
-            if index < self._page.sweep.epochs:
+            if index < self._page.sweep.epochs:  # after the last epoch stopping saves nothing
                 pruned = self._study.report(number, index, epoch.metrics()[self._page.sweep.objective]) or pruned
         return Ending.PRUNED.value if pruned else ""
 
-    def take(self, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome) -> None:
         """Record an outcome: the ledger first, then the sampler, then MLflow. One that does not count changes nothing.
 
         Raises:
-            BuilderError: a user's file can't be imported, or gives no network, and no trial has gone well yet.
+            BuilderError: a user's file can't be imported, or returns no network, and no trial has ended ok yet.
             ServiceError: the study's disk is full.
         """
         self._running.pop(outcome.lease, None)
@@ -120,30 +122,32 @@ class Search:
         if outcome.gain:
             self._gain = outcome.gain
         if entry.outcome is not None:
-            self._print(f"trial {outcome.number}: {self._told(outcome)} in {outcome.seconds:.1f} s{_graph(outcome)}")
+            self._print(f"trial {outcome.number}: {self._result(outcome)} in {outcome.seconds:.1f} s{_graph(outcome)}")
             self._stop_if_builder_is_broken(outcome)
 
     def give_back(self, lease: str) -> None:
-        """A trial that was handed out and never began, because its worker was lost under another."""
-        asked = self._running.pop(lease, None)
-        if asked is not None:
-            self._study.give_back(asked)
+        """Return a trial to the study that was handed out and never began, because another one lost their worker."""
+        running = self._running.pop(lease, None)
+        if running is not None:
+            self._study.give_back(running)
 
     def tick(self, running: int) -> bool:
-        """Say how it goes where nothing has ended for a while; whether the time budget is used up."""
+        """Print the progress if no trial has ended for a while; return True if the time budget is used up."""
         if monotonic() - self._status_at > _STATUS_SECONDS:
             self._print(f"{running} running")
         self.out_of_time = self.out_of_time or self._left() <= 0
         return self.out_of_time
 
-    def _begin_trial(self, asked: Asked) -> TrialSpec:
+    def _begin_trial(self, lease: Lease) -> TrialSpec:
         sweep = self._page.sweep
-        seed = seed_of(sweep.seed, asked.number)
-        spec = trial_spec(self._page, self._builder, self._dataset, asked, seed)
-        self._running[asked.lease] = asked
-        self._log.begin(asked, spec.parameters, seed)
+        facts = facts_of(self._page, lease.number, lease.point)
+        spec = trial_spec(self._page, self._builder, self._dataset, lease.number, facts)
+        self._running[lease.token] = lease
+        self._log.begin(lease, facts)
         return replace(
             spec,
+            attempt=lease.attempt,
+            lease=lease.token,
             address=self._address,
             seconds=sweep.trial_seconds,
             mebibytes=sweep.trial_mebibytes,
@@ -152,7 +156,7 @@ class Search:
         )
 
     def _leases(self, slots: int) -> int:
-        """How many trials a slot gets at once: more where they are short or may be one graph, fewer towards the end."""
+        """Count the trials that a slot gets at once: more where they are short or fused, fewer towards the end."""
         wanted, fair = 1, math.ceil(self._study.left / (2 * slots))
         if self._durations:
             seconds = median(self._durations[-_RECENT:])
@@ -175,7 +179,7 @@ class Search:
         return math.inf if budget is None else budget - self._spent_before - (monotonic() - self._begin)
 
     def _in_time(self, trials: int) -> bool:
-        """Whether one slot would finish so many trials in time, if they take as long as three of four recent ones."""
+        """Return True if one slot would finish so many trials in time, by the third quartile of recent durations."""
         recent = self._durations[-_RECENT:]
         expected = quantiles(recent, n=4)[2] if len(recent) > 1 else sum(recent)
         return not self.out_of_time and self._left() > expected * trials
@@ -185,21 +189,21 @@ class Search:
         self._study.ledger.spend(now - self._spent_noted)
         self._spent_noted = now
 
-    def _told(self, outcome: Outcome) -> str:
+    def _result(self, outcome: Outcome) -> str:
         value = outcome.ending.value if outcome.value is None else f"{outcome.value:.4f}"
         return f"{self._page.sweep.objective} {value}"
 
-    def _print(self, what: str) -> None:
+    def _print(self, event: str) -> None:
         study = self._study
         finished, pruned = study.endings.total(), study.endings[Ending.PRUNED]
         best = f"best {study.best.value:.4f} (trial {study.best.number})" if study.best else "no trial ok yet"
-        parts = [what, best, *([f"{pruned} pruned"] if pruned else []), *self._time_left(finished)]
+        parts = [event, best, *([f"{pruned} pruned"] if pruned else []), *self._time_left(finished)]
         print(f"[{finished}/{study.budget}] {'; '.join(parts)}", file=sys.stderr, flush=True)
         self._status_at = monotonic()
         self._log.progress(finished, pruned, study.best)
 
     def _time_left(self, finished: int) -> list[str]:
-        """By the pace so far; empty at the end."""
+        """Return the estimated time left, by the pace so far; empty at the end."""
         left = self._study.budget - finished
         if not self._durations or left <= 0:
             return []
@@ -207,11 +211,13 @@ class Search:
         return [time_left(seconds)]
 
     def _stop_if_builder_is_broken(self, outcome: Outcome) -> None:
+        # A file that can't be imported fails in every trial alike: one traceback says as much as a thousand. Once a
+        # trial has ended ok the file works, and a failure is that of a point.
         mistake = outcome.error.strip().rpartition("BuilderError: ")
         if outcome.ending is Ending.FAILED and mistake[1] and self._study.best is None:
             raise BuilderError(mistake[2].splitlines()[0])
 
 
 def _graph(outcome: Outcome) -> str:
-    """What training as one graph with others gained; empty for a trial that trained alone."""
+    """Describe the gain of training as one graph with others; empty for a trial that trained alone."""
     return f" (one graph for {outcome.fused}, {outcome.gain:.2f} times as fast)" if outcome.fused > 1 else ""

@@ -1,4 +1,4 @@
-"""Seeds that derive from the study's, so that a trial's result depends on nobody's order."""
+"""Derive seeds from the study's, so that a trial's result does not depend on the order of trials."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from hashlib import sha256
 
 
 def seed_of(study_seed: int, *parts: int) -> int:
-    """A seed in 0..2**31-1 from the study's seed and a trial's number (or more parts), whoever asks and when."""
+    """Return a seed in 0..2**31-1 that depends on the study's seed and the parts, such as a trial's number, alone."""
     text = ":".join(map(str, (study_seed, *parts)))
     return int.from_bytes(sha256(text.encode()).digest()[:4]) >> 1

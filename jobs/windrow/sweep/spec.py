@@ -1,4 +1,4 @@
-"""All that training one trial takes: its point, the data set and the limits."""
+"""Everything that training one trial takes: its parameters and seed, the data set and the limits."""
 
 from __future__ import annotations
 
@@ -7,33 +7,46 @@ from typing import TYPE_CHECKING
 
 from windrow.channel import Address
 from windrow.experiment.parameters import Value
+from windrow.sweep.seeds import seed_of
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
-    from windrow.sweep.study import Asked
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """Every hyper-parameter of a trial, and the seed of its weights, order of images, dropout and augmentation."""
+
+    parameters: dict[str, Value]
+    seed: int
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """Everything that an attempt at a trial depends on, besides the data set's files.
+    """Everything that an attempt depends on, except the data set's files.
 
     Attributes:
+        number: the trial's number in its study.
+        attempt: counts the attempts at the trial, from 1.
         dataset: the data set's digest, by which a worker finds the files that were sent.
         seed: seed of the initial weights, the order of images, dropout and augmentation.
         threads: TensorFlow's threads; the cores that Spark gives the task.
-        keep_network: give the trained network back as bytes.
-        lease: the attempt's token in the ledger.
-        address: where the driver listens; None if nobody does.
+        keep_network: return the trained network as bytes.
+        lease: the attempt's token in the ledger; empty for a training that no ledger knows.
+        address: where the driver listens; None if it does not.
         seconds: wall clock that the attempt may take; None for no limit.
         mebibytes: resident memory that the worker may take; None for no limit.
         prune: ask after every epoch whether to go on.
         fused: may be trained as one graph with others.
         deterministic: the same result bit for bit, at some cost in speed.
         digests: SHA-256 of the data set's files by name; a worker checks them once.
-        ask_first: train only with the driver's consent: set where the line to it is known to work, so that its
-            silence means that it is gone.
+        ask_first: train only with the driver's consent: set where the connection to it is known to work, so that
+            its silence means that it is gone.
+        repeat: which of a finalist's seeds this is, from 1; 0 for a trial of the sweep.
     """
 
     number: int
@@ -57,31 +70,40 @@ class TrialSpec:
     dataset: str = ""
     digests: tuple[tuple[str, str], ...] = ()
     ask_first: bool = False
+    repeat: int = 0
+
+
+def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
+    """Derive a trial's facts from its number and its point, on top of the page's default configuration.
+
+    The sweep, the log that is brought in line with the ledger, and the promotion all take them from here: an attempt
+    that is trained again, or logged again, must not differ.
+    """
+    return TrialFacts({**page.network.defaults(), **point}, seed_of(page.sweep.seed, number))
 
 
 def trial_spec(
-    page: Experiment, builder: Builder, dataset: Manifest, asked: Asked, seed: int, keep_network: bool = False
+    page: Experiment,
+    builder: Builder,
+    dataset: Manifest,
+    number: int,
+    facts: TrialFacts,
+    keep_network: bool = False,
 ) -> TrialSpec:
-    """A point with everything else that training it takes, without limits."""
+    """Describe a first attempt at a trial, without limits and without a lease."""
     return TrialSpec(
-        number=asked.number,
-        attempt=asked.attempt,
+        number=number,
+        attempt=1,
         builder=builder,
-        parameters=parameters_of(page, asked.point),
+        parameters=facts.parameters,
         shape=dataset.shape,
         classes=len(dataset.labels),
         epochs=page.sweep.epochs,
         objective=page.sweep.objective,
-        seed=seed,
+        seed=facts.seed,
         threads=page.sweep.cores,
         keep_network=keep_network,
-        lease=asked.lease,
         deterministic=page.sweep.deterministic,
         dataset=dataset.digest,
         digests=tuple((name, digest) for name, digest in dataset.files.items() if not name.startswith("test-")),
     )
-
-
-def parameters_of(page: Experiment, point: dict[str, Value]) -> dict[str, Value]:
-    """Every hyper-parameter of a trial: its point on top of the page's default configuration."""
-    return {**page.network.defaults(), **point}

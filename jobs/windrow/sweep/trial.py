@@ -1,4 +1,4 @@
-"""Trials on an executor: take specifications, train, give back records. Nothing raises or speaks to MLflow."""
+"""Train trials on an executor: specifications in, outcomes out. No error leaves this module, and MLflow is not used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.data.splits import Split
-from windrow.sweep.attempt import Attempt, short_of_words
+from windrow.sweep.attempt import Attempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training import fused, loop, runtime
@@ -21,22 +21,26 @@ from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
 WORTHWHILE = 1.1
-"""What one graph for several trials must gain in images a second, as the probe measures it, to be taken."""
+"""The least gain in images a second, measured by the probe, for which several trials are trained as one graph."""
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
-    """A Spark task's body. It drains its input and never raises: only then is the Python worker used again, warm."""
+    """Run a Spark task's trials.
+
+    It drains its input and never raises: only then does Spark use the Python worker again, with TensorFlow imported.
+    """
     return iter([one for group in groups(list(specs)) for one in _run_group(group, shipped(group[0].dataset))])
 
 
 def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
-    """Train one trial on the data set's files in `dataset`. Whatever happens becomes an outcome.
+    """Train one trial on the data set's files in `dataset`. Every error becomes an outcome.
 
-    `gain` is what the probe measured that left the trial alone; it is only noted.
+    Args:
+        gain: measured by the probe that decided against one graph; goes into the outcome.
     """
     attempt = Attempt(spec)
     try:
-        with attempt.watched(), short_of_words(spec.number):
+        with attempt.watched(), limited_output(spec.number):
             attempt.import_seconds = start_tensorflow(spec.threads, spec.deterministic)
             attempt.begin()
             outcome = attempt.stopped() if attempt.stop else _train(attempt, dataset)
@@ -50,10 +54,10 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
 
 
 def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
-    """The specifications in groups that may be one graph; each of the others alone."""
+    """Group the specifications that may be trained as one graph; any other is a group of one."""
 
     def key(spec: TrialSpec) -> str:
-        # A limit is a trial's own, and can't be told apart in a graph that many share.
+        # A limit is for one trial, and a graph that many share has one clock and one memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
@@ -62,7 +66,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
 
 
 def shipped(digest: str) -> Path:
-    """The folder on this host of a data set that `cluster.ship` sent, by its digest, with the splits that were sent."""
+    """Return the folder on this host with the splits of a data set that `cluster.ship` sent."""
     from pyspark import SparkFiles
 
     root = Path(SparkFiles.getRootDirectory()).resolve()  # an executor of a cluster has a relative one
@@ -75,7 +79,7 @@ def shipped(digest: str) -> Path:
 
 
 def examples(dataset: Path, split: Split) -> Examples:
-    """A split of a prepared data set, memory-mapped."""
+    """Open a split of a prepared data set, memory-mapped."""
     return Examples(*shards.load_split(dataset, split))
 
 
@@ -90,7 +94,7 @@ def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
         gain = fused.gain(group[0].builder, members, group[0].shape, group[0].classes, *data)
         if gain >= WORTHWHILE:
             return _train_together(group, members, data, gain, imported)
-    except Exception:  # what one graph can't do, each trial's own may, or it says what is wrong
+    except Exception:  # a trial alone may do what one graph can't, or its outcome has the error
         traceback.print_exc()
     return [run(spec, dataset, gain) for spec in group]
 
@@ -143,16 +147,16 @@ def _train(attempt: Attempt, dataset: Path) -> Outcome:
 
 
 def start_tensorflow(threads: int, deterministic: bool = False) -> float:
-    """Import TensorFlow with the task's cores and the GPUs that Spark gave the task; the seconds it took."""
+    """Import TensorFlow with the task's cores and the GPUs that Spark gave the task; return the seconds it took."""
     runtime.take_gpus()
     return runtime.import_tensorflow(threads, deterministic)
 
 
 def _data(spec: TrialSpec, dataset: Path) -> tuple[Examples, Examples]:
-    """Training and validation images, as they were prepared.
+    """Open training and validation images.
 
     Raises:
-        DatasetError: a file is gone, or did not arrive as it was sent.
+        DatasetError: a file is missing, or differs from the one that was sent.
     """
     for name, digest in spec.digests:
         _verify_once(dataset / name, digest)

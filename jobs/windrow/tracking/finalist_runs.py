@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
 from windrow.sweep.outcomes import RULES
-from windrow.sweep.spec import parameters_of
+from windrow.sweep.spec import facts_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,7 +78,7 @@ class FinalistRuns:
             **({"windrow.error": outcome.error[:4000]} if outcome.error else {}),
         }
         run_id = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
-        parameters = parameters_of(self._page, finalist.trial.point)
+        parameters = facts_of(self._page, number, finalist.trial.point).parameters
         params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
         metrics = [
             metric for index, epoch in enumerate(outcome.epochs, start=1) for metric in _metrics(epoch.metrics(), index)

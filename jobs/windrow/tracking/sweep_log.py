@@ -1,7 +1,7 @@
-"""Log a sweep to MLflow from a thread of its own: one parent run, and one child run per trial.
+"""A sweep in MLflow: one parent run, one child run per trial, logged by a thread of its own.
 
-The ledger is the truth: each of its trials has one run in MLflow, with the outcome of the ledger; `open_sweep` ensures
-that after a driver was killed or MLflow was away.
+The ledger decides what is true: each of its trials has one run, which shows the trial's outcome. `open_sweep` makes it
+so after a driver was killed or MLflow was down.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ import psutil  # type: ignore[import-untyped]
 
 from windrow.errors import TrackingError
 from windrow.sweep.outcomes import RULES
-from windrow.sweep.seeds import seed_of
+from windrow.sweep.spec import TrialFacts, facts_of
 from windrow.tracking import parent
 from windrow.tracking.record import PARAMETERS_TAG
-from windrow.tracking.server import LoggedRun, compare_link, connect, experiment_id, run_link
+from windrow.tracking.server import compare_link, connect, experiment_id, run_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric, Param, Run, RunTag
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
     from windrow.experiment.parameters import Value
+    from windrow.sweep.ledger import Entry, Lease
     from windrow.sweep.outcomes import Outcome
-    from windrow.sweep.study import Asked, Finished, Study
+    from windrow.sweep.study import Study
     from windrow.training.loop import Epoch
 
 _BATCH_METRICS = 1000  # MLflow's limit per call
 _RUNS_A_PAGE = 1000
-_CPU = "system/cpu_utilization_percentage"  # as MLflow's page of system metrics knows it; of the driver's host
+_CPU = "system/cpu_utilization_percentage"  # the name on MLflow's page of system metrics; of the driver's host
 _COMPARED = 10  # trials, the best ones, that the sweep's link shows side by side
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 
@@ -44,7 +45,7 @@ _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 def open_sweep(
     page: Experiment, path: Path, dataset: Manifest, study: Study, network_source: str | None = None
 ) -> SweepLog:
-    """Begin the parent run of a study, or open it again and bring it in line with the ledger.
+    """Begin a study's parent run, or open it again and bring it in line with the ledger.
 
     Args:
         path: the page's file.
@@ -72,9 +73,9 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
 
 
 class SweepLog:
-    """A sweep's parent run, with one child run per trial; parameters and metrics have the same names in all children.
+    """A sweep's parent run and one child run per trial; parameters and metrics have the same names in every child.
 
-    `begin`, `epochs`, `end` and `progress` return at once. MLflow may be slow, or fail, without delaying a trial;
+    `begin`, `epochs`, `end` and `progress` return at once. MLflow may fall behind, or fail, without delaying a trial;
     leaving the block waits for it, and `summarize` raises an error if something is missing.
     """
 
@@ -85,65 +86,66 @@ class SweepLog:
         self._logged: dict[int, int] = {}
         self._figures_at = 0.0
         self._failure: Exception | None = None
-        self._sayings: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._speaker = threading.Thread(target=self._speak, name="mlflow", daemon=True)
+        # Everything below that talks to MLflow runs in one thread, in the order of this queue: a run is begun before it
+        # gets metrics, and ended after them, without a lock. None ends the thread.
+        self._pending: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="mlflow", daemon=True)
 
     def reconcile(self) -> None:
-        """Give every trial of the ledger the run that it should have, and delete every other run of this sweep."""
+        """Log every trial of the ledger that has no run with its outcome, and delete every other run of this sweep."""
         runs: dict[int, list[Run]] = {}
         for run in self._children():
             runs.setdefault(int(run.data.tags.get("windrow.trial", -1)), []).append(run)
         for entry in self._study.entries():
             if entry.outcome is None:
-                continue  # it is tried again, in a run of its own
+                continue  # it is trained again, in a new run
             found = runs.get(entry.number, [])
-            wanted = next((run for run in found if _matches(run, entry.outcome)), None)
+            wanted = next((run for run in found if _shows(run, entry.outcome)), None)
             if wanted is not None:
                 found.remove(wanted)
                 self._runs[entry.number] = wanted.info.run_id
             else:
-                seed = seed_of(self._study.page.sweep.seed, entry.number)
-                parameters = {**self._study.page.network.defaults(), **entry.point}
-                self._begin(entry.number, entry.outcome.attempt, entry.point, parameters, seed)
+                facts = facts_of(self._study.page, entry.number, entry.point)
+                self._begin(entry.number, entry.outcome.attempt, entry.point, facts)
                 self._end(entry.outcome, over=True)
         for run in (run for left in runs.values() for run in left):
             self.client.delete_run(run.info.run_id)
         self._note_runs()
 
-    def begin(self, asked: Asked, parameters: Mapping[str, Value], seed: int) -> None:
-        """A child run for an attempt. The run of the attempt before it is deleted: a trial has one run."""
-        self._sayings.put(lambda: self._begin(asked.number, asked.attempt, asked.point, parameters, seed))
+    def begin(self, lease: Lease, facts: TrialFacts) -> None:
+        """Begin a child run for an attempt. The run of the attempt before it is deleted: a trial has one run."""
+        self._pending.put(lambda: self._begin(lease.number, lease.attempt, lease.point, facts))
 
     def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
-        """Metrics of epochs while a trial trains; `first` is the number of the first, from 1."""
-        self._sayings.put(lambda: self._epochs(number, first, epochs))
+        """Log metrics of epochs while a trial trains; `first` is the number of the first, from 1."""
+        self._pending.put(lambda: self._epochs(number, first, epochs))
 
     def end(self, outcome: Outcome, over: bool) -> None:
-        """Log the remaining epochs, the ending and the error; `over` if no other attempt follows."""
-        self._sayings.put(lambda: self._end(outcome, over))
+        """Log the remaining epochs, the ending and the error; `over` if the trial gets no other attempt."""
+        self._pending.put(lambda: self._end(outcome, over))
 
-    def progress(self, finished: int, pruned: int, best: Finished | None) -> None:
-        """Log the sweep's progress as metrics of the parent run over time, at most every few seconds."""
+    def progress(self, finished: int, pruned: int, best: Entry | None) -> None:
+        """Log the sweep's progress as metrics of the parent run, at most once in a few seconds."""
         if time.monotonic() - self._figures_at < _FIGURES_SECONDS:
             return
         self._figures_at = time.monotonic()
         figures = {"trials": float(finished), "trials_pruned": float(pruned)}
         if best is not None and best.value is not None:
             figures[f"best_{self._study.page.sweep.objective}"] = best.value
-        self._sayings.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
+        self._pending.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
-    def summarize(self, result: Mapping[str, Any]) -> LoggedRun:
-        """Log the sweep's figures to the parent run after everything else; return its id and links.
+    def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
+        """Log the sweep's figures on the parent run, once everything else is logged; return the run's id and links.
 
         Raises:
-            TrackingError: MLflow stopped accepting calls.
+            TrackingError: MLflow failed on the way, and something is not logged.
         """
         from mlflow.entities import RunTag
 
         self._finish()
         if self._failure is not None:
             raise TrackingError(
-                f"MLflow must accept a sweep's runs; it stopped with {type(self._failure).__name__}: {self._failure}; "
+                f"MLflow must take what a sweep logs; it stopped with {type(self._failure).__name__}: {self._failure}; "
                 "every outcome is in the ledger: repair MLflow and run the sweep again, and it logs what is missing"
             ) from self._failure
         figures = {f"trials_{ending}": float(count) for ending, count in result["outcomes"].items()}
@@ -161,22 +163,22 @@ class SweepLog:
     def __enter__(self) -> SweepLog:
         self.client.update_run(self.run_id, status="RUNNING")
         psutil.cpu_percent()  # the next call returns the share since this one
-        self._speaker.start()
+        self._writer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Mark a sweep that was stopped, so that it does not look as if it were running."""
+        """End the runs: a sweep that was stopped must not look as if it were running."""
         self._finish()
         if self._failure is None:
-            for run in self._children("attributes.status = 'RUNNING'"):  # begun and never ended
+            for run in self._children("attributes.status = 'RUNNING'"):  # trials without an end
                 self.client.set_terminated(run.info.run_id, "KILLED")
             self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
 
     def _finish(self) -> None:
-        """Wait until everything is logged, then store the runs' ids in the ledger."""
-        if self._speaker.is_alive():
-            self._sayings.put(None)
-            self._speaker.join()
+        """Wait until everything is logged, then record the runs' ids in the ledger."""
+        if self._writer.is_alive():
+            self._pending.put(None)
+            self._writer.join()
             self._note_runs()
 
     def _note_runs(self) -> None:
@@ -184,17 +186,17 @@ class SweepLog:
             if (run_id := self._runs.get(entry.number)) and run_id != entry.run_id:
                 self._study.note_run(entry.number, run_id)
 
-    def _speak(self) -> None:
-        while (call := self._sayings.get()) is not None:
+    def _write(self) -> None:
+        while (call := self._pending.get()) is not None:
+            # After a failure the queue is drained without effect: later epochs would be in MLflow without what
+            # came before, and `reconcile` logs all of it in the next sweep.
             if self._failure is None:
                 try:
                     call()
-                except Exception as error:  # raised by `summarize`; the trials continue
+                except Exception as error:  # raised by `summarize`; the trials go on
                     self._failure = error
 
-    def _begin(
-        self, number: int, attempt: int, point: Mapping[str, Value], parameters: Mapping[str, Value], seed: int
-    ) -> None:
+    def _begin(self, number: int, attempt: int, point: Mapping[str, Value], facts: TrialFacts) -> None:
         from mlflow.entities import Param
 
         before = self._runs.pop(number, None)
@@ -207,19 +209,23 @@ class SweepLog:
                 "windrow.study": self._study.id,
                 "windrow.trial": str(number),
                 "windrow.attempt": str(attempt),
-                "windrow.seed": str(seed),
+                "windrow.seed": str(facts.seed),
                 "windrow.dataset.digest": self._dataset.digest,
-                PARAMETERS_TAG: json.dumps(dict(parameters)),
+                PARAMETERS_TAG: json.dumps(facts.parameters),
             },
         )
         self._runs[number], self._logged[number] = run.info.run_id, 0
         if before is not None:
-            self.client.delete_run(before)
-        shown = {name: value for name, value in parameters.items() if name in point or not self._conditional(name)}
+            self.client.delete_run(before)  # after the new one: a trial that trains is never without a run
+        known = facts.parameters.items()
+        shown = {name: value for name, value in known if name in point or not self._conditional(name)}
         self._log(run.info.run_id, params=[Param(name, str(value)) for name, value in sorted(shown.items())])
 
     def _conditional(self, name: str) -> bool:
-        """True for a hyper-parameter searched under a condition; else its default would mislead in plots."""
+        """Return True if a hyper-parameter is searched under a condition.
+
+        Where the condition does not hold, its default would be a dot in MLflow's plots that no search put there.
+        """
         dimension = self._study.page.space.get(name)
         return dimension is not None and bool(dimension.when)
 
@@ -244,12 +250,12 @@ class SweepLog:
             "windrow.error": outcome.error,
             "windrow.fused": str(outcome.fused) if outcome.fused > 1 else "",
         }
-        kept = [RunTag(key, value[:4000]) for key, value in tags.items() if value]
-        self._log(run_id, metrics=metrics + _metrics(figures, 0), tags=kept)
+        given = [RunTag(key, value[:4000]) for key, value in tags.items() if value]
+        self._log(run_id, metrics=metrics + _metrics(figures, 0), tags=given)
         if over:
             self.client.set_terminated(run_id, RULES[outcome.ending].status)
 
-    def _log(self, run_id: str, metrics: Sequence[Metric] = (), **more: Any) -> None:
+    def _log(self, run_id: str, metrics: Sequence[Metric] = (), **more: list[Param] | list[RunTag]) -> None:
         for start in range(0, len(metrics) or 1, _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS], **more)
             more = {}
@@ -267,11 +273,11 @@ class SweepLog:
         return found
 
 
-def _matches(run: Run, outcome: Outcome) -> bool:
-    """Return True if a run has all of this outcome."""
+def _shows(run: Run, outcome: Outcome) -> bool:
+    """Return True if a run shows this outcome and has ended."""
     tags = run.data.tags
-    logged = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
-    return logged == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)
+    shown = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
+    return shown == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:

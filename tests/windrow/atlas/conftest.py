@@ -73,7 +73,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Make:
                         1 - value({**page.network.defaults(), **asked.point}) if ending is Ending.OK else None,
                         epochs({**page.network.defaults(), **asked.point}, ending),
                         seconds=9.0,
-                        lease=asked.lease,
+                        lease=asked.token,
                         worker=f"host/{asked.number % 2}",
                         began_at=begin,
                         ended_at=begin + 9.0,

@@ -6,20 +6,19 @@ from windrow.experiment import parse
 from windrow.selection import evidence, finalists
 from windrow.selection.finalists import Final
 from windrow.selection.readout import Readout
+from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.study import Finished
 
 PAGE = parse("name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seeds: 2}\n")
-DEFAULT, SEVENTH = (Finished(number, {"units": 9}, Ending.OK, 0.5, 1.0, "") for number in (0, 7))
+DEFAULT, SEVENTH = (Entry(number, {"units": 9}, number, Outcome(number, 1, Ending.OK, 0.5)) for number in (0, 7))
 IMAGES = 1000
 
 
 def final(*, may_default_win: bool = False, default_value: float | None = 0.7) -> Final:
-    def trained(number: int, attempt: int, value: float | None) -> Outcome:
+    def trained(number: int, repeat: int, value: float | None) -> Outcome:
         ending = Ending.DIVERGED if value is None else Ending.OK
-        return Outcome(
-            number, attempt, ending, value, network=None if value is None else f"{number}/{attempt}".encode()
-        )
+        network = None if value is None else f"{number}/{repeat}".encode()
+        return Outcome(number, 1, ending, value, network=network, repeat=repeat)
 
     outcomes = [trained(7, 1, 0.8), trained(7, 2, 0.9), trained(0, 1, default_value), trained(0, 2, default_value)]
     return finalists.rank(PAGE, [SEVENTH, *([DEFAULT] if may_default_win else [])], [DEFAULT], outcomes)

@@ -7,29 +7,30 @@ from windrow.data.manifest import Manifest
 from windrow.errors import StudyError
 from windrow.experiment import Experiment, parse, wording
 from windrow.selection import finalists
+from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.study import Finished, StudyRecord, open_study, read_study
+from windrow.sweep.study import StudyRecord, open_study, read_study
 from windrow.training.networks import Builder
 
 PAGE = "name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seeds: 2}\n"
-TRIALS = [Finished(number, {"units": number + 1}, Ending.OK, 0.9, 1.0, "") for number in (4, 7)]
+TRIALS = [
+    Entry(number, {"units": number + 1}, number, Outcome(number, 1, Ending.OK, 0.9, seconds=1.0)) for number in (4, 7)
+]
+DEFAULT = Entry(0, {"units": 1}, 0, Outcome(0, 1, Ending.OK, 0.5, seconds=1.0))
 
 
-DEFAULT = Finished(0, {"units": 1}, Ending.OK, 0.5, 1.0, "")
-
-
-def trained(number: int, attempt: int, value: float | None) -> Outcome:
+def trained(number: int, repeat: int, value: float | None) -> Outcome:
     ending = Ending.OK if value is not None else Ending.DIVERGED
-    network = f"{number}/{attempt}".encode() if value is not None else None
-    return Outcome(number, attempt, ending, value, network=network)
+    network = f"{number}/{repeat}".encode() if value is not None else None
+    return Outcome(number, 1, ending, value, network=network, repeat=repeat)
 
 
 def test_each_finalist_is_trained_over_its_seeds_and_the_first_is_the_trials_own() -> None:
     page = parse(PAGE)
     dataset = Manifest("a", "digits", "d", (8, 8, 1), ("0", "1"), {}, {}, {})
     specs = finalists.specs(page, Builder("dense"), dataset, TRIALS)
-    assert [(spec.number, spec.attempt) for spec in specs] == [(4, 1), (4, 2), (7, 1), (7, 2)]
+    assert [(spec.number, spec.repeat) for spec in specs] == [(4, 1), (4, 2), (7, 1), (7, 2)]
     assert specs[0].seed == seed_of(page.sweep.seed, 4)
     assert len({spec.seed for spec in specs}) == 4
     assert all(spec.keep_network for spec in specs)
@@ -99,7 +100,7 @@ def study(folder: Path, page: Experiment, *endings: Ending) -> StudyRecord:
             asked = opened.ask()
             assert asked is not None
             value = 0.5 + asked.number / 10 if ending is Ending.OK else None
-            opened.settle(Outcome(asked.number, asked.attempt, ending, value, lease=asked.lease))
+            opened.settle(Outcome(asked.number, asked.attempt, ending, value, lease=asked.token))
     return read_study(folder, page, "digest")
 
 

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
             assert asked is not None
             value = 0.75 if ending is Ending.OK else None
             epochs = (replace(EPOCHS[0], loss=math.nan),) if ending is Ending.DIVERGED else EPOCHS
-            study.settle(Outcome(asked.number, asked.attempt, ending, value, epochs, lease=asked.lease))
+            study.settle(Outcome(asked.number, asked.attempt, ending, value, epochs, lease=asked.token))
             study.note_run(asked.number, f"run-{asked.number}")
     return tmp_path / "study"
 

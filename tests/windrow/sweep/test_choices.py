@@ -10,8 +10,8 @@ import pytest
 from windrow.errors import UserError
 from windrow.experiment import Experiment, SweepSection, parse
 from windrow.experiment.sections import LEARNERS
-from windrow.sweep.sampling import samplers
-from windrow.sweep.sampling.optuna_study import Asking
+from windrow.sweep.sampling import pruners, samplers
+from windrow.sweep.sampling.optuna_study import OptunaStudy
 
 SAMPLERS = {
     "grid": "RandomSampler",  # its points are listed, and none is drawn
@@ -28,6 +28,12 @@ PRUNERS = {"none": "NopPruner", "asha": "SuccessiveHalvingPruner", "median": "Me
 def names(field: str) -> list[str]:
     """What a page may write for a key of the sweep."""
     return list(get_args(SweepSection.model_fields[field].annotation))
+
+
+def test_every_name_of_the_page_has_a_branch_and_no_other_has() -> None:
+    assert set(samplers.SAMPLERS) == set(names("sampler"))
+    assert set(pruners.PRUNERS) == set(names("pruner"))
+    assert set(samplers.EXTRAS) | set(LEARNERS) <= set(names("sampler"))
 
 
 def page(sampler: str = "random", pruner: str = "none") -> Experiment:
@@ -56,12 +62,12 @@ def test_a_grid_and_a_design_list_points_of_their_own(tmp_path: Path) -> None:
         if name in LEARNERS:  # until they have learned, they draw as random does
             continue
         (tmp_path / name).mkdir()
-        asking = Asking(tmp_path / name, page(name))
-        drawn[name] = str([asking.draw(number)[0] for number in range(1, 7)])  # 0 is the default configuration
+        opened = OptunaStudy(tmp_path / name, page(name))
+        drawn[name] = str([opened.draw(number)[0] for number in range(1, 7)])  # 0 is the default configuration
     assert len(set(drawn.values())) == len(drawn), drawn
 
 
 @pytest.mark.parametrize("name", names("pruner"))
 def test_each_pruner_of_the_page_is_the_one_of_its_name(name: str, tmp_path: Path) -> None:
-    asking = Asking(tmp_path, page(pruner=name))
-    assert type(asking._study.pruner).__name__ == PRUNERS[name]
+    opened = OptunaStudy(tmp_path, page(pruner=name))
+    assert type(opened._study.pruner).__name__ == PRUNERS[name]

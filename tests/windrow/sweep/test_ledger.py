@@ -16,12 +16,12 @@ from windrow.training.loop import Epoch
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     book = Ledger(tmp_path)
-    book.enter({"units": 8}, asked_as=0)
+    book.enter({"units": 8}, optuna_number=0)
     return book
 
 
 def ended(lease: Lease, ending: Ending = Ending.OK, value: float | None = 0.5) -> Outcome:
-    return Outcome(lease.trial, lease.attempt, ending, value, (Epoch(1.0, 0.5, 1.0, 0.5, 0.1),), lease=lease.token)
+    return Outcome(lease.number, lease.attempt, ending, value, (Epoch(1.0, 0.5, 1.0, 0.5, 0.1),), lease=lease.token)
 
 
 def test_an_outcome_counts_once(ledger: Ledger) -> None:
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_is_one_sentence_and_what_was_written_stays(tmp_path: 
     book = Ledger(tmp_path)
     assert len(book) > 0
     assert [entry.point["units"] for entry in book.entries()] == list(range(len(book)))
-    book.enter({"units": -1}, asked_as=-1)
+    book.enter({"units": -1}, optuna_number=-1)
 
 
 def test_a_ledger_that_is_no_database_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import field, make_dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from windrow.sweep import outcomes
 from windrow.sweep.outcomes import RULES, Ending, Outcome
 from windrow.training.loop import Epoch
 
@@ -31,3 +33,27 @@ def test_an_outcome_survives_json_but_for_its_network(outcome: Outcome) -> None:
 def test_what_is_no_outcome_is_refused(record: dict[str, object]) -> None:
     with pytest.raises((KeyError, ValueError, TypeError)):
         Outcome.of(record)
+
+
+EPOCH = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "seconds": 0.1}
+
+
+def test_a_record_of_a_newer_version_is_read_without_what_this_one_does_not_know() -> None:
+    record = {"number": 3, "attempt": 1, "ending": "ok", "value": 0.5, "epochs": [{**EPOCH, "f1": 0.4}], "flops": 9}
+    outcome = Outcome.of(record)
+    assert (outcome.number, outcome.value, outcome.epochs) == (3, 0.5, (Epoch(**EPOCH),))
+
+
+def test_a_record_of_an_older_version_gets_the_defaults_of_newer_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = make_dataclass("newer", [("f1", float, field(default=-1.0))], bases=(Epoch,), frozen=True)
+    monkeypatch.setattr(outcomes, "Epoch", newer)
+    outcome = Outcome.of({"number": 3, "attempt": 1, "ending": "ok", "epochs": [EPOCH, {**EPOCH, "f1": 0.4}]})
+    assert [getattr(epoch, "f1") for epoch in outcome.epochs] == [-1.0, 0.4]  # noqa: B009  mypy knows no such field
+    assert (outcome.worker, outcome.fused, outcome.lease) == ("", 1, "")
+
+
+def test_a_record_of_the_ledger_has_the_keys_that_it_always_had() -> None:
+    assert set(Outcome(0, 1, Ending.OK, repeat=2).record()) == {
+        *("number", "attempt", "ending", "value", "epochs", "seconds", "import_seconds", "error", "worker", "network"),
+        *("lease", "peak_mebibytes", "fused", "gain", "began_at", "ended_at"),
+    }

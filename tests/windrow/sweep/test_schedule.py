@@ -107,11 +107,11 @@ class Listed:
         taken, self.waiting = self.waiting[: self.chunk], self.waiting[self.chunk :]
         return [] if self.over else taken
 
-    def hear(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
+    def report(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
         self.heard[lease] = first + len(epochs) - 1
         return "pruned" if self.heard[lease] >= self.prune_after else ""
 
-    def take(self, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         if outcome.ending is Ending.LOST and self.again:
             self.again -= 1
@@ -131,7 +131,7 @@ class Listed:
 def run(spark: Any, search: Listed, slots: int = 2, body: Any = play, line: bool = True) -> Any:
     if not line:
         return schedule.run(spark, slots, search, None, body)
-    with channel.beside(spark) as line:
+    with channel.open_channel(spark) as line:
         search.address(line.address)
         return schedule.run(spark, slots, search, line, body)
 
@@ -141,7 +141,7 @@ def test_slots_that_come_later_get_trials_too(shipped: Any, monkeypatch: pytest.
     search = Listed([light(number, *["nap"] * 20) for number in range(6)])
     counts, running = iter([1, 1, 2, 1]), []
     monkeypatch.setattr(search, "tick", lambda now: bool(running.append(now)))
-    with channel.beside(shipped) as line:
+    with channel.open_channel(shipped) as line:
         search.address(line.address)
         clock = schedule.run(shipped, 1, search, line, play, recount=lambda: next(counts, 2))
     assert (clock.slots, max(running), len(search.outcomes)) == (2, 2, 6)
@@ -308,7 +308,7 @@ def test_a_message_that_makes_no_sense_is_dropped_and_the_sweep_goes_on(
     shipped: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = Listed([light(number, "nap") for number in range(3)])
-    with channel.beside(shipped) as line:
+    with channel.open_channel(shipped) as line:
         search.address(line.address)
 
         strange = ({}, {"lease": "lease 0"}, {"lease": "no such", "event": "epochs", "epochs": 3}, {"lease": ["x"]})
@@ -331,10 +331,10 @@ def test_a_message_that_makes_no_sense_is_dropped_and_the_sweep_goes_on(
 def test_an_error_while_recording_ends_the_sweep_with_that_error(shipped: Any, error: Exception) -> None:
     search = Listed([light(number) for number in range(3)])
 
-    def take(_: Outcome) -> None:
+    def settle(_: Outcome) -> None:
         raise error
 
-    search.take = take  # type: ignore[method-assign]
+    search.settle = settle  # type: ignore[method-assign]
     with pytest.raises(type(error), match="no space left"):
         run(shipped, search)
 
@@ -344,7 +344,7 @@ def test_the_clock_says_where_the_time_went(shipped: Any) -> None:
     clock = run(shipped, search)
     figures = clock.figures(cores=1)
     assert clock.trials == 4
-    assert clock.heard
+    assert clock.connected
     assert 0 < figures["speed_up"] <= 2.0
     assert figures["core_seconds_per_trial"] >= 1.0
     assert figures["trials_per_hour"] > 0

@@ -12,11 +12,11 @@ from windrow.data.manifest import Manifest
 from windrow.errors import BuilderError
 from windrow.experiment import parse
 from windrow.sweep import search as searches
-from windrow.sweep.ledger import Ledger
+from windrow.sweep.ledger import Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.search import Search
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec
+from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of
 from windrow.sweep.study import open_study
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
@@ -38,9 +38,11 @@ class Log:
 
     def __init__(self) -> None:
         self.said: list[tuple[Any, ...]] = []
+        self.facts: dict[int, TrialFacts] = {}
 
-    def begin(self, asked: Any, parameters: Any, seed: int) -> None:
-        self.said.append(("begin", asked.number, asked.attempt))
+    def begin(self, lease: Lease, facts: TrialFacts) -> None:
+        self.said.append(("begin", lease.number, lease.attempt))
+        self.facts[lease.number] = facts
 
     def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
         self.said.append(("epochs", number, first, len(epochs)))
@@ -70,18 +72,28 @@ def test_a_long_trial_is_handed_out_alone(tmp_path: Path) -> None:
         assert [spec.number for spec in search.next(2)] == [0]
         for _ in range(3):
             (spec,) = search.next(2)
-            search.take(ended(spec, seconds=5.0))
+            search.settle(ended(spec, seconds=5.0))
         assert len(search.next(2)) == 1
 
 
 def test_a_trial_has_a_seed_of_its_own_which_follows_from_the_studys_and_its_number(tmp_path: Path) -> None:
     with searching(tmp_path, trials=3, fused="false", seed=7) as (search, _):
         specs = [search.next(1)[0] for _ in range(3)]
-        search.take(ended(specs[1], Ending.LOST))
+        search.settle(ended(specs[1], Ending.LOST))
         (again,) = search.next(1)
     assert [spec.seed for spec in specs] == [seed_of(7, 0), seed_of(7, 1), seed_of(7, 2)]
     assert len({spec.seed for spec in specs}) == 3
     assert (again.number, again.attempt, again.seed) == (1, 2, specs[1].seed)
+
+
+def test_a_trial_is_trained_logged_and_logged_again_with_the_same_facts(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=3, fused="false", seed=7) as (search, log):
+        specs = [search.next(1)[0] for _ in range(3)]
+        page, entries = search._page, search._study.entries()
+    for spec, entry in zip(specs, entries, strict=True):
+        facts = facts_of(page, entry.number, entry.point)  # as the log is brought in line with the ledger
+        assert (spec.parameters, spec.seed) == (facts.parameters, facts.seed)
+        assert log.facts[spec.number] == facts
 
 
 def test_short_trials_are_handed_out_in_chunks_that_shrink_towards_the_end(tmp_path: Path) -> None:
@@ -90,7 +102,7 @@ def test_short_trials_are_handed_out_in_chunks_that_shrink_towards_the_end(tmp_p
         while specs := search.next(2):
             sizes.append(len(specs))
             for spec in specs:
-                search.take(ended(spec, seconds=0.05))
+                search.settle(ended(spec, seconds=0.05))
         assert sum(sizes) == 100
         assert sizes[0] == 1  # nothing is known yet
         assert max(sizes) > 10
@@ -101,7 +113,7 @@ def test_short_trials_are_handed_out_in_chunks_that_shrink_towards_the_end(tmp_p
 def test_trials_that_take_next_to_no_time_are_cut_into_a_job_a_slot(tmp_path: Path) -> None:
     with searching(tmp_path, trials=41, fused="false", sampler="random") as (search, _):
         (spec,) = search.next(2)
-        search.take(ended(spec, seconds=0.0))
+        search.settle(ended(spec, seconds=0.0))
         assert [len(search.next(2)), len(search.next(2))] == [20, 20]
 
 
@@ -111,7 +123,7 @@ def test_trials_that_may_be_one_graph_are_handed_out_together_until_it_does_not_
         assert len(first) == 8
         assert all(spec.fused for spec in first)
         for spec in first:
-            search.take(ended(spec, gain=0.9))
+            search.settle(ended(spec, gain=0.9))
         (alone,) = search.next(2)
         assert not alone.fused
 
@@ -140,11 +152,11 @@ def test_trials_with_limits_and_deterministic_ones_are_never_one_graph(tmp_path:
 def test_a_lost_trial_comes_again_alone_and_ends_its_old_lease(tmp_path: Path) -> None:
     with searching(tmp_path, trials=20) as (search, log):
         first, *_ = search.next(2)
-        search.take(ended(first, Ending.LOST))
+        search.settle(ended(first, Ending.LOST))
         again = search.next(2)
         assert [(spec.number, spec.attempt) for spec in again] == [(first.number, 2)]
         assert ("end", first.number, "lost", False) in log.said
-        search.take(ended(first))  # the first attempt was alive after all
+        search.settle(ended(first))  # the first attempt was alive after all
         assert not [said for said in log.said if said[:3] == ("end", first.number, "ok")]
 
 
@@ -159,7 +171,7 @@ def test_the_ledger_knows_before_mlflow_is_told(tmp_path: Path) -> None:
 
         log.end = end  # type: ignore[method-assign]
         outcome = ended(spec)
-        search.take(outcome)
+        search.settle(outcome)
         assert known == [outcome]
 
 
@@ -170,8 +182,8 @@ def test_epochs_go_to_mlflow_and_to_the_pruner(tmp_path: Path) -> None:
             (spec,) = search.next(1)
             assert spec.prune
             good = Epoch(1.0, 0.5, 1.0, 0.9 - number / 20, 0.1)
-            answers.append(search.hear(spec.lease, 1, [good]))
-            search.take(ended(spec))
+            answers.append(search.report(spec.lease, 1, [good]))
+            search.settle(ended(spec))
         assert answers[0] == ""
         assert answers[5:] == ["pruned"] * 7
         assert ("epochs", 0, 1, 1) in log.said
@@ -181,9 +193,9 @@ def test_a_trial_is_not_pruned_after_its_last_epoch(tmp_path: Path) -> None:
     with searching(tmp_path, trials=30, epochs=2, pruner="asha", fused="false") as (search, _):
         for number in range(8):
             (spec,) = search.next(1)
-            answer = search.hear(spec.lease, 2, [Epoch(1.0, 0.5, 1.0, 0.9 - number / 10, 0.1)])
+            answer = search.report(spec.lease, 2, [Epoch(1.0, 0.5, 1.0, 0.9 - number / 10, 0.1)])
             assert answer == ""
-            search.take(ended(spec))
+            search.settle(ended(spec))
 
 
 def test_nothing_is_asked_that_would_not_finish_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +205,7 @@ def test_nothing_is_asked_that_would_not_finish_in_time(tmp_path: Path, monkeypa
         for _ in range(5):
             (spec,) = search.next(1)
             now[0] += 10
-            search.take(ended(spec, seconds=10.0))
+            search.settle(ended(spec, seconds=10.0))
         assert not search.tick(1)
         assert search.next(1) == []  # 10 s are left, and a trial takes as long
         now[0] += 11
@@ -207,7 +219,7 @@ def test_the_time_budget_is_the_studys_and_survives_a_restart(tmp_path: Path, mo
     with searching(tmp_path, trials=50, budget_seconds=60, fused="false") as (search, _):
         (spec,) = search.next(1)
         now[0] += 55
-        search.take(ended(spec, seconds=8.0))
+        search.settle(ended(spec, seconds=8.0))
     now[0] += 10_000  # the time between two sweeps costs nothing
     with searching(tmp_path, trials=50, budget_seconds=60, fused="false") as (search, _):
         assert search.next(1) == []
@@ -219,7 +231,7 @@ def test_the_line_of_progress_says_how_far_it_is(tmp_path: Path, capsys: pytest.
     with searching(tmp_path, trials=3, fused="false") as (search, _):
         for ending in (Ending.OK, Ending.PRUNED, Ending.DIVERGED):
             (spec,) = search.next(1)
-            search.take(ended(spec, ending))
+            search.settle(ended(spec, ending))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "[1/3] trial 0: val_accuracy 0.5000 in 5.0 s; best 0.5000 (trial 0); about 10 s left",
@@ -231,7 +243,7 @@ def test_the_line_of_progress_says_how_far_it_is(tmp_path: Path, capsys: pytest.
 def test_what_one_graph_for_many_gained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with searching(tmp_path, trials=20) as (search, _):
         spec, *_rest = search.next(2)
-        search.take(ended(spec, fused=8, gain=1.31))
+        search.settle(ended(spec, fused=8, gain=1.31))
     assert "in 5.0 s (one graph for 8, 1.31 times as fast); best" in capsys.readouterr().err
 
 
@@ -240,4 +252,4 @@ def test_a_broken_builder_ends_the_sweep_after_one_trial(tmp_path: Path) -> None
         (spec,) = search.next(1)
         error = "Traceback ...\nwindrow.errors.BuilderError: mine.py must be importable; NameError: x; fix the file\n"
         with pytest.raises(BuilderError, match=r"^mine\.py must be importable; NameError: x; fix the file$"):
-            search.take(ended(spec, Ending.FAILED, error=error))
+            search.settle(ended(spec, Ending.FAILED, error=error))

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from windrow.errors import StudyError
 from windrow.experiment import Experiment, parse
+from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.study import Asked, Study, open_study, read_study
+from windrow.sweep.study import Study, open_study, read_study
 from windrow.training.loop import Epoch
 
 TEXT = """
@@ -28,15 +29,15 @@ def page(**sweep: Any) -> Experiment:
     return parse(TEXT, [f"sweep.{key}={value}" for key, value in sweep.items()])
 
 
-def ended(asked: Asked, ending: Ending, value: float | None = None) -> Outcome:
-    return Outcome(asked.number, asked.attempt, ending, value, seconds=2.0, worker="host/1", lease=asked.lease)
+def ended(asked: Lease, ending: Ending, value: float | None = None) -> Outcome:
+    return Outcome(asked.number, asked.attempt, ending, value, seconds=2.0, worker="host/1", lease=asked.token)
 
 
-def ok(asked: Asked, value: float) -> Outcome:
+def ok(asked: Lease, value: float) -> Outcome:
     return ended(asked, Ending.OK, value)
 
 
-def take(study: Study) -> Asked:
+def take(study: Study) -> Lease:
     asked = study.ask()
     assert asked is not None
     return asked
@@ -78,7 +79,7 @@ def test_a_trial_that_was_cut_off_is_asked_for_again_with_the_same_point(tmp_pat
 
 def test_a_trial_that_was_cut_off_while_it_was_being_asked_is_not_counted(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=2), "data") as study:
-        study._asking._study.ask()  # as a driver that dies before the point is drawn leaves it
+        study._optuna._study.ask()  # as a driver that dies before the point is drawn leaves it
     with open_study(tmp_path, page(trials=2), "data") as study:
         points = []
         while (asked := study.ask()) is not None:
@@ -253,7 +254,7 @@ def test_the_sampler_hears_of_each_ending_what_its_rule_says(tmp_path: Path) -> 
 def test_a_point_that_was_drawn_and_not_written_down_is_trained_after_all(tmp_path: Path) -> None:
     with open_study(tmp_path, page(trials=3, sampler="random"), "data") as study:
         study.settle(ok(take(study), 0.5))
-        drawn = study._asking.draw(1)[0]  # as a driver that dies before its ledger knows leaves it
+        drawn = study._optuna.draw(1)[0]  # as a driver that dies before its ledger knows leaves it
     with open_study(tmp_path, page(trials=3, sampler="random"), "data") as study:
         asked = take(study)
         assert (asked.number, asked.point) == (1, drawn)
@@ -298,7 +299,7 @@ def table(folder: Path, slots: int, kill_after: int | None = None, **sweep: Any)
     settled = 0
     while True:
         with open_study(folder, settings, "data") as study:
-            running: list[Asked] = []
+            running: list[Lease] = []
             while settled != kill_after:
                 while len(running) < slots and (asked := study.ask()) is not None:
                     running.append(asked)
@@ -453,7 +454,7 @@ def test_a_disk_that_fills_in_the_middle_costs_nothing_that_was_told(tmp_path: P
         "with open_study(Path(sys.argv[1]), parse(sys.argv[2]), 'data') as study:\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, 800_000))\n"
         "    while (asked := study.ask()) is not None:\n"
-        "        settled = study.settle(Outcome(asked.number, 1, Ending.OK, 0.5, lease=asked.lease))\n"
+        "        settled = study.settle(Outcome(asked.number, 1, Ending.OK, 0.5, lease=asked.token))\n"
         "        print(asked.number, flush=True)\n"
     )
     text = TEXT + "sweep: {trials: 3000, sampler: random}\n"

@@ -22,10 +22,11 @@ from harness.crash import Crasher, KilledError, machine_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from windrow.experiment import Experiment, parse
-from windrow.sweep import study as studies
+from windrow.sweep import study_folder
 from windrow.sweep.audit import audit, read_books
+from windrow.sweep.ledger import Entry, Lease, Ledger
 from windrow.sweep.outcomes import RULES, Ending, Outcome
-from windrow.sweep.study import Asked, Study, open_study
+from windrow.sweep.study import Study, open_study
 from windrow.training.loop import Epoch
 
 SPACES = {
@@ -52,7 +53,7 @@ class Model:
     """What is true of a study: points and ends by trial, and of each lease whether it counts."""
 
     points: dict[int, dict[str, Any]] = field(default_factory=dict)
-    leases: dict[str, Asked] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
     open: dict[int, str] = field(default_factory=dict)
     lost: Counter[int] = field(default_factory=Counter)
     ended: dict[int, tuple[Ending, float | None, str]] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class Books(RuleBasedStateMachine):
     def _watch_the_writes(self) -> None:
         from optuna.storages.journal import JournalFileBackend
 
-        connect, append, write = sqlite3.connect, JournalFileBackend.append_logs, studies.write_json
+        connect, append, write = sqlite3.connect, JournalFileBackend.append_logs, study_folder.write_json
         crasher, connections = self.crasher, self.connections
 
         class Watched(sqlite3.Connection):
@@ -112,7 +113,7 @@ class Books(RuleBasedStateMachine):
         self.patch.setattr(os, "fsync", lambda _: None)  # a process dies here, and not the machine
         self.patch.setattr(sqlite3, "connect", connected)
         self.patch.setattr(JournalFileBackend, "append_logs", appended)
-        self.patch.setattr(studies, "write_json", lambda *what: crasher.write(lambda: write(*what)))
+        self.patch.setattr(study_folder, "write_json", lambda *what: crasher.write(lambda: write(*what)))
 
     def page(self) -> Experiment:
         space, sampler, pruner, deterministic = self.kind
@@ -226,11 +227,11 @@ class Books(RuleBasedStateMachine):
             self.reopen()
             return None
 
-    def check_asked(self, asked: Asked) -> None:
+    def check_asked(self, asked: Lease) -> None:
         model, number = self.model, asked.number
         assert number not in model.ended, f"trial {number} has ended and is asked again"
         assert number not in model.open, f"trial {number} is under way and is asked again"
-        assert asked.lease not in model.leases
+        assert asked.token not in model.leases
         if number not in model.points:
             assert number == len(model.points)
             assert self.kind[1] != "grid" or asked.point not in model.points.values()
@@ -239,7 +240,7 @@ class Books(RuleBasedStateMachine):
             first = number // GENERATION * GENERATION
             assert all(other in model.ended for other in range(first)), f"trial {number} before its generation"
         assert len(model.points) <= self.trials
-        model.leases[asked.lease], model.open[number] = asked, asked.lease
+        model.leases[asked.token], model.open[number] = asked, asked.token
 
     def put_down(self) -> None:
         """A process that is gone holds no lock, and its transaction is rolled back."""
@@ -272,6 +273,11 @@ class Books(RuleBasedStateMachine):
         assert len(self.study.entries()) == len(self.model.points)
         self.check_journal()
 
+    def on_disk(self) -> list[Entry]:
+        book = Ledger(self.folder, reading=True)
+        book.close()
+        return book.entries()
+
     def rows(self, query: str, *values: Any) -> list[Any]:
         book = sqlite3.Connection(self.folder / "ledger.db")
         try:
@@ -283,7 +289,7 @@ class Books(RuleBasedStateMachine):
     def the_ledger_is_what_happened(self) -> None:
         if self.driver is None:
             return
-        entries = self.study.ledger.entries()
+        entries = self.on_disk()
         remembered = [(entry.number, entry.point, entry.outcome) for entry in self.study.entries()]
         assert remembered == [(entry.number, entry.point, entry.outcome) for entry in entries]
         assert [entry.number for entry in entries] == list(range(len(entries)))
@@ -304,7 +310,7 @@ class Books(RuleBasedStateMachine):
         lines = [json.loads(line) for line in (self.folder / "journal.log").read_text().splitlines()]
         ends = Counter(line["trial_id"] for line in lines if line["op_code"] == 6 and line["state"] > 0)
         assert max(ends.values(), default=1) == 1
-        for entry in self.study.ledger.entries():
+        for entry in self.on_disk():
             if entry.number not in self.model.ended:
                 assert not entry.told
             elif not self.kind[3]:
@@ -331,9 +337,9 @@ class Books(RuleBasedStateMachine):
             self.study.give_back(self.model.leases[self.model.open.pop(number)])
         while (asked := self.study.ask()) is not None:
             self.check_asked(asked)
-            self.settle(asked.lease, Ending.OK, 0.5, 1)
-        assert len(self.model.ended) == self.study.budget or self.study._asking.exhausted
-        assert all(entry.told for entry in self.study.ledger.entries())
+            self.settle(asked.token, Ending.OK, 0.5, 1)
+        assert len(self.model.ended) == self.study.budget or self.study._optuna.exhausted
+        assert all(entry.told for entry in self.on_disk())
         self.check_journal()
 
 

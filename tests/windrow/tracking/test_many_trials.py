@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from windrow.data.manifest import Manifest
 from windrow.experiment import parse
+from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import RULES, Ending, Outcome
-from windrow.sweep.study import Asked, open_study
+from windrow.sweep.spec import TrialFacts
+from windrow.sweep.study import open_study
 from windrow.tracking import sweep_log as tracking_sweep
 from windrow.tracking.sweep_log import open_sweep
 from windrow.training.loop import Epoch
@@ -26,11 +28,11 @@ DATASET = Manifest("x", "x", "d" * 64, (8, 8, 1), ("0", "1"), {}, {}, {})
 ENDINGS = (Ending.OK, Ending.OK, Ending.PRUNED, Ending.DIVERGED, Ending.TIMEOUT, Ending.FAILED)
 
 
-def outcome_of(asked: Asked) -> Outcome:
+def outcome_of(asked: Lease) -> Outcome:
     """What a trial gives: every number of it derives from the trial's."""
     epochs = tuple(Epoch(asked.number, 0.5, asked.number + step, 0.5, 0.1) for step in (1, 2))
     ending = ENDINGS[asked.number % len(ENDINGS)]
-    return Outcome(asked.number, 1, ending, 0.5 if ending is Ending.OK else None, epochs, 1.0, lease=asked.lease)
+    return Outcome(asked.number, 1, ending, 0.5 if ending is Ending.OK else None, epochs, 1.0, lease=asked.token)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_a_sweep_of_many_trials_reads_back_whole_and_what_it_asks_does_not_grow_
     with open_study(tmp_path / "study", page, "data") as study:
         with open_sweep(page, tmp_path / "page.yaml", DATASET, study) as log:
             while (asked := study.ask()) is not None:
-                log.begin(asked, asked.point, asked.number)
+                log.begin(asked, TrialFacts(asked.point, asked.number))
                 study.settle(outcome := outcome_of(asked))
                 log.end(outcome, over=True)
         told = {entry.number: entry.run_id for entry in study.entries()}

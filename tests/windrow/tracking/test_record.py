@@ -56,7 +56,7 @@ def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recor
             while (asked := study.ask()) is not None:
                 points[asked.number] = {**page.network.defaults(), **asked.point}
                 log.begin(asked, points[asked.number], 1)
-                study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.lease))
+                study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.token))
                 log.end(outcome, over=True)
     return log.run_id, points
 

@@ -15,8 +15,11 @@ from harness.waiting import wait_for
 from windrow.data.manifest import Manifest
 from windrow.errors import TrackingError
 from windrow.experiment import Experiment, parse
+from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import RULES, Ending, Outcome
-from windrow.sweep.study import Asked, Study, open_study
+from windrow.sweep.seeds import seed_of
+from windrow.sweep.spec import facts_of
+from windrow.sweep.study import Study, open_study
 from windrow.tracking.sweep_log import SweepLog, open_sweep
 from windrow.training.loop import Epoch
 
@@ -43,19 +46,19 @@ def sweeping(folder: Path, page: Experiment) -> Iterator[tuple[Study, SweepLog]]
             yield study, log
 
 
-def begin(study: Study, log: SweepLog) -> Asked:
+def begin(study: Study, log: SweepLog) -> Lease:
     asked = study.ask()
     assert asked is not None
-    log.begin(asked, {"units": asked.point["units"]}, 1)
+    log.begin(asked, facts_of(study.page, asked.number, asked.point))
     return asked
 
 
-def ended(asked: Asked, ending: Ending = Ending.OK) -> Outcome:
+def ended(asked: Lease, ending: Ending = Ending.OK) -> Outcome:
     value = 0.3 if ending is Ending.OK else None
-    return Outcome(asked.number, asked.attempt, ending, value, EPOCHS, 2.0, lease=asked.lease, error="why")
+    return Outcome(asked.number, asked.attempt, ending, value, EPOCHS, 2.0, lease=asked.token, error="why")
 
 
-def end(study: Study, log: SweepLog, asked: Asked, ending: Ending = Ending.OK) -> None:
+def end(study: Study, log: SweepLog, asked: Lease, ending: Ending = Ending.OK) -> None:
     outcome = ended(asked, ending)
     entry = study.settle(outcome)
     log.end(outcome, over=entry is not None and entry.outcome is not None)
@@ -115,7 +118,7 @@ def test_a_driver_that_is_killed_anywhere_leaves_nothing_that_is_not_put_right(
     """Trial 0 is whole; 1 ended in the ledger alone; 2 was told in part; 3 was running; 4 was never told."""
     with open_study(tmp_path / "study", page, "data") as study:
         log = open_sweep(page, tmp_path / "page.yaml", DATASET, study)
-        log._speaker.start()
+        log._writer.start()
         asked = [begin(study, log) for _ in range(4)]
         end(study, log, asked[0])
         study.settle(ended(asked[1]))
@@ -125,8 +128,8 @@ def test_a_driver_that_is_killed_anywhere_leaves_nothing_that_is_not_put_right(
         begun = study.ask()
         assert begun is not None
         study.settle(ended(begun))
-        log._sayings.put(None)
-        log._speaker.join()  # and no word more: the driver is gone
+        log._pending.put(None)
+        log._writer.join()  # and no word more: the driver is gone
     with sweeping(tmp_path, page) as (study, log):
         found = runs(client, log)
         assert sorted(found) == [0, 1, 2, 4]
@@ -139,6 +142,10 @@ def test_a_driver_that_is_killed_anywhere_leaves_nothing_that_is_not_put_right(
         assert run.info.status == "FINISHED"
         assert steps(client, run) == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert {entry.run_id for entry in study.entries()} == {run.info.run_id for run in found.values()}
+    for entry in study.entries():  # 1 and 4 were logged by the second driver, and have the same facts
+        tags = found[entry.number].data.tags
+        assert tags["windrow.seed"] == str(seed_of(page.sweep.seed, entry.number))
+        assert json.loads(tags["windrow.parameters"]) == {**page.network.defaults(), **entry.point}
 
 
 def test_the_run_of_an_attempt_that_was_lost_makes_way_for_the_next(
@@ -173,7 +180,7 @@ def test_an_mlflow_that_fails_in_the_middle_stops_no_trial_and_is_told_what_it_m
 
     with sweeping(tmp_path, page) as (study, log):
         end(study, log, begin(study, log))
-        wait_for(lambda: log._sayings.empty() and runs(client, log)[0].info.status == "FINISHED")
+        wait_for(lambda: log._pending.empty() and runs(client, log)[0].info.status == "FINISHED")
         with monkeypatch.context() as patch:
             patch.setattr(log.client, "log_batch", away)
             for _ in range(2):
@@ -229,7 +236,7 @@ def test_a_hyper_parameter_that_was_not_searched_in_a_trial_is_no_dot_in_a_plot_
         asked = study.ask()
         assert asked is not None
         assert asked.point == {"optimizer": "adam"}
-        log.begin(asked, {**study.page.network.defaults(), **asked.point}, 1)
+        log.begin(asked, facts_of(study.page, asked.number, asked.point))
         end(study, log, asked)
     (run,) = runs(client, log).values()
     assert "momentum" not in run.data.params

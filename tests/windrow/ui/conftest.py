@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from windrow import experiment
+from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.study import Asked, Study, open_study
+from windrow.sweep.study import Study, open_study
 from windrow.training.loop import Epoch
 
 PAGE = """
@@ -21,12 +22,12 @@ sweep: {{trials: {trials}, epochs: 2, sampler: random, objective: {objective}}}
 """
 
 
-def end(study: Study, asked: Asked, ending: Ending = Ending.OK, value: float | None = 0.9, loss: float = 0.3) -> None:
+def end(study: Study, asked: Lease, ending: Ending = Ending.OK, value: float | None = 0.9, loss: float = 0.3) -> None:
     """Settle an attempt as an executor's report would."""
     epochs = (Epoch(0.7, 0.8, 0.6, 0.85, 0.1), Epoch(loss, 0.9, loss, 0.9, 0.1))
     worth = value if ending is Ending.OK else None
     outcome = Outcome(
-        asked.number, asked.attempt, ending, worth, epochs, 1.5, error="see /home/secret", lease=asked.lease
+        asked.number, asked.attempt, ending, worth, epochs, 1.5, error="see /home/secret", lease=asked.token
     )
     study.settle(outcome)
 

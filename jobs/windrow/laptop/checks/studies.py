@@ -29,12 +29,12 @@ def _modified(path: Path) -> float:
 
 
 def _compare(folder: Path) -> Finding:
-    from windrow.sweep import audit, study
+    from windrow.sweep import audit, study_folder
 
     subject = "study " + (
         folder.name if folder.name != "study" else folder.parent.relative_to(home() / "runs").as_posix()
     )
-    if study.is_at_work(folder):
+    if study_folder.is_at_work(folder):
         return Finding(subject, "a sweep is running in it; its records are compared when the sweep has ended")
     try:
         books = audit.read_books(folder)

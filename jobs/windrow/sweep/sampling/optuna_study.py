@@ -1,7 +1,7 @@
-"""Optuna's part of a study: where points come from, what the sampler is told, when the pruner says stop.
+"""Optuna's part of a study: draw points, tell the sampler how trials ended, ask the pruner whether to go on.
 
 Points come from, in this order: the default configuration, the page's own points, the grid, the design or the
-sampler. Optuna's journal is one of the study's books; the ledger decides what is true.
+sampler. Optuna's journal follows the ledger, which decides what is true.
 """
 
 from __future__ import annotations
@@ -19,26 +19,36 @@ from windrow.experiment import Experiment, FloatDimension
 from windrow.experiment.parameters import Value
 from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
-from windrow.sweep.sampling import samplers, space
+from windrow.sweep.sampling import pruners, samplers, space
 from windrow.sweep.sampling.sensitivity_design import Design
 from windrow.sweep.seeds import seed_of
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
 _DRAWS = 500  # points in a row that may break a constraint
-_REDUCTION = 4  # ASHA keeps the best quarter at epochs 1, 4, 16, ...; Ray Tune's default too
-_WARM_UP_TRIALS = 5  # trials that the median is never asked about
-_SMALL_SPACE = 1000  # points; of a larger space a sweep is not expected to try all
+_SMALL_SPACE = 1000  # points; a sweep is not expected to try all points of a larger space
+
+# Where this file leaves Optuna's public ask/tell API (read in 5.0.0). Study.ask, tell, add_trial and get_trials do all
+# but two things. Trial.report and Trial.should_prune belong to a Trial, and only Study.ask gives one: a trial that an
+# earlier driver drew, and a listed point, which is added without drawing, are known by number alone. (To enqueue a
+# listed point and ask for it would run the sampler, and so move the points after it.) So `report` and `tell` write an
+# epoch's value through the storage and call the pruner, as Trial does. The storage is ours, opened in this file.
 Point = dict[str, Value]
 
 
-class Asking:
-    """A study's sampler, pruner and journal. One process at a time: the study's lock sees to that."""
+class OptunaStudy:
+    """A study's sampler, pruner and journal.
 
-    def __init__(self, folder: Path, page: Experiment, asked: Iterable[Point] = ()) -> None:
+    Args:
+        folder: the study's folder; its lock keeps other processes out.
+        page: the experiment.
+        known: points of the trials that the ledger has.
+    """
+
+    def __init__(self, folder: Path, page: Experiment, known: Iterable[Point] = ()) -> None:
         import optuna
 
         optuna.logging.set_verbosity(logging.WARNING)
@@ -47,14 +57,14 @@ class Asking:
         self._first = _first_points(page, self._defaults)
         self._not_asked = _all_points(page, self._defaults)
         self._design = Design(page) if page.sweep.sampler == "sensitivity" else None
-        for point in asked:
+        for point in known:
             self._note(point)
         self._storage = _open_storage(folder / "journal.log")
         self._study = optuna.create_study(
             study_name=page.name,
             storage=self._storage,
             sampler=self._sampler(0),
-            pruner=_pruner(page.sweep.pruner),
+            pruner=pruners.pruner(page.sweep.pruner),
             direction=page.sweep.direction,
             load_if_exists=True,
         )
@@ -65,30 +75,30 @@ class Asking:
         self._learn_from_earlier_study()
 
     @property
-    def most(self) -> int | None:
-        """How many trials there are to ask for; None unless the points are those of a grid."""
+    def limit(self) -> int | None:
+        """The most trials that can be asked for; None unless the points are those of a grid."""
         return len(self._first) if self._page.sweep.sampler == "grid" else None
 
     @property
     def exhausted(self) -> bool:
-        """Whether every point of a small finite space has been asked for."""
+        """True once every point of a small finite space has been asked for."""
         return self._not_asked == set()
 
     def draw(self, number: int) -> tuple[Point, int]:
-        """The point of a new trial, and the number that Optuna knows it by.
+        """Return the point of the trial `number`, which is new, and the number of Optuna's trial for it.
 
         Raises:
             StudyError: the constraints leave next to nothing of the space.
         """
         listed = number - len(self._first)
         if listed < 0:
-            point, asked_as = self._fixed(self._first[number])
+            point, optuna_number = self._fixed(self._first[number])
         elif self._design is not None:
-            point, asked_as = self._fixed(self._design.point(listed))
+            point, optuna_number = self._fixed(self._design.point(listed))
         else:
-            point, asked_as = self._sample(number)
+            point, optuna_number = self._sample(number)
         self._note(point)
-        return point, asked_as
+        return point, optuna_number
 
     def _note(self, point: Point) -> None:
         if self._not_asked is not None:
@@ -97,6 +107,7 @@ class Asking:
     def _sample(self, number: int) -> tuple[Point, int]:
         for attempt in range(_DRAWS):
             if self._page.sweep.deterministic:
+                # A sampler of its own per draw: its seed follows from the trial's number, whatever was drawn before.
                 self._study.sampler = self._sampler(number, attempt)
             trial = self._study.ask()
             point = space.suggest(trial, self._page.space, self._defaults)
@@ -109,7 +120,10 @@ class Asking:
         )
 
     def orphans(self, known: set[int]) -> list[tuple[Point, int]]:
-        """Points that a killed driver drew and did not write into the ledger. Half-drawn ones are closed."""
+        """Return points that a killed driver drew and did not enter into the ledger, with their numbers in Optuna.
+
+        Half-drawn ones are closed as failed.
+        """
         found = []
         for trial in self._trials():
             if trial.state.name == "RUNNING" and trial.number not in known:
@@ -122,38 +136,39 @@ class Asking:
                     self._study.tell(trial.number, state=_states().FAIL)
         return found
 
-    def report(self, asked_as: int, epoch: int, value: float) -> bool:
-        """Keep the objective after an epoch (from 1); whether the pruner says to stop.
+    def report(self, optuna_number: int, epoch: int, value: float) -> bool:
+        """Record the objective after an epoch (from 1); return True if the pruner wants the trial to stop.
 
-        The default configuration outside the space is nothing that Optuna compares: it trains to its end.
+        A default configuration outside the space is closed in Optuna from the start: it trains to its end.
         """
         if self._page.sweep.pruner == "none":
             return False
-        trial_id = self._trial_id(asked_as)
+        trial_id = self._trial_id(optuna_number)
         if self._storage.get_trial(trial_id).state.is_finished():
             return False
         self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
-    def tell(self, asked_as: int, outcome: Outcome, objective: str) -> None:
-        """Tell the sampler how a trial ended, as the rule of its ending says. Saying it twice changes nothing."""
-        trial = self._storage.get_trial(self._trial_id(asked_as))
-        if trial.state.is_finished():
+    def tell(self, optuna_number: int, outcome: Outcome, objective: str) -> None:
+        """Tell the sampler how a trial ended, by the rule of its ending."""
+        trial_id = self._trial_id(optuna_number)
+        # A driver may die after this call and before the ledger marks the trial as told: then it comes a second time.
+        if self._storage.get_trial(trial_id).state.is_finished():
             return
         signal = RULES[outcome.ending].signal
         if signal is Signal.VALUE:
-            self._study.tell(asked_as, outcome.value)
+            self._study.tell(optuna_number, outcome.value)
         elif signal is Signal.NOTHING:
-            self._study.tell(asked_as, state=_states().FAIL)
+            self._study.tell(optuna_number, state=_states().FAIL)
         else:
-            # Optuna's PRUNED is worse than any value; among pruned ones the last report counts, and none is the worst.
+            # Optuna ranks PRUNED below any value, pruned trials by their last report, and those without one last.
             reported = outcome.epochs and math.isfinite(value := outcome.epochs[-1].metrics()[objective])
             if signal is Signal.SO_FAR and reported:
-                self._storage.set_trial_intermediate_value(trial._trial_id, len(outcome.epochs), value)
-            self._study.tell(asked_as, state=_states().PRUNED)
+                self._storage.set_trial_intermediate_value(trial_id, len(outcome.epochs), value)
+            self._study.tell(optuna_number, state=_states().PRUNED)
 
     def _fixed(self, point: Point) -> tuple[Point, int]:
-        """Enter a point that no sampler drew. One outside the space, as the default may be, teaches it nothing."""
+        """Add a point that no sampler drew. The sampler does not see one outside the space, as the default may be."""
         from optuna.trial import create_trial
 
         inside = space.contains(self._page.space, point, self._defaults)
@@ -164,10 +179,14 @@ class Asking:
             distributions={name: known[name] for name in point} if inside else {},
         )
         self._study.add_trial(trial)
+        # add_trial returns nothing; no other process adds trials, so the last one is this one.
         return point, len(self._trials()) - 1
 
     def _learn_from_earlier_study(self) -> None:
-        """Show the sampler the good trials of an earlier study whose points lie in this space; once."""
+        """Show the sampler the trials of an earlier study that ended ok and are in this space.
+
+        They are in the journal from then on, so a study that goes on skips this.
+        """
         if self._page.sweep.warm_start is None or self._trials():
             return
         from optuna.trial import create_trial
@@ -185,22 +204,22 @@ class Asking:
             )
         self._study.add_trials(found)
 
-    def _sampler(self, *parts: int) -> Any:
+    def _sampler(self, *parts: int) -> BaseSampler:
         return samplers.sampler(self._page.sweep, self._page.space, seed_of(self._page.sweep.seed, *parts))
 
     def _trials(self) -> list[FrozenTrial]:
         trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)
         return trials
 
-    def _trial_id(self, asked_as: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, asked_as))
+    def _trial_id(self, optuna_number: int) -> int:
+        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, optuna_number))
 
 
 def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
-    """Points and values of the trials that ended ok in the study in `folder`.
+    """Read points and values of the trials that ended ok in the study in `folder`.
 
     Raises:
-        StudyError: no study is there, or it searched for another objective.
+        StudyError: the folder holds no study, or one that searched for another objective.
     """
     if not (folder / FILE).is_file():
         raise StudyError(f"sweep.warm_start must be the folder of a study; got {folder}; name the --study of a sweep")
@@ -211,15 +230,12 @@ def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
             f"{objective}; change sweep.objective, or leave warm_start out"
         )
     ledger = Ledger(folder, reading=True)
-    try:
-        outcomes = [(entry.point, entry.outcome) for entry in ledger.entries()]
-    finally:
-        ledger.close()
-    return [(point, outcome.value) for point, outcome in outcomes if outcome and outcome.value is not None]
+    ledger.close()
+    return [(entry.point, entry.value) for entry in ledger.entries() if entry.value is not None]
 
 
 def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point]:
-    """The default configuration where the page gives one, the page's own points, and the grid; each once."""
+    """List the default configuration if it is complete, the page's own points and the grid, without duplicates."""
     points = [space.filled(page.space, point, defaults) for point in ({}, *page.sweep.points)]
     points = [point for point in points if space.complete(page.space, point, defaults)]
     if page.sweep.sampler == "grid":
@@ -228,9 +244,9 @@ def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point
 
 
 def _all_points(page: Experiment, defaults: Mapping[str, Value]) -> set[tuple[tuple[str, Value], ...]] | None:
-    """Every point of a small finite space; None where there is no end of them."""
+    """Return every point of a small finite space; None for a large or a continuous one."""
     if page.sweep.sampler == "sensitivity":
-        return None  # its points are asked again, with other seeds
+        return None  # its points are trained several times, with different seeds
     if any(isinstance(dimension, FloatDimension) and not dimension.step for dimension in page.space.values()):
         return None
     if math.prod(space.count(dimension) for dimension in page.space.values()) > _SMALL_SPACE:
@@ -242,22 +258,12 @@ def _key(point: Point) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(point.items()))
 
 
-def _pruner(name: str) -> BasePruner:
-    from optuna import pruners
-
-    if name == "asha":
-        return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_REDUCTION)
-    if name == "median":
-        return pruners.MedianPruner(n_startup_trials=_WARM_UP_TRIALS)
-    return pruners.NopPruner()
-
-
 def _open_storage(path: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     class HeldByTheStudy(JournalFileOpenLock):  # type: ignore[misc]
-        """Optuna's own lock outlives a killed holder, and the next one waits half a minute for it."""
+        """No lock: Optuna's own outlives a killed holder, and the next process then waits half a minute for it."""
 
         def acquire(self) -> bool:
             return True
@@ -270,7 +276,7 @@ def _open_storage(path: Path) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """A full disk can cut the journal's last line short; the next one would be glued to it."""
+    """Drop a last line that a full disk or a kill has cut short: the next line would continue it."""
     if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
 

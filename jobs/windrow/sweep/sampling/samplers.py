@@ -5,7 +5,7 @@ study = optuna.create_study(sampler=sampler(page.sweep, page.space, seed))
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,42 +19,23 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
+    Maker = Callable[[SweepSection, Mapping[str, Dimension], int], BaseSampler]
 
 EXTRAS = {"gp": "torch", "cma_es": "cmaes"}
 """Samplers that need a package beyond requirements.txt."""
 
 
 def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    """The page's sampler. It serves one study only, and costs well under a millisecond, so each call makes a new one.
+    """Make the page's sampler. It serves one study only, and costs well under a millisecond.
 
     Random and learning samplers draw from `seed`. The quasi-random one draws from the page's seed and the trial's
-    number, whatever `seed` is: its points belong together.
+    number, whatever `seed` is: its points form one sequence.
 
     Raises:
         UserError: the sampler needs a package that is not installed.
     """
-    from optuna import samplers
-
     check_installed(section)
-    if section.sampler == "quasi_random":
-        return sobol_sampler(space, section.seed)
-    if section.sampler in {"random", "grid", "sensitivity"}:  # the points of the last two are listed, never drawn
-        return samplers.RandomSampler(seed=seed)
-    if section.sampler in EXTRAS:
-        return _extra_sampler(section.sampler, seed)
-    return _tpe(space, seed)
-
-
-def _tpe(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    import warnings
-
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import TPESampler
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        # Without groups, a dimension that only some trials have is drawn without regard to all others.
-        return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
+    return SAMPLERS[section.sampler](section, space, seed)
 
 
 def check_installed(section: SweepSection) -> None:
@@ -71,28 +52,68 @@ def check_installed(section: SweepSection) -> None:
         )
 
 
-def _extra_sampler(name: str, seed: int) -> BaseSampler:
-    from optuna import samplers
+def _random(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
 
-    kind = samplers.GPSampler if name == "gp" else samplers.CmaEsSampler
-    # Both learn only what every trial has, and CMA-ES only numbers; TPE learns the rest.
-    rest = samplers.TPESampler(seed=seed, constant_liar=False)
-    return kind(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
+    return RandomSampler(seed=seed)
 
 
-def sobol_sampler(space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    """Sobol's sequence as a sampler of Optuna's. Optuna's own counts its calls, so that a restart moves its points."""
+def _tpe(_: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
+    import warnings
+
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import TPESampler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # Without groups, a dimension that only some trials have is drawn without regard to all others.
+        return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
+
+
+def _gp(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSampler:
+    from optuna.samplers import GPSampler
+
+    return GPSampler(seed=seed, independent_sampler=_rest(seed), warn_independent_sampling=False)
+
+
+def _cma_es(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSampler:
+    from optuna.samplers import CmaEsSampler
+
+    return CmaEsSampler(seed=seed, independent_sampler=_rest(seed), warn_independent_sampling=False)
+
+
+def _rest(seed: int) -> BaseSampler:
+    """Make the sampler of what GP and CMA-ES can't learn: dimensions of some trials, and for CMA-ES categories."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, constant_liar=False)
+
+
+def _quasi_random(section: SweepSection, space: Mapping[str, Dimension], _: int) -> BaseSampler:
+    """Make Sobol's sequence a sampler. Optuna's own counts its calls, so that a restart moves its points."""
     from optuna.samplers import RandomSampler
 
     known = spaces.distributions(space)
 
     class SobolSampler(RandomSampler):  # type: ignore[misc]
-        """Every value of a trial comes at once, from its number."""
+        """Derives all values of a trial at once from its number."""
 
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
             return known
 
         def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Value]:
-            return sobol.point(space, seed, trial.number)
+            return sobol.point(space, section.seed, trial.number)
 
-    return SobolSampler(seed=seed)
+    return SobolSampler(seed=section.seed)
+
+
+SAMPLERS: dict[str, Maker] = {
+    "grid": _random,  # its points are listed and never drawn
+    "sensitivity": _random,  # likewise
+    "quasi_random": _quasi_random,
+    "random": _random,
+    "tpe": _tpe,
+    "gp": _gp,
+    "cma_es": _cma_es,
+}
+"""A function per name that sweep.sampler may have on a page: of (section, space, seed)."""

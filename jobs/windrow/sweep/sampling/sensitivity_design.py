@@ -32,7 +32,7 @@ class Design:
         self._found: list[dict[str, Value]] = []
 
     def point(self, place: int) -> dict[str, Value]:
-        """The point of the trial number `place` of the design, from 0.
+        """Return the point of the trial number `place` of the design, from 0.
 
         Raises:
             StudyError: the constraints leave next to nothing of the two ranges.

@@ -1,4 +1,4 @@
-"""Quasi-random points: Sobol's sequence, one axis a dimension, scrambled by the page's seed.
+"""Quasi-random points: Sobol's sequence, one axis per dimension, scrambled by the page's seed.
 
 The point of a trial depends on its number and the seed alone, so neither a restart nor the order in which trials end
 changes it. A dimension that is not searched leaves its axis unused.
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp, log
-from typing import TYPE_CHECKING
 
 from windrow.experiment import CategoricalDimension, Dimension, FloatDimension
 from windrow.experiment.parameters import Value
 from windrow.sweep.sampling import space as spaces
 
-if TYPE_CHECKING:
-    pass
-
 
 def point(space: Mapping[str, Dimension], seed: int, number: int) -> dict[str, Value]:
-    """The point number `number` of the sequence, over all dimensions of the space."""
+    """Return the point number `number` of the sequence, over all dimensions of the space."""
     from scipy.stats import qmc
 
     names = sorted(space)  # so that the order on the page does not matter
@@ -31,7 +27,7 @@ def point(space: Mapping[str, Dimension], seed: int, number: int) -> dict[str, V
 
 
 def _at(dimension: Dimension, unit: float) -> Value:
-    """The value at a share, 0 to 1, of a dimension; each value of a list or of steps has the same share."""
+    """Return the value at a share, 0 to 1, of a dimension; each value of a list or of steps has the same share."""
     if isinstance(dimension, CategoricalDimension) or not (dimension.log or _is_smooth(dimension)):
         count = spaces.count(dimension)
         return spaces.value_at(dimension, min(int(unit * count), count - 1))

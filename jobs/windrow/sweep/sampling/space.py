@@ -1,4 +1,4 @@
-"""A page's space in Optuna's terms: its points, its samplers, and which points it has.
+"""A page's space in Optuna's terms: its points and their distributions.
 
     study = optuna.create_study(sampler=sampler(page.sweep, page.space, seed))
     trial = study.ask()
@@ -28,7 +28,7 @@ active = conditions.active
 
 
 def suggest(trial: Trial, space: Mapping[str, Dimension], parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """The point of a trial: a value for every dimension whose conditions hold, parents before children."""
+    """Suggest a trial's point: a value for every dimension whose conditions hold, parents before children."""
     values = dict(parameters)
     point: dict[str, Value] = {}
     for name in order(space):
@@ -51,9 +51,9 @@ def _suggest(trial: Trial, name: str, dimension: Dimension) -> Value:
 def filled(
     space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]
 ) -> dict[str, Value]:
-    """A point of the page with the defaults of what it leaves out; of {}, the default configuration's own point.
+    """Fill a point of the page with defaults; {} becomes the default configuration's own point.
 
-    It need not lie in the space: a default may be outside of it, or not be known.
+    It need not be in the space: a default may be outside, or unknown.
     """
     values = {**parameters, **point}
     searched = active(space, values, parameters)
@@ -61,24 +61,24 @@ def filled(
 
 
 def complete(space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]) -> bool:
-    """Whether a point has a value for exactly the dimensions that are searched there."""
+    """Return True if a point has a value for exactly the dimensions that are searched there."""
     return set(point) == active(space, point, parameters)
 
 
 def contains(
     space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value] | None = None
 ) -> bool:
-    """Whether a point is complete, and every value of it is legal."""
+    """Return True if a point is complete and each of its values is legal."""
     return complete(space, point, parameters or {}) and all(space[name].fits(point[name]) for name in point)
 
 
 def allowed(constraints: Sequence[Constraint], parameters: Mapping[str, Value]) -> bool:
-    """Whether all hyper-parameters of a trial, its point on top of the defaults, keep the page's constraints."""
+    """Return True if all hyper-parameters of a trial, its point on top of the defaults, keep the constraints."""
     return all(constraint.holds(parameters) for constraint in constraints)
 
 
 def distributions(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
-    """Each dimension as the Optuna distribution of the same range."""
+    """Return each dimension as the Optuna distribution of the same range."""
     return {name: _distribution(dimension) for name, dimension in space.items()}
 
 
@@ -98,10 +98,10 @@ def grid(
     parameters: Mapping[str, Value],
     seed: int | None = None,
 ) -> list[dict[str, Value]]:
-    """Every point of a grid that keeps the constraints, each once: a dimension that is not searched adds none.
+    """List every point of a grid that keeps the constraints, without duplicates; an inactive dimension adds no points.
 
     Parents first, low values first; with a seed in an order that only the seed decides, so that the first points of
-    a grid already cover all of it.
+    a grid already cover the whole grid.
     """
     points: list[dict[str, Value]] = [{}]
     for name in order(space):
@@ -116,21 +116,21 @@ def grid(
 def _with(
     point: dict[str, Value], name: str, values: list[Value], dimension: Dimension, parameters: Mapping[str, Value]
 ) -> list[dict[str, Value]]:
-    """The point with each value of one more dimension; the point alone where that is not searched."""
+    """Extend a point by every value of one dimension; unchanged if the dimension is inactive."""
     if not conditions.holds(dimension, {**parameters, **point}):
         return [point]
     return [{**point, name: value} for value in values]
 
 
 def grid_values(dimension: Dimension) -> list[Value]:
-    """The values of a dimension on a grid, from low to high."""
+    """List the values of a dimension on a grid, from low to high."""
     if isinstance(dimension, CategoricalDimension):
         return list(dimension.choices)
     return [value_at(dimension, index) for index in range(count(dimension))]
 
 
 def count(dimension: Dimension) -> int:
-    """How many values a dimension has. A float without a step has no end of them: it must have one here."""
+    """Count the values of a dimension. A float must have a step here."""
     if isinstance(dimension, CategoricalDimension):
         return len(dimension.choices)
     low, high, step = (Decimal(str(number)) for number in (dimension.low, dimension.high, dimension.step or 1))
@@ -138,17 +138,17 @@ def count(dimension: Dimension) -> int:
 
 
 def value_at(dimension: Dimension, index: int) -> Value:
-    """The value number `index` of a dimension, from low to high."""
+    """Return the value number `index` of a dimension, from low to high."""
     if isinstance(dimension, CategoricalDimension):
         return dimension.choices[index]
     if isinstance(dimension, FloatDimension):
-        # In decimals, because 0.1 + 2 * 0.1 is above 0.3, and a value above the range is none of its points.
+        # In decimals, because 0.1 + 2 * 0.1 is above 0.3, and a value above the range is not legal.
         return float(Decimal(str(dimension.low)) + index * Decimal(str(dimension.step)))
     return dimension.low + index * (dimension.step or 1)
 
 
 def last(dimension: Dimension) -> float:
-    """The largest value of a range: `high`, unless no step ends there."""
+    """Return the largest value of a range: `high`, unless no step ends there."""
     if isinstance(dimension, CategoricalDimension):
         raise TypeError("a list of choices has no largest value")
     if dimension.step is None:

@@ -33,7 +33,7 @@ def page(more: str = "") -> Experiment:
 
 def advance(study: Study, most: int = 99) -> None:
     while most > 0 and (asked := study.ask()) is not None:
-        study.settle(Outcome(asked.number, asked.attempt, Ending.OK, 0.5, lease=asked.lease))
+        study.settle(Outcome(asked.number, asked.attempt, Ending.OK, 0.5, lease=asked.token))
         most -= 1
 
 

@@ -1,0 +1,42 @@
+"""The pruners that a page can name, as Optuna's.
+
+study = optuna.create_study(pruner=pruner(page.sweep.pruner))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
+_REDUCTION = 4  # ASHA keeps the best quarter at epochs 1, 4, 16, ...; Ray Tune's default too
+_WARM_UP_TRIALS = 5  # trials that the median pruner leaves alone
+
+
+def pruner(name: str) -> BasePruner:
+    """Return the pruner that a page names."""
+    return PRUNERS[name]()
+
+
+def _none() -> BasePruner:
+    from optuna.pruners import NopPruner
+
+    return NopPruner()
+
+
+def _asha() -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=_REDUCTION)
+
+
+def _median() -> BasePruner:
+    from optuna.pruners import MedianPruner
+
+    return MedianPruner(n_startup_trials=_WARM_UP_TRIALS)
+
+
+PRUNERS: dict[str, Callable[[], BasePruner]] = {"none": _none, "asha": _asha, "median": _median}
+"""A function per name that sweep.pruner may have on a page."""

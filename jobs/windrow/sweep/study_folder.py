@@ -1,0 +1,97 @@
+"""A study's folder: its lock, which one sweep holds at a time, and its identity in study.json."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from windrow.errors import StudyError
+from windrow.experiment import Experiment
+from windrow.files import is_locked, locked_or_refused, write_json
+from windrow.sweep.ledger import FILE
+
+_IDENTITY = "study.json"
+_LOCK = "lock"
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Lock the folder for this process, without waiting.
+
+    Raises:
+        StudyError: another sweep holds the lock; the message names its process.
+    """
+
+    def refusal(owner: str) -> StudyError:
+        return StudyError(
+            f"one sweep at a time may work in {folder}; {owner} does; wait for it, or take another folder"
+        )
+
+    return locked_or_refused(folder / _LOCK, "", refusal)
+
+
+def is_at_work(folder: Path) -> bool:
+    """Return True if a sweep is at work in a study's folder; a sweep that begins meanwhile is not refused."""
+    path = folder / _LOCK
+    found = re.match(r"process (\d+) on (.*), since", path.read_text(encoding="utf-8")) if path.is_file() else None
+    # A look at the process list first: to try the lock is to hold it for a moment, and a sweep that begins in that
+    # moment would be refused.
+    if found is None or (found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1]))):
+        return False
+    return is_locked(path)  # the number of a sweep that has ended may be another process's by now
+
+
+def dataset_of(folder: Path) -> str:
+    """Return the digest of a study's data set, for readers that have no data set at hand.
+
+    Raises:
+        StudyError: the folder holds no study.
+    """
+    check_present(folder)
+    return str(json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))["dataset"])
+
+
+def check_present(folder: Path) -> None:
+    """Check that the folder holds a study.
+
+    Raises:
+        StudyError: it does not.
+    """
+    if not (folder / _IDENTITY).is_file() or not (folder / FILE).is_file():
+        raise StudyError(f"--study must hold a study; got {folder}; run sweep.py first")
+
+
+def identify(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None) -> dict[str, str]:
+    """Read the study's identity, and write it first where the folder holds no study.
+
+    Raises:
+        StudyError: the folder holds a study of another page, network or data set.
+    """
+    mine = {"search": page.search_digest(), "dataset": dataset_digest, "experiment": page.name}
+    if network_source is not None:
+        mine["network file"] = sha256(network_source.encode()).hexdigest()[:16]
+    path = folder / _IDENTITY
+    if path.is_file():
+        found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        different = [key for key, value in mine.items() if found.get(key) != value]
+        if different:
+            raise StudyError(
+                f"a study continues only with the same page, network and data; {folder} has another "
+                f"{' and '.join(different)}; take another folder"
+            )
+        return found
+    identity = {**mine, "id": sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()[:16]}
+    identity["objective"] = page.sweep.objective  # for a later study that starts warm
+    write_identity(folder, identity)
+    return identity
+
+
+def write_identity(folder: Path, identity: Mapping[str, str]) -> None:
+    """Write the study's identity, and other facts about the study, whole or not at all."""
+    write_json(folder / _IDENTITY, identity)
