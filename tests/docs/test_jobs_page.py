@@ -44,7 +44,7 @@ def test_every_key_of_a_result_is_made_somewhere(job: str) -> None:
     """That none is missing is what tests/harness/jobs.py looks at whenever a test runs a job."""
     code = "\n".join(path.read_text() for path in (REPOSITORY / "jobs").rglob("*.py"))
     made = re.sub(r"^(mean|p50|p95)_", "", "\n".join(sorted(documented(job))), flags=re.MULTILINE).splitlines()
-    assert [key for key in made if f'"{key}"' not in code] == []
+    assert [key for key in made if not re.search(rf'"{key}"|^    {key}: ', code, re.MULTILINE)] == []
 
 
 def test_the_exit_codes_are_the_programs() -> None:

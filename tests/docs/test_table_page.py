@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from harness.documents import blocks, text_of
 from harness.predictions import add_predictions
+from windrow.experiment import ScoringSection
 from windrow.scoring.fetch.status import Status
-from windrow.scoring.table.prediction import SCHEMA, Patience
+from windrow.scoring.table.prediction import SCHEMA
 
 PAGE = "docs/table.md"
 TYPES = {
@@ -47,7 +48,8 @@ def test_a_row_is_final_after_as_many_attempts_as_it_says() -> None:
     pause = re.search(r"`scoring.retry_hours` \((\d+) by default\)", " ".join(text_of(PAGE).split()))
     assert found is not None
     assert pause is not None
-    assert Patience() == Patience(attempts=int(found[1]), hours=float(pause[1]))
+    defaults = ScoringSection(feed="feeds")
+    assert (defaults.attempts, defaults.retry_hours) == (int(found[1]), float(pause[1]))
 
 
 @pytest.mark.spark

@@ -16,6 +16,7 @@ from windrow.laptop.checks.studies import check_studies
 from windrow.paths import home
 from windrow.sweep.audit import read_books
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import facts_of
 from windrow.sweep.study import open_study
 from windrow.tracking.server import connect
 from windrow.tracking.sweep_log import open_sweep
@@ -45,9 +46,9 @@ def swept(name: str, trials: int = 2, mlflow: bool = False, place: str = "studie
         for _ in range(trials):
             asked = study.ask()
             assert asked is not None
-            outcome = Outcome(asked.number, 1, Ending.OK, 0.5, (Epoch(1.0, 0.5, 1.0, 0.5, 0.1),), lease=asked.lease)
+            outcome = Outcome(asked.number, 1, Ending.OK, 0.5, (Epoch(1.0, 0.5, 1.0, 0.5, 0.1),), lease=asked.token)
             if log is not None:
-                log.begin(asked, asked.point, 1)
+                log.begin(asked, facts_of(page, asked.number, asked.point))
             study.settle(outcome)
             if log is not None:
                 log.end(outcome, over=True)
