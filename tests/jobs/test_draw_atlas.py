@@ -92,7 +92,7 @@ def test_what_a_user_can_mend_ends_with_2(
     folder = tmp_path / "study"
     swept(folder, page_file, digits, "untold", told=False)
     for more, sentence in (
-        ((), "the study has none in MLflow; run sweep.py first"),
+        ((), "the study has no run in MLflow; run sweep.py first"),
         (("--set", "sweep.seed=9"), "has another search; take another folder"),
         (("--study", tmp_path / "nothing"), "--study must hold a study"),
         (("--dataset", tmp_path), "must hold a prepared data set"),

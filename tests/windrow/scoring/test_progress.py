@@ -127,10 +127,11 @@ def test_the_time_that_is_left_goes_by_the_pace_so_far() -> None:
 
 @pytest.mark.spark
 def test_tasks_on_spark_are_heard_and_counted(spark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    row = row_of("http://a.example/1")  # here: executors have no test's files
     with progress.shown(spark, 20) as address:
 
         def task(number: int, items: Any) -> Any:
-            yield from progress.reported((row_of("http://a.example/1") for _ in items), address, number)
+            yield from progress.reported((row for _ in items), address, number)
 
         assert spark.sparkContext.parallelize(range(20), 4).mapPartitionsWithIndex(task).count() == 20
     assert capsys.readouterr().err.splitlines()[-1].startswith("[20/20] 20 ok")

@@ -293,7 +293,7 @@ def test_a_first_attempt_asks_before_it_trains_once_the_line_has_been_seen_to_wo
 def test_epochs_are_heard_while_a_trial_trains(shipped: Any) -> None:
     search = Listed([light(0, *["nap"] * 20, prune=True)])
     seen: list[int] = []
-    search.take = lambda outcome: seen.append(search.heard["lease 0"])  # type: ignore[method-assign]
+    search.settle = lambda outcome: seen.append(search.heard["lease 0"])  # type: ignore[method-assign]
     run(shipped, search)
     assert seen == [20]
 

@@ -226,14 +226,14 @@ def test_a_trial_that_is_pruned_leaves_the_graph_and_the_others_go_on(
 ) -> None:
     from windrow.sweep.attempt import Attempt
 
-    said = Attempt._say
+    said = Attempt._report
 
     def say(self: Attempt, content: dict[str, object]) -> None:
         said(self, content)
         if self.spec.number == 1 and len(self.epochs) == 2:
             self.stop = "pruned"
 
-    monkeypatch.setattr(Attempt, "_say", say)
+    monkeypatch.setattr(Attempt, "_report", say)
     outcomes = run_group(monkeypatch, digits, group(3, prune=True, epochs=4), gain=2.0)
     assert [outcome.ending for outcome in outcomes] == [Ending.OK, Ending.PRUNED, Ending.OK]
     assert [len(outcome.epochs) for outcome in outcomes] == [4, 2, 4]

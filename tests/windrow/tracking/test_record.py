@@ -9,6 +9,7 @@ from windrow.data.manifest import Manifest
 from windrow.errors import UserError
 from windrow.experiment import parse
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.spec import facts_of
 from windrow.sweep.study import open_study
 from windrow.tracking.record import read_record
 from windrow.tracking.sweep_log import open_sweep
@@ -55,7 +56,7 @@ def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recor
         ):
             while (asked := study.ask()) is not None:
                 points[asked.number] = {**page.network.defaults(), **asked.point}
-                log.begin(asked, points[asked.number], 1)
+                log.begin(asked, facts_of(page, asked.number, asked.point))
                 study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.token))
                 log.end(outcome, over=True)
     return log.run_id, points

@@ -115,7 +115,7 @@ class Jobs:
             return result
 
     def answer(self, version: str, approved: bool) -> dict[str, Any]:
-        return answer(self.model, version, approved, "ada")
+        return answer(self.model, version, approved, "ada").to_json()
 
     def rollback(self) -> dict[str, Any]:
         return rollback(self.model)
@@ -406,7 +406,7 @@ def test_a_version_compared_with_a_champion_of_the_past_is_not_promoted_and_stay
     jobs.promote("a", Ruling.PROMOTED)
     jobs.promote("b", Ruling.AWAITING_APPROVAL)
     jobs.promote("c", Ruling.PROMOTED)
-    with pytest.raises(UserError, match="another by now"):
+    with pytest.raises(UserError, match="it has changed"):
         jobs.answer("2", True)
     assert jobs.promote("b", Ruling.KEPT)["model_version"] == "4"
     assert jobs.aliases() == {"champion": "3", "previous": "1", "challenger": "4"}
@@ -429,7 +429,7 @@ def test_an_approval_that_was_cut_off_moves_nothing_once_another_is_champion(job
     assert jobs.is_cut_off(lambda: jobs.answer("2", True), Cut(1))
     assert jobs.result("2")["promoted"]
     jobs.promote("c", Ruling.PROMOTED)
-    with pytest.raises(UserError, match="another by now"):
+    with pytest.raises(UserError, match="it has changed"):
         jobs.answer("2", True)
     assert jobs.aliases() == {"champion": "3", "previous": "1", "challenger": "2"}
 

@@ -181,7 +181,7 @@ def test_spark_writes_what_readers_read_and_known_urls_are_left_out(spark: Any, 
     found = work.find(
         spark, predictions, work.look(predictions, [tmp_path / "feed.txt"], rescore=False), None, tmp_path
     )
-    assert (found.counts["new"], found.counts["already_scored"]) == (2, 1)
+    assert (found.counts.new, found.counts.already_scored) == (2, 1)
     assert sorted(row.url for row in found.targets.collect()) == ["http://example.com/a", "http://example.com/b"]
     with predictions.staged("r2") as staging:
         predictions_table.write(_as_predictions(spark, some_targets("a", "b")), staging)
@@ -212,7 +212,7 @@ def test_what_a_limited_run_leaves_is_found_by_the_next_one_in_the_same_file(spa
         assert search.at_most == 2
         found = work.find(spark, predictions, search, None, tmp_path)
         names = [row.url[-1] for row in found.targets.collect()]
-        asked.append((names, found.counts["left"]))
+        asked.append((names, found.counts.left))
         with predictions.staged(f"r{number}") as staging:
             predictions_table.write(_as_predictions(spark, some_targets(*names)), staging)
             predictions.commit(staging, f"r{number}", {}, marks=found.marks)
