@@ -1,4 +1,4 @@
-"""How much a network loses at a lower precision."""
+"""The loss of a network at a lower precision."""
 
 from __future__ import annotations
 

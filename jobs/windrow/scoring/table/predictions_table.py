@@ -234,7 +234,7 @@ def parts(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Footer:
-    """What the log says of a file: its `rows`, and those of them without a next attempt."""
+    """The counts that the log has for a file: its `rows`, and those without a next attempt."""
 
     rows: int
     final_rows: int
@@ -295,7 +295,6 @@ def _open_or_create(folder: Path) -> DeltaTable:
     if not {"url", "url_key", "status"} <= set(columns) <= set(prediction.SCHEMA.names):
         found = ", ".join(columns)
         raise UserError(f"{folder} must be a table of predictions; got columns {found}; choose another --table")
-    missing = [field for field in Schema.from_arrow(prediction.SCHEMA).fields if field.name not in columns]
-    if missing:
+    if missing := [field for field in Schema.from_arrow(prediction.SCHEMA).fields if field.name not in columns]:
         table.alter.add_columns(missing)
     return table
