@@ -26,16 +26,12 @@ from typing import TYPE_CHECKING
 from windrow import command, experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from pyspark.sql import SparkSession
-    from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
-    from windrow.sweep.ledger import Entry
     from windrow.tracking.promotion import Promotion
-    from windrow.training.networks import Builder
 
     Read = Callable[[Mapping[str, bytes]], dict[str, Readout]]
 
@@ -105,30 +101,10 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     if decided is not None:
         return decided.to_json()
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
-        final = train_finalists(spark, page, builder, dataset, arguments.dataset, best, default)
+        final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset.digest, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
         return judge(read, page, arguments.dataset, final, promotion)
-
-
-def train_finalists(
-    spark: SparkSession,
-    page: Experiment,
-    builder: Builder,
-    dataset: Manifest,
-    folder: Path,
-    best: Sequence[Entry],
-    default: Sequence[Entry],
-) -> Final:
-    """Train each finalist, and the default configuration, over its seeds on Spark."""
-    from windrow.selection import finalists
-    from windrow.sweep import cluster, schedule
-
-    cluster.ship(spark, folder, dataset.digest, "train", "validation")
-    slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
-    trials = [*best, *(trial for trial in default if trial not in best)]
-    outcomes = schedule.run_each(spark, slots, finalists.specs(page, builder, dataset, trials))
-    return finalists.rank(page, best, default, outcomes)
 
 
 def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, object]:

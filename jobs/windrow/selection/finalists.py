@@ -11,6 +11,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
+from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
@@ -19,6 +20,10 @@ from windrow.sweep.study import StudyRecord
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
 
@@ -119,6 +124,31 @@ def seeds(page: Experiment, trial: Entry) -> list[int]:
     """Return the seeds that a trial is trained again with."""
     own, number = facts_of(page, trial.number, trial.point).seed, trial.number
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
+
+
+def train(
+    spark: SparkSession,
+    page: Experiment,
+    builder: Builder,
+    dataset: Manifest,
+    folder: Path,
+    best: Sequence[Entry],
+    default: Sequence[Entry],
+) -> Final:
+    """Train each finalist, and the default configuration, over its seeds on Spark.
+
+    Args:
+        dataset, folder: the prepared data set, and its folder.
+        best, default: see `best` and `default`.
+
+    Raises:
+        StudyError: no finalist trained to the end.
+    """
+    cluster.ship(spark, folder, dataset.digest, "train", "validation")
+    slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
+    trials = [*best, *(trial for trial in default if trial not in best)]
+    outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
+    return rank(page, best, default, outcomes)
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
