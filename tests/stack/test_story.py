@@ -202,7 +202,7 @@ def test_the_form_has_sections_with_titled_fields_and_their_help(place: Any, pag
     sweep = form.get_by_role("region", name="Sweep")
     expect(sweep.get_by_label("Trials")).to_have_value("12")
     expect(sweep).to_contain_text("points to train (sweep.trials)")
-    expect(sweep).to_contain_text("what stops poor trials early: none, asha")
+    expect(sweep).to_contain_text("rule that stops poor trials early: none, asha")
     sweep.get_by_label("Objective").scroll_into_view_if_needed()
     picture(page, "tour-form")
 
