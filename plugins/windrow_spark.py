@@ -270,5 +270,5 @@ def as_overrides(params: Mapping[str, object]) -> list[str]:
     JSON is YAML, so a string keeps its quotes. Unknown keys are passed on: reading the page refuses them.
     """
     named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in params.items() if key not in NO_KEYS]
-    free = params.get("set")
-    return [*named, *(map(str, free) if isinstance(free, list | tuple) else [])]
+    free = params.get("set") or []
+    return [*named, *(map(str, free) if isinstance(free, list | tuple) else [str(free)])]

@@ -178,6 +178,12 @@ def test_a_folder_of_the_package_has_at_most_15_files() -> None:
     assert {name(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > 15} == {}
 
 
+def test_executors_that_label_load_no_pydantic() -> None:
+    (loaded,) = loaded_by({"pipeline": importing(PACKAGE / "scoring" / "pipeline.py")}).values()
+    assert "pyarrow" in loaded
+    assert not loaded & {"pydantic", "yaml", "tensorflow", "mlflow"}
+
+
 def test_only_tracking_and_the_jobs_know_mlflow() -> None:
     knowing = {path for path in SOURCES if "mlflow" in imported(path)}
     assert not [name(path) for path in knowing if path not in JOBS and PACKAGE / "tracking" not in path.parents]

@@ -18,9 +18,9 @@ class PrecisionLoss:
 
     type: str
     runtime: str
-    images: int
-    same_labels: float
-    score_change_mean: float
-    score_change_max: float
+    images: int = 0
+    same_labels: float | None = None
+    score_change_mean: float | None = None
+    score_change_max: float | None = None
     accuracy_as_it_is: float | None = None
     accuracy: float | None = None

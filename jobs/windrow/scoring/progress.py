@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from windrow import channel
 from windrow.channel import Address, Message
-from windrow.experiment.wording import time_left
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.table.prediction import Prediction
 
@@ -181,6 +180,8 @@ class Tally:
         """Estimate from the pace so far; empty at the end."""
         if not done or done >= self._urls or seconds < _PACE_SECONDS:
             return []
+        from windrow.experiment.wording import time_left  # with pydantic: for the driver, not for each Python worker
+
         return [time_left((self._urls - done) * seconds / done)]
 
 

@@ -71,8 +71,8 @@ class PromotionResult:
         links: pages for people.
     """
 
-    model_name: str
-    model_version: str
+    model_name: str = ""
+    model_version: str = ""
     model_digest: str = ""
     decision: Ruling | None = None
     promoted: bool = False
@@ -113,5 +113,5 @@ class PromotionResult:
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:
         """Read what `to_json` has written, also if an earlier or later version of Windrow did; ignore other keys."""
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
-        decision = Ruling(values["decision"]) if values.get("decision") else None
+        decision = next((ruling for ruling in Ruling if ruling == values.get("decision")), None)
         return cls(**known | {"decision": decision, "value": values.get(values.get("objective", ""))})

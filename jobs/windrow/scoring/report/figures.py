@@ -200,6 +200,6 @@ def _drift_to_json(drift: Drift) -> dict[str, object]:
 
 
 def _drift_from_json(values: Json) -> Drift:
-    moved = values["drift"]["moved"]
+    moved = values["drift"].get("moved")
     found = {**values["drift"], "moved": tuple(moved) if moved else None}
-    return _read(Drift, found | {"labels": values["psi_labels"], "scores": values["psi_scores"]})
+    return _read(Drift, found | {"labels": values.get("psi_labels"), "scores": values.get("psi_scores")})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from windrow.laptop import environment
 from windrow.laptop.setup import class_archive, java
+from windrow.paths import REPOSITORY
 
 
 @pytest.mark.submit
@@ -25,6 +28,25 @@ def test_the_jvm_of_spark_submit_takes_its_classes_from_the_archive(tmp_path: Pa
     subprocess.run([spark_submit, "--version"], env=variables, capture_output=True, check=True, timeout=120)
 
     assert " org.apache.spark.deploy.SparkSubmit source: shared objects file (top)" in log.read_text()
+
+
+def test_the_image_has_every_file_that_making_the_archive_imports(tmp_path: Path) -> None:
+    dockerfile = (REPOSITORY / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    before = dockerfile.partition("import os, pathlib, windrow")[0]
+    copies = [line.split() for line in re.findall(r"^COPY (jobs/windrow/.*)$", before, re.MULTILINE)]
+    assert copies
+    for *sources, target in copies:
+        for source in sources:
+            place = tmp_path / Path(target).relative_to("/opt/windrow")
+            if (REPOSITORY / source).is_dir():
+                shutil.copytree(REPOSITORY / source, place)
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / source, place)
+    code = "import windrow.spark, windrow.laptop.setup.class_archive as c; print(c.__file__)"
+    variables = {"PYTHONPATH": str(tmp_path / "jobs"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
 
 
 def test_an_archive_that_is_there_is_left_alone(tmp_path: Path) -> None:
