@@ -64,7 +64,7 @@ class OptunaStudy:
             study_name=page.name,
             storage=self._storage,
             sampler=self._sampler(0),
-            pruner=pruners.pruner(page.sweep.pruner),
+            pruner=pruners.pruner(page.sweep),
             direction=page.sweep.direction,
             load_if_exists=True,
         )

@@ -1,6 +1,6 @@
 """The pruners that a page can name, as Optuna's.
 
-study = optuna.create_study(pruner=pruner(page.sweep.pruner))
+study = optuna.create_study(pruner=pruner(page.sweep))
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
+    from windrow.experiment import SweepSection
+
 _REDUCTION = 4  # ASHA keeps the best quarter at epochs 1, 4, 16, ...; Ray Tune's default too
 _WARM_UP_TRIALS = 5  # trials that the median pruner leaves alone
 
 
-def pruner(name: str) -> BasePruner:
+def pruner(section: SweepSection) -> BasePruner:
     """Return the pruner that a page names."""
-    return PRUNERS[name]()
+    return PRUNERS[section.pruner]()
 
 
 def _none() -> BasePruner:

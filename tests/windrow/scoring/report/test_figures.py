@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from harness.predictions import PATIENCE, row_of
-from windrow.scoring.report.figures import Agreement, Figures, HostFailures
+from windrow.model.precision_loss import PrecisionLoss
+from windrow.scoring.report.figures import STAGES, Agreement, Drift, Figures, HostFailures, Milliseconds, UrlCounts
 from windrow.scoring.report.measurement import NAMED_LABELS, measure
 from windrow.scoring.table import prediction
 from windrow.scoring.table.prediction import Prediction
+from windrow.tracking import scoring_runs
 
 
 def row(url: str, status: str = "ok", label: str = "a", score: float = 0.5, **columns: Any) -> Prediction:
@@ -27,6 +30,39 @@ def write(path: Path, *rows: Prediction) -> Path:
     with pq.ParquetWriter(path, prediction.SCHEMA) as writer:
         writer.write_batch(batch)
     return path
+
+
+EVERY = Figures(
+    rows=9,
+    statuses={"ok": 8, "timeout": 1},
+    ok_share=0.8889,
+    images_per_second=2.0,
+    urls_per_second=2.5,
+    times={stage: Milliseconds(1.0, 2.0, 3.0) for stage in STAGES},
+    slots=2,
+    ceiling_images_per_second=4.0,
+    share_of_ceiling=0.5,
+    scores=(0, 0, 0, 0, 0, 1, 0, 0, 0, 7),
+    labels={"a": 7},
+    other_labels=1,
+    hosts=(HostFailures("a.example", 1, 9, "timeout"),),
+    agreement=Agreement(8, 0.75),
+    counts=UrlCounts(1, 12, 9, 2, 1, 3, 4),
+    model_name="digits",
+    model_version="1",
+    precision=PrecisionLoss("int8", "OpenVINO", 32, 0.98, 0.01, 0.1, 0.9, 0.89),
+    drift=Drift(0.1, 0.2, 3, 900, ("a", 0.4, 0.5), "moved"),
+    drift_accepted=True,
+)
+"""With a value in every field."""
+
+
+def test_every_figure_comes_back_from_json_and_every_metric_is_one() -> None:
+    empty = Figures()
+    assert [each.name for each in fields(Figures) if getattr(EVERY, each.name) == getattr(empty, each.name)] == []
+    values = json.loads(json.dumps(EVERY.to_json()))
+    assert Figures.from_json(values) == EVERY
+    assert sorted(set(scoring_runs._METRICS) - set(values)) == []
 
 
 def test_counts_rates_and_milliseconds_are_those_of_the_files(tmp_path: Path) -> None:
