@@ -1,4 +1,4 @@
-"""The pruners that a page can name, as Optuna's.
+"""Make the Optuna pruner that an experiment page names.
 
 study = optuna.create_study(pruner=pruner(page.sweep.pruner))
 """
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-_REDUCTION = 4  # ASHA keeps the best quarter at epochs 1, 4, 16, ...; Ray Tune's default too
-_WARM_UP_TRIALS = 5  # trials that the median pruner leaves alone
+_REDUCTION = 4  # ASHA keeps the best quarter at epochs 1, 4, 16, ...; also the default of Ray Tune
+_WARM_UP_TRIALS = 5  # the first trials, which the median pruner never prunes
 
 
 def pruner(name: str) -> BasePruner:
-    """Return the pruner that a page names."""
+    """Make the pruner for a value of sweep.pruner: none, asha or median."""
     return PRUNERS[name]()
 
 
@@ -39,4 +39,4 @@ def _median() -> BasePruner:
 
 
 PRUNERS: dict[str, Callable[[], BasePruner]] = {"none": _none, "asha": _asha, "median": _median}
-"""A function per name that sweep.pruner may have on a page."""
+"""A function for each value that sweep.pruner may have on a page."""
