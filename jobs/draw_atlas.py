@@ -3,7 +3,7 @@
     python jobs/draw_atlas.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-It reads the study's ledger only, also while its sweep runs: no Spark, no TensorFlow. The pictures of the
+It reads only the study's ledger, even while its sweep runs: no Spark, no TensorFlow. The pictures of the
 documentation come from the same command, with --out.
 """
 
@@ -59,7 +59,7 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
 def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None]:
     """Open the study for reading; also return its images' shape and classes if --dataset is given.
 
-    Without --dataset the study's own record of its data set is not checked.
+    Without --dataset, the digest of the data set that the study records is used, unchecked.
     """
     from windrow.data import manifest
     from windrow.sweep.study import read_study

@@ -3,8 +3,8 @@
     spark-submit --master 'local[*]' jobs/prepare_dataset.py \\
         --experiment dags/experiments/digits.yaml --out var/data/digits
 
-Again with the same settings it verifies what is there and returns at once; other settings, or a source folder that
-changed, replace it.
+If the data set exists and was prepared with the same settings, the job verifies it and returns at once. If the settings
+or the source folder have changed, it replaces the data set.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from windrow.files import locked
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; see the module's docstring."""
+    """Read the command line."""
     parser = command.parser(__doc__)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the prepared data set")
     return parser.parse_args(arguments)
 
 
 def main() -> int:
-    """Run the job; the exit code."""
+    """Run the job and return its exit code."""
     return command.run(prepare, parse_args())
 
 
 def prepare(arguments: argparse.Namespace) -> dict[str, object]:
-    """Prepare the data set unless it is there; what the result file says."""
+    """Prepare the data set unless it is there; return the job's result."""
     section = experiment.load_to_train(arguments.experiment, arguments.overrides).dataset
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):
@@ -43,19 +43,19 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
     files.check_writable(out / manifests.FILE)
     with locked(out):
         manifest = shards.existing(out, section) or make(out, section)
-        overlap.check(out)  # promote_best.py would refuse it too, but after the sweep
+        overlap.check(out)  # promote_best.py would refuse the data set too, but only after the sweep
         return summary(out, manifest)
 
 
 def make(out: Path, section: DatasetSection) -> Manifest:
-    """Load the source and write its splits. Only a folder of images needs Spark: the others load in a second or two."""
+    """Load the source and write its splits. Only a folder of images needs Spark; other sources load in seconds."""
     print(f"preparing {section.source} in {out}", file=sys.stderr)
     source = sources.load(section, paths.home() / "downloads")
     return shards.write(out, source, section)
 
 
 def summary(out: Path, manifest: Manifest) -> dict[str, object]:
-    """The job's result."""
+    """Return the job's result."""
     return {
         "dataset": str(out),
         "digest": manifest.digest,

@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def moves(arguments: argparse.Namespace) -> bool:
-    """Return True for a command about an earlier decision."""
+    """Return True if the command answers or undoes an earlier decision."""
     return bool(arguments.rollback or arguments.approve or arguments.reject)
 
 
@@ -114,7 +114,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
     from windrow.selection.rule import decide
 
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
-        if (decided := promotion.decided()) is not None:  # by another, while this one trained
+        if (decided := promotion.decided()) is not None:  # by another job, while this one trained
             return decided.to_json()
         promotion.begin(final)
         champion = promotion.champion(Path(scratch) / "champion")

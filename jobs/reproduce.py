@@ -57,7 +57,7 @@ def prepare(out: Path, record: Record) -> Manifest:
     """Prepare the version's data set again.
 
     Raises:
-        DatasetError: its source is gone, or has changed.
+        DatasetError: the data set's source is gone, or has changed.
     """
     from windrow.data import shards, sources
     from windrow.files import locked
@@ -76,7 +76,7 @@ def prepare(out: Path, record: Record) -> Manifest:
 
 
 def compare(record: Record, again: Reproduction) -> dict[str, object]:
-    """Return the job's result; its `told` is the sentence for people."""
+    """Return the job's result; its `told` is the sentence to print."""
     from windrow.tracking.server import version_link
 
     difference = again.accuracy - record.test_accuracy

@@ -19,7 +19,7 @@ With --limit a run scores at most that many new URLs, and leaves the others to t
 reports what it would do: it downloads nothing and adds no row.
 
 If the page names an object store, a copy of the table there is brought up to date at the end. If the store or MLflow
-is away, the table is right all the same, the job ends with exit code 1, and the next run catches up.
+does not answer, the table is still right, the job ends with exit code 1, and the next run catches up.
 
 With --maintain the job scores nothing: it merges the table's small files, removes unused ones, and updates the copy.
 """
@@ -91,7 +91,7 @@ def score_images(arguments: argparse.Namespace) -> dict[str, object]:
     if arguments.maintain:
         with held(folder, run_id):
             return maintain(scoring, folder, run_id)
-    # A glob on the command line means what it means to the shell; the page does not know where it is run from.
+    # On the command line a glob is relative to the working directory; on the page, to WINDROW_HOME.
     base = Path.cwd() if arguments.feed else paths.home()
     files = new_urls.files(new_urls.of_day(arguments.feed or scoring.feed, arguments.date), base)
     with held(folder, run_id):
@@ -106,7 +106,7 @@ def score(
     run_id: str,
     arguments: argparse.Namespace,
 ) -> dict[str, object]:
-    """Score the feed's files, or count what there is to do, and print it."""
+    """Score the feed's files, or count what there is to do; print a summary and return the job's result."""
     from windrow.scoring.report import text
     from windrow.scoring.run import Options, ScoringRun
     from windrow.scoring.table.predictions_table import PredictionTable
@@ -119,7 +119,7 @@ def score(
 
 
 def maintain(scoring: ScoringSection, folder: Path, run_id: str) -> dict[str, object]:
-    """Compact and vacuum the table, and update its copy."""
+    """Compact and vacuum the table, and update its copy; return the job's result."""
     from windrow.scoring.publish import copy
     from windrow.scoring.table import upkeep
     from windrow.scoring.table.predictions_table import PredictionTable
@@ -130,16 +130,16 @@ def maintain(scoring: ScoringSection, folder: Path, run_id: str) -> dict[str, ob
 
 
 class MLflow:
-    """The parts of windrow.tracking that a run uses, loaded on first use: a run without work needs no MLflow."""
+    """What a run needs of windrow.tracking, imported on first use: a run without work needs no MLflow."""
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
-        """Return the network that labels, with its files."""
+        """Return the network that labels the images, with its files."""
         from windrow.tracking import models
 
         return models.pin(page, scratch)
 
     def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a run, or update it."""
+        """Log a scoring run, or update its log."""
         from windrow.tracking import scoring_runs
 
         return scoring_runs.log_scoring(page, run, note, gallery, withheld)

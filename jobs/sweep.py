@@ -3,7 +3,7 @@
     spark-submit --master 'local[*]' jobs/sweep.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-A study that was cut off continues: finished trials stay, cut-off ones are trained again.
+An interrupted study continues: finished trials stay, interrupted trials are trained again.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def sweep(
 
     Args:
         arguments: the command line.
-        body: run by a worker on its trials, in place of training them.
-        warm: prepares the workers, in place of cluster.warm.
+        body: function that a worker runs on its trials, in place of training them.
+        warm: function that prepares the workers, in place of cluster.warm.
     """
     from windrow.data import manifest
     from windrow.sweep.sampling import samplers
@@ -87,8 +87,8 @@ def train(
 ) -> tuple[SweepLog, Clock, bool]:
     """Run the study's trials on Spark; return the log, the clock, and True if the time budget was used up.
 
-    Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each, in three processes: they
-    are done at the same time.
+    Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each. They happen in three
+    processes, so all are done at the same time.
     """
     from windrow import channel
     from windrow.spark import open_session

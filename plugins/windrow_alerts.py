@@ -1,10 +1,10 @@
-"""Alerts about failed tasks and late runs, by mail and web hook, as set in the page's section `airflow`.
+"""Send alerts about failed tasks and late runs, by mail and web hook, as set in the page's section `airflow`.
 
     windrow_alerts.failure(page.experiment.airflow)               # callbacks of every task of its DAGs
     windrow_alerts.late(page.experiment.airflow, minutes)         # deadlines of a DAG
 
-Passwords and the hook's address are in Airflow's connections. A task sends its alert when its last try has failed,
-with the job's error message. The triggerer sends the alert about a late run, which is not stopped.
+Passwords and the hook's address are in Airflow's connections. When a task's last try has failed, the task sends an
+alert with the job's error message. The triggerer sends the alert about a late run; it does not stop the run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk.definitions.callback import AsyncCallback  # airflow.sdk has them too, and its type stubs do not
+from airflow.sdk.definitions.callback import AsyncCallback  # airflow.sdk has them too, but its type stubs don't
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from windrow.experiment import AirflowSection
 
@@ -41,7 +41,7 @@ def failure(section: AirflowSection) -> list[Any]:
 
 
 def late(section: AirflowSection, minutes: int | None) -> list[DeadlineAlert]:
-    """Return a DAG's deadlines: that long after a run was queued, an alert goes to each channel on the page."""
+    """Return a DAG's deadlines: `minutes` after a run was queued, an alert goes to each channel on the page."""
     if minutes is None:
         return []
     return [
@@ -55,7 +55,7 @@ def late(section: AirflowSection, minutes: int | None) -> list[DeadlineAlert]:
 
 
 def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple[Any, dict[str, object]]]:
-    """Return (notifier class, its arguments) for each channel. Without channels neither class is imported."""
+    """Return (notifier class, its arguments) for each channel. Only the classes that are needed are imported."""
     channels: list[tuple[Any, dict[str, object]]] = []
     if section.emails:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
@@ -71,5 +71,5 @@ def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple
 
 
 def _escaped(template: str) -> str:
-    """Escape a template's values for HTML: an error message may quote text from the web."""
+    """Make a template escape its values for HTML: an error message may quote text from the web."""
     return template.replace(" }}", " | e }}")

@@ -1,9 +1,9 @@
-"""Code that the DAG files share: pages, DAG settings, trigger form, assets, schedules, and folders of runs.
+"""Share code between the DAG files: pages, DAG settings, trigger form, assets, schedules, and folders of runs.
 
     for page in windrow_dags.find_pages(FOLDER).sound:
         with DAG(**windrow_dags.settings(page, "train", __doc__)): ...
 
-Airflow parses a DAG file every few seconds: this module imports Airflow, pydantic and YAML, and nothing else.
+Airflow parses DAG files every few seconds, so this module imports nothing larger than Airflow, pydantic and YAML.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ except ModuleNotFoundError as missing:
 import windrow_alerts  # below the check, because it imports windrow too
 
 OVERRIDES = "set"
-"""The form's field for all keys that have no field of their own."""
+"""The form's field for all keys without a field of their own."""
 
 FAILED_RUNS = 5
-"""After so many failed runs in a row Airflow pauses a DAG: then a person must look, and another run won't help."""
+"""After this many failed runs in a row Airflow pauses a DAG: another run won't help, and a person must look."""
 
 _CHAMPION_URI = re.compile(r"^models:/(?P<model>[^/@]+)@champion$")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page without mistakes, and its file."""
+    """An experiment page without mistakes, and its file."""
 
     path: Path
     experiment: experiment.Experiment
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """Return the experiment's name."""
         return self.experiment.name
 
 
 @dataclass(frozen=True)
 class Pages:
-    """The pages of a folder: those that become DAGs, and the mistakes of the others."""
+    """The experiment pages of a folder: the sound pages, which become DAGs, and the mistakes of the broken pages."""
 
     sound: tuple[Page, ...]
     broken: tuple[PageError, ...]
 
 
 def find_pages(folder: Path) -> Pages:
-    """Read every page of a folder, in the order of their file names. A page with mistakes hides no other page."""
+    """Read every page of a folder, by file name. A page with mistakes does not affect the other pages."""
     sound: dict[str, Page] = {}
     broken: list[PageError] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -83,10 +83,10 @@ def find_pages(folder: Path) -> Pages:
 
 
 def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = None) -> dict[str, Any]:
-    """Return the arguments that all of Windrow's DAGs have, the id among them.
+    """Return the arguments, including the id, that all of Windrow's DAGs are made with.
 
     Args:
-        page: its section `airflow` names the pool for jobs, and who is notified of failures.
+        page: an experiment page. Its section `airflow` names the pool for jobs, and who is notified of failures.
         kind: train, score or maintain.
         manual: the DAG file's docstring, which Airflow shows with the DAG.
         minutes: a run that takes longer is reported as late; None reports none.
@@ -97,7 +97,7 @@ def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = N
         "description": page.experiment.description.partition("\n")[0] or None,
         "doc_md": f"{manual}\n### {page.path.name}\n{page.experiment.description}",
         "tags": ["windrow", page.name, kind],
-        "catchup": False,  # without a start date too: with one, switching a DAG on would run its last date at once
+        "catchup": False,  # also no start date: with one, unpausing a DAG would run its last date at once
         "max_active_runs": 1,
         "max_consecutive_failed_dag_runs": FAILED_RUNS,
         "user_defined_macros": {"run_folder": run_folder},
@@ -113,7 +113,7 @@ def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = N
 
 
 def run_folder(dag_id: str, run_id: str) -> str:
-    """Return the folder of a DAG run's files: the same for all its tasks and retries, another for each other run.
+    """Return the folder for a DAG run's files. All tasks and retries of the run share it; other runs don't.
 
     Run ids contain ':' and '+', which Hadoop paths and globs misread. The digest separates ids that differ only there.
     """
@@ -124,9 +124,9 @@ def run_folder(dag_id: str, run_id: str) -> str:
 
 
 def cron(expression: str | None) -> CronTriggerTimetable | None:
-    """Return a timetable in UTC. A DAG that is switched on runs at once only if its hour has just passed.
+    """Return a timetable in UTC. An unpaused DAG runs at once only if its scheduled time has just passed.
 
-    Airflow's limit for that is a tenth of the interval.
+    For Airflow, "just passed" means up to a tenth of the interval ago.
     """
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False) if expression else None
 
@@ -138,22 +138,22 @@ def champion(model: str) -> Asset:
 
 
 def dataset(page: Page) -> Asset:
-    """Return the asset for a page's prepared data set. Its events have the digest and the sizes."""
+    """Return the asset for a page's prepared data set. The asset's events have the digest and the sizes."""
     return Asset(name=f"{page.name}_dataset", uri=f"x-windrow://datasets/{page.name}")
 
 
 def predictions(page: Page) -> Asset:
-    """Return the asset for a page's predictions table. Its events have the figures of the scoring run."""
+    """Return the asset for a page's predictions table. The asset's events have the figures of the scoring run."""
     return Asset(name=f"{page.name}_predictions", uri=f"x-windrow://predictions/{page.name}")
 
 
 def drift(page: Page) -> Asset:
-    """Return the asset for drift: labels or scores of a scoring run have moved beyond the page's threshold."""
+    """Return the asset for a page's drift: labels or scores of a scoring run have moved beyond the threshold."""
     return Asset(name=f"{page.name}_drift", uri=f"x-windrow://drift/{page.name}")
 
 
 def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """Return the train DAG's schedule: the page's hour, drift, both or neither."""
+    """Return the train DAG's schedule: the page's cron expression, drift, both or neither."""
     sweep = page.experiment.sweep
     timetable = cron(sweep.schedule)
     if sweep.after_drift is None:
@@ -162,7 +162,7 @@ def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable 
 
 
 def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """Return the score DAG's schedule: the page's hour, each new champion, both or neither.
+    """Return the score DAG's schedule: the page's cron expression, each new champion, both or neither.
 
     A page that scores with a pinned version, another alias or its own network doesn't wait for a champion.
     """
@@ -176,14 +176,14 @@ def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable |
 
 
 def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:
-    """Build the trigger form: a field for each of these keys of the page, and one for all other keys.
+    """Build the trigger form: a field for each key in `sections`, and one field for all other keys of the page.
 
     Args:
-        page: gives each field's default, help, range and choices.
+        page: the page with each field's default, help, range and choices.
         sections: heading → keys, e.g. {"Sweep": ("sweep.trials",)}.
 
     Returns:
-        Key → Param. The keys are the page's, so that the form, `--conf` and `--set` have the same names.
+        Key → Param. The keys are those of the page, so that the form, `--conf` and `--set` use the same names.
     """
     fields = {key: _field(page, key, heading) for heading, keys in sections.items() for key in keys}
     fields[OVERRIDES] = Param(
@@ -198,7 +198,7 @@ def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param
 
 
 def space_field(page: Page, heading: str) -> dict[str, Param]:
-    """Return the field for the search space, as JSON. It is checked like the page, before Spark starts."""
+    """Return the form's field for the search space, as JSON. It is checked like the page, before Spark starts."""
     written = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in page.experiment.space.items()}
     schema = {
         "title": "Space",

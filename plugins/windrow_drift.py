@@ -1,8 +1,8 @@
-"""The score DAG's second task: it starts the train DAG when labels or scores have moved.
+"""Add the score DAG's second task, which starts the train DAG when labels or scores have moved.
 
     windrow_drift.announce(page, score_images.output)
 
-Only a committed scoring run can do that. A run that the page's gate withholds fails, and waits for a person.
+Only a committed scoring run can start it. A run that the page's drift gate withholds fails, and waits for a person.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def announce(page: windrow_dags.Page, scoring: Any) -> None:
     """Add the task that emits the drift asset's event, if the page has a threshold.
 
     Args:
-        page: sets the threshold as sweep.after_drift.
-        scoring: score_images' output.
+        page: the page with the threshold, sweep.after_drift.
+        scoring: the output of score_images.
     """
     threshold = page.experiment.sweep.after_drift
     if threshold is None:

@@ -1,7 +1,7 @@
-"""Writes the cause of a failed run into its note, so that the list of runs shows it without the logs.
+"""Write the cause of a failed run into its note, so that the list of runs shows the cause without the logs.
 
 A SparkJob stores the cause as an XCom of its task. When a run has failed, Airflow's scheduler calls the listener
-below, and the causes of the run's tasks become its note. Text that a person has written there stays.
+below, and the causes of the run's tasks become its note. Text that a person has written into the note stays.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class FailureNotes:
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any) -> None:
-        """Write the causes into the note. The run's own session, the scheduler's, saves it."""
+        """Write the causes into the run's note. The scheduler's session, which the run belongs to, saves the note."""
         from airflow.utils.session import create_session  # a worker that loads this plugin may have no database
         from sqlalchemy.orm import object_session
 
         if session := object_session(dag_run):
             _note(dag_run, session)
-        else:  # in dag.test() the run has no session any more
+        else:  # in dag.test() the run no longer has a session
             with create_session() as own:
                 _note(own.get(type(dag_run), dag_run.id), own)
 

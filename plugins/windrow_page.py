@@ -1,7 +1,7 @@
-"""The Windrow page in Airflow: an entry in the navigation, and a tab on every DAG run.
+"""Add the Windrow page to Airflow: an entry in the navigation, and a tab on every DAG run.
 
-All parts of Airflow import this file, but only the API server serves the page: the page's own modules are imported
-with the first request.
+All parts of Airflow import this file, but only the API server serves the page. So the modules of the page are imported
+only at the first request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def app() -> Any:
 
 
 class _AtFirstRequest:
-    """The application that the API server mounts. It imports the real one with the first request."""
+    """The application that the API server mounts. It imports the real application at the first request."""
 
     async def __call__(self, scope: _Scope, receive: Callable[[], Any], send: Callable[[Any], Awaitable[None]]) -> None:
         await app()(scope, receive, send)
@@ -34,7 +34,7 @@ class _AtFirstRequest:
         return "the Windrow page"
 
 
-# Airflow fills the braces. The addresses are relative to its base URL, which may have a path.
+# Airflow replaces the braces. The addresses are relative to Airflow's base URL, which may have a path.
 _NAVIGATION = {
     "name": "Windrow",
     "href": f"{_PREFIX[1:]}/",

@@ -1,7 +1,8 @@
-"""The routes of the Windrow page, each behind Airflow's own authentication and permissions.
+"""Serve the routes of the Windrow page, each behind Airflow's own authentication and permissions.
 
 Every logged-in user gets the page itself, which is the same for all. The page requests its data one DAG at a time, and
-only users who may read that DAG's runs get it. Handlers are plain functions: Airflow runs them outside its event loop.
+only users who may read that DAG's runs get the data. Handlers are plain functions: Airflow runs them outside its event
+loop.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ reads_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 
 
 def make_app() -> FastAPI:
-    """Return the page's application. Every route needs a login, and the description of the API is switched off."""
+    """Return the page's application. Every route needs a login, and the API's description is switched off."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)])
     app.include_router(router)
     return app
@@ -47,7 +48,7 @@ def make_app() -> FastAPI:
 
 @router.get("/")
 def page(request: Request) -> Response:
-    """Return the page itself."""
+    """Return the HTML page."""
     return _asset(request, _ASSETS / "page.html")
 
 
@@ -85,7 +86,7 @@ def show_sweep(
     x: str | None = None,
     y: str | None = None,
 ) -> Response:
-    """Return one sweep: that of a DAG run, that of a folder's name, or the newest."""
+    """Return one sweep: of the DAG run `run_id`, with the folder name `key`, or the newest."""
     folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
 
     def show() -> Mapping[str, object]:
@@ -140,7 +141,7 @@ def _table(dag_id: str) -> Path:
 
 
 def _models() -> dict[str, str]:
-    """Return the registered model of each page that is readable here, by the experiment's name."""
+    """Return experiment name → registered model, for every experiment page without mistakes."""
     pages = windrow_dags.find_pages(Path(conf.get("core", "dags_folder")) / "experiments").sound
     return {page.name: page.experiment.model_name for page in pages}
 
@@ -151,9 +152,9 @@ def _answer(
     """Return the values of `make` as JSON, or an empty 304 if the reader's copy is still valid.
 
     Args:
-        request: has the ETag of the reader's copy.
-        make: reads the values. If it raises AbsentError, the response is that message.
-        stamp: returns another text after every change of the data. Without it, the JSON itself is compared.
+        request: the request with the ETag of the reader's copy.
+        make: function that reads the values. If it raises AbsentError, the response is the error's message.
+        stamp: function whose text changes with the data. Without it, the JSON itself is compared.
     """
     try:
         tag = f'"{_digest(request, stamp())}"' if stamp else None
@@ -164,7 +165,7 @@ def _answer(
         if absent.__cause__:
             _log.warning("The Windrow page: %s", absent, exc_info=absent)
         tag, values = None, {"absent": str(absent)}
-    # A broken record may have NaN, which browsers refuse as JSON: then one part of the page fails, not all of it.
+    # A broken record may have NaN, which browsers refuse as JSON. Then only this part of the page fails.
     body = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
     return _conditional(request, body, "application/json", tag)
 

@@ -1,4 +1,4 @@
-"""The processes of a job: their environment, their process group, and the error text in their output.
+"""Handle the processes of a job: their environment, their process group, and the error text in their output.
 
     group = ProcessGroup()
     child = subprocess.Popen(command, process_group=group.id, env=environment(folder))
@@ -52,7 +52,7 @@ def environment(folder: Path) -> dict[str, str]:
     Spark's default Python, and the first spark-submit on PATH, may differ from the ones that Airflow runs in.
 
     Args:
-        folder: gets Spark's log settings; must exist as long as the job runs.
+        folder: the folder for Spark's log settings; it must exist as long as the job runs.
     """
     log4j = folder / "log4j2.properties"
     log4j.write_text(_LOG4J, encoding="utf-8")
@@ -76,11 +76,11 @@ class ErrorSentence:
 
     @property
     def text(self) -> str:
-        """The message without its `error:` prefix; empty if the job printed no error."""
+        """Return the message without its `error:` prefix; empty if the job printed no error."""
         return "\n".join(self._lines).removeprefix("error: ")
 
     def listen(self, lines: Iterator[str]) -> Iterator[str]:
-        """Pass the lines on, without the blank ones, and remember the error among them."""
+        """Yield the lines that are not blank, and remember the last error among them."""
         for line in lines:
             bare = line.rstrip()
             if bare.startswith("error: "):
@@ -95,7 +95,7 @@ class ErrorSentence:
 
 
 class ProcessGroup:
-    """A process group for a job. It ends with the task, even if the task is killed with SIGKILL.
+    """A process group for a job. The group ends with the task, even if the task is killed with SIGKILL.
 
     A shell leads the group and reads from a pipe that only this process holds open. The pipe closes when this process
     ends, however it ends, and the shell then ends the group.
@@ -130,7 +130,7 @@ class ProcessGroup:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> bool:
-        """Signal the group. False if it has no process left."""
+        """Send a signal to the group; return False if the group has no process left."""
         with suppress(ProcessLookupError, PermissionError):  # macOS raises the second for a group of zombies
             os.killpg(self.id, number)
             return True

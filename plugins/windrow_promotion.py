@@ -1,4 +1,4 @@
-"""The train DAG's tasks that are not jobs: skipping, a person's approval, and the announcement of a champion.
+"""Define what the train DAG does without jobs: skip tasks, ask a person for approval, announce a champion.
 
     approve_champion = windrow_promotion.ask_person(page, "Asks a person whether ...")
     record_decision = SparkJob(..., arguments={"experiment": page} | windrow_promotion.DECISION)
@@ -35,29 +35,29 @@ DECISION = {
     "reject": f"{{{{ {_PROMOTION}.model_version if '{_REJECT}' in {_ANSWER}.chosen_options else '' }}}}",
     "by": f"{{{{ {_ANSWER}.responded_by_user.name }}}}",
 }
-"""The options of promote_best that carry the answer: the version under one of two, and the person's name."""
+"""The options of promote_best for the answer: --approve or --reject with the version, and --by with the person."""
 
 _LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
 _NEWS = ("model_name", "model_version", "test_accuracy", "val_accuracy", "links")
 
 
 def trains(context: Any) -> None:
-    """Skip the task if the run reproduces a version: a `pre_execute` for the first task of a training.
+    """Skip the task if the run reproduces a version; used as `pre_execute` of the first task that trains.
 
-    The task skips itself: a branch task in front of it would cost every run one task more.
+    The task skips itself, because a separate branch task would be one more task in every run.
     """
     if (version := context["params"].get("reproduce")) is not None:
         raise AirflowSkipException(f"this run reproduces version {version}, and trains nothing else")
 
 
 def reproduces(context: Any) -> None:
-    """Skip the task unless the run reproduces a version: a `pre_execute` for the task that does."""
+    """Skip the task unless the run reproduces a version; used as `pre_execute` of the task `reproduce`."""
     if context["params"].get("reproduce") is None:
         raise AirflowSkipException("no version is to be reproduced")
 
 
 def ask_person(page: windrow_dags.Page, doc_md: str) -> HITLOperator:
-    """Return the task that waits for a person's answer. It is skipped if promote_best has decided already."""
+    """Return the task that waits for a person's answer. It is skipped if promote_best has already decided."""
     version = f"version {{{{ {_PROMOTION}.model_version }}}} of {{{{ {_PROMOTION}.model_name }}}}"
     return HITLOperator(
         task_id="approve_champion",
@@ -79,7 +79,7 @@ def evidence(promotion: JobResult) -> str:
     """Write the request for the person, as Markdown: the reason, the table, and links.
 
     Args:
-        promotion: promote_best's result.
+        promotion: the result of promote_best.
     """
     links = promotion.get("links") or {}
     pages = " · ".join(f"[{title}]({links[key]})" for key, title in _LINKS.items() if links.get(key))
@@ -87,12 +87,12 @@ def evidence(promotion: JobResult) -> str:
 
 
 def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
-    """Add the task that starts the score DAGs. Without a request to a person it follows promote_best at once.
+    """Add the task that starts the score DAGs. If no person is asked, it follows promote_best at once.
 
     Args:
-        page: names the model.
-        promotion: promote_best's output.
-        decision: record_decision's output.
+        page: the page that names the model.
+        promotion: the output of promote_best.
+        decision: the output of record_decision.
     """
     champion = windrow_dags.champion(page.experiment.model_name)
     settings = task(

@@ -1,4 +1,4 @@
-"""SparkJob: runs one of Windrow's jobs with spark-submit, and returns the job's result.
+"""Run one of Windrow's jobs with spark-submit in an Airflow task, and return the job's result.
 
     SparkJob(task_id="sweep", arguments={"experiment": page, "dataset": folder, "study": folder})
 
@@ -33,7 +33,7 @@ LINKS = {
     "atlas": "Atlas",
     "gallery": "Gallery",
 }
-"""Addresses that a job's result may have under `links`, with the text of each button."""
+"""Keys that a job's result may have under `links` → the text of each button."""
 
 NO_KEYS = ("set", "reproduce", "date")
 """Params that are fields of a trigger form, but not keys of the page."""
@@ -45,7 +45,7 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 class ResultLink(BaseOperatorLink):  # type: ignore[misc]  # Airflow is not typed strictly
     """A button on the task that opens an address from the job's result: `{"links": {key: address}}`.
 
-    Airflow computes the address in the worker when the task ends, and stores it: no server needs to know this class.
+    Airflow computes and stores the address in the worker when the task ends, so no server needs this class.
     """
 
     title: str
@@ -53,16 +53,16 @@ class ResultLink(BaseOperatorLink):  # type: ignore[misc]  # Airflow is not type
 
     @property
     def name(self) -> str:
-        """The button's text."""
+        """Return the button's text."""
         return self.title
 
     @property
     def xcom_key(self) -> str:
-        """The XCom that stores the address. Airflow's default would be the same for all links of this class."""
+        """Return the key of the XCom with the address. Airflow's default is the same for all links of this class."""
         return f"_link_{self.key}"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address, or an empty text, which hides the button, if the result has no address."""
+        """Return the address; an empty text, which hides the button, if the result has no address."""
         return str(getattr(operator, "links", {}).get(self.key) or "")
 
 
@@ -71,12 +71,12 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
 
     Args:
         job: the script's name in jobs/, without .py; the task's id if absent.
-        arguments: option name, without dashes → value (templated). A list repeats its option. None and a template with
-            an empty result drop the option. True gives an option without a value, False drops it.
+        arguments: option name without dashes → value (templated). A list repeats the option. None, False and a template
+            with an empty result drop the option. True gives the option without a value.
         options: params of the run that are options of the job, not keys of its page.
         overrides: pass the run's other params to the job as `--set KEY=VALUE`; False for a job that reads no page.
         spark_pool: the Airflow pool in which the job takes a slot.
-        kwargs: those of SparkSubmitOperator, for example conf, driver_memory, execution_timeout.
+        kwargs: arguments of SparkSubmitOperator, for example conf, driver_memory, execution_timeout.
     """
 
     # The private names of the provider below (_get_hook, _hook, _conn_id, _deploy_mode of the operator; _submit_sp,
@@ -156,7 +156,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         return as_overrides({key: value for key, value in context["params"].items() if key not in self.options})
 
     def _check_page(self, overrides: Sequence[str]) -> None:
-        """Check page and form here, in a second: in Spark it would take several."""
+        """Check the page and the form here, which takes one second; in Spark it would take several."""
         if "experiment" in self.arguments:
             try:
                 experiment.load(str(self.arguments["experiment"]), overrides)
@@ -195,7 +195,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         self._group = ProcessGroup()
         self._hook = hook = self._get_hook()
         hook._application_args = [*(self.application_args or []), "--result", str(result)]
-        hook._env_vars = None  # passed to the process below: on Kubernetes the provider would not
+        hook._env_vars = None  # passed to the process below, because on Kubernetes the provider would not pass them
         hook._process_spark_submit_log = self._log_lines
         hook._conf = {**self._connection_conf(), **hook._conf}
         hook._spark_exit_code = 0  # on Kubernetes the provider would parse it from the log
@@ -218,7 +218,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         return values
 
     def _add_to_events(self, events: Any, values: JobResult) -> None:
-        """Add the result's plain values to the events of the task's assets, for schedules and people."""
+        """Add the result's plain values to the events of the task's assets, for schedules and for Airflow's users."""
         figures = {key: value for key, value in values.items() if isinstance(value, str | int | float | None)}
         for asset in self.outlets:
             events[asset].extra = figures
@@ -229,7 +229,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             self.log.info(line.rstrip())
 
     def _failure(self, code: int) -> AirflowException:
-        """Return the task's error: the job's own message if it printed one."""
+        """Return the task's error, with the job's own message if the job printed one."""
         if self._group is not None and self._group.stopped:
             return AirflowException(f"{self.task_id} was stopped with its task; a retry continues where it can")
         if self._errors.text:

@@ -1,4 +1,4 @@
-"""The web hook for a page's alerts: Airflow's own, with its address kept out of the logs.
+"""Send a page's alerts with Airflow's own web hook, and keep its address out of the logs.
 
 Addresses of Slack and similar services contain the secret, and Airflow logs the address if the hook can't be reached.
 """
@@ -30,7 +30,7 @@ class WebHook(HttpNotifier):  # type: ignore[misc]  # Airflow is not typed stric
 
 
 def _secrets(connection: Any) -> list[str]:
-    """Return the parts that logs must show as ***: all of the address after the host's name."""
+    """Return the parts that logs must show as ***: the address's path and query."""
     host = connection.host or ""
     address = urlsplit(host if "://" in host else f"//{host}")
     return [part for part in (address.path.strip("/"), address.query) if part]

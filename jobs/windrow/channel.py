@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 3.0
 _SILENT_SECONDS = 60.0  # a driver that takes longer to answer counts as dead
-_LARGEST_MESSAGE = 1 << 22  # bytes: an outcome of 10,000 epochs has 1.6 MB
+_LARGEST_MESSAGE = 1 << 22  # bytes: an outcome of 10,000 epochs is 1.6 MB
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Address:
 
 
 class Message:
-    """A worker's message. The worker waits for `answer`."""
+    """A worker's message. The worker blocks until the driver calls `answer`."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -53,7 +53,7 @@ class Message:
         self._answered: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def answer(self, stop: str = "") -> None:
-        """Let the worker go on, or give the reason to stop: the name of an ending."""
+        """Send the answer: empty to let the worker go on, or the reason to stop, which is the name of an Ending."""
         self._answered.put(stop)
 
     def wait(self) -> str:
@@ -66,20 +66,20 @@ class Message:
 
 
 class Channel:
-    """The driver's end: one thread accepts, one thread per worker listens; all messages arrive in `inbox`."""
+    """The driver's side: one thread accepts workers, one thread per worker listens; messages arrive in `inbox`."""
 
     def __init__(self, host: str, bind: str | None = None, inbox: queue.SimpleQueue[Any] | None = None) -> None:
         self.inbox: queue.SimpleQueue[Any] = inbox or queue.SimpleQueue()
         self._socket = socket.create_server((bind or host, 0), backlog=512, family=_family(bind or host))
         self.address = Address(host, self._socket.getsockname()[1], secrets.token_bytes(32))
         self._connected: set[socket.socket] = set()
-        # Daemon threads: one that waits for a worker must not keep a driver alive whose work is done.
+        # Daemon threads: a thread that waits for a worker must not keep a finished driver alive.
         threading.Thread(target=self._accept, name="channel", daemon=True).start()
 
     def close(self) -> None:
         """Stop listening, and hang up on every worker."""
-        # shutdown, not close: only shutdown wakes a thread that is blocked in accept or recv on the socket. A copy,
-        # for those threads remove their sockets from the set as they end.
+        # shutdown, not close: only shutdown wakes a thread that is blocked in accept or recv on the socket. Iterate
+        # over a copy of the set, because these threads remove their sockets from it as they end.
         for open_socket in (self._socket, *list(self._connected)):
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
@@ -100,18 +100,18 @@ class Channel:
             threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
 
     def _listen(self, connected: socket.socket) -> None:
-        """Serve one worker until it leaves. A stranger, who does not know the secret or stays silent, is hung up on."""
+        """Serve one worker until it disconnects; close a connection that does not know the secret or stays silent."""
         hung_up = (OSError, EOFError, ValueError, AuthenticationError, queue.Empty)
         with connected, _connection(connected) as line, suppress(*hung_up):
             self._connected.add(connected)
-            # Both sides prove themselves, under the short timeout of _connection: a port scanner that says nothing
-            # must not hold a thread. Afterwards a worker may be silent for as long as an epoch lasts.
+            # Both sides authenticate under the short timeout of _connection: a port scanner that sends nothing must
+            # not occupy a thread. After that, a worker may be silent for as long as an epoch lasts.
             deliver_challenge(line, self.address.secret)
             answer_challenge(line, self.address.secret)
             _set_timeout(line, 0.0)
             while True:
-                # One message at a time: the worker reads the answer before it sends the next, so that a stop can't
-                # arrive behind later epochs.
+                # One message at a time: the worker reads the answer before it sends the next message, so it learns
+                # that it should stop before it reports later epochs.
                 message = Message(_read(line))
                 self.inbox.put(message)
                 line.send_bytes(json.dumps({"stop": message.wait()}).encode())
@@ -119,22 +119,25 @@ class Channel:
 
 
 def open_channel(spark: SparkSession) -> Channel:
-    """Open a channel on the address of Spark's own driver, which executors can reach."""
+    """Open a channel on the address of Spark's own driver, because executors can reach that address."""
     configured = spark.sparkContext.getConf()
     host = configured.get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
     return Channel(host.strip("[]"), configured.get("spark.driver.bindAddress", None))
 
 
 class Line:
-    """A worker's end. One message at a time; threads take turns. It belongs to the process that opened it."""
+    """The worker's side of the connection to the driver.
+
+    One message at a time: threads take turns. Only the process that opened the connection may use it.
+    """
 
     def __init__(self, address: Address) -> None:
         connected = socket.create_connection((address.host, address.port), _CONNECT_SECONDS)
         connected.settimeout(None)
         with connected:
             self._line = _connection(connected)
-        # The training thread reports epochs and the watching thread beats, on one connection: without the lock one
-        # could read the other's answer.
+        # On one connection, the training thread reports epochs and the watching thread sends heartbeats: without the
+        # lock, one thread could read the other's answer.
         self._turn = threading.Lock()
         self._owner = os.getpid()
         answer_challenge(self._line, address.secret)
@@ -143,11 +146,11 @@ class Line:
 
     @property
     def mine(self) -> bool:
-        """False in a forked process, which shares the socket: its messages would mix with its parent's."""
+        """True in the process that opened the connection; a fork shares the socket and would mix up the messages."""
         return os.getpid() == self._owner
 
     def ask(self, content: Mapping[str, object]) -> str:
-        """Send a message; return the reason to stop, or an empty text.
+        """Send a message and wait for the answer; return the reason to stop, or "" to go on.
 
         Raises:
             OSError, EOFError: the driver is gone.
@@ -162,16 +165,20 @@ class Line:
 
 
 _lines: dict[Address, Line | None] = {}
-"""Connections of this process. None: the driver was tried and can't be reached from here."""
+"""This process' connections. None: an earlier attempt to connect to this driver failed."""
 
 
 def reach(address: Address | None) -> Line | None:
-    """Return this process' connection to the driver, opened at the first call; None without an address or a route."""
+    """Return this process' connection to the driver; the first call opens the connection.
+
+    Return None if the driver can't be reached, or if `address` is None.
+    """
     if address is None:
         return None
     line = _lines.get(address)
-    # A Python worker serves one driver after another, and may be a fork of one that had a connection: what is left of
-    # either is of no use. A failure is remembered, or every trial would wait for the timeout again.
+    # A Python worker serves one driver after another, and may be a fork of a worker that had a connection: drop
+    # connections to an earlier driver or from the parent process. Remember a failure, or every trial would wait for
+    # the timeout again.
     if address not in _lines or (line is not None and not line.mine):
         _lines.clear()
         try:
@@ -182,14 +189,14 @@ def reach(address: Address | None) -> Line | None:
 
 
 def forget(address: Address | None) -> None:
-    """Drop a broken connection: the next call of `reach` connects again."""
+    """Close and drop a broken connection, so that the next call of `reach` connects again."""
     line = _lines.pop(address, None) if address is not None else None
     if line is not None:
         line.close()
 
 
 def _connection(connected: socket.socket) -> Connection:
-    # Messages are small and each waits for its answer: Nagle's algorithm would delay all.
+    # Messages are small, and each waits for its answer: Nagle's algorithm would delay every message.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     line: Connection = Connection(os.dup(connected.fileno()))
     _set_timeout(line, _CONNECT_SECONDS)

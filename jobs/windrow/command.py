@@ -16,14 +16,14 @@ from windrow.files import check_writable, plain, write_json
 
 
 def bare_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser for a job that needs no page."""
+    """Return a parser for a job that needs no experiment page."""
     arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--result", type=Path, metavar="FILE", help="where to write the result as JSON")
     return arguments
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the arguments that every job on a page takes."""
+    """Return a parser with the arguments of every job that works on an experiment page."""
     arguments = bare_parser(description)
     arguments.add_argument("--experiment", required=True, metavar="PAGE", help="experiment page, a YAML file")
     arguments.add_argument(
@@ -38,14 +38,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """Parse the value of an option that takes a number from 1 on."""
+    """Parse a command-line value that must be a whole number, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; got {text!r}; for example 1000")
     return int(text)
 
 
 def day(text: str) -> date:
-    """Parse the value of an option that takes a day."""
+    """Parse a command-line value that must be a date, YYYY-MM-DD."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -53,9 +53,9 @@ def day(text: str) -> date:
 
 
 def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:
-    """Run a job, write its result, and return the exit code: 0 done, 2 the user can fix it, 1 anything else.
+    """Run a job, write its result, and return the exit code: 0 for success, 2 if the user can fix the error, else 1.
 
-    The last line on standard error says what went wrong.
+    After an error, the last line on standard error says what went wrong.
     """
     try:
         if arguments.result is not None:
@@ -66,7 +66,7 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
     except WindrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except Exception as error:  # the outermost boundary: nothing is swallowed, and the last line is a sentence
+    except Exception as error:  # the outermost boundary: print the traceback, then one sentence
         traceback.print_exc()
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return EXIT_FAILURE

@@ -3,7 +3,7 @@
     dag_id("train", "digits")      # "train_digits"
     parse("score_digits")          # DagId(kind="score", experiment="digits")
 
-Imports nothing heavy: DAG files use it, and Airflow parses those every few seconds.
+Imports nothing heavy, because DAG files use this module, and Airflow parses them every few seconds.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class DagId:
 
 
 def dag_id(kind: Kind, experiment: str) -> str:
-    """Return the id of the DAG of this kind for an experiment."""
+    """Return the id of an experiment's DAG of this kind."""
     return f"{kind}_{experiment}"
 
 
 def parse(text: str) -> DagId | None:
-    """Split a DAG's id; None if it isn't one of Windrow's."""
+    """Split a DAG's id into kind and experiment; return None if it isn't an id of Windrow's."""
     found = _ID.fullmatch(text)
     return DagId(cast("Kind", found["kind"]), found["experiment"]) if found else None

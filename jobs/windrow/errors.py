@@ -1,20 +1,20 @@
-"""The errors that Windrow reports in one sentence, by who can fix them.
+"""The errors that Windrow reports in one sentence, grouped by who can fix them.
 
     WindrowError
     ├── UserError            exit code 2: the user fixes pages, arguments or files, then runs again
-    │   ├── PageError        the experiment page; carries every problem at once
+    │   ├── PageError        an experiment page with mistakes; lists all of them
     │   ├── DatasetError     a source or a prepared data set that can't be used
     │   ├── BuilderError     a user's network function that can't be used
-    │   └── StudyError       a study folder that belongs to something else, or holds nothing to promote
+    │   └── StudyError       a study folder that belongs to another search, or holds nothing to promote
     ├── DriftError           exit code 1: a scoring run's rows are withheld until a person accepts them
-    ├── AbsentError          a part of the page in Airflow that can't be shown; anybody who reads may read why
-    └── ServiceError         exit code 1: something outside is away; a later run may succeed
-        ├── DownloadError    no mirror gave the file
+    ├── AbsentError          a part of the Windrow page in Airflow that can't be shown; all its readers see the reason
+    └── ServiceError         exit code 1: an outside service is unavailable; a later run may succeed
+        ├── DownloadError    no mirror served the file
         ├── SparkError       no Spark session, or no Spark master
         ├── TrackingError    MLflow is down, or refuses us
-        └── PublishError     the object store is away, or refuses us
+        └── PublishError     the object store is unavailable, or refuses us
 
-A message states the rule, the value and the cure.
+A message states the rule, the value that was found, and how to fix it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ EXIT_FAILURE = 1
 
 
 class WindrowError(Exception):
-    """Anything that Windrow reports in one sentence instead of a traceback."""
+    """An error that Windrow reports in one sentence instead of a traceback."""
 
     exit_code = EXIT_FAILURE
 
 
 class UserError(WindrowError):
-    """The user can fix it: in the page, the arguments or the files."""
+    """An error that the user can fix, in the experiment page, the arguments or the files."""
 
     exit_code = EXIT_USER_ERROR
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake on a page: where it stands, and the rule, value and cure in one sentence."""
+    """One mistake on an experiment page: key, line, and a sentence with the rule, the value and how to fix it."""
 
     key: str
     message: str
@@ -52,7 +52,7 @@ class Problem:
 
 
 class PageError(UserError):
-    """An experiment page with mistakes; `problems` has all, in the page's order."""
+    """An experiment page with mistakes; `problems` lists all of them, in the page's order."""
 
     def __init__(self, page: str, problems: Sequence[Problem]) -> None:
         self.page = page
@@ -79,15 +79,15 @@ class DriftError(WindrowError):
 
 
 class AbsentError(WindrowError):
-    """A part of the page in Airflow that can't be shown. Its sentence goes to a browser: no path, no address."""
+    """A part of the Windrow page in Airflow can't be shown. Browsers show the message: it names no path or address."""
 
 
 class ServiceError(WindrowError):
-    """Something outside that is away for now."""
+    """An outside service is unavailable for now."""
 
 
 class DownloadError(ServiceError):
-    """No mirror gave the file."""
+    """No mirror served the file."""
 
 
 class SparkError(ServiceError):
@@ -99,4 +99,4 @@ class TrackingError(ServiceError):
 
 
 class PublishError(ServiceError):
-    """The object store with a table's copy is away, or refuses us."""
+    """The object store that holds a table's copy is unavailable, or refuses us."""

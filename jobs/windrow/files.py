@@ -1,4 +1,4 @@
-"""Write files whole or not at all, lock what one process may use at a time, and explain a full disk."""
+"""Write files whole or not at all, lock what only one process at a time may use, and explain a full disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from windrow.errors import ServiceError, UserError, WindrowError
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of an output file now, so that a typing error costs seconds and not a sweep.
+    """Make an output file's folder before the work begins, so that a typo in the path does not cost a whole sweep.
 
     Raises:
         UserError: the folder can't be made or written, or the path is a folder itself.
@@ -37,16 +37,16 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder, whose file takes the place of `path` at the end.
+    """Yield a temporary path in the same folder; its file replaces `path` at the end of the block.
 
         with replacing(path) as part:
             part.write_bytes(content)
 
-    A reader sees the old file or the whole new one, never a part. An exception leaves the old file and no other.
-    The folder is made if absent.
+    A reader sees the old file or the whole new one, never a part. After an exception, the old file is unchanged and the
+    temporary file is gone. The folder is made if absent.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a move between two file systems copies; hidden from most globs.
+    # In the same folder, because a move across file systems is not atomic; the dot hides the file from most globs.
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield part
@@ -70,23 +70,23 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> Path:
-    """Write a JSON file for people and programs, indented and sorted by key, whole or not at all; return its path."""
+    """Write a JSON file, indented and sorted by key, whole or not at all; return its path."""
     return write_text(path, json.dumps(values, indent=2, sort_keys=True, default=plain) + "\n")
 
 
 def plain(value: object) -> Any:
-    """Convert a value for JSON: NumPy's numbers and arrays to numbers and lists, others (paths, dates) to text."""
+    """Convert a value for JSON: NumPy numbers and arrays to numbers and lists, others (paths, dates) to text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 @contextmanager
 def locked(folder: Path, name: str = ".lock", *, quiet: bool = False) -> Iterator[None]:
-    """Wait until no other process holds this lock of a folder, then hold it. A process that dies releases it.
+    """Hold a folder's lock during the block; wait while another process holds it. A process that dies releases it.
 
     Args:
-        folder: made if absent.
-        name: of the lock file.
-        quiet: do not print that this process waits.
+        folder: the folder; made if absent.
+        name: the lock file's name.
+        quiet: True to print nothing while waiting.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w") as lock:
@@ -103,8 +103,8 @@ def locked_or_refused(path: Path, owner: str, refusal: Callable[[str], WindrowEr
 
     Args:
         path: the lock file, in a folder that exists.
-        owner: what holds the lock, e.g. "run 17"; the process, the host and the time are added. May be empty.
-        refusal: makes the error from the owner that the file names.
+        owner: text to write into the file, e.g. "run 17"; process, host and time are added. May be empty.
+        refusal: makes the error from the text in the file, which names the other owner.
     """
     with path.open("a+") as lock:  # not "w", which would empty another owner's file
         if not _take(lock):
@@ -119,10 +119,10 @@ def locked_or_refused(path: Path, owner: str, refusal: Callable[[str], WindrowEr
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds a lock file, without keeping others from locking it."""
+    """Return whether any process holds a lock file."""
     with path.open("r") as lock:
         try:
-            # Shared, so that two readers at once do not take each other for an owner.
+            # A shared lock, so that two simultaneous callers do not mistake each other for the owner.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -130,7 +130,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _take(lock: IO[str]) -> bool:
-    """Lock an open file if it is free. The kernel releases it when the file is closed, or its process dies."""
+    """Try to lock an open file; return whether that succeeded. The lock ends with the process or on close."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -138,16 +138,16 @@ def _take(lock: IO[str]) -> bool:
     return True
 
 
-# EFBIG is what a file size limit (ulimit -f) gives.
+# EFBIG is the error for exceeding a file size limit (ulimit -f).
 _FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota used up", errno.EFBIG: "file size limit reached"}
 
 
 @contextmanager
 def clear_when_full(folder: Path) -> Iterator[None]:
-    """Turn a full disk into one sentence.
+    """Turn the error of a full disk into a ServiceError with one clear sentence.
 
     Raises:
-        ServiceError: the disk, the quota or the file size limit of `folder` is used up.
+        ServiceError: the disk that holds `folder` is full, or a quota or file size limit is reached.
     """
     try:
         yield
@@ -161,7 +161,10 @@ def clear_when_full(folder: Path) -> Iterator[None]:
 
 
 def why_full(error: Exception) -> str | None:
-    """Return which limit an error reports as used up, or None. Java and delta-rs give the system's text, no number."""
+    """Return which limit an error reports as reached (disk, quota, file size), or None for any other error.
+
+    Errors from Java and delta-rs carry the system's message instead of an errno, so the message is searched, too.
+    """
     number = getattr(error, "errno", None)
     if number is not None:
         return _FULL.get(number)

@@ -9,5 +9,5 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:
-    """Return the folder for everything that Windrow makes: WINDROW_HOME, or var/ next to the code."""
+    """Return the folder for everything that Windrow writes: WINDROW_HOME, or var/ in the repository."""
     return Path(os.environ.get("WINDROW_HOME") or REPOSITORY / "var").resolve()

@@ -1,9 +1,9 @@
-"""The only place that makes a SparkSession.
+"""Open Spark sessions; no other module creates one.
 
     with open_session("sweep digits", page.sweep.cores) as spark:
         ...
 
-Where it runs is decided outside (`spark-submit --master`, or the Airflow connection); no master is named here.
+The master is chosen outside (by `spark-submit --master`, or by the Airflow connection), never in this code.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 _MASTER_TIMEOUT_SECONDS = 5.0
 _FIRST_EXECUTOR_SECONDS = 60.0
-_DRIVER_ONLY = {"ui", "laptop", "containers"}  # for people and machines: no executor imports them
-_NO_MORE_SECONDS = 2.0  # from one executor's arrival to the next, at most
+_DRIVER_ONLY = {"ui", "laptop", "containers"}  # user interfaces and set-up: no executor imports them
+_NO_MORE_SECONDS = 2.0  # without a new executor: then no more are expected
 
 
 @contextmanager
 def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
-    """A session whose executors can import windrow; stopped on leaving.
+    """Open a session whose executors can import windrow, and stop it at the end of the block.
 
-    Where this process has a session already, as in a notebook, that one is used and left running.
+    If this process already has a session, as in a notebook, use that session and leave it running.
 
     Args:
-        name: shown in Spark's UI.
-        task_cores: cores a task gets (spark.task.cpus).
+        name: the application's name in Spark's UI.
+        task_cores: cores per task (spark.task.cpus).
 
     Raises:
-        UserError: no master was named, or the session that is there gives a task another number of cores.
+        UserError: no master was named, or an existing session gives each task a different number of cores.
         SparkError: the master does not answer.
     """
     from pyspark import SparkConf, SparkContext  # heavy: not for --help
@@ -58,7 +58,7 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
         yield session
         return
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    SparkContext._ensure_initialized()  # until then a SparkConf does not know the options of spark-submit
+    SparkContext._ensure_initialized()  # before this, a SparkConf does not know the options of spark-submit
     conf = SparkConf()
     master = conf.get("spark.master", "") or ""
     if not master:
@@ -80,7 +80,7 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
 
 
 def ship_package(session: SparkSession) -> None:
-    """Send windrow to the executors, once per session."""
+    """Send the windrow package to the executors, once per session."""
     archive = _outbox() / "windrow.zip"
     if not archive.exists():
         session.sparkContext.addPyFile(str(_zip_package(archive)))
@@ -90,9 +90,9 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
     """Send a file to every executor, once per session; workers find it in SparkFiles' folder under `name`.
 
     Args:
-        session: the session whose executors get it.
-        path: the file; where it is a link, what that leads to is sent.
-        name: must differ for other contents, by a digest for example: a session's files can't be replaced.
+        session: the session whose executors get the file.
+        path: the file; a symbolic link is followed.
+        name: must be unique to the content, for example contain a digest: a session's files can't be replaced.
     """
     sent = _outbox() / name
     if sent.exists():
@@ -106,7 +106,7 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
 
 
 def _outbox() -> Path:
-    """Return the driver's folder of files for executors. It is removed with the session."""
+    """Return the driver's folder of files for executors; Spark removes it with the session."""
     from pyspark import SparkFiles
 
     folder = Path(SparkFiles.getRootDirectory()) / "sent"
@@ -127,14 +127,15 @@ _DEFAULTS = {
     "spark.log.level": "WARN",
     # Trials and downloads must not run twice at the same time.
     "spark.speculation": "false",
-    # A reused Python worker keeps TensorFlow imported: 6 to 40 s a task otherwise.
+    # A reused Python worker keeps TensorFlow imported; importing it takes 6 to 40 s per task otherwise.
     "spark.python.worker.reuse": "true",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
-# A task that has failed twice on one executor goes to another: a full disk fails it in no time, and would have all four
-# tries. Where there is no other, its job has failed then. An executor is given up for that task alone, its host never.
+# A task that has failed twice on one executor goes to another executor: with a full disk it fails at once, and would
+# use up all four tries there. If there is no other executor, the job fails. An executor is excluded for that task
+# only, and a host is never excluded.
 _EXCLUSION = {
     "spark.excludeOnFailure.taskAndStage.enabled": "true",
     "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
@@ -146,12 +147,16 @@ _EXCLUSION = {
 
 
 def _excludes(conf: SparkConf) -> bool:
-    """Return whether the cluster has its own exclusion rules: mixed with ours they may contradict each other."""
+    """Return whether the cluster has its own exclusion rules, which might contradict ours."""
     return any(key.startswith("spark.excludeOnFailure.") for key, _ in conf.getAll())
 
 
 def _check_master(master: str) -> None:
-    """Spark itself needs a minute to notice that a standalone master is not there."""
+    """Check that a standalone master answers: Spark itself needs a minute to notice that it does not.
+
+    Raises:
+        SparkError: no master answers.
+    """
     if wrong := unreachable_masters(master):
         raise SparkError(f"the Spark master must answer; got {wrong}; start it or correct the connection")
 
@@ -171,7 +176,7 @@ def unreachable_masters(master: str) -> str | None:
             socket.create_connection((parts.hostname or "", parts.port or 7077), _MASTER_TIMEOUT_SECONDS).close()
         except OSError as error:
             failures.append(f"{address}: {error.strerror or error}")
-        except ValueError as error:  # no number where the port is
+        except ValueError as error:  # the port is not a number
             failures.append(f"{address}: {error}")
         else:
             return None
@@ -179,9 +184,9 @@ def unreachable_masters(master: str) -> str | None:
 
 
 def _await_executors(session: SparkSession) -> None:
-    """Return when no more executors arrive: a standalone master's come one by one, and slots are counted once.
+    """Wait until no more executors arrive: those of a standalone master register one by one.
 
-    Where none arrives within a minute the cluster is busy, and the first Spark job waits for its turn.
+    If none arrives within a minute, the cluster is busy, and the first Spark job waits for its turn.
     """
     context = session.sparkContext
     dynamic = (context.getConf().get("spark.dynamicAllocation.enabled") or "false") == "true"
@@ -189,7 +194,7 @@ def _await_executors(session: SparkSession) -> None:
         return
     known, last = 0, time.monotonic()
     while time.monotonic() - last < (_NO_MORE_SECONDS if known else _FIRST_EXECUTOR_SECONDS):
-        found = context._jsc.sc().getExecutorMemoryStatus().size() - 1  # the driver is in it
+        found = context._jsc.sc().getExecutorMemoryStatus().size() - 1  # the status includes the driver
         if found > known:
             known, last = found, time.monotonic()
         time.sleep(0.1)
@@ -198,7 +203,7 @@ def _await_executors(session: SparkSession) -> None:
 
 
 def _zip_package(archive: Path) -> Path:
-    """Zip the package: executors can't import a package next to a job's script, nor a folder."""
+    """Zip the package: executors can import a zip file, but neither a folder nor what is next to a job's script."""
     package = Path(windrow.__file__).parent
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(package.rglob("*.py")):

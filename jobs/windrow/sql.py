@@ -1,4 +1,4 @@
-"""Use a page's model inside Spark SQL, in your own session.
+"""Use an experiment page's model inside Spark SQL, in your own session.
 
     from windrow import experiment, sql
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("status", "label_id", "label", "score", "top_k", "width", "height", "content_hash", "http_status", "error")
 RESULT = pa.struct([SCHEMA.field(name) for name in _COLUMNS])
-"""The result of both functions: columns of the predictions table. Null if the argument is null."""
+"""The result type of both functions: some columns of the predictions table. A null argument gives null."""
 
 _Label = Callable[[list[Any], ScoringPlan], list[Prediction | None]]
 
@@ -57,11 +57,11 @@ def register(spark: SparkSession, page: Experiment) -> None:
 
 
 def functions(spark: SparkSession, page: Experiment) -> dict[str, Callable[..., Column]]:
-    """Return the same two functions by name, for columns, without registering them."""
+    """Return label_image and label_bytes by name, as functions of columns, without registering them."""
     from pyspark.sql.pandas.functions import arrow_udf
     from pyspark.sql.pandas.types import from_arrow_type
 
-    make: Any = arrow_udf  # its own annotations know no struct as a result
+    make: Any = arrow_udf  # PySpark's annotations do not allow a struct as the result
     plan, result = _plan(spark, page), from_arrow_type(RESULT)
     labels: dict[str, _Label] = {"label_image": label_urls, "label_bytes": label_contents}
     return {name: make(_over_batches(label, plan), result) for name, label in labels.items()}
@@ -80,7 +80,10 @@ def _over_batches(label: _Label, plan: ScoringPlan) -> Callable[[Iterator[pa.Arr
 
 
 def label_urls(lines: list[str | None], plan: ScoringPlan) -> list[Prediction | None]:
-    """Label URLs in their order; duplicate URLs are downloaded once. None for null and for an empty text."""
+    """Return a prediction per URL, in the same order; None for null or blank text.
+
+    Duplicate URLs are downloaded once.
+    """
     targets = [None if line is None else urls.understand(line.encode()) for line in lines]
     distinct = {target.url_key: target for target in targets if target is not None}
     rows = {row.url_key: row for row in pipeline.predictions(distinct.values(), plan)}
@@ -88,7 +91,7 @@ def label_urls(lines: list[str | None], plan: ScoringPlan) -> list[Prediction | 
 
 
 def label_contents(contents: list[bytes | None], plan: ScoringPlan) -> list[Prediction | None]:
-    """Label encoded images in their order. None for null."""
+    """Return a prediction per encoded image, in the same order; None for null."""
     fetched = (
         (Target(url="", url_key=str(number)), Fetched(Status.OK, content=content))
         for number, content in enumerate(contents)
@@ -99,13 +102,16 @@ def label_contents(contents: list[bytes | None], plan: ScoringPlan) -> list[Pred
 
 
 def _plan(spark: SparkSession, page: Experiment) -> ScoringPlan:
-    """Make the plan of every task and rehearse it. A host's limits are divided among the slots."""
+    """Make the plan that all tasks share, and load the network in every slot.
+
+    Each web host's limits are divided among the slots.
+    """
     from pyspark import SparkFiles
 
     scoring = planning.scoring_section(page, page.name)
     ship_package(spark)
     slots = spark.sparkContext.defaultParallelism
-    scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # removed with the session, which serves it
+    scratch = Path(tempfile.mkdtemp(dir=SparkFiles.getRootDirectory()))  # Spark removes it with the session
     model = pin(page, scratch)
     plan = planning.plan_with(spark, scoring, model, uuid.uuid4().hex, scratch)
     rate = plan.fetch.host_rate and plan.fetch.host_rate / slots

@@ -1,4 +1,4 @@
-"""Use a page's model as a stage of a pyspark.ml pipeline.
+"""Use an experiment page's model as a stage of a Spark ML pipeline (pyspark.ml).
 
     from windrow.transformer import ImageLabeler
 
@@ -11,7 +11,7 @@ pipeline. It saves the path of the page, and each transform uses the page's mode
 
 from __future__ import annotations
 
-from pyspark.ml import Transformer  # noqa: TID253 - its base class; only a user's own session imports this
+from pyspark.ml import Transformer  # noqa: TID253 - the base class; only a user's session imports this
 from pyspark.ml.param import Param, Params, TypeConverters  # noqa: TID253
 from pyspark.ml.param.shared import HasInputCol, HasOutputCol  # noqa: TID253
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable  # noqa: TID253
@@ -26,7 +26,7 @@ _FUNCTIONS = {"string": "label_image", "binary": "label_bytes"}
 class ImageLabeler(
     Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageLabeler"], DefaultParamsWritable
 ):
-    """Adds a column of predictions (windrow.sql.RESULT); the parameters are page, inputCol and outputCol."""
+    """A stage that adds a column of predictions (windrow.sql.RESULT); its parameters are page, inputCol, outputCol."""
 
     page = Param(Params._dummy(), "page", "path of the experiment page", TypeConverters.toString)
 

@@ -1,9 +1,9 @@
-"""The sensitivity atlas of a study: what the ledger knows, drawn, as PNGs and as one page of HTML.
+"""Draw the sensitivity atlas of a study: plots of the trials in its ledger, as PNGs and as one HTML page.
 
     table = read(study, image=((28, 28, 1), 10))
     write(table, folder)                # atlas.html and atlas-*.png
 
-Nothing here trains, imports TensorFlow or speaks to MLflow: a study of 2,000 trials is drawn in seconds.
+Nothing here trains, imports TensorFlow or connects to MLflow, so a study of 2,000 trials is drawn in seconds.
 """
 
 from windrow.atlas.drawing import write

@@ -1,4 +1,4 @@
-"""Plot accuracy against its cost: the number of weights, and seconds of training, with the best trial for each cost."""
+"""Plot accuracy against cost (weights; seconds of training), with the Pareto front."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 WEIGHTS, SECONDS = "accuracy-weights", "accuracy-seconds"
 
-_NEAR = 1.25  # times the least error that is near to it
+_NEAR = 1.25  # errors up to this many times the least error count as nearly as good
 
 
 def draw_weights(table: TrialTable) -> Plot | Missing:
-    """Accuracy against trainable weights."""
+    """Plot accuracy against the number of trainable weights."""
     if any(trial.weights is None for trial in table.ranked):
         return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
     return _draw(
@@ -27,12 +27,12 @@ def draw_weights(table: TrialTable) -> Plot | Missing:
 
 
 def draw_seconds(table: TrialTable) -> Plot | Missing:
-    """Accuracy against wall clock of training."""
+    """Plot accuracy against the wall-clock time of training."""
     return _draw(table, SECONDS, "training time, seconds", lambda trial: trial.seconds, lambda x: f"{x:.3g} s")
 
 
 def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:
-    """Indices of the Pareto front, cheapest first: nothing else is as cheap and as good."""
+    """Return the indices of the Pareto front, cheapest first: no other trial is both as cheap and as good."""
     found: list[int] = []
     for index in sorted(range(len(costs)), key=lambda each: (costs[each], errors[each])):
         if not found or errors[index] < errors[found[-1]]:
@@ -64,7 +64,7 @@ def _draw(
 
 
 def _name_front(axes: Axes, best: float) -> None:
-    """The line's name above it, where by definition no trial is."""
+    """Write the front's name above the line, where by definition there are no trials."""
     axes.margins(y=0.12)
     place: Any = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
     axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
@@ -75,7 +75,7 @@ def _quality(table: TrialTable) -> str:
 
 
 def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
-    """Errors on an inverted log scale, labelled with accuracies: the last tenths of a percent matter most."""
+    """Put errors on an inverted log scale labelled with accuracies: the last tenths of a percent matter most."""
     from matplotlib.ticker import FuncFormatter
 
     scale_axis(axes.yaxis, log=True)

@@ -1,4 +1,4 @@
-"""Error against learning rate, one line a width; and the learning curves of the best trials and of the diverged."""
+"""Plot error against learning rate, one line per network width, and the learning curves of the trials."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 RATES, EPOCHS = "error-curves", "learning-curves"
 
-_MOST_LINES = 5  # widths that have a line of their own; more are put together
+_MOST_LINES = 5  # lines in the plot; with more widths than this, a line stands for a range of widths
 _MOST_BINS = 8
-_GOOD = 1.5  # times the least error, up to which a trial is good enough
+_GOOD = 1.5  # a trial is good enough up to this many times the least error
 _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 
 
 def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """The blog's curves: median error against learning rate, one line a width."""
+    """Plot the curves of the blog post: median error against learning rate, one line per width."""
     chosen = pair(table, important)
     if chosen is None or not table.ranked:
         return Missing(RATES, "curves need two numeric hyper-parameters that differ, and a trial that ended ok")
@@ -61,7 +61,7 @@ Line = tuple[str, list[float], list[float]]
 def _lines(
     table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter, width: SearchedParameter
 ) -> list[Line]:
-    """Name, places and medians of each line, from narrow to wide."""
+    """Return the name, the positions on the x axis and the median errors of each line, from narrow to wide."""
     groups = _groups(trials, width)
     places = positions(x, trials)
     values = np.log(places) if x.log else places
@@ -80,7 +80,7 @@ def _lines(
 
 
 def _groups(trials: Sequence[DrawnTrial], width: SearchedParameter) -> list[tuple[str, list[int]]]:
-    """Indices of trials by width: each value, or ranges with as many trials each where there are many."""
+    """Group the indices of trials by width: one group per value, or about equally large ranges of many values."""
     sizes = positions(width, trials)
     distinct = np.unique(sizes)
     if len(distinct) <= _MOST_LINES:
@@ -114,7 +114,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], width: SearchedParameter) -> 
 
 
 def _mark_diverged(axes: Axes, table: TrialTable, x: SearchedParameter) -> None:
-    """Crosses along the upper edge where trials diverged."""
+    """Mark the positions of diverged trials with crosses along the upper edge."""
     diverged = [trial for trial in table.ended(Ending.DIVERGED) if x.name in trial.point]
     if diverged:
         upper = axes.get_xaxis_transform()
@@ -134,7 +134,7 @@ def _mark_diverged(axes: Axes, table: TrialTable, x: SearchedParameter) -> None:
 
 
 def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter) -> str:
-    """Count the trials that are good enough, and give the range of x of their middle four fifths."""
+    """State how many trials are good enough, and the range of x that holds the middle four fifths of them."""
     limit = _GOOD * table.heights(table.ranked[:1])[0]
     good = [trial for trial, error in zip(trials, table.heights(trials), strict=True) if error <= limit]
     if len(good) < 2:
@@ -146,7 +146,7 @@ def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedPar
 
 
 def draw_epochs(table: TrialTable) -> Plot | Missing:
-    """Error after each epoch: the best five, the diverged, and the others behind them."""
+    """Plot the error after each epoch: the best five trials, the diverged trials, and other trials behind them."""
     from matplotlib.ticker import MaxNLocator
 
     if not any(trial.curve for trial in table.trials):
@@ -181,7 +181,7 @@ def _draw_curves(axes: Axes, table: TrialTable, trials: Sequence[DrawnTrial], co
 
 
 def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) -> None:
-    """Diverged curves end in a cross; one without a finished epoch is a cross at the start, on the upper edge."""
+    """Draw diverged curves with a cross at the end; without a finished epoch, only a cross at the top left."""
     _draw_curves(axes, table, diverged, style.DIVERGED, lw=1.0)
     top = axes.get_ylim()[1]
     ends = [(max(1, len(t.curve)), max(t.curve[-1], table.floor) if t.curve else top) for t in diverged]

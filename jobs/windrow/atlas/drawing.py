@@ -1,4 +1,4 @@
-"""Draw the whole atlas: every plot, as a PNG and on the page."""
+"""Draw the whole atlas: every plot as a PNG file and on the HTML page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = "atlas.html"
 
 
 def write(table: TrialTable, folder: Path) -> list[Path]:
-    """Draw a study into a folder, as a page and one PNG per plot, and return the files, the page first."""
+    """Draw a study into a folder, as an HTML page and one PNG per plot; return the files, the page first."""
     mattered = importance.evaluate(table)
     sections: list[page.Section] = []
     written: list[Path] = []
@@ -32,7 +32,7 @@ def write(table: TrialTable, folder: Path) -> list[Path]:
 
 
 def _plots(table: TrialTable, mattered: Importance) -> Iterator[Plot | Missing]:
-    """Yield every plot in the page's order, each drawn in the common style, which is reset in between."""
+    """Yield every plot in the order of the HTML page. The common style is applied to each plot separately."""
     order = mattered.order
     found, cuts = timeline.bars(table)
     draws: list[Callable[[], Plot | Missing]] = [

@@ -1,4 +1,4 @@
-"""Two hyper-parameters against each other, as in the blog post: learning rate and width where both were searched."""
+"""Plot errors over two hyper-parameters, as in the blog post: learning rate and width if both were searched."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 NAME = "heat-map"
 
-_FEW_VALUES = 8  # values of a parameter that get a column each
+_FEW_VALUES = 8  # up to this many values of a parameter, each gets its own column
 _MOST_BINS = 12
-_MOST_NUMBERS = 60  # cells that have their number written in them
+_MOST_NUMBERS = 60  # up to this many cells, the errors are written into them
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Trials by cell. `medians` is float (rows, columns), NaN without an ok trial; the others count trials."""
+    """Trials by cell of the heat map.
+
+    Attributes:
+        medians: median errors, float (rows, columns); NaN where no trial ended ok.
+        pruned, diverged: numbers of trials per cell, (rows, columns).
+        x_edges, y_edges: the borders of the cells.
+    """
 
     x_edges: Any
     y_edges: Any
@@ -36,12 +42,12 @@ class Cells:
     diverged: Any
 
     def centre(self, row: int, column: int, x_log: bool, y_log: bool) -> tuple[float, float]:
-        """The middle of a cell, as it looks on the axes."""
+        """Return the centre of a cell as drawn: on a log axis, the geometric mean of its edges."""
         return _middle(self.x_edges, column, x_log), _middle(self.y_edges, row, y_log)
 
 
 def pair(table: TrialTable, important: Sequence[str]) -> tuple[SearchedParameter, SearchedParameter] | None:
-    """The two parameters that are drawn: learning rate and width, else the numeric ones that matter most."""
+    """Return the two parameters to draw: learning rate and width, else the most important numeric parameters."""
     widths = (table.parameter(name) for name in WIDTHS)
     rate = table.parameter("learning_rate")
     width = next((width for width in widths if width and width.numeric), None)
@@ -52,7 +58,7 @@ def pair(table: TrialTable, important: Sequence[str]) -> tuple[SearchedParameter
 
 
 def draw(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """The heat map; the median over trials of the same point comes first, so that repeats count as one."""
+    """Draw the heat map. Trials of the same point are first reduced to their median, so that repeats count once."""
     chosen = pair(table, important)
     if chosen is None:
         return Missing(NAME, "a heat map needs two numeric hyper-parameters that differ among the trials")
@@ -93,7 +99,7 @@ def fill(table: TrialTable, x: SearchedParameter, y: SearchedParameter) -> Cells
 
 
 def _edges(parameter: SearchedParameter, bins: int) -> Any:
-    """Ends of cells: around each value where there are few, else of equal width on the axis."""
+    """Return the borders of cells: one cell per value if there are few values, else cells of equal width."""
     values = np.array(parameter.values, float)
     if parameter.log:
         values = np.log(values)
@@ -134,7 +140,7 @@ def _paint(axes: Axes, cells: Cells, table: TrialTable) -> None:
 
 
 def _mark(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
-    """The endings that have no error, the best cell, and numbers where there is room."""
+    """Mark cells with diverged or pruned trials, outline the best cell, and write errors into the cells if they fit."""
     empty = np.isnan(cells.medians)
     diverged, pruned = empty & (cells.diverged > 0), empty & (cells.diverged == 0) & (cells.pruned > 0)
     some = ~empty & (cells.diverged > 0)
@@ -172,7 +178,7 @@ def _write(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
     middle = np.nanmedian(cells.medians)
     for (row, column), error in np.ndenumerate(cells.medians):
         if not np.isnan(error):
-            colour = "#fdfdfd" if error > middle else "#111111"  # on the cell's own colour, whatever the page's
+            colour = "#fdfdfd" if error > middle else "#111111"  # contrasts with the cell, in either theme
             x, y = cells.centre(row, column, x_log, y_log)
             axes.text(x, y, f"{error:.2g}", ha="center", va="center", fontsize=7, color=colour)
 
@@ -187,7 +193,7 @@ def _title(table: TrialTable, cells: Cells, x: SearchedParameter, y: SearchedPar
 
 
 def _near(parameter: SearchedParameter, place: float) -> float | int:
-    """The trials' own value nearest to a place where there are few, and whole numbers for whole numbers."""
+    """Return the value to show for a position: the nearest of few values, else rounded if all values are integers."""
     values = [value for value in parameter.values if not isinstance(value, str)]
     if len(values) <= _FEW_VALUES:
         return min(values, key=lambda value: abs(value - place))

@@ -1,8 +1,8 @@
-"""Importance of hyper-parameters, by two of Optuna's evaluators that measure different things and may disagree.
+"""Estimate the importance of hyper-parameters with two of Optuna's evaluators, which may disagree.
 
-fANOVA: the share of the errors' variance, over all trials that ended ok, that a forest of trees puts down to a
-parameter alone. PED-ANOVA: how much the best tenth differs from all trials in a parameter. Intervals are from trials
-drawn again with replacement: they say how far the order can be trusted.
+The evaluators measure different things. fANOVA: the share of the errors' variance, over all trials that ended ok, that
+a random forest attributes to a parameter alone. PED-ANOVA: how much the best tenth of the trials differs from all
+trials in a parameter. Bootstrap intervals show how far the order of the parameters can be trusted.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 NAME = "importance"
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 
-_LEAST = 10  # trials below which an order would be read out of noise
-_MOST = 300  # trials that an evaluator is shown, of more an even choice: a forest of 2,000 takes seconds
+_LEAST = 10  # trials; with fewer, the order of the parameters would be noise
+_MOST = 300  # trials per evaluation, evenly chosen if there are more: a forest on 2,000 trials takes seconds
 _REPEATS = 20
 _TREES = 16
 _SEED = 0
@@ -47,7 +47,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares by evaluator and parameter; from `trials` of `of` trials. `unknown`: why shares are absent."""
+    """Shares by evaluator and parameter, from `trials` of `of` trials. `unknown` says why there are no shares."""
 
     shares: dict[str, dict[str, Share]]
     trials: int = 0
@@ -56,7 +56,7 @@ class Importance:
 
     @property
     def order(self) -> list[str]:
-        """Parameters by the mean of both evaluators, the most important first."""
+        """Return the parameters by the mean of both evaluators, the most important first."""
         known = self.shares.get(PED_ANOVA, {})
         both = {name: [found[name].value for found in self.shares.values() if name in found] for name in known}
         return sorted(both, key=lambda name: -sum(both[name]) / len(both[name]))
@@ -97,7 +97,7 @@ def _frozen(table: TrialTable, trial: DrawnTrial, names: Sequence[str]) -> Froze
 
 
 def _shares(name: str, trials: Sequence[FrozenTrial], asked: Sequence[str]) -> dict[str, float]:
-    """The evaluator's figures, which add up to 1; 0 for a parameter that these trials all have alike."""
+    """Return the evaluator's shares, which add up to 1; 0 for a parameter with the same value in all these trials."""
     import optuna
 
     varied = [each for each in asked if len({trial.params.get(each) for trial in trials}) > 1]
@@ -119,7 +119,7 @@ def _evaluator(name: str) -> BaseImportanceEvaluator:
 
 
 def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
-    """Both evaluators' shares with their intervals, one row a parameter."""
+    """Plot both evaluators' shares with their intervals, one row per parameter."""
     if importance.unknown:
         return Missing(NAME, importance.unknown)
     order = importance.order[::-1]
@@ -138,7 +138,7 @@ def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
 
 
 def sentence(importance: Importance) -> str:
-    """Say in a sentence which parameters mattered, and whether the evaluators agree."""
+    """Say in a sentence which parameter mattered most, and whether the evaluators agree."""
     first = {}
     for evaluator, shares in importance.shares.items():
         if shares:

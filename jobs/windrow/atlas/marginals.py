@@ -1,4 +1,4 @@
-"""One hyper-parameter at a time: the error over each, and all of them together as parallel coordinates."""
+"""Plot the error over each hyper-parameter, and all hyper-parameters together as parallel coordinates."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 MARGINALS, PARALLEL = "marginals", "parallel-coordinates"
 
 _BEST = 10
-_LEAST_BIN = 3  # trials that a median needs
+_LEAST_BIN = 3  # trials; a bin with fewer has no median
 _BINS = 8
 
 
 def draw_marginals(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Error over each parameter, the most important first."""
+    """Plot the error over each parameter, the most important parameter first."""
     if not table.ranked or not table.parameters:
         return Missing(MARGINALS, "marginal plots need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -62,7 +62,7 @@ def _draw_marginal(axes: Axes, table: TrialTable, parameter: SearchedParameter) 
 
 
 def _draw_medians(axes: Axes, parameter: SearchedParameter, places: Any, heights: Any) -> None:
-    """A short line a bin at the median of its trials."""
+    """Draw a short line in each bin, at the median error of its trials."""
     values = np.log(places) if parameter.log else places
     distinct = np.unique(values)
     if len(distinct) <= _BINS:
@@ -93,7 +93,7 @@ def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
 
 
 def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Parallel coordinates that run downwards, so that names and values can be read on a phone: one line per trial."""
+    """Plot one line per trial in parallel coordinates. They run downwards, so that names fit on a phone."""
     if not table.ranked or not table.parameters:
         return Missing(PARALLEL, "parallel coordinates need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -121,7 +121,7 @@ def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing
 
 
 def _shares(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Scale a parameter's values from its lowest, 0, to its highest, 1; NaN where it is not searched."""
+    """Scale a parameter's values so that the lowest is 0 and the highest 1; NaN for trials that did not search it."""
     places = positions(parameter, trials)
     ends = (
         np.array([parameter.values[0], parameter.values[-1]], float)
@@ -147,7 +147,7 @@ def _draw_lines(axes: Axes, lines: Any, colour: str, alpha: float, width: float)
 
 
 def _ends(parameter: SearchedParameter) -> list[tuple[float, str]]:
-    """Labels of an axis: its two ends, or each of a few values."""
+    """Return positions and labels for an axis: for each value if there are few, else for its two ends."""
     few = (
         parameter.values
         if len(parameter.values) <= 4 or not parameter.numeric

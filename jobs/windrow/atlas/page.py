@@ -1,4 +1,4 @@
-"""The atlas as one HTML file: no request to anywhere, readable in light and dark, on a phone and on a desktop."""
+"""Write the atlas as one HTML file that makes no requests, for light and dark themes, phones and desktops."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ Section = Drawn | Missing
 
 
 def svg(drawn: Figure) -> str:
-    """The picture as an SVG element whose colours are the page's, so that they change with its theme."""
+    """Return the picture as an SVG element with the HTML page's colour variables, so that it follows the theme."""
     content = io.StringIO()
     drawn.savefig(content, format="svg", dpi=200, transparent=True)
     text = content.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # the same in every picture, and nothing refers to them
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # these ids would clash on one page, and nothing refers to them
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     return re.sub("#[0-9a-f]{6}", lambda found: f"var({_NAMES[found[0]]})" if found[0] in _NAMES else found[0], text)
 
 
 def render(table: TrialTable, mattered: Importance, sections: Sequence[Section]) -> str:
-    """The page's text."""
+    """Return the HTML page."""
     name = escape(table.page.name)
     drawn = "\n".join(map(_figure, (section for section in sections if isinstance(section, Drawn))))
     left_out = [section for section in sections if isinstance(section, Missing)]
@@ -74,7 +74,7 @@ figcaption{{margin-top:.3rem}}
 
 
 def _summary(table: TrialTable, mattered: Importance) -> str:
-    """The best trial, what mattered, how many ended how."""
+    """Summarize the study: the best trial, the parameters that mattered, and the number of trials by ending."""
     lines = [
         _best_sentence(table),
         f"{sentence(mattered) if not mattered.unknown else mattered.unknown}.",

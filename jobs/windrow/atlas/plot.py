@@ -1,4 +1,4 @@
-"""The result of a plot, a picture with its sentence or the reason for its absence, and the marks that plots share."""
+"""Define the result of a plot (a picture, or why it is absent), and draw axes and marks that plots share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 400
-"""Marks beyond which they are drawn as one bitmap: thousands of shapes would make the page slow."""
+"""More marks than this are drawn as one bitmap: thousands of shapes would make the HTML page slow."""
 
 COLOURS = {Ending.OK: style.OK, Ending.PRUNED: style.PRUNED, Ending.DIVERGED: style.DIVERGED}
 
@@ -29,10 +29,10 @@ class Plot:
     """A picture.
 
     Attributes:
-        name: of its PNG file, and its anchor on the page.
-        title: what it shows, as a sentence.
-        alt: what is seen, for people who do not see it.
-        notes: sentences about how it was drawn.
+        name: the name of its PNG file and of its anchor on the HTML page.
+        title: what the picture shows, as a sentence.
+        alt: a description for readers who can't see the picture.
+        notes: sentences about how the picture was drawn.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Plot:
 
 @dataclass(frozen=True)
 class Missing:
-    """A picture that this study does not give, and why."""
+    """A picture that can't be drawn for this study, and the reason."""
 
     name: str
     reason: str
 
 
 def number(value: Value) -> str:
-    """A value for people: 0.0031, 12,000, relu."""
+    """Format a value for display: 0.0031, 12,000, relu."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -60,17 +60,17 @@ def number(value: Value) -> str:
 
 
 def measure_axis(axis: Axis, table: TrialTable) -> None:
-    """A log axis of errors."""
+    """Make the axis a log axis of errors."""
     scale_axis(axis, log=True)
     axis.set_label_text(table.measure)
 
 
 def scale_axis(axis: Axis, log: bool) -> None:
-    """A log or linear scale with few, plain numbers."""
+    """Give the axis a log or linear scale with few, plainly written numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     class FewLocator(LogLocator):
-        """Powers of ten, and 3 or 2 and 5 between them where there are few."""
+        """Place ticks at powers of ten; if these are few, also at 3, or at 2 and 5, between them."""
 
         def tick_values(self, low: float, high: float) -> Any:
             decades = np.log10(high / low) if 0 < low < high else 1.0
@@ -87,7 +87,7 @@ def scale_axis(axis: Axis, log: bool) -> None:
 
 
 def limit_axis(axis: Axis, low: float, high: float) -> None:
-    """The ends of an axis."""
+    """Set the ends of an axis."""
     axis.axes.set(**{f"{_letter(axis)}lim": (low, high)})
 
 
@@ -96,14 +96,14 @@ def _letter(axis: Axis) -> str:
 
 
 def positions(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Return trials' positions on a parameter's axis: numbers, or indices of choices; NaN where it is not searched."""
+    """Return trials' positions on a parameter's axis: numbers, or indices of choices; NaN if it was not searched."""
     places = {value: place for place, value in enumerate(parameter.values)}
     found = [trial.point.get(parameter.name) for trial in trials]
     return np.array([np.nan if v is None else float(v) if parameter.numeric else places[v] for v in found], float)
 
 
 def parameter_axis(axis: Axis, parameter: SearchedParameter) -> None:
-    """Ticks and name of a parameter's axis."""
+    """Set the ticks and the name of a parameter's axis."""
     if parameter.numeric:
         scale_axis(axis, parameter.log)
         if len(parameter.values) <= 4:
@@ -115,12 +115,12 @@ def parameter_axis(axis: Axis, parameter: SearchedParameter) -> None:
 
 
 def marks(axes: Axes, x: Any, y: Any, colour: str = style.OK, **more: Any) -> None:
-    """Dots, fainter and as a bitmap where there are many."""
+    """Draw dots; many dots are smaller, fainter and drawn as one bitmap."""
     many = len(x) > MANY
     more = {"s": 7 if many else 16, "alpha": 0.35 if many else 0.7, "linewidths": 0, **more}
     axes.scatter(x, y, color=colour, rasterized=many, **more)
 
 
 def bitmap_note(count: int) -> tuple[str, ...]:
-    """Said under a plot whose marks are one bitmap."""
+    """Return the note for a plot whose marks are drawn as one bitmap; empty for a plot with few marks."""
     return (f"{count:,} marks are drawn as one bitmap.",) if count > MANY else ()

@@ -1,6 +1,6 @@
-"""The data that the atlas draws: the ledger's trials as one table, and the hyper-parameters that differ among them.
+"""Read the data that the atlas draws: the ledger's trials, and the hyper-parameters that differ among them.
 
-Every figure of merit is an error here, so that less is better everywhere: the validation error in percent, or the
+Here every trial is judged by an error, so that less is always better: the validation error in percent, or the
 validation loss. The search never sees the test split, and neither does the atlas.
 """
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from windrow.sweep.study import StudyRecord
 
 WIDTHS = ("filters", "units", "width", "neurons", "channels")
-"""Hyper-parameters that say how wide a network is; the first that was searched is drawn against the learning rate."""
+"""Hyper-parameters for a network's width. The first one that was searched is drawn against the learning rate."""
 
-_LOG_RATIO = 4  # numbers that differ more than so many times are drawn on a log axis
+_LOG_RATIO = 4  # integers and choices that span more than this factor are drawn on a log axis
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class SearchedParameter:
     """A hyper-parameter that differs among the trials.
 
     Attributes:
-        values: its distinct values in the trials: numbers from low to high, anything else as on the page.
-        numeric: whether its values are numbers; true and false are not.
+        values: its distinct values in the trials: numbers from low to high, others as on the experiment page.
+        numeric: whether its values are numbers; true and false don't count as numbers.
         log: whether it is drawn on a log axis.
-        conditional: whether some trials do not search it.
+        conditional: whether some trials did not search it.
     """
 
     name: str
@@ -47,12 +47,12 @@ class SearchedParameter:
 
     @property
     def named(self) -> str:
-        """The name inside a sentence: a learning rate; units."""
+        """Return the name as it stands inside a sentence: a learning rate; units."""
         return self.words if self.words.endswith("s") else f"a {self.words}"
 
     @property
     def words(self) -> str:
-        """The name as people say it: learning rate."""
+        """Return the name in plain words: learning rate."""
         return self.name.replace("_", " ")
 
 
@@ -63,8 +63,8 @@ class DrawnTrial:
     Attributes:
         point: the hyper-parameters that were searched for it.
         error: validation error in percent, or validation loss, after the last epoch; None unless the ending is ok.
-        curve: the same after each epoch; of diverged trials up to the last one that was a number.
-        seconds: wall clock of training.
+        curve: error after each epoch; for a diverged trial, up to the last epoch whose error was a number.
+        seconds: wall-clock time of training.
         weights: trainable weights; None where they can't be counted.
         began_at, ended_at: Unix seconds; 0 where they are not known.
     """
@@ -83,7 +83,7 @@ class DrawnTrial:
 
 @dataclass(frozen=True)
 class TrialTable:
-    """A study's trials. `waiting` counts those without an end; `constant` names what never differed."""
+    """A study's trials. `waiting`: how many have not ended. `constant`: hyper-parameters that never differed."""
 
     page: Experiment
     trials: tuple[DrawnTrial, ...]
@@ -93,68 +93,68 @@ class TrialTable:
 
     @property
     def is_accuracy(self) -> bool:
-        """True if errors are percents of images, False if they are nats."""
+        """Return True if errors are percents of images, False if they are nats."""
         return self.page.sweep.objective == "val_accuracy"
 
     @property
     def measure(self) -> str:
-        """The axis label of errors."""
+        """Return the label of an axis of errors."""
         return "validation error, %" if self.is_accuracy else "validation loss, nats"
 
     def shown(self, error: float) -> str:
-        """An error for people: 1.39 %."""
+        """Format an error for display: 1.39 %."""
         return f"{error:.3g} %" if self.is_accuracy else f"{error:.3g}"
 
     @property
     def endings(self) -> Counter[Ending]:
-        """The number of trials by ending."""
+        """Return the number of trials by ending."""
         return Counter(trial.ending for trial in self.trials)
 
     @cached_property
     def ranked(self) -> tuple[DrawnTrial, ...]:
-        """The trials that ended ok, best first; equal ones by number."""
+        """Return the trials that ended ok, best first; trials with equal errors by number."""
         return tuple(sorted(self.ended(Ending.OK), key=lambda trial: (error_of(trial), trial.number)))
 
     @property
     def best(self) -> DrawnTrial | None:
-        """The trial with the least error."""
+        """Return the trial with the least error; None if no trial ended ok."""
         return self.ranked[0] if self.ranked else None
 
     def ended(self, *endings: Ending) -> list[DrawnTrial]:
-        """The trials with one of these endings, by number."""
+        """Return the trials with one of these endings, by number."""
         return [trial for trial in self.trials if trial.ending in endings]
 
     @cached_property
     def floor(self) -> float:
-        """The least error that is drawn: a log axis has no zero, and a small validation split gives zeros."""
+        """Return the least error to draw: a log axis has no zero, but a small validation split can give zero errors."""
         positive = [error for trial in self.ranked if (error := error_of(trial)) > 0]
         return min(positive) / 2 if positive else 0.01
 
     def heights(self, trials: Iterable[DrawnTrial]) -> list[float]:
-        """Errors of ok trials as they are drawn."""
+        """Return the errors of trials as they are drawn: at least `floor`."""
         return [max(error_of(trial), self.floor) for trial in trials]
 
     @property
     def floor_note(self) -> tuple[str, ...]:
-        """The note under a plot if some error is zero."""
+        """Return the note for a plot if some error is zero; empty otherwise."""
         zeros = sum(error_of(trial) == 0 for trial in self.ranked)
         return (f"{zeros:,} trials without any error are drawn at {self.shown(self.floor)}.",) if zeros else ()
 
     def parameter(self, name: str) -> SearchedParameter | None:
-        """A hyper-parameter that differs among the trials, by its name."""
+        """Return the hyper-parameter of that name; None if it does not differ among the trials."""
         return next((parameter for parameter in self.parameters if parameter.name == name), None)
 
 
 def error_of(trial: DrawnTrial) -> float:
-    """The error of a trial that ended ok."""
+    """Return the error of a trial; infinity unless the trial ended ok."""
     return math.inf if trial.error is None else trial.error
 
 
 def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> TrialTable:
-    """The table of a study.
+    """Return the table of a study.
 
     Args:
-        image: (shape, number of classes) of the data set, with which weights are counted; None leaves them out.
+        image: (shape, number of classes) of the data set, for counting weights; None leaves the weights out.
     """
     page = study.page
     entries = study.entries()
@@ -188,7 +188,7 @@ def _trial(
 
 
 def _error(objective: str, value: float) -> float:
-    # Rounded, or 1 - 0.97 in binary would make two equal shares of images differ.
+    # Round, because floating-point error in 1 - value would make equal shares of images differ.
     return round(100 * (1 - value), 9) if objective == "val_accuracy" else value
 
 

@@ -1,4 +1,4 @@
-"""Plot when trials ran, one row per slot, and the speed-up over a single slot."""
+"""Plot when each trial ran, one row per slot, and the speed-up over a single slot."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 TIMELINE, SPEED_UP = "timeline", "speed-up"
 
-_LONG_PAUSE = 0.25  # share of the working time; a longer one, between two sweeps of a study, is cut out
-_POINTS = 300  # of the speed-up line
+_LONG_PAUSE = 0.25  # pauses between sweeps that are longer than this share of the working time are cut out
+_POINTS = 300  # points on the speed-up line
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A trial on its slot's row; seconds since the study's first trial began, without the pauses between sweeps."""
+    """A trial on its slot's row; times are seconds since the first trial began, without long pauses between sweeps."""
 
     trial: DrawnTrial
     slot: int
@@ -35,9 +35,9 @@ class Bar:
 
 
 def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
-    """Every trial whose times are known, on slots; and the places where a pause was cut out.
+    """Assign every trial whose times are known to a slot; also return the times at which a pause was cut out.
 
-    A worker keeps a slot as long as it lives; the next worker takes the first slot that is free.
+    A worker keeps its slot as long as it lives; a new worker takes the first free slot.
     """
     trials = sorted((t for t in table.trials if t.began_at and t.ended_at > t.began_at), key=lambda t: t.began_at)
     clock, cuts = _working_time(trials)
@@ -54,7 +54,7 @@ def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
 
 
 def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
-    """From Unix seconds to seconds of work, and where in these a long pause was left out."""
+    """Return a function from Unix time to seconds of work, and the times in the latter at which a pause was cut out."""
     busy: list[list[float]] = []
     for trial in trials:
         if busy and trial.began_at <= busy[-1][1]:
@@ -126,7 +126,7 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
-    """Slots at work at each time."""
+    """Return the number of busy slots at each time."""
     working = np.zeros((1 + max(bar.slot for bar in found), len(at)), bool)
     for bar in found:
         working[bar.slot] |= (bar.begin <= at) & (at <= bar.end)
@@ -145,7 +145,7 @@ def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tu
 
 
 def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
-    """Seconds since the begin, and until then: training seconds over wall clock."""
+    """Return times in seconds since the first trial began, and speed-ups so far: training seconds over wall clock."""
     at = np.linspace(0, max(bar.end for bar in found), _POINTS + 1)[1:]
     done = np.zeros(_POINTS)
     for bar in found:
@@ -154,7 +154,7 @@ def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
 
 
 def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
-    """Plot the speed-up over one slot so far, against time."""
+    """Plot the speed-up so far, compared with one slot, against time."""
     if not found:
         return Missing(SPEED_UP, "no trial's begin and end are known")
     at, speed_up = speed_ups(found)

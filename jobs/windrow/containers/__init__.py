@@ -1,1 +1,1 @@
-"""The stack in containers: docker/compose.yaml brought up and down, and the demo inside it."""
+"""Run the stack in containers: start and stop docker/compose.yaml, and run the demo inside it."""

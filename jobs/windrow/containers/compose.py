@@ -4,7 +4,7 @@
     PYTHONPATH=jobs python3 -m windrow.containers.compose demo --experiment digits
     PYTHONPATH=jobs python3 -m windrow.containers.compose down [--volumes]
 
-Standard library only: it needs Docker and Python, and nothing of Windrow's own environment.
+Standard library only: it needs Docker and Python, but not Windrow's environment.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def check_engine() -> None:
     """Check that Docker and Compose work.
 
     Raises:
-        UserError: they are not installed, not running, or this user may not use them.
+        UserError: Docker or Compose is not installed, is not running, or may not be used by this user.
     """
     for command in (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "compose", "version"]):
         try:
@@ -83,12 +83,12 @@ def check_engine() -> None:
 
 
 def up() -> Mapping[str, str]:
-    """Build the image, start everything, wait until all parts are healthy, and return the settings of shell and .env.
+    """Build the image, start all parts, wait until they are healthy, and return the settings of shell and .env.
 
     Raises:
         ServiceError: the build failed, or a part does not become healthy.
     """
-    known = settings.complete(FOLDER / ".env") | os.environ  # compose's own order
+    known = settings.complete(FOLDER / ".env") | os.environ  # the shell's values win, as in compose
     build(known)
     began = time.monotonic()
     _compose("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(_UP_SECONDS))
@@ -97,7 +97,7 @@ def up() -> Mapping[str, str]:
 
 
 def build(known: Mapping[str, str]) -> None:
-    """Build the image; unchanged layers are not built again."""
+    """Build the image; unchanged layers are reused."""
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         pip = Path(folder) / "pip.conf"
         pip.write_text(settings.pip_conf(known), encoding="utf-8")
@@ -111,10 +111,10 @@ def demo(arguments: Sequence[str]) -> int:
 
 
 def down(volumes: bool) -> None:
-    """End and remove all containers; with `volumes` the data as well.
+    """Stop and remove all containers; with `volumes`, remove the data as well.
 
     Raises:
-        ServiceError: Docker could not.
+        ServiceError: Docker could not remove them.
     """
     settings.complete(FOLDER / ".env")  # compose requires every secret, for each command
     _compose("--profile", "*", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
@@ -132,7 +132,7 @@ _PORTS = {"AIRFLOW_PORT": "8080", "MLFLOW_PORT": "5000", "SPARK_PORT": "8081"}
 
 
 def _commit() -> str:
-    """Return the commit that is checked out; empty without git or a checkout."""
+    """Return the checked-out commit; empty without git or outside a checkout."""
     try:
         done = subprocess.run(["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], capture_output=True, text=True)
     except FileNotFoundError:
@@ -150,7 +150,7 @@ def _compose(*arguments: str, **variables: str) -> None:
 
 
 def _run(*arguments: str, **variables: str) -> int:
-    files = os.environ.get("COMPOSE_FILE") or str(FOLDER / "compose.yaml")  # a user's may be two, with settings in one
+    files = os.environ.get("COMPOSE_FILE") or str(FOLDER / "compose.yaml")  # may name several files
     command = ["docker", "compose", "--project-directory", str(FOLDER), *arguments]
     return subprocess.run(command, env={**os.environ, "COMPOSE_FILE": files, **variables}).returncode
 

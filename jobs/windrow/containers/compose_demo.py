@@ -1,4 +1,4 @@
-"""The demo inside the stack of docker/compose.yaml, where the services run already and have names.
+"""Run the demo inside the stack of docker/compose.yaml, where the services already run.
 
     make demo TARGET=docker
 
@@ -36,10 +36,10 @@ def run(request: DemoRequest, reporter: Reporter) -> None:
 
 
 def around() -> Stack:
-    """Return the stack that this container belongs to.
+    """Return the stack that this container is part of.
 
     Raises:
-        UserError: this container belongs to no stack.
+        UserError: this container is not part of a stack.
     """
     names = ("AIRFLOW_PASSWORD", "MLFLOW_TRACKING_URI", "WINDROW_AIRFLOW_PAGES", "WINDROW_MLFLOW_PAGES")
     if missing := [name for name in names if not os.environ.get(name)]:

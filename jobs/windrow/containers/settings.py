@@ -1,4 +1,4 @@
-"""Settings of docker/compose.yaml for this machine: secrets that are made once, and pip's configuration.
+"""Make the settings of docker/compose.yaml for this machine: secrets (made once) and pip's configuration.
 
 Standard library only: it runs on machines that have only Docker and Python.
 """
@@ -27,7 +27,7 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "AIRFLOW_SECRET_KEY": lambda: secrets.token_urlsafe(32),
     "AIRFLOW_JWT_SECRET": lambda: secrets.token_urlsafe(48),
 }
-"""Each secret, and how one is made."""
+"""Name of each secret → function that makes it."""
 
 
 def read(file: Path) -> dict[str, str]:
@@ -40,7 +40,7 @@ def read(file: Path) -> dict[str, str]:
 def complete(file: Path) -> dict[str, str]:
     """Add missing secrets to the file, readable by this user only, and return all its values.
 
-    Existing secrets stay: the database's volume was made with that password.
+    Existing secrets stay as they are: the database's volume was made with the existing password.
     """
     known = read(file)
     missing = {name: make() for name, make in SECRETS.items() if not known.get(name)}
@@ -48,13 +48,13 @@ def complete(file: Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8") if file.exists() else _HEADER
         lines = [text.rstrip("\n"), *(f"{name}={value}" for name, value in missing.items())]
         with replacing(file) as part:
-            part.touch(0o600, exist_ok=False)  # private before there is a secret in it
+            part.touch(0o600, exist_ok=False)  # private before the secrets are written
             part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return known | missing
 
 
 def pip_conf(variables: Mapping[str, str]) -> str:
-    """Return a pip.conf with the registries of the PIP_* variables, without those that are files of this machine."""
+    """Return a pip.conf with the registries in the PIP_* variables, except those that are files on this machine."""
     lines = ["[global]"]
     for name in ("INDEX_URL", "EXTRA_INDEX_URL", "TRUSTED_HOST", "DEFAULT_TIMEOUT", "RETRIES"):
         values = [value for value in variables.get(f"PIP_{name}", "").split() if urlsplit(value).scheme != "file"]

@@ -1,1 +1,1 @@
-"""From a source of labelled images to memory-mapped arrays with a manifest. Imports no TensorFlow."""
+"""Turn a source of labelled images into memory-mapped arrays with a manifest. Imports no TensorFlow."""

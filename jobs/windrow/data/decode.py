@@ -1,6 +1,6 @@
-"""Image files to one array of pixels, side by side in Spark tasks.
+"""Decode image files to one array of pixels, in parallel Spark tasks.
 
-Executors open the files by path: on a cluster the folder must be on a file system that all of them mount.
+Executors open the files by path, so on a cluster the folder must be on a file system that all of them mount.
 """
 
 from __future__ import annotations
@@ -26,16 +26,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-# Below Pillow's own limit, which only warns.
+# Lower than Pillow's own limit, at which it only warns.
 MAX_PIXELS = 80_000_000
-# Pixels of one Spark job: they pass through the driver's JVM, whose memory is 1 GiB by default.
+# The most bytes of pixels per Spark job: they pass through the driver's JVM, whose memory is 1 GiB by default.
 _JOB_BYTES = 1 << 27
 _BATCH_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
 class DecodedFiles:
-    """Images uint8 (n, h, w, c), mapped from a scratch file; labels int64 (n,); what was left out, with the reason."""
+    """The images that could be decoded.
+
+    Attributes:
+        images: uint8 (n, h, w, c), mapped from a scratch file.
+        labels: int64 (n,).
+        left_out: reason for each file that could not be decoded, by its name.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -44,7 +50,7 @@ class DecodedFiles:
 
 @dataclass(frozen=True)
 class Format:
-    """The format that every image is converted to. Without `resize`, another size is the user's mistake."""
+    """The format that every image is converted to. If `resize` is false, an image of a different size is an error."""
 
     height: int
     width: int
@@ -58,13 +64,13 @@ class Format:
 
     @property
     def bytes(self) -> int:
-        """Bytes of an image's pixels."""
+        """Number of bytes of an image's pixels."""
         return self.height * self.width * self.channels
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """The result of one file: pixels, or another size than wanted, or a problem."""
+    """The result of opening one file: its pixels; or only its size, if that is not the wanted one; or a problem."""
 
     size: tuple[int, int] | None = None
     pixels: bytes | None = None
@@ -72,10 +78,10 @@ class _Opened:
 
 
 def choose_format(files: Files, image_size: int | None, channels: int) -> Format:
-    """Return the page's size, or that of the first image that can be opened.
+    """Return the page's image size, or the size of the first image that can be opened.
 
     Raises:
-        DatasetError: none can be opened.
+        DatasetError: no image can be opened.
     """
     if image_size is not None:
         return Format(image_size, image_size, channels, resize=True)
@@ -96,7 +102,7 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
 
     Raises:
         DatasetError: images differ in size and `target` does not resize.
-        ServiceError: no room in `scratch`.
+        ServiceError: the disk of `scratch` is full.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     left_out: dict[str, str] = {}
@@ -116,7 +122,7 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
 
 
 def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """The file as an array. An empty file can't be mapped."""
+    """Map the file as an array; return an empty array for an empty file, which can't be mapped."""
     return np.memmap(file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
 
 
@@ -128,13 +134,16 @@ def _odd_size(name: str, size: tuple[int, int], target: Format) -> str:
 
 
 def _open_all(paths: Sequence[Path], target: Format, session: SparkSession) -> Iterator[tuple[int, _Opened]]:
-    """Yield every file's index and result, in order, with one Spark job per portion to bound the driver's memory."""
+    """Yield every file's index and result, in order.
+
+    Each Spark job takes a portion of the files, which bounds the driver's memory.
+    """
     import pyarrow as pa
 
     portion = max(1, _JOB_BYTES // target.bytes)
     schema = "index long, width long, height long, pixels binary, problem string"
     for start in range(0, len(paths), portion):
-        # As bytes: a file's name need not be UTF-8.
+        # Paths are sent as bytes, because a file's name need not be UTF-8.
         names = [os.fsencode(path) for path in paths[start : start + portion]]
         table = pa.table(
             {"index": pa.array(range(start, start + len(names)), pa.int64()), "path": pa.array(names, pa.binary())}
@@ -151,7 +160,10 @@ def _from_row(row: dict[str, Any]) -> tuple[int, _Opened]:
 
 
 def _open_batches(batches: Iterable[pa.RecordBatch], target: Format) -> Iterator[pa.RecordBatch]:
-    """On an executor: rows (index, path) to rows (index, width, height, pixels, problem). Never raises for a file."""
+    """Open files on an executor: turn rows (index, path) into rows (index, width, height, pixels, problem).
+
+    A file that can't be opened gives a row with its problem and raises nothing.
+    """
     import pyarrow as pa
 
     rows = max(1, _BATCH_BYTES // target.bytes)
@@ -179,17 +191,17 @@ def _open(path: str, target: Format) -> _Opened:
             if not target.resize and size != (target.width, target.height):
                 return _Opened(size=size)
             return _Opened(size, to_pixels(image, *target.shape).tobytes())
-    except Exception as error:  # the fault boundary of one file: Pillow's decoders raise almost anything
+    except Exception as error:  # one bad file must not fail the task; Pillow's decoders raise almost anything
         return _Opened(problem=_reason(error, path))
 
 
 def _reason(error: Exception, path: str) -> str:
-    """Return Pillow's message without the path, which is printed next to it, as text that any encoder takes."""
+    """Return Pillow's message as text that any encoding can hold, without the path, which is printed next to it."""
     text = (isinstance(error, OSError) and error.strerror) or str(error).replace(repr(path), "").strip()
     return text.encode("utf-8", "backslashreplace").decode() or type(error).__name__
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) once the EXIF orientation is applied."""
+    """Return (width, height) after the EXIF orientation is applied."""
     turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
     return (image.height, image.width) if turned else image.size

@@ -1,8 +1,8 @@
-"""Fetch a published file from the first mirror that has it whole.
+"""Download a published file from the first mirror that serves it undamaged.
 
     fetch(RemoteFile("train-labels-idx1-ubyte.gz", "65a5...", "sha256", of="contents"), mirrors, folder)
 
-A download that is cut off continues where it stopped, in this run or the next. Proxies come from the environment.
+An interrupted download continues where it stopped, in this run or the next. Proxies come from the environment.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file's name below a mirror's base URL, and the digest that makes any mirror trustworthy.
+    """A file's name below a mirror's base URL, and the digest with which no mirror has to be trusted.
 
-    `of` says what the digest is of: the file's bytes, or its contents once gunzipped.
+    `of` says what the digest is of: the file's bytes, or its contents after gunzip.
     """
 
     name: str
@@ -48,15 +48,19 @@ class RemoteFile:
 
 
 class _MirrorError(Exception):
-    """This mirror will not give the file; another may."""
+    """This mirror does not serve the right file; try the next one."""
 
 
 class _CutOffError(Exception):
-    """The transfer stopped on the way; asking again may go on."""
+    """The transfer was interrupted; another request may continue it."""
 
 
 def check_mirrors(mirrors: Sequence[str]) -> None:
-    """Raises DatasetError for a base URL that is not http or https."""
+    """Check that every base URL is http or https.
+
+    Raises:
+        DatasetError: one is not.
+    """
     for mirror in mirrors:
         if not re.match(r"https?://[^/]", mirror, re.IGNORECASE):
             raise DatasetError(
@@ -74,18 +78,18 @@ _CURE = (
 def fetch(
     remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = _CURE, *, max_bytes: int | None = None
 ) -> Path:
-    """Return the file in `folder`, downloaded unless it is there already with the right digest.
+    """Return the path of the file in `folder`; download the file unless it is there with the right digest.
 
     Args:
         remote: the file.
         mirrors: base URLs, tried in this order.
         folder: where the file is stored; made if absent.
-        cure: ends the message where no mirror gives the file.
-        max_bytes: where a download stops as something else; also of what a .gz file may unpack to. None: no limit.
+        cure: how to fix it if no mirror serves the file; the end of the error message.
+        max_bytes: largest size of the download, and of a .gz file's contents if the digest is of them; None: no limit.
 
     Raises:
         DatasetError: a mirror is not http or https.
-        DownloadError: no mirror gave it; the message has each one's reason.
+        DownloadError: no mirror served the file; the message has each mirror's reason.
         ServiceError: the disk is full.
     """
     check_mirrors(mirrors)
@@ -109,19 +113,19 @@ def fetch(
 
 
 def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_bytes: int | None = None) -> Path:
-    """Return a file without a published digest in `folder`; the first download is trusted, later ones must equal it.
+    """Return the path of a file without a published digest: trust the first download, and check later ones against it.
 
-    Its digest is printed and written next to it as NAME.sha256. A file that is there is not downloaded again.
+    The digest is printed and written next to the file as NAME.sha256. A file that is there is not downloaded again.
 
     Args:
         url: http or https.
         folder: for this URL alone.
-        digest: SHA-256, where the user knows it; then nothing is taken on trust.
+        digest: SHA-256, if the user knows it; then the first download is checked, too.
         key: the page's key for the digest, for messages.
-        max_bytes: where a download stops; None: no limit.
+        max_bytes: largest size of the download; None: no limit.
 
     Raises:
-        DownloadError: the file is absent, or differs from the first one.
+        DownloadError: the file can't be downloaded, or does not have the digest.
         ServiceError: the disk is full.
     """
     mirror, _, name = url.rpartition("/")
@@ -137,7 +141,7 @@ def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_b
 
 
 def _take_on_trust(url: str, target: Path, max_bytes: int | None) -> str:
-    """Download a whole file, without using an earlier part, and return its SHA-256."""
+    """Download a whole file without continuing an earlier download, and return its SHA-256."""
     part = target.with_name(f".{target.name}.first.part")
     part.unlink(missing_ok=True)
     try:
@@ -151,15 +155,15 @@ def _take_on_trust(url: str, target: Path, max_bytes: int | None) -> str:
 
 
 def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | None) -> None:
-    # Not files.replacing: a part stays after a cut, and the next run completes it.
-    # Mirrors compress differently: a part belongs to the URL that it came from.
+    # files.replacing would not do: after an interruption the part must stay, for the next run to complete it.
+    # The part's name depends on the URL, because mirrors compress the same contents differently.
     mark = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = target.with_name(f".{target.name}.{mark}.part")
     resumed = _size(part) > 0
     if not _matches(remote, part, max_bytes):
         _download(url, part, max_bytes)
     if not _matches(remote, part, max_bytes) and resumed:
-        # The part was of an older file, or of one that changes: once more from the start.
+        # The part came from an older file, or from one that changes: start once more from the beginning.
         part.unlink()
         _download(url, part, max_bytes)
     if not _matches(remote, part, max_bytes):
@@ -169,7 +173,7 @@ def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | Non
 
 
 def _download(url: str, part: Path, max_bytes: int | None) -> None:
-    """Complete `part`, trying again after cuts as long as each try adds bytes."""
+    """Complete `part`; after an interruption, try again as long as each try adds bytes."""
     for attempt in range(_TRIES):
         before = _size(part)
         try:
@@ -190,7 +194,7 @@ def _append(url: str, part: Path, max_bytes: int | None) -> None:
             url, headers=_headers(start), stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
         ) as answer:
             if answer.status_code == 416 and start:
-                part.unlink()  # longer than the file is now
+                part.unlink()  # the part is longer than the mirror's file
                 return _append(url, part, max_bytes)
             if answer.status_code not in (200, 206):
                 raise _MirrorError(f"{answer.status_code} {answer.reason}")
@@ -212,7 +216,7 @@ def _save(answer: requests.Response, part: Path, start: int, max_bytes: int | No
     total = start + int(length) if length.isdecimal() else None
     with part.open("ab" if start else "wb") as file, _progress() as progress:
         task = progress.add_task(part.name.strip("."), total=total, completed=start)
-        # A server may call a .gz file gzip-encoded: decoding it here would change the file.
+        # Not decoded: a server may declare a .gz file as gzip-encoded, and decoding would then change the file.
         for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
             file.write(chunk)
             start += len(chunk)
@@ -232,7 +236,7 @@ def _size(part: Path) -> int:
 
 
 def _matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
-    """Return whether the file is there and has the digest."""
+    """Return whether the file exists and has the digest."""
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
@@ -247,7 +251,7 @@ def _matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
 
 
 def _digest(stream: BinaryIO, remote: RemoteFile, max_bytes: int | None) -> str:
-    # MD5 is what Fashion-MNIST's authors publish; it shows damage, not malice.
+    # MD5 is what Fashion-MNIST's authors publish; it detects damage, but not tampering.
     make: Callable[..., hashlib._Hash] = hashlib.sha256 if remote.algorithm == "sha256" else hashlib.md5
     digest = make(usedforsecurity=False)
     length = 0
@@ -260,7 +264,7 @@ def _digest(stream: BinaryIO, remote: RemoteFile, max_bytes: int | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first cause in a few words: requests and urllib3 wrap it several times, addresses of objects included."""
+    """Return the root cause in a few words: requests and urllib3 wrap it in several messages with object addresses."""
     if isinstance(error, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
         return f"no connection within {_CONNECT_SECONDS:g} s"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):

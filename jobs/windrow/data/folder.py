@@ -1,4 +1,4 @@
-"""A folder of images with one subfolder per class: its files, and the share that may be broken.
+"""List the images of a folder with one subfolder per class, and limit the share of broken ones.
 
     photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
     photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
@@ -25,20 +25,20 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Files:
-    """Image files below `root`, each with its class."""
+    """Image files below `root`, and the class of each, int64 (n,)."""
 
     root: Path
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
 
     def name(self, index: int) -> str:
-        """Path below the root, as text that any encoder takes."""
+        """Return a file's path relative to the root, as text that any encoding can hold."""
         return str(self.paths[index].relative_to(self.root)).encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, not yet opened. `test` is None where the folder has no test split of its own."""
+    """The images of a folder, not yet opened. `test` is None if the folder has no test split of its own."""
 
     classes: tuple[str, ...]
     train: Files
@@ -46,7 +46,7 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """Find the classes and their files; nothing is opened.
+    """Find the classes and their image files, without opening the files.
 
     Raises:
         DatasetError: no classes, a class without images, or train/ and test/ with different classes.
@@ -69,7 +69,7 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
     """Report the images that were left out.
 
     Raises:
-        DatasetError: there are too many to be a few broken files.
+        DatasetError: their share is above LEFT_OUT_LIMIT.
     """
     if not left_out:
         return
@@ -91,7 +91,7 @@ def _classes(folder: Path) -> list[str]:
         )
     if odd := [name for name in names if not name.isprintable()]:
         raise DatasetError(f"names of class folders must be printable UTF-8; got {odd[0]!r} in {folder}; rename it")
-    # 2 before 10, so that numbered classes keep their numbers as indices.
+    # Sort 2 before 10, so that classes 0, 1, 2... keep their numbers as indices.
     return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 

@@ -1,9 +1,9 @@
-"""The IDX format of MNIST and its kin, plain or gzipped.
+"""Read the IDX format of MNIST and similar data sets, plain or gzipped.
 
     2 bytes    zero
     1 byte     type of the values; 0x08 (unsigned byte) is the only one here
     1 byte     number of dimensions
-    4 bytes    size of a dimension, big-endian, once a dimension
+    4 bytes    size of a dimension, big-endian, repeated for each dimension
     the rest   the values, last dimension fastest
 
 Source of the format: http://yann.lecun.com/exdb/mnist/
@@ -28,10 +28,10 @@ _CHUNK_BYTES = 1 << 22
 
 
 def read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images uint8 (n, h, w, c) with c 1 or 3, and their labels int64 (n,) in 0..255.
+    """Read images, uint8 (n, h, w, c) with c 1 or 3, and their labels, int64 (n,) in 0..255.
 
     Raises:
-        DatasetError: one of the files is not whole and sound, or they don't belong together.
+        DatasetError: a file can't be read, is incomplete or damaged, or the two don't belong together.
     """
     images = read(images_path, dimensions=(3, 4))
     labels = read(labels_path, dimensions=(1,))
@@ -50,10 +50,10 @@ def read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], 
 
 
 def read(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The array in an IDX file, which must have one of these numbers of dimensions.
+    """Read the array in an IDX file, which must have one of these numbers of dimensions.
 
     Raises:
-        DatasetError: the file can't be read, or is not a whole and sound IDX file.
+        DatasetError: the file can't be read, or is not a complete and valid IDX file.
     """
     try:
         with path.open("rb") as file:
@@ -69,14 +69,14 @@ def read(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def parse(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The array in a stream of IDX bytes. `name` heads the error messages.
+    """Read the array in a stream of IDX bytes. `name` is the file's name in error messages.
 
     Raises:
-        DatasetError: the magic, the sizes or the length is wrong.
+        DatasetError: the first four bytes, the sizes or the length is wrong.
     """
     shape = _parse_header(stream, name, dimensions)
     expected = math.prod(shape)
-    # One byte more than needed: shows trailing bytes, and makes gzip compare its checksum.
+    # Read one byte more than needed: this detects trailing bytes, and makes gzip verify its checksum.
     values = _take(stream, expected + 1)
     if len(values) != expected:
         sizes = " x ".join(map(str, shape))
@@ -107,7 +107,7 @@ def _parse_header(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> t
 
 
 def _take(stream: BinaryIO, count: int) -> bytearray:
-    """Up to `count` bytes. In chunks: read(count) would reserve whatever a broken header claims."""
+    """Read up to `count` bytes, in chunks: read(count) would allocate whatever a broken header claims."""
     taken = bytearray()
     while len(taken) < count:
         chunk = stream.read(min(_CHUNK_BYTES, count - len(taken)))

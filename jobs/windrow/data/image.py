@@ -1,8 +1,8 @@
-"""One image to pixels: the same code for a folder of training images and for scored URLs.
+"""Convert an image to pixels, with the same code for a folder of training images and for scored URLs.
 
-Pillow's and TensorFlow's bilinear filters differ enough to flip labels at the margin, so there is only this one. A
-network that others have trained may want another; on 68 photographs, MobileNet gives 11 of them another label by the
-first filter below than by the second, which it was trained with.
+Pillow's and TensorFlow's bilinear filters differ enough to flip close labels, so training and scoring share one:
+`smooth`. A network trained elsewhere may need one of the other two: on 68 photographs, MobileNet, trained with `plain`,
+gives 11 a different label under `smooth`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from PIL import Image, ImageOps
 if TYPE_CHECKING:  # executors that label images need no pydantic
     from windrow.experiment.rules.network_file import Resize
 
-# What Pillow may open; other formats have had more holes than use.
+# The formats that Pillow may open; its decoders for other formats are rarely needed and have had many vulnerabilities.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 
 DRAFT = 3
-"""A JPEG may be decoded at a half, a quarter or an eighth of its size where that still has so many times the asked one.
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, if the result is at least this many times the requested size.
 
-That saves 1 of 9 ms an image at 1,200 pixels' width, 33 of 47 at 2,400 and 131 of 152 at 4,000 for an input of 192. Of
-the 68 photographs, enlarged to 1,200 and 2,400 pixels, 68 and 67 keep their label, and no score moves by more than
-0.03; with 2 in place of 3 it were 67 and 66 (0.05), with 1, 63 and 62 (0.13). As they are (500 pixels), none changes.
+For an input of 192 pixels, this saves 1 of 9 ms per image of 1,200 pixels' width, 33 of 47 ms at 2,400 and 131 of 152
+ms at 4,000. Of the 68 photographs, enlarged to 1,200 and 2,400 pixels, 68 and 67 keep their label, and no score changes
+by more than 0.03. With 2 in place of 3, 67 and 66 keep it (0.05), and with 1, 63 and 62 (0.13). At their original size,
+500 pixels, no label changes.
 """
 
 
@@ -33,22 +34,22 @@ def to_pixels(
 ) -> NDArray[np.uint8]:
     """Convert an opened image to pixels, upright and resized: uint8, shape (height, width, channels).
 
-    Alpha is laid over black, as MNIST's background is. Raises what Pillow raises for a broken image (OSError mostly).
+    Transparent parts are laid over black, MNIST's background. A broken image raises what Pillow raises, mostly OSError.
 
     Args:
-        image: opened by Pillow.
-        height: of the result, pixels.
-        width: of the result, pixels.
+        image: opened by Pillow; it may be changed in place.
+        height: height of the result, pixels.
+        width: width of the result, pixels.
         channels: 1 for grey, 3 for RGB.
-        resize: one of three bilinear filters. smooth: a pixel is the mean of all that it covers; networks are trained
-            with this one here. plain: it is mixed of the four pixels around its centre, as tf.image.resize does.
-            corner: of those around its upper left corner, as TensorFlow 1 did.
+        resize: one of three bilinear filters. smooth: the mean of all pixels that the new one covers; Windrow trains
+            networks with this one. plain: a mixture of the four pixels around the new one's centre, as in
+            tf.image.resize. corner: of the four around its upper left corner, as in TensorFlow 1.
     """
-    if resize == "smooth":  # the others look at single pixels, which a draft has averaged
+    if resize == "smooth":  # the other filters read single pixels, which a draft has averaged
         side = DRAFT * max(height, width)
         image.draft(None, (side, side))
     upright, mode = flat(image), "L" if channels == 1 else "RGB"
-    if upright.mode != mode:  # or Pillow would copy it: this and the copy of `flat` were 0.3 of 2.8 ms a photograph
+    if upright.mode != mode:  # avoids a copy: this and the one in `flat` took 0.3 of 2.8 ms per photograph
         upright = upright.convert(mode)
     if resize == "smooth" and upright.size != (width, height):
         upright = upright.resize((width, height), Image.Resampling.BILINEAR)
@@ -59,9 +60,9 @@ def to_pixels(
 
 
 def flat(image: Image.Image) -> Image.Image:
-    """An opened image upright, eight bits deep and without transparency. What is opened may be turned in place."""
+    """Return an opened image upright, eight bits deep and without transparency; the image may be rotated in place."""
     upright: Any = image
-    ImageOps.exif_transpose(upright, in_place=True)  # a new image would be a copy, also of one that is upright
+    ImageOps.exif_transpose(upright, in_place=True)  # otherwise even an upright image is copied
     if upright.mode.startswith("I;16"):
         # convert() would clip 16-bit grey at 255 instead of scaling it.
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
@@ -73,7 +74,7 @@ def flat(image: Image.Image) -> Image.Image:
 
 
 def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, centred: bool) -> NDArray[np.uint8]:
-    """Resize as TensorFlow's bilinear filter does, rounded; `pixels` is (height, width, channels) of any size."""
+    """Resize as TensorFlow's bilinear filter does, and round; `pixels` is (height, width, channels) of any size."""
     above, below, down = _neighbours(pixels.shape[0], height, centred)
     left, right, across = _neighbours(pixels.shape[1], width, centred)
     upper, lower = pixels[above], pixels[below]
@@ -86,7 +87,7 @@ def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, cent
 def _neighbours(
     size: int, wanted: int, centred: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of the wanted rows (or columns): the two that it lies between, and how near it is to the second."""
+    """Return, for each wanted row (or column), the two old ones around it and its distance from the first, 0 to 1."""
     half = 0.5 if centred else 0.0
     place = np.maximum((np.arange(wanted) + half) * (size / wanted) - half, 0)
     first = place.astype(np.intp)

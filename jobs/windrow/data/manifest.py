@@ -1,4 +1,4 @@
-"""manifest.json: what a prepared data set holds. It is written last, so a folder that has one is whole."""
+"""manifest.json: what a prepared data set holds. It is written last, so a folder that has one is complete."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _CURE = "run prepare_dataset.py into it"
 
 @dataclass(frozen=True)
 class Manifest:
-    """A prepared data set.
+    """The description of a prepared data set.
 
     Attributes:
         name: short name of the source.
         source: where it came from: a built-in source's name, or the absolute path of a folder.
         digest: SHA-256 of the contents; the same images, labels and splits have the same digest.
         shape: (height, width, channels) of an image.
-        labels: name of each class; a label is an index into it.
-        splits: images by split.
+        labels: names of the classes; an image's label is an index into them.
+        splits: number of images, by split.
         files: SHA-256 of each file, by its name.
         settings: the page's dataset section.
         fingerprint: state of a source folder (names, sizes, times) when it was read; "" for a built-in source.
-        left_out: images that could not be decoded, with the reason.
+        left_out: reason for each image that could not be decoded, by its name.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -68,25 +68,25 @@ def read(folder: Path) -> Manifest:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest; a reader sees the whole file or none."""
+    """Write a manifest atomically: a reader sees the whole file or none."""
     files.write_json(folder / FILE, asdict(manifest))
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
-    """Hash every file again.
+    """Check every file against its SHA-256 in the manifest.
 
     Raises:
-        DatasetError: a file is gone, or differs from what was written.
+        DatasetError: a file is missing, or differs from what was written.
     """
     for name, expected in manifest.files.items():
         verify_file(folder / name, expected)
 
 
 def verify_file(path: Path, expected: str) -> None:
-    """Hash one file again; `expected` is the manifest's SHA-256.
+    """Check one file against `expected`, its SHA-256 in the manifest.
 
     Raises:
-        DatasetError: it is gone, or differs from what was written.
+        DatasetError: the file is missing, or differs from what was written.
     """
     try:
         with path.open("rb") as file:

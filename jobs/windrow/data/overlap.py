@@ -1,4 +1,4 @@
-"""Refuse test images that the search has seen: accuracies on them would be too good."""
+"""Refuse test images that the search has seen, because the accuracy on them would be too high."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DIGEST_BYTES = 16
 
 
 def check(folder: Path) -> None:
-    """Compare every test image with those of training and validation, by a digest of its pixels.
+    """Compare every test image with all training and validation images, by a digest of its pixels.
 
     Raises:
-        DatasetError: some are the same, whatever their labels.
+        DatasetError: some test images are also in training or validation, whatever their labels.
     """
     seen = {*_digests(folder, "train"), *_digests(folder, "validation")}
     common = [digest in seen for digest in _digests(folder, "test")]

@@ -1,4 +1,4 @@
-"""The public homes of MNIST and Fashion-MNIST, and the digests of their files."""
+"""The public mirrors of MNIST and Fashion-MNIST, and the digests of their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from windrow.data import download
 from windrow.data.download import RemoteFile
 
-# The largest file has 30 MB, 47 MB once gunzipped: a much longer download is something else.
+# The largest file is 30 MB, or 47 MB gunzipped: a much larger download is not the right file.
 _MAX_BYTES = 200_000_000
 
 # Training images and labels, test images and labels.
@@ -21,7 +21,7 @@ FILE_NAMES = (
 
 @dataclass(frozen=True)
 class Published:
-    """A data set with a public home; `files` in the order of FILE_NAMES."""
+    """A data set with public mirrors. `files` are in the order of FILE_NAMES; `labels` are the names of the classes."""
 
     mirrors: tuple[str, ...]
     files: tuple[RemoteFile, ...]
@@ -45,7 +45,7 @@ MNIST = Published(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
     ),
-    # Of the contents: the mirrors' .gz files differ.
+    # The digests are of the contents, because the mirrors' .gz files differ.
     files=tuple(RemoteFile(*pair, "sha256", of="contents") for pair in zip(FILE_NAMES, _MNIST_SHA256, strict=True)),
     labels=tuple("0123456789"),
 )
@@ -64,11 +64,11 @@ def fetch_all(home: Published, mirrors: Sequence[str], folder: Path) -> list[Pat
     """Download the files of a published data set, in the order of FILE_NAMES.
 
     Args:
-        home: where the data set is published.
-        mirrors: base URLs to use in place of the public ones, if there are any.
+        home: the data set.
+        mirrors: base URLs to use instead of the public ones; if empty, the public ones are used.
         folder: for this data set alone; files that are there already are not downloaded again.
 
     Raises:
-        DownloadError: no mirror gave one of these files.
+        DownloadError: no mirror served one of the files.
     """
     return [download.fetch(file, mirrors or home.mirrors, folder, max_bytes=_MAX_BYTES) for file in home.files]

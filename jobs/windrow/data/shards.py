@@ -1,4 +1,6 @@
-"""A data set as NumPy files that every Python worker of a host maps into memory: two a split, and a manifest.
+"""Store a data set as NumPy files that every Python worker of a host maps into memory.
+
+A folder has two files per split, and a manifest:
 
 train-images.npy   uint8 (n, height, width, channels), 0..255
 train-labels.npy   int64 (n,), indices into the manifest's labels
@@ -34,7 +36,7 @@ _CHUNK_BYTES = 1 << 25
 
 
 def existing(out: Path, section: DatasetSection) -> Manifest | None:
-    """The data set that is already in `out`, if it is whole and what `section` asks for; None if it must be made.
+    """Return the data set in `out` if it is complete and what `section` asks for; None if it must be made.
 
     Raises:
         DatasetError: the source folder is gone.
@@ -53,7 +55,7 @@ def existing(out: Path, section: DatasetSection) -> Manifest | None:
 
 
 def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
-    """Split a source and write it to `out`; what was there before is replaced. One writer at a time (disk.locked).
+    """Split a source and write it to `out`, in place of what was there. The caller holds the lock (files.locked).
 
     Raises:
         DatasetError: the source can't be split as the page asks.
@@ -80,10 +82,10 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
 
 
 def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images uint8 (n, h, w, c), mapped read-only, and labels int64 (n,). Needs the split's two files only.
+    """Load images, uint8 (n, h, w, c), mapped read-only, and labels, int64 (n,). Needs only the split's two files.
 
     Raises:
-        DatasetError: one of them is missing or broken.
+        DatasetError: one of the files is missing or broken.
     """
     images_path, labels_path = split_files(folder, split)
     images, labels = _open_array(images_path, "r"), _open_array(labels_path, None)
@@ -95,7 +97,7 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
 
 
 def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """The files of these splits, images before labels: what to ship to executors."""
+    """Return the files of these splits, images before labels, to be sent to executors."""
     return [Path(folder) / file for name in names for file in (_images(name), _labels(name))]
 
 
@@ -108,7 +110,7 @@ def _labels(split: Split) -> str:
 
 
 def _identity(settings: dict[str, object]) -> dict[str, object]:
-    """The settings that decide the contents. Mirrors don't: what they give is checked by digest."""
+    """Return the settings that decide the contents. Mirrors don't, as their files are checked by digest."""
     return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
 
 
@@ -120,9 +122,9 @@ def _pick(source: Source, parts: dict[Split, splits.Indices], split: Split) -> t
 
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
-    """Make a folder to write in before moving, and remove those that killed processes left.
+    """Make a folder to write files in before they are moved, and remove such folders that killed processes left.
 
-    Not files.replacing: the six files move together, once all are written.
+    files.replacing would not do: the six files must move together, once all of them are written.
     """
     for stale in out.glob(f"{_ASIDE_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
@@ -134,9 +136,9 @@ def _aside(out: Path) -> Iterator[Path]:
 
 
 def _write_array(path: Path, array: NDArray[Any], indices: splits.Indices) -> tuple[str, str]:
-    """Write array[indices] as .npy, a chunk at a time; the SHA-256 of the file and that of the values alone.
+    """Write array[indices] as .npy, in chunks; return the SHA-256 of the file and that of the values alone.
 
-    np.save is not used: its error on a full disk carries no errno.
+    np.save is not used, because its error on a full disk carries no errno.
     """
     header = io.BytesIO()
     description = {"descr": array.dtype.str, "fortran_order": False, "shape": (len(indices), *array.shape[1:])}

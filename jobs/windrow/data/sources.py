@@ -1,9 +1,9 @@
-"""The sources of labelled images: scikit-learn's digits, MNIST, Fashion-MNIST, or a folder of the user's.
+"""Load labelled images from a source: scikit-learn's digits, MNIST, Fashion-MNIST, or a folder of the user's.
 
     source = load(page.dataset, downloads=paths.home() / "downloads")
 
-A folder holds either the four IDX files of MNIST (gzipped or not; a file labels.txt may name the classes, one a line),
-or one folder of images a class, at its top or inside train/ and test/. A folder that is called mnist is ./mnist here.
+A folder holds either the four IDX files of MNIST (gzipped or not; labels.txt may name the classes, one per line), or
+one folder of images per class, at its top or inside train/ and test/. For a folder that is called mnist, write ./mnist.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ OpenSpark = Callable[[], AbstractContextManager["SparkSession"]]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Labelled images as they came, not yet split.
+    """Labelled images as loaded, not yet split.
 
     Attributes:
-        name: short name, for people.
+        name: short name, for the user.
         train_images: uint8 (n, height, width, channels), 0..255; may be mapped from a file.
         train_labels: int64 (n,), indices into `labels`.
-        test_images: the same for the source's own test split; None without one.
-        test_labels: the same.
-        labels: name of each class.
-        left_out: images that could not be decoded, with the reason.
-        fingerprint: state of the folder when it was read.
+        test_images: like `train_images`, for the source's own test split; None if it has none.
+        test_labels: like `train_labels`, for the source's own test split; None if it has none.
+        labels: names of the classes.
+        left_out: reason for each image that could not be decoded, by its name.
+        fingerprint: state of the source folder when it was read; "" for a built-in source.
     """
 
     name: str
@@ -65,11 +65,11 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     Args:
         section: the page's dataset section.
         downloads: folder for downloads and scratch files.
-        open_spark: opens the session that a folder of images is decoded in; a job's own if None.
+        open_spark: opens the Spark session that decodes a folder of images; None: spark.open_session.
 
     Raises:
-        DatasetError: the source is unknown, missing, or not sound.
-        DownloadError: no mirror gave a file.
+        DatasetError: the source is unknown, missing, or not valid.
+        DownloadError: no mirror served a file.
     """
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
@@ -80,12 +80,12 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
 
 
 def origin(section: DatasetSection) -> str:
-    """A built-in source's name, or the absolute path of a folder."""
+    """Return a built-in source's name, or the absolute path of a folder."""
     return section.source if section.source in SOURCES else str(_folder(section.source))
 
 
 def fingerprint(section: DatasetSection) -> str:
-    """Changes when a file of a source folder does; "" for a built-in source, which never changes.
+    """Return a digest that changes when a file of a source folder does; "" for a built-in source, which never changes.
 
     Raises:
         DatasetError: the folder does not exist.
@@ -103,7 +103,7 @@ def fingerprint(section: DatasetSection) -> str:
 
 
 def _digits(section: DatasetSection, downloads: Path) -> Source:
-    from sklearn.datasets import load_digits  # a second, only where it is needed
+    from sklearn.datasets import load_digits  # takes a second, so only if needed
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
@@ -120,9 +120,9 @@ SOURCES: dict[str, Callable[[DatasetSection, Path], Source]] = {
     "mnist": partial(_published, home=MNIST),
     "fashion_mnist": partial(_published, home=FASHION_MNIST),
 }
-"""The built-in sources: name → how to load one, from the page's section and the folder of downloads.
+"""The built-in sources: name → how to load one, from the page's dataset section and the folder of downloads.
 
-The page's description lists the same names (experiment.sections.BUILT_IN_SOURCES), which must not import NumPy.
+experiment.sections.BUILT_IN_SOURCES repeats the names, because that module must not import NumPy.
 """
 
 
@@ -140,7 +140,7 @@ def _existing_folder(source: str) -> Path:
 
 
 def _idx_files(path: Path, kind: str) -> list[Path]:
-    """The IDX files of a kind such as train-images; "t10k" stands for test, as it does in MNIST."""
+    """Return the IDX files of a kind such as train-images; "t10k" in a file's name also means test, as in MNIST."""
     pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-ubyte(\.gz)?")
     return sorted(file for file in path.iterdir() if pattern.fullmatch(file.name))
 
@@ -168,7 +168,7 @@ def _idx_folder(path: Path, state: str) -> Source:
 
 
 def _label_names(path: Path) -> dict[int, str]:
-    """Names of the label values, from labels.txt if there is one."""
+    """Return the names of the label values, from labels.txt if there is one."""
     try:
         return dict(enumerate((path / "labels.txt").read_text(encoding="utf-8").splitlines()))
     except FileNotFoundError:
@@ -176,7 +176,7 @@ def _label_names(path: Path) -> dict[int, str]:
 
 
 def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:
-    """A source of four IDX files. Label values need not begin at 0 nor be dense: they become indices."""
+    """Make a source of four IDX files. Label values may begin anywhere and have gaps; they are replaced by indices."""
     train_images, train_labels = idx.read_pair(files[0], files[1])
     test_images, test_labels = idx.read_pair(files[2], files[3])
     if train_images.shape[1:] != test_images.shape[1:]:

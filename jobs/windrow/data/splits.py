@@ -18,10 +18,10 @@ _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
 
 def check_classes(labels: Indices, names: Sequence[str], splits: int) -> None:
-    """Every class needs an image for each of the splits that it is shared among.
+    """Check that every class has at least one image for each of the `splits` that it is divided among.
 
     Raises:
-        DatasetError: there are fewer than two classes, or one is too small.
+        DatasetError: there are fewer than two classes, or a class has too few images.
     """
     if len(names) < 2:
         got = f"only {names[0]!r}" if names else "none"
@@ -37,17 +37,17 @@ def check_classes(labels: Indices, names: Sequence[str], splits: int) -> None:
 def hold_out(
     labels: Indices, indices: Indices, share: float, seed: int, stream: int, leave: int = 1
 ) -> tuple[Indices, Indices]:
-    """Divide `indices` into (kept, held out), both in a drawn order.
+    """Divide `indices` into (kept, held out), both in random order.
 
-    Of each class the share is held out, rounded, but at least one image, and `leave` images are kept.
+    Of each class, `share` is held out, rounded; but at least one image is held out and at least `leave` are kept.
 
     Args:
         labels: class of every image, int64 (n,).
         indices: the images to divide; each class among them has more than `leave`.
-        share: part to hold out, between 0 and 1.
-        seed: of the draw, 0 or more.
-        stream: separates draws with the same seed.
-        leave: images of a class that must stay.
+        share: share to hold out, between 0 and 1.
+        seed: seed of the draw, 0 or more.
+        stream: number that separates draws with the same seed.
+        leave: least number of images per class to keep.
     """
     drawn = indices[_draw(len(indices), seed, stream)]
     held = np.zeros(len(drawn), dtype=bool)
@@ -59,11 +59,11 @@ def hold_out(
 
 
 def draw(labels: Indices, validation: float, test: float | None, seed: int) -> dict[Split, Indices]:
-    """Indices of the training images by split. `test` is None where the source has its own test split."""
+    """Return the indices of the training images by split. `test` is None if the source has its own test split."""
     rest = np.arange(len(labels), dtype=np.int64)
     parts: dict[Split, Indices] = {}
     if test is not None:
-        # Two stay, one for training and one for validation.
+        # Keep two images per class, one for training and one for validation.
         rest, parts["test"] = hold_out(labels, rest, test, seed, _TEST_STREAM, leave=2)
     parts["train"], parts["validation"] = hold_out(labels, rest, validation, seed, _VALIDATION_STREAM)
     return parts

@@ -3,8 +3,9 @@
     page = load("dags/experiments/digits.yaml", overrides=["sweep.trials=8"])
     page.sweep.trials                     # 8
 
-A page is validated as a whole: `load` raises one PageError that lists every mistake with its key, line, rule, value
-and cure. Light on purpose (DAG files read it): pydantic and YAML only. docs/pages.md is the reference for users.
+A page is validated as a whole: `load` raises one PageError that lists every mistake with its key, line, rule, value and
+how to fix it. Light on purpose, because DAG files import it: it needs pydantic and YAML only. docs/pages.md is the
+reference for users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""airflow: the pool of a page's jobs, and who is notified when a run fails or is late."""
+"""The section airflow: the pool of a page's jobs, and who is notified when a run fails or is late."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The dimensions of a space that are searched: those whose `when` holds for the values that the network gets.
+"""Find the dimensions of a space that are searched: those whose conditions (`when`) hold for the hyper-parameters.
 
-Where a dimension is not searched, its value in the default configuration counts, for the network and for conditions.
+A dimension that is not searched has its value from the default configuration, for the network and for other conditions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from windrow.experiment.wording import Mistake, guess, listed, shown
 
 
 def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
-    """Return whether a dimension is searched, given the values of all others."""
+    """Return whether a dimension is searched, given the values of the other hyper-parameters."""
     return all(
         name in values and any(same(values[name], wanted) for wanted in allowed)
         for name, allowed in dimension.when.items()
@@ -25,10 +25,10 @@ def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
 def order(space: Mapping[str, Dimension]) -> list[str]:
     """Return the dimensions with parents before children: generation by generation, each in the page's order.
 
-    Samplers draw in this order, so in another one the same seed would give other points.
+    Samplers draw in this order; in a different order, the same seed would give different points.
 
     Raises:
-        ValueError: the conditions form a circle, which a page's can't.
+        ValueError: the conditions form a circle, which is not possible on a validated page.
     """
     sorter = TopologicalSorter({name: [parent for parent in space[name].when if parent in space] for name in space})
     try:
@@ -45,7 +45,7 @@ def order(space: Mapping[str, Dimension]) -> list[str]:
 
 
 def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]) -> set[str]:
-    """The dimensions that are searched at a point. `parameters` is the default configuration."""
+    """Return the dimensions that are searched at a point. `parameters` is the default configuration."""
     values = dict(parameters)
     searched = set()
     for name in order(space):
@@ -57,10 +57,10 @@ def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameter
 
 
 def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list[str]]:
-    """Find the circles: (dimension, its parent in the circle) → the way from the dimension back to itself.
+    """Find circles of conditions: (dimension, its parent in the circle) → the path from the dimension back to itself.
 
-    A circle is reported once, at the dimension that is first on the page. Its conditions are then left out, to find the
-    next circle: so there are at most as many searches as dimensions.
+    A circle is reported once, at the dimension that is first on the page. The conditions of that dimension are then
+    removed to find the next circle, so there are at most as many circles as dimensions.
     """
     left = {name: [parent for parent in own if parent != name] for name, own in parents.items()}
     place = {name: index for index, name in enumerate(parents)}
@@ -89,8 +89,8 @@ def mistakes(
     Args:
         written: the `when` of each dimension, as on the page.
         names: all dimensions of the page.
-        sound: those without mistakes of their own.
-        defaults: the default configuration; None where the page's network has mistakes.
+        sound: the dimensions without mistakes of their own.
+        defaults: the default configuration; None if the page's network has mistakes.
     """
     circles = _circles(written)
     for name, when in written.items():
@@ -120,7 +120,7 @@ def _value_problem(
     parent: str, value: object, searched: bool, dimension: Dimension | None, defaults: Mapping[str, Value] | None
 ) -> str | None:
     if (searched and dimension is None) or defaults is None:
-        return None  # of a parent with mistakes, nothing is known
+        return None  # nothing is known about a parent with mistakes
     default = defaults.get(parent)
     if dimension is None:
         if same(value, default):

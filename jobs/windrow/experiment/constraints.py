@@ -1,9 +1,9 @@
-"""Constraints: what the hyper-parameters of one trial must keep together, such as "units * layers <= 512".
+"""Constraints: conditions that a trial's hyper-parameters must fulfil together, such as "units * layers <= 512".
 
     constraint = Constraint.parse("units * layers <= 512")
     constraint.holds({"units": 64, "layers": 3})          # True
 
-An expression is walked, never run: only the operations in the tables below are allowed.
+An expression is evaluated from its syntax tree, never executed as Python: only the operations listed below are allowed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from windrow.experiment.wording import shown
 MAX_LENGTH = 500
 MAX_DEPTH = 30
 MAX_EXPONENT = 16
-MAX_BITS = 1024  # as far as a float reaches
+MAX_BITS = 1024  # larger numbers don't fit into a float
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -46,7 +46,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], range]] = {
     "abs": (abs, range(1, 2)),
     "log2": (math.log2, range(1, 2)),
 }
-"""Name → function of numbers, and how many it takes."""
+"""Name → function of numbers, and the legal numbers of arguments."""
 
 LEGAL = (
     "hyper-parameters, numbers, text, + - * / // % **, comparisons, in (a, b), and, or, not, "
@@ -55,7 +55,7 @@ LEGAL = (
 
 
 class _WrongTypeError(Exception):
-    """Something that is neither true nor false where it must be, or no number where one must be."""
+    """An operand has the wrong type: it must be true or false, or must be a number, and is not."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Constraint:
         """Read an expression.
 
         Raises:
-            ValueError: it is too long, no expression, or uses something beyond `LEGAL`.
+            ValueError: the text is too long, is not an expression, or uses something that `LEGAL` does not list.
         """
         if len(text) > MAX_LENGTH:
             raise ValueError(f"must have at most {MAX_LENGTH} characters; got {len(text):,}; split it into two")
         try:
-            with warnings.catch_warnings():  # about escapes in text, as if it were somebody's program
+            with warnings.catch_warnings():  # Python warns of odd escapes in strings
                 warnings.simplefilter("ignore")
                 tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -85,14 +85,17 @@ class Constraint:
         return cls(text, names, tree)
 
     def holds(self, parameters: Mapping[str, Value]) -> bool:
-        """Return whether it is true. An expression without a value, such as a division by zero, does not hold."""
+        """Return whether the constraint is true. It is not if it can't be evaluated, as in a division by zero."""
         try:
             return _truth(self._tree, parameters)
         except (_WrongTypeError, ArithmeticError, ValueError, KeyError):
             return False
 
     def is_sound(self, parameters: Mapping[str, Value]) -> bool:
-        """Return whether it can be evaluated: it has numbers where numbers are needed, and compares."""
+        """Return whether the operands have the right types, and the result is true or false.
+
+        A constraint that only fails for some numbers, as in a division by zero, is sound.
+        """
         try:
             _truth(self._tree, parameters)
         except (_WrongTypeError, KeyError):
@@ -106,7 +109,11 @@ class Constraint:
 
 
 def _names(node: ast.expr, text: str, depth: int) -> Iterator[str]:
-    """The hyper-parameters of an expression, which may have nothing in it but what is legal."""
+    """Yield the hyper-parameters of an expression.
+
+    Raises:
+        ValueError: it has too many levels, or uses something that `LEGAL` does not list.
+    """
     if depth == 0:
         raise ValueError(f"must have at most {MAX_DEPTH} levels; got {shown(text)}; split it into two")
     if isinstance(node, ast.Name):
@@ -126,7 +133,7 @@ def _operands(node: ast.expr) -> list[ast.expr]:
 
 
 def _problem(node: ast.expr) -> str | None:
-    """Why an expression is not legal by itself; its operands are looked at one by one."""
+    """Return why a node is not legal, or None; its operands are checked separately."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str()) | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
             return None
@@ -155,7 +162,7 @@ def _comparison(sign: ast.cmpop, right: ast.expr) -> str | None:
 
 
 def _value(node: ast.expr, parameters: Mapping[str, Value]) -> Any:
-    """The value of an expression. What is neither a name nor a number is worked out from its operands."""
+    """Return the value of an expression, evaluating its operands recursively."""
     match node:
         case ast.Name(id=name):
             return parameters[name]
@@ -195,7 +202,7 @@ def _number(node: ast.expr, parameters: Mapping[str, Value]) -> int | float:
 
 def _arithmetic(sign: type[ast.operator], left: float, right: float) -> Any:
     whole = isinstance(left, int) and isinstance(right, int)
-    # Whole numbers have no end: 9 ** 9 ** 9 would take all memory before it overflowed.
+    # Python's integers are unbounded: 9 ** 9 ** 9 would use up all memory before it failed.
     if sign is ast.Pow and whole and int(left).bit_length() * right > MAX_BITS:
         raise OverflowError
     value = _ARITHMETIC[sign](left, right)
@@ -225,5 +232,5 @@ def _true(sign: type[ast.cmpop], left: Any, right: Any) -> bool:
 
 
 def same(left: object, right: object) -> bool:
-    """Equality as pages have it: 1 and 1.0 are the same, 1 and true are not."""
+    """Compare two values as pages do: 1 equals 1.0, but not true."""
     return left == right and isinstance(left, bool) == isinstance(right, bool)

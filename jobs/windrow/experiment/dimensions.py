@@ -14,7 +14,7 @@ from windrow.experiment.wording import shown
 
 
 def range_mistakes(low: float | None, high: float | None, log: bool, step: float | None) -> Iterator[tuple[str, str]]:
-    """The rules between the keys of a range, as (key, message). None where a key is absent, or wrong by itself."""
+    """Yield the mistakes between the keys of a range, as (key, message). None stands for an absent or wrong key."""
     if low is not None and high is not None and low > high:
         yield "low", f"must not be above high; got low {low} and high {high}; swap them"
     if log and low is not None and low <= 0:
@@ -30,7 +30,7 @@ When = Annotated[
 
 
 class _Range(Part):
-    """The keys of both float and int dimensions."""
+    """The keys that float and int dimensions have in common."""
 
     _exact = field_validator("low", "high", "log", "step", mode="before")(no_guessing)
 
@@ -78,7 +78,7 @@ class IntDimension(_Range):
 
 
 class CategoricalDimension(Part):
-    """One of a list of values."""
+    """A choice from a list of values."""
 
     type: Literal["categorical"]
     choices: tuple[PageValue, ...] = Field(min_length=1, description="the values")

@@ -1,6 +1,6 @@
 """The hyper-parameters that the training loop and the built-in networks know: one table, read by pages and by code.
 
-Light on purpose: a DAG file reads it through the page, so nothing heavy may be imported here.
+Light on purpose: DAG files import it through the experiment page, so this module must not import anything heavy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """The legal values of a hyper-parameter. `low` and `high` are inclusive; `choices` is set for text only."""
+    """The default and the legal values of a hyper-parameter: `low` to `high`, both inclusive, or `choices` for text."""
 
     default: Value
     help: str
@@ -22,11 +22,11 @@ class Parameter:
 
     @property
     def kind(self) -> type:
-        """bool, int, float or str."""
+        """The type of the values: bool, int, float or str."""
         return type(self.default)
 
     def problem(self, value: object) -> str | None:
-        """Return the problem of a value as a sentence, or None if it is legal."""
+        """Return what is wrong with a value, as a clause that starts with "must"; None if it is legal."""
         if self.choices:
             return None if value in self.choices else f"must be one of {', '.join(self.choices)}; got {value!r}"
         if self.kind is bool:
@@ -73,10 +73,10 @@ BUILDERS: dict[str, dict[str, Parameter]] = {
 
 
 def known(builder: str) -> dict[str, Parameter] | None:
-    """The parameters of a built-in network with its training; None for a user's function, which may take any."""
+    """Return the parameters of a built-in network and of training; None for a user's function, which may take any."""
     return {**BUILDERS[builder], **TRAINING} if builder in BUILDERS else None
 
 
 def defaults(builder: str) -> dict[str, Value]:
-    """Every known parameter at its default. A user's function gets the training parameters only."""
+    """Return the defaults of all known parameters; for a user's function, only those of training are known."""
     return {name: parameter.default for name, parameter in {**BUILDERS.get(builder, {}), **TRAINING}.items()}

@@ -1,4 +1,4 @@
-"""scoring.precision: the network that labels, in fewer bits."""
+"""The section scoring.precision: compute a network's labels in fewer bits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field
 from windrow.experiment.values import Section
 
 Precision = Literal["bf16", "int8"]
-"""The types of numbers that a network may compute in, besides float32."""
+"""The number types that a network may compute in, besides float32."""
 
 
 class PrecisionSection(Section):
-    """The page's network at a lower precision on OpenVINO, used only if enough labels stay the same."""
+    """A lower precision for the network that labels, on OpenVINO; the run fails unless enough labels stay the same."""
 
     type: Precision = Field(description="int8 on any processor, bf16 on those that have it")
     images: str = Field(

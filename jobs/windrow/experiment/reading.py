@@ -1,4 +1,4 @@
-"""From a file to an Experiment: YAML with the line of every key, then `--set`, then every mistake at once."""
+"""Turn a file into an Experiment: read YAML with each key's line, apply `--set`, and report all mistakes at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from windrow.experiment.rules.mistakes import Places, find
 from windrow.experiment.sections import Experiment, keys, section_of
 from windrow.experiment.wording import Key, dotted, guess, shown
 
-MAX_BYTES = 100_000  # the reader may need 4 s for so much
+MAX_BYTES = 100_000  # the YAML reader may need 4 s for a file of this size
 MAX_DEPTH = 20
 
 
 def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read and validate a page, with `KEY=VALUE` overrides on top.
+    """Read and validate an experiment page; `KEY=VALUE` overrides replace its values.
 
     Raises:
         PageError: the file can't be read, or it has mistakes; all of them are listed.
@@ -45,10 +45,10 @@ def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def load_to_train(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The same for a job that trains, or that works on what was trained.
+    """Read a page like `load`, for jobs that train or use a study's results: the page must have a `space`.
 
     Raises:
-        PageError: as `load`; or the page only scores.
+        PageError: as for `load`, or the page has no `space`: it only scores.
     """
     loaded = load(page, overrides)
     if not loaded.trains:
@@ -58,7 +58,11 @@ def load_to_train(page: str | Path, overrides: Sequence[str] = ()) -> Experiment
 
 
 def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Experiment:
-    """The same for a page's text. `name` heads the error message."""
+    """Read and validate the text of an experiment page. `name` is the page's name in error messages.
+
+    Raises:
+        PageError: the text has mistakes; all of them are listed.
+    """
     places = Places()
     try:
         root = _compose(text)
@@ -78,19 +82,19 @@ def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Exper
 
 
 class _RefusalError(yaml.MarkedYAMLError):
-    """YAML that other tools read, and a page must not have."""
+    """Legal YAML that an experiment page must not have."""
 
     def __init__(self, message: str, found: yaml.Event | yaml.Node) -> None:
         super().__init__(problem=message, problem_mark=found.start_mark)  # type: ignore[arg-type]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as pages need it: 1e-3 is a number, and nothing can grow beyond the text that is written."""
+    """A YAML loader for pages: it reads 1e-3 as a number, and refuses what could grow far beyond the text."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """One node. Aliases are refused: nine lines of them can name a billion values."""
+        """Compose one node; refuse aliases, tags and deep nesting. Nine lines of aliases can name a billion values."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _RefusalError("must not use * aliases; write the value out", event)
@@ -109,7 +113,7 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """A value; what only looks like a date or a number is refused with its line."""
+        """Construct a value; text that only looks like a date or a number is refused, with its line."""
         try:
             value = super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
@@ -121,7 +125,7 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
-# YAML 1.1 requires 1.0e-3, which people do not write.
+# YAML 1.1 takes 1.0e-3 as a number, but not 1e-3, which people write.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
@@ -130,7 +134,7 @@ _Loader.add_implicit_resolver(
 
 
 def _is_unicode(text: str) -> bool:
-    """Return whether a text has no half of a surrogate pair, which an escape such as \\ud800 makes."""
+    """Return whether a text has no half of a surrogate pair; an escape such as \\ud800 would make one."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -147,7 +151,7 @@ def _construct(root: yaml.Node | None) -> Any:
 
 
 def _walk(node: yaml.Node | None, path: Key, lines: dict[Key, int]) -> Iterator[Problem]:
-    """Record the line of every key and item, and report duplicate keys: YAML would take the last one.
+    """Record the line of every key and item, and yield a problem per duplicate key: YAML would take the last one.
 
     Every key becomes text: `on: 1` is the key "on", not true.
     """
@@ -172,7 +176,7 @@ def _walk(node: yaml.Node | None, path: Key, lines: dict[Key, int]) -> Iterator[
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
-    """Turn the YAML reader's error into a problem with its line and cure."""
+    """Turn the YAML reader's error into a problem with its line and how to fix it."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return Problem("", f"must have no control characters; got U+{ord(text[error.position]):04X}; remove it", line)
@@ -190,7 +194,7 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> Problem:
 
 
 def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) -> list[Problem]:
-    """Set each KEY=VALUE inside `values`; a VALUE is read as YAML."""
+    """Set each KEY=VALUE inside `values`, and return the problems; a VALUE is read as YAML."""
     problems = []
     strangers = []
     for override in overrides:
@@ -217,12 +221,12 @@ def _is_legal(key: str) -> bool:
     if not (all(parts) and key.isprintable()):
         return False
     if parts[0] == "space" and len(parts) > 1:
-        return True  # the section's own validation knows best
+        return True  # the section's own validation checks the rest
     return key in keys() or (parts[:2] == ["network", "parameters"] and len(parts) == 3)
 
 
 def _unknown(strangers: Sequence[str]) -> list[Problem]:
-    """A problem for each key that is not known; the last one lists the keys that are."""
+    """Return a problem per unknown key; the last one lists the known keys."""
     if not strangers:
         return []
     known = [key for key in keys() if "*" not in key]
@@ -248,7 +252,7 @@ def _put(values: dict[str, object], key: Key, value: Any, places: Places) -> lis
 
 
 def _fill_empty_sections(values: dict[str, object]) -> None:
-    """A section with nothing under it has its defaults, as if it were not there (scoring then lacks its feed)."""
+    """Replace empty sections with {}, so that their keys get defaults; an empty `scoring` then lacks its feed."""
     for name, field in Experiment.model_fields.items():
         if name in values and values[name] is None and (section_of(field.annotation) or name == "space"):
             values[name] = {}

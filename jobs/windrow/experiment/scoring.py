@@ -1,4 +1,4 @@
-"""scoring: how image URLs are labelled, and how politely they are downloaded."""
+"""The section scoring: how image URLs are labelled, and how politely they are downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class ScoringSection(Section):
-    """Labelling image URLs with the champion."""
+    """How image URLs are labelled, with the champion or another network, and how they are downloaded."""
 
     feed: str = Field(
         min_length=1,
@@ -70,5 +70,5 @@ class ScoringSection(Section):
 
     @property
     def model_name(self) -> str | None:
-        """The name of the page's own network; None where a registered model labels."""
+        """The name of the page's own network; None if a registered model is used."""
         return self.network.name if self.network else None

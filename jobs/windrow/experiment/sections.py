@@ -1,4 +1,4 @@
-"""The sections of a page, each a frozen model. docs/pages.md is their reference for users."""
+"""The sections of an experiment page, each a frozen pydantic model. docs/pages.md is the reference for users."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from windrow.experiment.scoring import ScoringSection
 from windrow.experiment.values import Cron, Expression, PageValue, Section, WebAddress
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
-"""The names that dataset.source may have besides a folder's; data/sources.SOURCES loads them."""
+"""The values of dataset.source that are not folders; data.sources.SOURCES loads them."""
 
 OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
 
 Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
-LARGEST_SEED = 2**32 - 1  # NumPy's limit, and so that of Optuna's samplers
+LARGEST_SEED = 2**32 - 1  # NumPy's limit, which also applies to Optuna's samplers
 
 SLUG = r"^[a-z][a-z0-9_]{0,62}$"
 MODEL_NAME = r"^[^/:\s]+$"
 
 LEARNERS = ("tpe", "gp", "cma_es")
-"""The samplers that learn from results."""
+"""The samplers that learn from the results of earlier trials."""
 
 _NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow"}
 _NOT_DECISIVE_IN_SWEEP = {
     *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
     *("trial_seconds", "trial_mebibytes", "budget_seconds"),
 }
-"""The keys that do not decide which trials a study has and what they give. Every other key is part of its identity.
+"""The keys, here and in _NOT_DECISIVE, that may change while a study continues. All others are part of its identity.
 
-The data set counts by its contents, whose digest study.json has, and not by its keys.
+The data set is identified by its contents, whose digest is in study.json, and not by its keys.
 """
 
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
@@ -63,7 +63,7 @@ class DatasetSection(Section):
 
 
 class NetworkSection(Section):
-    """The network that a trial trains, and its hyper-parameters where the space does not move them."""
+    """The network that a trial trains, and the page's values for hyper-parameters that a trial does not search."""
 
     builder: str = Field("dense", description="dense, cnn, or FILE.py:FUNCTION next to the page")
     parameters: dict[str, PageValue] = Field(default_factory=dict, description="values that differ from the defaults")
@@ -82,12 +82,12 @@ class NetworkSection(Section):
         return (match["file"], match["function"]) if match else None
 
     def defaults(self) -> dict[str, Value]:
-        """The default configuration: every known parameter, with this page's values on top."""
+        """Return the default configuration: the default of every known parameter, or the page's value if it has one."""
         return {**parameters.defaults(self.builder), **self.parameters}
 
 
 class SensitivitySection(Section):
-    """Two hyper-parameters alone, everything else at its default, each point over several seeds."""
+    """A design that varies two hyper-parameters only, keeps all others at their defaults, and repeats each point."""
 
     parameters: tuple[str, ...] = Field(description="the two hyper-parameters of the space that differ among trials")
     repeats: int = Field(3, ge=1, le=100, description="trials of each point; their seeds differ, and nothing else")
@@ -152,7 +152,7 @@ class SweepSection(Section):
 
     @property
     def direction(self) -> str:
-        """maximize or minimize, as Optuna says it."""
+        """The direction of the objective in Optuna's terms: maximize or minimize."""
         return OBJECTIVE_DIRECTIONS[self.objective]
 
 
@@ -172,7 +172,7 @@ class PromotionSection(Section):
 
 
 class Experiment(Section):
-    """A whole page, validated."""
+    """A validated experiment page."""
 
     name: str = Field(pattern=SLUG, description="lower-case letters, digits and _; names the DAGs and the model")
     description: str = Field("", description="what the page achieves, in how long, on what")
@@ -208,18 +208,18 @@ class Experiment(Section):
 
     @property
     def champion_uri(self) -> str:
-        """The registered model that scores, unless scoring.network does: the page's, or this experiment's champion."""
+        """The URI of the registered model that scores if scoring.network is not set: scoring.model, or the champion."""
         return (self.scoring and self.scoring.model) or f"models:/{self.model_name}@champion"
 
     def search_digest(self) -> str:
-        """Identity of the search: two pages with the same digest may continue the same study.
+        """Return the identity of the search: two pages with the same digest may continue the same study.
 
-        Trials, slots, limits and budgets do not count: a study may be given more of each.
+        Trials, slots, limits and budgets do not count, because a study may be given more of each.
         """
         sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)
         if not self.sweep.deterministic:
             del sweep["generation"]
-        # A key that is younger than the first studies counts only where it is set, or they could not continue.
+        # The first studies did not have this key yet. It counts only if it is set, so that they can continue.
         if self.sweep.sensitivity is None:
             del sweep["sensitivity"]
         parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
@@ -227,7 +227,7 @@ class Experiment(Section):
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The section that a key of the page holds; None for a value, or for a mapping with free keys."""
+    """Return the section that a key of the page holds; None for a value, or for a mapping with free keys."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate
@@ -235,7 +235,7 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 
 def keys() -> list[str]:
-    """Every key that `--set` may name, dotted; `*` stands for a hyper-parameter's name."""
+    """List every key that `--set` may change, dotted; `*` stands for a hyper-parameter's name."""
     return [*_keys(Experiment, ""), "network.parameters.*", "space.*"]
 
 

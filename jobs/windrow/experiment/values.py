@@ -1,4 +1,4 @@
-"""The kinds of values that pages have, beyond pydantic's own, and what every part of a page is made of."""
+"""The types of values on a page, beyond pydantic's own, and the base classes of its sections."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _one_value(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    """One value is a list of one."""
+    """Turn a single value into a tuple of one value; leave a list as it is."""
     return value if isinstance(value, list | tuple) else (_one_value(value),)
 
 
@@ -68,7 +68,7 @@ def _store_address(address: str) -> str:
         login = parts.password is not None or (parts.scheme != "abfs" and "@" in parts.netloc)
     except ValueError:
         raise ValueError(f"must be {example}; got a URL that can't be read; write SCHEME://BUCKET/FOLDER") from None
-    # What might be a secret is not repeated: this sentence gets into logs and onto pages.
+    # Don't repeat what might be a secret: this message gets into logs and web pages.
     if login or parts.query or parts.fragment:
         raise ValueError(
             f"must be {example} without a key or a signature; got one with something before @ or after ? or #; "
@@ -97,7 +97,7 @@ def _network(value: object) -> object:
 
 
 def _cron(expression: str | None) -> str | None:
-    # Airflow's own reader. Imported late: most pages need it for one key, or for none.
+    # The parser that Airflow uses. Imported late, because most pages need it for one key, or for none.
     from croniter import CroniterError, croniter  # type: ignore[import-untyped]
 
     if not expression:
@@ -122,7 +122,7 @@ Cron = Annotated[str | None, AfterValidator(_cron)]
 
 
 def no_guessing(cls: type[BaseModel], value: object, info: ValidationInfo) -> object:
-    """Pydantic alone would read true as 1, and '8' as 8."""
+    """Refuse values that pydantic alone would convert: true to 1, and '8' to 8."""
     annotation = cls.model_fields[str(info.field_name)].annotation
     kinds = {annotation, *get_args(annotation)}
     if value is None and NoneType in kinds:
@@ -137,12 +137,12 @@ def no_guessing(cls: type[BaseModel], value: object, info: ValidationInfo) -> ob
 
 
 class Part(BaseModel):
-    """Frozen, and an unknown key is an error."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class Section(Part):
-    """A part of the page with fixed keys."""
+    """A part of the page with fixed keys, whose values are not converted to other types."""
 
     _exact = field_validator("*", mode="before")(no_guessing)

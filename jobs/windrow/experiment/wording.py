@@ -1,4 +1,4 @@
-"""Show values in messages about a page, and guess what was meant."""
+"""Format values for messages about a page, and guess what the user meant."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import TypeAlias
 from windrow.experiment.parameters import Value
 
 Key: TypeAlias = tuple[str, ...]
-"""A key of a page with the sections around it: ("sweep", "trials")."""
+"""A key of a page, with the sections that contain it: ("sweep", "trials")."""
 
 Mistake: TypeAlias = tuple[Key, str]
-"""Where, and the rule, value and cure."""
+"""A key, and a message with the rule, the value and how to fix it."""
 
 
 MOST_NAMES = 100
-"""So many names are listed, and tried as the one that was meant: a page may have thousands, and as many mistakes."""
+"""The most names that are listed, or compared with a misspelt one: a page may have thousands, and as many mistakes."""
 
 
 def dotted(key: Key) -> str:
-    """A key in one line, as `--set` takes it: sweep.trials."""
+    """Return a key in the form that `--set` takes: sweep.trials."""
     return ".".join(part if part.isprintable() else repr(part) for part in key)
 
 
 def unknown(word: str, known: Iterable[str]) -> str:
-    """Suggest the closest known key and list all known keys."""
+    """Suggest the closest known key, and list all known keys."""
     return f"unknown key{guess(word, known)}; known keys are {', '.join(known)}"
 
 
 def guess(word: str, known: Iterable[str]) -> str:
-    """The known word that was meant, as a clause; empty if none is close."""
+    """Suggest the known word that was probably meant, as a clause; return "" if none is close."""
     close = difflib.get_close_matches(word, list(islice(known, MOST_NAMES)), n=1, cutoff=0.65)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def listed(names: Collection[str]) -> str:
-    """Names in one line, the first ones if they are many."""
+    """Join names with commas; beyond the first MOST_NAMES, only count them."""
     more = len(names) - MOST_NAMES
     return ", ".join(islice(names, MOST_NAMES)) + (f" and {more:,} more" if more > 0 else "")
 
 
 def shown(value: object) -> str:
-    """A value as a page has it, cut to 80 characters."""
+    """Format a value as it is written on a page, cut to 80 characters."""
     if value is None:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -51,12 +51,12 @@ def shown(value: object) -> str:
 
 
 def point_text(point: dict[str, Value]) -> str:
-    """A point as people write it: learning_rate=0.0012, units=64."""
+    """Format a point for the user: learning_rate=0.0012, units=64."""
     return ", ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
     )
 
 
 def time_left(seconds: float) -> str:
-    """Return how long a job still takes, for its progress line: in minutes if more than 90 seconds."""
+    """Format the time that a job still takes, for its progress line: in minutes if more than 90 seconds."""
     return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(0.0, seconds):.0f} s left"

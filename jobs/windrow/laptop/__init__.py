@@ -1,1 +1,1 @@
-"""The stack on one machine: environment, services, doctor and demo. Speaks to Airflow and MLflow over HTTP only."""
+"""Run the stack on one machine: environment, services, doctor, demo. Uses Airflow and MLflow over HTTP only."""

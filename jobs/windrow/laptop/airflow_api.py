@@ -1,4 +1,4 @@
-"""A client of Airflow's REST API: trigger a DAG, look at its tasks, read results and logs. Imports no Airflow.
+"""Use Airflow's REST API: trigger a DAG, look at its tasks, read results and logs. Does not import Airflow.
 
 airflow = Airflow("http://127.0.0.1:8080", "admin", password)
 run = airflow.trigger("train_digits", {"set": ["sweep.trials=4"]})
@@ -36,19 +36,19 @@ class Airflow:
     Args:
         url: the address of Airflow.
         user: the name to log in with.
-        password: the user's.
-        pages: the address for people's browsers; `url` if absent.
+        password: the user's password.
+        pages: the address of Airflow for the user's browser; `url` if absent.
     """
 
     def __init__(self, url: str, user: str, password: str, pages: str | None = None) -> None:
         self.url = url
         self.pages = pages or url
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy between this process and this machine's services
+        self._session.trust_env = False  # no proxy between this process and the services on this machine
         self._login = {"username": user, "password": password}
 
     def log_in(self) -> None:
-        """Get a token.
+        """Log in and keep the token for later requests.
 
         Raises:
             ServiceError: Airflow does not answer, or refuses the login.
@@ -103,7 +103,7 @@ class Airflow:
             return None
 
     def log(self, dag: str, run: str, task: Task) -> list[str]:
-        """Return the messages of a task's latest attempt; empty before it has a log."""
+        """Return the log messages of a task's latest attempt; empty if the attempt has no log yet."""
         try:
             path = f"{self._run(dag, run)}/taskInstances/{task.name}/logs/{task.attempt}"
             answer = self._ask("GET", path, params={"full_content": "true"}, headers={"Accept": "application/json"})
@@ -122,7 +122,7 @@ class Airflow:
         return f"{self._dag(dag)}/dagRuns/{quote(run, safe='')}"
 
     def _ask(self, method: str, url: str, **options: Any) -> Any:
-        """Send a request. A GET is repeated: SQLite can be locked for a moment, and the server busy."""
+        """Send a request. Repeat a failed GET: SQLite can be locked or the server busy for a moment."""
         wrong = ""
         for attempt in range(_TRIES if method == "GET" else 1):
             time.sleep(attempt)
@@ -142,7 +142,7 @@ class Airflow:
 
 
 def _messages(line: Any) -> list[str]:
-    """Return a log line's text; an exception in it adds a line `error: ...`, as the jobs print it."""
+    """Return a log line's text; for an exception, add a line `error: ...`, as the jobs print it."""
     if not isinstance(line, dict):
         return [str(line)]
     errors = [f"error: {error['exc_value']}" for error in line.get("error_detail") or [] if error.get("exc_value")]

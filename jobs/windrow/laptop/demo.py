@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, run: Callable[[DemoRequest, Rep
 
     Args:
         arguments: the command line.
-        run: runs the demo somewhere else than on this machine.
+        run: runs the demo, in place of `run_here`.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="digits", metavar="NAME", help="a page in dags/experiments")
@@ -100,7 +100,7 @@ def finish(request: DemoRequest, running: Stack, values: dict[str, object]) -> N
     """Write the figures to a file, and print them.
 
     Raises:
-        ServiceError: the table must have exactly one row per URL, and has not.
+        ServiceError: the table does not have exactly one row per URL.
     """
     write_json(home() / "demo" / request.name / "summary.json", values)
     _print(request, running, values)
@@ -109,7 +109,7 @@ def finish(request: DemoRequest, running: Stack, values: dict[str, object]) -> N
 
 
 def _processes() -> set[psutil.Process]:
-    """Return all processes of the demo. Services that it started are also its children: the set counts them once."""
+    """Return all processes of the demo. A set, because services that the demo started are also its children."""
     own = psutil.Process()
     noted = stack.state().running().values()
     return {own, *own.children(recursive=True), *(process for service in noted for process in services.tree(service))}
@@ -142,7 +142,7 @@ def wait_for_dags(airflow: Airflow, request: DemoRequest) -> None:
     """Wait until Airflow has parsed the page's DAGs, and unpause them.
 
     Raises:
-        ServiceError: that takes too long, or a DAG file does not import.
+        ServiceError: Airflow takes too long, or a DAG file can't be imported.
     """
     dags = [dag_id("train", request.name), *([dag_id("score", request.name)] if request.page.scoring else [])]
     end = time.monotonic() + _PARSE_SECONDS
@@ -158,7 +158,7 @@ def wait_for_dags(airflow: Airflow, request: DemoRequest) -> None:
 
 
 def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Reporter) -> tuple[str, bool, str]:
-    """Train the request's page. A run of an earlier demo is used if it has succeeded or is still running.
+    """Train the requested page, or use an earlier demo's run that has succeeded or is still running.
 
     Returns:
         The id of the successful run, True if it has just announced a champion, and the ISO moment of its start.
@@ -180,7 +180,7 @@ def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Repo
 
 
 def score(airflow: Airflow, request: DemoRequest, since: str | None, reporter: Reporter) -> str:
-    """Wait for the run that the new champion has triggered since then, or trigger one; return its id."""
+    """Wait for the run that a new champion has triggered after `since`, or trigger a run; return its id."""
     dag = dag_id("score", request.name)
     if since is None:
         run_id = airflow.trigger(dag, {"set": list(request.overrides)})
@@ -206,7 +206,7 @@ def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
 def collect(
     airflow: Airflow, running: Stack, request: DemoRequest, trained: str, scored: str | None
 ) -> dict[str, object]:
-    """Collect the summary's figures."""
+    """Collect the figures of the summary."""
     dag = dag_id("train", request.name)
     sweep, promotion, decision = (
         airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best", "record_decision")

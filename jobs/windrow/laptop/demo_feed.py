@@ -1,4 +1,4 @@
-"""The demo's feed: URLs of test images on the image server, and some that can't be labelled, for various reasons.
+"""Write the demo's feed: URLs of test images on the image server, and some URLs that can't be labelled.
 
 HOME/feeds/NAME/demo.txt     one URL per line, for the score DAG
 HOME/demo/NAME/truth.json    URL → true label, for the demo's summary only
@@ -23,7 +23,7 @@ def dataset_folder(home: Path, name: str) -> Path:
 
 
 def write(home: Path, name: str, server: str) -> dict[str, str]:
-    """Write feed and truth for the prepared data set of `name`.
+    """Write the feed and the true labels for the prepared data set of experiment `name`.
 
     Args:
         home: WINDROW_HOME.
@@ -31,7 +31,7 @@ def write(home: Path, name: str, server: str) -> dict[str, str]:
         server: the image server's address, without a slash at the end.
 
     Returns:
-        URL → label of the URLs that show an image.
+        URL → true label, for the URLs that show an image.
 
     Raises:
         DatasetError: no data set was prepared.
@@ -44,14 +44,14 @@ def write(home: Path, name: str, server: str) -> dict[str, str]:
         for index, label in enumerate(labels.tolist())
     }
     broken = broken_urls(server, name, dataset.digest)
-    # Truth first: without it the summary could not compare the labels.
+    # Write the truth first: without it the summary could not check the labels.
     write_json(truth_file(home, name), {"reachable": truth, "broken": broken})
     write_lines(home / "feeds" / name / "demo.txt", [*truth, *broken])
     return truth
 
 
 def broken_urls(server: str, name: str, digest: str) -> dict[str, str]:
-    """Return the URLs that get no label, with the reason."""
+    """Return the URLs that can't be labelled, each with the reason."""
     return {
         f"{server}{image_path(name, digest, 10**9 - 1)}": "404",
         f"{server}/{name}/{digest[:DIGEST_LENGTH]}/no-such-folder/0.png": "404",
@@ -68,10 +68,10 @@ def read_truth(home: Path, name: str) -> Mapping[str, Mapping[str, str]]:
 
 
 def truth_file(home: Path, name: str) -> Path:
-    """Return the truth's file. It is not in the feed's folder, where a glob could take it for a feed."""
+    """Return the file of true labels. It is outside the feed's folder, where a glob could take it for a feed."""
     return home / "demo" / name / "truth.json"
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """Write a feed whole: a scoring run that starts now reads the new feed or the former one."""
+    """Write a feed atomically: a scoring run that starts meanwhile reads either the new or the old feed."""
     write_text(path, "".join(f"{line}\n" for line in lines))

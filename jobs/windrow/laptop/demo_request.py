@@ -1,4 +1,4 @@
-"""The request for a demo: a page, and values that override it."""
+"""Read the request for a demo: an experiment page, and values that override it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from windrow.paths import REPOSITORY
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """A page, and the values that the demo sets in its place."""
+    """An experiment page, and the values that override it."""
 
     path: Path
     page: Experiment
@@ -24,11 +24,11 @@ class DemoRequest:
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """Return the experiment's name."""
         return self.page.name
 
     def key(self) -> str:
-        """Return a digest of page, network file and overrides: a second demo with the same key needs no training."""
+        """Return a digest of page, network file and overrides. A second demo with the same key needs no training."""
         digest = hashlib.sha256(self.path.read_bytes() + json.dumps(self.overrides).encode())
         if self.page.network.function is not None:
             digest.update((self.path.parent / self.page.network.function[0]).read_bytes())

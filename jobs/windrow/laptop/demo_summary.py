@@ -1,4 +1,4 @@
-"""The demo's summary: figures from Airflow's results, MLflow's registry and the predictions table."""
+"""Summarize the demo with figures from Airflow's results, MLflow's registry and the predictions table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Prediction:
-    """A row of the predictions table, as far as the summary needs it."""
+    """The columns of a row of the predictions table that the summary needs."""
 
     url: str
     status: str
@@ -29,7 +29,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Champion:
-    """The registry's champion; its test accuracy if a promotion recorded it."""
+    """The registry's champion; its test accuracy is None unless a promotion recorded it."""
 
     version: str
     test_accuracy: float | None = None
@@ -41,7 +41,7 @@ class Labels:
 
     Attributes:
         urls: URLs in the feed.
-        rows: rows that the table has for them.
+        rows: rows for these URLs in the table, of the newest model version per URL.
         labelled: URLs with a label.
         reachable: URLs that show an image whose label is known.
         correct: reachable URLs that were labelled with their true label.
@@ -59,7 +59,7 @@ class Labels:
 
     @property
     def share_correct(self) -> float:
-        """Share of the reachable URLs with the true label; 0 without reachable URLs."""
+        """Return the share of reachable URLs that got their true label; 0 without reachable URLs."""
         return self.correct / self.reachable if self.reachable else 0.0
 
     def figures(self) -> dict[str, object]:
@@ -67,7 +67,7 @@ class Labels:
         return {**asdict(self), "share_correct": self.share_correct, "problem": self.problem()}
 
     def problem(self) -> str | None:
-        """Return the table's problem; None if it has exactly one row per URL."""
+        """Return what is wrong with the table; None if it has exactly one row per URL."""
         if self.missing or self.rows != self.urls:
             repeated = self.rows - (self.urls - self.missing)
             found = f"{self.missing} URLs without, {repeated} rows too many"
@@ -81,7 +81,7 @@ def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable
     A URL has one row per model version: the newest version's row counts.
 
     Args:
-        rows: of the whole table.
+        rows: all rows of the table.
         truth: reachable URL → label.
         broken: the feed's other URLs.
     """
@@ -109,7 +109,7 @@ def read_table(table: str) -> list[Prediction]:
 
     columns = [column.name for column in fields(Prediction)]
     try:
-        # File by file: a process that had read with Arrow's dataset sometimes aborted at its exit, after all output.
+        # Read file by file: after a read with Arrow's dataset, the process sometimes aborted when it exited.
         names = pa.table(DeltaTable(table).get_add_actions())["path"].to_pylist()
         files = [pq.ParquetFile(Path(table, name)).read(columns) for name in names]
         return [Prediction(**row) for rows in files for row in rows.to_pylist()]
@@ -143,7 +143,7 @@ def read_champion(mlflow: str, model: str) -> Champion | None:
 def figures(
     sweep: Mapping[str, object], promotion: Mapping[str, object], champion: Champion, labels: Labels | None
 ) -> dict[str, object]:
-    """Return the summary as values, for a file that other programs read."""
+    """Return the summary's values, for a file that other programs can read."""
     values: dict[str, object] = {
         "trials": sweep.get("trials"),
         "outcomes": sweep.get("outcomes", {}),
@@ -159,7 +159,7 @@ def figures(
 
 
 def lines(values: Mapping[str, Any]) -> list[str]:
-    """Write the summary for people, one fact per line."""
+    """Format the summary for the terminal, one fact per line."""
     accuracy = _number(values["champion_test_accuracy"])
     facts = [
         ("trials", f"{values['trials']} ({_counts(values['outcomes'])})"),

@@ -35,7 +35,7 @@ _MEMORY_BYTES = 6 * 1024**3
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:2]) -> Iterator[Finding]:
-    """Check that this Python is one that the lock supports."""
+    """Check that the lock supports this version of Python."""
     oldest, newest = environment.SUPPORTED
     found = ".".join(map(str, version))
     well = oldest <= version <= newest
@@ -54,7 +54,7 @@ def check_lock(venv: Path = environment.VENV, lock: Path = environment.LOCK) -> 
 
 
 def check_versions(version: Callable[[str], str] = metadata.version) -> Iterator[Finding]:
-    """Check that the versions of some packages fit each other."""
+    """Check that the versions of pyspark, pyspark-client and pandas fit together."""
     pyspark, client, pandas = version("pyspark"), version("pyspark-client"), version("pandas")
     found = f"pyspark {pyspark}, pyspark-client {client}"
     same = "" if pyspark == client else "they overwrite each other's files: pin both to one version, make lock"
@@ -64,7 +64,7 @@ def check_versions(version: Callable[[str], str] = metadata.version) -> Iterator
 
 
 def check_java() -> Iterator[Finding]:
-    """Check for a Java that Spark can start with."""
+    """Check that there is a Java that Spark can start with."""
     found = java.find()
     if found is not None:
         yield Finding("Java", f"{found}, has module {java.MODULE}")
@@ -128,7 +128,7 @@ def check_mlflow() -> Iterator[Finding]:
 
 
 def check_spark() -> Iterator[Finding]:
-    """Check the connection that the DAGs use, and that its master answers."""
+    """Check the Spark connection that the DAGs use, and that its master answers."""
     text = stack.spark_connection()
     try:
         host, port = _master(text)

@@ -66,10 +66,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check_python(version: tuple[int, ...]) -> None:
-    """Refuse a Python that the lock does not support.
+    """Check that the lock supports this version of Python.
 
     Raises:
-        UserError: older than 3.11 or newer than 3.13.
+        UserError: this Python is older than 3.11 or newer than 3.13.
     """
     oldest, newest = SUPPORTED
     if not oldest <= version[:2] <= newest:
@@ -86,8 +86,8 @@ def _dotted(version: tuple[int, ...]) -> str:
 def set_up(venv: Path, lock: Path) -> bool:
     """Install exactly the packages of `lock` in `venv`; return False if they were installed already.
 
-    A folder without the stamp is an interrupted set-up, or belongs to an older lock. It is removed and made again: pip
-    takes a half-copied package for an installed one.
+    A folder without the stamp comes from an interrupted set-up or an older lock. It is removed and made again, because
+    pip takes a half-copied package for an installed one.
 
     Raises:
         UserError: Python can't make environments, or the disk is too small.
@@ -129,13 +129,13 @@ def _remove(venv: Path) -> None:
         return
     if not (venv / "pyvenv.cfg").is_file() and any(venv.iterdir()):
         raise UserError(f"{venv} must be an environment of Python's; got something else there; move it away")
-    # The stamp goes first: cut off here, the next set-up starts again.
+    # Remove the stamp file first: if this is interrupted, the next set-up starts again.
     (venv / "windrow-lock").unlink(missing_ok=True)
     shutil.rmtree(venv)
 
 
 def _make(venv: Path) -> None:
-    # Inside an activated .venv, sys.executable is the very file that is about to be replaced.
+    # Inside an activated .venv, sys.executable is the file that is about to be replaced.
     python = getattr(sys, "_base_executable", None) or sys.executable
     made = subprocess.run([python, "-m", "venv", str(venv)], capture_output=True, text=True)
     if made.returncode != 0:
@@ -149,7 +149,7 @@ def _run(command: list[str], log: Path, what: str) -> None:
     """Run a command to its end, and print its progress every 15 seconds.
 
     Raises:
-        ServiceError: it failed; the log's last lines are in the message.
+        ServiceError: the command failed; the message has the log's last lines.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     began = said = time.monotonic()
@@ -188,7 +188,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Let a second make wait for the first; it then finds the set-up complete."""
+    """Hold a lock, so that a second make waits for the first, and then finds the set-up complete."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(home(), "setup.lock", quiet=True))
@@ -202,7 +202,7 @@ def _one_at_a_time() -> Iterator[None]:
 def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables for a command in the environment: this .venv, this Java, this code.
 
-    SPARK_HOME and PYTHONPATH of the shell are removed: they would mix in another Spark or other packages.
+    The shell's SPARK_HOME and PYTHONPATH are left out: they would mix in another Spark or other packages.
     """
     variables = dict(os.environ if base is None else base)
     for name in (

@@ -8,7 +8,7 @@ SECONDS = 5.0
 
 
 def mlflow_problem(url: str) -> str | None:
-    """Check the tracking server by its API: /health answers 200 even if the API answers 403."""
+    """Check the tracking server with a request to its API: /health answers 200 even if the API answers 403."""
     return _get(url, "/api/2.0/mlflow/experiments/search?max_results=1")[1]
 
 
@@ -22,7 +22,7 @@ def airflow_problem(url: str, part: str) -> str | None:
 
 
 def page_problem(url: str) -> str | None:
-    """Check that a page can be shown."""
+    """Check that a web page can be fetched."""
     return _get(url)[1]
 
 

@@ -39,14 +39,14 @@ def image_path(name: str, digest: str, index: int, form: str = "png") -> str:
 
 
 def to_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode an image uint8 (height, width, channels), channels 1 or 3, as PNG."""
+    """Encode an image, uint8 (height, width, channels) with 1 or 3 channels, as PNG."""
     target = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(target, "PNG")
     return target.getvalue()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the data sets under `root`. A data set that is prepared again is read again."""
+    """Serves the data sets under `root`; rereads a data set after it was prepared again."""
 
     protocol_version = "HTTP/1.1"
 
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.NOT_FOUND, "text/plain", b"nothing here\n")
 
     def do_HEAD(self) -> None:
-        """Answer one request without the body."""
+        """Answer one request with the headers only."""
         self.do_GET()
 
     def _image(self, name: str, digest: str, index: int) -> bytes | None:
@@ -94,24 +94,24 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Log nothing: the predictions table has a status for each URL."""
+        """Log nothing: the predictions table shows a status for each URL."""
 
 
 @lru_cache(maxsize=8)
 def _open(folder: Path, changed: int) -> tuple[str, NDArray[np.uint8]]:
-    """Return digest and memory-mapped test images of a data set; `changed` is part of the cache's key."""
+    """Return a data set's digest and memory-mapped test images; `changed` is only part of the cache's key."""
     return manifest.read(folder).digest, shards.load_split(folder, "test")[0]
 
 
 class Server(ThreadingHTTPServer):
-    """Threads end with the process; the queue has room for all connections of a scoring run."""
+    """A server whose threads end with the process, and whose queue holds all connections of a scoring run."""
 
     daemon_threads = True
     request_queue_size = 128
 
 
 def make_server(port: int, root: Path, host: str = "127.0.0.1") -> Server:
-    """Return a server; port 0 takes a free one. Call its serve_forever()."""
+    """Return a server that is bound to the port, or to a free port for 0; the caller calls serve_forever()."""
     return Server((host, port), partial(Handler, root=root))
 
 

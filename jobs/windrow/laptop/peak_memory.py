@@ -12,14 +12,15 @@ _SECONDS = 3.0  # measuring takes 1 to 2 ms per process
 
 
 class PeakMemory:
-    """Measures while its `with` block runs.
+    """Measures memory in the background while its `with` block runs.
 
     Args:
-        processes: returns the processes that exist now.
+        processes: returns the processes to measure.
+        seconds: the time between two measurements.
 
     Attributes:
-        bytes: the peak of their sum.
-        largest: bytes by command line at that moment, the largest processes only.
+        bytes: the peak memory of all processes together.
+        largest: the largest processes at the peak, each with its bytes.
     """
 
     def __init__(self, processes: Callable[[], Iterable[psutil.Process]], seconds: float = _SECONDS) -> None:

@@ -1,11 +1,11 @@
-"""Start long-running processes, remember them, and end exactly those.
+"""Start long-running processes, record them, and end exactly these processes.
 
     state = State(home() / "services.json")
     start(Service("images", [...], variables, port, ready), state, log_folder)
     stop(state, home())
 
-Each runs in its own session, so it stays up after make has ended. It is recognised by process id and start time: if
-the id belongs to another process by now, that process is left alone.
+Each process runs in its own session, so that it stays up after make has ended. A process is recognised by its id and
+start time: a new process that has got the same id is left alone.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class Service:
     name: str
     command: Sequence[str]
     variables: Mapping[str, str]  # its own settings
-    ready: Callable[[], str | None]  # None once it answers, else what is wrong
-    inherited: Mapping[str, str] = field(default_factory=dict)  # of the shell; a change here restarts nothing
+    ready: Callable[[], str | None]  # returns None once the service answers, else what is wrong
+    inherited: Mapping[str, str] = field(default_factory=dict)  # the shell's variables; a change restarts nothing
     port: int | None = None
     folder: Path | None = None
-    seconds: float = 120.0  # to get ready
+    seconds: float = 120.0  # to become ready
 
     def digest(self) -> str:
-        """Return a digest of command and settings: a service with another digest is started again."""
+        """Return a digest of command and settings. A service whose digest has changed is restarted."""
         asked = json.dumps([list(self.command), sorted(self.variables.items()), str(self.folder)])
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Running:
-    """A recorded process; `started` in seconds since 1970."""
+    """A recorded process; `started` is Unix time in seconds."""
 
     pid: int
     started: float
@@ -64,7 +64,7 @@ class Running:
     port: int | None = None
 
     def process(self) -> psutil.Process | None:
-        """Return the process if it is still the recorded one."""
+        """Return the recorded process; None if it has ended."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _START_TOLERANCE_SECONDS
@@ -75,12 +75,12 @@ class Running:
 
 def mark(home: Path) -> dict[str, str]:
     """Return variables that mark a stack's processes and all their descendants."""
-    # Airflow's processes change their titles, and would overwrite the variables that others can read.
+    # SPT_NOENV: when Airflow's processes change their titles, they must not overwrite these variables.
     return {_MARK: str(home), "SPT_NOENV": "1"}
 
 
 class State:
-    """The file that records processes and ports. Ports outlive the processes, so that addresses stay the same."""
+    """The file that records processes and ports. Ports stay recorded, so that a restarted service keeps its address."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -90,12 +90,12 @@ class State:
         return {name: Running(**values) for name, values in self._read().get("running", {}).items()}
 
     def port(self, name: str) -> int | None:
-        """Return the last port of a service."""
+        """Return the last recorded port of a service."""
         ports: dict[str, int] = self._read().get("ports", {})
         return ports.get(name)
 
     def note(self, name: str, running: Running | None, port: int | None = None) -> None:
-        """Record a process (None removes it) and its port."""
+        """Record a service's process (None removes it), and its port if given."""
         values = self._read()
         values.setdefault("running", {}).pop(name, None)
         if running is not None:
@@ -113,7 +113,7 @@ class State:
 
 
 def choose_port(preferred: int, remembered: int | None, taken: Iterable[int] = ()) -> int:
-    """Return the remembered port if it is free, else the first free one from `preferred` on.
+    """Return the remembered port if it is free, else the first free port from `preferred` on; skip ports in `taken`.
 
     Raises:
         ServiceError: a hundred ports in a row are taken.
@@ -129,7 +129,7 @@ def choose_port(preferred: int, remembered: int | None, taken: Iterable[int] = (
 
 
 def is_free(port: int) -> bool:
-    """Return True if no process listens on the port. Binding is not enough: on macOS it can shadow a wildcard bind."""
+    """Return True if no process listens on the port. Binding is no proof: on macOS it can shadow a wildcard bind."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((LOOPBACK, port)) == 0:
@@ -144,7 +144,7 @@ def is_free(port: int) -> bool:
 
 
 def ensure(service: Service, state: State, logs: Path) -> bool:
-    """Start a service unless it runs already with these settings; return True if it was started. Does not wait."""
+    """Start a service unless it already runs with these settings; return True if started. Does not wait for it."""
     noted = state.running().get(service.name)
     if noted is not None:
         if noted.process() is not None and noted.digest == service.digest():
@@ -171,7 +171,7 @@ def wait_ready(services: Iterable[Service], state: State) -> None:
     """Wait until each service answers a real request.
 
     Raises:
-        ServiceError: one ended or took too long; the end of its log is in the message.
+        ServiceError: a service ended or took too long; the message has the end of its log.
     """
     for service in services:
         end_time = time.monotonic() + service.seconds
@@ -191,7 +191,7 @@ def _log_end(log: str, lines: int = 12) -> str:
 
 
 def stop(state: State, home: Path) -> list[str]:
-    """End all recorded processes and all with the mark of `home`; return the names of those that were alive."""
+    """End all recorded processes and all with the mark of `home`; return the names of the services that were alive."""
     noted = state.running()
     alive = [name for name, running in noted.items() if running.process() is not None]
     end(noted.values(), home)
@@ -203,7 +203,7 @@ def stop(state: State, home: Path) -> list[str]:
 def end(noted: Iterable[Running], home: Path | None = None, grace: float = 10.0) -> None:
     """Send SIGTERM to all processes of the trees at once, and SIGKILL to the rest after `grace` seconds.
 
-    All at once, because a parent (Airflow's scheduler) would wait for its children to finish their work.
+    The signal goes to all at once, because a parent (Airflow's scheduler) would wait for its children's work to finish.
     """
     doomed = {process for running in noted for process in tree(running)} | marked(home)
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
@@ -211,7 +211,7 @@ def end(noted: Iterable[Running], home: Path | None = None, grace: float = 10.0)
             with suppress(psutil.Error):
                 process.send_signal(number)
         psutil.wait_procs(doomed, timeout=seconds)
-        # Some are started while their parents end.
+        # Search again: a process may start another while it ends.
         doomed = {process for process in doomed | marked(home) if _lives(process)}
         if not doomed:
             return
@@ -236,7 +236,7 @@ def tree(running: Running) -> list[psutil.Process]:
 
 
 def marked(home: Path | None) -> set[psutil.Process]:
-    """Return this user's processes with the mark of `home`, orphans too, without this process and its parents."""
+    """Return this user's processes with the mark of `home`, also orphans, but not this process and its parents."""
     if home is None:
         return set()
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}

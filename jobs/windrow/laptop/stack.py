@@ -1,9 +1,9 @@
-"""The services of the stack on a laptop with their settings, and how they start and stop.
+"""Define the services of the stack on a laptop with their settings; start and stop them.
 
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.stack up | stop
 
-Airflow's four parts are started one by one, as `airflow standalone` does. Only this way can the log servers of
-scheduler and triggerer be left out, which listen on every address without a setting for it. Logs are read from disk.
+Airflow's four parts are started one by one, as `airflow standalone` does, but without the log servers of scheduler and
+triggerer: they would listen on every address, and no setting changes that. Airflow reads the logs from disk.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ class Stack:
     mlflow: str
     images: str
     password: str
-    variables: Mapping[str, str]  # what a job run by hand needs to talk to it
-    shown: Mapping[str, str] = field(default_factory=dict)  # where browsers find airflow and mlflow, if elsewhere
+    variables: Mapping[str, str]  # for a job that is run by hand, to reach the stack
+    shown: Mapping[str, str] = field(default_factory=dict)  # addresses of airflow and mlflow for browsers, if different
     ended_by: str = "make stop"
     dags: Path = DAGS
     users: str = USERS
 
     @property
     def airflow_pages(self) -> str:
-        """The address of Airflow for browsers."""
+        """Return the address of Airflow for browsers."""
         return self.shown.get("airflow", self.airflow)
 
     @property
     def mlflow_pages(self) -> str:
-        """The address of MLflow for browsers."""
+        """Return the address of MLflow for browsers."""
         return self.shown.get("mlflow", self.mlflow)
 
 
@@ -71,7 +71,7 @@ def up(dags: Path = DAGS, users: str = USERS) -> Stack:
 
     Args:
         dags: the folder of the DAG files and their experiments.
-        users: NAME:ROLE, separated by commas; a user without a password gets one in the file of `password`.
+        users: NAME:ROLE, separated by commas; Airflow makes missing passwords, in the file that `password` reads.
 
     Raises:
         ServiceError: a service ended or does not answer.
@@ -126,7 +126,7 @@ def describe(ports: Mapping[str, int]) -> Stack:
 
 
 def _ports(noted: State) -> dict[str, int]:
-    """Choose the ports: a running service keeps its port, the others get a free one."""
+    """Choose the ports: a running service keeps its port, any other service gets a free port."""
     ports: dict[str, int] = {}
     running = noted.running()
     for name, preferred in PREFERRED_PORTS.items():
@@ -139,7 +139,7 @@ def _ports(noted: State) -> dict[str, int]:
 
 
 def password() -> str:
-    """Return the login's password, which is made once and readable by the user only."""
+    """Return the password of the login. It is made once, in a file that only this user can read."""
     file = home() / "airflow" / "passwords.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def _job_variables(mlflow: str) -> dict[str, str]:
     return {
         "WINDROW_HOME": str(home()),
         "MLFLOW_TRACKING_URI": mlflow,
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default takes 4 minutes to notice a dead server
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with the default it takes 4 minutes to notice a dead server
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "SPARK_LOCAL_IP": LOOPBACK,
         "NO_PROXY": f"{os.environ.get('NO_PROXY', '')},{LOOPBACK},localhost".lstrip(","),
@@ -162,7 +162,7 @@ def _job_variables(mlflow: str) -> dict[str, str]:
 
 
 def _inherited() -> dict[str, str]:
-    """Return the shell's variables, without those that would give this Airflow another one's database or settings."""
+    """Return the shell's variables, without the settings of another Airflow installation."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_") or "_CONN_" in name}
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "WINDROW_STARTED"):
         kept.pop(name, None)
@@ -170,12 +170,12 @@ def _inherited() -> dict[str, str]:
 
 
 def spark_connection() -> str:
-    """Return the connection spark_default: the user's, else this machine. `local[*]` is not valid in a URI."""
+    """Return the connection spark_default as JSON, since a URI can't hold `local[*]`: the user's, else this machine."""
     return os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT") or '{"conn_type": "spark", "host": "local[*]"}'
 
 
 def problems() -> dict[str, Callable[[], str | None]]:
-    """Return a check for each service, by name; it returns the problem, or None if the service works."""
+    """Return a check for each service, by name. A check returns the problem, or None if the service works."""
     noted = state()
     ports = {name: noted.port(name) or preferred for name, preferred in PREFERRED_PORTS.items()}
     return {name: service.ready for name, service in all_services(describe(ports), ports).items()}
@@ -192,14 +192,14 @@ def _airflow_variables(stack: Stack, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "3",  # as many processes are started, busy or not
+        "AIRFLOW__CORE__PARALLELISM": "3",  # Airflow starts this many processes, busy or not
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": stack.users,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
         "AIRFLOW__API__HOST": LOOPBACK,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": stack.airflow,
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": str(_TOKEN_SECONDS),  # 10 minutes would end a sweep
+        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": str(_TOKEN_SECONDS),  # the default, 10 min, would end a sweep
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -208,10 +208,10 @@ def _airflow_variables(stack: Stack, port: int) -> dict[str, str]:
 
 def all_services(stack: Stack, ports: Mapping[str, int]) -> dict[str, Service]:
     """Return all services by name, in the order in which they start."""
-    # Installing another environment breaks the services that run in it: another lock starts them again.
+    # A new lock replaces the environment that the services run in. As part of the digest, the lock restarts them.
     mark = services.mark(home()) | {"WINDROW_LOCK": environment.stamp(environment.LOCK)}
     airflow = mark | _airflow_variables(stack, ports["airflow-api"])
-    # The job runner is for traces and evaluations, and costs half a gigabyte.
+    # MLflow's job runner is for traces and evaluations, and takes half a gigabyte of memory.
     mlflow = mark | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     python, inherited = Path(sys.executable), _inherited()
     program, problem_of = str(python.with_name("airflow")), partial(airflow_problem, stack.airflow)

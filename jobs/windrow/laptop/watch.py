@@ -11,15 +11,15 @@ from windrow.errors import ServiceError
 from windrow.laptop.airflow_api import FINISHED, Airflow, Task
 
 POLL_SECONDS = 1.0
-LOG_SECONDS = 4.0  # each read transfers the whole log
+LOG_SECONDS = 4.0  # between two reads: each read transfers the whole log
 _PROGRESS_SECONDS = 10.0
 _PROGRESS = re.compile(r"\[\d+/\d+\].*")
-_MEANT = re.compile(r"\s*[^\s:]")  # not empty, and not one of the marks that fold a log, such as ::endgroup::
+_MEANT = re.compile(r"\s*[^\s:]")  # neither empty nor a mark that folds a log, such as ::endgroup::
 _IDLE = (None, "scheduled", "queued", "none", "removed")
 
 
 class Reporter:
-    """Prints lines with the time since the start. On a terminal, a line of progress is overwritten by the next one."""
+    """Prints lines with the time since the start. On a terminal, the next line overwrites a line of progress."""
 
     def __init__(self, output: TextIO | None = None, started: float | None = None) -> None:
         self._output = output or sys.stdout
@@ -30,7 +30,7 @@ class Reporter:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.time() - self._started
 
     def log(self, line: str) -> None:
@@ -39,7 +39,7 @@ class Reporter:
         self._passing = ""
 
     def passing(self, line: str) -> None:
-        """Print a line of progress: overwritten on a terminal, else printed every 10 seconds at most."""
+        """Print a line of progress: overwritten by the next on a terminal, elsewhere at most every 10 seconds."""
         if line == self._passing:
             return
         if self._terminal:
@@ -66,8 +66,8 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
     """Wait until the run has succeeded, and return its tasks' states.
 
     Raises:
-        RunFailedError: it failed.
-        ServiceError: Airflow does not answer any more.
+        RunFailedError: the run failed.
+        ServiceError: Airflow no longer answers.
     """
     changes = _Changes(airflow, dag, run, reporter)
     while True:
@@ -85,7 +85,7 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
 
 
 class _Changes:
-    """The part of a run's progress that has been printed."""
+    """Prints what has changed in a run since the last call of `log`."""
 
     def __init__(self, airflow: Airflow, dag: str, run: str, reporter: Reporter) -> None:
         self._airflow, self._dag, self._run, self._reporter = airflow, dag, run, reporter
@@ -93,7 +93,7 @@ class _Changes:
         self._log_read = -LOG_SECONDS
 
     def log(self, tasks: list[Task]) -> None:
-        """Print each task's new state, and the progress of the running one."""
+        """Print the new state of each task whose state has changed, and the progress of the running task."""
         for task in tasks:
             if task.state not in _IDLE and self._states.get(task.name) != task.state:
                 self._reporter.log(f"{self._dag}  {task.name}: {task.state}")
@@ -118,7 +118,7 @@ def progress(log: list[str]) -> str | None:
 
 
 def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
-    """Describe the failed tasks, with the reason from their logs."""
+    """Describe the failed tasks of a run, each with the reason from its log."""
     failed = [task for task in tasks if task.state == "failed"]
     lines = [f"{dag} must succeed; got a failed run {run}; see {airflow.pages}/dags/{dag}/runs/{run}"]
     for task in failed:

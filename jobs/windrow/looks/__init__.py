@@ -1,1 +1,1 @@
-"""Draw and style what people look at: the palette, the style sheet, the shell of a page."""
+"""Define the look of plots and HTML pages: the palette, the style sheet, the frame of a page."""

@@ -1,4 +1,4 @@
-"""The HTML shell of a page that is one file: no script, no request to anywhere, light and dark.
+"""Write an HTML page as one file, without scripts and requests, for light and dark themes.
 
 document(title, css, header, main, footer)
 """
@@ -12,10 +12,10 @@ def document(title: str, css: str, header: str, main: str, footer: str, meta: st
     """Return a whole page.
 
     Args:
-        title: of the window and of the first heading, as HTML.
+        title: HTML for <title> and for the <h1>.
         css: rules that follow the common style sheet.
-        header, main, footer: their content, as HTML; the heading comes before that of the header.
-        meta: further elements of the head, each on a line.
+        header, main, footer: HTML inside the elements of these names; in the header it follows the <h1>.
+        meta: further elements of the <head>, each followed by a line break.
     """
     return f"""<!doctype html>
 <html lang="en">

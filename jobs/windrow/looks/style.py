@@ -1,6 +1,6 @@
-"""The look of every picture: one palette, one size, one way to label. A colour means the same everywhere.
+"""Define the look of every picture: palette, width, labels. A colour means the same in all pictures.
 
-The hues are Okabe and Ito's, which colour-blind people can distinguish; each has its own marker as well.
+The hues are those of Okabe and Ito, which colour-blind people can distinguish; each also has its own marker.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ OK, BEST, PRUNED, DIVERGED, OTHER = "#0072b2", "#d55e00", "#87919a", "#b8438a", 
 SEQUENTIAL = "cividis"
 
 STEPS = ("#7fb2d6", "#5195c4", "#2b78b0", "#125a8f", "#083c66")
-"""Few to many, for lines that have an order; on a dark page many is light."""
+"""Colours for ordered lines, from low to high values: from light to dark, on a dark page from dark to light."""
 
 DARK = {
     **{INK: "#e6edf1", QUIET: "#a3b1ba", HAIRLINE: "#37444d", PAPER: "#131a1f"},
     **{OK: "#56b4e9", BEST: "#ff8b3d", PRUNED: "#8b969e", DIVERGED: "#e58fc0", OTHER: "#e6b93c"},
     **dict(zip(STEPS, ("#35698f", "#4a8ab8", "#69abd6", "#94cbec", "#c9e8fb"), strict=True)),
 }
-"""Each colour on a dark page."""
+"""For each colour, the one that replaces it on a dark page."""
 
 VARIABLES = {colour: f"--c{place}" for place, colour in enumerate(DARK)}
 """The CSS variable of each colour, so that it changes with the reader's theme."""
 
 WIDTH = 4.3
-"""Inches of every picture: at 9 points its text can be read on a phone, and two stand side by side on a desktop."""
+"""Inches of every picture: its 9-point text can be read on a phone, and two fit side by side on a desktop."""
 
 _DOTS = 150  # a PNG's dots per inch
 _TITLE = 50  # characters per line of a PNG's title
@@ -51,7 +51,7 @@ _STYLE: dict[str, object] = {
 
 
 def sheet() -> str:
-    """Return the style sheet that every page of HTML begins with: colours, fonts, headings and tables."""
+    """Return the style sheet that every HTML page begins with: colours, fonts, headings and tables."""
     light = "".join(f"{name}:{colour};" for colour, name in VARIABLES.items())
     dark = "".join(f"{name}:{DARK[colour]};" for colour, name in VARIABLES.items())
     ink, quiet, line, paper = (f"var({VARIABLES[colour]})" for colour in (INK, QUIET, HAIRLINE, PAPER))
@@ -73,7 +73,7 @@ footer{{margin-top:2.5rem;border-top:1px solid {line};color:{quiet};font-size:.8
 
 @contextmanager
 def applied(salt: str = "windrow") -> Iterator[None]:
-    """Draw and save in this style. `salt` keeps the ids of several SVGs on one page apart, and each file the same."""
+    """Draw and save in this style. `salt` keeps ids reproducible, and distinct between the SVGs of one page."""
     import matplotlib as mpl
 
     style: Any = {**_STYLE, "svg.hashsalt": salt}
@@ -82,7 +82,7 @@ def applied(salt: str = "windrow") -> Iterator[None]:
 
 
 def figure(height: float) -> Figure:
-    """Return an empty picture of the common width; `height` in inches."""
+    """Return an empty picture of the common width; `height` is in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), layout="constrained")
@@ -95,7 +95,7 @@ def axes(height: float = 3.1) -> tuple[Figure, Axes]:
 
 
 def png(drawn: Figure, title: str) -> bytes:
-    """Return the picture as a PNG file's bytes, under its title."""
+    """Return the bytes of a PNG file: the picture with its title above."""
     from PIL import Image
 
     lines = fill(title, _TITLE)
@@ -106,7 +106,7 @@ def png(drawn: Figure, title: str) -> bytes:
     whole.paste(parts[0], (0, 0))
     whole.paste(parts[1], (0, parts[0].height))
     content = io.BytesIO()
-    # A plot has few colours: with a table of 256 it takes a third of the bytes.
+    # A plot has few colours: a palette of 256 makes the file a third as large.
     whole.quantize(256, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
     return content.getvalue()
 
@@ -120,12 +120,12 @@ def _image(drawn: Figure) -> Image:
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
-    """Write a label at the end of a line or next to a mark, in place of a legend. It reserves no space: leave some."""
+    """Write a label at the end of a line or next to a mark, in place of a legend. It reserves no space for itself."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
 
 
 def key(drawn: Axes, columns: int = 4) -> None:
-    """Explain the markers in one row above the axes, which makes room for it."""
+    """Add a legend above the axes, which shrink to make room for it."""
     handles, labels = drawn.get_legend_handles_labels()
     root: Any = drawn.get_figure(root=True)
     if handles:
@@ -135,7 +135,7 @@ def key(drawn: Axes, columns: int = 4) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Return places for labels, at least `gap` apart and close to the given ones, in the same order."""
+    """Return positions for labels, in the given order: at least `gap` apart, and close to `places`."""
     moved = dict.fromkeys(range(len(places)), 0.0)
     below = float("-inf")
     for index in sorted(moved, key=lambda each: places[each]):

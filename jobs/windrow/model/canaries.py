@@ -17,31 +17,37 @@ from windrow.errors import WindrowError
 
 NAMES = ("gradient", "noise", "blocks")
 TOLERANCE = 0.02
-"""The largest difference of a score. Processors and libraries add in different orders, mostly below 0.001."""
+"""The largest accepted difference of a score.
+
+Processors and libraries add in different orders, which mostly changes a score by less than 0.001.
+"""
 KEPT = 5
-"""Labels that are recorded for each image."""
+"""Number of labels that are recorded per image."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A network's labels for one of the images, best first."""
+    """A network's labels and scores for one canary image, best first."""
 
     label_ids: tuple[int, ...]
     scores: tuple[float, ...]
 
     def plain(self) -> dict[str, list[int] | list[float]]:
-        """Return JSON and YAML values."""
+        """Return the labels and scores as a dict that JSON and YAML can hold."""
         return {"label_ids": list(self.label_ids), "scores": list(self.scores)}
 
     @classmethod
     def of(cls, label_ids: Sequence[int], scores: Sequence[float]) -> Canary:
-        """Take the first few of a network's labels, with six decimals."""
+        """Keep the first KEPT of a network's labels, with scores rounded to six decimals."""
         kept = tuple(round(float(score), 6) for score in scores[:KEPT])
         return cls(tuple(int(one) for one in label_ids[:KEPT]), kept)
 
 
 def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return the images in the order of NAMES, uint8 (3, *shape): integer arithmetic, so equal on every machine."""
+    """Return the canary images in the order of NAMES, uint8 (3, *shape).
+
+    They are made with integer arithmetic, so that they are equal on every machine.
+    """
     height, width, channels = shape
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(channels), indexing="ij")
     gradient = (x * 255 // max(1, width - 1) + y * 255 // max(1, height - 1)) // 2 + c * 40
@@ -51,7 +57,7 @@ def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def label(images: Sequence[Any], run: Callable[[Any], tuple[Any, Any]]) -> tuple[Canary, ...]:
-    """Label each of the images with a network, one by one."""
+    """Label the images one by one. `run` is the network: image → (label ids, scores), best first."""
     answers = [run(image) for image in images]
     return tuple(Canary.of(np.ravel(ids).tolist(), np.ravel(scores).tolist()) for ids, scores in answers)
 
@@ -60,7 +66,7 @@ def check(found: Sequence[Canary], expected: Sequence[Canary], host: str) -> Non
     """Compare a network's labels on a host with the expected ones, if there are any.
 
     Raises:
-        WindrowError: they differ; the message has the host, the image, and the difference.
+        WindrowError: labels or scores differ; the message has the host, the image, and the difference.
     """
     for name, got, wanted in zip(NAMES, found, expected, strict=False):
         apart = max((abs(a - b) for a, b in zip(got.scores, wanted.scores, strict=False)), default=0.0)

@@ -1,4 +1,4 @@
-"""Describe how a network's file is read, and the form of its input."""
+"""Describe how a network's file is read, and what input the network takes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Form:
-    """The kind of a network's file, and the form of its input.
+    """The kind of a network's file, and what input the network takes.
 
     Attributes:
-        kind: of the file.
-        feed: the input: a tensor of a graph, or a name of a SavedModel's.
-        fetch: the output, likewise.
-        resize: the method that fits images to its shape.
-        black: its input for the level 0.
-        white: its input for the level 255.
-        precision: of its computation; None for that of the file.
+        kind: kind of the file.
+        feed: name of the input: a tensor of a graph, or an input of a SavedModel.
+        fetch: name of the output: a tensor of a graph, or an output of a SavedModel.
+        resize: filter that resizes images to the network's shape.
+        black: input value for pixel level 0.
+        white: input value for pixel level 255.
+        precision: number type that the network computes in; None: that of the file.
     """
 
     kind: Kind | Literal["openvino"] = "keras"

@@ -1,4 +1,4 @@
-"""The record of a network that labels images: from the registry, from a file, or one of these converted."""
+"""Describe a network that labels images: from the registry, from a file, or converted from one of these."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Network:
     """A network with its file, and everything that is needed to run it.
 
     Attributes:
-        name: the registered model's, or the one that the page gives.
-        version: the registered version's number, or the beginning of `digest`.
-        file: a file or a folder, by `form.kind`. In a plan, the name under which Spark sent it.
-        digest: SHA-256 of the file; of a folder, over the names and contents of its files.
-        shape: of an image, (height, width, channels); None until the first worker that loads it reports it.
-        labels: the classes' names in the order of its scores.
-        form: how its file is read, and the form of its input.
-        open_ended: whether it may have more classes than `labels`.
-        canaries: its labels for the images of canaries.py; empty if they are not recorded.
-        takes_bytes: whether it decodes a JPEG's bytes by itself.
-        dataset_digest: of the data set that it was trained on; None if that is not recorded.
+        name: name of the registered model, or of the page's own network.
+        version: number of the registered version, or the beginning of `digest`.
+        file: path of a file or a folder, depending on `form.kind`; in a plan, the name under which Spark sent it.
+        digest: SHA-256 of the file; for a folder, of the names and contents of its files.
+        shape: (height, width, channels) of an image; None until the first worker that loads the network reports it.
+        labels: names of the classes, in the order of the network's scores.
+        form: how the file is read, and what input the network takes.
+        open_ended: whether the network may have more classes than `labels`.
+        canaries: the network's labels for the images of canaries.py; empty if they are not recorded.
+        takes_bytes: whether the network decodes a JPEG's bytes by itself.
+        dataset_digest: digest of the data set that the network was trained on; None if it is not recorded.
     """
 
     name: str

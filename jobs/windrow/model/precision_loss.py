@@ -1,4 +1,4 @@
-"""The loss of a network at a lower precision."""
+"""Describe what a network loses at a lower precision."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PrecisionLoss:
-    """The loss of a lower precision, measured on the page's images (scoring/network/low_precision.py).
+    """What a network loses at a lower precision, measured on the page's images (scoring/network/low_precision.py).
 
     Attributes:
-        type, runtime: the precision, and what computes in it.
-        same_labels: share of the `images` that keep their label.
+        type: the lower precision.
+        runtime: the library that computes in it.
+        images: number of images that were compared.
+        same_labels: share of the images that keep their label.
         score_change_mean, score_change_max: absolute change of the best label's score.
-        accuracy_as_it_is, accuracy: before and after; None where the images' true classes are not known.
+        accuracy_as_it_is, accuracy: accuracy before and after; None if the images' true classes are not known.
     """
 
     type: str

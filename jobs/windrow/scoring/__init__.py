@@ -1,1 +1,1 @@
-"""From image URLs to rows with labels."""
+"""Turn image URLs into table rows with labels."""

@@ -1,6 +1,6 @@
-"""Label the same bytes behind several URLs only once per task.
+"""Label identical image bytes only once per task, however many URLs they have.
 
-A task remembers the last 10,000 images that it labelled, and those in the batch that is not full yet. Tasks share
+A task remembers the last 10,000 images that it labelled, and the images in the batch that is not full yet. Tasks share
 nothing, so bytes that several hosts serve may be labelled once in each task.
 """
 
@@ -18,7 +18,7 @@ LARGEST = 10_000
 
 
 class _Result(NamedTuple):
-    """The columns that follow from an image's bytes alone. The times do not: a duplicate costs neither."""
+    """The columns that depend on an image's bytes alone. The times are not among them: a duplicate takes no time."""
 
     status: Status
     error: str | None
@@ -35,15 +35,15 @@ class _Result(NamedTuple):
         return cls(*(getattr(row, name) for name in cls._fields))
 
     def copied_to(self, row: Prediction) -> Prediction:
-        """Return a row with this result."""
+        """Return a copy of the row with this result."""
         return replace(row, **self._asdict())
 
 
 class Duplicates:
-    """Results by `content_hash`. The row of a duplicate has no decode_ms and no predict_ms.
+    """Remembers results by `content_hash`, and copies them to duplicate rows, but without decode and predict times.
 
     Args:
-        largest: results to remember.
+        largest: the number of results to remember.
     """
 
     def __init__(self, largest: int = LARGEST) -> None:
@@ -52,7 +52,7 @@ class Duplicates:
         self._waiting: dict[str | None, list[Prediction]] = {}
 
     def find(self, row: Prediction) -> Prediction | None:
-        """Return the finished row if its bytes are labelled already."""
+        """Return the finished row if its bytes were labelled or rejected before; else None."""
         result = self._results.get(row.content_hash)
         if result is None:
             return None
@@ -60,9 +60,9 @@ class Duplicates:
         return result.copied_to(row)
 
     def waits(self, row: Prediction) -> bool:
-        """Return whether the row's bytes are in a batch already; `finished` then yields it with the first such row.
+        """Return whether the row waits for an earlier row with the same bytes; `finished` yields the two together.
 
-        If they are not, the caller labels them, and later rows with the same bytes wait.
+        If it does not wait, the caller labels it, and later rows with the same bytes wait for it.
         """
         if (others := self._waiting.get(row.content_hash)) is None:
             self._waiting[row.content_hash] = []

@@ -10,7 +10,7 @@ from windrow.scoring.fetch.politeness import Sharing
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-# A host is large if it has this share of the URLs that a task gets on average: at most a few per task.
+# A host is large if it has more than this share of the URLs that a task gets on average. So each task has at most four.
 _LARGE = 0.25
 
 
@@ -19,17 +19,17 @@ def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tu
 
     All URLs of a host go to one task. Those of a large host are spread evenly over several tasks, which share its
     limits: over all tasks, or as many as it may have requests at once. Each row carries its partition's number
-    (repartitionById), because adaptive execution may merge the partitions of other shuffles, and the merged task would
-    then do the downloads of several one after the other.
+    (repartitionById), because adaptive execution may merge the partitions of other shuffles, and one task would then do
+    the downloads of several tasks one after another.
 
     Args:
         targets: the columns of urls.Target.
-        urls_in_all: rows of `targets`.
-        tasks: the number of partitions, exactly.
+        urls_in_all: the number of rows of `targets`.
+        tasks: the exact number of partitions.
         at_once: requests that a host may have at once.
 
     Returns:
-        The partitioned targets, and what each task needs to know of the division.
+        The partitioned targets, and what each task needs to know about the division.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -41,8 +41,8 @@ def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tu
         task += F.when(host.isin(*sharing.spread), F.pmod(_number(host), F.lit(owners))).otherwise(0)
     numbered = targets.withColumn("task", F.pmod(task, F.lit(tasks)).cast("int"))
     divided = numbered.repartitionById(tasks, F.col("task")).drop("task")
-    # Numbering sorts by host, as many feeds are sorted as well. In that order a task would have URLs of one host at a
-    # time, and wait for its rate limit.
+    # The numbering sorts rows by host, and many feeds are sorted by host as well. In that order a task would have URLs
+    # of only one host at a time, and wait for its rate limit.
     return divided.sortWithinPartitions(F.crc32("url_key")), sharing
 
 
@@ -66,7 +66,7 @@ def _host() -> Column:
 
 
 def _large_hosts(targets: DataFrame, urls_in_all: int, tasks: int) -> frozenset[str]:
-    """Find the hosts that would make one task much longer than the others."""
+    """Find the hosts whose URLs would make one task take much longer than the others."""
     from pyspark.sql import functions as F  # noqa: N812
 
     if tasks == 1:

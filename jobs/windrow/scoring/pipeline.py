@@ -1,4 +1,4 @@
-"""Turn URLs into predictions inside an Arrow iterator; pixels never cross the JVM.
+"""Turn URLs into predictions inside Spark's mapInArrow; pixels never pass through the JVM.
 
 The main thread decodes and runs the network while a second thread downloads ahead (see fetch/downloads.py).
 """
@@ -51,12 +51,12 @@ class ScoringPlan:
         fetch: how hosts are contacted.
         top_k: labels per image.
         batch_size: images per step of the network.
-        max_pixels: of the largest image, by its header.
+        max_pixels: the most pixels that an image may have, by its header.
         patience: when a URL is tried again.
-        precision: what a network at a lower precision loses, see low_precision.py; None for a network as it is.
-        threads: cores of a task.
+        precision: what the network loses at a lower precision, see low_precision.py; None if it was not converted.
+        threads: the cores of a task.
         cache: downloaded bytes of this run and earlier ones; None if the page does not cache them.
-        progress: where tasks report how far they are; None if nowhere.
+        progress: the address that tasks report their progress to; None for no reports.
         album: where tasks put pictures for the gallery; None if the run has no gallery.
     """
 
@@ -88,7 +88,7 @@ def score(targets: DataFrame, urls_in_all: int, plan: ScoringPlan, partitions: i
 
 
 def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
-    """Run a Spark task. It reads all its input and raises for no URL, because Spark only then reuses its worker."""
+    """Run a Spark task, which reads all its input and raises for no URL: only then does Spark reuse the worker."""
     from pyspark import TaskContext
 
     plan, context = in_task(plan), TaskContext.get()
@@ -102,7 +102,7 @@ def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.R
 
 
 def in_task(plan: ScoringPlan) -> ScoringPlan:
-    """Add what only the task knows to a plan: its number, its cores, and the path of the network's file."""
+    """Return a plan with what only the task knows: its number, its cores, and the path of the network's file."""
     from pyspark import SparkFiles, TaskContext
 
     context = TaskContext.get()
@@ -129,12 +129,12 @@ def _record_batches(rows: Iterable[Prediction], patience: Patience) -> Iterator[
 def predictions(
     targets: Iterable[Target], plan: ScoringPlan, pictures: AlbumPage | None = None
 ) -> Iterator[Prediction]:
-    """Download and label; yield one row per target, in the order in which they finish.
+    """Download and label targets; yield one row per target, in the order in which they finish.
 
     Args:
         targets: the URLs.
-        plan: the run's.
-        pictures: is offered every labelled image.
+        plan: the run's plan.
+        pictures: the task's part of the album, which is offered every labelled image; None without a gallery.
     """
     with Downloads(plan.fetch) as downloads:
         fetched = downloads.stream(_loading_first(targets, partial(network, plan)), plan.cache)
@@ -144,7 +144,7 @@ def predictions(
 def labelled(
     fetched: Iterable[tuple[Target, Fetched | None]], plan: ScoringPlan, pictures: AlbumPage | None = None
 ) -> Iterator[Prediction]:
-    """Label what is downloaded already; otherwise as `predictions`.
+    """Label downloads; yield one row per target, in the order in which they finish.
 
     Batches of images are independent of the record batches that the targets arrived in.
     """
@@ -179,7 +179,7 @@ def network(plan: ScoringPlan) -> predict.LoadedNetwork:
 
 
 def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
-    """Load the network before the first download, and not at all if nothing is downloaded.
+    """Yield targets, and load the network before the first one to download; not at all if there is none.
 
     TensorFlow's import holds Python's global lock for seconds at a time; downloads during it would miss their
     deadlines.
@@ -209,7 +209,7 @@ def _image(content: bytes, model: Network, max_pixels: int) -> DecodedImage:
 def _labelled_alone(
     row: Prediction, jpeg: bytes, network: predict.LoadedNetwork, plan: ScoringPlan, pictures: AlbumPage | None
 ) -> Prediction:
-    """Label one image with a network that decodes by itself. What it can't decode is a broken image."""
+    """Label one image with a network that decodes by itself; a file that it can't decode becomes a broken image."""
     started = time.perf_counter()
     try:
         ids, scores = network.label_bytes(jpeg)
@@ -225,7 +225,7 @@ def _labelled_alone(
 def _labelled(
     waiting: _Waiting, plan: ScoringPlan, duplicates: Duplicates, pictures: AlbumPage | None
 ) -> Iterator[Prediction]:
-    """Label a batch; each image's milliseconds are its share of the batch's."""
+    """Label a batch; the milliseconds of each image are an equal share of the batch's time."""
     started = time.perf_counter()
     ids, scores = network(plan).label(np.stack([pixels for _, pixels in waiting]))
     milliseconds = (time.perf_counter() - started) * 1000 / len(waiting)

@@ -1,4 +1,4 @@
-"""Make the plan of a scoring run from a page, on the driver, and send the network to every host.
+"""Make the plan of a scoring run from an experiment page, on the driver, and send the network to every host.
 
 plan = plan_with(spark, page.scoring, models.pin(page, scratch), run_id, scratch)
 """
@@ -30,7 +30,7 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
 
     Args:
         page: the page.
-        name: of the page, for the message.
+        name: the page's name, for the message.
 
     Raises:
         UserError: the page has no such section.
@@ -63,13 +63,13 @@ def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
 
 
 def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -> ScoringPlan:
-    """Return the plan without a cache, an album and progress, which the job adds.
+    """Return a plan without cache, album and progress, which the job adds.
 
     Args:
         scoring: the page's section.
         model: the network.
         file: the network's file, as `ship` named it.
-        run_id: of the scoring run.
+        run_id: the scoring run's id.
     """
     return ScoringPlan(
         model=replace(model, file=Path(file)),

@@ -4,8 +4,8 @@
         ...                                                 # stderr: [1,200/5,000] 1,150 ok; 50 failed: 50 timeout; ...
     rows = reported(rows, address, task, attempt)           # executor
 
-Counts travel over channel.py from a thread of their own, so a driver that is busy or out of reach delays no row and
-fails no task. Without a connection no line is printed, and nothing else changes.
+Each task sends its counts over channel.py from a separate thread, so a driver that is busy or out of reach delays no
+row and fails no task. Without a connection no line is printed, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def reported(
     """Pass rows on unchanged, and report their counts by status to the driver meanwhile.
 
     Args:
-        rows: of one task.
-        address: of the driver; None to report nothing.
+        rows: the rows of one task.
+        address: the driver's address; None to report nothing.
         task: the partition's number.
-        attempt: larger for each retry of the task: its counts replace those of the earlier ones.
+        attempt: larger for each retry of the task, whose counts replace those of earlier attempts.
     """
     if address is None:
         yield from rows
@@ -58,7 +58,8 @@ def reported(
             counts[row.status] += 1
             yield row
     finally:
-        # Also when the consumer stops early. The wait is limited: a driver out of reach must not hold up the task.
+        # This also runs if the consumer stops early. The wait is limited, so that a driver out of reach does not hold
+        # up the task.
         finished.set()
         reporter.join(_LAST_REPORT_SECONDS)
 
@@ -72,7 +73,7 @@ def _report(address: Address, sender: dict[str, int], counts: Counter[str], fini
     last = False
     with suppress(OSError, EOFError, ValueError):
         while True:
-            # dict() of a Counter runs under Python's global lock without a break, while the other thread counts on.
+            # dict() copies a Counter in one step under Python's global lock, though the other thread keeps counting.
             current = dict(counts)
             if current != sent:
                 line.ask({**sender, "counts": current})
@@ -85,7 +86,7 @@ def _report(address: Address, sender: dict[str, int], counts: Counter[str], fini
 
 @contextmanager
 def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
-    """Print how far a run over `urls` is, while the block runs. Yields the address that its tasks report to.
+    """Print the progress of a run over `urls` URLs while the block runs; yield the address that tasks report to.
 
     Yields None if this machine can't listen: the run continues without progress lines.
     """
@@ -118,7 +119,7 @@ class _Listener(threading.Thread):
         printed, printed_at = "", -_PRINT_SECONDS
         message: Message | None
         while (message := self._inbox.get()) is not None:
-            message.answer()  # first, for the task's thread waits for it
+            message.answer()  # first, because the task's thread waits for it
             self._tally.add(message.content)
             if self._tally.done and monotonic() - printed_at >= _PRINT_SECONDS:
                 printed, printed_at = self._print(printed), monotonic()
@@ -132,7 +133,7 @@ class _Listener(threading.Thread):
 
 
 class Tally:
-    """The counts that the tasks of a scoring run reported, out of `urls`."""
+    """The rows of `urls` URLs that the tasks of a scoring run have reported, counted by status."""
 
     def __init__(self, urls: int) -> None:
         self._urls = urls
@@ -140,7 +141,7 @@ class Tally:
         self._started: float | None = None
 
     def add(self, content: dict[str, Any]) -> None:
-        """Replace the counts of a task by those of its newest report.
+        """Replace the counts of a task by those in its newest report.
 
         A late report of an earlier attempt is ignored, and so is malformed content: workers are not trusted.
         """
@@ -177,7 +178,7 @@ class Tally:
         return "; ".join([*parts, *self._time_left(done, seconds)])
 
     def _time_left(self, done: int, seconds: float) -> list[str]:
-        """Estimate from the pace so far; empty at the end."""
+        """Return the time left, estimated from the pace so far; empty at the end, or before there is a pace."""
         if not done or done >= self._urls or seconds < _PACE_SECONDS:
             return []
         from windrow.experiment.wording import time_left  # with pydantic: for the driver, not for each Python worker

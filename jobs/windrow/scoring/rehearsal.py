@@ -31,11 +31,11 @@ _SCHEMA = pa.schema([("report", pa.string())])
 
 
 def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
-    """Complete the plan with the network's shape, its labels and canaries, and whether it decodes by itself.
+    """Load the network in every slot; return the plan with its shape, labels and canaries, and what input it takes.
 
     Raises:
         UserError: the file can't be loaded, or does not fit the page.
-        WindrowError: workers label differently.
+        WindrowError: workers give the canaries different labels.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -64,7 +64,7 @@ def _canaries(report: dict[str, Any]) -> tuple[Canary, ...]:
 
 
 def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
-    """Run a slot's task. It reads all its input and does not raise, because Spark only then reuses its worker."""
+    """Run a slot's task, which reads all its input and does not raise: only then does Spark reuse the worker."""
     count = sum(batch.num_rows for batch in batches)
     yield pa.RecordBatch.from_pylist([{"report": json.dumps(_report(plan))}] * min(count, 1), schema=_SCHEMA)
 

@@ -1,1 +1,1 @@
-"""From a finished study to a decision about the champion."""
+"""Decide from a finished study whether its best network becomes champion."""

@@ -1,4 +1,4 @@
-"""Collect the test figures behind a decision, as values and as a table for people."""
+"""Collect the test figures behind a decision, as values and as a Markdown table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-"""Names of the two registered files among the networks that are evaluated."""
+"""Names of the two registered networks among those that are evaluated."""
 
 _HEAD = (
     "| | test accuracy | 95 % interval | errors | over seeds: median ± deviation | challenger ahead by | McNemar p |"
@@ -25,10 +25,11 @@ class Row:
 
     Attributes:
         name: challenger, default or champion.
-        what: the trial or version, for people.
-        interval: Wilson's, of the accuracy.
-        seeds: over all seeds of the configuration; None for the champion, which is a single file.
-        comparison: of the challenger with this one; None for the challenger itself.
+        what: the network's trial or version, as text.
+        readout: the network's predictions on the test split.
+        interval: Wilson's confidence interval of the accuracy.
+        seeds: accuracies over all seeds of the configuration; None for the champion, which is a single network.
+        comparison: the challenger compared with this network; None for the challenger itself.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Row:
         }
 
     def line(self) -> str:
-        """Return the row in the table."""
+        """Return the row as a line of the Markdown table."""
         interval = f"{self.interval.low:.4f} to {self.interval.high:.4f}"
         seeds = f"{self.seeds.median:.4f} ± {self.seeds.deviation:.4f} ({self.seeds.seeds})" if self.seeds else ""
         ahead, p = "", ""
@@ -84,7 +85,7 @@ def _comparison(found: Comparison) -> ComparisonFigures:
 
 
 def to_read(final: Final) -> dict[str, bytes]:
-    """Return the unregistered networks to evaluate, by name: the winner's other seeds, and the default's."""
+    """Return the unregistered networks to evaluate, by name: those of the winner's other seeds, and the default's."""
     networks = {_name(final.winner, seed): repeat.network for seed, repeat in _seeds(final.winner) if seed > 1}
     if final.default is not None and final.default is not final.winner:
         networks |= {_name(final.default, seed): repeat.network for seed, repeat in _seeds(final.default)}
@@ -92,7 +93,11 @@ def to_read(final: Final) -> dict[str, bytes]:
 
 
 def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, int], Readout]:
-    """Return the finalists' test answers by (trial, repeat)."""
+    """Return the test predictions of the winner's and the default's networks by (trial, repeat).
+
+    Args:
+        figures: predictions by name, with the registered challenger as CHALLENGER and others as `to_read` names them.
+    """
     read = {}
     for finalist in {final.winner.trial.number: final.winner, **_default(final)}.values():
         for place, repeat in _seeds(finalist):
@@ -102,10 +107,12 @@ def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, i
 
 
 def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | None) -> list[Row]:
-    """Return rows for the challenger, a default configuration that differs and was trained, and an evaluated champion.
+    """Return a row for the challenger, and for default configuration and champion if each was evaluated separately.
 
     Args:
-        figures: the registered challenger as CHALLENGER, a champion that can be compared as CHAMPION, and `to_read`'s.
+        figures: predictions by name: the registered challenger as CHALLENGER, a champion that can be compared as
+            CHAMPION, and others as `to_read` names them.
+        champion_version: the champion's version in the registry.
     """
     read, winner, challenger = by_repeat(final, figures), final.winner, figures[CHALLENGER]
     found = [_row(CHALLENGER, f"trial {winner.trial.number}", challenger, _over_seeds(winner, read), None)]
@@ -133,13 +140,13 @@ def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> 
 
 
 def _default(final: Final) -> dict[int, Finalist]:
-    """Return the default configuration by its trial's number; empty if it is the winner, or has no network."""
+    """Return {trial number: default configuration}; empty if the default is the winner, or has no network."""
     default = final.default
     return {} if default is None or default is final.winner or not default.good else {default.trial.number: default}
 
 
 def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
-    """Return the good seeds, best by validation first, with their rank from 1."""
+    """Return the repeats that ended ok with their rank from 1, best by validation first."""
     return list(enumerate(finalist.good, start=1))
 
 

@@ -1,6 +1,6 @@
-"""Train the best trials by validation again over seeds; the one with the best mean is the challenger.
+"""Retrain the best trials by validation with several seeds; the trial with the best mean is the challenger.
 
-The default configuration is trained next to them, as the baseline that the challenger's errors are compared with.
+The default configuration is retrained, too, as the baseline that the challenger is compared with.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Repeat:
-    """One more training of a trial with one seed; `number` counts a finalist's seeds from 1."""
+    """The retraining of a finalist with one seed; `number` is the number of the finalist's seed, from 1."""
 
     number: int
     seed: int
@@ -38,17 +38,18 @@ class Repeat:
 
     @property
     def network(self) -> bytes:
-        """The .keras file's bytes; empty unless the repeat trained to the end."""
+        """The trained network as a .keras file's bytes; empty unless the repeat ended ok."""
         return self.outcome.network or b""
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A trial that was trained again.
+    """A trial that was retrained.
 
     Attributes:
-        repeats: one per seed, in the seeds' order.
-        good: those that ended ok, best objective first; equal ones in the seeds' order.
+        trial: the trial in the ledger.
+        repeats: one repeat per seed, in the order of the seeds.
+        good: the repeats that ended ok, best objective first, then in the order of the seeds.
     """
 
     trial: Entry
@@ -68,12 +69,12 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Final:
-    """The networks that were trained for a promotion.
+    """The retrained trials of a promotion.
 
     Attributes:
-        ranked: finalists with a repeat that ended ok, best mean first.
-        trained: every finalist and the default configuration, without duplicates.
-        default: the default configuration; None in a study that was cut off before it had trained it.
+        ranked: finalists with at least one repeat that ended ok, best mean first.
+        trained: all finalists and the default configuration, without duplicates.
+        default: the default configuration; None if the study was interrupted before its trial had ended.
     """
 
     ranked: tuple[Finalist, ...]
@@ -82,12 +83,12 @@ class Final:
 
     @property
     def winner(self) -> Finalist:
-        """The best by validation."""
+        """The finalist with the best mean of the objective."""
         return self.ranked[0]
 
 
 def best(page: Experiment, study: StudyRecord) -> list[Entry]:
-    """Return the study's best trials by validation.
+    """Return the study's best trials by validation, as many as the page asks for, best first.
 
     Raises:
         StudyError: no trial ended ok.
@@ -121,7 +122,7 @@ def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequenc
 
 
 def seeds(page: Experiment, trial: Entry) -> list[int]:
-    """Return the seeds that a trial is trained again with."""
+    """Return the seeds for retraining a trial, its own seed first."""
     own, number = facts_of(page, trial.number, trial.point).seed, trial.number
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
 
@@ -135,14 +136,14 @@ def train(
     best: Sequence[Entry],
     default: Sequence[Entry],
 ) -> Final:
-    """Train each finalist, and the default configuration, over its seeds on Spark.
+    """Train the finalists and the default configuration on Spark, each with all its seeds, and rank them.
 
     Args:
         dataset, folder: the prepared data set, and its folder.
-        best, default: see `best` and `default`.
+        best, default: the results of the functions `best` and `default`.
 
     Raises:
-        StudyError: no finalist trained to the end.
+        StudyError: none of the finalists has a repeat that ended ok.
     """
     cluster.ship(spark, folder, dataset.digest, "train", "validation")
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
@@ -152,15 +153,15 @@ def train(
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
-    """Rank the finalists by their outcomes.
+    """Rank the finalists by the mean objective of their repeats.
 
     Args:
-        trials: those that may win.
-        baseline: the default configuration, which may also be one of `trials`.
-        outcomes: of both, in any order.
+        trials: the finalists.
+        baseline: the default configuration, which may also be one of `trials`; may be empty.
+        outcomes: outcomes of all repeats, in any order.
 
     Raises:
-        StudyError: no repeat of a trial that may win ended ok.
+        StudyError: none of the finalists has a repeat that ended ok.
     """
     sign = -1 if page.sweep.direction == "maximize" else 1
     every = {trial.number: _finalist(page, trial, outcomes, sign) for trial in (*trials, *baseline)}

@@ -13,8 +13,8 @@ from windrow.looks import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_COUNTS = 20  # classes up to which cells show their counts
-_MOST_NAMES = 40  # classes up to which all are named
+_MOST_COUNTS = 20  # with more classes, cells show no counts
+_MOST_NAMES = 40  # with more classes, not every class is named
 _COLUMNS = 6
 _LONGEST_NAME = 12  # characters
 
@@ -26,7 +26,7 @@ def confusion(truth: Any, predicted: Any, labels: Sequence[str]) -> bytes:
         truth, predicted: int (n,), indices into `labels`.
 
     Returns:
-        A PNG. Mistakes are coloured by their number; the diagonal is not, for it would outshine them.
+        A PNG. Mistakes are coloured by their number; the diagonal is not coloured, because it would dominate.
     """
     counts = confusion_counts(truth, predicted, len(labels))
     wrong = counts - np.diag(np.diag(counts))
@@ -80,12 +80,12 @@ def _confusion_title(counts: Any, wrong: Any, labels: Sequence[str]) -> str:
 
 
 def misclassified(images: Any, truth: Any, predicted: Any, labels: Sequence[str], most: int = 36) -> bytes:
-    """Draw the images that were labelled wrong, each with "true → predicted".
+    """Draw the misclassified images, each with "true → predicted".
 
     Args:
         images: uint8 (n, height, width, channels), grey or RGB.
         truth, predicted: int (n,), indices into `labels`.
-        most: number of images shown; of more mistakes, a regular selection in the order of the split.
+        most: the most images to show; of more mistakes, a selection at regular intervals in the split's order.
 
     Returns:
         A PNG.

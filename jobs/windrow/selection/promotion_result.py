@@ -21,7 +21,7 @@ class IntervalFigures(TypedDict):
 
 
 class SpreadFigures(TypedDict):
-    """Test accuracies over seeds: statistics.Spread as JSON values."""
+    """Test accuracies over several seeds: statistics.Spread as JSON values."""
 
     seeds: int
     mean: float
@@ -53,22 +53,24 @@ class NetworkFigures(TypedDict):
 
 @dataclass(frozen=True)
 class PromotionResult:
-    """The fate of a challenger. Versions of earlier Windrows lack some fields: these are empty or None then.
+    """The result of judging a challenger. Fields that an earlier version of Windrow did not record are empty or None.
 
     Attributes:
         model_name, model_version, model_digest: the challenger.
-        decision: None for versions from before rulings existed.
+        decision: the ruling; None in results from before rulings existed.
         promoted: whether the challenger became champion.
-        reason: the decision in a sentence for people.
+        reason: the decision as a sentence for the user.
         approval: "" while a person's answer is awaited, then the person's name; None if the rule decides alone.
-        trial, point: the trial that it comes from, and its hyper-parameters.
-        objective, value: the validation metric, and its mean over the seeds.
-        seeds: networks over which that is the mean.
-        test_accuracy, test_loss, test_images: of the challenger on the test split.
-        champion_before: the version that it was compared with; None without a champion.
-        figures: test figures of challenger, default and champion by name.
-        evidence: the same as a Markdown table.
-        links: pages for people.
+        trial, point: the number of the challenger's trial, and its searched hyper-parameters.
+        objective, value: the name of the validation metric, and its mean over the seeds.
+        seeds: the number of networks that `value` is the mean of.
+        test_accuracy, test_loss: the challenger's figures on the test split.
+        test_images: the number of images in the test split.
+        champion_before: version of the champion at the time; None without a champion.
+        champion_test_accuracy: the champion's figure on the test split; None if it was not compared.
+        figures: test figures of challenger, default and champion, by these names.
+        evidence: the figures as a Markdown table.
+        links: addresses of MLflow's pages, by name.
     """
 
     model_name: str = ""
@@ -98,7 +100,7 @@ class PromotionResult:
         return self.decision is Ruling.AWAITING_APPROVAL
 
     def answered(self, approved: bool, by: str) -> PromotionResult:
-        """Return the result after a person's answer; it must await one."""
+        """Return the result after a person's answer; only for a result that awaits approval."""
         decision = Decision.of(Ruling.AWAITING_APPROVAL, self.reason).settled(approved, by)
         return replace(self, decision=decision.ruling, promoted=decision.promoted, reason=decision.reason, approval=by)
 
@@ -111,7 +113,7 @@ class PromotionResult:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:
-        """Read what `to_json` has written, also if an earlier or later version of Windrow did; ignore other keys."""
+        """Read what `to_json` of this or another version of Windrow has written; unknown keys are ignored."""
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         decision = next((ruling for ruling in Ruling if ruling == values.get("decision")), None)
         return cls(**known | {"decision": decision, "value": values.get(values.get("objective", ""))})

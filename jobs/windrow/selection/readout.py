@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """A network's answers on the test split.
+    """A network's predictions on the test split.
 
     Attributes:
-        predicted: its labels, int64 (n,), in the split's order.
-        truth: the right labels, int64 (n,).
+        predicted: predicted labels, int64 (n,), in the split's order.
+        truth: true labels, int64 (n,).
         loss: mean cross-entropy in nats.
     """
 
@@ -30,12 +30,12 @@ class Readout:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """True for each image that it labelled right, (n,)."""
+        """Whether each image was classified correctly, bool (n,)."""
         return np.equal(self.predicted, self.truth)
 
     @property
     def errors(self) -> int:
-        """Number of images that it labelled wrong."""
+        """Number of misclassified images."""
         return self.images - int(np.count_nonzero(self.hits))
 
     @property
@@ -45,7 +45,7 @@ class Readout:
 
     @property
     def accuracy(self) -> float:
-        """Share of the images that it labelled right, 0..1."""
+        """Share of images that were classified correctly, 0..1."""
         return (self.images - self.errors) / self.images
 
 
@@ -53,9 +53,12 @@ def read_test(spark: SparkSession, networks: Mapping[str, bytes], dataset: str, 
     """Evaluate .keras networks on the shipped test split.
 
     Args:
-        networks: name → bytes of a .keras file.
+        networks: bytes of .keras files, by name.
         dataset: digest of the data set whose test split was sent.
-        threads: TensorFlow's threads, the task's cores.
+        threads: number of TensorFlow's threads, which is the number of cores per task.
+
+    Returns:
+        The networks' predictions, by name.
     """
     spark.sparkContext.setJobDescription(f"test read-out of {', '.join(networks)}")
     tasks = [(name, content, dataset, threads) for name, content in networks.items()]
@@ -71,7 +74,7 @@ def _read_all(tasks: Iterable[tuple[str, bytes, str, int]]) -> Iterator[tuple[st
 
 
 def readout(network: bytes, dataset: Path, threads: int) -> Readout:
-    """Return a network's answers on the test split of the files in `dataset`."""
+    """Evaluate a network on the test split in the folder `dataset`."""
     from windrow.sweep import trial
     from windrow.training import runtime
     from windrow.training.loop import compile_evaluation

@@ -1,4 +1,4 @@
-"""Train a registered version again from its record."""
+"""Retrain a registered version from its record."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of training again.
+    """The result of retraining.
 
     Attributes:
-        accuracy: share of the test images that were labelled correctly.
+        accuracy: share of the test images that were classified correctly.
         images: number of test images.
-        weights: SHA-256 of the weights (runtime.weights_digest).
+        weights: SHA-256 of the new weights (runtime.weights_digest).
     """
 
     accuracy: float
@@ -38,17 +38,18 @@ class Reproduction:
 
 
 def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: Path) -> Reproduction:
-    """Train a version as its finalist was trained, and measure it on the same test split.
+    """Retrain a version as it was trained for its promotion, and evaluate it on the same test split.
 
     Args:
+        record: the version's record.
         dataset, folder: the data set, prepared as it was then, and its folder.
 
     Raises:
-        StudyError: it no longer trains to the end.
+        StudyError: the training did not end ok.
     """
     cluster.ship(spark, folder, dataset.digest, "train", "validation", "test")
-    # The recorded seed may be that of any of the finalist's repeats. Parameters that an older record does not have get
-    # the page's defaults.
+    # The recorded seed may belong to any of the finalist's repeats. Parameters that an older record lacks get the
+    # page's defaults.
     facts = replace(facts_of(record.page, record.trial, record.parameters), seed=record.seed)
     spec = trial_spec(record.page, record.builder, dataset, record.trial, facts, keep_network=True)
     (outcome,) = schedule.run_each(spark, 1, [spec])
@@ -62,7 +63,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
 
 
 def _digests(networks: Iterable[bytes]) -> Iterator[str]:
-    """Compute weights' digests on an executor, where a warm worker has TensorFlow and the driver has not."""
+    """Compute the digests of weights on an executor, because workers have imported TensorFlow, unlike the driver."""
     runtime.import_tensorflow(threads=1)
     return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
 
@@ -76,14 +77,16 @@ class Record:
     """The record of how a registered version was made.
 
     Attributes:
-        page: after overrides; its data set's folder is the one that was used then.
-        builder: the network, with the text that a user's file had then.
+        model, version: the registered model's name, and its version.
+        page: the experiment page after overrides; its data set's source is the one that was used then.
+        builder: the network function, with the text that a user's file had then.
         parameters: every hyper-parameter of the trial.
-        seed: that the registered network was trained with.
-        dataset_digest: of the prepared data set.
+        trial: the trial's number.
+        seed: the seed that the registered network was trained with.
+        dataset_digest: digest of the prepared data set.
         weights: SHA-256 of the registered weights (runtime.weights_digest).
-        test_accuracy: share of the test images, as it was measured then.
-        packages: package → (version then, version now), where they differ.
+        test_accuracy: share of the test images that were classified correctly, as measured then.
+        packages: (version then, version now) by package, for packages whose versions differ.
     """
 
     model: str

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from windrow.experiment import PromotionSection
 
 SIGNIFICANCE = 0.05
-"""McNemar's p below it counts as more than luck."""
+"""A lead counts as more than luck if McNemar's p is below this."""
 
 
 class Ruling(StrEnum):
-    """The fate of a challenger."""
+    """The possible decisions about a challenger."""
 
     PROMOTED = "promoted"
     KEPT = "kept"
@@ -33,14 +33,14 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A ruling with its grounds, which follow the ruling's words in a sentence for people."""
+    """A ruling and the grounds for it. `grounds` completes the sentence that begins with the ruling's words."""
 
     ruling: Ruling
     grounds: str
 
     @property
     def reason(self) -> str:
-        """The whole sentence, without its full stop."""
+        """The ruling and its grounds as one sentence, without the full stop."""
         return _WORDS[self.ruling] + self.grounds
 
     @property
@@ -50,23 +50,24 @@ class Decision:
 
     @classmethod
     def of(cls, ruling: str, reason: str) -> Decision:
-        """Return the decision with this ruling and reason."""
+        """Return the decision with this ruling and reason (see `reason`)."""
         return cls(Ruling(ruling), reason.removeprefix(_WORDS[Ruling(ruling)]))
 
     def settled(self, approved: bool, by: str) -> Decision:
-        """Return the decision after a person has approved or rejected a challenger that awaited it."""
+        """Return the decision after a person has approved or rejected the challenger."""
         ruling, verb = (Ruling.PROMOTED, "approved") if approved else (Ruling.KEPT, "rejected")
         return Decision(ruling, f"{self.grounds}; {verb} by {by}")
 
 
 def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection, incomparable: str = "") -> Decision:
-    """Decide by test accuracies.
+    """Decide about a challenger by test accuracies.
 
     Args:
-        champion: the champion's answers on the same test split; None without a champion that can be compared.
-        rule: by how much the challenger must be better (at 0 it must still be better, not equal), whether the lead must
-            be more than luck, and whether a person must approve.
-        incomparable: the reason why the current champion can't be compared, if any.
+        challenger: the challenger's predictions on the test split.
+        champion: the champion's predictions on the same test split; None if no champion can be compared.
+        rule: how much better the challenger must be (at 0 it must still be better, not equal), whether the lead must be
+            statistically significant, and whether a person must approve.
+        incomparable: why the current champion can't be compared; empty if it can, or if there is no champion.
     """
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
     accuracy = f"{challenger.accuracy:.4f}"
@@ -78,7 +79,7 @@ def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection
     gain = gained / challenger.images
     if gained <= 0:
         return Decision(Ruling.KEPT, f"{text} is not better")
-    # Accuracies are shares of the same images: half an image's worth of tolerance keeps 0.0100 from missing 0.01.
+    # A tolerance of half an image: rounding must not make a gain of exactly 0.01 miss a minimum of 0.01.
     if gain < rule.minimum_improvement - 0.5 / challenger.images:
         least = f"less than the page's {rule.minimum_improvement:g}"
         return Decision(Ruling.KEPT, f"{text} is better by {gain:.4f}, {least}")

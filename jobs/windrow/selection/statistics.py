@@ -1,4 +1,4 @@
-"""Intervals and tests for test figures. Accuracies are shares in 0..1; hits are bool (n,), one per test image."""
+"""Compute confidence intervals and a significance test. Accuracies are in 0..1; hits are bool (n,), one per image."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LEVEL = 0.95
 """Confidence level of every interval here."""
 
 _RESAMPLES = 9_999
-_BATCH = 250  # resamples at once: of 10,000 images they take 20 MB
-_SEED = 0  # the same hits have the same interval
+_BATCH = 250  # resamples at once: with 10,000 images they take 20 MB
+_SEED = 0  # fixed, so that the same hits give the same interval
 
 
 @dataclass(frozen=True)
 class Interval:
-    """From low to high, both within."""
+    """A confidence interval, from low to high, both included."""
 
     low: float
     high: float
@@ -33,9 +33,9 @@ class Comparison:
     """Two networks on the same images.
 
     Attributes:
-        p: of McNemar's exact test, two-sided: the probability of at least this difference by luck alone.
-        difference: accuracy of the first minus that of the second.
-        interval: of the difference.
+        p: p-value of McNemar's exact two-sided test: the probability of at least this difference by luck alone.
+        difference: the first network's accuracy minus the second's.
+        interval: confidence interval of the difference.
     """
 
     p: float
@@ -45,7 +45,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Spread:
-    """Test accuracies over seeds. `deviation` is the sample's standard deviation; 0 for one seed."""
+    """Summary of test accuracies over seeds. `deviation` is the sample standard deviation; 0 for a single seed."""
 
     seeds: int
     mean: float
@@ -59,7 +59,7 @@ def wilson(hits: int, images: int) -> Interval:
     """Return the confidence interval of an accuracy.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), without
-    continuity correction, as scipy.stats.binomtest has it.
+    continuity correction; computed by scipy.stats.binomtest.
     """
     from scipy import stats
 
@@ -74,11 +74,11 @@ def compare(first: Hits, second: Hits) -> Comparison:
 
 
 def mcnemar(first: Hits, second: Hits) -> float:
-    """Return the p-value of the hypothesis that both networks err equally often.
+    """Return the two-sided p-value of the hypothesis that both networks are wrong equally often.
 
     Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947), in its exact form: of the images that one network alone labels right, half are
-    the first's, which is scipy.stats.binomtest with 0.5.
+    Psychometrika 12 (1947), in its exact form: by the hypothesis, each network is expected to be the right one on half
+    of the images that only one of them labels correctly. This is scipy.stats.binomtest with 0.5.
     """
     from scipy import stats
 
@@ -89,14 +89,14 @@ def mcnemar(first: Hits, second: Hits) -> float:
 
 
 def bootstrap(difference: NDArray[np.int8]) -> Interval:
-    """Return the interval of a mean difference, (n,): images are resampled, each with both networks' answers.
+    """Return the bootstrap interval of the mean of per-image differences, int8 (n,) in -1..1, by resampling images.
 
-    Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979); the percentiles of
-    scipy.stats.bootstrap.
+    Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979); the percentile
+    method of scipy.stats.bootstrap.
     """
     from scipy import stats
 
-    if np.all(difference == difference[0]):  # nothing to resample: scipy would warn
+    if np.all(difference == difference[0]):  # all resamples are equal, about which scipy would warn
         return Interval(float(difference[0]), float(difference[0]))
     drawn: Any = stats.bootstrap(
         (difference,),

@@ -1,1 +1,1 @@
-"""A study and its trials: what is asked, where it runs, how it ended."""
+"""Studies and their trials: choose points, train them on Spark, and record how each trial ended."""

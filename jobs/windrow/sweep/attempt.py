@@ -1,4 +1,4 @@
-"""An attempt at a trial while it runs on the executor: its measurements, its limits, and reports to the driver."""
+"""Run an attempt at a trial on an executor: measure it, enforce its limits, and report to the driver."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
 
 BEAT_SECONDS = 2.0
-_SAMPLE_SECONDS = 0.1  # a builder that fills memory takes some 100 MiB in this time
-_REPORT_SECONDS = 0.25  # shorter epochs are reported several at once, unless a pruner waits for each
-_PRINTED_CHARACTERS = 10_000  # per trial, of a builder's own output
+_SAMPLE_SECONDS = 0.1  # a runaway builder allocates about 100 MiB in this time
+_REPORT_SECONDS = 0.25  # shorter epochs are reported several at a time, unless a pruner needs each
+_PRINTED_CHARACTERS = 10_000  # most output of a user's code per trial
 _MEBIBYTE = 1 << 20
 
 
@@ -32,10 +32,11 @@ class Attempt:
     """One running attempt.
 
     Attributes:
+        spec: what to train.
         epochs: metrics of the epochs so far.
-        stop: why the attempt should stop, an ending; empty to go on. Set by the driver's answers and by the time limit.
-        import_seconds: what importing TensorFlow took.
-        peak: the largest resident memory so far, MiB.
+        stop: the ending for which the attempt should stop, set by the driver's answers and the time limit; "" to go on.
+        import_seconds: time that importing TensorFlow took.
+        peak: the largest resident memory so far, in MiB.
     """
 
     def __init__(self, spec: TrialSpec) -> None:
@@ -51,20 +52,20 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Wall clock since the attempt began, without the import of TensorFlow."""
+        """Wall-clock seconds since the attempt began, without the import of TensorFlow."""
         return perf_counter() - self._start - self.import_seconds
 
     def begin(self) -> None:
-        """Report that the clock runs. If `stop` is set afterwards, the attempt counts no longer and must not train."""
+        """Report that the attempt begins. If `stop` is set afterwards, the attempt must not train."""
         self._report({"event": "began", "worker": _worker()})
         if self.spec.ask_first and self._line is None:
-            # Spark's own second try at a task, after the driver has died, ends here: no driver answers.
+            # No driver answers: this is Spark's own retry of a task after the driver has died.
             self.stop = self.stop or Ending.LOST
 
     def add(self, epoch: Epoch) -> None:
         """Add an epoch and report it; the answer may set `stop`."""
         self.epochs.append(epoch)
-        # A report waits for its answer, about a millisecond: as long as a whole epoch of a small network.
+        # A report waits about a millisecond for its answer, which is as long as a whole epoch of a small network.
         if self.spec.prune or perf_counter() - self._reported_at >= _REPORT_SECONDS:
             new = list(map(asdict, self.epochs[self._reported :]))
             self._report({"event": "epochs", "first": self._reported + 1, "epochs": new})
@@ -73,13 +74,13 @@ class Attempt:
             self.stop = self.stop or Ending.TIMEOUT
 
     def end(self, outcome: Outcome) -> Outcome:
-        """Report the outcome, and return it for the Spark task's result, which counts if the report does not arrive."""
+        """Report the outcome, and return it for the Spark task's result, in case the report does not arrive."""
         if outcome.network is None:  # a network is larger than a message may be
             self._report({"event": "ended", "outcome": outcome.record()})
         return outcome
 
     def outcome(self, ending: Ending, value: float | None = None, error: str = "") -> Outcome:
-        """Return the outcome of this attempt."""
+        """Return an outcome with this ending and the measurements so far."""
         return Outcome(
             self.spec.number,
             self.spec.attempt,
@@ -98,7 +99,7 @@ class Attempt:
         )
 
     def verdict(self) -> Outcome:
-        """Return the outcome implied by the epochs so far and the driver's stop request."""
+        """Return the attempt's outcome, judged by its epochs so far and by `stop`."""
         last = self.epochs[-1]
         if not last.finite:
             error = f"the loss must stay finite; got {last.loss} in epoch {len(self.epochs)}; lower the learning rate"
@@ -117,17 +118,16 @@ class Attempt:
         return self.outcome(ending, error=errors.get(ending, self._too_long()))
 
     def leave_if_forked(self) -> None:
-        """End a process that a user's builder forked: two processes must not write one result."""
-        # Not sys.exit: it would unwind the worker's stack in the fork, up to Spark's own loop.
+        """Exit if this is a process that a user's builder forked: two processes must not write one result."""
+        # Not sys.exit, which would unwind the worker's stack in the fork, up to Spark's own loop.
         if os.getpid() != self._process:
             os._exit(1)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Send beats and watch the memory while the block runs; end the processes that it leaves behind.
+        """Send heartbeats and watch the memory during the block; kill the processes that it has left running.
 
-        Beats come from a thread of their own, so that a long compilation, or an epoch of many minutes, is not taken for
-        a lost worker.
+        A separate thread sends the heartbeats, so that a worker in a long compilation or epoch does not look lost.
         """
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done,), name="watch", daemon=True)
@@ -138,7 +138,7 @@ class Attempt:
         finally:
             self.leave_if_forked()
             done.set()
-            watcher.join(10.0)  # a beat may wait for its answer, and a driver that is gone never answers
+            watcher.join(10.0)  # with a timeout: the thread may be waiting for an answer from a driver that is gone
             self._sample()
             _end_children(before)
 
@@ -156,7 +156,7 @@ class Attempt:
         self.peak = max(self.peak, psutil.Process().memory_info().rss / _MEBIBYTE)
 
     def _end_out_of_memory(self) -> None:
-        """Report the outcome and kill this process, for only a process is sure to return its memory.
+        """Report the outcome and kill this process, because only the end of a process is sure to free its memory.
 
         Spark starts another worker for the next trial.
         """
@@ -164,8 +164,8 @@ class Attempt:
             f"a trial's worker may have {self.spec.mebibytes} MiB resident (sweep.trial_mebibytes); it had "
             f"{self.peak:.0f}; raise the limit, or make the network or the batch smaller"
         )
-        # Reported first: Spark returns nothing of a killed worker. The training thread, which holds the memory, can't
-        # be stopped from here, and SIGKILL can't be caught by a user's code.
+        # Report first, because Spark returns nothing from a killed worker. The training thread, which holds the memory,
+        # can't be stopped from here. SIGKILL, because a user's code can't catch it.
         self.end(self.outcome(Ending.OUT_OF_MEMORY, error=error))
         _end_children(set())
         os.kill(os.getpid(), signal.SIGKILL)
@@ -177,17 +177,17 @@ class Attempt:
         if self._line is None or not self._line.mine:
             return
         try:
-            # The first reason stays unless the driver gives another: an answer of "go on" takes back nothing.
+            # An empty answer does not clear an earlier reason to stop.
             self.stop = self._line.ask({"lease": self.spec.lease, **content}) or self.stop
         except (OSError, EOFError, ValueError):
-            # The driver is gone, or too busy. The trial continues: its outcome comes with the Spark task's result.
+            # The driver is gone, or too busy. The trial continues: its outcome is returned as the Spark task's result.
             self._line = None
             channel.forget(self.spec.address)
 
 
 @contextmanager
 def limited_output(number: int) -> Iterator[None]:
-    """Cut off what a user's code prints beyond a limit: an executor's log is on somebody's disk."""
+    """Cut off a user's code's output beyond a limit, so that it does not fill the disk with the executor's log."""
     before = sys.stdout, sys.stderr
     budget = [_PRINTED_CHARACTERS]
     sys.stdout = sys.stderr = _LimitedOutput(before[1], number, budget)
@@ -215,7 +215,7 @@ class _LimitedOutput:
 
 
 def _end_children(before: set[int]) -> None:
-    """Kill processes that the trial has started and left running."""
+    """Kill this process' descendants, except those in `before`, that the trial has left running."""
     if not _has_children():
         return
     ended = []
@@ -229,7 +229,7 @@ def _end_children(before: set[int]) -> None:
 
 
 def _has_children() -> bool:
-    """Return True if this process has children. psutil would read every process of the machine to find out."""
+    """Return whether this process has children. Faster than psutil, which would read every process of the machine."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

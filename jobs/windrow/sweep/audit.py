@@ -3,8 +3,8 @@
     books = read_books(folder)
     audit(books, runs)      # one sentence per difference; empty if the books agree
 
-MLflow's runs are an argument, for only tracking/ may read them: see tracking/runs.py. A study that was cut off is not a
-finding: its journal and MLflow may be behind the ledger until the next sweep, but must not contradict it.
+MLflow's runs are an argument, because only tracking/ may read them: see tracking/runs.py. An interrupted study is not a
+mistake: its journal and MLflow may be behind the ledger until the next sweep, but must not contradict it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AGAIN = "run the sweep again, it brings the other books in line with the ledger
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial's run in MLflow. `metrics` has (step, value) of every epoch, or of the last one alone."""
+    """A trial's run in MLflow. `metrics` has (step, value) for every epoch, or only for the last epoch."""
 
     number: int
     run_id: str
@@ -43,18 +43,18 @@ class TrialRun:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A study's parent run and its trials' runs as MLflow has them; `trials` is the parent's figure."""
+    """A study's parent run and its trials' runs in MLflow; `trials` is the number of trials that the parent shows."""
 
     run_id: str
     status: str
     trials: float | None
     runs: Sequence[TrialRun]
-    whole: bool = True  # the runs' metrics are those of every epoch, not of the last one alone
+    whole: bool = True  # the runs have metrics for every epoch, not only for the last one
 
 
 @dataclass(frozen=True)
 class Books:
-    """A study's ledger and journal. `journal` has Optuna's trials by their number."""
+    """A study's ledger and journal. `journal` has Optuna's trials by Optuna's number."""
 
     identity: Mapping[str, str]
     entries: Sequence[Entry]
@@ -63,26 +63,26 @@ class Books:
 
     @property
     def ended(self) -> int:
-        """Trials that have ended for good."""
+        """The number of trials that have ended for good."""
         return sum(entry.outcome is not None for entry in self.entries)
 
     @property
     def budget(self) -> int:
-        """Trials that the study was opened for, the last time."""
+        """The number of trials that the latest sweep was to train."""
         return int(self.identity.get("trials", len(self.entries)))
 
     @property
     def over(self) -> bool:
-        """True if every trial has ended: then no book may be behind the ledger."""
+        """True if all trials of the budget have ended; then no book may be behind the ledger."""
         return self.ended == len(self.entries) >= self.budget
 
 
 def read_books(folder: Path) -> Books:
-    """Read the books of the study in a folder at which no sweep is at work.
+    """Read a study's ledger and journal, while no sweep is running in the folder.
 
     Raises:
         StudyError: the folder holds no study.
-        ServiceError: its ledger can't be read.
+        ServiceError: the ledger can't be read.
     """
     if not (folder / "study.json").is_file() or not (folder / FILE).is_file():
         raise StudyError(f"a study's folder must hold study.json and {FILE}; {folder} does not; run sweep.py first")
@@ -113,14 +113,14 @@ def audit(books: Books, said: SweepRun | None = None) -> list[str]:
 
     Args:
         books: the ledger and the journal.
-        said: the runs in MLflow; None to leave MLflow out.
+        said: the study's runs in MLflow; None to leave MLflow out.
     """
     found = [*_of_ledger(books), *_of_journal(books)]
     return found if said is None else [*found, *_of_mlflow(books, said)]
 
 
 def _of_ledger(books: Books) -> Iterator[str]:
-    """Check the ledger alone: trials without gaps, each counted once, under its own lease, and not begun again."""
+    """Check the ledger alone: numbers without gaps, one end per trial under its own lease, no attempt after the end."""
     numbers = [entry.number for entry in books.entries]
     if numbers != list(range(len(numbers))):
         yield f"the ledger's trials must be numbered from 0 without gaps; got {_few(numbers)}"
@@ -151,13 +151,13 @@ def _of_attempts(entry: Entry, attempts: Sequence[Attempt], over: bool) -> Itera
 
 
 def _of_journal(books: Books) -> Iterator[str]:
-    """Compare Optuna's journal with the ledger: each trial's point, and its result in the sampler."""
+    """Compare Optuna's journal with the ledger: each trial's point, and what the sampler was told."""
     left = dict(books.journal)
     for entry in books.entries:
         trial = left.pop(entry.optuna_number, None)
         if trial is None:
             yield f"trial {entry.number} must be in Optuna's journal as {entry.optuna_number}; it is not there"
-        elif trial.params:  # none: the default configuration outside the space, which teaches the sampler nothing
+        elif trial.params:  # empty for a default configuration outside the space, which the sampler never sees
             yield from _of_told(entry, trial, books.over)
     for trial in left.values():
         if books.over and not trial.state.is_finished():
@@ -184,7 +184,7 @@ def _of_told(entry: Entry, trial: FrozenTrial, over: bool) -> Iterator[str]:
 
 
 def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
-    """Compare MLflow with the ledger: one run per trial with its ending, point and metrics, under an ended parent."""
+    """Compare MLflow with the ledger: the parent run has ended; each trial has one run, with the ledger's values."""
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):
@@ -237,7 +237,7 @@ def _told(ending: str, attempt: str, status: str) -> str:
 
 
 def _same(one: float, other: float) -> bool:
-    """Compare as far as MLflow can store it: NaN equals NaN, and infinity is its largest number."""
+    """Compare two metrics as MLflow stores them: NaN equals NaN, and infinity equals the largest float."""
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     most = sys.float_info.max

@@ -1,4 +1,4 @@
-"""Use Spark for a sweep: count slots, warm up workers, ship the data set's files, and run jobs of some trials each."""
+"""Use Spark for a sweep: count slots, warm up workers, ship the data set's files, and run some trials per Spark job."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class WorkerLostError(Exception):
 
 
 def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
-    """Count the trials that can run at once: what Spark's cores allow, or what the page wants where that is less."""
+    """Count the trials that can run at once: as many as Spark's cores allow, but at most `wanted` (sweep.slots)."""
     offered = max(1, _cores(spark) // task_cores)
     return min(offered, wanted or offered)
 
 
 def _cores(spark: SparkSession) -> int:
-    """Count the cores of the executors that have registered; with dynamic allocation, of as many as may come."""
-    # With dynamic allocation executors come only once jobs wait for them: a count of those that are there would be the
-    # least, and a sweep that started so few jobs would keep it there.
+    """Count the cores of the registered executors or, with dynamic allocation, of the largest number of executors."""
+    # Dynamic allocation adds executors only while jobs wait for them. A sweep that started only as many jobs as the
+    # present executors can run would never get more.
     conf = spark.sparkContext.getConf()
     most = conf.get("spark.dynamicAllocation.maxExecutors")
     if conf.get("spark.dynamicAllocation.enabled") == "true" and most is not None:
@@ -51,8 +51,8 @@ def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
     Args:
         spark: the session.
         folder: the folder that prepare_dataset.py wrote.
-        digest: of the data set.
-        names: of the splits.
+        digest: the data set's digest.
+        names: the splits' names.
     """
     for file in shards.split_files(folder, *names):
         ship_file(spark, file, f"{digest}-{file.name}")
@@ -61,7 +61,7 @@ def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:
     """Import TensorFlow in `count` workers at once; return the seconds that each took.
 
-    Empty if a worker was lost meanwhile: the trials that come next show what is wrong, if anything is.
+    Return an empty list if a worker was lost: if the cause persists, the first trials will show it.
     """
 
     def start(_: Iterable[int]) -> Iterator[float]:
@@ -76,10 +76,10 @@ def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = Fa
 
 
 def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body) -> list[Outcome]:
-    """Run some trials as one Spark job, in this thread, and return their outcomes. It can be cancelled by its tag.
+    """Run some trials as one Spark job, wait for it, and return the outcomes. The job can be cancelled by its tag.
 
     Raises:
-        WorkerLostError: the job failed. Any other error means that the cluster is lost, or is a bug.
+        WorkerLostError: the job failed or was cancelled. Any other error is a bug, or means that the cluster is lost.
     """
     context = spark.sparkContext
 
@@ -87,21 +87,21 @@ def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body)
         for listed in lists:
             yield from body(listed)
 
-    # Tags belong to the thread, and so to this job alone. One partition: the trials share a worker, and a slot of
-    # Spark's, one after another.
+    # Job tags belong to the thread, so only this job has them. One partition: one worker, in one Spark slot, runs the
+    # trials one after another.
     try:
         for name in (tag, *(f"trial-{spec.number}" for spec in specs)):
             context.addJobTag(name)
         context.setJobDescription(", ".join(map(_name, specs)))
         outcomes: list[Outcome] = context.parallelize([list(specs)], 1).mapPartitions(task).collect()
     except Exception as error:
-        # An error of Spark's in a live context is that of the job: cancelled, out of memory, its executor lost. The
-        # sweep continues. In a stopped context every later job would fail alike.
+        # While the context is live, an error from Spark concerns this job only: it was cancelled, ran out of memory or
+        # lost its executor. The sweep continues. In a stopped context every later job would fail, too.
         if _is_sparks(error) and context._jsc is not None and not context._jsc.sc().isStopped():
             raise WorkerLostError(_cause(error)) from error
         raise
     finally:
-        # The pool uses its threads again: the next job must not be cancelled by this one's tag.
+        # The pool reuses this thread: its next job must not be cancelled by this job's tag.
         if context._jsc is not None:
             context.clearJobTags()
     return outcomes
@@ -119,7 +119,7 @@ def _is_sparks(error: BaseException) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the line of a Java exception that gives the cause, without its hundred lines of stack."""
+    """Return the line of a Java exception that gives the cause, without the long stack trace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if "Exception" in line or "lost" in line.lower()]
     return (causes or lines or [type(error).__name__])[0][:500]

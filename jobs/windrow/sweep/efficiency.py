@@ -1,4 +1,4 @@
-"""Measure how a sweep's time was used, in figures that every sweep reports."""
+"""Measure how a sweep's time was used, in the figures that every sweep reports."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from windrow.sweep.outcomes import Outcome
 
 @dataclass
 class Clock:
-    """Counts while a sweep runs. Slot-seconds: a slot that is there for a second, busy or idle.
+    """Adds up times and counts while a sweep runs. A slot-second is one slot, busy or idle, for one second.
 
     Attributes:
+        slots: slots now.
+        jobs: Spark jobs started.
         connected: True once any worker has reached the driver.
+        trials: attempts that have ended.
+        trial_seconds: time that the attempts took, without importing TensorFlow.
+        import_seconds: time that workers took to import TensorFlow for attempts.
+        fused_trials: attempts that trained in one graph with others.
+        fused_gain: the gain that the last probe measured; 0 without a probe.
     """
 
     slots: int
@@ -31,14 +38,14 @@ class Clock:
     _absent: float = 0.0
 
     def grow(self, slots: int) -> None:
-        """Raise the number of slots."""
+        """Raise the number of slots; the new ones count as absent until now."""
         busy = self.slots - self._idle_slots
         self.note(busy)
         self._absent += (slots - self.slots) * (self._end - self._begin)
         self.slots, self._idle_slots = slots, slots - busy
 
     def start(self) -> None:
-        """Note that a job begins: slots that were idle until now were not the tail."""
+        """Note that a job starts: idle time before it does not belong to the idle tail at the sweep's end."""
         self.jobs += 1
         self._idle_since_start = 0.0
 
@@ -49,7 +56,7 @@ class Clock:
         self._end, self._idle_slots = now, self.slots - busy
 
     def add(self, outcome: Outcome) -> None:
-        """Add an attempt that has ended."""
+        """Count an attempt that has ended."""
         self.trials += 1
         self.trial_seconds += outcome.seconds
         self.import_seconds += outcome.import_seconds
@@ -58,13 +65,13 @@ class Clock:
             self.fused_trials += 1
 
     def figures(self, cores: int) -> dict[str, float]:
-        """Return the figures; `cores` per trial. Empty if nothing was trained.
+        """Return the sweep's figures, where each trial used `cores` cores; empty if nothing was trained.
 
-        trials_per_hour, core_seconds_per_trial; overhead_seconds_per_trial: slot-seconds that were neither training,
-        nor importing TensorFlow, nor the tail; tensorflow_import_seconds: of all workers together; idle_tail_seconds:
-        slot-seconds without work after the last trial was handed out; speed_up: training seconds over wall clock,
-        which is how much faster this was than one slot that does nothing else; fused_trials: those that trained as one
-        graph with others; fused_gain: what the last probe measured of that, 0 without a probe.
+        overhead_seconds_per_trial: slot-seconds spent neither training, nor importing TensorFlow, nor in the idle tail.
+        tensorflow_import_seconds: sum over all workers.
+        idle_tail_seconds: slot-seconds without work after the last job started.
+        speed_up: training seconds per second of wall clock, which is the gain over one slot that only trains.
+        fused_trials, fused_gain: see the attributes.
         """
         span = self._end - self._begin
         if not self.trials or span <= 0:

@@ -1,4 +1,4 @@
-"""A Spark job while it holds leases: its workers' messages, and when its trials are late."""
+"""The driver's view of a running Spark job: its open leases, its worker's reports, and which trials are late."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from windrow.sweep.outcomes import Ending, Outcome, epoch_of
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
 
-_START_SECONDS = 120.0  # that a worker without a connection may take to start and to import TensorFlow
+_START_SECONDS = 120.0  # allowed for a worker that can't connect to start and to import TensorFlow
 _EVENTS = frozenset({"began", "epochs", "beat", "ended"})
 
 
 @dataclass
 class LeasedJob:
-    """A Spark job and the trials that it has not settled.
+    """A Spark job and those of its trials that have no outcome yet.
 
     Times are seconds of `time.monotonic`.
 
     Attributes:
         waiting: trials without an outcome, by lease.
-        began: when each trial reported that it began, by lease. Without an entry it may be next in its worker's list.
+        submitted: when the job was submitted.
+        began: when each trial reported that it began, by lease; a trial without an entry may still be in the queue.
         epochs: metrics reported so far, by lease.
         stop_since: when each trial was first asked to stop, by lease.
-        last_message: when the last message came from its worker; None if no message has come.
+        last_message: when the worker's last message came; None before the first message.
     """
 
     number: int
@@ -37,17 +38,17 @@ class LeasedJob:
 
     @property
     def tag(self) -> str:
-        """Spark's tag of the job, by which it is cancelled."""
+        """The Spark tag by which the job can be cancelled."""
         return f"windrow-{self.number}"
 
     def is_late(self, lease: str, now: float) -> bool:
-        """Return True if a trial has used up its time."""
+        """Return whether a trial has exceeded its time limit."""
         spec = self.waiting[lease]
         if spec.seconds is None:
             return False
         if self.last_message is None:
-            # A worker that can't connect does not report when a trial begins. Its trials run one after another, so all
-            # of them share one deadline, with time to start the worker on top.
+            # A worker that can't connect does not report when a trial begins. Its trials run one after another, so they
+            # share one deadline: the sum of their limits, plus time to start the worker.
             return now - self.submitted > spec.seconds * len(self.waiting) + _START_SECONDS
         return lease in self.began and now - self.began[lease] > spec.seconds
 
@@ -56,7 +57,7 @@ class LeasedJob:
         return self._outcome(lease, Ending.LOST, error or "its Spark job ended without an outcome")
 
     def timed_out(self, lease: str, now: float, over: bool) -> Outcome:
-        """Return the outcome of a trial that has used up its time; `over` if the sweep's time is used up."""
+        """Return the outcome of a trial that has exceeded its limit or, if `over`, the sweep's time budget."""
         seconds = self.waiting[lease].seconds
         if over:
             error = "the sweep's time (sweep.budget_seconds) is over; give it more, or fewer epochs"
@@ -79,7 +80,7 @@ class LeasedJob:
 
 
 def key_of(trial: TrialSpec | Outcome) -> str:
-    """Return a trial's key in a job: its lease; without a ledger, its number, attempt and repeat."""
+    """Return the key of a trial in its job: its lease, or number, attempt and repeat if it has no lease."""
     return trial.lease or f"{trial.number}/{trial.attempt}/{trial.repeat}"
 
 
@@ -88,9 +89,9 @@ class Ended:
     """The end of a Spark job.
 
     Attributes:
-        outcomes: what the job returned; they may have been reported before.
-        error: why its worker was lost; empty if it was not.
-        fault: the error that ends the sweep.
+        outcomes: the outcomes that the job returned; workers may already have reported them.
+        error: why the worker was lost; empty if it was not lost.
+        fault: an error that must end the sweep; None if there is none.
     """
 
     job: LeasedJob
@@ -101,7 +102,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Report:
-    """A worker's message about the trial under a lease: its epochs from number `first`, or its outcome."""
+    """A worker's message about the trial under a lease: an event, with epochs from number `first`, or the outcome."""
 
     lease: str
     event: str
@@ -111,12 +112,10 @@ class Report:
 
     @classmethod
     def of(cls, content: dict[str, object]) -> Report:
-        """Read a message's content, and check all of it before anything is done with it.
-
-        A worker runs a user's code, which can send anything in the worker's name.
+        """Parse a message and check all of it, because a worker runs a user's code, which could send anything.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is not a report.
+            KeyError, TypeError, ValueError, AttributeError: the content is not a report.
         """
         lease, event = str(content["lease"]), content["event"]
         if not isinstance(event, str) or event not in _EVENTS:

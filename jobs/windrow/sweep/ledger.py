@@ -1,11 +1,11 @@
-"""The ledger of a study: every trial, every attempt at it, who may report it, and how it ended.
+"""Keep a study's ledger: every trial, every attempt at a trial, who may report the attempt, and how it ended.
 
     entry = ledger.enter(point, optuna_number)  # a new trial
-    lease = ledger.lease(entry.number)          # an attempt; the earlier one, if any, counts no longer
+    lease = ledger.lease(entry.number)          # a new attempt; an earlier open attempt no longer counts
     entry = ledger.settle(outcome)              # None unless the outcome's lease is open: an outcome counts once
 
-One SQLite file with one writer (the study's lock sees to that); every call is a transaction. The two other records of a
-study, Optuna's journal and MLflow, are brought in line with this one.
+One SQLite file with one writer, which the study's lock ensures; every call is a transaction. A study's other two
+records, Optuna's journal and MLflow, are made to agree with the ledger.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Lease:
 
     Attributes:
         number: the trial's number.
-        attempt: counts the trial's attempts from 1, abandoned ones included.
-        point: the trial's place in the space.
-        token: what an outcome must carry to count.
+        attempt: number of the attempt at this trial, from 1; abandoned attempts are counted, too.
+        point: the trial's searched hyper-parameters.
+        token: the id of the lease, which an outcome must carry to count.
     """
 
     number: int
@@ -67,11 +67,11 @@ class Entry:
     """A trial in the ledger.
 
     Attributes:
-        optuna_number: the number of Optuna's trial that the point came from.
+        optuna_number: the trial's number in Optuna's journal.
         outcome: the outcome that counts; None while the trial has not ended for good.
-        attempts: attempts that were begun.
-        run_id: the trial's run in MLflow; empty until it is known.
-        told: True once the sampler knows the outcome.
+        attempts: number of attempts so far, abandoned ones included.
+        run_id: id of the trial's run in MLflow; empty until it is known.
+        told: True once the outcome was reported to the sampler.
     """
 
     number: int
@@ -94,7 +94,7 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """Wall clock of the attempt that counts; 0 while the trial has not ended."""
+        """Wall-clock seconds of the attempt that counts; 0 while the trial has not ended."""
         return 0.0 if self.outcome is None else self.outcome.seconds
 
     @property
@@ -115,10 +115,10 @@ class Attempt:
 
 
 class Ledger:
-    """The ledger in `folder`, held in memory as well: a writer's calls return what they wrote without reading it again.
+    """The ledger in `folder`. Its trials are also kept in memory, so that only opening reads them from the file.
 
-    A reader sees the ledger as it was when it was opened. A writer abandons the attempts that a killed driver left
-    open; they cost their trials nothing.
+    A reader sees the trials as they were when it opened the ledger. A writer abandons the attempts that a killed driver
+    left open; abandoned attempts do not count against their trials.
 
     Raises:
         ServiceError: from every call, if the disk is full or can't be written.
@@ -129,22 +129,23 @@ class Ledger:
         with self._transaction_errors():
             self._book = sqlite3.connect(folder / FILE, isolation_level=None)
             # In WAL mode, readers (the Windrow page, doctor) don't block the sweep that writes. NORMAL: a commit
-            # outlives the process without waiting for the disk; a power cut may cost the last ones.
+            # survives the end of the process without waiting for the disk; a power cut may lose the last commits.
             self._book.execute("PRAGMA journal_mode = WAL")
             self._book.execute("PRAGMA synchronous = NORMAL")
             self._book.executescript(_SCHEMA)
-        # This process has the study's lock, so whoever held these leases is gone; a late outcome must not count.
+        # This process has the study's lock, so the driver that gave out these leases is gone; late outcomes must not
+        # count.
         if not reading:
             self._change("UPDATE attempts SET state = 'abandoned' WHERE state = 'open'")
-        # After the line above, or an attempt would be known as open that no longer is.
+        # Read only after the update above.
         self._entries = {entry.number: entry for entry in self._read()}
 
     def close(self) -> None:
-        """Close the file; what was read from it stays known."""
+        """Close the file; the trials stay available in memory."""
         self._book.close()
 
     def enter(self, point: dict[str, Value], optuna_number: int) -> Entry:
-        """Record a new trial. Trials are numbered from 0 without gaps."""
+        """Record a new trial under the next number; trials are numbered from 0 without gaps."""
         entry = Entry(len(self), point, optuna_number)
         self._change(
             "INSERT INTO trials (number, point, asked_as) VALUES (?, ?, ?)",
@@ -153,11 +154,11 @@ class Ledger:
         return self._remember(entry)
 
     def lease(self, number: int) -> Lease:
-        """Begin an attempt. An open lease of the same trial counts no longer."""
+        """Begin an attempt and return its lease; an open lease of the same trial no longer counts."""
         entry = self._entries[number]
         lease = Lease(number, entry.attempts + 1, entry.point, secrets.token_hex(8))
-        # One transaction: a driver that dies between the two must not leave a trial with two open leases, or a lease
-        # that was revoked with no successor.
+        # One transaction: a driver that dies between the two statements must not leave a trial whose lease was revoked
+        # without a new one.
         with self._transaction():
             self._book.execute("UPDATE attempts SET state = 'abandoned' WHERE trial = ? AND state = 'open'", (number,))
             self._book.execute(
@@ -167,12 +168,12 @@ class Ledger:
         return lease
 
     def settle(self, outcome: Outcome) -> Entry | None:
-        """Count an outcome and return its trial; None, and no change, unless the outcome's lease is open.
+        """Record an outcome and return its trial; if the outcome's lease is not open, change nothing and return None.
 
-        A lost trial that has attempts left has no outcome yet.
+        The returned trial has no outcome if it was lost and has attempts left.
         """
-        # The condition is part of the statement: of two outcomes under one lease, which a worker and the driver may
-        # both give, the first one counts.
+        # The condition is part of the statement: if both a worker and the driver report an outcome under one lease,
+        # the first one counts.
         counts = self._change(
             "UPDATE attempts SET state = 'settled', outcome = ? WHERE lease = ? AND state = 'open'",
             *(json.dumps(outcome.record()), outcome.lease),
@@ -185,11 +186,11 @@ class Ledger:
         return self._remember(replace(self._entries[number], outcome=final))
 
     def abandon(self, lease: str) -> None:
-        """Take back a lease that was never begun: it costs the trial no attempt."""
+        """Withdraw a lease under which no worker has begun; it does not count against the trial."""
         self._change("UPDATE attempts SET state = 'abandoned' WHERE lease = ? AND state = 'open'", lease)
 
     def is_open(self, lease: str) -> bool:
-        """Return True if an outcome under this lease would count."""
+        """Return whether an outcome under this lease would count."""
         return bool(self._number("SELECT count(*) FROM attempts WHERE lease = ? AND state = 'open'", lease))
 
     def note_run(self, number: int, run_id: str) -> Entry:
@@ -203,12 +204,12 @@ class Ledger:
         return self._remember(replace(self._entries[number], told=True))
 
     def spend(self, seconds: float) -> None:
-        """Add wall clock to what the study's sweeps took so far."""
+        """Add to the wall-clock seconds that the study's sweeps have used."""
         self._change("INSERT INTO spent VALUES (?)", seconds)
 
     @property
     def spent_seconds(self) -> float:
-        """Wall clock of all the study's sweeps."""
+        """Wall-clock seconds that all sweeps of the study have used."""
         return float(self._book.execute("SELECT coalesce(sum(seconds), 0) FROM spent").fetchone()[0])
 
     def entry(self, number: int) -> Entry:
@@ -220,7 +221,7 @@ class Ledger:
         return list(self._entries.values())
 
     def attempts(self) -> list[Attempt]:
-        """Read every attempt at every trial, in order."""
+        """Read every attempt at every trial from the file, by trial and attempt number."""
         query = "SELECT trial, attempt, lease, state, outcome FROM attempts ORDER BY trial, attempt"
         return [
             Attempt(trial, number, lease, state, Outcome.of(json.loads(record)) if record else None)
@@ -231,7 +232,7 @@ class Ledger:
         return len(self._entries)
 
     def _remember(self, entry: Entry) -> Entry:
-        # Only after the write has succeeded: a full disk must not leave in memory what no file has.
+        # Called only after a write has succeeded: memory must not be ahead of the file when the disk is full.
         self._entries[entry.number] = entry
         return entry
 
@@ -264,7 +265,7 @@ class Ledger:
                 yield
                 self._book.execute("COMMIT")
             except BaseException:
-                if self._book.in_transaction:  # SQLite has rolled back by itself where the disk was full
+                if self._book.in_transaction:  # SQLite has already rolled back if the disk was full
                     self._book.execute("ROLLBACK")
                 raise
 
@@ -280,5 +281,5 @@ class Ledger:
 
 
 def _is_final(outcome: Outcome, settled: int) -> bool:
-    """Return True if a trial whose last of `settled` counted attempts ended so gets no other attempt."""
+    """Return whether this outcome ends its trial, which has `settled` counted attempts, this one included."""
     return settled >= RULES[outcome.ending].attempts

@@ -1,6 +1,6 @@
-"""Outcomes of attempts, their endings, and what follows from each ending. docs/architecture.md shows the same table.
+"""Define outcomes of attempts, their endings, and the rule for each ending (a table that docs/architecture.md repeats).
 
-An outcome records one attempt; its ending is the field that says how the attempt ended.
+An outcome records one attempt; its field `ending` says how the attempt ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Ending(StrEnum):
-    """The closed set of endings. The ledger, MLflow's tags and the job's result use these words."""
+    """All ways in which an attempt can end. The ledger, MLflow's tags and the job's result use these words."""
 
     OK = "ok"
     PRUNED = "pruned"
@@ -29,7 +29,7 @@ class Ending(StrEnum):
 
 
 class Signal(StrEnum):
-    """A result that the sampler gets."""
+    """The kind of result that is reported to the sampler for a trial."""
 
     VALUE = "its value"
     SO_FAR = "worse than any ok one, by how far it came"
@@ -42,9 +42,9 @@ class Rule:
     """The consequences of an ending.
 
     Attributes:
-        attempts: counted attempts that a trial gets if its attempts end so.
-        signal: the result that the sampler gets.
-        status: of the trial's run in MLflow.
+        attempts: the most attempts at a trial whose attempts end this way.
+        signal: the kind of result that is reported to the sampler.
+        status: the final status of the trial's run in MLflow.
     """
 
     attempts: int
@@ -68,19 +68,19 @@ class Outcome:
     """The record of one attempt, which an executor returns.
 
     Attributes:
-        lease: the attempt's token in the ledger; an outcome counts only for the lease that the trial has now.
         value: the objective after the last epoch; None unless the ending is ok.
         epochs: metrics of every finished epoch, in order.
-        seconds: wall clock of the attempt on the executor, without the import; a share of it where trials were fused.
-        import_seconds: what importing TensorFlow cost this attempt; 0 in a warm worker.
-        peak_mebibytes: the largest resident memory of the worker that was measured during the attempt.
-        fused: trials that trained as one graph with this one, itself included; 1 for a trial that trained alone.
-        gain: images a second of the fused graph over those of single trials, as the probe measured; 0 without a probe.
-        began_at, ended_at: Unix seconds by the worker's clock, for people; durations are measured by another clock.
-        error: what went wrong, with the traceback's tail; empty for ok and pruned.
+        seconds: wall clock of the attempt on the executor, without the import; the trial's share if trials were fused.
+        import_seconds: time that the attempt took to import TensorFlow; 0 in a warm worker.
+        error: the error, with the end of its traceback if there is one; empty for ok and pruned.
         worker: host and process that trained, as host/pid.
-        network: the trained network as a .keras file's bytes, if the specification wants it.
-        repeat: which of a finalist's seeds was trained, from 1; 0 in a sweep, whose records have no such key.
+        network: the trained network as a .keras file's bytes, if the specification asks for it.
+        lease: the attempt's token in the ledger; the outcome counts only while this lease is open.
+        peak_mebibytes: the largest resident memory of the worker that was measured during the attempt.
+        fused: number of trials in the same graph, this one included; 1 for a trial that trained alone.
+        gain: measured by the probe: images per second of a fused graph divided by those of single trials; 0 if unknown.
+        began_at, ended_at: Unix seconds by the worker's clock, for display; durations are measured by another clock.
+        repeat: number of a finalist's seed, from 1; 0 in a sweep. Not part of `record`.
     """
 
     number: int
@@ -109,10 +109,10 @@ class Outcome:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Outcome:
-        """Read a record, also one of another version: unknown keys are ignored, missing ones get their defaults.
+        """Read a record, even of another version: unknown keys are ignored, missing keys get their defaults.
 
         Raises:
-            TypeError, ValueError, KeyError: it is not a record of an outcome.
+            TypeError, ValueError, KeyError: the record is not that of an outcome.
         """
         values = _known(cls, record)
         values["ending"] = Ending(record["ending"])
@@ -121,14 +121,14 @@ class Outcome:
 
 
 def epoch_of(record: Mapping[str, object]) -> Epoch:
-    """Read an epoch's record, also one of another version: a study must outlive a new metric.
+    """Read an epoch's record, even of another version, so that studies survive the addition of a metric.
 
     Raises:
-        TypeError: it is not a record of an epoch.
+        TypeError: the record is not that of an epoch.
     """
     return Epoch(**_known(Epoch, record))
 
 
 def _known(kind: type[DataclassInstance], record: Mapping[str, object]) -> dict[str, Any]:
-    """Return the keys of a record that are fields of `kind`."""
+    """Return the part of a record whose keys are fields of `kind`."""
     return {each.name: record[each.name] for each in fields(kind) if each.name in record}

@@ -1,7 +1,7 @@
-"""Trials on Spark: one Spark job per handful of leases, as many jobs at once as there are slots.
+"""Run trials on Spark: a Spark job trains a few trials in one slot, and as many jobs run at once as there are slots.
 
-Each job is tagged, so that Spark's own pages show its trials' numbers and it can be cancelled alone. The end of a job
-and a worker's message are both events in one queue, handled by one thread.
+Each job has tags, so that Spark's own pages show its trials' numbers and it can be cancelled alone. Workers' messages
+and the ends of jobs are events in one queue, which one thread handles.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 GRACE_SECONDS = 3.0
-"""From asking a trial to stop to cancelling its job; Spark kills the worker 2 s later."""
-_SILENT_SECONDS = 120.0  # a worker that has connected beats every 2 s; after so long without a message it is lost
+"""Time from asking a trial to stop until its job is cancelled; Spark kills the worker 2 s later."""
+_SILENT_SECONDS = 120.0  # a connected worker sends a heartbeat every 2 s; after so long without one it counts as lost
 _TICK_SECONDS = 0.25
 _RECOUNT_SECONDS = 5.0
 _MOST_THREADS = 10_000
-_BARREN_JOBS = 6  # in a row that ended before a trial began: then the cluster is broken, not the trials
+_BARREN_JOBS = 6  # so many jobs in a row that end before a trial began mean that the cluster is broken
 _TRIED_AGAIN = "its worker or executor was lost, and Spark began the task again"
 
 
 class TrialSource(Protocol):
-    """Decides what is trained. Every method is called from the thread that runs the schedule."""
+    """Supplies trials and takes their results. Every method is called from the thread that runs the schedule."""
 
     def next(self, slots: int) -> list[TrialSpec]:
         """Return trials for one slot; empty if there is nothing to train now."""
 
     def report(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
-        """Take epochs of a running trial, from number `first`; return why it should stop, or an empty text."""
+        """Take a running trial's metrics from epoch `first` on; return why the trial should stop, or ""."""
 
     def settle(self, outcome: Outcome) -> None:
-        """Take an outcome. It may come a second time, or late."""
+        """Take an outcome, which may be late or arrive a second time."""
 
     def give_back(self, lease: str) -> None:
-        """Take back a trial that was handed out and never began."""
+        """Take back a trial that was given to a slot but never began."""
 
     def tick(self, running: int) -> bool:
-        """Return True if the running trials should stop because the sweep's time is over; called every tick."""
+        """Return whether the running trials must stop because the sweep's time is used up; called in every loop."""
 
 
 def run(
@@ -65,26 +65,27 @@ def run(
     body: Body = trial.run_all,
     recount: Callable[[], int] | None = None,
 ) -> Clock:
-    """Keep `count` slots busy until the source has nothing more and every outcome is in.
+    """Keep `count` slots busy until the source has no more trials and every outcome has arrived.
 
-    Without a channel, outcomes come when a job ends, limits hold at the end of an epoch, and nothing is pruned.
+    Without a channel, outcomes arrive when a job ends, workers check time limits at the end of an epoch, and nothing is
+    pruned.
 
     Args:
-        recount: returns how many slots there are; called every few seconds. Slots that were lost are waited for, not
-            given up.
+        recount: returns the number of slots that Spark has now; called every few seconds. A larger number is used; a
+            smaller one is ignored, because lost executors may be replaced.
     """
     return _Schedule(spark, count, source, channel, body, recount).run()
 
 
 def run_each(spark: SparkSession, count: int, specs: Iterable[TrialSpec]) -> list[Outcome]:
-    """Run a known list of trials, each with one attempt; return outcomes in the order in which they ended."""
+    """Run a given list of trials, one attempt each; return the outcomes in the order in which they arrived."""
     listed = _Listed(specs)
     run(spark, count, listed)
     return listed.outcomes
 
 
 class _Listed:
-    """A source without a choice."""
+    """A source that hands out a given list of trials and collects the outcomes."""
 
     def __init__(self, specs: Iterable[TrialSpec]) -> None:
         self._waiting = iter(specs)
@@ -120,10 +121,10 @@ class _Schedule:
         self._spark, self._count, self._source, self._body = spark, count, source, body
         self._recount, self._counted = recount, monotonic()
         # One queue for both kinds of events, and one thread that handles them: nothing below needs a lock, and a
-        # trial's messages are handled in the order in which they came.
+        # trial's messages are handled in the order of their arrival.
         self._inbox: queue.SimpleQueue[Message | Ended] = channel.inbox if channel else queue.SimpleQueue()
-        # A thread per job, for `collect` blocks until the job ends; the pool starts one when it is needed. No limit
-        # that matters: a job that waited for a thread would hold leases that no worker has.
+        # One thread per job, because `collect` blocks until the job ends; the pool starts threads as needed. The limit
+        # is never reached: a job that waited for a thread would hold leases that no worker has.
         self._pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="trial")
         self._jobs: dict[int, LeasedJob] = {}
         self._clock = Clock(count)
@@ -135,12 +136,12 @@ class _Schedule:
             try:
                 while self._fill():
                     with suppress(queue.Empty):
-                        # With a timeout, for time limits pass without an event.
+                        # With a timeout, because no event announces that a time limit has passed.
                         self._handle(self._inbox.get(timeout=_TICK_SECONDS))
                     self._enforce()
             except BaseException:
-                # Without this, leaving the pool would wait for trials whose outcomes will not be recorded.
-                with suppress(Exception):  # the JVM may be what has failed
+                # Otherwise the pool would wait for trials whose outcomes will not be recorded.
+                with suppress(Exception):  # perhaps the JVM has failed
                     self._spark.sparkContext.cancelAllJobs()
                 raise
         return self._clock
@@ -158,21 +159,21 @@ class _Schedule:
         return bool(self._jobs)
 
     def _grow(self) -> None:
-        """Use executors that came later: a cluster may have been busy, or may have got another worker."""
+        """Use executors that registered after the start: a busy cluster may have become free, or been enlarged."""
         if self._recount is None or monotonic() - self._counted < _RECOUNT_SECONDS:
             return
         self._counted = monotonic()
-        # Never fewer: an executor that is being replaced is missing for a while, and its jobs wait in Spark's queue.
+        # Never reduce the count: while a lost executor is being replaced, its jobs wait in Spark's queue.
         if (count := self._recount()) > self._count:
             self._count, self._patience = count, max(_BARREN_JOBS, 2 * count)
             self._clock.grow(count)
 
     def _guarded(self, spec: TrialSpec) -> TrialSpec:
-        """Let a trial train only with the driver's consent, where the connection is known to work.
+        """Require the driver's consent before a trial trains, if the connection to the driver is known to work.
 
-        Spark tries a task again by itself, also after its driver has died: without consent, that would train a trial
-        which the next driver trains as well. A second attempt goes without consent: its worker may be one that can't
-        reach the driver, where others can.
+        Spark itself retries a task, even after the driver has died. Without consent, the retry would train a trial that
+        the next driver trains as well. A second attempt needs no consent, because its worker may be one that can't
+        reach the driver although others can.
         """
         return replace(spec, ask_first=self._clock.connected and spec.address is not None and spec.attempt == 1)
 
@@ -180,21 +181,21 @@ class _Schedule:
         from pyspark import inheritable_thread_target
 
         def work() -> None:
-            # This thread touches the job only here, and gives its end to the queue: `job` belongs to the main thread.
+            # `job` belongs to the main thread: this thread only reads it here, and reports the end through the queue.
             try:
                 outcomes = cluster.train(self._spark, job.tag, list(job.waiting.values()), self._body)
                 self._inbox.put(Ended(job, outcomes))
             except WorkerLostError as error:
                 self._inbox.put(Ended(job, error=str(error)))
 
-        # Spark's job tags and description are those of a JVM thread: PySpark pins one to each such Python thread.
+        # Spark keeps job tags and description per JVM thread: PySpark pins a JVM thread to each such Python thread.
         inheriting = inheritable_thread_target(self._spark)(work)
 
         def end_in_any_case() -> None:
-            # A job whose end never reaches the queue would be waited for without end.
+            # The schedule would wait forever for a job whose end is not put on the queue.
             try:
                 inheriting()
-            except BaseException as error:  # the JVM is gone: even to clear up after the job fails
+            except BaseException as error:  # e.g. the JVM is gone, so that even cleaning up after the job fails
                 self._inbox.put(Ended(job, fault=error))
 
         self._pool.submit(end_in_any_case)
@@ -203,7 +204,7 @@ class _Schedule:
         if isinstance(event, Ended):
             self._end(event)
             return
-        # A worker blocks until it is answered, so each path below answers.
+        # A worker blocks until it gets an answer, so each path below must answer.
         try:
             report = Report.of(event.content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -213,16 +214,16 @@ class _Schedule:
             event.answer(self._receive(report))
 
     def _receive(self, report: Report) -> str:
-        """Act on a worker's report; return why its trial should stop: lost, where its lease counts no longer."""
+        """Act on a worker's report; return why its trial should stop ("lost" if its lease no longer counts), or ""."""
         lease = report.lease
         job = next((job for job in self._jobs.values() if lease in job.waiting), None)
         if job is None:
-            # Settled or given up meanwhile. A worker that has ended has nothing to stop; any other must not go on.
+            # The trial was settled or given back meanwhile. Unless the worker reports its end, it must stop.
             return "" if report.event == "ended" else Ending.LOST.value
         job.last_message = monotonic()
         self._clock.connected = True
         if report.event == "began":
-            if lease in job.began:  # its worker was lost, and Spark tries the task again by itself
+            if lease in job.began:  # the trial's worker was lost, and Spark itself has started the task again
                 self._settle(job, lease, job.lost(lease, _TRIED_AGAIN))
                 return Ending.LOST.value
             job.began[lease] = job.last_message
@@ -235,7 +236,7 @@ class _Schedule:
         return Ending.TIMEOUT.value if lease in job.stop_since else ""
 
     def _end(self, ended: Ended) -> None:
-        """Settle what a Spark job returned. Its other trials are lost if they began, and given back if they did not."""
+        """Settle the outcomes that a Spark job returned; its other trials are lost if they began, else given back."""
         if ended.fault is not None:
             raise ended.fault
         job = ended.job
@@ -246,14 +247,15 @@ class _Schedule:
                 f"Spark's workers must be able to begin a trial; {self._barren} jobs in a row ended before one did, "
                 f"the last with: {ended.error}; see the executors' logs, then run the sweep again: it goes on"
             )
-        # Most outcomes have been reported and settled by now. These are from workers that could not connect, or lost
-        # their connection at the end, and those with a network, which is too large for a message.
+        # Workers have reported most outcomes by now. The rest are from workers that could not connect or lost their
+        # connection, or contain a network, which is too large for a message.
         for outcome in ended.outcomes:
             if (lease := key_of(outcome)) in job.waiting:
                 self._settle(job, lease, outcome)
         for lease in list(job.waiting):
-            # Only where workers can report, "has not reported" means "has not begun". A trial that is given back costs
-            # no attempt, so one that kills its worker unseen must not be given back: it would come again without end.
+            # Only if workers can connect, a trial that has not reported has not begun. Giving a trial back does not
+            # count as an attempt, so a trial that kills its worker before it can report must not be given back: it
+            # would be tried again forever.
             if lease in job.began or not self._clock.connected:
                 self._settle(job, lease, job.lost(lease, ended.error))
             else:
@@ -261,29 +263,29 @@ class _Schedule:
                 self._source.give_back(lease)
 
     def _settle(self, job: LeasedJob, lease: str, outcome: Outcome) -> None:
-        # Out of the job first, so that a second outcome of the same lease finds no trial.
+        # Remove the trial from the job first, so that a second outcome under this lease is ignored.
         del job.waiting[lease]
         self._clock.add(outcome)
         self._source.settle(outcome)
 
     def _enforce(self) -> None:
-        """Ask trials to stop whose time is over, and cancel those that were asked and went on."""
+        """Ask trials to stop if their time is used up; cancel the jobs of trials that were asked and did not stop."""
         over, now = self._source.tick(sum(len(job.waiting) for job in self._jobs.values())), monotonic()
         for job in list(self._jobs.values()):
             for lease in list(job.waiting):
                 if over or job.is_late(lease, now):
-                    # The answer to its next report asks it to stop; one that computes without end sends no report.
+                    # The answer to the trial's next report asks it to stop. A trial that hangs sends no report.
                     since = job.stop_since.setdefault(lease, now)
                     if now - since > GRACE_SECONDS and (lease in job.began or job.last_message is None):
                         self._cancel(job, lease, job.timed_out(lease, now, over))
-                        break  # the job is being cancelled, and with it whatever is next in its list
+                        break  # the whole job is being cancelled, so its other trials need no check
             if job.last_message is not None and now - job.last_message > _SILENT_SECONDS and job.waiting:
-                # The trial that began is the one that runs; without one, the first of the list is blamed.
+                # Blame the running trial, which is the one that began; if none did, blame the first of the list.
                 lease = next((lease for lease in job.waiting if lease in job.began), next(iter(job.waiting)))
                 self._cancel(job, lease, job.lost(lease, f"its worker was silent for {_SILENT_SECONDS:.0f} s"))
 
     def _cancel(self, job: LeasedJob, lease: str, outcome: Outcome) -> None:
-        """Settle a trial from here and take its worker away. The job's other trials are given back when it ends."""
-        # Settled before the cancel: an outcome that the worker still sends in its last moments counts no longer.
+        """Settle a trial on the driver and cancel its job; the job's other trials are settled when the job ends."""
+        # Settle before cancelling: an outcome that the worker still sends must no longer count.
         self._settle(job, lease, outcome)
         self._spark.sparkContext.cancelJobsWithTag(job.tag)

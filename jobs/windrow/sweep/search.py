@@ -1,4 +1,4 @@
-"""Carry trials from the study to the schedule, and their results to the ledger, the sampler, the pruner and MLflow."""
+"""Pass trials from the study to the schedule, and their results to the ledger, the sampler, the pruner and MLflow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from windrow.experiment import Experiment
 
 _LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job
-_JOB_SECONDS = 0.05  # what a Spark job costs, at least (docs/benchmarks.md)
+_JOB_SECONDS = 0.05  # the least overhead of a Spark job (docs/benchmarks.md)
 _MOST_LEASES = 32
 _TOGETHER = 8  # trials that a worker may train as one graph
 _RECENT = 20  # trials from which the next one's duration is estimated
@@ -35,16 +35,16 @@ _STATUS_SECONDS = 15.0  # between two lines of progress while no trial ends
 
 
 class TrialLog(Protocol):
-    """Logs a sweep's trials. Every method returns at once, and is called after the ledger is written."""
+    """Logs a sweep's trials. Methods return at once; those that log outcomes are called after the ledger is written."""
 
     def begin(self, lease: Lease, facts: TrialFacts) -> None:
-        """Log that an attempt was handed out."""
+        """Log that an attempt was given to a slot."""
 
     def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
         """Log metrics of the trial `number`, from the epoch `first` on."""
 
     def end(self, outcome: Outcome, over: bool) -> None:
-        """Log how an attempt ended; `over` if the trial gets no other attempt."""
+        """Log how an attempt ended; `over` is True if the trial gets no further attempt."""
 
     def progress(self, finished: int, pruned: int, best: Entry | None) -> None:
         """Log the sweep's progress."""
@@ -54,7 +54,7 @@ class Search:
     """The study as a source of trials for the schedule.
 
     Args:
-        address: where trials report; None if they can't.
+        address: the driver's address, to which trials report; None if they do not report.
         gpu: True if Spark gives each task a GPU.
 
     Attributes:
@@ -73,7 +73,7 @@ class Search:
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset
         self._study, self._log, self._address = study, log, address
-        # One graph for several dense networks does not pay on a CPU (docs/benchmarks.md): no probe by default.
+        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md): no probe by default.
         self._fused = gpu if page.sweep.fused is None else page.sweep.fused
         self._running: dict[str, Lease] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
@@ -84,31 +84,31 @@ class Search:
         self.out_of_time = False
 
     def next(self, slots: int) -> list[TrialSpec]:
-        """Return trials for one slot: one, or some short ones; empty if there is nothing to train now, or no time."""
+        """Return trials for one slot: one, or several short ones; empty if no trial is due or no time is left."""
         self._slots = slots
         wanted = self._leases(slots)
         specs: list[TrialSpec] = []
         while len(specs) < wanted and self._in_time(len(specs) + 1) and (lease := self._study.ask()) is not None:
             specs.append(self._begin_trial(lease))
             if lease.attempt > 1:
-                break  # it may be the one that kills its worker, and with it all that share its job
+                break  # it may have killed its worker before: let no further trial share its job
         return specs
 
     def report(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
-        """Report epochs of a running trial to MLflow and to the pruner; return "pruned" if it should stop, or ""."""
+        """Report epochs of a running trial to MLflow and the pruner; return "pruned" if it should stop, else ""."""
         number = self._running[lease].number
         self._log.epochs(number, first, epochs)
         pruned = False
         for index, epoch in enumerate(epochs, start=first):
-            if index < self._page.sweep.epochs:  # after the last epoch stopping saves nothing
+            if index < self._page.sweep.epochs:  # stopping after the last epoch would save nothing
                 pruned = self._study.report(number, index, epoch.metrics()[self._page.sweep.objective]) or pruned
         return Ending.PRUNED.value if pruned else ""
 
     def settle(self, outcome: Outcome) -> None:
-        """Record an outcome: the ledger first, then the sampler, then MLflow. One that does not count changes nothing.
+        """Record an outcome in the ledger, then the sampler, then MLflow, unless its lease no longer counts.
 
         Raises:
-            BuilderError: a user's file can't be imported, or returns no network, and no trial has ended ok yet.
+            BuilderError: a user's network function can't be used, and no trial has ended ok yet.
             ServiceError: the study's disk is full.
         """
         self._running.pop(outcome.lease, None)
@@ -126,7 +126,7 @@ class Search:
             self._stop_if_builder_is_broken(outcome)
 
     def give_back(self, lease: str) -> None:
-        """Return a trial to the study that was handed out and never began, because another one lost their worker."""
+        """Give back to the study a trial that never began, because its job ended early (its worker was lost)."""
         running = self._running.pop(lease, None)
         if running is not None:
             self._study.give_back(running)
@@ -156,14 +156,14 @@ class Search:
         )
 
     def _leases(self, slots: int) -> int:
-        """Count the trials that a slot gets at once: more where they are short or fused, fewer towards the end."""
+        """Return how many trials a slot gets at once: more if they are short or fused, fewer towards the end."""
         wanted, fair = 1, math.ceil(self._study.left / (2 * slots))
         if self._durations:
             seconds = median(self._durations[-_RECENT:])
             wanted = int(_LEASE_SECONDS / max(1e-3, seconds))
             share = (self._study.left + len(self._running)) / slots
             if share * seconds < _JOB_SECONDS:
-                fair = math.ceil(share)  # a slot that idles at the end loses less than one more job costs
+                fair = math.ceil(share)  # an idle slot at the end costs less than another Spark job
         if self._may_fuse() and fused.key(self._builder, self._page.network.defaults()) is not None:
             wanted = max(wanted, _TOGETHER)
         return max(1, min(wanted, fair, _MOST_LEASES))
@@ -174,12 +174,12 @@ class Search:
         return self._fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain >= WORTHWHILE)
 
     def _left(self) -> float:
-        """Seconds of the time budget that are left; infinite without one."""
+        """Return the seconds that are left of the time budget; infinity without a budget."""
         budget = self._page.sweep.budget_seconds
         return math.inf if budget is None else budget - self._spent_before - (monotonic() - self._begin)
 
     def _in_time(self, trials: int) -> bool:
-        """Return True if one slot would finish so many trials in time, by the third quartile of recent durations."""
+        """Estimate whether one slot can finish `trials` trials in time, by the third quartile of recent durations."""
         recent = self._durations[-_RECENT:]
         expected = quantiles(recent, n=4)[2] if len(recent) > 1 else sum(recent)
         return not self.out_of_time and self._left() > expected * trials
@@ -203,7 +203,7 @@ class Search:
         self._log.progress(finished, pruned, study.best)
 
     def _time_left(self, finished: int) -> list[str]:
-        """Return the estimated time left, by the pace so far; empty at the end."""
+        """Estimate the time left from the mean duration so far; empty until a trial has ended ok, and at the end."""
         left = self._study.budget - finished
         if not self._durations or left <= 0:
             return []
@@ -211,13 +211,13 @@ class Search:
         return [time_left(seconds)]
 
     def _stop_if_builder_is_broken(self, outcome: Outcome) -> None:
-        # A file that can't be imported fails in every trial alike: one traceback says as much as a thousand. Once a
-        # trial has ended ok the file works, and a failure is that of a point.
+        # A file that can't be imported fails in every trial, so stop at the first one. Once a trial has ended ok, the
+        # file works, and a failure is due to the trial's point.
         mistake = outcome.error.strip().rpartition("BuilderError: ")
         if outcome.ending is Ending.FAILED and mistake[1] and self._study.best is None:
             raise BuilderError(mistake[2].splitlines()[0])
 
 
 def _graph(outcome: Outcome) -> str:
-    """Describe the gain of training as one graph with others; empty for a trial that trained alone."""
+    """Describe how much faster a trial was because it trained in one graph with others; empty if it trained alone."""
     return f" (one graph for {outcome.fused}, {outcome.gain:.2f} times as fast)" if outcome.fused > 1 else ""

@@ -1,4 +1,4 @@
-"""Everything that training one trial takes: its parameters and seed, the data set and the limits."""
+"""Describe the training of a trial completely: its parameters and seed, the data set and the limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialFacts:
-    """Every hyper-parameter of a trial, and the seed of its weights, order of images, dropout and augmentation."""
+    """Every hyper-parameter of a trial, and the seed for its weights, order of images, dropout and augmentation."""
 
     parameters: dict[str, Value]
     seed: int
@@ -31,22 +31,24 @@ class TrialSpec:
 
     Attributes:
         number: the trial's number in its study.
-        attempt: counts the attempts at the trial, from 1.
+        attempt: number of the attempt at the trial, from 1.
+        shape: height, width and channels of an image.
+        classes: number of classes.
+        seed: seed for the initial weights, the order of images, dropout and augmentation.
+        threads: number of TensorFlow's threads, which is the number of cores that Spark gives the task.
+        keep_network: whether to return the trained network as bytes.
+        lease: the attempt's token in the ledger; empty for a training outside a sweep.
+        address: the driver's address for reports; None to send no reports.
+        seconds: most wall-clock seconds for the attempt; None for no limit.
+        mebibytes: most resident memory of the worker; None for no limit.
+        prune: whether to ask the driver after every epoch if the trial should go on.
+        fused: whether the trial may be trained in one graph with others.
+        deterministic: whether to train bit for bit reproducibly, which is slower.
         dataset: the data set's digest, by which a worker finds the files that were sent.
-        seed: seed of the initial weights, the order of images, dropout and augmentation.
-        threads: TensorFlow's threads; the cores that Spark gives the task.
-        keep_network: return the trained network as bytes.
-        lease: the attempt's token in the ledger; empty for a training that no ledger knows.
-        address: where the driver listens; None if it does not.
-        seconds: wall clock that the attempt may take; None for no limit.
-        mebibytes: resident memory that the worker may take; None for no limit.
-        prune: ask after every epoch whether to go on.
-        fused: may be trained as one graph with others.
-        deterministic: the same result bit for bit, at some cost in speed.
         digests: SHA-256 of the data set's files by name; a worker checks them once.
-        ask_first: train only with the driver's consent: set where the connection to it is known to work, so that
-            its silence means that it is gone.
-        repeat: which of a finalist's seeds this is, from 1; 0 for a trial of the sweep.
+        ask_first: whether to train only with the driver's consent. Set if the connection to the driver is known to
+            work, so that no answer means that the driver is gone.
+        repeat: number of a finalist's seed, from 1; 0 for a trial of the sweep.
     """
 
     number: int
@@ -74,10 +76,10 @@ class TrialSpec:
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
-    """Derive a trial's facts from its number and its point, on top of the page's default configuration.
+    """Derive a trial's hyper-parameters from its point and the page's default configuration, and its seed.
 
-    The sweep, the log that is brought in line with the ledger, and the promotion all take them from here: an attempt
-    that is trained again, or logged again, must not differ.
+    The sweep, the log in MLflow and the promotion all call this, so that a trial that is trained or logged again does
+    not differ.
     """
     return TrialFacts({**page.network.defaults(), **point}, seed_of(page.sweep.seed, number))
 
@@ -90,7 +92,7 @@ def trial_spec(
     facts: TrialFacts,
     keep_network: bool = False,
 ) -> TrialSpec:
-    """Describe a first attempt at a trial, without limits and without a lease."""
+    """Describe the first attempt at a trial, without limits and without a lease."""
     return TrialSpec(
         number=number,
         attempt=1,

@@ -1,7 +1,7 @@
-"""The study: one search over one space, in a folder of its own, that survives restarts.
+"""Open and continue a study: one search over one space, in its own folder, that survives restarts.
 
     with open_study(folder, page, dataset_digest, network_source) as study:
-        lease = study.ask()            # None: nothing to train now; for good, if no trial is running
+        lease = study.ask()            # None: nothing to train now, or ever again if no trial is running
         entry = study.settle(outcome)  # the trial, or None if the outcome does not count
 
 The folder holds the ledger (ledger.db), Optuna's journal (journal.log), the study's identity (study.json), and a lock
@@ -42,7 +42,7 @@ class StudyRecord:
 
     @property
     def id(self) -> str:
-        """Identity of the search and its data: the same page, network and data give the same id."""
+        """The id of the search and its data: the same page, network and data give the same id."""
         return self.identity["id"]
 
     def entries(self) -> list[Entry]:
@@ -50,11 +50,11 @@ class StudyRecord:
         return self.ledger.entries()
 
     def finished(self) -> list[Entry]:
-        """Return the trials that have ended for good, by number: each has an outcome."""
+        """Return the trials that have ended for good, by number; each has an outcome."""
         return [entry for entry in self.entries() if entry.outcome is not None]
 
     def ranked(self) -> list[Entry]:
-        """Return the trials that ended ok, best first; equal ones by number."""
+        """Return the trials that ended ok, best first; trials with equal values by number."""
         return sorted((trial for trial in self.finished() if trial.value is not None), key=self._rank)
 
     def _rank(self, trial: Entry) -> tuple[float, int]:
@@ -69,10 +69,10 @@ class StudyRecord:
 
 
 class Study(StudyRecord):
-    """Asks for points and counts outcomes; all of it is in the ledger before a call returns.
+    """A study that can be continued: it draws points and records outcomes, in the ledger before a call returns.
 
-    A driver may die between any two writes. They are ordered so that the next driver finds what is missing: a point is
-    in Optuna's journal before the ledger, an outcome in the ledger before the journal.
+    A driver may die between any two writes. Their order lets the next driver find what is missing: a point is written
+    to Optuna's journal before the ledger, and an outcome to the ledger before the journal.
 
     Raises:
         ServiceError: from any call, if the folder's disk is full.
@@ -81,12 +81,12 @@ class Study(StudyRecord):
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str]) -> None:
         super().__init__(folder, page, identity, reading=False)
         self._optuna = OptunaStudy(folder, page, [entry.point for entry in self.entries()])
-        # Points that a killed driver drew and did not enter: without them the sampler's state and the ledger differ.
+        # Enter points that a killed driver drew but did not enter: the ledger must agree with the sampler's state.
         for point, optuna_number in self._optuna.orphans({entry.optuna_number for entry in self.entries()}):
             self.ledger.enter(point, optuna_number)
         self._open = {entry.number for entry in self.entries() if entry.outcome is None}
         self._untold = {entry.number for entry in self.entries() if not entry.told}
-        self._waiting = sorted(self._open)  # no worker of an earlier driver can report any more: train them again
+        self._waiting = sorted(self._open)  # workers of an earlier driver can no longer report: train these again
         self._tell_due()
 
     def remember(self, **facts: str) -> None:
@@ -96,21 +96,21 @@ class Study(StudyRecord):
 
     @property
     def budget(self) -> int:
-        """Trials to ask for: the page's number, or all points of the grid where that is less."""
+        """The number of trials to train: the page's number, or the number of points of a smaller grid."""
         return min(self.page.sweep.trials, self._optuna.limit or self.page.sweep.trials)
 
     @property
     def left(self) -> int:
-        """Trials that have not been asked for."""
+        """The number of trials that have not been drawn yet."""
         return self.budget - len(self.ledger)
 
     def ask(self) -> Lease | None:
-        """Return the next attempt: trials without an end first, then new ones. None if there is nothing to train now.
+        """Return the next attempt, of unfinished trials first, then of new ones; None if there is nothing to train now.
 
-        In a deterministic sweep a generation is asked for when the one before it has ended.
+        A deterministic sweep begins a generation of trials only after every trial of the one before has ended.
 
         Raises:
-            StudyError: the constraints leave next to nothing of the space.
+            StudyError: the constraints exclude nearly the whole space.
         """
         if self._waiting:
             return self.ledger.lease(self._waiting.pop(0))
@@ -122,9 +122,9 @@ class Study(StudyRecord):
         return self.ledger.lease(number)
 
     def settle(self, outcome: Outcome) -> Entry | None:
-        """Count an outcome and return its trial; None if its lease counts no longer.
+        """Record an outcome and return its trial; None if the outcome's lease no longer counts.
 
-        A lost trial that has attempts left is the next that `ask` returns.
+        `ask` returns a lost trial that has attempts left again, before any new trial.
         """
         entry = self.ledger.settle(outcome)
         if entry is None:
@@ -138,8 +138,8 @@ class Study(StudyRecord):
         return entry
 
     def give_back(self, lease: Lease) -> None:
-        """Return an attempt that never began: the trial is asked for again, and has lost no attempt."""
-        # Its worker may have been slow rather than lost, and its outcome counted meanwhile: then the trial is done.
+        """Take back an attempt that never began: `ask` returns the trial again, and no attempt is counted."""
+        # If the worker was slow rather than lost, the outcome may have been recorded meanwhile; then the trial is done.
         if self.ledger.is_open(lease.token):
             self.ledger.abandon(lease.token)
             self._waiting.append(lease.number)
@@ -157,19 +157,19 @@ class Study(StudyRecord):
         return self.page.sweep.deterministic and whole and bool(self._open)
 
     def _tell_due(self) -> None:
-        """Report outcomes to the sampler: each as its trial ends, or whole generations in order of number."""
+        """Report outcomes to the sampler: each when its trial ends or, if deterministic, whole generations in order."""
         due = self._untold - self._open
         more = self.left > 0 and not self._optuna.exhausted
         if self.page.sweep.deterministic and (self._open or more):
-            # What a sampler learns depends on the order in which it is told. A generation is told as a whole, and only
-            # once every trial of it has ended, so that neither slots nor speed nor a restart changes the next points.
+            # What a sampler learns depends on the order of the reports. Report a generation as a whole, after all its
+            # trials have ended, so that the next points do not depend on the number of slots, on speed or on restarts.
             size = self.page.sweep.generation
             due = {number for number in due if number < min(self._open, default=len(self.ledger)) // size * size}
         for number in sorted(due):
             entry = self.ledger.entry(number)
             if entry.outcome is not None:
                 self._optuna.tell(entry.optuna_number, entry.outcome, self.page.sweep.objective)
-            # After the journal: a driver that dies in between tells it again, which changes nothing.
+            # After the journal: if the driver dies in between, the next one reports again, which changes nothing.
             self.ledger.note_told(number)
             self._untold.discard(number)
 
@@ -178,29 +178,29 @@ class Study(StudyRecord):
 def open_study(
     folder: Path, page: Experiment, dataset_digest: str, network_source: str | None = None
 ) -> Iterator[Study]:
-    """Open a study, or begin it.
+    """Open a study, or begin it, and hold its lock during the block.
 
     Args:
         folder: the study's own folder; made if absent.
-        page: the experiment; its space, network and way of searching are the study's identity.
-        dataset_digest: of the prepared data set.
+        page: the experiment; its space, network and search settings identify the study.
+        dataset_digest: digest of the prepared data set, which also identifies the study.
         network_source: the text of a user's network file; None for a built-in network.
 
     Raises:
-        StudyError: the folder holds another search, or another sweep is at work in it.
+        StudyError: the folder holds another search, or another sweep is running in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with study_folder.locked(folder):
         study = Study(folder, page, study_folder.identify(folder, page, dataset_digest, network_source))
         try:
-            study.remember(trials=str(study.budget))  # for readers that have no page at hand
+            study.remember(trials=str(study.budget))  # for readers that do not have the page
             yield study
         finally:
             study.ledger.close()
 
 
 def read_study(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None = None) -> StudyRecord:
-    """Open a study for reading, while a sweep may be at work in it.
+    """Open a study for reading, even while a sweep is running in it.
 
     Raises:
         StudyError: the folder holds no study, or one of another search.

@@ -1,4 +1,4 @@
-"""A study's folder: its lock, which one sweep holds at a time, and its identity in study.json."""
+"""Use a study's folder: its lock, which one sweep at a time holds, and its identity in study.json."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def locked(folder: Path) -> AbstractContextManager[None]:
 
 
 def is_at_work(folder: Path) -> bool:
-    """Return True if a sweep is at work in a study's folder; a sweep that begins meanwhile is not refused."""
+    """Return whether a sweep is running in a study's folder, with care not to block a sweep that begins meanwhile."""
     path = folder / _LOCK
     found = re.match(r"process (\d+) on (.*), since", path.read_text(encoding="utf-8")) if path.is_file() else None
-    # A look at the process list first: to try the lock is to hold it for a moment, and a sweep that begins in that
-    # moment would be refused.
+    # Look at the process list first: testing the lock holds it for a moment, and a sweep that begins in that moment
+    # would be refused.
     if found is None or (found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1]))):
         return False
-    return is_locked(path)  # the number of a sweep that has ended may be another process's by now
+    return is_locked(path)  # another process may have the process id of a sweep that has ended
 
 
 def dataset_of(folder: Path) -> str:
-    """Return the digest of a study's data set, for readers that have no data set at hand.
+    """Return the digest of a study's data set, for readers that do not have the data set.
 
     Raises:
         StudyError: the folder holds no study.
@@ -61,14 +61,14 @@ def check_present(folder: Path) -> None:
     """Check that the folder holds a study.
 
     Raises:
-        StudyError: it does not.
+        StudyError: the folder holds no study.
     """
     if not (folder / _IDENTITY).is_file() or not (folder / FILE).is_file():
         raise StudyError(f"--study must hold a study; got {folder}; run sweep.py first")
 
 
 def identify(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None) -> dict[str, str]:
-    """Read the study's identity, and write it first where the folder holds no study.
+    """Return the study's identity; write it first if the folder holds no study.
 
     Raises:
         StudyError: the folder holds a study of another page, network or data set.
@@ -87,7 +87,7 @@ def identify(folder: Path, page: Experiment, dataset_digest: str, network_source
             )
         return found
     identity = {**mine, "id": sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()[:16]}
-    identity["objective"] = page.sweep.objective  # for a later study that starts warm
+    identity["objective"] = page.sweep.objective  # for a later study that uses this one as sweep.warm_start
     write_identity(folder, identity)
     return identity
 

@@ -1,4 +1,4 @@
-"""Train trials on an executor: specifications in, outcomes out. No error leaves this module, and MLflow is not used."""
+"""Train trials on an executor: specifications in, outcomes out. Errors become outcomes, too; MLflow is not used."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
 WORTHWHILE = 1.1
-"""The least gain in images a second, measured by the probe, for which several trials are trained as one graph."""
+"""Trials are trained in one graph if the probe measures at least this gain in images per second."""
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
-    """Run a Spark task's trials.
+    """Run a Spark task's trials and return their outcomes.
 
-    It drains its input and never raises: only then does Spark use the Python worker again, with TensorFlow imported.
+    It reads all its input and never raises, because only then does Spark reuse the Python worker, where TensorFlow is
+    already imported.
     """
     return iter([one for group in groups(list(specs)) for one in _run_group(group, shipped(group[0].dataset))])
 
@@ -36,7 +37,7 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
     """Train one trial on the data set's files in `dataset`. Every error becomes an outcome.
 
     Args:
-        gain: measured by the probe that decided against one graph; goes into the outcome.
+        gain: the gain that the probe measured before it decided against one graph; recorded in the outcome.
     """
     attempt = Attempt(spec)
     try:
@@ -44,7 +45,7 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
             attempt.import_seconds = start_tensorflow(spec.threads, spec.deterministic)
             attempt.begin()
             outcome = attempt.stopped() if attempt.stop else _train(attempt, dataset)
-    except BaseException as error:  # the one fault boundary of a trial: exit() in a user's builder ends here too
+    except BaseException as error:  # the only place that catches a trial's errors, also exit() in a user's builder
         attempt.leave_if_forked()
         tail = traceback.format_exc()[-_TRACEBACK_TAIL_CHARACTERS:]
         if isinstance(error, KeyboardInterrupt):
@@ -54,10 +55,10 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
 
 
 def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
-    """Group the specifications that may be trained as one graph; any other is a group of one."""
+    """Group the specifications that may be trained in one graph; every other one forms a group of its own."""
 
     def key(spec: TrialSpec) -> str:
-        # A limit is for one trial, and a graph that many share has one clock and one memory.
+        # Limits apply to one trial, but the trials in a shared graph have their time and memory in common.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
@@ -66,10 +67,10 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
 
 
 def shipped(digest: str) -> Path:
-    """Return the folder on this host with the splits of a data set that `cluster.ship` sent."""
+    """Return this host's folder with the splits of a data set that `cluster.ship` sent."""
     from pyspark import SparkFiles
 
-    root = Path(SparkFiles.getRootDirectory()).resolve()  # an executor of a cluster has a relative one
+    root = Path(SparkFiles.getRootDirectory()).resolve()  # relative on a cluster's executor
     folder = root / digest
     folder.mkdir(exist_ok=True)
     for file in root.glob(f"{digest}-*"):
@@ -94,7 +95,7 @@ def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
         gain = fused.gain(group[0].builder, members, group[0].shape, group[0].classes, *data)
         if gain >= WORTHWHILE:
             return _train_together(group, members, data, gain, imported)
-    except Exception:  # a trial alone may do what one graph can't, or its outcome has the error
+    except Exception:  # the trials may work alone; if not, their outcomes will have the error
         traceback.print_exc()
     return [run(spec, dataset, gain) for spec in group]
 
@@ -102,7 +103,7 @@ def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
 def _train_together(
     group: list[TrialSpec], members: list[Member], data: tuple[Examples, Examples], gain: float, imported: float
 ) -> list[Outcome]:
-    """Train the group as one graph; a trial that ends before the others is dropped from it."""
+    """Train the group in one graph; a trial that ends before the others is removed from the graph."""
     attempts = [Attempt(spec) for spec in group]
     attempts[0].import_seconds = imported
     outcomes: dict[int, Outcome] = {}
@@ -131,7 +132,7 @@ def _train_together(
 
 
 def _train(attempt: Attempt, dataset: Path) -> Outcome:
-    """Train alone; the attempt's epochs are filled on the way, so that a failure keeps what was measured before it."""
+    """Train one trial alone; each epoch is added to the attempt at once, so that a failure keeps earlier epochs."""
     spec = attempt.spec
     data = _data(spec, dataset)
     training = loop.prepare(spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed)
@@ -147,16 +148,16 @@ def _train(attempt: Attempt, dataset: Path) -> Outcome:
 
 
 def start_tensorflow(threads: int, deterministic: bool = False) -> float:
-    """Import TensorFlow with the task's cores and the GPUs that Spark gave the task; return the seconds it took."""
+    """Import TensorFlow for the task's cores and the GPUs that Spark gave the task; return the seconds that it took."""
     runtime.take_gpus()
     return runtime.import_tensorflow(threads, deterministic)
 
 
 def _data(spec: TrialSpec, dataset: Path) -> tuple[Examples, Examples]:
-    """Open training and validation images.
+    """Open the training and validation splits, after a check of their files.
 
     Raises:
-        DatasetError: a file is missing, or differs from the one that was sent.
+        DatasetError: a file is missing, or its digest is wrong.
     """
     for name, digest in spec.digests:
         _verify_once(dataset / name, digest)

@@ -1,5 +1,5 @@
-"""Everything that is written to and read from MLflow. No other room imports it.
+"""Write to and read from MLflow. No other package imports MLflow.
 
-The server is MLFLOW_TRACKING_URI, or an embedded SQLite file under WINDROW_HOME. This file imports nothing: import the
-module that you mean, so that the Airflow page loads no more than that.
+The server is MLFLOW_TRACKING_URI, or a local SQLite file under WINDROW_HOME. This file imports nothing: import the
+module that you need, so that the Windrow page in Airflow loads no more than that.
 """

@@ -1,4 +1,4 @@
-"""Log a study's atlas to MLflow: files under atlas/ of the sweep's parent run."""
+"""Log a study's atlas (its report of plots) to MLflow: files under atlas/ of the sweep's parent run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FOLDER = "atlas"
 
 
 def log_atlas(identity: Mapping[str, object], files: Sequence[Path]) -> LoggedRun:
-    """Log the files to the study's parent run, over those of an earlier drawing; return its id and the page's link.
+    """Log the files to the study's parent run, replacing those of an earlier atlas; return the run's id and links.
 
     Args:
-        identity: the study's, with the id of its run.
-        files: the page first.
+        identity: the content of the study's study.json, with the id of its run.
+        files: the atlas' files, the HTML page first.
 
     Raises:
         StudyError: the study has no run, or its run is not in this MLflow.
-        TrackingError: MLflow does not answer, or stopped accepting files.
+        TrackingError: MLflow does not answer, or does not accept the files.
     """
     from mlflow.exceptions import MlflowException
 

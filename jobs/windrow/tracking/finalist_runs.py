@@ -1,4 +1,4 @@
-"""Log finalists to MLflow: one run per finalist and seed, a child of the sweep's run with a kind of its own."""
+"""Log finalists to MLflow: one run per finalist and seed, a child of the sweep's run, tagged windrow.kind=finalist."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BATCH_METRICS = 1000  # MLflow's limit per call
 
 
 class FinalistRuns:
-    """The runs of one promotion. All have `tags`, by which those of an interrupted promotion are found."""
+    """The finalists' runs of one promotion. All have `tags`, by which runs of an interrupted promotion are found."""
 
     def __init__(
         self, client: MlflowClient, experiment: str, page: Experiment, dataset: Manifest, tags: Mapping[str, str]
@@ -36,7 +36,7 @@ class FinalistRuns:
         self._runs: dict[tuple[int, int], str] = {}
 
     def log(self, final: Final) -> None:
-        """Log a run with its epochs for each training; delete those that an interrupted promotion has left."""
+        """Delete the runs that an interrupted promotion has left, and log one run with its epochs per training."""
         query = " and ".join(f"tags.{key} = '{value}'" for key, value in self._tags.items())
         for run in self._client.search_runs([self._experiment], query, max_results=5000):
             self._client.delete_run(run.info.run_id)
@@ -45,13 +45,19 @@ class FinalistRuns:
                 self._runs[finalist.trial.number, repeat.number] = self._log(finalist, repeat)
 
     def log_test(self, read: Mapping[tuple[int, int], Readout]) -> None:
-        """Log test figures by (trial, repeat) to the runs of these repeats."""
+        """Log test figures, given by (trial, repeat), to the runs of these repeats."""
         for key, figures in read.items():
             metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
             self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))
 
     def log_pictures(self, trial: int, repeat: int, figures: Readout, images: NDArray[Any]) -> None:
-        """Log a confusion matrix and the misclassified of the test split's `images` (n, h, w, c), as PNG files."""
+        """Log the confusion matrix and the misclassified images as PNG files.
+
+        Args:
+            trial, repeat: the finalist's trial, and the repeat whose run gets the files.
+            figures: the network's predictions on the test split.
+            images: the test split's images, uint8 (n, height, width, channels).
+        """
         from windrow.selection import pictures
 
         labels = self._dataset.labels

@@ -1,7 +1,7 @@
 """Read the versions of a model from the registry, without changing anything.
 
-A server is read over HTTP: MLflow's own client takes two seconds and 160 MiB before the first answer, which is too
-much in the process that also serves Airflow's API. An embedded file can only be read by that client.
+A server is read over HTTP: MLflow's own client needs two seconds and 160 MiB to start, which is too much in the process
+that also serves Airflow's API. Only that client can read a local SQLite file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MOST_VERSIONS = 200
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version.
+    """A registered version of a model.
 
     Attributes:
-        at: Unix time of its registration.
-        aliases: champion, previous, challenger; may be empty.
-        result: of its promotion; None before its decision.
-        approved_by: the person who has decided; empty if the rule did.
+        at: Unix time of the registration.
+        aliases: the version's aliases, of champion, previous and challenger; may be empty.
+        result: the result of the version's promotion; None before the decision.
+        approved_by: the person who approved or rejected the version; empty if nobody did.
     """
 
     number: int
@@ -39,10 +39,10 @@ class Version:
 
 
 def versions(model: str) -> list[Version]:
-    """Return the newest versions of a model, newest first; empty for an unknown model.
+    """Return at most 200 versions of a model, newest first; empty for an unknown model.
 
     Raises:
-        TrackingError: MLflow does not answer, or refuses.
+        TrackingError: MLflow does not answer, or refuses the request.
     """
     read = _of_server if uri().startswith(("http://", "https://")) else _of_file
     return sorted(read(model), key=lambda version: -version.number)

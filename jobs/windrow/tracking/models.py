@@ -25,7 +25,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
     """Resolve models:/NAME@ALIAS or models:/NAME/VERSION once, and download that version's files into a folder.
 
     Raises:
-        UserError: no such model, alias or version, or one that Windrow did not register.
+        UserError: there is no such model, alias or version, or Windrow did not register it.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -62,10 +62,10 @@ def fetch_model(model_uri: str, into: Path) -> Network:
 
 
 def pin(page: Experiment, scratch: Path) -> Network:
-    """Return the network that labels: the page's own file, or the version that the page's alias names now.
+    """Return the network for a scoring run: the page's own network file, or the version that is champion now.
 
     Args:
-        page: has a scoring section.
+        page: the experiment page; must have a scoring section.
         scratch: a folder for files from the registry, or from an archive.
     """
     if page.scoring is not None and page.scoring.network is not None:
@@ -77,7 +77,7 @@ def resolve(client: MlflowClient, model_uri: str) -> Any:
     """Return the version that models:/NAME@ALIAS or models:/NAME/VERSION names now.
 
     Raises:
-        UserError: no such model, alias or version.
+        UserError: there is no such model, alias or version, or the URI is not of these forms.
         TrackingError: MLflow can't look it up.
     """
     from mlflow.exceptions import MlflowException

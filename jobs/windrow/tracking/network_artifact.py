@@ -1,4 +1,4 @@
-"""Log a network to MLflow with its signature, an input example, exact requirements, and facts for scoring."""
+"""Log a network to MLflow with its signature, an input example, pinned requirements, and metadata for scoring."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ _ROOTS = ("tensorflow", "keras", "numpy")
 def log_network(
     run_id: str, network: bytes, dataset: Manifest, example: NDArray[np.uint8], trial: int
 ) -> tuple[str, str]:
-    """Log a .keras file's network to a run; return its URI and the digest of its weights.
+    """Log a network to a run; return its URI and the digest of its weights.
 
     Args:
-        example: an image or more, uint8 (n, height, width, channels).
-        trial: number of the trial that it comes from.
+        network: bytes of a .keras file.
+        example: one or more images, uint8 (n, height, width, channels).
+        trial: number of the trial that the network comes from.
     """
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
     import mlflow
@@ -47,7 +48,7 @@ def log_network(
                 Schema([TensorSpec(np.dtype(np.float32), (-1, len(dataset.labels)))]),
             ),
             input_example=example.astype(np.float32),
-            # Without these MLflow loads the model again in a process of its own to guess them.
+            # Without pinned requirements, MLflow would load the model again in another process to guess them.
             pip_requirements=requirements(),
             metadata={
                 "windrow": {
@@ -60,7 +61,7 @@ def log_network(
 
 
 def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:
-    """Compute the canaries' labels, which every worker that scores with this network must reproduce."""
+    """Compute the network's labels for the canary images; every worker that scores with it must reproduce them."""
 
     def run(image: NDArray[np.uint8]) -> tuple[Any, Any]:
         scores = np.asarray(network(image[None].astype(np.float32), training=False))[0]
@@ -71,7 +72,7 @@ def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:
 
 
 def requirements() -> list[str]:
-    """List exact pins of a saved network's packages and their dependencies, as installed here and in the lock."""
+    """List the packages that a saved network needs, with all dependencies, pinned to the installed versions."""
     found: dict[str, str] = {}
     for root in _ROOTS:
         _add(root, found)
@@ -86,7 +87,7 @@ def _add(name: str, found: dict[str, str]) -> None:
 
 
 def _needs(name: str) -> Iterator[str]:
-    """Yield a package's dependencies on this machine, without its extras."""
+    """Yield the names of a package's dependencies on this machine, without extras."""
     from packaging.requirements import Requirement
 
     for text in metadata.requires(name) or []:

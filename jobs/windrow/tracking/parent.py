@@ -1,4 +1,4 @@
-"""Begin a sweep's parent run in MLflow, and describe it for people."""
+"""Begin a sweep's parent run in MLflow, and describe the sweep in Markdown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def begin(
     study: Study,
     network_source: str | None,
 ) -> str:
-    """Create the parent run; delete one that a killed driver had created but not yet stored in the study."""
+    """Create the parent run and return its id.
+
+    A run that a killed driver has created but not recorded in the study is deleted first.
+    """
     if (opening := study.identity.get("opening")) is None:
         opening = secrets.token_hex(8)
         study.remember(opening=opening)  # before the run exists, so that a later driver can find the run by it
@@ -53,10 +56,10 @@ def begin(
 
 
 def log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path, network_source: str | None) -> None:
-    """Log the search as parameters, and the page's file, the page after overrides and a user's network as artifacts.
+    """Log the search as parameters, and the page, the page after overrides and a user's network file as artifacts.
 
-    The page after overrides is a valid page, and the network's file is the text that was trained, even if the user's
-    file changes later: a version is trained again from these two.
+    A version can be retrained from the last two: the page after overrides is a valid page, and the network file is the
+    text that was used, even if the user's file changes later.
     """
     from mlflow.entities import Param
 
@@ -64,7 +67,7 @@ def log_page(client: MlflowClient, run_id: str, page: Experiment, path: Path, ne
     values |= {"network.builder": page.network.builder, "dataset.source": page.dataset.source}
     client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in values.items()])
     client.log_artifact(run_id, str(path))
-    # A section without keys has its defaults; scoring has no defaults, so it is left out.
+    # An empty section gets its defaults when the page is read; scoring has no defaults, so it is left out if absent.
     absent = {"scoring"} if page.scoring is None else set()
     client.log_dict(run_id, page.model_dump(mode="json", exclude=absent), PAGE_FILE)
     if network_source is not None and page.network.function is not None:
@@ -75,7 +78,7 @@ def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
     """Log the prepared data set to a run as its input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    # MLflow's own column for a digest takes 36 characters; the whole digest is a tag.
+    # MLflow's column for a digest holds at most 36 characters; the run has the complete digest as a tag.
     entity = Dataset(
         name=dataset.name,
         digest=dataset.digest[:32],
@@ -88,7 +91,7 @@ def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
 
 
 def searched(page: Experiment, dataset: Manifest) -> str:
-    """Describe the search in Markdown: a line of text, and a table of the space."""
+    """Describe the search in Markdown: a paragraph, and a table of the space."""
     sweep = page.sweep
     images = ", ".join(f"{count:,} {split}" for split, count in dataset.splits.items())
     rows = [f"| {name} | {_range(dimension)} |" for name, dimension in page.space.items()]
@@ -109,7 +112,9 @@ def summary(
     """Describe a sweep's result in Markdown, with links that work at any address of MLflow's pages.
 
     Args:
-        result: of jobs/sweep.py.
+        result: the result of jobs/sweep.py.
+        experiment: id of the MLflow experiment.
+        run_id: id of the parent run.
         best_run: id of the best trial's run.
     """
     run = f"#/experiments/{experiment}/runs"

@@ -1,4 +1,4 @@
-"""Log a promotion to MLflow: finalists' runs, a version with decision and evidence, figures on the sweep's run."""
+"""Log a promotion to MLflow: finalists' runs, a version with the decision and its evidence, figures of the sweep."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, finalists: Sequence[int]) -> Promotion:
     """Open the promotion of a study's finalists.
 
+    Args:
+        finalists: numbers of the finalists' trials.
+
     Raises:
         StudyError: the study has no parent run in this MLflow.
         TrackingError: MLflow does not answer.
@@ -48,7 +51,7 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
 
 
 class Promotion:
-    """The calls to MLflow while a challenger is judged. `key` identifies the finalists."""
+    """The calls to MLflow during a promotion. `key` identifies the finalists and the number of seeds."""
 
     def __init__(
         self,
@@ -66,14 +69,14 @@ class Promotion:
         self._runs = FinalistRuns(client, experiment, page, dataset, {**tags, "windrow.study": study_id})
 
     def alone(self) -> AbstractContextManager[None]:
-        """Lock the model, so that one challenger is judged at a time."""
+        """Lock the model during a block, so that one promotion at a time can change it."""
         return registry.alone(self._page.model_name)
 
     def decided(self) -> PromotionResult | None:
-        """Return the recorded result for these finalists, if this promotion has been decided before.
+        """Return the recorded result for these finalists; None if this promotion has not been decided before.
 
-        A promotion that was interrupted between its decision and the last alias is completed. One that waits for a
-        move or for a person does not count if the champion has changed since. Call this while `alone`.
+        If a promotion was interrupted after its decision, this moves the aliases that had not moved. A result that
+        awaits approval or such moves is ignored if the champion has changed since. Call this in a block of `alone`.
         """
         for version in self._versions():
             result = registry.recorded(version)
@@ -88,17 +91,17 @@ class Promotion:
         return None
 
     def begin(self, final: Final) -> None:
-        """Log the finalists' runs, and delete what an interrupted promotion has left."""
+        """Delete what an interrupted promotion has left, and log the finalists' runs."""
         self._forget_undecided()
         self._runs.log(final)
 
     def champion(self, into: Path) -> Network | None:
-        """Return the current champion's files; None without a champion."""
+        """Download the current champion's files into a folder; return the network, or None without a champion."""
         version = registry.aliased(self._client, self._page.model_name, "champion")
         return fetch_model(f"models:/{self._page.model_name}/{version.version}", into) if version else None
 
     def incomparable(self, champion: Network | None) -> str:
-        """Return the reason why the champion can't be compared on this test split; empty if it can."""
+        """Return why the champion can't be compared on this test split; empty if it can, or without a champion."""
         if champion is None:
             return ""
         if champion.shape != self._dataset.shape or champion.labels != self._dataset.labels:
@@ -108,7 +111,7 @@ class Promotion:
         return ""
 
     def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> Network:
-        """Log and register the winner's best seed; return the version's files, downloaded from the registry."""
+        """Register the winner's best network; return the new version, downloaded from the registry into a folder."""
         import mlflow
 
         self._ensure_model()
@@ -136,11 +139,13 @@ class Promotion:
         decision: Decision,
         images: NDArray[np.uint8],
     ) -> PromotionResult:
-        """Record the decision with its evidence, and move the aliases by it.
+        """Record the decision with its evidence, and move the aliases accordingly.
 
         Args:
-            figures: as `evidence.rows` takes them.
-            images: the test split's, for pictures of those that were labelled wrong.
+            challenger: the winner's registered version.
+            champion: the current champion; None without a champion.
+            figures: predictions on the test split, by name as for `evidence.rows`.
+            images: the test split's images, for pictures of the misclassified ones.
         """
         rows = evidence.rows(final, figures, champion.version if champion else None)
         result = self._result(challenger, champion, final, rows, decision)
@@ -148,7 +153,7 @@ class Promotion:
         self._log_figures(result, rows[0].readout, final)
         accuracy = f"{result.test_accuracy:.6f}"
         self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
-        # From here on it is decided, and every move can be made again.
+        # The tag below records the decision. From then on, an interrupted promotion can be completed.
         text = json.dumps(result.to_json())
         self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, text)
         registry.settle(self._client, result, registry.description(result))
@@ -192,15 +197,15 @@ class Promotion:
         )
 
     def _versions(self) -> list[Any]:
-        """Return this study's versions of the model, newest first. Tags are read one by one: a search may omit them."""
+        """Return this study's versions of the model, newest first, each read again because a search may omit tags."""
         found = self._client.search_model_versions(f"name = '{self._page.model_name}'")
         mine = sorted((v for v in found if v.run_id == self._run_id), key=lambda v: -int(v.version))
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """Delete versions that an interrupted promotion has left without a decision.
+        """Delete versions that an interrupted promotion has left without a decision, or without its aliases moved.
 
-        One that was to be promoted stays: it may have been champion, and later versions may call it previous.
+        A version whose decision was to promote it stays, because it may already have become champion.
         """
         for version in self._versions():
             result = registry.recorded(version)

@@ -1,4 +1,4 @@
-"""Read from MLflow everything needed to train a registered version again, without the working tree."""
+"""Read from MLflow everything that is needed to retrain a registered version, without files of the working tree."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.wei
 
 
 def read_record(model: str, version: str) -> Record:
-    """Read the whole record of a version.
+    """Read a version's complete record.
 
     Raises:
-        UserError: no such model or version, one that Windrow did not register, or a record with something missing.
+        UserError: there is no such model or version, Windrow did not register it, or its record is incomplete.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -56,7 +56,10 @@ def read_record(model: str, version: str) -> Record:
 
 
 def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment:
-    """Read the page after overrides. A relative folder on it was relative to where the sweep was started."""
+    """Read the page after overrides, with the data set's source from the run.
+
+    The page itself may have a path relative to the folder in which the sweep was started.
+    """
     page = experiment.parse(_text(client, version, PAGE_FILE), name=f"the recorded page of {version.name}")
     if not sweep.inputs.dataset_inputs:
         raise _incomplete(version, "no data set among its sweep's inputs")
@@ -72,7 +75,7 @@ def _builder(client: MlflowClient, version: ModelVersion, page: Experiment) -> B
 
 
 def _parameters(client: MlflowClient, version: ModelVersion, sweep: Run) -> dict[str, Value]:
-    """Read the parameters from JSON: MLflow's own parameters are text, which does not distinguish 1 from "1"."""
+    """Read the hyper-parameters from JSON: MLflow's own parameters are text, which does not distinguish 1 from "1"."""
     trial = version.tags["windrow.trial"]
     mine = f"tags.mlflow.parentRunId = '{sweep.info.run_id}' and tags.windrow.trial = '{trial}'"
     runs = client.search_runs([sweep.info.experiment_id], f"{mine} and tags.windrow.kind = 'trial'")

@@ -1,8 +1,8 @@
-"""Move aliases in the registry: by a recorded decision, by a person's answer on a challenger, and back.
+"""Move aliases in the registry: after a recorded decision, after a person's approval, and back by a rollback.
 
-champion is what scoring uses; previous is the champion before it; challenger is the newest version that has not become
-champion. A decision is recorded before any alias moves, and every move can be repeated: the next run completes whatever
-was interrupted.
+The champion is the version that scoring uses; previous is the champion before it; challenger is the newest version that
+has not become champion. A decision is recorded before any alias moves, and every move can be repeated: the next run
+completes what was interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RESULT, SETTLED = "windrow.result", "windrow.settled"
-"""Tags of a version: the job's result as JSON, set before aliases move; the ruling, set after they have moved."""
+"""Tags of a version: the job's result as JSON, set before the aliases move, and the ruling, set after that."""
 
 _APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
 _ROLLBACK = "windrow.rollback"
@@ -33,10 +33,10 @@ _ROLLBACK = "windrow.rollback"
 
 @contextmanager
 def alone(model: str) -> Iterator[None]:
-    """Allow one promotion, approval or rollback of a model at a time on this WINDROW_HOME; the others wait.
+    """Lock a model for one promotion, approval or rollback at a time in this WINDROW_HOME; wait while it is locked.
 
     Raises:
-        TrackingError: MLflow went away meanwhile.
+        TrackingError: a call to MLflow failed in the block.
     """
     from mlflow.exceptions import MlflowException
 
@@ -64,25 +64,25 @@ def aliased(client: MlflowClient, model: str, alias: str) -> Any:
 
 
 def recorded(version: Any) -> PromotionResult | None:
-    """Return the result that is written on a version; None before its decision."""
+    """Return the promotion's result from a version's tags; None before the decision."""
     text = version.tags.get(RESULT)
     return None if text is None else PromotionResult.from_json(json.loads(text))
 
 
 def is_settled(version: Any, result: PromotionResult) -> bool:
-    """Return True if the aliases have moved by a version's result, as for all versions without a ruling."""
+    """Return whether the aliases have moved according to a version's result; True for a result without a ruling."""
     return bool(version.tags.get(SETTLED) == result.decision)
 
 
 def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
-    """Return True if the champion has changed since a version was compared with it."""
+    """Return whether the champion has changed since a version was compared with it."""
     champion = aliased(client, result.model_name, "champion")
     now = str(champion.version) if champion else None
     return now not in (result.champion_before, result.model_version)
 
 
 def settle(client: MlflowClient, result: PromotionResult, description: str) -> None:
-    """Write a decision's texts on its version and move the aliases by it; a second call changes nothing."""
+    """Write a decision to its version's tags and description, and move the aliases; a second call changes nothing."""
     name, version, ruling = result.model_name, result.model_version, Ruling(result.decision or "")
     client.set_model_version_tag(name, version, "windrow.decision", result.reason)
     if result.approval is not None:
@@ -102,7 +102,7 @@ def settle(client: MlflowClient, result: PromotionResult, description: str) -> N
 
 
 def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult:
-    """Record a person's answer on a version that awaits approval, and return the promotion's result after it.
+    """Approve or reject a version that awaits approval, on behalf of a person; return the promotion's new result.
 
     Raises:
         UserError: the version is unknown or does not await approval, or the champion has changed since.
@@ -135,7 +135,7 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
 
 
 def rollback(model: str) -> dict[str, object]:
-    """Let champion and previous change places, or bring previous back if champion is gone; return the job's result.
+    """Swap the aliases champion and previous, or without a champion make previous champion; return the job's result.
 
     Raises:
         UserError: no version has the alias previous.
@@ -151,7 +151,7 @@ def rollback(model: str) -> dict[str, object]:
             )
         begun = json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
         if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
-            champion, previous = begun["from"], champion  # interrupted after the first move below, or after both
+            champion, previous = begun["from"], champion  # complete a rollback that was interrupted below
         client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
         client.set_registered_model_alias(model, "champion", previous)
         if champion is None:
@@ -185,7 +185,7 @@ def _number(version: Any) -> str | None:
 
 
 def description(result: PromotionResult) -> str:
-    """Return the text of the version's page, in Markdown."""
+    """Return the version's description for MLflow's page, in Markdown."""
     return (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "

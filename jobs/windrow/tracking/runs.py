@@ -19,11 +19,12 @@ METRICS = tuple(field.name for field in fields(Epoch))
 
 
 def read_runs(identity: Mapping[str, object], whole: bool = False) -> SweepRun | None:
-    """Return the runs of a study; None if MLflow does not have them.
+    """Return a study's runs; None if the study has no parent run in this MLflow, or it was deleted.
 
     Args:
         identity: the content of the study's study.json.
-        whole: whether to fetch the metrics of every epoch, with one call for each; else those of the last epoch.
+        whole: whether to fetch the metrics of every epoch, which takes one call per run and metric, instead of only
+            those of the last epoch.
 
     Raises:
         TrackingError: MLflow does not answer.

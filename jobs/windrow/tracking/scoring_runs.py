@@ -1,4 +1,4 @@
-"""Log a scoring run to MLflow: one run there for each."""
+"""Log scoring runs to MLflow, each as one MLflow run."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ _LOSS = ("same_labels", "score_change_mean", "score_change_max", "accuracy", "ac
 def log_scoring(
     page: Experiment, run: CommittedRun, note: str = "", gallery: Path | None = None, withheld: bool = False
 ) -> Logged:
-    """Log a scoring run's figures as metrics and as figures.json, and its gallery; return its id and link in MLflow.
+    """Log a scoring run's figures, as metrics and figures.json, and its gallery; return its id and links in MLflow.
 
     Args:
-        page: names the experiment.
-        run: logged into its own run in MLflow, however often this is called.
-        note: the run's description.
-        gallery: a file; left out if it does not exist.
-        withheld: whether its rows are not in the table; it is then logged as failed, until it is logged again without.
+        page: the experiment page, whose name is that of the MLflow experiment.
+        run: the scoring run; a repeated call logs to the same MLflow run.
+        note: the run's description, in Markdown.
+        gallery: the gallery's file; left out if it does not exist.
+        withheld: whether the run's rows are withheld from the table. The run is then logged as failed, until a call
+            without `withheld` corrects that.
 
     Raises:
-        TrackingError: MLflow does not answer, or stopped accepting calls.
+        TrackingError: MLflow does not answer, or does not accept the figures.
     """
     from mlflow.exceptions import MlflowException
 
@@ -88,7 +89,7 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
 
 
 def _run(client: MlflowClient, experiment: str, name: str, scoring: str) -> str:
-    """Return MLflow's run of a scoring run: the one that an earlier call began, else a new one."""
+    """Return the id of the MLflow run for a scoring run; an earlier call may have created it, else create it."""
     for run in client.search_runs([experiment], f"tags.`windrow.scoring` = '{scoring}'", max_results=1):
         return str(run.info.run_id)
     tags = {"mlflow.runName": f"score {name}", "windrow.kind": "scoring", "windrow.scoring": scoring, **versions()}

@@ -1,4 +1,4 @@
-"""Connect to MLflow, check that it works, and collect the tags of every run."""
+"""Connect to MLflow and check that it works; build links to its pages, and the tags that every run gets."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
     from windrow.experiment import Experiment
 
-CHECK_SECONDS = 15.0  # a busy machine's server can take several
+CHECK_SECONDS = 15.0  # on a busy machine the server may take several seconds
 
 
 class LoggedRun(TypedDict):
-    """A run's id in MLflow, and links for people, empty unless MLflow is a server."""
+    """A run's id in MLflow, and links to MLflow's pages by name; no links unless MLflow is a server."""
 
     run_id: str
     links: dict[str, str]
 
 
 def uri() -> str:
-    """Return the tracking server's address, or the embedded file's."""
+    """Return the URI of the tracking server, or of the local SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow' / 'mlflow.db'}"
 
 
 def pages() -> str:
-    """Return the address of MLflow for people: WINDROW_MLFLOW_PAGES if browsers need another one than jobs."""
+    """Return MLflow's address for browsers: WINDROW_MLFLOW_PAGES, to be set if it differs from the address for jobs."""
     return (os.environ.get("WINDROW_MLFLOW_PAGES") or uri()).rstrip("/")
 
 
 def connect() -> MlflowClient:
-    """Return a client after a check that it works: MLflow itself would retry a dead server for minutes.
+    """Check that MLflow answers, and return a client. MLflow itself would retry a dead server for minutes.
 
     Raises:
-        TrackingError: no answer, or a refusal, within seconds.
+        TrackingError: the server does not answer within seconds, or refuses the request.
     """
     address = uri()
     if address.startswith(("http://", "https://")):
@@ -53,8 +53,8 @@ def connect() -> MlflowClient:
         Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # Airflow's task has the links
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a job connects to configured servers only
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # Airflow's task shows the links
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a job connects only to configured servers
     import mlflow
 
     mlflow.set_tracking_uri(address)
@@ -63,7 +63,7 @@ def connect() -> MlflowClient:
 
 
 def _check_server(address: str) -> None:
-    """Make a real API call: /health answers 200 even if every call is refused with 403."""
+    """Check a server by a real API call, because /health answers 200 even if every call is refused with 403."""
     import requests
 
     where = f"{address.rstrip('/')}/api/2.0/mlflow/experiments/search"
@@ -81,7 +81,7 @@ def _check_server(address: str) -> None:
 
 
 def credentials() -> tuple[str, str] | None:
-    """Return name and password of MLflow's login; None without a login."""
+    """Return the user name and password for MLflow; None if they are not set."""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     return (user, password) if user and password else None
 
@@ -110,7 +110,7 @@ def version_link(name: str, version: str) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return tags for package versions, the code's commit, and Airflow's run, if any."""
+    """Return tags with package versions, the code's commit, and the ids of the Airflow task, if any."""
     packages = ("tensorflow", "keras", "pyspark", "optuna", "mlflow", "numpy")
     tags = {f"windrow.version.{package}": metadata.version(package) for package in packages}
     tags["windrow.version.windrow"] = windrow.__version__
@@ -123,7 +123,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit that is checked out, or WINDROW_GIT_COMMIT in an image without a checkout."""
+    """Return WINDROW_GIT_COMMIT (set in images without a checkout), or else the checked-out commit, or None."""
     if commit := os.environ.get("WINDROW_GIT_COMMIT"):
         return commit
     command = ["git", "-C", str(paths.REPOSITORY), "rev-parse", "HEAD"]
@@ -134,10 +134,14 @@ def git_commit() -> str | None:
 
 
 def experiment_id(client: MlflowClient, page: Experiment) -> str:
-    """Return the MLflow experiment of a page, created if absent, with the metric that MLflow's pages compare by."""
+    """Return the id of a page's MLflow experiment; create it if absent, and set its objective and description.
+
+    Raises:
+        UserError: the experiment was deleted in MLflow.
+    """
     found = client.get_experiment_by_name(page.name)
     if found is None:
-        # The embedded store would put artifacts under the working directory.
+        # By default, a local SQLite store would put artifacts under the working directory.
         artifacts = None if uri().startswith("http") else (paths.home() / "mlflow" / "artifacts" / page.name).as_uri()
         identity = client.create_experiment(page.name, artifact_location=artifacts)
     elif found.lifecycle_stage == "deleted":
@@ -150,6 +154,6 @@ def experiment_id(client: MlflowClient, page: Experiment) -> str:
     greater = str(page.sweep.direction == "maximize").lower()
     client.set_experiment_tag(identity, "mlflow.experiment.primaryMetric.greaterIsBetter", greater)
     client.set_experiment_tag(identity, "mlflow.note.content", page.description)
-    # Without it MLflow's pages open as for prompts and traces, not for training.
+    # Without this tag, MLflow's pages open in the view for prompts and traces, not for training.
     client.set_experiment_tag(identity, "mlflow.experimentKind", "custom_model_development")
     return str(identity)

@@ -1,7 +1,7 @@
-"""A sweep in MLflow: one parent run, one child run per trial, logged by a thread of its own.
+"""Log a sweep to MLflow, in a separate thread: one parent run, and one child run per trial.
 
-The ledger decides what is true: each of its trials has one run, which shows the trial's outcome. `open_sweep` makes it
-so after a driver was killed or MLflow was down.
+The ledger has the truth: each of its trials must have one run that shows the trial's outcome. `open_sweep` corrects
+the runs after a driver was killed or MLflow was down.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
 _BATCH_METRICS = 1000  # MLflow's limit per call
 _RUNS_A_PAGE = 1000
-_CPU = "system/cpu_utilization_percentage"  # the name on MLflow's page of system metrics; of the driver's host
-_COMPARED = 10  # trials, the best ones, that the sweep's link shows side by side
+_CPU = "system/cpu_utilization_percentage"  # of the driver's host, by the name that MLflow uses for it
+_COMPARED = 10  # the sweep's link compares so many of the best trials
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 
 
 def open_sweep(
     page: Experiment, path: Path, dataset: Manifest, study: Study, network_source: str | None = None
 ) -> SweepLog:
-    """Begin a study's parent run, or open it again and bring it in line with the ledger.
+    """Begin a study's parent run, or open it again and make its child runs agree with the ledger.
 
     Args:
-        path: the page's file.
+        path: the experiment page's file.
         network_source: the text of a user's network file; None for a built-in network.
     """
     client = connect()
@@ -67,16 +67,16 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # an error of the server does not mean that the run is lost
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # any other error does not mean that the run is lost
             raise
         return False
 
 
 class SweepLog:
-    """A sweep's parent run and one child run per trial; parameters and metrics have the same names in every child.
+    """Logs a sweep as a parent run with a child run per trial, all with the same names of parameters and metrics.
 
-    `begin`, `epochs`, `end` and `progress` return at once. MLflow may fall behind, or fail, without delaying a trial;
-    leaving the block waits for it, and `summarize` raises an error if something is missing.
+    `begin`, `epochs`, `end` and `progress` return at once, so a slow or failing MLflow does not delay a trial. The end
+    of the block waits until everything is logged. `summarize` raises an error if anything could not be logged.
     """
 
     def __init__(self, client: MlflowClient, experiment: str, run_id: str, study: Study, dataset: Manifest) -> None:
@@ -86,19 +86,22 @@ class SweepLog:
         self._logged: dict[int, int] = {}
         self._figures_at = 0.0
         self._failure: Exception | None = None
-        # Everything below that talks to MLflow runs in one thread, in the order of this queue: a run is begun before it
-        # gets metrics, and ended after them, without a lock. None ends the thread.
+        # During the sweep, one thread makes the calls to MLflow in the order of this queue, without a lock: a run
+        # begins before its metrics, and ends after them. None ends the thread.
         self._pending: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="mlflow", daemon=True)
 
     def reconcile(self) -> None:
-        """Log every trial of the ledger that has no run with its outcome, and delete every other run of this sweep."""
+        """Leave exactly one child run per finished trial, which shows the outcome in the ledger.
+
+        Trials without such a run are logged; all other child runs of this sweep are deleted.
+        """
         runs: dict[int, list[Run]] = {}
         for run in self._children():
             runs.setdefault(int(run.data.tags.get("windrow.trial", -1)), []).append(run)
         for entry in self._study.entries():
             if entry.outcome is None:
-                continue  # it is trained again, in a new run
+                continue  # the trial will be trained again, with a new run
             found = runs.get(entry.number, [])
             wanted = next((run for run in found if _shows(run, entry.outcome)), None)
             if wanted is not None:
@@ -113,19 +116,19 @@ class SweepLog:
         self._note_runs()
 
     def begin(self, lease: Lease, facts: TrialFacts) -> None:
-        """Begin a child run for an attempt. The run of the attempt before it is deleted: a trial has one run."""
+        """Begin a child run for an attempt, and delete the run of the trial's earlier attempt: a trial has one run."""
         self._pending.put(lambda: self._begin(lease.number, lease.attempt, lease.point, facts))
 
     def epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
-        """Log metrics of epochs while a trial trains; `first` is the number of the first, from 1."""
+        """Log metrics of epochs while a trial trains; `first` is the number of the first of these epochs, from 1."""
         self._pending.put(lambda: self._epochs(number, first, epochs))
 
     def end(self, outcome: Outcome, over: bool) -> None:
-        """Log the remaining epochs, the ending and the error; `over` if the trial gets no other attempt."""
+        """Log the remaining epochs, the ending and the error; `over` is True if the trial gets no further attempt."""
         self._pending.put(lambda: self._end(outcome, over))
 
     def progress(self, finished: int, pruned: int, best: Entry | None) -> None:
-        """Log the sweep's progress as metrics of the parent run, at most once in a few seconds."""
+        """Log the sweep's progress as metrics of the parent run, at most once every 2 seconds."""
         if time.monotonic() - self._figures_at < _FIGURES_SECONDS:
             return
         self._figures_at = time.monotonic()
@@ -135,10 +138,13 @@ class SweepLog:
         self._pending.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
-        """Log the sweep's figures on the parent run, once everything else is logged; return the run's id and links.
+        """Wait until everything is logged, log the sweep's figures to the parent run, and return its id and links.
+
+        Args:
+            result: the result of jobs/sweep.py.
 
         Raises:
-            TrackingError: MLflow failed on the way, and something is not logged.
+            TrackingError: MLflow failed during the sweep, so that something is not logged.
         """
         from mlflow.entities import RunTag
 
@@ -162,15 +168,15 @@ class SweepLog:
 
     def __enter__(self) -> SweepLog:
         self.client.update_run(self.run_id, status="RUNNING")
-        psutil.cpu_percent()  # the next call returns the share since this one
+        psutil.cpu_percent()  # the next call returns the average since this call
         self._writer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the runs: a sweep that was stopped must not look as if it were running."""
+        """Wait until everything is logged, and end the runs: a stopped sweep must not look as if it were running."""
         self._finish()
         if self._failure is None:
-            for run in self._children("attributes.status = 'RUNNING'"):  # trials without an end
+            for run in self._children("attributes.status = 'RUNNING'"):  # trials that have not ended
                 self.client.set_terminated(run.info.run_id, "KILLED")
             self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
 
@@ -188,12 +194,12 @@ class SweepLog:
 
     def _write(self) -> None:
         while (call := self._pending.get()) is not None:
-            # After a failure the queue is drained without effect: later epochs would be in MLflow without what
-            # came before, and `reconcile` logs all of it in the next sweep.
+            # After a failure the rest of the queue is dropped: MLflow must not get later epochs without earlier ones.
+            # In the next sweep, `reconcile` logs all that is missing.
             if self._failure is None:
                 try:
                     call()
-                except Exception as error:  # raised by `summarize`; the trials go on
+                except Exception as error:  # `summarize` raises it later; the trials continue
                     self._failure = error
 
     def _begin(self, number: int, attempt: int, point: Mapping[str, Value], facts: TrialFacts) -> None:
@@ -216,15 +222,15 @@ class SweepLog:
         )
         self._runs[number], self._logged[number] = run.info.run_id, 0
         if before is not None:
-            self.client.delete_run(before)  # after the new one: a trial that trains is never without a run
+            self.client.delete_run(before)  # only now, so that a running trial always has a run
         known = facts.parameters.items()
         shown = {name: value for name, value in known if name in point or not self._conditional(name)}
         self._log(run.info.run_id, params=[Param(name, str(value)) for name, value in sorted(shown.items())])
 
     def _conditional(self, name: str) -> bool:
-        """Return True if a hyper-parameter is searched under a condition.
+        """Return whether a hyper-parameter is searched only under a condition.
 
-        Where the condition does not hold, its default would be a dot in MLflow's plots that no search put there.
+        For trials where the condition does not hold, MLflow's plots would show its default as if it had been searched.
         """
         dimension = self._study.page.space.get(name)
         return dimension is not None and bool(dimension.when)
@@ -261,7 +267,7 @@ class SweepLog:
             more = {}
 
     def _children(self, condition: str = "attributes.status != ''") -> list[Run]:
-        # Finalists are children of the same run, and not this class's.
+        # The finalists' runs are children of the same run, but not logged by this class.
         query = f"tags.mlflow.parentRunId = '{self.run_id}' and tags.windrow.kind = 'trial' and {condition}"
         found: list[Run] = []
         page = None
@@ -274,7 +280,7 @@ class SweepLog:
 
 
 def _shows(run: Run, outcome: Outcome) -> bool:
-    """Return True if a run shows this outcome and has ended."""
+    """Return whether a run has ended and shows this outcome."""
     tags = run.data.tags
     shown = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
     return shown == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)

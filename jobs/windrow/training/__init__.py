@@ -1,1 +1,1 @@
-"""From hyper-parameters and arrays to a trained network. On executors; imports TensorFlow in functions only."""
+"""Train a network from hyper-parameters and arrays, on executors. Imports TensorFlow only inside functions."""

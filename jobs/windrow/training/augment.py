@@ -1,4 +1,4 @@
-"""Random shifts and rotations of a batch, inside the compiled epoch."""
+"""Shift and rotate the images of a batch at random, inside the compiled epoch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def shift_and_rotate(images: Any, seed: Any, shift: Any, rotation: Any) -> Any:
-    """Move and turn each image by its own random amount; what comes in from outside is 0.
+    """Shift and rotate each image by its own random amount; areas that the image leaves empty become 0.
 
     Args:
         images: float32 tensor (n, height, width, channels).
-        seed: int32 tensor (2,); the same seed gives the same batch.
+        seed: int32 tensor (2,); the same seed gives the same result.
         shift: largest shift in each direction, pixels; a float or a float32 scalar.
-        rotation: largest rotation in each direction, degrees; likewise.
+        rotation: largest rotation in each direction, degrees; a float or a float32 scalar.
     """
     import tensorflow as tf
 

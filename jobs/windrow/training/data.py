@@ -1,4 +1,4 @@
-"""A split's arrays as tensors. A file mapped into memory is read where it lies: no trial copies the data set."""
+"""Turn a split's arrays into tensors. On a CPU, trials read a memory-mapped file in place: none copies the data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Eigen's kernels read whole vector registers; NumPy aligns the values of an .npy file to this.
+# Eigen's kernels read whole vector registers, which needs this alignment; NumPy gives it to the values of .npy files.
 _ALIGNMENT_BYTES = 64
 
 
@@ -24,16 +24,16 @@ class Examples:
 
 
 def tensors(examples: Examples) -> tuple[Any, Any]:
-    """Images and labels as TensorFlow has them, on its accelerator if there is one."""
+    """Return images and labels as tensors, on the GPU if there is one."""
     import tensorflow as tf
 
     images, labels = _shared(examples.images), tf.convert_to_tensor(examples.labels)
-    # On a CPU the identity would be a copy; on a GPU it is the one transfer.
+    # On a GPU, tf.identity makes the only transfer; on a CPU it would be a needless copy.
     return (tf.identity(images), labels) if tf.config.list_logical_devices("GPU") else (images, labels)
 
 
 def _shared(array: NDArray[np.uint8]) -> Any:
-    """The array's own memory as a tensor where it is aligned, a copy where it is not."""
+    """Return a tensor that shares the array's memory if that is contiguous and aligned; otherwise a copy."""
     import tensorflow as tf
 
     if not array.flags.c_contiguous or array.ctypes.data % _ALIGNMENT_BYTES or not array.size:
@@ -42,7 +42,7 @@ def _shared(array: NDArray[np.uint8]) -> Any:
 
 
 class _Exportable:
-    """An array that DLPack takes: NumPy refuses it a read-only one, and TensorFlow never writes to its input."""
+    """A read-only array that DLPack accepts. NumPy would refuse to export it; TensorFlow never writes to its input."""
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         self._array = array  # keeps the memory alive as long as the tensor

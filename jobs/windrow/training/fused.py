@@ -1,8 +1,8 @@
-"""Trials that differ in numbers only, trained side by side as one graph; stacked.py holds their weights.
+"""Train trials that differ only in numbers, such as widths and rates, side by side as one graph.
 
-A step of a small network is mostly the cost of starting operations; a stack of networks pays it once. Each member draws
-its own order of images and gives its solo run's epochs, up to the order in which numbers are added. Dropout is drawn
-for the whole stack: with it, the two agree on average only.
+A step of a small network is mostly the cost of starting operations; a stack of networks (stacked.py) pays it once. Each
+member draws its own order of images, and its epochs equal those of a trial that trains alone, up to the order in which
+numbers are added. Dropout is drawn for the whole stack: with dropout, the two agree on average only.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ from windrow.training.stacked import NetworkStack
 __all__ = ["FusedRun", "Member", "gain", "key", "prepare"]
 
 _CACHED_STACKS = 4
-# Widths are rounded up: zeros up to a whole vector register cost nothing, and the next group finds its graph made.
+# Widths are padded with zeros to whole vector registers. The padding costs nothing, and a later group of similar width
+# can reuse the graph.
 _UNITS_MULTIPLE = 16
 _FREE = ("learning_rate", "momentum", "weight_decay", "dropout", "units")
 _PROBE_STEPS, _PROBE_REPEATS = 20, 3
 
 
 def key(builder: Builder, parameters: Mapping[str, Value]) -> Hashable | None:
-    """Trials with the same key can train as one graph; None: not a dense network, or one with augmentation."""
+    """Return a key that is equal for trials that can train as one graph.
+
+    None: the trial must train alone, because its network is not the built-in dense one or because it uses augmentation.
+    """
     if builder.source is not None or builder.name != "dense" or parameters["shift"] or parameters["rotation"]:
         return None
     return builder.name, tuple(sorted((name, value) for name, value in parameters.items() if name not in _FREE))
@@ -56,7 +60,7 @@ def prepare(
     The arguments are those of loop.prepare, for several members.
 
     Raises:
-        ValueError: the members have not one key.
+        ValueError: the members' keys differ, or are None.
     """
     keys = {key(builder, member.parameters) for member in members}
     if len(keys) != 1 or None in keys:
@@ -65,7 +69,7 @@ def prepare(
 
 
 class FusedRun:
-    """A group of trials in training."""
+    """A group of trials that train together as one graph."""
 
     def __init__(
         self,
@@ -79,7 +83,7 @@ class FusedRun:
         self._builder, self._members, self._shape, self._classes = builder, list(members), shape, classes
         self._data, self._epochs = data, epochs
         self._alive = set(range(len(members)))
-        self._stacked = list(range(len(members)))  # which member lies where in the stack
+        self._stacked = list(range(len(members)))  # index of the member at each position in the stack
         weights = [
             layers.initial_weights(
                 dense_weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
@@ -90,12 +94,13 @@ class FusedRun:
         self._trainer.stack.begin(weights, self._rates())
 
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
-        """Train, and yield after each epoch one Epoch per member that still trains, None for the others.
+        """Train, and yield after each epoch a tuple with one Epoch per member, or None for a member that was dropped.
 
-        An Epoch's seconds are its share of the wall clock. Dropping members in between makes the rest faster.
+        The seconds of an Epoch are the member's share of the wall clock. Dropping members between epochs makes the
+        remaining ones faster.
 
         Raises:
-            RuntimeError: another group was prepared since.
+            RuntimeError: a group that was prepared later uses the same graphs.
         """
         for number in range(self._epochs):
             if not self._alive:
@@ -115,11 +120,11 @@ class FusedRun:
             yield tuple(found[index] if index in self._alive else None for index in range(len(self._members)))
 
     def drop(self, index: int) -> None:
-        """Stop training a member, pruned or diverged. Its network() is valid until the next epoch."""
+        """Stop training a member that was pruned or has diverged. Its network() is valid until the next epoch."""
         self._alive.discard(index)
 
     def network(self, index: int) -> Any:
-        """Return a member that still trains as a keras.Model of its own width."""
+        """Return the network of a member that still trains, as a keras.Model of the member's own width."""
         member = self._members[index]
         network = self._builder.build(member.parameters, self._shape, self._classes)
         wide = self._trainer.stack.weights(self._stacked.index(index))
@@ -134,7 +139,7 @@ class FusedRun:
             value.numpy()  # waits for the device
 
     def _shrink(self) -> None:
-        """Continue in a smaller stack once half of its members are dropped; for fewer, a new graph does not pay."""
+        """Continue in a smaller stack once half of the members were dropped; for fewer, a new graph does not pay."""
         if 2 * len(self._alive) > len(self._stacked):
             return
         state = self._trainer.stack.state()
@@ -159,7 +164,7 @@ _cached: OrderedDict[Hashable, StackTrainer] = OrderedDict()
 def _trainer(
     builder: Builder, members: Sequence[Member], shape: tuple[int, int, int], classes: int, count: int
 ) -> StackTrainer:
-    """Return the cached graphs for a group like this, or make and cache new ones."""
+    """Return cached graphs that fit this group, or make and cache new ones."""
     first, units = members[0].parameters, _widest(members)
     drops = any(member.parameters["dropout"] for member in members)
     decays = any(member.parameters["weight_decay"] for member in members)
@@ -191,10 +196,11 @@ def gain(
 ) -> float:
     """Measure how many times faster these members train fused than one after another, on a few compiled steps.
 
-    The solo side is the widest member. Cached per key, number of members and width.
+    Only the widest member is timed alone; the others are assumed to take as long. The result is cached per key, number
+    of members and width.
 
     Raises:
-        ValueError: the members have not one key.
+        ValueError: the members' keys differ, or are None.
     """
     name = (key(builder, members[0].parameters), len(members), _widest(members))
     if name not in _gains:
@@ -209,7 +215,7 @@ def gain(
 
 
 def _seconds(*actions: Any) -> list[float]:
-    """Time each action: the shortest of a few alternating runs, after one that compiles."""
+    """Return the seconds of each action: the shortest of a few runs, taken in turn, after a first run that compiles."""
     taken: list[list[float]] = [[] for _ in actions]
     for _ in range(1 + _PROBE_REPEATS):
         for action, times in zip(actions, taken, strict=True):

@@ -1,7 +1,7 @@
-"""A network with its compiled training epoch and its compiled evaluation.
+"""Compile a network's training epoch and its evaluation into TensorFlow graphs.
 
-Arrays, seed, learning rates and whatever else a trial may choose freely are arguments of the graphs: one graph serves
-every trial of an architecture.
+Arrays, seed, learning rates and whatever else a trial may choose freely are arguments of the graphs, so that one graph
+serves every trial of an architecture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from windrow.training.data import Examples, tensors
 from windrow.training.optimizer import Optimizer
 
 _EVALUATION_BATCH = 512
-# Dropout draws from other seeds than the shuffle and the augmentation: the stride per step leaves room for the layers.
+# The stream gives dropout other seeds than the shuffle and the augmentation; the stride leaves a seed for each layer.
 DROPOUT_STREAM, LAYERS_A_STEP = 1 << 30, 128
 _FREE = ("momentum", "dropout", "shift", "rotation")
 
@@ -36,7 +36,7 @@ class EpochPlan:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Value], count: int) -> EpochPlan:
-        """The plan for `count` training images. `parameters` holds every key of parameters.TRAINING."""
+        """Return the plan for `count` training images. `parameters` must have every key of parameters.TRAINING."""
         return cls(
             min(int(parameters["batch_size"]), count),
             str(parameters["optimizer"]),
@@ -46,7 +46,7 @@ class EpochPlan:
 
 
 def order(seed: int, number: int, count: int, batch: int) -> Any:
-    """Draw the batches of epoch `number` from `count` images, int32 (steps, batch); the remainder is left out."""
+    """Draw the batches of epoch `number` from `count` images, int32 (steps, batch); an incomplete batch is left out."""
     import tensorflow as tf
 
     shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, number])
@@ -55,14 +55,19 @@ def order(seed: int, number: int, count: int, batch: int) -> Any:
 
 @dataclass(frozen=True)
 class Forward:
-    """A network in a graph: (float32 images, training, dropout, seed) → outputs, and the loss per image."""
+    """A network's functions for use in a graph.
+
+    Attributes:
+        outputs: (float32 images, training, dropout, seed) → outputs.
+        loss: (labels, outputs) → loss per image.
+    """
 
     outputs: Callable[..., Any]
     loss: Callable[[Any, Any], Any]
 
 
 def built_in(network: Any) -> Forward:
-    """A network of networks.py, up to its logits."""
+    """Return the functions of a network of networks.py; its outputs are the logits."""
 
     def outputs(images: Any, training: bool, dropout: Any = None, seed: Any = None) -> Any:
         return layers.logits(network, images, training, dropout, seed)
@@ -71,7 +76,7 @@ def built_in(network: Any) -> Forward:
 
 
 def of_keras(network: Any) -> Forward:
-    """Any network; up to its logits where its last layer is a Softmax, for a stabler loss."""
+    """Return the functions of any network; its outputs are logits if it ends in a Softmax layer, for a stabler loss."""
     import keras
     import tensorflow as tf
 
@@ -92,14 +97,14 @@ def _crossentropy_of_logits(truth: Any, logits: Any) -> Any:
 
 
 class Graph:
-    """A function of tensors, traced at its first call for any length of their first axis."""
+    """A function of tensors, traced once, at the first call, for any length of the first axis (the batch)."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function  # kept: a traced graph holds the variables that it reads by weak references only
+        self._function = function  # keeps the variables alive: a traced graph has only weak references
         self._traced: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function's result, tensors."""
+        """Call the function with tensors, and return its result as tensors."""
         if self._traced is None:
             self._traced = self._trace(arguments)
         return self._traced(*arguments)
@@ -111,8 +116,8 @@ class Graph:
             lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]] if tensor.shape.rank else [], tensor.dtype),
             arguments,
         )
-        # Not autograph: it would read this module's source, which is in a zip on an executor. And not by calling the
-        # tf.function: a loop over architectures makes it warn of too many traces.
+        # Without autograph, which would read this module's source; on an executor, that is inside a zip. And not traced
+        # by calling the tf.function, which would warn of too many traces in a loop over architectures.
         return tf.function(self._function, autograph=False).get_concrete_function(*specs)
 
 
@@ -125,7 +130,7 @@ class Trainer:
         self._compiled = Graph(self._epoch)
 
     def reset(self) -> None:
-        """Reset the optimizer for another trial."""
+        """Reset the optimizer before another trial."""
         self._optimizer.reset()
 
     def epoch(
@@ -184,7 +189,7 @@ class Trainer:
 def schedule(
     steps: int, parameters: Mapping[str, Value], epochs: int, number: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Step sizes of epoch `number` and what its steps multiply the weights with, each (steps,)."""
+    """Return the step sizes of epoch `number` and the factors that shrink the weights at its steps, each (steps,)."""
     start = number * steps
     rates = optimizer.learning_rates(parameters, start, steps, epochs * steps)
     shrinks = 1 - rates * float(parameters["weight_decay"])
@@ -192,7 +197,7 @@ def schedule(
 
 
 def _number(parameters: Mapping[str, Value], name: str) -> NDArray[np.float32]:
-    """A hyper-parameter, 0 where the network has no parameter of that name, or a text."""
+    """Return a hyper-parameter as a number; 0 if it is text or the network does not have it."""
     value = parameters.get(name, 0.0)
     return np.asarray(0.0 if isinstance(value, str) else value, np.float32)
 
@@ -204,7 +209,7 @@ def _hits(truth: Any, outputs: Any) -> Any:
 
 
 def evaluation(forward: Forward) -> Graph:
-    """A compiled function (images, labels) → (mean loss, accuracy) over all images, without dropout."""
+    """Compile a function (images, labels) → (mean loss, accuracy) over all images, without dropout."""
     import tensorflow as tf
 
     def measure(images: Any, labels: Any) -> tuple[Any, Any]:
@@ -215,7 +220,14 @@ def evaluation(forward: Forward) -> Graph:
 
 
 def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]], zero: Any) -> tuple[Any, Any]:
-    """Means over all images of two sums that `measure` gives for some; `zero` has the shape of a sum. In a graph."""
+    """Evaluate batch by batch, inside a graph, and return the means over all images of two quantities.
+
+    Args:
+        images: tensor (n, ...).
+        labels: tensor (n,).
+        measure: (images, labels) of a batch → the sum of each quantity over the batch.
+        zero: initial value of each sum.
+    """
     import tensorflow as tf
 
     count = tf.shape(labels)[0]
@@ -233,7 +245,7 @@ def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]],
 
 
 def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, NDArray[np.int64]]]:
-    """A function () → (mean loss, predicted labels (n,)) of any keras.Model over a split, without dropout."""
+    """Compile a function () → (mean loss, predicted labels (n,)) of any keras.Model over a split, without dropout."""
     import tensorflow as tf
 
     forward, (images, labels) = of_keras(network), tensors(split)

@@ -1,4 +1,4 @@
-"""A built-in network inside a compiled epoch: the same layers as Keras calls them, in fewer passes over memory."""
+"""Compute a built-in network inside a compiled epoch: Keras' own layers, in fewer passes over memory."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 
 
 def logits(network: Any, images: Any, training: bool, dropout: Any, seed: Any) -> Any:
-    """A built-in network up to its softmax.
+    """Return the logits of a built-in network: its outputs without the final softmax.
 
     Args:
         network: a chain of layers, from networks.py, that ends in a Softmax.
         images: float32 tensor (n, height, width, channels), 0..255.
-        dropout: rate of every Dropout layer, float32 scalar; not looked at unless training.
-        seed: of the dropped activations, int32 tensor (2,).
+        training: whether to drop activations and to update the averages of batch normalisation.
+        dropout: rate of every Dropout layer, float32 scalar; used in training only.
+        seed: seed of the dropped activations, int32 tensor (2,); used in training only.
     """
     import keras
 
     x, scale = images, None
     for number, layer in enumerate(network.layers[1:-1]):
         if isinstance(layer, keras.layers.Rescaling):
-            scale = layer.scale  # Keras adds the offset of 0, too: a pass over all pixels
+            scale = layer.scale  # Keras would also add the offset of 0, in another pass over all pixels
         elif isinstance(layer, keras.layers.Flatten):
             x = layer(x)
         else:
@@ -34,12 +35,12 @@ def logits(network: Any, images: Any, training: bool, dropout: Any, seed: Any) -
 
 
 def _apply(layer: Any, x: Any, scale: float | None, training: bool, dropout: Any, seed: Any) -> Any:
-    """One layer on `x` times `scale`."""
+    """Apply one layer to `x` times `scale`."""
     import keras
     import tensorflow as tf
 
     if isinstance(layer, keras.layers.Dense) and scale:
-        # The product has fewer values to scale than the pixels.
+        # Scale the product, which has fewer values than the pixels.
         x = tf.matmul(x, layer.kernel.value) * scale
         return tf.nn.bias_add(x, layer.bias.value) if layer.use_bias else x
     if isinstance(layer, keras.layers.Dropout):
@@ -50,7 +51,7 @@ def _apply(layer: Any, x: Any, scale: float | None, training: bool, dropout: Any
 
 
 def _normalize(layer: Any, x: Any, training: bool) -> Any:
-    """Batch normalisation in one operation; Keras' takes the mean, the variance and the product one by one."""
+    """Apply batch normalisation as one operation; Keras computes the mean, the variance and the product separately."""
     import tensorflow as tf
 
     mean, variance = layer.moving_mean.value, layer.moving_variance.value
@@ -65,7 +66,7 @@ def _normalize(layer: Any, x: Any, training: bool) -> Any:
         is_training=training,
     )
     if training:
-        # The operation gives the variance of a sample; Keras averages that of the batch.
+        # The operation returns the sample variance (divided by n - 1); Keras averages that of the batch (divided by n).
         count = math.prod(x.shape[:-1])
         mean.assign(mean * layer.momentum + outputs.batch_mean * (1 - layer.momentum))
         biased = outputs.batch_variance * ((count - 1) / count)
@@ -74,13 +75,13 @@ def _normalize(layer: Any, x: Any, training: bool) -> Any:
 
 
 def initialize(network: Any, seed: int) -> None:
-    """Give a built-in network the weights that it begins with under this seed."""
+    """Set a built-in network's initial weights from a seed."""
     known = [(variable.name, tuple(variable.shape)) for variable in network.weights]
     network.set_weights(initial_weights(known, seed))
 
 
 def initial_weights(variables: Sequence[tuple[str, tuple[int, ...]]], seed: int) -> list[NDArray[np.float32]]:
-    """Draw the initial weights of variables, by Keras' names and shapes: the same for a seed in every process."""
+    """Draw initial weights for variables, given by Keras' names and shapes; a seed gives the same in every process."""
     generator = np.random.default_rng(seed)
     return [
         _glorot_uniform(generator, shape) if name == "kernel" else np.full(shape, _CONSTANT[name], np.float32)
@@ -92,6 +93,6 @@ _CONSTANT = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "moving_mean": 0.0, "moving
 
 
 def _glorot_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Keras' default for kernels (..., inputs, outputs): Glorot and Bengio 2010, equation 16."""
+    """Draw a kernel (..., inputs, outputs) as Keras does by default: Glorot and Bengio 2010, equation 16."""
     limit = math.sqrt(6 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))
     return (generator.random(shape, np.float32) * 2 - 1) * np.float32(limit)

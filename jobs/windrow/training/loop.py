@@ -1,7 +1,7 @@
-"""The training loop: one compiled graph per epoch instead of a Python loop over batches (bench/epoch.py compares).
+"""Train a network: a whole epoch runs as one compiled graph, without a Python loop over batches (see bench/epoch.py).
 
-A Python worker trains one trial after another, so that the graphs of the last architectures are kept. A trial on kept
-graphs gives the very epochs of a trial in a new process: weights, averages and draws depend on its seed only.
+A Python worker trains one trial after another, so the graphs of the latest architectures are cached. A trial on cached
+graphs gives exactly the epochs that it gives in a new process: weights, averages and draws depend on its seed only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from windrow.training.networks import Builder
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
 
 _CACHED_ARCHITECTURES = 8
-# A large network takes long to train and little to trace: not worth its memory, three times its weights.
+# Larger networks are not cached: tracing is a small part of their time, and a cached one takes 3 times its weights.
 _CACHED_WEIGHTS = 1 << 24
 
 
@@ -69,20 +69,23 @@ def prepare(
     epochs: int,
     seed: int,
 ) -> Run:
-    """Prepare a trial for training; one prepared earlier must no longer be trained or saved.
+    """Prepare a trial for training; a trial prepared earlier must no longer be trained or saved.
 
-    The same seed on the same kind of processor gives the same epochs up to the order in which threads add, whatever
+    On the same kind of processor, the same seed gives the same epochs up to the order in which threads add, whatever
     was trained in this process before.
 
     Args:
+        builder: the network.
         parameters: every hyper-parameter of the trial, with every key of parameters.TRAINING.
         shape: (height, width, channels) of an image.
         classes: number of labels.
-        epochs: most epochs that will be trained; the learning rate's decay ends there.
-        seed: of the initial weights, the order of images, dropout and augmentation.
+        training: images and labels to train on.
+        validation: images and labels to evaluate on after each epoch.
+        epochs: largest number of epochs to train; the learning rate's decay ends there.
+        seed: seed of the initial weights, the order of images, dropout and augmentation.
 
     Raises:
-        BuilderError: a user's file can't be imported, or its function returns something else than such a network.
+        BuilderError: a user's file can't be imported, or its function does not return such a keras.Model.
         Exception: whatever a user's function raises.
     """
     plan = EpochPlan.of(parameters, len(training))
@@ -97,7 +100,7 @@ def prepare(
 
 
 class Run:
-    """A trial in training. `network` is the keras.Model, complete after any epoch, until the next prepare()."""
+    """A trial in training. `network` is its keras.Model, complete after each epoch, valid until the next prepare()."""
 
     def __init__(
         self, compiled: _Compiled, parameters: Mapping[str, Value], data: tuple[Any, Any], epochs: int, seed: int
@@ -107,10 +110,10 @@ class Run:
         self._epochs, self._seed = epochs, seed
 
     def epochs(self) -> Iterator[Epoch]:
-        """Train, one Epoch at a time; stop iterating to stop training.
+        """Train, and yield an Epoch after each epoch; stop iterating to stop training.
 
         Raises:
-            RuntimeError: another trial of this architecture was prepared since.
+            RuntimeError: a trial that was prepared later uses the same graphs.
         """
         training, validation = self._data
         for number in range(self._epochs):
@@ -158,7 +161,8 @@ def _compile(
 ) -> _Compiled:
     import keras
 
-    # What is not kept is a ring of graphs and functions that only the collector frees; Keras never forgets a name.
+    # Discarded graphs and functions refer to each other in a cycle that only the garbage collector frees. Keras keeps
+    # the names of all layers until its session is cleared.
     keras.backend.clear_session(free_memory=False)
     gc.collect()
     keras.utils.set_random_seed(seed)
@@ -176,12 +180,12 @@ def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> N
     compiled.trainer.reset()
     for layer in compiled.network.layers:
         if isinstance(layer, keras.layers.Dropout):
-            layer.rate = float(parameters["dropout"])  # for whoever loads the saved network; the graph is given it
+            layer.rate = float(parameters["dropout"])  # for the saved network; the graph takes the rate as an argument
 
 
 @contextmanager
 def _settings_kept() -> Iterator[None]:
-    """Restore Keras' process-wide settings after a user's function: a change must not reach the next trial."""
+    """Restore Keras' process-wide settings after a user's function, so that its changes don't reach the next trial."""
     import keras
     import tensorflow as tf
 

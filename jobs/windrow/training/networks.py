@@ -1,7 +1,7 @@
-"""Networks by name: dense, cnn, or a user's own function.
+"""Build a network by its name: dense, cnn, or a user's own function.
 
-Every network takes float32 images (n, height, width, channels) in 0..255, so that the scaling travels with it, and
-gives (n, classes) probabilities.
+Every network takes float32 images (n, height, width, channels) in 0..255, so that the scaling is part of it. It returns
+(n, classes) probabilities.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
 
 AVERAGES = ("moving_mean", "moving_variance")
-"""The weights of batch normalisation that no gradient changes, by Keras' names."""
+"""The weights of batch normalisation that are not trained by gradients, by Keras' names."""
 
 
 @dataclass(frozen=True)
 class Builder:
-    """A network that an executor can build: a built-in name, or a user's function with its file's text."""
+    """A network that an executor can build: a built-in one by name, or a user's function with the text of its file."""
 
     name: str
     source: str | None = None
@@ -38,13 +38,13 @@ class Builder:
         """Build an untrained keras.Model.
 
         Args:
-            parameters: every hyper-parameter of the trial; a user's function is not given the training loop's.
+            parameters: every hyper-parameter of the trial; a user's function does not get those of parameters.TRAINING.
             shape: (height, width, channels) of an image.
             classes: number of labels.
 
         Raises:
-            BuilderError: a user's file can't be imported, or its function returns something else than such a network.
-            Exception: whatever a user's function raises; it may be one point's fault.
+            BuilderError: a user's file can't be imported, or its function does not return such a keras.Model.
+            Exception: whatever a user's function raises; it may fail for some points of the space only.
         """
         if self.source is None:
             return _BUILT_IN[self.name](parameters, shape, classes)
@@ -64,10 +64,10 @@ class Builder:
 
 
 def read_builder(network: NetworkSection, page: Path) -> Builder:
-    """The page's builder; a user's file is read (not run) and must define the function.
+    """Return the page's builder; a user's file is read, not run, and must define the function.
 
     Raises:
-        BuilderError: no such file next to the page, not Python, or no such function.
+        BuilderError: the file is not next to the page, is not Python, or does not define the function.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -129,7 +129,7 @@ def _dense(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
 def dense_weights(
     parameters: Mapping[str, Value], units: int, shape: Shape, classes: int
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the names and shapes of the weights of `_dense`, `units` wide, in Keras' order."""
+    """Return the names and shapes of the weights of a dense network that is `units` wide, in Keras' order."""
     found: list[tuple[str, tuple[int, ...]]] = []
     inputs = math.prod(shape)
     for _ in range(int(parameters["layers"])):

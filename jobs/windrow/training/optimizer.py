@@ -1,7 +1,7 @@
-"""The rules that turn gradients into steps: Keras' Adam and SGD to the letter, each as one fused operation a variable.
+"""Optimizers: exactly Keras' Adam and SGD, as one fused operation per variable.
 
-Whatever a trial may choose freely (learning rate and its decay, momentum, weight decay) enters a compiled epoch as an
-argument, so that the next trial needs no new graph.
+Whatever a trial may choose freely (learning rate and its decay, momentum, weight decay) is an argument of the compiled
+epoch, so that the next trial needs no new graph.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
 def learning_rates(parameters: Mapping[str, Value], start: int, steps: int, total: int) -> NDArray[np.float64]:
-    """Learning rate of the steps `start` to `start + steps` of a trial that takes `total` steps, (steps,)."""
+    """Return the learning rates of steps `start` to `start + steps` of a trial that takes `total` steps, (steps,)."""
     rate = float(parameters["learning_rate"])
     if parameters["decay"] == "cosine":
         done = np.minimum(np.arange(start, start + steps) / max(1, total), 1.0)
@@ -28,7 +28,7 @@ def learning_rates(parameters: Mapping[str, Value], start: int, steps: int, tota
 
 
 def step_sizes(parameters: Mapping[str, Value], rates: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """Return the factor of each step's direction: the learning rate, for Adam with the correction of its averages."""
+    """Return the size of each step: the learning rate, for Adam times the bias correction of its averages."""
     if parameters["optimizer"] == "sgd":
         return rates
     taken = np.arange(start + 1, start + len(rates) + 1)
@@ -36,10 +36,10 @@ def step_sizes(parameters: Mapping[str, Value], rates: NDArray[np.float64], star
 
 
 class Optimizer:
-    """Adam or SGD over a network's variables, with its averages in variables of its own."""
+    """Adam or SGD over a network's variables; it keeps its moving averages in its own (slot) variables."""
 
     def __init__(self, kind: str, variables: Sequence[Any], decays: bool) -> None:
-        """`variables`: keras.Variables. `decays`: whether steps shrink the weights."""
+        """`variables`: keras.Variables. `decays`: whether steps also shrink the weights (weight decay)."""
         import tensorflow as tf
 
         self._kind, self._variables, self._decays = kind, variables, decays
@@ -50,13 +50,13 @@ class Optimizer:
         ]
 
     def reset(self) -> None:
-        """Forget every step."""
+        """Set all averages to zero, as before the first step."""
         for slots in self._slots:
             for slot in slots:
                 slot.assign(np.zeros(slot.shape, slot.dtype.as_numpy_dtype))
 
     def apply(self, gradients: Sequence[Any], size: Any, shrink: Any, momentum: Any) -> None:
-        """One step, inside a graph. `size`, `shrink` (a factor of the weights), `momentum`: float32 scalars."""
+        """Take one step, inside a graph. `size`, `shrink` (a factor of the weights), `momentum`: float32 scalars."""
         import tensorflow as tf
 
         for variable, gradient, slots in zip(self._variables, gradients, self._slots, strict=True):
@@ -80,7 +80,7 @@ class Optimizer:
                 var=value.handle, accum=slots[0].handle, lr=scalar(size), grad=gradient, momentum=scalar(momentum)
             )
             return
-        # With powers of 0 the operation corrects nothing: step_sizes() has done it.
+        # Powers of 0 turn the operation's bias correction off; step_sizes() has already applied it.
         tf.raw_ops.ResourceApplyAdam(
             var=value.handle,
             m=slots[0].handle,

@@ -1,4 +1,4 @@
-"""TensorFlow in a process: imported once, with the right threads; and a network as the bytes of a file."""
+"""Import TensorFlow once per process with the right number of threads; convert networks to and from bytes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 
 
 def import_tensorflow(threads: int, deterministic: bool = False) -> float:
-    """Import TensorFlow with as many threads as the task has cores; the seconds it took, 0 if it was there already.
+    """Import TensorFlow, and return the seconds that this took: 0 if it was imported already.
 
     Args:
-        threads: read at the first import only.
-        deterministic: the same trial gives the same bits, whatever the threads do; operations that can't do that raise.
+        threads: number of threads, one per core of the task; ignored if TensorFlow was imported already.
+        deterministic: give the same bits for the same trial, whatever the threads do; operations that can't, raise.
     """
     seconds = 0.0 if "tensorflow" in sys.modules else _import(threads)
     if deterministic:
@@ -33,7 +33,7 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
 def take_gpus() -> None:
     """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs. Call before its import.
 
-    A worker keeps the GPUs of its first task: where an executor has several, give each executor one of its own.
+    A Python worker keeps the GPUs of its first task. On a host with several GPUs, give each executor one of its own.
     """
     if "pyspark" not in sys.modules or "tensorflow" in sys.modules:
         return
@@ -47,14 +47,14 @@ def take_gpus() -> None:
 
 def _import(threads: int) -> float:
     start = perf_counter()
-    # Read at import only, and Spark's OMP_NUM_THREADS is not looked at.
+    # TensorFlow reads these at import only, and ignores the OMP_NUM_THREADS that Spark sets.
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _native_silence():
         import tensorflow as tf
 
-        # By default one process takes the whole GPU's memory, and several tasks may share it.
+        # By default, a process takes all memory of a GPU, which several tasks may share.
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     return perf_counter() - start
@@ -62,7 +62,7 @@ def _import(threads: int) -> float:
 
 @contextmanager
 def _native_silence() -> Iterator[None]:
-    """Drop what native code writes to standard error: TensorFlow greets before it reads its own log level."""
+    """Discard what native code writes to standard error: TensorFlow prints before it reads its own log level."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -75,7 +75,7 @@ def _native_silence() -> Iterator[None]:
 
 
 def to_bytes(network: Any) -> bytes:
-    """A network as the bytes of a .keras file."""
+    """Return a network as the bytes of a .keras file."""
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         path = Path(folder) / "network.keras"
         network.save(path)
@@ -83,7 +83,7 @@ def to_bytes(network: Any) -> bytes:
 
 
 def from_bytes(content: bytes) -> Any:
-    """The network in a .keras file's bytes."""
+    """Load a network from the bytes of a .keras file."""
     import keras
 
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
@@ -93,9 +93,9 @@ def from_bytes(content: bytes) -> Any:
 
 
 def weights_digest(network: Any) -> str:
-    """SHA-256 over a network's weights, in order: type, shape and little-endian values of each array.
+    """Return the SHA-256 of a network's weights, in order: type, shape and little-endian values of each array.
 
-    Equal for two networks whose weights are equal bit for bit, whatever their names and their files' bytes.
+    Two networks have the same digest if their weights are equal bit for bit, even if their names or files differ.
     """
     digest = hashlib.sha256()
     for weights in network.get_weights():

@@ -1,4 +1,4 @@
-"""A stack of dense networks with its compiled training epoch and evaluation: graphs.py for many at once."""
+"""Compile the training epoch and the evaluation of a stack of dense networks, as graphs.py does for one network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from windrow.training.stacked import NetworkStack
 
 @dataclass(frozen=True)
 class Member:
-    """One trial of a fused group: every hyper-parameter, and the seed of its weights and draws."""
+    """One trial of a fused group: all its hyper-parameters, and the seed of its weights and random draws."""
 
     parameters: Mapping[str, Value]
     seed: int
@@ -33,18 +33,18 @@ class StackTrainer:
         self._train, self._evaluate = Graph(self._epoch), Graph(self._evaluation)
 
     def epoch(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> NDArray[np.float32]:
-        """Train for epoch `number` of `epochs`; loss, accuracy and those of validation, (members, 4)."""
+        """Train for epoch `number` of `epochs`; return loss, accuracy, validation loss and accuracy, (members, 4)."""
         training, validation = data
         trained = self.steps(training, members, epochs, number)
         return np.stack([value.numpy() for value in (*trained, *self._evaluate(*validation))], axis=1)
 
     def steps(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> tuple[Any, Any]:
-        """Mean loss and accuracy of epoch `number`, (members,) each."""
+        """Train for epoch `number` of `epochs` without evaluation; return mean loss and accuracy, (members,) each."""
         import tensorflow as tf
 
         count = len(data[1])
         orders = tf.stack([graphs.order(member.seed, number, count, self._batch) for member in members], axis=1)
-        # One learning rate of 1 for all: the stack multiplies by the members' own.
+        # The sizes are for a learning rate of 1, because the stack multiplies by each member's own rate.
         unit = {**members[0].parameters, "learning_rate": 1.0, "weight_decay": 0.0}
         sizes, _ = graphs.schedule(len(orders), unit, epochs, number)
         shrinks = [graphs.schedule(len(orders), member.parameters, epochs, number)[1] for member in members]

@@ -1,10 +1,10 @@
-"""Dense networks of several widths as one: every weight is stacked to (members, ...), narrower ones end in zeros.
+"""Stack dense networks of several widths: each weight is one array (members, ...), padded with zeros.
 
-A unit that is padding stays at zero: every activation of the built-in dense network maps 0 to 0, its weights
-out are 0 and so is their gradient. Neither the forward pass nor a step needs a mask.
+A unit that is padding stays at zero: every activation of the built-in dense network maps 0 to 0, the unit's outgoing
+weights are 0, and so is their gradient. Neither the forward pass nor a step needs a mask.
 
-Weights are stored divided by their member's learning rate. One fused Adam then steps all members at once, which takes
-one learning rate only, and the multiplication lands on activations, which are smaller than weights.
+Weights are stored divided by their member's learning rate. So one fused Adam, which takes a single learning rate, can
+step all members at once. The multiplication by the rate is applied to activations, which are smaller than weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOMENTUM, _EPSILON = 0.99, 1e-3
 
 
 class NetworkStack:
-    """The variables of `members` dense networks, `units` wide, and what one step does to them."""
+    """The variables of `members` dense networks, padded to a width of `units`, and the step that trains them."""
 
     def __init__(
         self, parameters: Mapping[str, Value], members: int, units: int, shape: tuple[int, int, int], classes: int
@@ -46,7 +46,7 @@ class NetworkStack:
         return [value for name, value in zip(self._names, self._values, strict=True) if name not in AVERAGES]
 
     def load(self, state: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
-        """Take over what state() gave, of as many members; what is wider than the stack must be padding."""
+        """Load what state() returned for as many members; values beyond the stack's width must be padding."""
         self.rates.assign(rates)
         for variable, arrays in zip(self._all(), state, strict=True):
             padded = np.zeros(variable.shape, np.float32)
@@ -56,7 +56,7 @@ class NetworkStack:
             variable.assign(padded)
 
     def begin(self, weights: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
-        """Start from each member's weights, in Keras' order, with no step taken."""
+        """Set each member's initial weights, given in Keras' order, and reset the optimizer's averages."""
         divided = [
             [array if name in AVERAGES else array / rate for array, rate in zip(arrays, rates, strict=True)]
             for name, arrays in zip(self._names, zip(*weights, strict=True), strict=True)
@@ -66,11 +66,11 @@ class NetworkStack:
         self.load([*divided, *empty], rates)
 
     def state(self) -> list[NDArray[np.float32]]:
-        """Weights and averages, (members, ...) each, as load() takes them."""
+        """Return weights and averages, (members, ...) each, as load() takes them."""
         return [variable.numpy() for variable in self._all()]
 
     def weights(self, position: int) -> list[NDArray[np.float32]]:
-        """A member's weights in Keras' order, at the stack's width."""
+        """Return a member's weights in Keras' order, at the stack's width."""
         rate = self.rates.numpy()[position]
         return [
             value[position].numpy() * (1 if name in AVERAGES else rate)
@@ -78,11 +78,13 @@ class NetworkStack:
         ]
 
     def logits(self, images: Any, training: bool, dropout: Any, seed: Any) -> Any:
-        """Logits (members, n, classes) of float32 images (members or 1, n, pixels), 0..255.
+        """Return the logits (members, n, classes) of float32 images (members or 1, n, pixels), 0..255.
 
         Args:
-            dropout: each member's rate, (members,), or None.
-            seed: of the dropped activations, int32 (2,).
+            images: the same for all members if the first axis is 1.
+            training: whether to drop activations and to update the averages of batch normalisation.
+            dropout: rate of each member, (members,); None: no dropout.
+            seed: seed of the dropped activations, int32 (2,).
         """
         import tensorflow as tf
 
@@ -101,7 +103,14 @@ class NetworkStack:
         return _product(x, values[index], self._wide(scale), scale) + self._vector(index + 1)
 
     def apply(self, gradients: Sequence[Any], size: Any, shrinks: Any, momenta: Any) -> None:
-        """One step. `size`: scalar, for a learning rate of 1; `shrinks` (members,) or None; `momenta` (members,)."""
+        """Take one step.
+
+        Args:
+            gradients: of the variables in `trained`, in the same order.
+            size: step size for a learning rate of 1, scalar.
+            shrinks: factor of each member's weights, (members,); None: no weight decay.
+            momenta: momentum of each member, (members,); Adam ignores it.
+        """
         import tensorflow as tf
 
         for value, slots, gradient in zip(self.trained, self._slots, gradients, strict=True):
@@ -133,11 +142,11 @@ class NetworkStack:
         return self.rates[:, None, None] * scale
 
     def _vector(self, index: int) -> Any:
-        """One weight per unit at its true scale, (members, 1, units)."""
+        """Return the variable at `index`, one value per unit, at its true scale, (members, 1, units)."""
         return _true(self._values[index], self.rates[:, None])[:, None, :]
 
     def _normalize(self, x: Any, index: int, training: bool) -> Any:
-        """Keras' batch normalisation, over the images of each member. gamma, beta and the averages begin at `index`."""
+        """Apply Keras' batch normalisation to each member's images. gamma, beta and the averages begin at `index`."""
         import tensorflow as tf
 
         averages = self._values[index + 2], self._values[index + 3]
@@ -151,7 +160,7 @@ class NetworkStack:
 
 
 def _true(stored: Any, rates: Any) -> Any:
-    """The true weights. The gradient is theirs, too."""
+    """Return the true weights, stored times rates. The gradient is also that of the true weights."""
     import tensorflow as tf
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -162,12 +171,13 @@ def _true(stored: Any, rates: Any) -> Any:
 
 
 def _product(x: Any, stored: Any, factor: Any, scale: float) -> Any:
-    """`x` times the true weights, factor / scale * stored. The gradient is that of the true weights.
+    """Multiply `x * scale` by the true weights, `factor / scale * stored`. The gradient is that of the true weights.
 
     Args:
-        x: (members or 1, n, inputs), to be multiplied with `scale`.
+        x: (members or 1, n, inputs), not yet scaled.
         stored: (members, inputs, outputs).
         factor: learning rate times `scale`, (members, 1, 1).
+        scale: factor of `x`.
     """
     import tensorflow as tf
 
@@ -192,7 +202,7 @@ def _drop(x: Any, rates: Any, seed: Any) -> Any:
 
 
 def _column(numbers: Any, like: Any) -> Any:
-    """Reshape one number per member to multiply (members, ...)."""
+    """Reshape one number per member, so that it can multiply an array (members, ...) of as many axes as `like`."""
     import tensorflow as tf
 
     return tf.reshape(numbers, [-1] + [1] * (len(like.shape) - 1))

@@ -1,4 +1,4 @@
-"""Show a model's versions: the champion, those before it, and the reason of each decision."""
+"""List a model's versions for the Windrow page, with the champion and the reason for each decision."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class ShownVersions(TypedDict):
 
 
 class Registry:
-    """Fetches a model's versions at most every few seconds, however many readers there are and however slow MLflow."""
+    """Fetches a model's versions at most every few seconds, for any number of readers and however slow MLflow is."""
 
     def __init__(self) -> None:
         self._cached: dict[str, tuple[float, list[Version] | TrackingError]] = {}
         self._lock = Lock()
 
     def show(self, model: str, dag: str) -> ShownVersions:
-        """Return the versions for the page, newest first.
+        """Return the versions for the Windrow page, newest first.
 
         Args:
-            model: its name in the registry.
-            dag: the DAG to trigger before the first version.
+            model: the model's name in the registry.
+            dag: the DAG that the message asks the reader to trigger if there is no version.
 
         Raises:
-            AbsentError: MLflow is away, or has no version of the model.
+            AbsentError: MLflow does not answer, or has no version of the model.
         """
         found = self._found(model)
         if isinstance(found, TrackingError):

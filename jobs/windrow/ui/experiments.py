@@ -1,4 +1,4 @@
-"""List the experiments that a reader may see: those with a DAG that he may read, and with something to show."""
+"""List the experiments on the Windrow page: those with a DAG that the reader may read, and with data to show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def name_of(dag: str) -> tuple[str, str]:
     """Return the kind (train or score) and the experiment's name of a DAG.
 
     Raises:
-        AbsentError: it is not one of Windrow's DAGs.
+        AbsentError: the DAG is not one of Windrow's.
     """
     found = _parsed(dag)
     if found is None:
@@ -39,10 +39,10 @@ def _parsed(dag: str) -> DagId | None:
 
 
 def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[ListedExperiment]:
-    """List a reader's experiments, the last active one first, each with the DAGs that he may read.
+    """List a reader's experiments, the last active one first, each with the DAGs that the reader may read.
 
     Args:
-        readable: ids of DAGs that he may read.
+        readable: ids of the DAGs that the reader may read.
         pages: names of the experiments whose pages exist here.
         home: WINDROW_HOME, where experiments without a page here may still have files.
     """
@@ -57,6 +57,6 @@ def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[Li
 
 
 def _changed_at(home: Path, name: str) -> float:
-    """Return the Unix time of its last run's start or its table's last commit; 0 without either."""
+    """Return the Unix time of an experiment's last run's start or its table's last commit; 0 without either."""
     traces = (home / "runs" / dag_id("train", name), home / "tables" / name / "_delta_log")
     return max((trace.stat().st_mtime for trace in traces if trace.is_dir()), default=0.0)

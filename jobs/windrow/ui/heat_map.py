@@ -1,7 +1,7 @@
 """Compute a heat map of two hyper-parameters: group trials into cells, and grade each cell.
 
-The atlas of a study draws the same when the sweep is over (windrow/atlas/heat_map.py). This one needs neither the page
-nor NumPy, also takes parameters without numbers, and is computed again for each request.
+The atlas of a study has a similar heat map (windrow/atlas/heat_map.py). This one needs neither the experiment page nor
+NumPy, also takes parameters without numbers, and is computed again for each request.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _FAVOURITES = ("learning_rate", "units", "filters", "width")
 class ShownCell(TypedDict):
     """Trials of one pair of groups.
 
-    The `median` of those that ended ok with its `shade` from 0 (poor) to SHADES - 1 (best), and the numbers of those
-    that ended `ok` and otherwise (`other`).
+    `median`: of the trials that ended ok. `shade`: from 0 (poor) to SHADES - 1 (best). `ok`, `other`: the numbers of
+    trials that ended ok, and of those that ended otherwise.
     """
 
     median: float | None
@@ -40,7 +40,7 @@ class ShownCell(TypedDict):
 
 
 class ShownHeatMap(TypedDict):
-    """Names of both axes and labels of their groups, a cell by row and column (None if empty), and all trials."""
+    """Names of both axes, labels of their groups, cells by row and column (None if empty), and the number of trials."""
 
     x: str
     y: str
@@ -67,7 +67,7 @@ class Axis:
 
 
 def parameters(trials: Sequence[TrialSummary]) -> list[str]:
-    """List the hyper-parameters that differ among trials, the most interesting ones first."""
+    """List the hyper-parameters that differ among trials, those in _FAVOURITES first."""
     seen: dict[str, set[Value]] = {}
     for trial in trials:
         for name, value in trial.point.items():
@@ -80,7 +80,7 @@ def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: boo
     """Return the heat map of trials that have ended.
 
     Args:
-        trials: of a study; unfinished ones are left out.
+        trials: the trials of a study; unfinished trials are left out.
         x, y: names of two different hyper-parameters.
         falls: whether less is better.
         share: whether values are shares close to 1, which are graded by their distance to 1.
@@ -125,7 +125,7 @@ def _median(trials: Sequence[TrialSummary]) -> float | None:
 
 
 def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> dict[tuple[int, int], int]:
-    """Grade by the logarithm of the loss: near the best the differences are small, and matter most."""
+    """Grade cells on a log scale of their distance to the ideal: small differences near the best matter most."""
     lost = {place: (1 - value if share else value if falls else -value) for place, value in values.items()}
     positive = [value for value in lost.values() if value > 0]
     if not positive:

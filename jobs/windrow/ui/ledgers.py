@@ -2,8 +2,8 @@
 
     trials = ledgers.read(folder)
 
-The sweep's own reader (windrow/sweep/ledger.py) opens the database for writing. This one also drops the epochs inside
-SQLite, which are most of the bytes: 2,000 trials of 30 epochs then take a tenth of the time.
+The sweep's own reader (windrow/sweep/ledger.py) opens the database for writing. This one reads only, and lets SQLite
+drop the epochs, which are most of the bytes: 2,000 trials of 30 epochs then take a tenth of the time.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class TrialSummary:
     """A trial in the ledger.
 
     Attributes:
-        ending: its final ending; None until then.
-        value: the objective; None unless the ending is ok.
-        seconds: wall clock of the attempt that counts.
+        ending: how the trial ended; None while it has not.
+        value: the objective's value; None unless the ending is ok.
+        seconds: wall-clock time of the attempt that counts.
         attempts: number of attempts that have begun.
         training: whether an attempt is under way, or was when the sweep was killed.
     """
@@ -54,12 +54,12 @@ class TrialSummary:
 
 
 def exists(folder: Path) -> bool:
-    """Return True for a folder with a study."""
+    """Return True if the folder has a study."""
     return (folder / FILE).is_file()
 
 
 def stamp(folder: Path) -> str:
-    """Return a text that changes with the ledger; it takes two system calls, whatever the ledger's size."""
+    """Return a text that changes with the ledger; the cost does not depend on the ledger's size."""
     return "-".join(f"{found.st_mtime_ns:x}.{found.st_size:x}" for found in _facts(folder))
 
 

@@ -1,4 +1,4 @@
-"""The part of a scoring run's figures that the page shows: no path, no host, no text from a feed."""
+"""Select the figures of a scoring run for the Windrow page: no path, no host, no text from a feed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _STATUSES = frozenset(Status)
 
 
 class Moved(TypedDict):
-    """A PSI, and its usual reading in words."""
+    """A population stability index (PSI), and its usual interpretation in words."""
 
     psi: float
     word: str
 
 
 class ShownRun(TypedDict):
-    """A scoring run for the page; `at` is Unix time in seconds."""
+    """A scoring run on the Windrow page; `at` is Unix time in seconds."""
 
     at: float
     rows: int
@@ -35,7 +35,7 @@ class ShownRun(TypedDict):
 
 
 def scoring_run(figures: Figures, at: float) -> ShownRun:
-    """Return a scoring run for the page; `at` is Unix time in seconds."""
+    """Return a scoring run as JSON values for the Windrow page; `at` is Unix time in seconds."""
     counts, found = figures.counts, figures.drift or Drift()
     return {
         "at": round(at, 1),

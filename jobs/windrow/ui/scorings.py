@@ -1,7 +1,7 @@
-"""Show the scoring runs of an experiment, and the newest labels with their pictures.
+"""Return the scoring runs of an experiment, and its newest labels and pictures, for the Windrow page.
 
-Both come from the predictions table: each run's figures are in its commit, so the page does not need MLflow. A table is
-opened for reading only, and the amount read is bounded, however long its history and however large its files.
+Both come from the predictions table: each run's figures are in its commit, so MLflow is not needed. The table is opened
+for reading only, and the amount read is bounded, however long its history and however large its files.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _THUMBNAIL = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
 
 class ScoringRuns(TypedDict):
-    """The newest runs first, which the page calls `nights`, and the run that a drift gate withholds."""
+    """The scoring runs, newest first (`nights`), and the run that a drift gate withholds."""
 
     nights: list[ShownRun]
     withheld: ShownRun | None
 
 
 class ShownPicture(TypedDict):
-    """A thumbnail with its labels. `image` is a data URI, `group` the part of the gallery."""
+    """A thumbnail with its labels. `image` is a data URI, `group` the section of the gallery."""
 
     group: str
     address: str
@@ -96,7 +96,7 @@ def scoring_runs(table: Path, dag: str) -> ScoringRuns:
 
     Args:
         table: the predictions table's folder.
-        dag: what to trigger if nothing was scored yet.
+        dag: the DAG that the message asks the reader to trigger if nothing was scored yet.
 
     Raises:
         AbsentError: nothing was scored yet, or the table can't be read.
@@ -109,7 +109,7 @@ def scoring_runs(table: Path, dag: str) -> ScoringRuns:
 
 
 def labels(table: Path, dag: str) -> ShownLabels:
-    """Return the pictures that the newest scoring run has kept, and the table's newest rows.
+    """Return the pictures in the newest scoring run's gallery, and the table's newest rows.
 
     Raises:
         AbsentError: nothing was scored yet, or the table can't be read.
@@ -195,7 +195,7 @@ def _shown(picture: Picture, group: str) -> ShownPicture:
 
 
 def _newest(delta: DeltaTable, table: Path) -> list[ShownRow]:
-    """Return the rows that were scored last, from a bounded number of rows of the newest files."""
+    """Return the rows that were scored last; at most a fixed number of rows of the newest files is read."""
     read = 0
     newest: list[tuple[float, int, Any]] = []
     for file, group in _groups(_files(delta, table)):
@@ -230,7 +230,7 @@ def _files(delta: DeltaTable, table: Path) -> list[Path]:
 
 
 def _groups(files: list[Path]) -> Iterator[tuple[ParquetFile, int]]:
-    """Yield row groups of files, the newest first by their statistics; skip a file that was vacuumed meanwhile."""
+    """Yield row groups of files, the newest first by their statistics; skip files that were vacuumed meanwhile."""
     from pyarrow.parquet import ParquetFile
 
     found: list[tuple[float, ParquetFile, int]] = []

@@ -1,4 +1,4 @@
-"""List the sweeps of a train DAG, and show the present state of one."""
+"""List the sweeps of a train DAG, and return the present state of one for the Windrow page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RUN = re.compile(r"^(?P<kind>[a-z_]+?)__(?P<day>\d{4}-\d\d-\d\d)T(?P<hour>\d\d)
 
 
 class RankedTrial(TypedDict):
-    """A trial that ended ok; `rank` counts from 1, `value` is the objective, `seconds` wall clock."""
+    """A trial that ended ok; `rank` counts from 1, `value` is the objective's, `seconds` is wall-clock time."""
 
     rank: int
     trial: int
@@ -35,20 +35,22 @@ class RankedTrial(TypedDict):
 
 
 class NoHeatMap(TypedDict):
-    """A sentence for people, in place of a heat map."""
+    """A sentence that is shown in place of a heat map."""
 
     absent: str
 
 
 class ShownSweep(TypedDict):
-    """A sweep for the page.
+    """A sweep on the Windrow page.
 
     Attributes:
-        key, words: the run's folder, and its name for people.
-        objective: the metric; it `falls` if less is better.
+        key: the name of the run's folder.
+        words: the run's name as shown.
+        objective: the metric that the search optimizes.
+        falls: whether less is better.
         budget: trials that the study may begin; None if unknown.
-        trials: those that have begun: `finished`, in `training`, or `waiting` for another attempt.
-        outcomes: finished trials by ending.
+        trials: number of trials that have begun: `finished`, in `training`, or `waiting` for another attempt.
+        outcomes: numbers of finished trials by ending.
         changed: Unix time of the ledger's last change, seconds.
         parameters: hyper-parameters that differ among trials.
         ranked: number of trials that ended ok; `best` lists the first of them.
@@ -80,12 +82,12 @@ class Sweep:
 
     @property
     def stamp(self) -> str:
-        """A text that changes with the sweep."""
+        """Return a text that changes with the sweep."""
         return f"{self.key} {ledgers.stamp(self.folder)}"
 
     @property
     def words(self) -> str:
-        """The run's name for people: manual, 2026-11-25 16:33 UTC."""
+        """Return the run's name as shown: manual, 2026-11-25 16:33 UTC."""
         found = _RUN.match(self.key)
         if not found:
             return self.key
@@ -93,14 +95,14 @@ class Sweep:
 
 
 def find(runs: Path) -> list[Sweep]:
-    """List the newest sweeps among the runs of a DAG, the one that changed last first."""
+    """List the newest sweeps among the runs of a DAG, the last changed first."""
     folders = [folder for folder in runs.iterdir() if folder.is_dir()] if runs.is_dir() else []
     found = [Sweep(folder.name, folder / "study") for folder in folders if ledgers.exists(folder / "study")]
     return sorted(found, key=lambda sweep: -ledgers.changed_at(sweep.folder))[:_MOST_STUDIES]
 
 
 def choose(runs: Path, key: str | None) -> Sweep:
-    """Return the sweep with that key; the newest if None.
+    """Return the sweep with this key; the newest sweep if the key is None.
 
     Raises:
         AbsentError: no sweep has that key.
@@ -118,15 +120,15 @@ def choose(runs: Path, key: str | None) -> Sweep:
 
 
 def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None) -> ShownSweep:
-    """Return a sweep for the page: its progress, its best trials, and its heat map.
+    """Return a sweep for the Windrow page: its progress, its best trials, and its heat map.
 
     Args:
-        sweep: to look at.
+        sweep: the sweep to show.
         most: number of best trials to list.
         x, y: hyper-parameters of the heat map; the most interesting ones if None, or if the sweep lacks them.
 
     Raises:
-        AbsentError: its ledger can't be read.
+        AbsentError: the sweep's ledger can't be read.
     """
     trials = ledgers.read(sweep.folder)
     study = _identity(sweep.folder)
@@ -156,7 +158,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
 
 
 def rank(trials: Sequence[TrialSummary], falls: bool) -> list[TrialSummary]:
-    """Return the trials that ended ok, best first; equal ones by number."""
+    """Return the trials that ended ok, best first; trials with equal values by number."""
     ok = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
     return sorted(ok, key=lambda trial: ((trial.value or 0.0) * (1 if falls else -1), trial.number))
 

@@ -1,4 +1,4 @@
-"""Mistakes that take several keys of a page to see: the ends of a range, the network's ranges, the size of a grid."""
+"""Find mistakes that involve several keys of a page: the ends of a range, the network's limits, the size of a grid."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from windrow.experiment.wording import Key, Mistake, guess
 EXAMPLE = "learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}"
 
 LARGEST_GRID = 100_000
-"""Points: as many as a sweep may have trials. Optuna lists them all before it starts."""
+"""The most points of a grid: as many as a sweep may have trials. Optuna lists all points before it starts."""
 
 _TRAINING = ("dataset", "network", "constraints", "sweep", "promotion")
-"""Keys that only a page with a space has."""
+"""Keys that only a page with a space may have."""
 
 _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 
 def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
-    """Mistakes that take several keys to see. Keys that are `wrong` by themselves are skipped."""
+    """Return the mistakes that involve several keys. Keys that are `wrong` by themselves are skipped."""
     space, network, sweep, scoring = (
         _section(values, name, wrong) for name in ("space", "network", "sweep", "scoring")
     )
@@ -53,7 +53,7 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
         found.append((("sweep", "after_drift"), f"{message}got {sweep['after_drift']}; add scoring, or remove it"))
     defaults = None if "network" in {key[0] for key in spoiled} else _defaults(network)
     found += conditions.mistakes(_written_conditions(space, wrong), space, sound, defaults)
-    # What follows needs all of the space and the network.
+    # The checks below need the whole space and the network without mistakes.
     if defaults is not None and not any(map(_is_about_points, {*wrong, *(key for key, _ in found)})):
         found += points.mistakes(values, sound, defaults)
         if not any(key[:2] == ("sweep", "sensitivity") for key in wrong):
@@ -62,12 +62,12 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
 
 
 def _section(values: Mapping[str, Any], name: str, wrong: set[Key]) -> dict[str, Any]:
-    """Return a section as it is on the page; empty where it is absent, or wrong by itself."""
+    """Return a section as it is on the page; empty if it is absent, or wrong by itself."""
     return {} if (name,) in wrong else values.get(name) or {}
 
 
 def _space_mistakes(values: Mapping[str, object], scoring: Mapping[str, object]) -> Iterator[Mistake]:
-    """No space, on a page that does more than label with a network that there is."""
+    """Report a missing space, unless the page only labels with an existing network."""
     if "space" in values:
         return
     lone = f"add at least one hyper-parameter under it, for example {EXAMPLE}"
@@ -86,7 +86,7 @@ def _defaults(network: Mapping[str, object]) -> dict[str, Value]:
 
 
 def _written_conditions(space: Mapping[str, object], wrong: set[Key]) -> dict[str, dict[str, object]]:
-    """Each dimension's `when`, without what is wrong in it by itself."""
+    """Return each dimension's `when`, without conditions that are wrong by themselves."""
     found = {}
     for name, written in space.items():
         when = written.get("when") if isinstance(written, dict) else None
@@ -97,7 +97,7 @@ def _written_conditions(space: Mapping[str, object], wrong: set[Key]) -> dict[st
 
 
 def _sweep_mistakes(sweep: Mapping[str, object], wrong: set[Key]) -> Iterator[Mistake]:
-    """Keys of the sweep that do not go together."""
+    """Yield mistakes for keys of the sweep that do not go together."""
 
     def value(name: str) -> Any:
         return None if ("sweep", name) in wrong else sweep.get(name, SweepSection.model_fields[name].default)
@@ -118,7 +118,7 @@ def _sweep_mistakes(sweep: Mapping[str, object], wrong: set[Key]) -> Iterator[Mi
 
 
 def _sound(key: Key, written: Any, wrong: set[Key]) -> dict[str, Any]:
-    """Return the keys of a dimension that are right by themselves; choices are checked one by one."""
+    """Return a dimension's keys that are right by themselves, and all `choices`, which are checked one by one."""
     if not isinstance(written, dict):
         return {}
     sound = {name: value for name, value in written.items() if (*key, name) not in wrong}
@@ -135,7 +135,7 @@ def _range_mistakes(name: str, written: Any, wrong: set[Key]) -> Iterator[Mistak
 
 
 def _parameter_mistakes(key: Key, value: Any, builder: str, wrong: set[Key]) -> Iterator[Mistake]:
-    """A fixed hyper-parameter that the network does not know, or that is out of its range."""
+    """Yield a mistake for a fixed hyper-parameter that the network does not know, or that is out of its range."""
     parameter = _parameter(key[-1], builder)
     message = _name_mistake(key[-1], builder)
     if message is None and parameter is not None and key not in wrong:
@@ -145,7 +145,7 @@ def _parameter_mistakes(key: Key, value: Any, builder: str, wrong: set[Key]) -> 
 
 
 def _dimension_mistakes(key: Key, written: Any, builder: str, wrong: set[Key]) -> Iterator[Mistake]:
-    """A dimension that the network does not know, of the wrong type for it, or that leaves its range."""
+    """Yield mistakes for a dimension that the network does not know, or whose type or values are not legal for it."""
     if message := _name_mistake(key[-1], builder):
         yield key, message
         return
@@ -166,7 +166,7 @@ def _dimension_mistakes(key: Key, written: Any, builder: str, wrong: set[Key]) -
 
 
 def _ends(kind: str, sound: Mapping[str, Any]) -> Iterator[tuple[Key, Any]]:
-    """The values of a dimension that must be legal for the network, each with its key."""
+    """Yield the values of a dimension that must be legal for the network, each with its key."""
     if kind == "categorical":
         for index, choice in enumerate(sound.get("choices", ())):
             yield ("choices", str(index)), choice
@@ -193,7 +193,12 @@ def _name_mistake(name: str, builder: str) -> str | None:
 
 
 def _grid_mistakes(space: Mapping[str, Dimension], dimensions: int) -> Iterator[Mistake]:
-    """Find dimensions that a grid can't enumerate. `space` has those without mistakes, of all `dimensions`."""
+    """Find dimensions that a grid can't enumerate, and a grid with too many points.
+
+    Args:
+        space: the dimensions without mistakes.
+        dimensions: number of dimensions on the page.
+    """
     endless = [name for name, dim in space.items() if isinstance(dim, FloatDimension) and dim.step is None]
     for name in endless:
         yield ("space", name), "must have a step on a grid; got none; add step, list choices, or take another sampler"

@@ -1,4 +1,4 @@
-"""Every mistake on a page, in our words: those that one key shows, and those that take several keys to see."""
+"""Report every mistake on a page in Windrow's own words: those of one key, and those that involve several keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _RULES = {
     "less_than_equal": "must be at most {le}",
     "builder": f"must be {', '.join(parameters.BUILDERS)} or FILE.py:FUNCTION",
 }
-"""Each type of pydantic's errors that a page can have (and those that sections.py adds) as a rule."""
+"""The rule for each type of pydantic error that a page can cause, including the types that Windrow adds."""
 
 _CURES = {
     "string_too_long": "shorten it",
@@ -66,13 +66,13 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """The places of the keys of a page: `lines` count from 1; `overridden` keys come from `--set` instead."""
+    """Where the keys of a page are written: `lines` count from 1; `overridden` keys come from `--set` instead."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)
 
     def problem(self, key: Key, message: str) -> Problem:
-        """The mistake with its line: the key's own, or that of the section where the key is missing."""
+        """Return a mistake with its place: the line of the key, or of its section if the key is missing; or `--set`."""
         places = [key[:length] for length in range(len(key), 0, -1)]
         if not self.overridden.isdisjoint(places):
             return Problem(f"--set {dotted(key)}", message)
@@ -80,7 +80,7 @@ class Places:
 
 
 def find(values: Mapping[str, object], places: Places) -> list[Problem]:
-    """Every mistake of a page's values, each once; none means that they make an Experiment."""
+    """Return each mistake in a page's values once; an empty list means that they are valid."""
     try:
         Experiment.model_validate(values)
         errors = []
@@ -101,17 +101,17 @@ def _key(details: ErrorDetails) -> Key:
 
 
 def _is_about_a_range(details: ErrorDetails) -> bool:
-    """Return whether cross_field finds the mistake too: it adds the key, also if the range has other mistakes."""
+    """Return whether cross_field reports this mistake too, with its key, and even if the range has other mistakes."""
     return details["type"] == "value_error" and details["loc"][0] == "space" and len(details["loc"]) == 3
 
 
 def _is_about_items(details: ErrorDetails) -> bool:
-    """Return whether a list counts as empty only because each item is wrong and reported."""
+    """Return whether a list counts as empty only because all its items are wrong; these are reported already."""
     return details["type"] == "too_short" and bool(details["input"])
 
 
 def _mistake(details: ErrorDetails) -> Mistake:
-    """One pydantic error in our words."""
+    """Translate one pydantic error into Windrow's own words."""
     key, kind, value, context = _key(details), details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return key, unknown(key[-1], _keys_beside(details))
@@ -136,7 +136,7 @@ def _missing(key: Key) -> str:
 
 
 def _cure(key: Key, kind: str, value: object, rule: str) -> str:
-    """Suggest what to write, as a clause; empty where the rule is enough."""
+    """Suggest what to write, as a clause; return "" where the rule is enough."""
     if kind in _CURES:
         return f"; {_CURES[kind]}"
     if kind == "dict_type":
@@ -154,7 +154,7 @@ def _cure(key: Key, kind: str, value: object, rule: str) -> str:
 
 
 def _keys_beside(details: ErrorDetails) -> list[str]:
-    """The keys that may stand where an unknown one was found."""
+    """Return the keys that are legal in the section where an unknown one was found."""
     location = [str(part) for part in details["loc"]]
     if location[0] == "space" and len(location) > 1:
         return list(DIMENSIONS[location[2]].model_fields)

@@ -1,4 +1,7 @@
-"""scoring.network: a network that labels and that is not in the registry; its keys, and those that must go together."""
+"""The section scoring.network, which labels with a network file instead of a registered model.
+
+Here are its keys, and the checks of which keys go together.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Kind = Literal["keras", "graph", "saved_model"]
 """A Keras file, a frozen GraphDef, or the folder of a SavedModel."""
 
 Resize = Literal["plain", "corner", "smooth"]
-"""How an image is resized; data/image.py has the three filters."""
+"""The filter that resizes an image; data/image.py describes all three."""
 
 DIGEST = r"^[0-9a-f]{64}$"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -33,7 +36,7 @@ def _names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _numbers(value: object, count: int) -> list[Any] | None:
-    """A list of so many numbers, or nothing."""
+    """Return `value` as a list if it has exactly `count` numbers; otherwise None."""
     listed = list(value) if isinstance(value, list | tuple) else []
     sound = len(listed) == count and all(isinstance(item, int | float) for item in listed)
     return listed if sound and not any(isinstance(item, bool) for item in listed) else None
@@ -63,7 +66,7 @@ def _range(value: object) -> object:
 
 
 class NetworkFileSection(Section):
-    """A network that labels instead of a registered model: its file, its labels, and what the file does not say."""
+    """A network file that labels instead of a registered model: its place, its labels, and what it does not say."""
 
     file: str = Field(
         min_length=1,
@@ -90,28 +93,28 @@ class NetworkFileSection(Section):
 
     @property
     def kind(self) -> Kind:
-        """The kind of the file."""
+        """The kind of the network's file."""
         return kind(self.member or self.file)
 
     @property
     def name(self) -> str:
-        """Its name in the table: the file's, without folders and suffix."""
+        """The network's name in the table of labels: the file's name without folders and suffix."""
         return PurePosixPath(_bare(self.member or self.file)).stem
 
 
 def kind(name: str) -> Kind:
-    """Return the kind of a file, by its name."""
+    """Return the kind of a network's file, judged by its name."""
     suffix = PurePosixPath(_bare(name)).suffix.lower()
     return "keras" if suffix == ".keras" else "graph" if suffix == ".pb" else "saved_model"
 
 
 def is_archive(name: str) -> bool:
-    """Return whether a file is an archive, by its name."""
+    """Return whether a file is an archive, judged by its name."""
     return _bare(name).lower().endswith(ARCHIVES)
 
 
 def is_web_address(name: str) -> bool:
-    """Return whether a file must be downloaded."""
+    """Return whether a name is an http or https URL, so that the file must be downloaded."""
     return name.lower().startswith(("http://", "https://"))
 
 
@@ -120,7 +123,7 @@ def _bare(name: str) -> str:
 
 
 def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
-    """Keys of scoring.network that do not go together."""
+    """Yield mistakes for keys of scoring.network that do not go together."""
     base = ("scoring", "network")
     written = scoring.get("network")
     if not isinstance(written, dict) or base in wrong:
@@ -143,7 +146,7 @@ def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
 def _file_mistakes(
     file: str, member: str | None, given: Mapping[str, Any], wrong: set[Key]
 ) -> Iterator[tuple[str, str]]:
-    """Check the other keys against the kind of the file: (key, message)."""
+    """Check the other keys against the kind of the file, and yield (key, message)."""
     place, what = ("member", member) if member else ("file", file)
     if PurePosixPath(_bare(what)).name == "saved_model.pb":
         yield place, f"must be the SavedModel's folder; got {what!r}, which is a part of one; name the folder"

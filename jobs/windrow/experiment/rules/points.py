@@ -1,4 +1,4 @@
-"""Find the mistakes of the constraints and points of a page whose space is sound."""
+"""Find the mistakes in the constraints and points of a page whose space has none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from windrow.experiment.wording import Key, Mistake, guess, listed, shown
 def mistakes(
     values: Mapping[str, Any], space: Mapping[str, Dimension], defaults: Mapping[str, Value]
 ) -> Iterator[Mistake]:
-    """Mistakes of `constraints`, then of `sweep.points`. `values` is the page, which has no other mistakes."""
+    """Yield the mistakes in `constraints`; if there are none, those in `sweep.points`.
+
+    Args:
+        values: the page; its constraints and points are valid by themselves.
+        space: all dimensions of the page, without mistakes.
+        defaults: the default configuration.
+    """
     constraints = [Constraint.parse(text) for text in values.get("constraints", ())]
     found = list(_constraint_mistakes(constraints, space, defaults))
     yield from found

@@ -1,1 +1,1 @@
-"""Checks of make doctor: a finding each, with what to do about it."""
+"""Checks of make doctor that have a module of their own, and the findings that all checks return."""

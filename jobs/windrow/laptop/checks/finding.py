@@ -1,4 +1,4 @@
-"""The result of a check."""
+"""Define the result of a check of make doctor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check; `cure` says what to do, and is empty if all is well."""
+    """The result of one check; `cure` says what the user should do, and is empty if all is well."""
 
     subject: str
     found: str
@@ -15,5 +15,5 @@ class Finding:
 
     @property
     def well(self) -> bool:
-        """True if the user has nothing to do."""
+        """Return True if the user has nothing to do."""
         return not self.cure

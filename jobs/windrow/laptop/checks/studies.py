@@ -1,4 +1,4 @@
-"""Compares the three records of a study: its ledger, Optuna's journal, and its runs in MLflow."""
+"""Compare the three records of a study: its ledger, Optuna's journal, and its runs in MLflow."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _compare(folder: Path) -> Finding:
 
 
 def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
-    """Read a study's runs, or None without a reachable MLflow; and name the records that agree if nothing differs."""
+    """Return a study's MLflow runs (None if MLflow can't be reached), and the text to report if no record differs."""
     from windrow.tracking.runs import read_runs
 
     two = "ledger and journal agree"
@@ -67,7 +67,7 @@ def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
 
 @contextmanager
 def _mlflow() -> Iterator[bool]:
-    """Use the MLflow that the shell names, else the stack's, else the file; yield False if none exists."""
+    """Use the MLflow that the shell names, else the stack's, else the local file; yield False if there is none."""
     noted = stack.state().running().get("mlflow")
     if noted is not None and noted.process() is not None and "MLFLOW_TRACKING_URI" not in os.environ:
         os.environ["MLFLOW_TRACKING_URI"] = f"http://{services.LOOPBACK}:{noted.port}"

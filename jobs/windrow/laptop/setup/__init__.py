@@ -1,1 +1,1 @@
-"""Prepare this machine: a Java, its class archive, and what memory there is."""
+"""Prepare this machine: find or install a Java, and archive Spark's Java classes."""

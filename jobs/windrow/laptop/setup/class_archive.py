@@ -1,7 +1,7 @@
-"""An archive of Spark's Java classes in the JVM's memory layout: each spark-submit then starts about 6 s sooner.
+"""Archive Spark's Java classes in the JVM's memory layout: each spark-submit then starts about 6 s sooner.
 
-The JVM calls this class data sharing. An archive fits one Java and one set of jars; with others the JVM ignores it and
-reads the jars. This module uses the standard library only, except for the tour that runs through spark-submit.
+The JVM calls this class data sharing. An archive fits one Java and one set of jars; any other Java or set of jars
+ignores it. This module uses only the standard library, except in the script that it runs with spark-submit.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-VARIABLE = "SPARK_SUBMIT_OPTS"  # spark-submit gives it to its JVM, which is the driver's
+VARIABLE = "SPARK_SUBMIT_OPTS"  # spark-submit passes it to the driver's JVM
 GLUE = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""For a JVM that passes work to Python: full compilation takes half of a short job's CPU time and does not pay."""
+"""For a JVM that passes work to Python: full compilation would take half of a short job's CPU time, for no gain."""
 
 _SECONDS = 300
 
 
 def archive(venv: Path, java_home: Path) -> Path:
-    """Return the archive's file for an environment and a Java; it need not exist."""
-    modules = java_home / "lib" / "modules"  # every Java has it, and no two releases have it alike
+    """Return the path of the archive for an environment and a Java; the file need not exist."""
+    modules = java_home / "lib" / "modules"  # every Java has this file, and it differs between releases
     state = modules.stat() if modules.exists() else None
     text = f"{java_home.resolve()} {state and (state.st_size, state.st_mtime_ns)}"
     return venv / f"spark-classes-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsa"
@@ -41,14 +41,14 @@ def option(file: Path) -> str:
 
 
 def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
-    """Run a short tour of the Spark functions that jobs use, and archive the classes that it loads in `file`.
+    """Run a script with the Spark functions that jobs use, and archive the classes that it loads in `file`.
 
-    Does nothing if the file exists. A failure is printed, but is no error: jobs then start more slowly.
+    Does nothing if the file exists. A failure is printed but raises no error: jobs then just start more slowly.
 
     Args:
-        file: the archive.
-        variables: the environment of the command.
-        log: gets Spark's output.
+        file: the path of the archive.
+        variables: the environment variables of the command.
+        log: the file for Spark's output.
     """
     if file.exists():
         return

@@ -1,7 +1,7 @@
 """Find a Java that Spark can start with, or install one.
 
-Spark's launcher adds the module jdk.incubator.vector: a Java without it ends at once. So this looks for the module,
-not for `java`. Standard library only.
+Spark's launcher adds the module jdk.incubator.vector, and a Java without this module exits at once. So this searches
+for a Java with the module. Standard library only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find() -> Path | None:
 
 
 def candidates() -> Iterator[Path]:
-    """Yield folders with a bin/java, in the order in which they are tried."""
+    """Yield folders that may be a JAVA_HOME, in the order in which they are tried."""
     if os.environ.get("JAVA_HOME"):
         yield Path(os.environ["JAVA_HOME"])
     on_path = shutil.which("java")
@@ -80,7 +80,7 @@ def find_or_install(python: Path) -> Path:
 
 
 def _apt() -> str | None:
-    """Install by apt; why not, if not. No apt or not root is no reason worth telling."""
+    """Install OpenJDK 17 with apt if this is root; return the reason for a failure, None without apt or root."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return None
     log = home() / "log" / "apt.log"
@@ -96,7 +96,10 @@ def _apt() -> str | None:
 
 
 def _download(python: Path) -> str | None:
-    """Download by install-jdk into WINDROW_HOME/java; why not, if not. A JRE is a quarter of a JDK, and mostly does."""
+    """Download OpenJDK 17 into WINDROW_HOME/java with install-jdk; return None, or the reason for a failure.
+
+    A JRE is tried first: it is a quarter of a JDK's size, and usually has the module.
+    """
     if find() is not None:
         return None
     target, log = home() / "java", home() / "log" / "java.log"
@@ -114,7 +117,7 @@ def _download(python: Path) -> str | None:
 
 
 def _run(command: list[str], log: Path, seconds: float, variables: Mapping[str, str] | None = None) -> str | None:
-    """Run with its output at the log's end; how it failed, if it did."""
+    """Run a command, append its output to the log, and return how it failed; None if it succeeded."""
     with log.open("a", encoding="utf-8") as output:
         try:
             done = subprocess.run(command, stdout=output, stderr=output, env=variables, timeout=seconds)

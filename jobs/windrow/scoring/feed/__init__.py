@@ -1,1 +1,1 @@
-"""Read the files that URLs arrive in, and leave out the known ones."""
+"""Read the files that URLs arrive in, and leave out the URLs that already have a row."""

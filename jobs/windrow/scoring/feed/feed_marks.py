@@ -2,10 +2,10 @@
 
     pieces, seen = news(files, table.seen())
 
-A file is recognised by its path, size and time; if those differ, by the SHA-256 of its bytes. Of a file that has grown
-at its end only the rest is read, if lines can start only after a line end (text, JSON lines). A file that changed in
-any other way is read again as a whole. URLs that have a row are left out by key, so this costs time but adds no rows,
-and nothing is ever skipped.
+A file is recognised by its path, size and time; if those differ, by the SHA-256 of its bytes. If a file has only grown
+at its end, only the new part is read, provided that every line end in its format ends a record (text, JSON lines). A
+file that changed in any other way is read again as a whole. Reading it again costs time but adds no rows, because URLs
+that have a row are left out by key. Nothing is ever skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Mark:
-    """A file at the time when it was read. The first `whole` bytes of its `size` are complete lines."""
+    """The state of a feed file when it was last read. Of its `size` bytes, the first `whole` are complete lines."""
 
     size: int
     modified: int  # nanoseconds
@@ -39,7 +39,7 @@ def news(files: Sequence[Path], seen: Seen) -> tuple[list[Piece], dict[str, Mark
     """Return (the pieces to read, the marks after reading them). Marks of deleted files are dropped.
 
     Raises:
-        UserError: a file is not in the format of its name.
+        UserError: a file is not in the format that its name says.
     """
     pieces: list[Piece] = []
     marks = {name: mark for name, mark in seen.items() if Path(name).exists()}
@@ -63,7 +63,10 @@ def _news_of(path: Path, mark: Mark | None) -> tuple[list[Piece], Mark]:
 
 
 def _digest(path: Path, size: int, earlier: int) -> tuple[Mark, str | None]:
-    """Return the mark of a file's first `size` bytes, and the digest of its first `earlier` ones if it is that long."""
+    """Return the mark of a file's first `size` bytes, and the digest of its first `earlier` bytes.
+
+    The digest is None if the file has fewer than `earlier` bytes.
+    """
     digest, before, position, whole = sha256(), None, 0, 0
     with path.open("rb") as file:
         while position < size:
@@ -86,5 +89,5 @@ def dump(seen: Seen) -> bytes:
 
 
 def load(text: bytes) -> dict[str, Mark]:
-    """Read the bytes of `dump`."""
+    """Return the marks in the bytes that `dump` returned."""
     return {name: Mark(*values) for name, values in json.loads(text).items()}

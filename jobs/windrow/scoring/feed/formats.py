@@ -1,8 +1,8 @@
-"""Read feeds in their formats (text, CSV, JSON lines and Parquet), cut into pieces.
+"""Read feed files (text, CSV, JSON lines or Parquet), cut into pieces that tasks can read in parallel.
 
-A text file has one URL per line. The other formats have a column `url`, and their other columns are carried along as
-JSON. A piece of text or JSON lines contains the lines that begin in it, a piece of Parquet contains row groups, and a
-CSV file is one piece.
+A text file has one URL per line. The other formats have a column `url`, and their other columns are kept as JSON. A
+piece of text or JSON lines contains the lines that begin in it, a piece of Parquet contains row groups, and a CSV file
+is one piece.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from windrow.scoring.fetch.urls import Target
 
 TEXT, CSV, JSON_LINES, PARQUET = "text", "csv", "json_lines", "parquet"
 CONTINUED = (TEXT, JSON_LINES)
-"""The formats whose files are continued after their former end."""
+"""The formats in which a file that has grown is read from its former end on."""
 
 _KINDS = {".csv": CSV, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON_LINES, ".parquet": PARQUET}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 _PIECE_BYTES = 16 << 20
-_LINE_BYTES = 1 << 20  # of JSON
+_LINE_BYTES = 1 << 20  # of a JSON record
 _ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a feed's file: bytes from `start` to `end`, or row groups."""
+    """A part of a feed file: its bytes, or in Parquet its row groups, from `start` up to `end`."""
 
     path: str
     kind: str
@@ -48,10 +48,10 @@ class Piece:
 
 
 def kind(path: Path) -> str:
-    """Return the format of a file by its name; any unknown suffix is text.
+    """Return the format of a file by its suffix; an unknown suffix means text.
 
     Raises:
-        UserError: the file is compressed, or not in the format of its name, or without a column url.
+        UserError: the file is compressed, is not in the format that its name says, or has no column url.
     """
     suffix = path.suffix.lower()
     if suffix in _PACKED:
@@ -72,7 +72,7 @@ def _check(path: Path, columns: list[str]) -> None:
 
 
 def _check_json(path: Path) -> None:
-    """Refuse a JSON document that spans many lines, which would give one row for each."""
+    """Refuse a JSON document that spans many lines, because each of its lines would become a row."""
     with path.open("rb") as file:
         first = next((line for line in iter(lambda: file.readline(_LINE_BYTES), b"") if line.strip()), b"{}")
     if not first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") or first.strip() == b"{":
@@ -87,7 +87,7 @@ def _parquet(path: Path) -> Any:
 
 
 def pieces(path: Path, kind: str, start: int, size: int) -> list[Piece]:
-    """Cut a file from `start` on into pieces that can be read in parallel."""
+    """Cut a file, from byte `start` on, into pieces that can be read in parallel."""
     if kind == PARQUET:
         return [Piece(str(path), kind, group, group + 1) for group in range(_parquet(path).num_row_groups)]
     if kind == CSV:  # a line end may lie inside a quoted value
@@ -103,7 +103,7 @@ def targets(piece: Piece) -> Iterator[Target]:
 
 def _text(piece: Piece) -> Iterator[Target]:
     for line, digest in lines(piece, urls.MAX_BYTES):
-        # The line end of old Macs, and half of the one of Windows.
+        # A carriage return ends a line on old Macs, and begins a line end on Windows.
         for part in line.split(b"\r") if digest is None and b"\r" in line else (line,):
             if target := urls.understand(part, digest):
                 yield target
@@ -160,7 +160,8 @@ _READERS: Mapping[str, Callable[[Piece], Iterator[Target]]] = {
 def lines(piece: Piece, longest: int) -> Iterator[tuple[bytes, str | None]]:
     """Yield (line without its end, None) for every line that begins in a piece.
 
-    A line of more than `longest` bytes gives (its first longest + 1 bytes, SHA-256 of the whole), so memory is bounded.
+    For a line of more than `longest` bytes, yield (its first longest + 1 bytes, SHA-256 of the whole line) instead, to
+    bound memory.
     """
     with Path(piece.path).open("rb") as file:
         if piece.start:
@@ -203,7 +204,10 @@ def _target(record: dict[str, object]) -> Target:
 
 
 def _encoded(text: str) -> bytes:
-    """Encode text; bytes that were not UTF-8 become themselves again, and a lone surrogate of JSON its three bytes."""
+    """Encode text as UTF-8, even if its source was not valid.
+
+    Bytes that were not UTF-8 become the same bytes again, and a lone surrogate from JSON becomes three bytes.
+    """
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,10 +1,11 @@
-"""Read the keys of URLs that have a row: sorted, in a file that every Python worker maps into memory.
+"""Read the keys of the URLs that have a row, and find out which URLs are among them.
 
     keys = known_keys.read(table.files())
-    known_keys.contains(keys, known_keys.of_hex(batch.column("url_key")))      # one bool for each
+    known_keys.contains(keys, known_keys.of_hex(batch.column("url_key")))      # one bool per key
 
-A key is the first 16 of the 32 bytes of a url_key: with ten billion known URLs, the chance that a new one is taken for
-one of them is 3 in 10^29. Ten million keys take 160 MB and no shuffle, and no other column is read for them.
+A key is the first 16 of the 32 bytes of a url_key: with ten billion known URLs, the chance that a new URL is mistaken
+for a known one is 3 in 10^29. Ten million keys take 160 MB. Reading them needs no shuffle, and no large column. They
+are sorted, and sent to the executors in a file that every Python worker maps into memory.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def of_hex(column: Any) -> Keys:
 
 
 def read(files: Sequence[Path], model: tuple[str, str] | None = None) -> Keys:
-    """Read the sorted keys of Parquet files; only of rows of `model` (name, version) if given."""
+    """Read the keys in Parquet files and sort them; if `model` (name, version) is given, only the keys of its rows."""
     columns = ["url_key", *(["model_name", "model_version"] if model else [])]
     keys = np.empty(sum(pq.read_metadata(path).num_rows for path in files), DTYPE)
     filled = 0

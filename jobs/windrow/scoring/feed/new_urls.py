@@ -1,8 +1,8 @@
 """Find the files of a feed, and the URLs in them that have no row yet.
 
 Executors read the files, so that no machine needs memory for millions of lines, and leave out known URLs by key before
-anything is shuffled. The driver reads a few lines itself, while the executors still load the network. feed_marks.py
-selects the parts of files to read, and formats.py reads them.
+anything is shuffled. If there are only a few lines, the driver reads them itself while the executors still load the
+network. feed_marks.py selects the parts of files to read, and formats.py reads them.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 
 
 def files(pattern: str, folder: Path) -> list[Path]:
-    """List the files that a glob matches, or those in a folder; a relative one is looked up in `folder`.
+    """List the files of a feed: one file, the files in a folder, or the files that a glob matches.
 
-    `**` matches any depth. Files and matched folders whose names begin with . or _ are left out, because writers use
-    such names for incomplete files.
+    A relative pattern is looked up in `folder`, and `**` matches any depth. Files and matched folders whose names begin
+    with . or _ are left out, because writers use such names for incomplete files.
 
     Raises:
         UserError: no file matches.
@@ -84,7 +84,7 @@ def of_day(pattern: str, day: date | None) -> str:
 
 
 def _matches(pattern: str, folder: Path) -> Iterator[Path]:
-    """Yield the matches of a glob; `folder` is taken literally."""
+    """Yield the matches of a glob. The path `folder` is taken literally, even with glob characters in it."""
     path = Path(pattern).expanduser()
     base = Path(path.anchor) if path.is_absolute() else folder
     try:
@@ -94,7 +94,7 @@ def _matches(pattern: str, folder: Path) -> Iterator[Path]:
 
 
 def _fixed(pattern: str, folder: Path) -> int:
-    """Count the leading parts of each match that are given literally: before the pattern's first wildcard."""
+    """Count the parts of the path before the pattern's first wildcard; every match begins with them."""
     path = Path(pattern).expanduser()
     literal = len(list(takewhile(lambda part: not _GLOB_CHARACTERS.search(part), path.parts)))
     return literal if path.is_absolute() else len(folder.parts) + literal
@@ -105,13 +105,13 @@ def _is_feed(path: Path, fixed: int) -> bool:
 
 
 def are_few(pieces: Sequence[Piece]) -> bool:
-    """Return whether the pieces are so few that the driver should read them."""
+    """Return whether the pieces are so small that the driver should read them."""
     sizes = (piece.end - piece.start for piece in pieces)
     return all(piece.kind != formats.PARQUET for piece in pieces) and sum(sizes) <= _FEW_BYTES
 
 
 def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> pa.Table:
-    """Return the rows of `read` for a few pieces, without Spark."""
+    """Return the rows that `read` would return, without Spark; for small pieces."""
     rows = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
     order = [(name, "ascending", "at_start") for name in ("url_key", "known", *_SPELLING)]
     rows = rows.take(pc.sort_indices(rows, order))
@@ -122,21 +122,21 @@ def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> pa.Table:
 
 
 def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, scratch: Path) -> DataFrame:
-    """Return the distinct URLs of pieces of a feed, valid or not: the columns of urls.Target, and `known`.
+    """Return the distinct URLs in pieces of a feed, valid or not, with the columns of urls.Target and `known`.
 
-    If a URL has several spellings, the one that sorts first is kept; of a known URL, only the key. Executors read the
-    files under the same paths as the driver.
+    If a URL has several spellings, the one that sorts first is kept. For a known URL, only the key is kept. Executors
+    read the files under the same paths as the driver.
 
     Args:
         spark: the session.
-        pieces: of the feed's files.
-        keys: sorted, of the URLs that have a row.
+        pieces: the parts of the feed's files to read.
+        keys: the sorted keys of the URLs that have a row.
         scratch: a folder on the driver for the file of keys, which is sent to the executors.
     """
     from pyspark.sql import functions as F  # noqa: N812
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    name = f"known-{uuid.uuid4().hex}.npy"  # a session's files can't be replaced
+    name = f"known-{uuid.uuid4().hex}.npy"  # a new name, because Spark can't replace a session's file
     np.save(scratch / name, keys)
     spark.sparkContext.addFile(str(scratch / name))
     rows = [(piece.path, piece.kind, piece.start, piece.end) for piece in pieces]
@@ -166,7 +166,7 @@ def _understood(pieces: Iterable[Piece], keys: known_keys.Keys) -> Iterator[pa.R
 
 
 def _marked(targets: list[Target], keys: known_keys.Keys) -> pa.RecordBatch:
-    """Return targets as a batch; of known ones, only the key."""
+    """Return targets as a batch; for a known URL, only its key."""
     all_keys = pa.array([target.url_key for target in targets])
     mask = known_keys.contains(keys, known_keys.of_hex(all_keys))
     rows = [

@@ -1,1 +1,1 @@
-"""Download from untrusted hosts: addresses, robots.txt, rate limits, retries. Without TensorFlow and Spark."""
+"""Download from untrusted hosts: address checks, robots.txt, rate limits, retries. Without TensorFlow and Spark."""

@@ -1,4 +1,4 @@
-"""Decide which IP addresses may be contacted: the public internet, and what the page allows.
+"""Decide which IP addresses may be contacted: those on the public internet, and those that the page allows.
 
 A feed is text from other people. Without this guard a line in it, or a redirect, could make a worker read the cloud's
 metadata service or a machine of the internal network.
@@ -12,33 +12,34 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Address = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
-# (family, type, protocol, canonical name, socket address), as getaddrinfo gives it.
+# (family, type, protocol, canonical name, socket address), as getaddrinfo returns it.
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # The last 32 bits are the IPv4 address that a translator contacts.
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Not public, though older Pythons say so: reserved for protocols (RFC 6890), 6to4 relays (RFC 7526), documentation
-# (RFC 9637), and overlay identifiers (RFC 7343).
+# Older versions of Python call these public, but they are reserved for protocols (RFC 6890), 6to4 relays (RFC 7526),
+# documentation (RFC 9637), and overlay identifiers (RFC 7343).
 _RESERVED = (
     IPv4Network("192.0.0.0/24"),
     IPv4Network("192.88.99.0/24"),
     IPv6Network("3fff::/20"),
     IPv6Network("2001:20::/28"),
 )
-# An interface of this name is a tunnel to the IPv4 address that follows it (ISATAP, RFC 5214), in any network.
+# If bits 64 to 95 of an IPv6 address have one of these values, it is a tunnel to the IPv4 address in its last 32 bits
+# (ISATAP, RFC 5214), in any network.
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE, 0x0100_5EFE, 0x0300_5EFE})
 
 
 class RefusedAddressError(OSError):
-    """The address must not be contacted. An OSError, so that aiohttp tries the name's other addresses."""
+    """The address must not be contacted. An OSError, so that aiohttp tries the host's other addresses."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
 
     def __str__(self) -> str:
-        # The same for every address: aiohttp then raises this error itself, and not a summary of several.
+        # The same text for every address: aiohttp then raises this error itself, not an error that sums up several.
         return "refused address"
 
 

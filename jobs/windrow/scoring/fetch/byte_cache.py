@@ -1,8 +1,9 @@
-"""Cache downloaded bytes for a later model: a folder of files named by content, with a limit on its size.
+"""Cache downloaded bytes in a folder, so that a later model can label them without a download.
 
     TABLE/_windrow/bytes/ab/abcd...     named by the SHA-256 of its content, written whole or not at all
 
-When it is full nothing more is cached; a URL whose bytes are not cached is downloaded again.
+The folder has a size limit. When it is full, nothing more is cached. A URL whose bytes are not cached is downloaded
+again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ByteCache:
         self.room -= len(content)
 
     def share(self, tasks: int) -> ByteCache:
-        """Return the cache of one of `tasks` tasks that run at the same time; each may fill its share of the room."""
+        """Return the cache for one of `tasks` tasks of a run; each task may fill an equal part of the room."""
         return ByteCache(self.folder, self.room // tasks)
 
     def _path(self, content_hash: str) -> Path:
@@ -46,11 +47,11 @@ class ByteCache:
 
 
 def of_folder(folder: Path, mebibytes: int | None) -> ByteCache | None:
-    """Open a folder of cached bytes; None if it does not exist and the page caches no bytes.
+    """Open the cache in a folder; return None if the folder does not exist and the page caches no bytes.
 
     Args:
-        folder: may be absent.
-        mebibytes: the limit on its size; None if the page caches no bytes. What an earlier page cached is still read.
+        folder: the cache's folder, which need not exist.
+        mebibytes: the limit on its size; None if the page caches no bytes. Bytes that are already there are still used.
     """
     if mebibytes is None and not folder.is_dir():
         return None

@@ -27,16 +27,16 @@ _NAME_LOOK_UPS = 16
 
 
 class Downloads:
-    """A session that downloads in the background, at most `concurrency` URLs at once; a context manager.
+    """A session that downloads in the background, at most policy.concurrency URLs at once; a context manager.
 
     with Downloads(policy) as downloads:
         for target, fetched in downloads.stream(targets): ...
 
     Args:
         policy: the limits.
-        ahead: URLs that may be taken from the input before their results are taken out.
-        buffer_bytes: no request starts while more than this is waiting to be taken. Requests under way may exceed it,
-            by 1 MiB each and 128 MiB of larger bodies.
+        ahead: how many URLs may be taken from the input before the caller has taken their results.
+        buffer_bytes: no request starts while more downloaded bytes than this wait for the caller. Requests under way
+            may exceed the limit by 1 MiB each, and larger bodies by 128 MiB together.
     """
 
     def __init__(self, policy: FetchPolicy, ahead: int = AHEAD, buffer_bytes: int = BUFFER_BYTES) -> None:
@@ -65,10 +65,10 @@ class Downloads:
     def stream(
         self, targets: Iterable[Target], cache: ByteCache | None = None
     ) -> Iterator[tuple[Target, Fetched | None]]:
-        """Yield every target with its download, in the order in which they end; None if it must not be downloaded.
+        """Yield every target with its download, or None if it must not be downloaded, in the order of completion.
 
-        At most `ahead` targets are taken from the input before their results are. Re-raises an unexpected error of the
-        event loop's thread.
+        At most `ahead` targets are taken from the input before their results are yielded. Re-raises an unexpected error
+        of the event loop's thread.
         """
         outstanding = 0
         for target in targets:
@@ -92,7 +92,7 @@ class Downloads:
         ready = self._ready.get()
         if isinstance(ready, BaseException):
             raise ready
-        # Only now: bytes count as buffered until the caller has them. The count belongs to the loop's thread.
+        # Free the bytes only now, when the caller takes them. Only the loop's thread may change the count.
         self._loop.call_soon_threadsafe(self._make_room, len(ready[1].content))
         return ready
 
@@ -107,13 +107,16 @@ class Downloads:
     async def _serve(self) -> None:
         async with self._fetcher:
             await self._stop.wait()
-            # The caller left early, or has everything. Connections are closed before the session is.
+            # The caller has left early, or has all results. Connections must be closed before the session.
             for fetch in self._fetches:
                 fetch.cancel()
             await asyncio.gather(*self._fetches, return_exceptions=True)
 
     def _start(self, target: Target) -> None:
-        """Start a download, which waits for its host's turn and for room. Runs in the loop's thread, as all below."""
+        """Start a download, which waits for its host's turn and for room in the buffer.
+
+        This method and all methods below run in the loop's thread.
+        """
         fetch = self._loop.create_task(self._fetch(target))
         self._fetches.add(fetch)  # the loop itself keeps only weak references to tasks
         fetch.add_done_callback(self._fetches.discard)
@@ -121,7 +124,7 @@ class Downloads:
 
     async def _fetch(self, target: Target) -> None:
         fetched = await self._fetcher.fetch(target.address or "")
-        self._make_room(-len(fetched.content))  # before the caller can give the same bytes back
+        self._make_room(-len(fetched.content))  # before the caller can take and free them
         self._ready.put((target, fetched))
 
     def _make_room(self, size: int) -> None:

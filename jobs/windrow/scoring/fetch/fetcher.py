@@ -1,11 +1,11 @@
-"""Download one URL, or return the reason why not. Imports neither TensorFlow nor Spark.
+"""Download one URL, or return the reason why that failed. Imports neither TensorFlow nor Spark.
 
     async with Fetcher(FetchPolicy(timeout_seconds=20)) as fetcher:
         fetched = await fetcher.fetch("http://example.com/a.png")
 
 Addresses are checked when a connection is made, so names that resolve to something else a moment later, and redirects,
-are checked too. Redirects are followed here, not by the client, for the same reason. Every request waits for its
-host's turn: the first one, redirects, retries and robots.txt.
+are checked too. Redirects are followed here, not by aiohttp, for the same reason. Every request waits for its host's
+turn: the first one, redirects, retries and robots.txt.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ T = TypeVar("T")
 
 
 class Fetcher:
-    """A session with its limits. Use it as an async context manager, inside one event loop.
+    """Downloads URLs within a policy's limits. Use it as an async context manager, inside one event loop.
 
-    A worker process has one at a time, its task's.
+    A worker process has one Fetcher at a time, for the task that it runs.
 
     Args:
         policy: the limits.
-        room: set while more downloads may start; without it they always may.
+        room: an event that is set while more downloads may start; None if they always may.
     """
 
     def __init__(self, policy: FetchPolicy, room: asyncio.Event | None = None) -> None:
@@ -67,8 +67,8 @@ class Fetcher:
     async def fetch(self, url: str) -> Fetched:
         """Download `url` (normalised, see urls.normalise), with retries, within the total deadline.
 
-        The deadline counts the time that hosts take, not the time in queues here. Whatever a server does becomes a
-        status; only a bug raises.
+        The deadline counts the time that hosts take, not the time that the URL waits in queues here. Whatever a server
+        does becomes a status; only a bug raises.
         """
         clock = _Clock(self._policy.timeout_seconds)
         fetched = await self._persist(url, clock, image=True)
@@ -76,7 +76,7 @@ class Fetcher:
         return replace(fetched, milliseconds=clock.used * 1000)
 
     async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Retry if a second try often helps, and if the host asks for no longer pause than the deadline leaves."""
+        """Download a URL, and retry after an error that often passes, if the deadline leaves time for the pause."""
         fetched = await self._follow(url, clock, image=image)
         for pause in RETRY_PAUSES_SECONDS:
             wait = _pause(fetched, pause)
@@ -110,7 +110,7 @@ class Fetcher:
         return Fetched(Status.TOO_MANY_REDIRECTS, url, answer.http_status, error=reason)
 
     async def _ask(self, url: str, clock: _Clock, *, image: bool) -> Fetched | Redirect:
-        """Make one request, in its host's turn."""
+        """Wait for the host's turn, then make one request."""
         host = self._hosts.of(url)
         try:
             async with host.turn(self._policy.timeout_seconds), self._at_once:
@@ -126,7 +126,7 @@ class Fetcher:
         return answer
 
     async def _refusal(self, url: str) -> Fetched | None:
-        """Return a refusal if robots.txt forbids `url`, or can't be read; None if it allows it."""
+        """Return a refusal if robots.txt forbids `url`, or can't be read; None if robots.txt allows the URL."""
         rules = await self._rules.of(urls.origin(url))
         if isinstance(rules, Fetched):
             return replace(rules, final_url=url, http_status=None)
@@ -136,9 +136,9 @@ class Fetcher:
         return Fetched(Status.REFUSED_ROBOTS, url, error=f"{urls.origin(url)}/robots.txt forbids it")
 
     async def _fetch_rules(self, origin: str) -> Rules | Fetched:
-        """Download an origin's robots.txt; return its rules, or the reason why it is not known what they are.
+        """Download an origin's robots.txt; return its rules, or the reason why they are not known.
 
-        By RFC 9309 a file that does not exist (4xx, or too many redirects) allows everything, and one that can't be
+        By RFC 9309 a file that does not exist (4xx, or too many redirects) allows everything, and a file that can't be
         reached forbids everything for now.
         """
         url = f"{origin}/robots.txt"
@@ -153,7 +153,7 @@ class Fetcher:
 
 
 class _Clock:
-    """A URL's deadline. Only the time spent in its methods counts."""
+    """A URL's deadline. Only the time spent in this class's methods counts."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -165,12 +165,12 @@ class _Clock:
         return max(0.0, self._seconds - self.used)
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, which counts as well."""
+        """Sleep; this time counts as well."""
         await asyncio.sleep(seconds)
         self.used += seconds
 
     async def spend(self, doing: Coroutine[Any, Any, T]) -> T:
-        """Await `doing`.
+        """Await `doing`, at most until the deadline.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -184,7 +184,7 @@ class _Clock:
 
 
 def _pause(fetched: Fetched, usual: float) -> float | None:
-    """Return seconds to the next try in this run; None for no try.
+    """Return the seconds until the next try in this run; None if there is no next try.
 
     A 429 without Retry-After is not retried: such hosts want a longer pause than a run can wait.
     """

@@ -1,11 +1,11 @@
-"""Limit requests per host: at once, per second, and none during a pause that the host asks for.
+"""Limit the requests to each host: how many at once, how many per second, and none while the host asks for a pause.
 
     hosts = Hosts(at_once=4, rate=10, sharing=Sharing())
     async with hosts.of("http://example.com/a.png").turn(patience=20): ...
 
-The limits hold for a whole run without communication between its tasks: all URLs of a host go to one task, which has
-the whole limit. A host that makes up much of the feed would leave the other tasks idle; its URLs are spread, and each
-task has its share of the limit (see Sharing).
+The limits hold for a whole run without communication between its tasks: all URLs of a host go to one task, which may
+use the whole limit. A host that makes up much of the feed would then leave the other tasks idle, so its URLs are spread
+over several tasks, and each of them has a share of the limit (see Sharing).
 
 Everything here runs in one event loop, so state changes between two awaits need no lock.
 """
@@ -25,7 +25,7 @@ from zlib import crc32
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
 
-# Each URL of a host that never answers costs a whole deadline; after this many the rest of them is skipped.
+# Each URL of a host that never answers costs a whole deadline; after this many failures its other URLs are skipped.
 FAILURES_IN_A_ROW = 10
 LONGEST_WAIT = timedelta(days=30)
 _REMEMBERED_HOSTS = 10_000  # a few hundred bytes each; a feed may have millions
@@ -45,14 +45,14 @@ class Sharing:
     """The division of the hosts among the tasks of a run.
 
     A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
-    it belongs to all tasks, or to as many as it may have requests at once, and its limits are divided among them.
-    Redirects may lead to the host of another task; a task gets there one request at once and its part of
-    the rate, so all redirects of a run together at most double a host's limits.
+    it belongs to as many tasks as it may have requests at once, at most to all, and its limits are divided among them.
+    A redirect may lead to a host that belongs to other tasks. There, a task may make one request at a time, at
+    1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
 
     Attributes:
-        tasks: of the run.
-        task: the number of this one, from 0.
-        spread: names of the hosts that several tasks share.
+        tasks: the number of tasks of the run.
+        task: the number of this task, from 0.
+        spread: the names of the hosts that several tasks share.
     """
 
     tasks: int = 1
@@ -60,7 +60,7 @@ class Sharing:
     spread: frozenset[str] = frozenset()
 
     def owners(self, host: str, at_once: int) -> int:
-        """Return how many tasks share this host, which may have `at_once` requests."""
+        """Return how many tasks share this host, which may have `at_once` requests at a time."""
         return min(self.tasks, at_once) if host in self.spread else 1
 
     def share(self, host: str, at_once: int) -> tuple[int, float]:
@@ -76,10 +76,10 @@ ALONE = Sharing()
 
 
 class Hosts:
-    """The hosts that a task has met. Those not met for the longest time are forgotten, to bound memory.
+    """The hosts that a task contacts. To bound memory, those that were not used for the longest time are forgotten.
 
     Args:
-        at_once: requests to one host, over all tasks together.
+        at_once: requests to one host at a time, over all tasks together.
         rate: requests per second to one host, over all tasks together; None for no limit.
         sharing: how the tasks divide the hosts.
     """
@@ -103,19 +103,19 @@ class Hosts:
 
     def _forget(self) -> None:
         """Drop the oldest hosts beyond the limit, but none that is in use."""
-        # Called for each new host. Two steps each time shrink the dictionary again after many hosts were in use.
+        # Called for each new host. Two steps per call let the dictionary shrink again after many hosts were in use.
         for _ in range(2):
             if len(self._hosts) > _REMEMBERED_HOSTS:
                 name, oldest = self._hosts.popitem(last=False)
-                if oldest.busy:  # a second Host of this name would give its turns once more
+                if oldest.busy:  # a second Host of this name would double its limits
                     self._hosts[name] = oldest
 
 
 class Host:
-    """One host's turns in this task.
+    """Gives the turns of one host to this task's requests.
 
     Args:
-        at_once: requests of this task to the host.
+        at_once: requests of this task to the host at a time.
         interval: seconds between two requests of this task.
         tasks: how many tasks share the host's rate.
     """
@@ -138,8 +138,8 @@ class Host:
         """Wait for a turn, and hold it while the block runs.
 
         Args:
-            patience: the longest pause of the host that is waited for, seconds. Waiting for other requests to the host
-                is not limited.
+            patience: the longest pause to wait for if the host asks for one, in seconds. The wait for other requests to
+                the host is not limited.
 
         Raises:
             HostUnavailableError: the host failed too often in this run, or wants a longer pause.
@@ -147,7 +147,7 @@ class Host:
         self._users += 1  # before the first await: a host with waiting requests must not be forgotten
         try:
             async with self._free:
-                # A loop, because meanwhile another request may have failed, or learnt of a longer pause.
+                # Loop: while we sleep, another request may fail, or be told to wait longer.
                 while (wait := self._wait(patience)) > 0:
                     await asyncio.sleep(wait)
                 # No await since the check, so no other request takes the same moment.
@@ -161,11 +161,11 @@ class Host:
         self._due = max(self._due, time.monotonic() + seconds_until(until))
 
     def slow_down(self, crawl_delay: float) -> None:
-        """Leave at least `crawl_delay` seconds between two requests of all tasks."""
+        """Leave at least `crawl_delay` seconds between two requests, over all tasks together."""
         self._interval = max(self._interval, min(crawl_delay, LONGEST_WAIT.total_seconds()) * self._tasks)
 
     def note(self, status: Status) -> None:
-        """Count how a download ended: failures of the host in a row."""
+        """Count the host's failures in a row, by how a download ended."""
         # A skipped URL says nothing new about the host: it must neither add to the failures nor reset them.
         if status is not Status.HOST_UNAVAILABLE:
             self._failures = self._failures + 1 if status.rule.of_the_host else 0
@@ -183,7 +183,7 @@ class Host:
 def retry_after(header: str | None) -> datetime | None:
     """Return the time of a Retry-After header, which has seconds or a date; None if it is absent or malformed.
 
-    It is at most 30 days from now: no server may postpone a URL indefinitely.
+    The time is at most 30 days from now: no server may postpone a URL indefinitely.
     """
     text = (header or "").strip()
     now = datetime.now(UTC)
@@ -198,5 +198,5 @@ def retry_after(header: str | None) -> datetime | None:
 
 
 def seconds_until(moment: datetime) -> float:
-    """Return seconds from now, at least 0."""
+    """Return the seconds from now until `moment`, at least 0."""
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

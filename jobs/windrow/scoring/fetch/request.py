@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from windrow.experiment import ScoringSection
 
 _CHUNK_BYTES = 65_536
-# A body may grow to this; beyond it, it waits for its part of what all large bodies have together.
+# A body may grow to this size. To grow beyond it, it waits for a part of the memory that all large bodies share.
 _SMALL_BYTES = 1024 * 1024
 _LARGE_BODIES_BYTES = 128 * 1024 * 1024
 
@@ -32,7 +32,7 @@ _LARGE_BODIES_BYTES = 128 * 1024 * 1024
 class FetchPolicy:
     """The page's limits for downloads, as they apply to one task.
 
-    Every field but `sharing` is a key of the page's scoring section, which has its meaning and its default.
+    Every field but `sharing` is a key of the page's scoring section, where its meaning and its default are defined.
     """
 
     timeout_seconds: float
@@ -49,7 +49,7 @@ class FetchPolicy:
 
     @classmethod
     def of(cls, section: ScoringSection) -> FetchPolicy:
-        """Return the policy that a page's scoring section describes, for a task that shares with no other."""
+        """Return the policy that a page's scoring section describes, for a task that shares no host."""
         return cls(**{field.name: getattr(section, field.name) for field in fields(cls) if field.name != "sharing"})
 
     @property
@@ -67,10 +67,10 @@ class Fetched:
         final_url: the last URL that was requested.
         http_status: the answer's code; None without an answer.
         content: the bytes; empty unless the status is OK.
-        error: the reason for people; None if the status is OK.
-        milliseconds: of all tries and redirects.
+        error: the reason as a message for the user; None if the status is OK.
+        milliseconds: the time of all tries and redirects.
         etag: the ETag header.
-        next_attempt: the time that the host asked for, if it is later than this run waits.
+        next_attempt: when the host asked to be contacted again; None if it did not ask.
     """
 
     status: Status
@@ -143,7 +143,7 @@ class Session:
             return Fetched(reached, url, error=clean(reason))
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, image: bool) -> Fetched:
-        """Read the body up to the limit."""
+        """Read the body; refuse an image beyond the size limit, and cut off a robots.txt there."""
         cap = self._policy.max_bytes if image else robots.MAX_BYTES
         announced = response.content_length or 0
         if image and announced > cap:
@@ -194,7 +194,7 @@ def clean(text: str) -> str:
 
 
 def _refused(response: aiohttp.ClientResponse, url: str, tags: bool) -> Fetched | None:
-    """Return a refusal if the head alone shows that the body is useless or forbidden; None to read the body."""
+    """Return a refusal if the status code or a header shows that the body is useless or forbidden; else None."""
     code = response.status
     reached = status.of_http(code)
     if reached is not Status.OK:
@@ -211,7 +211,7 @@ def _too_large(url: str, code: int, cap: int, size: int) -> Fetched:
 
 
 def _explain(error: Exception) -> tuple[Status, str]:
-    """Return the status and the reason of a request without a complete answer."""
+    """Return the status and the reason for a request that got no complete answer."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, RefusedAddressError):
         return Status.REFUSED_ADDRESS, f"an address {cause.reason}"

@@ -21,7 +21,7 @@ _CACHED_SECONDS = 24 * 3600
 # Of the rules' text; protego's parsed form takes up to 75 times as much memory.
 _CACHED_CHARACTERS = 2 * 1024 * 1024
 _CACHED_HOSTS = 10_000
-# Each pattern is matched with each URL: a file full of them would cost a second per URL.
+# Each pattern is matched with each URL: a file full of patterns would cost a second per URL.
 _MAX_PATTERNS = 500
 _FORBIDDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
@@ -48,8 +48,8 @@ class Rules:
 def _ours(text: str) -> str:
     """Reduce a robots.txt to the lines that can apply to this program, so that any file is parsed quickly.
 
-    All other agents become one, because protego compares every agent with every other. Beyond 500 patterns, a
-    forbidden pattern is widened to its prefix before the first wildcard, and an allowed one is dropped.
+    All other user agents get one name, because protego compares every agent with every other. Beyond 500 patterns, a
+    forbidden pattern is widened to its prefix before the first wildcard, and an allowed pattern is dropped.
     """
     lines: list[str] = []
     patterns = 0
@@ -70,7 +70,7 @@ def _ours(text: str) -> str:
 
 
 class RulesCache(Generic[Failure]):
-    """The rules of the hosts met so far: downloaded once, cached for a day or until there are too many.
+    """The robots.txt rules by origin: downloaded once, and cached for a day or until there are too many.
 
     Args:
         fetch: returns the rules of an origin (http://example.com:8080), or the reason why they are not known.
@@ -108,7 +108,7 @@ class RulesCache(Generic[Failure]):
 
 
 def _size(fetched: asyncio.Task[Rules | Failure]) -> int:
-    """Return the characters of rules; 0 if their download failed or is not finished."""
+    """Return the number of characters in the rules; 0 if their download failed or is not finished."""
     if not fetched.done() or fetched.cancelled() or fetched.exception() is not None:
         return 0
     rules = fetched.result()

@@ -1,4 +1,4 @@
-"""List the statuses of a URL and their consequences. docs/table.md shows the same statuses to users."""
+"""Define the statuses of a URL and their consequences. docs/table.md explains the same statuses to users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The closed set of statuses, as they are written in the table. RULES says what each one means."""
+    """All statuses, as they are written in the table. RULES says what each one means."""
 
     OK = "ok"
     INVALID_URL = "invalid_url"
@@ -45,12 +45,12 @@ class Rule:
     """The consequences of a status.
 
     Attributes:
-        meaning: for people.
+        meaning: an explanation for the user.
         passing: a later run may end differently, so the URL is tried again; a status that is not passing is final.
         retried_now: a second try in the same run often helps.
         of_the_host: the host failed; after ten failures in a row the run does not contact it any more.
-        no_connection: no answer was received. For robots.txt the image then gets the same status, not
-            robots_unavailable, for it would have failed in the same way.
+        no_connection: no answer was received. If this happens to a robots.txt, the image gets the same status, not
+            robots_unavailable, because its download would have failed in the same way.
     """
 
     meaning: str
@@ -124,7 +124,7 @@ _UNAVAILABLE = frozenset({408, 425, 429})
 
 
 def of_http(code: int) -> Status:
-    """Return the status of an HTTP answer by its code alone; after OK the body is worth reading."""
+    """Return the status for an HTTP status code; OK means that the body is worth reading."""
     if 200 <= code < 300:
         return Status.OK
     return Status.HTTP_UNAVAILABLE if code in _UNAVAILABLE or code >= 500 else Status.HTTP_ERROR

@@ -1,4 +1,4 @@
-"""Parse a line of a feed: the URL to request, or the reason why not, and the key that identifies the URL.
+"""Parse a line of a feed into the URL to request, or the reason not to request it, and the key that identifies it.
 
 understand(b"HTTP://Example.com:80/a b.png#top").address      # "http://example.com/a%20b.png"
 """
@@ -49,14 +49,14 @@ class Target:
     """One URL of a feed. Either `address` is set, or `status` and `error` are.
 
     Attributes:
-        url: the line as written, for people and for joins: cut to 1,000 characters, a password is masked.
+        url: the URL as the feed has it, for reading and for joins, but cut to 1,000 characters, with a password masked.
         url_key: SHA-256 of the normalised URL.
-        address: the normalised URL, which is requested; None if it must not be.
-        status: the reason why it must not be requested.
-        error: the same for people.
+        address: the normalised URL, which is requested; None if the URL must not be requested.
+        status: the reason why the URL must not be requested.
+        error: the same reason as a message for the user.
         extra: the feed's other columns as JSON.
-        attempt: runs that tried this URL already.
-        content_hash: of the bytes that an earlier run downloaded, if those may be cached.
+        attempt: the number of earlier runs that tried this URL.
+        content_hash: SHA-256 of the bytes that an earlier run downloaded, if these may be in the cache.
     """
 
     url: str
@@ -70,7 +70,7 @@ class Target:
 
 
 def understand(line: bytes, digest: str | None = None) -> Target | None:
-    """Return a feed's line as a target; None for a blank one. Never raises.
+    """Return a feed's line as a target; None for a blank line. Never raises.
 
     Args:
         line: without its line end. Bytes that are not UTF-8 are percent-encoded.
@@ -90,11 +90,11 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
 
 
 def normalise(url: str) -> str:
-    """Return the common spelling of URLs that certainly mean the same.
+    """Return a URL in its normal form, which is the same for URLs that certainly mean the same.
 
-    Scheme and host in lower case, international names in their ASCII form, the default port and the fragment dropped,
-    escapes in upper case, escapes of plain letters undone, everything else that needs one escaped. Path and query are
-    otherwise left alone, because servers differ.
+    Scheme and host are in lower case, and an international name is in its ASCII form. The default port and the fragment
+    are dropped. Escapes are in upper case; characters that need no escape have none, and all others are escaped. Path
+    and query are otherwise left alone, because servers differ.
 
     Raises:
         UrlRefusedError: with status invalid_url, refused_scheme or refused_credentials.
@@ -129,7 +129,7 @@ def origin(url: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a URL, or a part of one, for people: printable, short, and without a password."""
+    """Return a URL, or a part of one, in a form to show: valid UTF-8, short, and without user and password."""
     masked = _USER.sub(lambda match: f"{match[1] or ''}//***@", text)
     clean = masked.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[: SHOWN_CHARACTERS - 1]}…"

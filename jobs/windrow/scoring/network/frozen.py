@@ -12,7 +12,7 @@ _ANY_BATCH = "windrow_any_batch"
 
 
 def read(file: Path) -> Any:
-    """Read the definition in a file.
+    """Read the graph definition in a file.
 
     Raises:
         UserError: the file is not a GraphDef.
@@ -22,7 +22,7 @@ def read(file: Path) -> Any:
     definition, content = tf.compat.v1.GraphDef(), file.read_bytes()
     try:
         definition.ParseFromString(content)
-    except Exception as error:  # protobuf's own kind
+    except Exception as error:  # protobuf raises its own types
         raise UserError(f"a .pb file must be a frozen GraphDef; got {reason(error)}; freeze the graph") from error
     if not definition.node:
         raise UserError("a .pb file must be a frozen GraphDef; got one without operations; freeze the graph")
@@ -30,7 +30,7 @@ def read(file: Path) -> Any:
 
 
 def tensor(graph: Any, key: str, name: str) -> Any:
-    """Return a tensor of a graph by the name that the page has under `key`.
+    """Return a tensor of a graph by the name that the experiment page has under `key`.
 
     Raises:
         UserError: the graph has no tensor of that name.
@@ -46,7 +46,7 @@ def tensor(graph: Any, key: str, name: str) -> Any:
 
 
 def between(definition: Any, feed: str, fetch: str) -> Any:
-    """Return the part of a graph between two tensors, for any number of images."""
+    """Return the part of a graph that computes the tensor `fetch` from `feed`, for any number of images."""
     import tensorflow as tf
 
     nodes = {node.name: node for node in definition.node}
@@ -79,7 +79,7 @@ def _operation(tensor: str) -> str:
 def _free_batch(part: Any) -> None:
     """Let each Reshape to (1, ...) take any number of images; the graph was made for one at a time.
 
-    For one image this changes nothing, since -1 then equals the 1 that it replaces.
+    For one image this changes nothing, since -1 then means the 1 that it replaces.
     """
     import numpy as np
     import tensorflow as tf

@@ -5,7 +5,7 @@
 | keras | a .keras file with one input and one output | batches |
 | saved_model | a folder with the signature serving_default | batches |
 | graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, depending on its feed's type |
-| openvino | a folder that openvino_convert.py made of one of these | batches |
+| openvino | a folder that openvino_convert.py made from one of these | batches |
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Opened:
     """A network that is ready to label.
 
     Attributes:
-        best: takes pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. Returns the best classes and their
-            scores, best first, each of shape (n, k).
-        shape: of an image, (height, width, channels); None if a network that decodes by itself does not need it.
+        best: the function that labels. It takes pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. It
+            returns the best classes and their scores, best first, each of shape (n, k).
+        shape: the (height, width, channels) of an image; None if a network that decodes by itself does not need it.
         classes: the number of classes.
-        takes_bytes: whether it decodes JPEG files by itself.
+        takes_bytes: whether the network decodes JPEG files by itself.
     """
 
     best: Callable[[Any], tuple[Any, Any]]
@@ -42,7 +42,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A network's scores as a function of images in its own type."""
+    """A network as a function `call`, which takes images of type `dtype` and returns scores."""
 
     call: Callable[[Any], Any]
     shape: Shape
@@ -53,12 +53,12 @@ def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, t
     """Load a network.
 
     Args:
-        file: of the kind `form.kind`.
+        file: the network's file or folder, of the kind `form.kind`.
         form: the kind of the file, and the form of the input.
-        shape: of an image, (height, width, channels); None to take it from the file.
-        batch_size: images per step, always.
+        shape: the (height, width, channels) of an image; None to take it from the file.
+        batch_size: images per step, the same in every step.
         top_k: labels per image; fewer if the network has fewer classes.
-        threads: for OpenVINO; TensorFlow's are set for the process.
+        threads: the number of OpenVINO's threads; TensorFlow's are set once for the process.
 
     Raises:
         UserError: the file is not such a network, or does not fit `form` or `shape`.
@@ -79,7 +79,7 @@ def traced(file: Path, form: Form, shape: Shape | None) -> Any:
     The result is a tf.function, or a graph with one placeholder.
 
     Raises:
-        UserError: the network takes bytes; or as `open_network`.
+        UserError: the network takes the bytes of files; or for the reasons of `open_network`.
     """
     if form.kind != "graph":
         return _scores(_LOADERS[form.kind](file, form, shape), form, None)
@@ -97,7 +97,7 @@ def _load_keras(file: Path, form: Form, shape: Shape | None) -> _Loaded:
 
     try:
         network = keras.saving.load_model(file, compile=False)
-    except Exception as error:  # the fault boundary of a file: Keras raises a dozen kinds
+    except Exception as error:  # the fault boundary of a file: Keras raises a dozen types
         raise UserError(f"a .keras file must be one that Keras can load; got {reason(error)}") from error
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
         raise UserError("a .keras file must have one input and one output; got more, or none; save such a model")
@@ -111,7 +111,7 @@ def _load_saved_model(file: Path, form: Form, shape: Shape | None) -> _Loaded:
     try:
         loaded = tf.saved_model.load(str(file))  # owns the variables that its signature only refers to
         signature = loaded.signatures["serving_default"]
-    except Exception as error:  # the same
+    except Exception as error:  # the fault boundary of a file, as above
         raise UserError(f"a SavedModel must load and have a serving_default; got {reason(error)}") from error
     feeds, fetches = signature.structured_input_signature[1], signature.structured_outputs
     feed, fetch = _one_of("feed", form.feed, feeds), _one_of("fetch", form.fetch, fetches)
@@ -143,7 +143,7 @@ def _open_graph(file: Path, form: Form, shape: Shape | None, batch_size: int, to
 
 
 def _graph(file: Path, form: Form, shape: Shape | None, batch_size: int | None) -> tuple[Any, Any, Any, Shape | None]:
-    """Return the part of a GraphDef that labels as (a graph, its placeholder, its scores, its shape)."""
+    """Return the part of a GraphDef from feed to fetch, as (graph, placeholder, scores, shape of an image)."""
     import tensorflow as tf
 
     definition = frozen.read(file)
@@ -174,7 +174,7 @@ def _scores(loaded: _Loaded, form: Form, batch_size: int | None) -> Any:
 
 
 def _function(loaded: _Loaded, form: Form, batch_size: int, top_k: int) -> Opened:
-    """Return one traced function that calls the network and finds its best classes."""
+    """Open a network as one traced function, which computes the scores and finds the best classes."""
     import tensorflow as tf
 
     found: list[int] = []
@@ -212,11 +212,11 @@ def _classes(scores: Any) -> int:
 
 
 def _agreed(own: tuple[int | None, ...], given: Shape | None) -> Shape:
-    """Return the shape of the input: the file's, with sides that it leaves open from the page.
+    """Return the shape of an image: the shape in the file, with the sides that the file leaves open from the page.
 
     Args:
-        own: the file's, without the batch; empty if it has no shape, None for a side that it leaves open.
-        given: the page's, or a registered model's.
+        own: the shape in the file, without the batch; None for a side that the file leaves open; empty for no shape.
+        given: the shape on the page, or a registered model's.
     """
     if own and len(own) != 3:
         raise UserError(f"a network must take images as (height, width, channels); it takes {own}; feed another tensor")
@@ -234,7 +234,7 @@ def _agreed(own: tuple[int | None, ...], given: Shape | None) -> Shape:
 
 
 def _one_of(key: str, name: str | None, names: Any) -> str:
-    """Return the name of a SavedModel's input or output: the page's, or the only one."""
+    """Return the name of a SavedModel's input or output: the name on the page, or the only one in the file."""
     known = sorted(names)
     if name is None and len(known) == 1:
         return str(known[0])

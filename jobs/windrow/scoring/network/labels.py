@@ -1,4 +1,4 @@
-"""Read the names of a network's classes, from one file or two."""
+"""Read the names of a network's classes from one or two files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ def unnamed(label_id: int) -> str:
 
 
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
-    """Return the labels of a network with `classes` classes. `open_ended` labels, from a map, may lack the last ones.
+    """Return one label per class of a network with `classes` classes.
+
+    If `open_ended`, the labels come from a label map, which may leave out the last classes; these get a number.
 
     Raises:
-        UserError: the labels are for another number of classes.
+        UserError: the number of labels does not fit the number of classes.
     """
     if len(labels) == classes:
         return tuple(labels)

@@ -3,10 +3,11 @@
     model, loss = lower(model, page.scoring.precision, paths.home())
 
     WINDROW_HOME/lowered/KEY/network/       the converted network in OpenVINO's format
-    WINDROW_HOME/lowered/KEY/report.json    its loss and its canaries; the folder is there whole or not at all
+    WINDROW_HOME/lowered/KEY/report.json    its loss and its canaries; the folder is complete or absent
 
 KEY is a digest of the network's file and form, its labels, the images, the precision and the packages, so a nightly run
-converts nothing. The conversion is a separate process (openvino_convert.py), because it needs TensorFlow.
+with the same network converts nothing. The conversion is a separate process (openvino_convert.py), because it needs
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 FOLDER = "lowered"
 FEWEST, MOST = 32, 2000
-"""Images: the comparison uses half of them, and fewer are not meaningful; more take minutes and a gigabyte."""
+"""Limits on the number of images. Half of them are compared, so with fewer the loss means little; more take minutes."""
 
 _PACKAGES = {"int8": ("openvino", "nncf"), "bf16": ("openvino",)}
 _LARGEST_CACHE = 8  # converted networks
@@ -49,7 +50,7 @@ _LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accu
 
 
 def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, PrecisionLoss]:
-    """Return the network with a converted file and the same name and version, and its loss.
+    """Return (the network with a converted file and the same name and version, its loss).
 
     Raises:
         UserError: the network can't be converted, or loses more than the section allows.
@@ -81,7 +82,7 @@ def check_installed(section: PrecisionSection) -> None:
     """Check that the packages of a conversion are installed.
 
     Raises:
-        UserError: one is not installed.
+        UserError: a package is not installed.
     """
     missing = [name for name in _PACKAGES[section.type] if find_spec(name) is None]
     if missing:
@@ -110,7 +111,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) -> list[int] | None:
-    """Return each image's class by its folder's name, which is a label or a synonym; None unless all have one."""
+    """Return the true class of each image, if every folder's name is a label or a synonym of one; else None."""
     numbers: dict[str, int] = {}
     for number, label in enumerate(labels):
         for name in (label, *label.split(",")):
@@ -126,7 +127,7 @@ def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) ->
 
 def _key(model: Network, section: PrecisionSection, images: str) -> str:
     packages = [metadata.version(name) for name in _PACKAGES[section.type]]
-    # Raise the number with every change that makes another network from the same parts.
+    # Raise this number with every change of the code that converts the same input to a different network.
     parts = [1, model.digest, asdict(model.form), model.shape, model.labels, images, section.type, *packages]
     return sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
@@ -144,7 +145,10 @@ def _request(model: Network, section: PrecisionSection, folder: Path, images: Se
 
 
 def _make(place: Path, request: Request) -> None:
-    """Convert in a temporary folder, then move it. What a killed run left there is removed: this run has the lock."""
+    """Convert into a temporary folder, then move it to `place`.
+
+    A temporary folder that a killed run left is removed first, which is safe because this run has the lock.
+    """
     aside = place.with_name(".aside")  # not files.replacing, which can't replace a folder with files in it
     shutil.rmtree(aside, ignore_errors=True)
     print(f"converting {Path(request.file).name} to {request.precision}, about a minute", file=sys.stderr, flush=True)
@@ -161,8 +165,8 @@ def _run(command: Sequence[str]) -> None:
     """Run the conversion.
 
     Raises:
-        UserError: it ended with exit code 2, which the user can fix.
-        WindrowError: it ended with another exit code.
+        UserError: the conversion ended with exit code 2: the user can fix the cause.
+        WindrowError: the conversion ended with another exit code.
     """
     path = os.pathsep.join([str(Path(windrow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     variables = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -176,7 +180,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Keep those that were used last; otherwise each champion would leave one."""
+    """Keep only the networks that were used last; otherwise every champion would leave a converted network behind."""
     places = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
     for path in places[_LARGEST_CACHE:]:
         shutil.rmtree(path, ignore_errors=True)

@@ -2,9 +2,10 @@
 
     python -m windrow.scoring.network.openvino_convert REQUEST.json FOLDER
 
-FOLDER gets network/, and report.json as the last step. The driver (low_precision.py) starts this process, so that the
-driver itself never imports TensorFlow. Every second image calibrates the ranges of int8; the networks are compared on
-the others, which the calibration has not seen. The exit codes are those of a job, and the last line says why.
+The network is written to FOLDER/network, and as the last step its loss to FOLDER/report.json. The driver
+(low_precision.py) starts this process, so that the driver itself never imports TensorFlow. Every second image
+calibrates the ranges of int8; the networks are compared on the other images, which the calibration has not seen. The
+exit codes are those of a job, and the last line on stderr is the reason for a failure.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ _MAX_PIXELS = 40_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """A conversion, as JSON between the processes.
+    """What to convert, passed between the processes as JSON.
 
     Attributes:
-        file: of the network.
-        form: how its file is read.
-        shape: of an image; None if the file says it.
-        precision: to convert to.
-        images: paths.
+        file: the path of the network's file.
+        form: how the file is read.
+        shape: the (height, width, channels) of an image; None to take it from the file.
+        precision: the precision to convert to.
+        images: the paths of the images.
         classes: the true class number of each image; None if they are not known.
         canaries: the network's labels for the canaries; empty if they are not recorded.
     """
@@ -65,7 +66,7 @@ class Request:
 
     @classmethod
     def read(cls, file: Path) -> Request:
-        """Read the JSON of `write`."""
+        """Read a request from the JSON that `write` wrote."""
         values = json.loads(file.read_text(encoding="utf-8"))
         values["form"] = Form(**values["form"])
         values["canaries"] = [Canary.of(**one) for one in values["canaries"]]
@@ -73,7 +74,7 @@ class Request:
 
 
 def main() -> int:
-    """Convert; return the exit code."""
+    """Run the conversion of the command line; return the exit code."""
     request = Request.read(Path(sys.argv[1]))
     try:
         convert(request, Path(sys.argv[2]))
@@ -87,12 +88,12 @@ def convert(request: Request, folder: Path) -> None:
     """Write the converted network and its loss into a folder.
 
     Raises:
-        UserError: it can't be converted, this processor lacks the instructions, or an image can't be decoded.
-        WindrowError: the network labels otherwise here than where it was registered.
+        UserError: the network can't be converted, this processor lacks the instructions, or an image can't be decoded.
+        WindrowError: the network labels images differently here than where it was registered.
     """
     openvino = openvino_runtime.import_openvino()
     core = openvino.Core()
-    if request.precision == "bf16":  # before anything takes seconds
+    if request.precision == "bf16":  # fail early, before the slow steps
         openvino_runtime.check_bf16(core)
     form, shape = request.form, _shape(request.shape) if request.shape else None
     threads = os.cpu_count() or 1
@@ -119,11 +120,11 @@ def convert(request: Request, folder: Path) -> None:
 
 
 Labels = tuple[NDArray[np.int32], NDArray[np.float32]]
-"""The best class and its score of each image."""
+"""The best class of each image, and its score."""
 
 
 def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict[str, int | float | None]:
-    """Compare two networks: shares of the images, and changes of the winning score."""
+    """Compare two networks' labels: the shares of equal and of right labels, and the changes of the best score."""
     moved = np.abs(after[1] - before[1])
     return {
         "images": len(moved),
@@ -156,11 +157,12 @@ def _quantised(network: Any, images: NDArray[np.uint8]) -> Any:
         network,
         nncf.Dataset([image[None] for image in images]),
         subset_size=len(images),
-        fast_bias_correction=False,  # the slower one takes seconds and is closer to the original
+        fast_bias_correction=False,  # the slower correction takes only seconds, and gets closer to the original
         advanced_parameters=advanced.AdvancedQuantizationParameters(
-            # Half of the weights' range in all layers: without VNNI, sums of two products saturate beyond it.
+            # Use half of the weights' range in all layers: beyond it, processors without VNNI saturate when they add
+            # two products.
             overflow_fix=advanced.OverflowFix.ENABLE,
-            # By default the mean of the images' maxima, which cuts off what is brighter than the average image.
+            # The default is the mean of the images' maxima, which cuts off larger activations than an average image's.
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
         ),
     )

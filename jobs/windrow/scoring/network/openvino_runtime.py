@@ -1,7 +1,8 @@
 """Run a converted network on OpenVINO in a worker, without TensorFlow.
 
-The results do not depend on the batch, the threads, or further abilities of the processor: with int8 everything else is
-computed in float32, and the weights leave room for processors whose sums of int8 products saturate.
+The results do not depend on the batch, the threads, or further instructions of the processor. At int8, everything else
+is computed in float32, and the weights use half of their range, because on some processors sums of int8 products would
+otherwise saturate.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FILE = "network.xml"
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry, which reports each import to Google Analytics unless it is missing."""
+    """Import OpenVINO without its telemetry package, which would report each import to Google Analytics."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -44,14 +45,14 @@ def compile_folder(folder: Path, bf16: bool, batch_size: int, threads: int) -> A
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        # On by default, but workers do not know each other and would pin their threads to the same cores.
+        # Pinning is on by default, but workers do not know of each other, and would pin threads to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
     return core.compile_model(network, "CPU", settings)
 
 
 def check_bf16(core: Any) -> None:
-    """Check for bf16, because OpenVINO would silently compute in float32 instead, no faster.
+    """Check that this processor has bf16; without it OpenVINO would silently compute in float32, and no faster.
 
     Raises:
         UserError: this processor has no instructions for bf16.
@@ -65,7 +66,7 @@ def check_bf16(core: Any) -> None:
 
 
 def processor(core: Any) -> str:
-    """Return the processor's name for people."""
+    """Return the processor's name, for messages and reports."""
     return str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip() or platform.machine()
 
 
@@ -76,7 +77,7 @@ def sizes(compiled: Any) -> tuple[tuple[int, int, int], int]:
 
 
 def best(compiled: Any, top_k: int, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the best classes of a batch and their scores, best first; of equal ones the lower number first."""
+    """Return the best classes of a batch and their scores, best first; of equal scores, the lower class first."""
     scores = compiled(pixels)[0]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k].astype(np.int32)
     return order, np.take_along_axis(scores, order, axis=1)

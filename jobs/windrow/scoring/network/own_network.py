@@ -1,8 +1,8 @@
-"""Find or download a page's own network on the driver, check it, and extract it from its archive.
+"""Find or download the network file that an experiment page names, check it, and extract it from its archive.
 
     bring(page.scoring.network, paths.home(), scratch).identity      # ("classify_image_graph_def", "2c7a1b...")
 
-TensorFlow is not imported here, so the file is not opened; the first worker reads its shape and classes.
+This runs on the driver, without TensorFlow, so the network is not loaded; the first worker reads its shape and classes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def bring(section: NetworkFileSection, home: Path, scratch: Path) -> Network:
     """Bring the network and its labels to this machine.
 
     Args:
-        section: the page's, with their names.
-        home: the folder of relative paths and of downloads.
+        section: the page's section, which names the files.
+        home: the folder for relative paths and for downloads.
         scratch: a folder on the driver for extracted files.
 
     Raises:
-        UserError: a file is missing, or has another digest than the page.
-        DownloadError: a download failed, or gave another file than before.
+        UserError: a file is missing, or does not have the digest on the page.
+        DownloadError: a download failed, or returned another file than before.
     """
     file = _local(section.file, home, section.sha256)
     if section.sha256 and not is_web_address(section.file) and (found := digest_of(file)) != section.sha256:
@@ -86,7 +86,7 @@ def _member(archive: Path, member: str, scratch: Path) -> Path:
 
 
 def _label_file(name: str, section: NetworkFileSection, file: Path, home: Path, scratch: Path) -> Path:
-    """Return a file of labels: from the archive if it has the file, else as for the network's own file."""
+    """Return a file of labels: from the network's archive if it has the file, else a local or a downloaded file."""
     inside = is_archive(section.file) and not is_web_address(name)
     found = unpacking.extract(file, name, scratch / "network") if inside else None
     return found or _local(name, home)

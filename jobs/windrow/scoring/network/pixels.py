@@ -1,4 +1,4 @@
-"""Decode image files from anywhere to the network's pixels, or return the reason why not."""
+"""Decode untrusted image files to pixels for the network, or return the reason why they can't be decoded."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class DecodedImage:
 
     Attributes:
         status: OK, or the reason.
-        width: of the file's header, before turning and resizing; None if the header can't be read.
+        width: pixels by the file's header, before rotation and resizing; None if the header can't be read.
         height: likewise.
         pixels: uint8 of the network's shape (height, width, channels).
         jpeg: a file for a network that decodes by itself. If and only if the status is OK, this or `pixels` is set.
-        error: the reason for people.
-        milliseconds: of decoding.
+        error: the reason as a message for the user; None if the status is OK.
+        milliseconds: the time that decoding took.
     """
 
     status: Status
@@ -47,7 +47,8 @@ class DecodedImage:
 def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: Resize = "smooth") -> DecodedImage:
     """Return the first frame of an image file as uint8 pixels of `shape` (height, width, channels).
 
-    Nothing in `content` raises. The header's size is compared with `max_pixels` before any pixel is decoded.
+    Never raises, whatever `content` is. The size in the header is compared with `max_pixels` before any pixel is
+    decoded.
     """
 
     def use(image: Image.Image) -> DecodedImage:
@@ -110,7 +111,7 @@ def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decode
         return DecodedImage(Status.NOT_AN_IMAGE, error=f"must be one of {', '.join(images.FORMATS)}; {begins}")
     except Image.DecompressionBombError as error:
         return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=_short(error))
-    except Exception as error:  # the fault boundary of a URL: Pillow raises a dozen kinds for bytes like these
+    except Exception as error:  # the fault boundary of a URL: Pillow raises a dozen types for broken bytes
         return DecodedImage(Status.BROKEN_IMAGE, width, height, error=_short(error))
 
 

@@ -1,4 +1,4 @@
-"""Run the network in a Python worker: load it once, trace it once, feed it in batches of one size."""
+"""Run the network in a Python worker: load it once, trace it once, feed it batches of one size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from windrow.scoring.network.kinds import open_network
 Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]
 _PLAIN = Form()
 _CANARY_SIDE = 64
-"""Pixels, for a network that decodes and resizes by itself."""
+"""Pixels on each side of the canary images for a network that decodes and resizes by itself."""
 
 
 class BadImageError(Exception):
@@ -35,13 +35,14 @@ class LoadedNetwork:
         shape: (height, width, channels); None to take it from the file.
         batch_size: images per step; a smaller batch is filled up with zeros, so that the graph is traced only once.
         top_k: labels per image, at most the number of classes.
-        threads: per batch; for TensorFlow only the first import of the process sets them.
+        threads: threads per batch; for TensorFlow, only the process's first import of it sets them.
         form: the kind of the file, and the form of the input.
-        proven: skip the check that images get the same labels in a batch as alone, which costs one batch per canary.
+        proven: whether to skip the check that an image gets the same labels in a batch as alone, which costs one batch
+            per canary.
 
     Attributes:
-        takes_bytes: it takes JPEG files, one by one, instead of pixels.
-        canaries: its labels for the images of canaries.py.
+        takes_bytes: whether the network takes JPEG files, one by one, instead of pixels.
+        canaries: the network's labels for the images of canaries.py.
 
     Raises:
         UserError: the file is not such a network.
@@ -84,7 +85,7 @@ class LoadedNetwork:
         """Label the bytes of one JPEG if the network `takes_bytes`; return two arrays of shape (1, top_k).
 
         Raises:
-            BadImageError: the network can't decode them.
+            BadImageError: the network can't decode the bytes.
         """
         import tensorflow as tf
 
@@ -94,7 +95,10 @@ class LoadedNetwork:
             raise BadImageError(error.message.partition("\n")[0][:300]) from error
 
     def _label_canaries(self, proven: bool) -> tuple[Canary, ...]:
-        """Label the canaries. They also come first because the first call traces, whose time belongs to no image."""
+        """Label the canaries and check the labels.
+
+        This also keeps the time of tracing, which the first call includes, out of the times of the run's images.
+        """
         if self.takes_bytes:
             drawn = canaries.images((_CANARY_SIDE, _CANARY_SIDE, 3))
             return self._checked(canaries.label([_jpeg(pixels) for pixels in drawn], self._label_own_bytes))
@@ -127,7 +131,7 @@ class LoadedNetwork:
 
     def _checked(self, labelled: tuple[Canary, ...]) -> tuple[Canary, ...]:
         scores = [score for canary in labelled for score in canary.scores]
-        if not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):  # NaN is not either
+        if not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):  # NaN fails this too
             raise UserError(
                 f"a network must give probabilities, 0 to 1; got {min(scores):.3g} to {max(scores):.3g}; "
                 "let scoring.network.fetch be the tensor after the softmax"
@@ -157,13 +161,13 @@ def load(
     """Return the network of this digest, loaded at most once per Python worker, which keeps one network at a time.
 
     Args:
-        file: the network's.
-        digest: of the file.
+        file: the network's file.
+        digest: the file's SHA-256.
         shape, batch_size, top_k, threads, form: as for LoadedNetwork.
-        expected: the labels that it must give for the canaries, compared at each call, which costs nothing.
+        expected: the labels that the network must give for the canaries. Each call compares them, which costs nothing.
 
     Raises:
-        WindrowError: it gives other labels.
+        WindrowError: the network gives the canaries other labels.
         UserError: the file is not such a network.
     """
     key = (digest, batch_size, top_k, form)

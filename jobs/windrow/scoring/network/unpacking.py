@@ -1,4 +1,4 @@
-"""Read files inside archives: a network and its labels on the driver, a SavedModel's folder on every host."""
+"""Extract a network and its labels from an archive on the driver; pack a folder, and unpack it on each host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def unpacked(file: Path) -> Path:
-    """Return the folder of a .tar of `pack`, unpacked next to it only once; any other file is returned unchanged."""
+    """Unpack a .tar of `pack` next to it, only once, and return the folder; return any other file as it is."""
     if file.suffix != ".tar":
         return file
     folder = file.with_suffix("")
@@ -40,7 +40,7 @@ def unpacked(file: Path) -> Path:
 
 
 def extract(archive: Path, member: str, into: Path) -> Path | None:
-    """Extract a file or a folder of a .tar, .tar.gz, .tgz or .zip under `into`; return None if it is not in there.
+    """Extract a file or a folder of a .tar, .tar.gz, .tgz or .zip under `into`; return None if the archive lacks it.
 
     Nothing is written outside `into`, whatever names the archive has.
 

@@ -5,12 +5,12 @@
         ...
         publish(url, folder)           # uploads what the copy lacks, and nothing else
 
-Runs work on the table in the folder; the copy is for readers. It has the same versions: first the data files are
-uploaded, then the entries of the log in their order, and then what was removed here is removed there. So a reader
-always sees a whole table, and a driver that is killed between two uploads only leaves work to the next one.
+Runs work on the table in the folder; the copy is for readers, and has the same versions. First the data files are
+uploaded, then the log's entries in their order. Last, files that the table no longer has are removed from the copy. So
+a reader always sees a whole table, and if the driver is killed between two uploads, the next run uploads the rest.
 
-Executors do not know the copy. The driver's environment has the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE,
-AWS_ENDPOINT_URL and the like), never the page.
+Only the driver contacts the store. The credentials are in its environment (AWS_ACCESS_KEY_ID, AWS_PROFILE,
+AWS_ENDPOINT_URL and the like), never on the page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from windrow.scoring.publish.delta_log import DeltaLog
 from windrow.scoring.publish.store import Store, open_store
 
 Sizes = Mapping[str, int]
-"""The copy's files: size in bytes by name below its folder."""
+"""The copy's files: size in bytes by path relative to its folder."""
 
 
 class PublishedCopy(TypedDict):
@@ -40,14 +40,14 @@ class PublishedCopy(TypedDict):
 
 
 def check(url: str | None, folder: Path) -> None:
-    """Refuse a place that belongs to something else. A store that is away is not refused: it may be back in time.
+    """Refuse a place that holds something else. A store that does not answer is not refused: it may answer later.
 
     Args:
         url: the copy's folder; None for no copy.
-        folder: the table's.
+        folder: the table's folder.
 
     Raises:
-        UserError: something else is there, or a package is absent.
+        UserError: something else is there, or a package is not installed.
     """
     if url is None:
         return
@@ -61,15 +61,15 @@ def check(url: str | None, folder: Path) -> None:
 
 
 def publish(url: str | None, folder: Path) -> PublishedCopy | None:
-    """Bring the copy up to date; None for no copy.
+    """Bring the copy up to date; return None if there is no copy.
 
     Args:
         url: the copy's folder; None for no copy.
-        folder: the table's.
+        folder: the table's folder.
 
     Raises:
-        UserError: something else is there, or a package is absent.
-        PublishError: the store is away or refuses us. The table here is right, and the next run continues.
+        UserError: something else is there, or a package is not installed.
+        PublishError: the store does not answer or refuses us. The table itself is complete; the next run goes on.
     """
     if url is None:
         return None
@@ -115,11 +115,12 @@ def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
     commits = sorted(name for name in entries if not delta_log.is_checkpoint(name))
     if beyond := [name for name in commits if delta_log.version_of(name) > table.version]:
         raise _occupied(url, beyond[0])
-    # A copy that was cut off early may have a checkpoint and no commit yet.
+    # An upload that was interrupted early may have left a checkpoint and no commit yet.
     common = [name for name in commits or sorted(entries) if name in table.log]
     if not common:
         raise _occupied(url, min(entries))
-    # The first has the table's id, the last a run's id and time: tables that differ anywhere differ in one of the two.
+    # The first entry has the table's id, the last a run's id and time: tables that differ anywhere differ in one of
+    # these two.
     ends = {common[0], common[-1]}
     for name in common:
         file = table.folder / name
@@ -135,10 +136,10 @@ def _occupied(url: str, name: str) -> UserError:
 
 
 def _summed_up(folder: Path, there: Sizes) -> DeltaLog:
-    """Return the table, with a checkpoint of its newest version if readers could not follow the commits to upload.
+    """Return the table's log, with a checkpoint of its newest version if readers could not follow the new commits.
 
-    The checkpoint is uploaded first then. It is needed if a vacuum has removed files of versions in between, or if the
-    log no longer begins at 0, as in a long and old one.
+    Such a checkpoint is uploaded before the commits. It is needed if a vacuum has removed data files of versions in
+    between, or if the log no longer has the commits after the copy's version, as may happen in a long and old log.
     """
     from deltalake import DeltaTable
 
@@ -181,7 +182,7 @@ def _send_log(table: DeltaLog, store: Store, there: Sizes, url: str) -> Iterator
 
 
 def _in_order(table: DeltaLog) -> list[str]:
-    """List the log in upload order: a checkpoint of the newest version first, which makes the rest history."""
+    """List the log in upload order: a checkpoint of the newest version first, since readers then need no more."""
     newest = [
         name for name in table.log if delta_log.is_checkpoint(name) and delta_log.version_of(name) == table.version
     ]
@@ -205,5 +206,5 @@ def _gone(table: DeltaLog, there: Sizes) -> list[str]:
 
 
 def _is_shown(name: str) -> bool:
-    """True unless it is a temporary file that a killed driver left in a mounted folder."""
+    """Return whether a file is more than a temporary file that a killed driver left in a mounted folder."""
     return not name.rpartition("/")[2].startswith(".")

@@ -1,4 +1,4 @@
-"""Read a table's log: its entries, and the data files that exist or have existed."""
+"""Read a Delta table's log: its entries, and the data files that exist or have existed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ ENTRY = re.compile(rf"{FOLDER}/\d{{20}}(?P<kind>\.json|\.checkpoint.*\.parquet)"
 
 @dataclass(frozen=True)
 class DeltaLog:
-    """The files of a table, by names below its folder.
+    """The files of a table, by path relative to its folder.
 
     Attributes:
-        log: its log's commits and checkpoints by version; a checkpoint comes before the commit of its version.
+        folder: the table's folder.
+        log: the log's commits and checkpoints by version; a checkpoint comes before the commit of its version.
         adds: the data files that each commit added, including those that a vacuum has removed since.
         removes: the data files that commits removed, even if the log no longer has the commit that added them.
         data: the data files that exist.

@@ -1,6 +1,6 @@
 """List, read, put and remove objects in a folder of an object store, through fsspec.
 
-An object is stored whole or not at all. Nothing is cached between two calls, for others may write there.
+An object is stored whole or not at all. Nothing is cached between two calls, because others may write there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
-"""The package for each kind of store. s3fs is in the lock."""
+"""The package that each kind of store needs. Of these, requirements.txt has only s3fs."""
 
 
 class Store:
@@ -44,7 +44,7 @@ class Store:
         self._files.put_file(str(file), self._path(name))
 
     def put_new(self, file: Path, name: str) -> None:
-        """Upload a small file unless the object exists; of two writers, the store itself decides which is first.
+        """Upload a small file unless the object exists; if two clients write at once, the store decides which is first.
 
         Raises:
             FileExistsError: the object exists.
@@ -52,7 +52,7 @@ class Store:
         try:
             self._files.pipe_file(self._path(name), file.read_bytes(), mode="create")
         except OSError as error:
-            if error.errno == errno.EINVAL:  # how s3fs reads a 412 that does not say which condition failed
+            if error.errno == errno.EINVAL:  # s3fs raises this for a 412 that does not say which condition failed
                 raise FileExistsError(self._path(name)) from error
             raise
 
@@ -66,7 +66,7 @@ class Store:
 
 
 class Folder(Store):
-    """A mounted folder. Readers would see a file grow, so it is written aside and moved."""
+    """A mounted folder. A file is written under a temporary name and then moved, so that no reader sees it grow."""
 
     def put(self, file: Path, name: str) -> None:
         """Upload a file, in place of an existing object."""
@@ -86,10 +86,10 @@ class Folder(Store):
 
 
 def open_store(url: str) -> Store:
-    """Return the folder at a URL, without a request.
+    """Return the store for the folder at a URL, without a request to it.
 
     Raises:
-        UserError: the package for this kind of store is absent.
+        UserError: the package for this kind of store is not installed.
     """
     import fsspec
 

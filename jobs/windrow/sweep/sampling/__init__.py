@@ -1,1 +1,1 @@
-"""Choose points: the space in Optuna's terms, its samplers and designs."""
+"""Choose points: translate a page's space for Optuna, and provide samplers, pruners and experimental designs."""

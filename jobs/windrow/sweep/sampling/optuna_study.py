@@ -1,7 +1,7 @@
-"""Optuna's part of a study: draw points, tell the sampler how trials ended, ask the pruner whether to go on.
+"""Use Optuna for a study: draw points, tell the sampler how trials ended, ask the pruner whether a trial should stop.
 
-Points come from, in this order: the default configuration, the page's own points, the grid, the design or the
-sampler. Optuna's journal follows the ledger, which decides what is true.
+Points come first from the default configuration, then from the page's own list, then from the grid, the design or the
+sampler. Optuna's journal must agree with the ledger; where they differ, the ledger is right.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-_DRAWS = 500  # points in a row that may break a constraint
+_DRAWS = 500  # so many points in a row that break a constraint are an error
 _SMALL_SPACE = 1000  # points; a sweep is not expected to try all points of a larger space
 
-# Where this file leaves Optuna's public ask/tell API (read in 5.0.0). Study.ask, tell, add_trial and get_trials do all
-# but two things. Trial.report and Trial.should_prune belong to a Trial, and only Study.ask gives one: a trial that an
-# earlier driver drew, and a listed point, which is added without drawing, are known by number alone. (To enqueue a
-# listed point and ask for it would run the sampler, and so move the points after it.) So `report` and `tell` write an
-# epoch's value through the storage and call the pruner, as Trial does. The storage is ours, opened in this file.
+# Where this file goes beyond Optuna's public ask/tell API (as of 5.0.0): Study.ask, tell, add_trial and get_trials
+# suffice except for reporting and pruning. Trial.report and Trial.should_prune are methods of a Trial, which only
+# Study.ask returns. Of a trial that an earlier driver drew, and of a listed point, which is added without drawing, we
+# have only the number. (Enqueueing a listed point and asking for it would run the sampler, and so change later points.)
+# So `report` and `tell` write an epoch's value to the storage and call the pruner, as Trial does. The storage is
+# opened in this file.
 Point = dict[str, Value]
 
 
@@ -43,9 +44,9 @@ class OptunaStudy:
     """A study's sampler, pruner and journal.
 
     Args:
-        folder: the study's folder; its lock keeps other processes out.
+        folder: the study's folder; the caller holds its lock, so no other process writes the journal.
         page: the experiment.
-        known: points of the trials that the ledger has.
+        known: points of the trials in the ledger.
     """
 
     def __init__(self, folder: Path, page: Experiment, known: Iterable[Point] = ()) -> None:
@@ -70,25 +71,25 @@ class OptunaStudy:
         )
         self._study_id = self._storage.get_study_id_from_name(page.name)
         if not self._page.sweep.deterministic:
-            # A resumed sampler with the first seed would draw the first points again.
+            # With the first seed again, a resumed sampler would draw the first points again.
             self._study.sampler = self._sampler(len(self._trials()))
         self._learn_from_earlier_study()
 
     @property
     def limit(self) -> int | None:
-        """The most trials that can be asked for; None unless the points are those of a grid."""
+        """The number of points of a grid sweep, defaults and listed points included; None for other samplers."""
         return len(self._first) if self._page.sweep.sampler == "grid" else None
 
     @property
     def exhausted(self) -> bool:
-        """True once every point of a small finite space has been asked for."""
+        """True once every point of a small finite space has been drawn."""
         return self._not_asked == set()
 
     def draw(self, number: int) -> tuple[Point, int]:
-        """Return the point of the trial `number`, which is new, and the number of Optuna's trial for it.
+        """Draw the point of a new trial, whose number is `number`; return it with the trial's number in Optuna.
 
         Raises:
-            StudyError: the constraints leave next to nothing of the space.
+            StudyError: the constraints exclude nearly the whole space.
         """
         listed = number - len(self._first)
         if listed < 0:
@@ -107,7 +108,7 @@ class OptunaStudy:
     def _sample(self, number: int) -> tuple[Point, int]:
         for attempt in range(_DRAWS):
             if self._page.sweep.deterministic:
-                # A sampler of its own per draw: its seed follows from the trial's number, whatever was drawn before.
+                # A new sampler per draw, with a seed from the trial's number, so that earlier draws have no influence.
                 self._study.sampler = self._sampler(number, attempt)
             trial = self._study.ask()
             point = space.suggest(trial, self._page.space, self._defaults)
@@ -120,9 +121,9 @@ class OptunaStudy:
         )
 
     def orphans(self, known: set[int]) -> list[tuple[Point, int]]:
-        """Return points that a killed driver drew and did not enter into the ledger, with their numbers in Optuna.
+        """Return points that a killed driver drew but did not enter into the ledger, with their numbers in Optuna.
 
-        Half-drawn ones are closed as failed.
+        Trials whose point is incomplete or breaks a constraint are closed as failed instead.
         """
         found = []
         for trial in self._trials():
@@ -139,7 +140,7 @@ class OptunaStudy:
     def report(self, optuna_number: int, epoch: int, value: float) -> bool:
         """Record the objective after an epoch (from 1); return True if the pruner wants the trial to stop.
 
-        A default configuration outside the space is closed in Optuna from the start: it trains to its end.
+        A default configuration outside the space is never pruned, because its trial in Optuna is already closed.
         """
         if self._page.sweep.pruner == "none":
             return False
@@ -150,9 +151,9 @@ class OptunaStudy:
         return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
     def tell(self, optuna_number: int, outcome: Outcome, objective: str) -> None:
-        """Tell the sampler how a trial ended, by the rule of its ending."""
+        """Tell the sampler how a trial ended, according to the rule for the ending."""
         trial_id = self._trial_id(optuna_number)
-        # A driver may die after this call and before the ledger marks the trial as told: then it comes a second time.
+        # A driver may die before the ledger marks the trial as told: then this is called a second time.
         if self._storage.get_trial(trial_id).state.is_finished():
             return
         signal = RULES[outcome.ending].signal
@@ -161,14 +162,14 @@ class OptunaStudy:
         elif signal is Signal.NOTHING:
             self._study.tell(optuna_number, state=_states().FAIL)
         else:
-            # Optuna ranks PRUNED below any value, pruned trials by their last report, and those without one last.
+            # Optuna ranks pruned trials below those with a value, by their last report, and last without a report.
             reported = outcome.epochs and math.isfinite(value := outcome.epochs[-1].metrics()[objective])
             if signal is Signal.SO_FAR and reported:
                 self._storage.set_trial_intermediate_value(trial_id, len(outcome.epochs), value)
             self._study.tell(optuna_number, state=_states().PRUNED)
 
     def _fixed(self, point: Point) -> tuple[Point, int]:
-        """Add a point that no sampler drew. The sampler does not see one outside the space, as the default may be."""
+        """Add a point that no sampler drew; hide it from the sampler if it lies outside the space, as defaults may."""
         from optuna.trial import create_trial
 
         inside = space.contains(self._page.space, point, self._defaults)
@@ -179,13 +180,16 @@ class OptunaStudy:
             distributions={name: known[name] for name in point} if inside else {},
         )
         self._study.add_trial(trial)
-        # add_trial returns nothing; no other process adds trials, so the last one is this one.
+        # add_trial returns nothing; no other process adds trials, so the last trial is the new one.
         return point, len(self._trials()) - 1
 
     def _learn_from_earlier_study(self) -> None:
-        """Show the sampler the trials of an earlier study that ended ok and are in this space.
+        """Add the trials of the study sweep.warm_start to the journal, if they ended ok and lie in this space.
 
-        They are in the journal from then on, so a study that goes on skips this.
+        This happens once: when a study is continued, its journal already has them.
+
+        Raises:
+            StudyError: no trial of that study lies in this space.
         """
         if self._page.sweep.warm_start is None or self._trials():
             return
@@ -216,10 +220,10 @@ class OptunaStudy:
 
 
 def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
-    """Read points and values of the trials that ended ok in the study in `folder`.
+    """Read the points and values of the trials that ended ok in the study in `folder`.
 
     Raises:
-        StudyError: the folder holds no study, or one that searched for another objective.
+        StudyError: the folder holds no study, or a study with another objective.
     """
     if not (folder / FILE).is_file():
         raise StudyError(f"sweep.warm_start must be the folder of a study; got {folder}; name the --study of a sweep")
@@ -244,9 +248,9 @@ def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point
 
 
 def _all_points(page: Experiment, defaults: Mapping[str, Value]) -> set[tuple[tuple[str, Value], ...]] | None:
-    """Return every point of a small finite space; None for a large or a continuous one."""
+    """Return every point of a small finite space; None for a large or continuous space."""
     if page.sweep.sampler == "sensitivity":
-        return None  # its points are trained several times, with different seeds
+        return None  # each point is trained several times, with different seeds
     if any(isinstance(dimension, FloatDimension) and not dimension.step for dimension in page.space.values()):
         return None
     if math.prod(space.count(dimension) for dimension in page.space.values()) > _SMALL_SPACE:
@@ -263,7 +267,7 @@ def _open_storage(path: Path) -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     class HeldByTheStudy(JournalFileOpenLock):  # type: ignore[misc]
-        """No lock: Optuna's own outlives a killed holder, and the next process then waits half a minute for it."""
+        """Locks nothing: Optuna's own lock outlives a killed process, and the next one would wait half a minute."""
 
         def acquire(self) -> bool:
             return True
@@ -276,7 +280,7 @@ def _open_storage(path: Path) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Drop a last line that a full disk or a kill has cut short: the next line would continue it."""
+    """Drop an incomplete last line, left by a full disk or a kill: the next line would be appended to it."""
     if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
 

@@ -1,4 +1,4 @@
-"""The pruners that a page can name, as Optuna's.
+"""Make the Optuna pruner that an experiment page names.
 
 study = optuna.create_study(pruner=pruner(page.sweep))
 """
@@ -18,7 +18,7 @@ _WARM_UP_TRIALS = 5  # trials that the median pruner leaves alone
 
 
 def pruner(section: SweepSection) -> BasePruner:
-    """Return the pruner that a page names."""
+    """Make the pruner that sweep.pruner of an experiment page names."""
     return PRUNERS[section.pruner]()
 
 
@@ -41,4 +41,4 @@ def _median() -> BasePruner:
 
 
 PRUNERS: dict[str, Callable[[], BasePruner]] = {"none": _none, "asha": _asha, "median": _median}
-"""A function per name that sweep.pruner may have on a page."""
+"""A function for each value that sweep.pruner may have on a page."""

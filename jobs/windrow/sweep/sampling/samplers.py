@@ -1,4 +1,4 @@
-"""The samplers that a page can name, as Optuna's.
+"""Make the Optuna sampler that an experiment page names.
 
 study = optuna.create_study(sampler=sampler(page.sweep, page.space, seed))
 """
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     Maker = Callable[[SweepSection, Mapping[str, Dimension], int], BaseSampler]
 
 EXTRAS = {"gp": "torch", "cma_es": "cmaes"}
-"""Samplers that need a package beyond requirements.txt."""
+"""Samplers that need a package beyond requirements.txt, with the name of that package."""
 
 
 def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
-    """Make the page's sampler. It serves one study only, and costs well under a millisecond.
+    """Make the page's sampler, for one study only; this takes well under a millisecond.
 
-    Random and learning samplers draw from `seed`. The quasi-random one draws from the page's seed and the trial's
-    number, whatever `seed` is: its points form one sequence.
+    Random and learning samplers draw from `seed`. The quasi-random sampler ignores `seed`: its points form one
+    sequence, which depends on the page's seed and the trial's number.
 
     Raises:
         UserError: the sampler needs a package that is not installed.
@@ -39,10 +39,10 @@ def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) ->
 
 
 def check_installed(section: SweepSection) -> None:
-    """Check for the package that the page's sampler needs: to be called before a study is begun.
+    """Check that the package for the page's sampler is installed; to be called before a study is begun.
 
     Raises:
-        UserError: it is not installed.
+        UserError: the package is not installed.
     """
     package = EXTRAS.get(section.sampler)
     if package and find_spec(package) is None:
@@ -66,7 +66,7 @@ def _tpe(_: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSamp
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        # Without groups, a dimension that only some trials have is drawn without regard to all others.
+        # Without groups, a dimension that only some trials have is drawn independently of all others.
         return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
 
 
@@ -83,14 +83,14 @@ def _cma_es(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSamp
 
 
 def _rest(seed: int) -> BaseSampler:
-    """Make the sampler of what GP and CMA-ES can't learn: dimensions of some trials, and for CMA-ES categories."""
+    """Make the sampler for dimensions that GP and CMA-ES can't handle: conditional ones, and for CMA-ES categories."""
     from optuna.samplers import TPESampler
 
     return TPESampler(seed=seed, constant_liar=False)
 
 
 def _quasi_random(section: SweepSection, space: Mapping[str, Dimension], _: int) -> BaseSampler:
-    """Make Sobol's sequence a sampler. Optuna's own counts its calls, so that a restart moves its points."""
+    """Make a sampler of Sobol's sequence; Optuna's own counts its calls, so a restart would change its points."""
     from optuna.samplers import RandomSampler
 
     known = spaces.distributions(space)
@@ -116,4 +116,4 @@ SAMPLERS: dict[str, Maker] = {
     "gp": _gp,
     "cma_es": _cma_es,
 }
-"""A function per name that sweep.sampler may have on a page: of (section, space, seed)."""
+"""A function of (section, space, seed) for each value that sweep.sampler may have on a page."""

@@ -1,7 +1,7 @@
-"""The sensitivity design: Sobol's points over two hyper-parameters alone, each trained over several seeds.
+"""The sensitivity design: points of Sobol's sequence over only two hyper-parameters, each trained with several seeds.
 
-A trial's seed follows from its number, so that the repeats of a point differ in it and in nothing else. The point of a
-trial follows from its number, too: neither a restart nor the order in which trials end changes it.
+A trial's seed depends on its number, so the repeats of a point differ only in their seeds. A trial's point depends on
+its number, too: neither a restart nor the order in which trials end changes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from windrow.sweep.sampling import sobol, space
 if TYPE_CHECKING:
     from windrow.experiment import Experiment
 
-_DRAWS = 500  # points in a row that may break a constraint
+_DRAWS = 500  # so many points in a row that break a constraint are an error
 
 
 class Design:
@@ -32,10 +32,10 @@ class Design:
         self._found: list[dict[str, Value]] = []
 
     def point(self, place: int) -> dict[str, Value]:
-        """Return the point of the trial number `place` of the design, from 0.
+        """Return the point of the design's trial number `place`, counted from 0.
 
         Raises:
-            StudyError: the constraints leave next to nothing of the two ranges.
+            StudyError: the constraints exclude nearly all of the two ranges.
         """
         while len(self._found) <= place // self._repeats:
             self._found.append(next(self._allowed))

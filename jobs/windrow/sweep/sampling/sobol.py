@@ -1,7 +1,7 @@
-"""Quasi-random points: Sobol's sequence, one axis per dimension, scrambled by the page's seed.
+"""Draw quasi-random points: Sobol's sequence, one axis per dimension, scrambled by the page's seed.
 
-The point of a trial depends on its number and the seed alone, so neither a restart nor the order in which trials end
-changes it. A dimension that is not searched leaves its axis unused.
+The point of a trial depends only on its number and the seed, so neither a restart nor the order in which trials end
+changes it. If a trial does not search a dimension, the value on that axis is unused.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ def point(space: Mapping[str, Dimension], seed: int, number: int) -> dict[str, V
 
     names = sorted(space)  # so that the order on the page does not matter
     sequence = qmc.Sobol(len(names), scramble=True, rng=seed)
-    if number:  # SciPy can't go forward by nothing
+    if number:  # SciPy can't fast-forward by 0
         sequence.fast_forward(number)
     (units,) = sequence.random(1)
     return {name: _at(space[name], float(unit)) for name, unit in zip(names, units, strict=True)}
 
 
 def _at(dimension: Dimension, unit: float) -> Value:
-    """Return the value at a share, 0 to 1, of a dimension; each value of a list or of steps has the same share."""
+    """Map `unit` in 0..1 to a value of a dimension; discrete values get equal shares, except on a log scale."""
     if isinstance(dimension, CategoricalDimension) or not (dimension.log or _is_smooth(dimension)):
         count = spaces.count(dimension)
         return spaces.value_at(dimension, min(int(unit * count), count - 1))
-    # Half a step beyond both ends of a whole number, or the ends would come half as often.
+    # Extend whole numbers by 0.5 at both ends, or the lowest and highest would be drawn half as often as the others.
     margin = 0.0 if isinstance(dimension, FloatDimension) else 0.5
     low, high = dimension.low - margin, dimension.high + margin
     value = exp(log(low) + unit * (log(high) - log(low))) if dimension.log else low + unit * (high - low)

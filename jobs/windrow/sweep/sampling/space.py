@@ -1,11 +1,11 @@
-"""A page's space in Optuna's terms: its points and their distributions.
+"""Translate a page's space for Optuna: suggest points, list grids, and convert dimensions to distributions.
 
     study = optuna.create_study(sampler=sampler(page.sweep, page.space, seed))
     trial = study.ask()
     point = suggest(trial, page.space, page.network.defaults())
     allowed(page.constraints, {**page.network.defaults(), **point})
 
-`parameters` is the default configuration everywhere here: conditions may ask for what it fixes.
+Everywhere here, `parameters` is the default configuration: conditions may depend on parameters that are not searched.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _suggest(trial: Trial, name: str, dimension: Dimension) -> Value:
         chosen: Value = trial.suggest_categorical(name, dimension.choices)
         return chosen
     if isinstance(dimension, FloatDimension):
-        # float(), int(): a point that was asked for by hand comes as it was written.
+        # float(), int(): Optuna returns a value that a user has listed with the type in which it was written.
         return float(trial.suggest_float(name, dimension.low, last(dimension), log=dimension.log, step=dimension.step))
     low, high = dimension.low, int(last(dimension))
     return int(trial.suggest_int(name, low, high, log=dimension.log, step=dimension.step or 1))
@@ -51,9 +51,9 @@ def _suggest(trial: Trial, name: str, dimension: Dimension) -> Value:
 def filled(
     space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]
 ) -> dict[str, Value]:
-    """Fill a point of the page with defaults; {} becomes the default configuration's own point.
+    """Complete a point from the page with default values; {} becomes the default configuration.
 
-    It need not be in the space: a default may be outside, or unknown.
+    The result may lie outside the space, or lack a parameter that has no known default.
     """
     values = {**parameters, **point}
     searched = active(space, values, parameters)
@@ -61,24 +61,24 @@ def filled(
 
 
 def complete(space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]) -> bool:
-    """Return True if a point has a value for exactly the dimensions that are searched there."""
+    """Return whether a point has values for exactly the dimensions whose conditions it fulfils."""
     return set(point) == active(space, point, parameters)
 
 
 def contains(
     space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value] | None = None
 ) -> bool:
-    """Return True if a point is complete and each of its values is legal."""
+    """Return whether a point is complete and each of its values is legal."""
     return complete(space, point, parameters or {}) and all(space[name].fits(point[name]) for name in point)
 
 
 def allowed(constraints: Sequence[Constraint], parameters: Mapping[str, Value]) -> bool:
-    """Return True if all hyper-parameters of a trial, its point on top of the defaults, keep the constraints."""
+    """Return whether a trial's hyper-parameters (defaults, overridden by its point) satisfy the constraints."""
     return all(constraint.holds(parameters) for constraint in constraints)
 
 
 def distributions(space: Mapping[str, Dimension]) -> dict[str, BaseDistribution]:
-    """Return each dimension as the Optuna distribution of the same range."""
+    """Convert each dimension to the Optuna distribution of the same range or choices."""
     return {name: _distribution(dimension) for name, dimension in space.items()}
 
 
@@ -98,10 +98,10 @@ def grid(
     parameters: Mapping[str, Value],
     seed: int | None = None,
 ) -> list[dict[str, Value]]:
-    """List every point of a grid that keeps the constraints, without duplicates; an inactive dimension adds no points.
+    """List every point of a grid that satisfies the constraints; an inactive dimension adds no points.
 
-    Parents first, low values first; with a seed in an order that only the seed decides, so that the first points of
-    a grid already cover the whole grid.
+    The points are sorted by value, parents' values first. With a seed, they are shuffled, so that the first points
+    already cover the whole grid; the order then depends only on the seed.
     """
     points: list[dict[str, Value]] = [{}]
     for name in order(space):
@@ -116,21 +116,21 @@ def grid(
 def _with(
     point: dict[str, Value], name: str, values: list[Value], dimension: Dimension, parameters: Mapping[str, Value]
 ) -> list[dict[str, Value]]:
-    """Extend a point by every value of one dimension; unchanged if the dimension is inactive."""
+    """Return the point once per value of a dimension, extended by the value; unchanged if the dimension is inactive."""
     if not conditions.holds(dimension, {**parameters, **point}):
         return [point]
     return [{**point, name: value} for value in values]
 
 
 def grid_values(dimension: Dimension) -> list[Value]:
-    """List the values of a dimension on a grid, from low to high."""
+    """List a dimension's values on a grid: choices in the page's order, numbers from low to high."""
     if isinstance(dimension, CategoricalDimension):
         return list(dimension.choices)
     return [value_at(dimension, index) for index in range(count(dimension))]
 
 
 def count(dimension: Dimension) -> int:
-    """Count the values of a dimension. A float must have a step here."""
+    """Count the values of a dimension; a range of floats must have a step."""
     if isinstance(dimension, CategoricalDimension):
         return len(dimension.choices)
     low, high, step = (Decimal(str(number)) for number in (dimension.low, dimension.high, dimension.step or 1))
@@ -138,17 +138,17 @@ def count(dimension: Dimension) -> int:
 
 
 def value_at(dimension: Dimension, index: int) -> Value:
-    """Return the value number `index` of a dimension, from low to high."""
+    """Return a dimension's value number `index` from 0: choices in the page's order, numbers from low to high."""
     if isinstance(dimension, CategoricalDimension):
         return dimension.choices[index]
     if isinstance(dimension, FloatDimension):
-        # In decimals, because 0.1 + 2 * 0.1 is above 0.3, and a value above the range is not legal.
+        # Decimal arithmetic, because in floats 0.1 + 2 * 0.1 exceeds 0.3, and a value above the range is not legal.
         return float(Decimal(str(dimension.low)) + index * Decimal(str(dimension.step)))
     return dimension.low + index * (dimension.step or 1)
 
 
 def last(dimension: Dimension) -> float:
-    """Return the largest value of a range: `high`, unless no step ends there."""
+    """Return the largest value of a range: `high`, unless the steps do not reach it exactly."""
     if isinstance(dimension, CategoricalDimension):
         raise TypeError("a list of choices has no largest value")
     if dimension.step is None:

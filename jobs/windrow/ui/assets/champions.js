@@ -1,4 +1,4 @@
-// The champion, and every other version.
+// Show the champion and all other versions of the model.
 
 import { element, fill, table } from "./dom.js";
 import { figure, percent, spaced, time } from "./words.js";

@@ -1,4 +1,4 @@
-// Make elements from values. Text always becomes a text node, for labels and addresses come from the web.
+// Make elements from values. Text always becomes a text node, because labels and addresses come from the web.
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -35,7 +35,7 @@ export function table(caption, columns, rows) {
   return element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, made);
 }
 
-// Make a bar of the parts of a whole. Screen readers skip it, for the same text is next to it.
+// Make a bar of the parts of a whole. Screen readers skip it, because the text next to it says the same.
 export function bar(parts) {
   const whole = parts.reduce((sum, part) => sum + part.count, 0);
   const pieces = parts

@@ -1,4 +1,4 @@
-// The heat map of two hyper-parameters, as a table with coloured cells.
+// Show the heat map of two hyper-parameters as a table with coloured cells.
 
 import { element, fill, options, sentence, unseen } from "./dom.js";
 import { count, objective, spaced, several } from "./words.js";

@@ -1,4 +1,4 @@
-// The page: the reader's choices, and one loop per part that polls the server.
+// Run the page: handle the reader's choices, and poll the server in one loop per part.
 
 import { champions } from "./champions.js";
 import { fill, options, sentence } from "./dom.js";
@@ -17,7 +17,7 @@ const tab = given.has("dag_id") ? { dag: given.get("dag_id"), run: given.get("ru
 const state = { experiments: [], chosen: null, key: given.get("key"), most: STEP, x: null, y: null, sweep: null };
 const rounds = new Map();
 
-// Fetch a part again and again, and show it whenever it is new. A later call for the same part replaces the loop.
+// Poll a part, and show it whenever it is new. A later call for the same part replaces the loop.
 function follow(place, sections, path, wanted, show, pause = () => SECONDS.slow) {
   const round = {};
   rounds.set(place, round);
@@ -41,7 +41,7 @@ function follow(place, sections, path, wanted, show, pause = () => SECONDS.slow)
   return visit();
 }
 
-// Show why a part can't be shown; keep the last values of a server that does not answer.
+// Show why a part can't be shown. If the server does not answer, keep the last values.
 function excuse(place, sections, wrong) {
   if (wrong instanceof Silence && isShown(place)) {
     at("connection").textContent = wrong.message;
@@ -84,12 +84,12 @@ function showSweep(sweep) {
 function followSweep() {
   const dag = state.chosen.train;
   const wanted = () => ({ run_id: state.run, key: state.run ? null : state.key, most: state.most, x: state.x, y: state.y });
-  // Without a sweep so far, somebody may just have triggered one.
+  // There is no sweep so far, but somebody may just have triggered one.
   const pause = () => (!state.sweep || isLive(state.sweep, now()) ? SECONDS.live : SECONDS.quiet);
   return follow("sweep", ["progress", "leaderboard", "heat-map"], `dags/${encodeURIComponent(dag)}/sweep`, wanted, showSweep, pause);
 }
 
-// Show an experiment's parts; those of a DAG that the reader may not look at are left out.
+// Show an experiment's parts, except those of DAGs that the reader may not see.
 function open(chosen) {
   stop();
   Object.assign(state, { chosen, sweep: null, x: null, y: null, most: STEP });

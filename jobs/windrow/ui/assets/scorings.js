@@ -1,4 +1,4 @@
-// The last scoring runs by status, and the newest labels with their pictures.
+// Show the last scoring runs by status, and the newest labels with their pictures.
 
 import { bar, element, fill, sentence, table } from "./dom.js";
 import { count, percent, spaced, several, time } from "./words.js";
@@ -9,7 +9,7 @@ const GROUPS = {
   "at random": ["At random", "Others of a sample of the newest run."],
 };
 
-const SHOWN = 0.01; // a less likely second label is not shown
+const SHOWN = 0.01; // least probability of a second label that is shown
 
 export function scorings(section, values) {
   const columns = [

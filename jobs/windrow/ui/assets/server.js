@@ -1,4 +1,4 @@
-// Fetch from Airflow's server, and tell apart a new answer from the one before.
+// Fetch from Airflow's server, and tell new answers from repeated ones.
 
 const seen = new Map();
 let clock = 0; // how far the server's clock is ahead of this browser's, in seconds
@@ -7,7 +7,7 @@ export const now = () => Date.now() / 1000 + clock;
 export const isShown = (place) => seen.has(place);
 export const forget = (place) => seen.delete(place);
 
-// A part that can't be shown, with a sentence for people; and a server that does not answer, so the page gets old.
+// Two errors: a part can't be shown, with a sentence for the reader; the server does not answer, so the page gets old.
 export class Refusal extends Error {}
 export class Silence extends Error {}
 

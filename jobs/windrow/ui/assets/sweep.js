@@ -1,4 +1,4 @@
-// The progress of a sweep, the outcomes of its trials, and the best trials.
+// Show the progress of a sweep, the outcomes of its trials, and the best trials.
 
 import { bar, element, fill, sentence, table } from "./dom.js";
 import { ENDINGS, count, duration, figure, objective, parameter, spaced, several } from "./words.js";
@@ -38,10 +38,10 @@ const SILENCE = 900; // seconds without a change after which a sweep counts as s
 const isOver = (sweep) => Boolean(sweep.budget) && sweep.finished >= sweep.budget;
 const isSilent = (sweep, now) => now - sweep.changed > SILENCE;
 
-// Whether the next change may come at any moment, the first one included.
+// Return true if the next change, or the first one, may come at any moment.
 export const isLive = (sweep, now) => !isOver(sweep) && !isSilent(sweep, now);
 
-// The state by the ledger: a sweep that was killed leaves trials in training until it is started again.
+// Return the state by the ledger. A killed sweep's trials stay in training until it is started again.
 export function state(sweep, now) {
   if (isOver(sweep)) return "all trials have ended";
   if (!sweep.training) return sweep.trials || isSilent(sweep, now) ? "nothing is training" : "beginning";
@@ -67,7 +67,7 @@ export function leaderboard(section, sweep) {
 
 export const sentenceCase = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-// Describe what is new since the last answer, for screen readers; empty if nothing that matters.
+// Describe what is new since the last answer, for screen readers; empty if nothing important is new.
 export function news(before, sweep) {
   if (!before || before.key !== sweep.key) return "";
   const [old, best] = [before.best[0], sweep.best[0]];

@@ -1,4 +1,4 @@
-// Format numbers, times and the ledger's terms for people.
+// Format numbers, times and the ledger's terms for display.
 
 const whole = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
