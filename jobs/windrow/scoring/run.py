@@ -47,7 +47,7 @@ IMAGES_PER_TASK = 64
 
 
 class Tracking(Protocol):
-    """The parts of windrow.tracking, a room above this one, that a run uses."""
+    """What a run needs of windrow.tracking. A Protocol, because tracking imports this package and not the reverse."""
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
         """Return the network that labels, with its files; what is downloaded goes to `scratch`."""
@@ -227,7 +227,7 @@ class ScoringRun:
         )
 
     def _withhold(self, run_id: str, figures: Figures, why: str) -> DriftError:
-        """Log a run whose rows are withheld, if MLflow answers, and return the error for people."""
+        """Log a run whose rows are withheld, if MLflow answers, and return the error to raise."""
         pictures = gallery.place(self._folder, run_id)
         run = CommittedRun(run_id, str(self._folder), self._table.version, figures)
         try:

@@ -93,8 +93,8 @@ def normalise(url: str) -> str:
     """Return a URL in its normal form, which is the same for URLs that certainly mean the same.
 
     Scheme and host are in lower case, and an international name is in its ASCII form. The default port and the fragment
-    are dropped. Escapes are in upper case; characters that need no escape have none, and all others are escaped. Path
-    and query are otherwise left alone, because servers differ.
+    are dropped. Escapes are in upper case; those of unreserved characters are undone, and other characters that need an
+    escape get one. Path and query are otherwise left alone, because servers differ.
 
     Raises:
         UrlRefusedError: with status invalid_url, refused_scheme or refused_credentials.

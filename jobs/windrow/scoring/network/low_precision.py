@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 FOLDER = "lowered"
 FEWEST, MOST = 32, 2000
-"""Limits on the number of images. Half of them are compared, so with fewer the loss means little; more take minutes."""
+"""Limits on the number of images. Half of them are compared, so with fewer the loss means little; with more, the
+conversion takes minutes and a gigabyte of memory."""
 
 _PACKAGES = {"int8": ("openvino", "nncf"), "bf16": ("openvino",)}
 _LARGEST_CACHE = 8  # converted networks

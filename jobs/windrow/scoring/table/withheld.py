@@ -5,8 +5,9 @@
 
 The feed does not count as read. So the next run with the same work finds these rows and checks them against the gate
 again without a download; with --accept-drift it commits them. A run with other work (more URLs, another model, other
-settings, or a commit in between) discards them and starts from the beginning. So does a run more than 12 hours later,
-because hosts may have fixed the cause. Nothing is lost, and no row gets into the table twice.
+settings, or a commit in between) discards them and starts from the beginning. So does a run more than 12 hours later
+that would withhold them again, because hosts may have fixed the cause. Nothing is lost, and no row gets into the
+table twice.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | Non
     Args:
         marks: how far the feed is read after the run.
         version: of the table.
-        model: the network's digest.
+        model: the network's name, version and digest.
         options: whether URLs of earlier models are labelled again, and the limit of new URLs.
         settings: the page's. Where and when it runs, the gate itself and the copy make no difference.
     """

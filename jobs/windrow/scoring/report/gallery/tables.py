@@ -17,14 +17,14 @@ _LONGEST_TEXT = 160  # characters of an address or a reason
 
 
 def scores(figures: Figures) -> str:
-    """Return the histogram of the scores, the highest first."""
+    """Return the HTML of the scores' histogram, the highest first."""
     bins = len(figures.scores)
     rows = [(f"{place / bins:.1f} to {(place + 1) / bins:.1f}", number) for place, number in enumerate(figures.scores)]
     return _histogram("scores", "Scores", "Labelled images by score.", "score", list(reversed(rows)))
 
 
 def labels(figures: Figures) -> str:
-    """Return the histogram of the labels."""
+    """Return the HTML of the labels' histogram."""
     pairs = list(figures.labels.items())
     rest = sum(number for _, number in pairs[_LABELS:]) + figures.other_labels
     rows = pairs[:_LABELS] + ([("any other", rest)] if rest else [])
