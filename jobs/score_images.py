@@ -130,7 +130,7 @@ def maintain(scoring: ScoringSection, folder: Path, run_id: str) -> dict[str, ob
 
 
 class MLflow:
-    """What a run needs of windrow.tracking, imported on first use: a run without work needs no MLflow."""
+    """The functions of windrow.tracking that a run uses, imported on first use: a run without work needs no MLflow."""
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
         """Return the network that labels the images, with its files."""

@@ -85,7 +85,7 @@ def fetch(
         mirrors: base URLs, tried in this order.
         folder: where the file is stored; made if absent.
         cure: how to fix it if no mirror serves the file; the end of the error message.
-        max_bytes: largest size of the download, and of a .gz file's contents if the digest is of them; None: no limit.
+        max_bytes: largest size of the download, and of a .gz file's contents if those have the digest; None: no limit.
 
     Raises:
         DatasetError: a mirror is not http or https.

@@ -42,8 +42,8 @@ class Source:
         name: short name, for the user.
         train_images: uint8 (n, height, width, channels), 0..255; may be mapped from a file.
         train_labels: int64 (n,), indices into `labels`.
-        test_images: like `train_images`, for the source's own test split; None if it has none.
-        test_labels: like `train_labels`, for the source's own test split; None if it has none.
+        test_images: like `train_images`, for the source's own test split; None if the source has no such split.
+        test_labels: like `train_labels`, for the source's own test split; None if the source has no such split.
         labels: names of the classes.
         left_out: reason for each image that could not be decoded, by its name.
         fingerprint: state of the source folder when it was read; "" for a built-in source.
