@@ -18,7 +18,7 @@ from harness.jobs import Finished
 
 KILLS = int(os.environ.get("WINDROW_CHAOS_KILLS", "3"))
 SEED = int(os.environ.get("WINDROW_CHAOS_SEED", "1"))
-pytestmark = [pytest.mark.submit, pytest.mark.spark, pytest.mark.mlflow]
+pytestmark = [pytest.mark.faults, pytest.mark.submit, pytest.mark.spark, pytest.mark.mlflow]
 LOCAL, CLUSTER = "local[2]", "local-cluster[2,1,1024]"
 ENDS_THE_SWEEP = ("driver", "driver JVM", "group")
 MOMENTS = (0, 1, 3)
@@ -48,7 +48,6 @@ def test_a_sweep_whose_group_is_killed_goes_on_in_three_books(
     assert check_books(study).total() == 20
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("turn", range(3))
 def test_a_sweep_that_is_killed_three_times_goes_on_each_time(
     launch: Callable[..., Any],
@@ -67,7 +66,6 @@ def test_a_sweep_that_is_killed_three_times_goes_on_each_time(
     assert check_books(study).total() == 30
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize(
     "victims", [("worker", "executor", "worker"), ("executor", "worker", "executor")], ids="-".join
 )
@@ -130,7 +128,6 @@ class Chaos:
         return self.launch(study, master=master)
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(900 + 120 * KILLS)
 def test_no_kill_at_any_moment_loses_or_doubles_a_trial(
     launch: Callable[..., Any], new_study: Callable[..., Any], check_books: Callable[..., Any]
@@ -146,7 +143,6 @@ def test_no_kill_at_any_moment_loses_or_doubles_a_trial(
     assert endings["ok"] + endings["pruned"] > 0.8 * endings.total(), endings
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("master", ["local[1,4]", "local-cluster[1,1,1024]"])
 def test_a_task_that_spark_tries_again_by_itself_begins_no_attempt_twice(
     launch: Callable[..., Any], new_study: Callable[..., Any], check_books: Callable[..., Any], master: str

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness.jobs import JOBS, Finished
 
-pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 
 OVERRIDES = (
     *("sweep.deterministic=true", "sweep.generation=3", "sweep.sampler=tpe", "sweep.pruner=none"),
@@ -43,7 +43,6 @@ def test_a_deterministic_sweep_gives_one_table_on_one_worker_and_on_two(
     assert one == two
 
 
-@pytest.mark.faults
 @pytest.mark.submit
 def test_a_deterministic_sweep_gives_the_same_table_with_an_executor_killed(
     launch: Callable[..., Any], run_job: Callable[..., Finished], new_study: Callable[..., Any], digits: Path
