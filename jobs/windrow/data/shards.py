@@ -1,9 +1,10 @@
 """Store a data set as NumPy files that every Python worker of a host maps into memory.
 
-A folder has two files per split, and a manifest:
+A folder has three files per split, and a manifest:
 
 train-images.npy   uint8 (n, height, width, channels), 0..255
 train-labels.npy   int64 (n,), indices into the manifest's labels
+train-hashes.npy   uint8 (n, 16), a hash of each image's pixels (hashes.of)
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.data import manifest as manifests
-from windrow.data import sources, splits
+from windrow.data import hashes, sources, splits
+from windrow.data.hashes import Hashes
 from windrow.data.manifest import Manifest
 from windrow.data.sources import Source
 from windrow.data.splits import SPLITS, Split
@@ -50,6 +52,9 @@ def existing(out: Path, section: DatasetSection) -> Manifest | None:
     except DatasetError as error:
         print(f"what is there can't be used: {error}", file=sys.stderr)
         return None
+    if not {_hashes(split) for split in SPLITS} <= manifest.files.keys():
+        print("what is there has no hashes of its images: it is prepared again", file=sys.stderr)
+        return None
     found = (_identity(manifest.settings), manifest.source, manifest.fingerprint)
     return manifest if found == wanted else None
 
@@ -73,6 +78,7 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
                 images, labels, indices = _pick(source, parts, split)
                 files[_images(split)], images_digest = _write_array(aside / _images(split), images, indices)
                 files[_labels(split)], labels_digest = _write_array(aside / _labels(split), labels, indices)
+                files[_hashes(split)], _ = _write_array(aside / _hashes(split), hashes.of(images), indices)
                 contents[split] = (len(indices), images_digest, labels_digest)
             for name in files:
                 (aside / name).replace(out / name)
@@ -96,8 +102,17 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
     return images, labels
 
 
+def load_hashes(folder: Path | str, split: Split) -> Hashes:
+    """Load the hashes of a split's images, uint8 (n, 16), in the split's order.
+
+    Raises:
+        DatasetError: the file is missing or broken.
+    """
+    return _open_array(Path(folder) / _hashes(split), None)
+
+
 def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """Return the files of these splits, images before labels, to be sent to executors."""
+    """Return the files of these splits that executors need, images before labels. Hashes are not among them."""
     return [Path(folder) / file for name in names for file in (_images(name), _labels(name))]
 
 
@@ -107,6 +122,10 @@ def _images(split: Split) -> str:
 
 def _labels(split: Split) -> str:
     return f"{split}-labels.npy"
+
+
+def _hashes(split: Split) -> str:
+    return f"{split}-hashes.npy"
 
 
 def _identity(settings: dict[str, object]) -> dict[str, object]:
@@ -124,7 +143,7 @@ def _pick(source: Source, parts: dict[Split, splits.Indices], split: Split) -> t
 def _aside(out: Path) -> Iterator[Path]:
     """Make a folder to write files in before they are moved, and remove such folders that killed processes left.
 
-    files.replacing would not do: the six files must move together, once all of them are written.
+    files.replacing would not do: all files must move together, once all of them are written.
     """
     for stale in out.glob(f"{_ASIDE_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
