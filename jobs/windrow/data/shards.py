@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.data import manifest as manifests
 from windrow.data import hashes, sources, splits
+from windrow.data import manifest as manifests
 from windrow.data.hashes import Hashes
 from windrow.data.manifest import Manifest
 from windrow.data.sources import Source
