@@ -20,6 +20,7 @@ from windrow.errors import DatasetError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
+CHANGED = "the folder changed while it was read, so the next run reads it again"
 _SHOWN = 5
 
 
@@ -48,25 +49,41 @@ class Listing:
 def list_images(folder: Path) -> Listing:
     """Find the classes and their image files, without opening the files.
 
+    A class of train/ may have no image in test/.
+
     Raises:
-        DatasetError: no classes, a class without images, or train/ and test/ with different classes.
+        DatasetError: no classes, a class without images, a class in test/ only, or a folder that is gone meanwhile.
     """
+    try:
+        return _listing(folder)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{folder} must stay as it is while it is read; {error.filename} is gone; run again when nothing moves it"
+        ) from error
+
+
+def _listing(folder: Path) -> Listing:
     splits = [folder / "train", folder / "test"]
     if not all(split.is_dir() for split in splits):
         classes = _classes(folder)
         return Listing(tuple(classes), _files(folder, folder, classes), None)
     classes, test_classes = (_classes(split) for split in splits)
-    if classes != test_classes:
-        odd = ", ".join(sorted(set(classes) ^ set(test_classes)))
+    if odd := sorted(set(test_classes) - set(classes)):
         raise DatasetError(
-            f"{folder} must have the same classes in train/ and test/; got {odd} in one only; add or remove them"
+            f"{folder} must have each class of test/ in train/ too; got {', '.join(odd)} in test/ only; "
+            "add training images or remove it"
         )
-    train, test = (_files(folder, split, classes) for split in splits)
-    return Listing(tuple(classes), train, test)
+    train = _files(folder, splits[0], classes)
+    return Listing(tuple(classes), train, _files(folder, splits[1], classes, needed=False))
 
 
-def check_left_out(total: int, left_out: dict[str, str]) -> None:
-    """Report the images that were left out.
+def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) -> None:
+    """Report the images that could not be decoded.
+
+    Args:
+        total: number of images in the folder.
+        left_out: reason for each image that could not be decoded, by its name.
+        changed: whether the folder changed while it was read.
 
     Raises:
         DatasetError: their share is above LEFT_OUT_LIMIT.
@@ -78,7 +95,7 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
     if len(left_out) > LEFT_OUT_LIMIT * total:
         raise DatasetError(
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
-            "; fix or remove them"
+            + ("; the folder changed while it was read: run again" if changed else "; fix or remove them")
         )
     print(f"left out {len(left_out)} of {total} images that can't be decoded: {listed}{more}", file=sys.stderr)
 
@@ -95,13 +112,15 @@ def _classes(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
-def _files(root: Path, folder: Path, classes: Sequence[str]) -> Files:
+def _files(root: Path, folder: Path, classes: Sequence[str], needed: bool = True) -> Files:
+    """List the images of each class; `needed` says whether each class must have some."""
     paths: list[Path] = []
     counts = []
     for name in classes:
-        visible = sorted(path for path in (folder / name).iterdir() if not path.name.startswith("."))
+        entries = (folder / name).iterdir() if needed or (folder / name).is_dir() else ()
+        visible = sorted(path for path in entries if not path.name.startswith("."))
         found = [path for path in visible if path.suffix.lower() in SUFFIXES and path.is_file()]
-        if not found:
+        if needed and not found:
             raise DatasetError(
                 f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"
             )

@@ -1,0 +1,196 @@
+"""Find images that a source holds more than once: with the same pixels, or nearly the same.
+
+Images with the same pixels are in one split by construction (splits.by_content). Those that can't be used are left out:
+images whose copies have another label, and training images that the source's own test split has as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from windrow.data import hashes
+from windrow.data.hashes import Hashes
+from windrow.data.manifest import Copies
+from windrow.errors import DatasetError
+
+SHOWN = 10
+"""The most groups, pairs, and images of a group that a manifest lists."""
+
+NEAR_BITS = 2
+"""The most bits in which the difference hashes of near copies differ, of 64."""
+
+NEAR_LIGHT = 16
+"""The most by which the mean brightness of near copies differs, of 255: plain images have one difference hash."""
+
+MOST_IMAGES = 100_000
+"""The most images among which near copies are looked for."""
+
+_SAID = 5
+_BLOCK_BYTES = 1 << 25
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """All images of a source.
+
+    Attributes:
+        names: name of each image.
+        labels: int64 (n,), indices into `classes`.
+        hashes: uint8 (n, 16).
+        trained: number of images outside the source's own test split; they come first.
+        classes: names of the classes.
+    """
+
+    names: Sequence[str]
+    labels: NDArray[np.int64]
+    hashes: Hashes
+    trained: int
+    classes: Sequence[str]
+
+    @cached_property
+    def groups(self) -> list[list[int]]:
+        """The indices of the images with the same pixels, a list a group, both in order."""
+        found = defaultdict(list)
+        for index, key in enumerate(hashes.as_keys(self.hashes)):
+            found[key].append(index)
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The images that can't be used, each with the image that is the reason, as indices in the pool.
+
+    Attributes:
+        disputed: an image whose copy has another label → this copy.
+        tested: a training image that the source's own test split has too → the test image.
+    """
+
+    disputed: dict[int, int] = field(default_factory=dict)
+    tested: dict[int, int] = field(default_factory=dict)
+
+    def __contains__(self, index: int) -> bool:
+        """Return whether an image is left out."""
+        return index in self.disputed or index in self.tested
+
+    def by_name(self, pool: Pool) -> dict[str, str]:
+        """Return the reason for each image by its name."""
+        disputed, tested = (self._reasons(pool, found) for found in (self.disputed, self.tested))
+        return {**disputed, **tested}
+
+    def sentences(self, pool: Pool) -> list[str]:
+        """Return a sentence for each kind of reason, with the first images."""
+        said = []
+        if self.disputed:
+            said.append(
+                f"left out {len(self.disputed):,} images whose copies have another label, because neither label can be "
+                f"trusted: {self._listed(pool, self.disputed)}; correct the labels or remove the copies"
+            )
+        if self.tested:
+            said.append(
+                f"left out {len(self.tested):,} training images that are test images too: "
+                f"{self._listed(pool, self.tested)}; remove one of each"
+            )
+        return said
+
+    def _listed(self, pool: Pool, found: dict[int, int]) -> str:
+        reasons = self._reasons(pool, dict(list(found.items())[:_SAID]))
+        more = f" and {len(found) - _SAID:,} more" if len(found) > _SAID else ""
+        return "; ".join(f"{name} ({reason})" for name, reason in reasons.items()) + more
+
+    def _reasons(self, pool: Pool, found: dict[int, int]) -> dict[str, str]:
+        return {
+            pool.names[index]: f"the same pixels as {pool.names[other]}, labelled {pool.classes[pool.labels[other]]}"
+            for index, other in found.items()
+        }
+
+
+def left_out(pool: Pool) -> LeftOut:
+    """Find the images that can't be used because of their copies.
+
+    If two copies have different labels, both are left out. Of a training and a test image, the training image is.
+
+    Raises:
+        DatasetError: all images have the same pixels.
+    """
+    groups, found = pool.groups, LeftOut()
+    if len(groups) == 1:
+        raise DatasetError(
+            f"images must differ; got {len(groups[0]):,} with the same pixels, e.g. {pool.names[groups[0][0]]} and "
+            f"{pool.names[groups[0][-1]]}; write them to files again"
+        )
+    for group in groups:
+        first = {int(pool.labels[index]): index for index in reversed(group)}  # of each label
+        if len(first) > 1:
+            for index in group:
+                found.disputed[index] = next(other for label, other in first.items() if label != pool.labels[index])
+        elif group[-1] >= pool.trained:
+            found.tested.update({index: group[-1] for index in group if index < pool.trained})
+    return found
+
+
+def find(pool: Pool, without: LeftOut) -> Copies:
+    """Return the groups of images with the same pixels, without those that were left out."""
+    groups = [[index for index in group if index not in without] for group in pool.groups]
+    repeated = [group for group in groups if len(group) > 1]
+    examples = tuple(tuple(pool.names[index] for index in group[:SHOWN]) for group in repeated[:SHOWN])
+    return Copies(len(repeated), sum(map(len, repeated)), examples)
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What of n images hardly changes with their size and compression.
+
+    Attributes:
+        bits: difference hashes, uint64 (n,).
+        light: mean brightness, int16 (n,), 0..255.
+    """
+
+    bits: NDArray[np.uint64]
+    light: NDArray[np.int16]
+
+    def __add__(self, other: Looks) -> Looks:
+        """Return the looks of these images and, after them, of others."""
+        return Looks(np.concatenate([self.bits, other.bits]), np.concatenate([self.light, other.light]))
+
+
+def looks(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> Looks:
+    """Reduce images to 9 x 8 grey pixels, and return their brightness and whether each is darker than its right one.
+
+    Source of the difference hash: Neal Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013.
+
+    Args:
+        images: uint8 (n, height, width, channels).
+        indices: which of them, int64 (m,).
+    """
+    small = np.empty((len(indices), 8, 9), np.uint8)
+    for row, index in enumerate(indices):
+        pixels = images[index]
+        grey = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("L")
+        small[row] = grey.resize((9, 8), Image.Resampling.BILINEAR)
+    darker = small[:, :, :-1] < small[:, :, 1:]
+    bits = np.packbits(darker.reshape(len(darker), 64), axis=1).view(np.uint64)[:, 0]
+    return Looks(bits, small.mean(axis=(1, 2)).astype(np.int16))
+
+
+def near(tests: Looks, others: Looks) -> list[tuple[int, int]]:
+    """Return (test image, the other image most like it) for each test image that has a near copy, as indices.
+
+    Every test image is compared with every other image, of which there must be one.
+    """
+    pairs = []
+    rows = max(1, _BLOCK_BYTES // (8 * len(others.bits)))
+    for start in range(0, len(tests.bits), rows):
+        part = slice(start, start + rows)
+        distances = np.bitwise_count(tests.bits[part, np.newaxis] ^ others.bits)
+        distances[np.abs(tests.light[part, np.newaxis] - others.light) > NEAR_LIGHT] = 64
+        nearest = distances.argmin(axis=1)
+        close = np.flatnonzero(distances[np.arange(len(nearest)), nearest] <= NEAR_BITS)
+        pairs += [(start + int(index), int(nearest[index])) for index in close]
+    return pairs
