@@ -57,6 +57,7 @@ def sweep(
         warm: function that prepares the workers, in place of cluster.warm.
     """
     from windrow.data import manifest
+    from windrow.selection import hints
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
@@ -71,6 +72,7 @@ def sweep(
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
         result = summarize(study, perf_counter() - start, clock, late)
+        result |= hints.of_sweep(study, dataset, arguments.dataset)
         result |= log.summarize(result)
     return result
 

@@ -120,10 +120,13 @@ def summary(
     run = f"#/experiments/{experiment}/runs"
     endings = ", ".join(f"{count:,} {ending}" for ending, count in result["outcomes"].items())
     artifacts = f"{run}/{run_id}/artifacts"
+    baseline = result.get("baseline") if result["objective"] == "val_accuracy" else None
+    guessing = "" if baseline is None else f" (guessing: {baseline:.4f})"
     return "\n\n".join(
         [
             f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
-            f"{result['best_value']:.4f}** at {point_text(result['best_point'])}.",
+            f"{result['best_value']:.4f}**{guessing} at {point_text(result['best_point'])}.",
+            *([f"What may help: {'; '.join(hints)}."] if (hints := result.get("hints")) else []),
             f"{result['trials']:,} trials ({endings}) in {result['seconds']:,.0f} s on {result['slots']} slots.",
             searched(page, dataset),
             f"[The atlas, once drawn]({artifacts}/atlas/atlas.html) · [the page]({artifacts}/{PAGE_FILE})",
