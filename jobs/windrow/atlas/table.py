@@ -83,13 +83,20 @@ class DrawnTrial:
 
 @dataclass(frozen=True)
 class TrialTable:
-    """A study's trials. `waiting`: how many have not ended. `constant`: hyper-parameters that never differed."""
+    """A study's trials.
+
+    Attributes:
+        constant: hyper-parameters that never differed.
+        waiting: number of trials that have not ended.
+        guessing: validation error of guessing the most frequent class, in percent; None if it is not known.
+    """
 
     page: Experiment
     trials: tuple[DrawnTrial, ...]
     parameters: tuple[SearchedParameter, ...]
     constant: tuple[str, ...]
     waiting: int
+    guessing: float | None = None
 
     @property
     def is_accuracy(self) -> bool:
@@ -150,11 +157,14 @@ def error_of(trial: DrawnTrial) -> float:
     return math.inf if trial.error is None else trial.error
 
 
-def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> TrialTable:
+def read(
+    study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None, baseline: float | None = None
+) -> TrialTable:
     """Return the table of a study.
 
     Args:
         image: (shape, number of classes) of the data set, for counting weights; None leaves the weights out.
+        baseline: share of the most frequent class in the validation split; None leaves the error of guessing out.
     """
     page = study.page
     entries = study.entries()
@@ -162,7 +172,8 @@ def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = No
     described = {name: _describe(name, page.space[name], trials) for name in page.space}
     differing = tuple(parameter for parameter in described.values() if len(parameter.values) > 1)
     constant = tuple(name for name, parameter in described.items() if len(parameter.values) < 2)
-    return TrialTable(page, trials, differing, constant, len(entries) - len(trials))
+    guessing = None if baseline is None else 100 * (1 - baseline)
+    return TrialTable(page, trials, differing, constant, len(entries) - len(trials), guessing)
 
 
 def _trial(
