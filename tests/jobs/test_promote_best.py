@@ -259,6 +259,21 @@ def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
         promote_best.promote_best(Namespace(experiment=page, overrides=[], dataset=folder, study=study))
 
 
+def test_a_champion_that_mlflow_can_not_hand_out_is_found_before_spark_starts(
+    registry: Registry, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, strong = tmp_path / "page.yaml", registry.strong
+    page.write_text(PAGE.format(epochs=STRONG, seed=0, rate=RATE))
+    client.create_registered_model("digits")
+    client.create_model_version("digits", "mlflow-artifacts:/1/models/m-1/artifacts")
+    client.set_registered_model_alias("digits", "champion", "1")
+    monkeypatch.setattr("windrow.spark.open_session", lambda *_: pytest.fail("Spark starts"))
+    with pytest.raises(TrackingError, match="the files of models:/digits/1 must be available"):
+        promote_best.promote_best(
+            Namespace(experiment=page, overrides=[], dataset=strong.folder, study=strong.study.folder)
+        )
+
+
 def test_the_scored_file_is_the_registered_one(registry: Registry, tmp_path: Path) -> None:
     result = registry.strong.promote()
     scored = registry.strong.scored
