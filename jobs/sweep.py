@@ -71,8 +71,8 @@ def sweep(
     files.check_writable(arguments.study / "study.json")
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
-        result = summarize(study, perf_counter() - start, clock, late)
-        result |= hints.of_sweep(study, dataset, arguments.dataset)
+        advice = hints.of_sweep(study, dataset, arguments.dataset)
+        result = summarize(study, perf_counter() - start, clock, late) | advice
         result |= log.summarize(result)
     return result
 

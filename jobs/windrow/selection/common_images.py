@@ -31,7 +31,7 @@ Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)
-class Champion:
+class RegisteredChampion:
     """The current champion, as a challenger is compared with it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Rival:
         readout: its predictions on these images; None before they are read, and if there are none.
     """
 
-    champion: Champion
+    champion: RegisteredChampion
     common: CommonImages
     readout: Readout | None = None
 
@@ -122,7 +122,7 @@ def seen_in(folder: Path) -> Keys:
     return np.unique(np.concatenate([keys(shards.load_hashes(folder, split)) for split in ("train", "validation")]))
 
 
-def between(champion: Champion, dataset: Manifest, folder: Path) -> CommonImages:
+def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> CommonImages:
     """Choose the test images of a prepared data set that the champion can be compared on with a network trained on it.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from windrow.selection.common_images import Champion, Rival
+from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
@@ -146,7 +146,7 @@ def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str]) -> str
     )
 
 
-def _recorded(champion: Champion) -> str:
+def _recorded(champion: RegisteredChampion) -> str:
     interval, errors = "", ""
     if champion.images and champion.accuracy is not None:
         right = round(champion.accuracy * champion.images)

@@ -11,7 +11,7 @@ import numpy as np
 
 from windrow.errors import UserError
 from windrow.selection import common_images
-from windrow.selection.common_images import Champion, Keys
+from windrow.selection.common_images import Keys, RegisteredChampion
 from windrow.tracking import registry
 from windrow.tracking.models import fetch_model
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def fetch_champion(client: MlflowClient, model: str, into: Path) -> Champion | None:
+def fetch_champion(client: MlflowClient, model: str, into: Path) -> RegisteredChampion | None:
     """Download the champion's files into a folder; return None without a champion.
 
     A champion whose files are gone, damaged or not Windrow's is returned without a network, with the reason: MLflow
@@ -35,11 +35,11 @@ def fetch_champion(client: MlflowClient, model: str, into: Path) -> Champion | N
     try:
         network = fetch_model(f"models:/{model}/{number}", into)
     except UserError as error:
-        return Champion(number, None, f"can't be evaluated: {error}", None, accuracy, images)
+        return RegisteredChampion(number, None, f"can't be evaluated: {error}", None, accuracy, images)
     if not _is_whole(network.file):
         problem = f"can't be evaluated: its file {network.file.name} in MLflow is damaged"
-        return Champion(number, None, problem, None, accuracy, images)
-    return Champion(number, network, "", _seen(into), accuracy, images)
+        return RegisteredChampion(number, None, problem, None, accuracy, images)
+    return RegisteredChampion(number, network, "", _seen(into), accuracy, images)
 
 
 def _figures(version: Any) -> tuple[float | None, int | None]:

@@ -13,7 +13,7 @@ from windrow.data import hashes
 from windrow.data.manifest import Manifest
 from windrow.model.network import Network
 from windrow.selection import common_images
-from windrow.selection.common_images import LEAST_IMAGES, Champion
+from windrow.selection.common_images import LEAST_IMAGES, RegisteredChampion
 
 IMAGES = 60
 DATA = Manifest("shapes", "/shapes", "new", (2, 2, 1), ("boot", "bag", "hat"), {}, {}, {})
@@ -41,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def champion(seen: np.ndarray | None = None, **changes: object) -> Champion:
-    return Champion("4", replace(NETWORK, **changes), seen=keys(500) if seen is None else seen)
+def champion(seen: np.ndarray | None = None, **changes: object) -> RegisteredChampion:
+    return RegisteredChampion("4", replace(NETWORK, **changes), seen=keys(500) if seen is None else seen)
 
 
 def test_what_a_version_has_seen_are_its_training_and_validation_images_in_order(folder: Path) -> None:
@@ -73,9 +73,9 @@ def test_a_comparison_on_fewer_than_30_images_is_left_to_a_person(folder: Path, 
 
 
 def test_an_older_version_records_no_images_and_is_compared_on_the_same_data_set_only(folder: Path) -> None:
-    old = Champion("4", replace(NETWORK, dataset_digest="new"))
+    old = RegisteredChampion("4", replace(NETWORK, dataset_digest="new"))
     assert (common_images.between(old, DATA, folder).count, common_images.between(old, DATA, folder).doubt) == (60, "")
-    other = common_images.between(Champion("4", NETWORK), DATA, folder)
+    other = common_images.between(RegisteredChampion("4", NETWORK), DATA, folder)
     assert other.count == 0
     assert other.doubt == ("does not record which images it was trained on, and these test images may be among them")
 
@@ -108,5 +108,5 @@ def test_other_classes_are_compared_on_the_common_ones_and_left_to_a_person(
 def test_images_of_another_shape_and_files_that_can_not_be_read_allow_no_comparison(folder: Path) -> None:
     other = common_images.between(champion(shape=(28, 28, 1)), DATA, folder)
     assert (other.count, other.doubt) == (0, "was made for 28 x 28 x 1 images, and these are 2 x 2 x 1")
-    broken = common_images.between(Champion("4", None, "can't be evaluated: it is gone"), DATA, folder)
+    broken = common_images.between(RegisteredChampion("4", None, "can't be evaluated: it is gone"), DATA, folder)
     assert (broken.count, broken.doubt) == (0, "can't be evaluated: it is gone")

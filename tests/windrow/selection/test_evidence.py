@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from windrow.experiment import parse
 from windrow.selection import evidence, finalists
-from windrow.selection.common_images import Champion, CommonImages, Rival
+from windrow.selection.common_images import CommonImages, RegisteredChampion, Rival
 from windrow.selection.finalists import Final
 from windrow.selection.readout import Readout
 from windrow.sweep.ledger import Entry
@@ -35,7 +35,7 @@ def champion(errors: int | None, compared: int = IMAGES) -> Rival:
     """Version 4, which gets the first `errors` images wrong and is compared on the first `compared` ones."""
     common = CommonImages(np.where(np.arange(IMAGES) < compared, 0, -1))
     read = None if errors is None else wrong(errors).on(common.chosen)
-    return Rival(Champion("4", None, accuracy=0.96, images=50), common, read)
+    return Rival(RegisteredChampion("4", None, accuracy=0.96, images=50), common, read)
 
 
 def read(trained: Final, **errors: int) -> dict[str, Readout]:

@@ -20,7 +20,7 @@ from windrow.data.splits import SPLITS
 from windrow.experiment import PromotionSection, parse
 from windrow.model.network import Network
 from windrow.selection import common_images
-from windrow.selection.common_images import Champion, Rival
+from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision, decide
 from windrow.selection.statistics import mcnemar
@@ -91,7 +91,7 @@ class Story:
 
     def told(self, grown: list[Prepared]) -> tuple[int | None, list[Comparison]]:
         """The last champion, and every comparison of the ten trainings."""
-        champion: Champion | None = None
+        champion: RegisteredChampion | None = None
         found = []
         for network, prepared in enumerate(grown):
             tests = prepared.numbers["test"]
@@ -106,7 +106,7 @@ class Story:
                 found.append(Comparison(network, before, lead, rival.common.count, decision))
             if decision.promoted:
                 file = Network("shapes", str(network), Path("x"), "d", (4, 4, 1), LABELS)
-                champion = Champion(str(network), file, seen=seen_in(prepared.folder))
+                champion = RegisteredChampion(str(network), file, seen=seen_in(prepared.folder))
         return (None if champion is None else int(champion.version)), found
 
 

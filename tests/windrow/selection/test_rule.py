@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from windrow.experiment import PromotionSection
-from windrow.selection.common_images import Champion, CommonImages, Rival
+from windrow.selection.common_images import CommonImages, RegisteredChampion, Rival
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision, Ruling, decide
 
@@ -25,7 +25,7 @@ def rival(errors: int, doubt: str = "", compared: int = IMAGES, accuracy: float 
     read = figures(errors)
     truth = np.where(np.arange(IMAGES) < compared, read.truth, -1)
     common = CommonImages(truth, doubt)
-    champion = Champion("4", None, accuracy=accuracy, images=None if accuracy is None else 800)
+    champion = RegisteredChampion("4", None, accuracy=accuracy, images=None if accuracy is None else 800)
     return Rival(champion, common, read.on(common.chosen) if compared else None)
 
 
