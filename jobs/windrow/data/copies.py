@@ -126,9 +126,11 @@ def left_out(pool: Pool) -> LeftOut:
             f"{pool.names[groups[0][-1]]}; write them to files again"
         )
     for group in groups:
-        first = {int(pool.labels[index]): index for index in reversed(group)}  # of each label
+        first: dict[int, int] = {}  # image of each label
+        for index in group:
+            first.setdefault(int(pool.labels[index]), index)
         if len(first) > 1:
-            for index in group:
+            for index in group:  # each names one with another label
                 found.disputed[index] = next(other for label, other in first.items() if label != pool.labels[index])
         elif group[-1] >= pool.trained:
             found.tested.update({index: group[-1] for index in group if index < pool.trained})

@@ -136,7 +136,7 @@ def test_near_means_at_most_two_bits(others: list[int], flipped: set[int]) -> No
 
 def test_blocks_do_not_change_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
-    tests, others = (of_bits(*draw.integers(0, 2**16, count).tolist()) for count in (60, 40))
+    tests, others = (of_bits(*draw.integers(0, 2**10, count).tolist()) for count in (60, 40))
     whole = copies.near(tests, others)
     assert 5 < len(whole) < 60
     monkeypatch.setattr(copies, "_BLOCK_BYTES", 8 * 40 * 7)
