@@ -29,7 +29,7 @@ PRECISE = 0.05
 
 _SHOWN = 5
 
-Counts = dict[Split, dict[str, int]]
+Counts = dict[str, dict[str, int]]
 """Number of images by split and name of the class."""
 
 
@@ -78,7 +78,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
     pool = _pool(train, test, source.labels)
     without = copies.left_out(pool) if source.own else LeftOut()
     parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)
-    counts = {split: _count(parts[split], source.labels) for split in SPLITS}
+    counts: Counts = {split: _count(parts[split], source.labels) for split in SPLITS}
     warnings = [*source.notes, *without.sentences(pool)]
     if source.own:
         cures = _cures(own_test=test is not None)
