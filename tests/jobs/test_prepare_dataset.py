@@ -104,7 +104,7 @@ def test_digits_are_prepared_and_the_second_time_found(run_job: RunJob, tmp_path
 def test_a_source_folder_that_changed_is_read_again(run_job: RunJob, tmp_path: Path, idx_folder: Path) -> None:
     first = prepare(run_job, "mnist", tmp_path / "out", f"dataset.source={idx_folder}")
     assert first.code == 0, first.output
-    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.zeros((20, 4, 4)))
+    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.random.default_rng(1).integers(0, 256, (20, 4, 4)))
     second = prepare(run_job, "mnist", tmp_path / "out", "dataset.source=small")  # the same, relative
     assert second.result["digest"] != first.result["digest"]
 
@@ -124,10 +124,9 @@ def test_training_images_that_are_test_images_too_are_left_out_and_the_run_goes_
         assert (done.result["left_out"], done.result["splits"]["test"]) == (2, 20)
 
 
-def test_a_prepared_test_split_with_images_of_training_is_refused(
-    run_job: RunJob, tmp_path: Path, digits: Path
-) -> None:
-    out = shutil.copytree(digits, tmp_path / "out")
+def test_a_prepared_test_split_with_images_of_training_is_refused(run_job: RunJob, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert prepare(run_job, "digits", out).code == 0
     images = np.load(out / "test-images.npy")
     images[:3] = np.load(out / "train-images.npy")[:3]
     np.save(out / "test-images.npy", images)

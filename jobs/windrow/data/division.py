@@ -29,7 +29,7 @@ PRECISE = 0.05
 
 _SHOWN = 5
 
-Counts = dict[Split, dict[str, int]]
+Counts = dict[str, dict[str, int]]
 """Number of images by split and name of the class."""
 
 
@@ -78,7 +78,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
     pool = _pool(train, test, source.labels)
     without = copies.left_out(pool) if source.own else LeftOut()
     parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)
-    counts = {split: _count(parts[split], source.labels) for split in SPLITS}
+    counts: Counts = {split: _count(parts[split], source.labels) for split in SPLITS}
     warnings = [*source.notes, *without.sentences(pool)]
     if source.own:
         cures = _cures(own_test=test is not None)
@@ -145,7 +145,7 @@ def _near_copies(parts: Mapping[Split, Part]) -> NearCopies:
     return NearCopies(len(pairs), examples)
 
 
-def _cures(own_test: bool) -> dict[Split, str]:
+def _cures(own_test: bool) -> dict[str, str]:
     return {
         "train": "add images, or lower dataset.validation" + ("" if own_test else " or dataset.test"),
         "validation": "add images, or raise dataset.validation",
@@ -153,7 +153,7 @@ def _cures(own_test: bool) -> dict[Split, str]:
     }
 
 
-def _check(counts: Counts, cures: Mapping[Split, str], notes: Sequence[str]) -> None:
+def _check(counts: Counts, cures: Mapping[str, str], notes: Sequence[str]) -> None:
     """Check that every split has an image, and every class a training image.
 
     Raises:
@@ -172,7 +172,7 @@ def _check(counts: Counts, cures: Mapping[Split, str], notes: Sequence[str]) -> 
         )
 
 
-def _warnings(counts: Counts, cures: Mapping[Split, str]) -> list[str]:
+def _warnings(counts: Counts, cures: Mapping[str, str]) -> list[str]:
     """Return a sentence for each class that a split can't measure, and for each split that measures too roughly."""
     found = []
     for split in SPLITS[1:]:

@@ -23,7 +23,7 @@ def of(images: NDArray[np.uint8]) -> Hashes:
     found = bytearray()
     for image in images:
         state = blake2b(shape, digest_size=BYTES)
-        state.update(np.ascontiguousarray(image))
+        state.update(np.ascontiguousarray(image).data)
         found += state.digest()
     return np.frombuffer(bytes(found), np.uint8).reshape(len(images), BYTES)
 

@@ -214,7 +214,7 @@ def _manifest(
         settings=section.model_dump(mode="json"),
         fingerprint=source.fingerprint,
         left_out=division.left_out,
-        class_counts={**division.class_counts},
+        class_counts=division.class_counts,
         copies=division.copies,
         near_copies=division.near_copies,
         warnings=division.warnings,

@@ -91,7 +91,7 @@ def test_what_remains_has_one_label_for_the_same_pixels_and_no_training_image_in
 
 def photograph(seed: int, size: int = 64) -> Image.Image:
     """A smooth image with many details, as a photograph has."""
-    small = np.random.default_rng(seed).integers(0, 256, (12, 12, 3)).astype(np.uint8)
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
     return Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
 
 
@@ -104,7 +104,7 @@ def test_a_photograph_that_is_darker_softer_or_noisier_is_a_near_copy_and_anothe
     original = photograph(0)
     noisy = np.clip(np.asarray(original) + np.random.default_rng(1).normal(0, 3, (64, 64, 3)), 0, 255).astype(np.uint8)
     changed = [
-        ImageEnhance.Brightness(original).enhance(0.95),
+        ImageEnhance.Brightness(original).enhance(0.97),
         original.resize((40, 40)).resize((64, 64)),
         Image.fromarray(noisy),
     ]
@@ -113,30 +113,36 @@ def test_a_photograph_that_is_darker_softer_or_noisier_is_a_near_copy_and_anothe
     assert copies.near(tests, others) == [(0, 30), (1, 30), (2, 30)]
 
 
-def test_plain_images_are_near_copies_where_they_are_about_as_bright() -> None:
+def test_images_whose_bits_are_alike_are_no_near_copies_if_their_pixels_are_not() -> None:
     plain = [Image.new("RGB", (8, 8), (level, level, level)) for level in (10, 200, 100)]
-    others = [Image.new("RGB", (8, 8), (level, level, level)) for level in (205, 140, 12)]
-    assert copies.near(looks(*plain), looks(*others)) == [(0, 2), (1, 0)]
+    others = [Image.new("RGB", (8, 8), (level, level, level)) for level in (205, 140, 10)]
+    assert copies.near(looks(*plain), looks(*others)) == [(0, 2)]
+
+
+def test_grey_images_are_compared_as_well() -> None:
+    pixels = np.stack([np.asarray(photograph(seed).convert("L"))[..., None] for seed in (0, 1, 0)])
+    found = copies.looks(pixels, np.arange(3))
+    assert copies.near(Looks(found.bits[:1], found.small[:1]), Looks(found.bits[1:], found.small[1:])) == [(0, 1)]
 
 
 def of_bits(*bits: int) -> Looks:
-    return Looks(np.array(bits, np.uint64), np.zeros(len(bits), np.int16))
+    return Looks(np.array(bits, np.uint64), np.zeros((len(bits), 72), np.int16))
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=8), st.sets(st.integers(0, 63), max_size=4))
-def test_near_means_at_most_two_bits(others: list[int], flipped: set[int]) -> None:
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=8), st.sets(st.integers(0, 63), max_size=10))
+def test_near_means_at_most_eight_bits(others: list[int], flipped: set[int]) -> None:
     test = others[-1]
     for bit in flipped:
         test ^= 1 << bit
     nearest = min((test ^ other).bit_count() for other in others)
     pairs = copies.near(of_bits(test), of_bits(*others))
-    assert bool(pairs) == (nearest <= 2)
-    assert all((test ^ others[other]).bit_count() == nearest for _, other in pairs)
+    assert bool(pairs) == (nearest <= 8)
+    assert all((test ^ others[other]).bit_count() <= 8 for _, other in pairs)
 
 
 def test_blocks_do_not_change_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
-    tests, others = (of_bits(*draw.integers(0, 2**16, count).tolist()) for count in (60, 40))
+    tests, others = (of_bits(*draw.integers(0, 2**24, count).tolist()) for count in (60, 40))
     whole = copies.near(tests, others)
     assert 5 < len(whole) < 60
     monkeypatch.setattr(copies, "_BLOCK_BYTES", 8 * 40 * 7)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from windrow.data import copies
-from windrow.data.division import Division, divide, half_width
+from windrow.data.division import PRECISE, Division, divide, half_width
 from windrow.data.sources import Source
 from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
@@ -152,13 +152,17 @@ def test_a_split_that_is_too_small_for_its_figure_is_a_warning_with_numbers() ->
     assert divide(source(range(3000)), DatasetSection(validation=0.2, test=0.2)).warnings == ()
 
 
-@pytest.mark.parametrize(("count", "width"), [(1, 0.4453), (61, 0.1217), (380, 0.0500), (381, 0.0499)])
+@pytest.mark.parametrize(("count", "width"), [(1, 0.4454), (61, 0.1217), (380, 0.0500), (381, 0.0500)])
 def test_half_a_width_is_wilsons(count: int, width: float) -> None:
     from scipy.stats import binomtest
 
     interval = binomtest(count, 2 * count).proportion_ci(0.95, "wilson")
     assert half_width(2 * count) == pytest.approx((interval.high - interval.low) / 2)
     assert half_width(count) == pytest.approx(width, abs=5e-5)
+
+
+def test_a_split_is_too_small_below_381_images() -> None:
+    assert half_width(381) < PRECISE < half_width(380)
 
 
 def test_what_was_seen_while_reading_is_a_warning() -> None:
