@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument(
-        "--dataset", required=True, type=Path, metavar="DIR", help="the folder that prepare_dataset.py wrote"
-    )
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR", help="what prepare_dataset.py wrote")
     parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="the study's folder; made if absent")
     return parser.parse_args()
 

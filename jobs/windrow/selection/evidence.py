@@ -141,25 +141,29 @@ def table(found: Sequence[Row], rival: Rival | None = None) -> str:
 def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str]) -> str:
     """Return the evidence in Markdown: the table, and below it what may give a better network."""
     advice = "\n".join(f"- {hint}" for hint in hints)
-    return table(found, rival) + (
-        f"\n\nWhat the curves and the number of images suggest:\n\n{advice}" if advice else ""
-    )
+    more = f"\n\nWhat the curves and the number of images suggest:\n\n{advice}" if advice else ""
+    return f"{table(found, rival)}{more}"
 
 
 def _recorded(champion: RegisteredChampion) -> str:
-    interval, errors = "", ""
-    if champion.images and champion.accuracy is not None:
-        right = round(champion.accuracy * champion.images)
-        between = wilson(right, champion.images)
-        interval = f"{between.low:.4f} to {between.high:.4f}"
-        errors = f"{champion.images - right} of {champion.images}"
-    cells = (f"{champion.accuracy:.4f}", interval, errors, "", "", "")
-    return f"| {CHAMPION}, version {champion.version}, as recorded | {' | '.join(cells)} |"
+    name, accuracy = f"{CHAMPION}, version {champion.version}, as recorded", f"{champion.accuracy:.4f}"
+    if not champion.images or champion.accuracy is None:
+        return _line(name, accuracy)
+    right = round(champion.accuracy * champion.images)
+    between = wilson(right, champion.images)
+    errors = f"{champion.images - right} of {champion.images}"
+    return _line(name, accuracy, f"{between.low:.4f} to {between.high:.4f}", errors)
 
 
 def _guessing(read: Readout) -> str:
-    wrong = f"{round((1 - read.baseline) * read.images)} of {read.images}"
-    return f"| guessing, the most frequent class | {' | '.join((f'{read.baseline:.4f}', '', wrong, '', '', ''))} |"
+    errors = f"{round((1 - read.baseline) * read.images)} of {read.images}"
+    return _line("guessing, the most frequent class", f"{read.baseline:.4f}", "", errors)
+
+
+def _line(name: str, *cells: str) -> str:
+    """Return a line of the table whose last cells are empty."""
+    missing = _HEAD.count("|") - 2 - len(cells)
+    return f"| {' | '.join((name, *cells, *[''] * missing))} |"
 
 
 def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:
