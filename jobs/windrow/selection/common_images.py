@@ -152,7 +152,8 @@ def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str]) -> st
     if set(champion) != set(challenger):
         known = len(set(champion) & set(challenger))
         gone = len(champion) - known
-        return f"knows {known} of these {len(challenger)} classes" + (f", and {gone} that are gone" if gone else "")
+        more = f", and {gone} that {'is' if gone == 1 else 'are'} gone" if gone else ""
+        return f"knows {known} of these {len(challenger)} classes{more}"
     if count < LEAST_IMAGES:
         return f"can be compared on {count} images only, and the rule needs {LEAST_IMAGES}"
     return ""

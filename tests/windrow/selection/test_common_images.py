@@ -91,8 +91,8 @@ def test_classes_in_another_order_are_the_same_classes(folder: Path) -> None:
     ("labels", "compared", "doubt"),
     [
         (("bag", "hat"), 40, "knows 2 of these 3 classes"),
-        (("bag", "boot", "hat", "shoe"), 60, "knows 3 of these 3 classes, and 1 that are gone"),
-        (("bag", "shoe"), 20, "knows 1 of these 3 classes, and 1 that are gone"),
+        (("bag", "boot", "hat", "shoe"), 60, "knows 3 of these 3 classes, and 1 that is gone"),
+        (("bag", "shoe"), 20, "knows 1 of these 3 classes, and 1 that is gone"),
         (("shoe", "sock"), 0, "knows 0 of these 3 classes, and 2 that are gone"),
     ],
 )
