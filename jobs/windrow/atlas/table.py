@@ -47,7 +47,7 @@ class SearchedParameter:
 
     @property
     def named(self) -> str:
-        """Return the name as it stands inside a sentence: a learning rate; units."""
+        """Return the name for use inside a sentence, with an article in the singular: a learning rate; units."""
         return self.words if self.words.endswith("s") else f"a {self.words}"
 
     @property

@@ -32,7 +32,10 @@ _FREE_BYTES = 6 * 1024**3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Set up, then become the command. Exit code 2 means that the user must fix something."""
+    """Set up the environment, then replace this process by the command, if any; return the exit code.
+
+    Exit code 2 means that the user must fix something.
+    """
     options = _parse(arguments)
     os.environ.setdefault("WINDROW_STARTED", str(time.time()))
     try:
