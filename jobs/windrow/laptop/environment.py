@@ -3,7 +3,7 @@
     PYTHONPATH=jobs python3 -m windrow.laptop.environment pytest -q
     PYTHONPATH=jobs python3 -m windrow.laptop.environment --as-is python -m windrow.laptop.doctor
 
-Standard library only: it runs before anything is installed. A set-up that was cut off starts again.
+Standard library only: it runs before anything is installed. A set-up that was interrupted starts again.
 """
 
 from __future__ import annotations

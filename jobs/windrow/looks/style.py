@@ -73,7 +73,10 @@ footer{{margin-top:2.5rem;border-top:1px solid {line};color:{quiet};font-size:.8
 
 @contextmanager
 def applied(salt: str = "windrow") -> Iterator[None]:
-    """Draw and save in this style. `salt` keeps ids reproducible, and distinct between the SVGs of one page."""
+    """Apply this style while the block draws and saves.
+
+    `salt` makes the ids in an SVG reproducible, and different from those in the other SVGs of a page.
+    """
     import matplotlib as mpl
 
     style: Any = {**_STYLE, "svg.hashsalt": salt}

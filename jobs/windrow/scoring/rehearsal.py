@@ -31,9 +31,9 @@ _SCHEMA = pa.schema([("report", pa.string())])
 
 
 def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
-    """Load the network in every slot; return the plan, completed with what the loaded network shows.
+    """Load the network in every slot; return the plan, completed with facts about the loaded network.
 
-    That is: its input shape, its labels, its labels for the canaries, and whether it takes image files or pixels.
+    These are its input shape, its labels, its labels for the canaries, and whether it takes image files or pixels.
 
     Args:
         spark: the session.

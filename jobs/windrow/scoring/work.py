@@ -57,7 +57,7 @@ class FeedSearch:
 
     @property
     def at_most(self) -> int | None:
-        """An upper bound of the number of URLs; None if there is none before they are read."""
+        """An upper bound of the number of URLs; None if it can't be known before they are read."""
         if self.due or self.rescore:
             return None
         if any(piece.kind == formats.PARQUET for piece in self.pieces):

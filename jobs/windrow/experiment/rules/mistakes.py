@@ -66,7 +66,7 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """Where the keys of a page are written: `lines` count from 1; `overridden` keys come from `--set` instead."""
+    """The places where a page's keys are written: `lines`, from 1; `overridden` keys come from `--set` instead."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)

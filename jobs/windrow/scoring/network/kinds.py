@@ -212,7 +212,7 @@ def _classes(scores: Any) -> int:
 
 
 def _agreed(own: tuple[int | None, ...], given: Shape | None) -> Shape:
-    """Return the shape of an image: the shape in the file, with the sides that the file leaves open from the page.
+    """Return the shape of an image: the shape in the file, with sides that the file leaves open taken from `given`.
 
     Args:
         own: the shape in the file, without the batch; None for a side that the file leaves open; empty for no shape.

@@ -66,7 +66,7 @@ class Milliseconds:
 
 @dataclass(frozen=True)
 class HostFailures:
-    """A host with failures: `failed` of its `asked` URLs failed, most of them with `status`."""
+    """A host with failures: `failed` of its `asked` URLs failed, most often with `status`."""
 
     host: str
     failed: int
@@ -76,7 +76,7 @@ class HostFailures:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a run's labels agree with earlier ones.
+    """The comparison of a run's labels with those of earlier models.
 
     Attributes:
         compared: URLs that an earlier model had labelled.

@@ -159,7 +159,7 @@ _LONGEST_PAUSE_HOURS = 168.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How often, and after which pauses, a URL with a passing status is tried again.
+    """The rule for trying a URL with a passing status again.
 
     Attributes:
         attempts: the largest number of runs that try a URL.

@@ -70,7 +70,7 @@ class PredictionTable:
 
     def pending_files(self) -> list[Path]:
         """List the files with rows that are not final."""
-        # The statistics in the log tell which; a file that another tool wrote may have none, and is read instead.
+        # This uses the statistics in the log. A file that another tool wrote may have none, and is then read itself.
         actions: Any = self._delta.get_add_actions(flatten=True)
         names = actions.schema.names
         nulls = actions.column("null_count.next_attempt").to_pylist() if "null_count.next_attempt" in names else []

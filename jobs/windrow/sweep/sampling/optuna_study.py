@@ -77,7 +77,7 @@ class OptunaStudy:
 
     @property
     def limit(self) -> int | None:
-        """The number of points of a grid sweep, defaults and listed points included; None for other samplers."""
+        """The number of points of a grid sweep, with the default configuration and listed points; else None."""
         return len(self._first) if self._page.sweep.sampler == "grid" else None
 
     @property
