@@ -173,7 +173,7 @@ class ScoringRun:
         return None
 
     def _read_for_nothing(self, search: FeedSearch, found: Work, nothing: ScoringResult) -> ScoringResult:
-        """Commit how far a run read the feed, if it read any of it, but found no URL to score."""
+        """Commit how far the run read the feed, if it read any of it, although it found no URL to score."""
         version = self._table.note(self._run_id, found.marks) if search.pieces else self._table.version
         return replace(nothing, counts=found.counts, table_version=version)
 

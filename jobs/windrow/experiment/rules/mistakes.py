@@ -66,7 +66,7 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """The places where a page's keys are written: `lines`, from 1; `overridden` keys come from `--set` instead."""
+    """The places of a page's keys: `lines` are counted from 1; `overridden` keys come from `--set`, not the page."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)

@@ -4,7 +4,7 @@
 |---|---|---|
 | keras | a .keras file with one input and one output | batches |
 | saved_model | a folder with the signature serving_default | batches |
-| graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, depending on its feed's type |
+| graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, by the type of the tensor `feed` |
 | openvino | a folder that openvino_convert.py made from one of these | batches |
 """
 

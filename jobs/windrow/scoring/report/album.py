@@ -67,7 +67,7 @@ class Album:
 
     @property
     def last_key(self) -> str:
-        """The largest beginning of a key in the sample: hexadecimal digits. URLs with a greater one are not in it."""
+        """The largest value of a key's first 8 hexadecimal digits for which the URL is in the sample."""
         return f"{min(int(self.share * 16**_KEY_DIGITS), 16**_KEY_DIGITS - 1):0{_KEY_DIGITS}x}"
 
     def page(self) -> AlbumPage:

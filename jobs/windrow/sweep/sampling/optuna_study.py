@@ -77,7 +77,10 @@ class OptunaStudy:
 
     @property
     def limit(self) -> int | None:
-        """The number of points of a grid sweep, with the default configuration and listed points; else None."""
+        """The number of points of a grid sweep; None for other samplers.
+
+        The default configuration and the page's own points are counted, too.
+        """
         return len(self._first) if self._page.sweep.sampler == "grid" else None
 
     @property
