@@ -157,7 +157,7 @@ class SweepSection(Section):
 
 
 class PromotionSection(Section):
-    """When a sweep's winner becomes the champion."""
+    """The conditions under which a sweep's winner becomes the champion."""
 
     model: str | None = Field(None, pattern=MODEL_NAME, description="registered model's name; the page's if empty")
     finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")

@@ -18,7 +18,7 @@ LARGEST = 10_000
 
 
 class _Result(NamedTuple):
-    """The columns of a row that depend on the image's bytes alone. Decode and predict times are not copied."""
+    """The columns of a row that depend on the image's bytes alone. Times are not among them: a duplicate takes none."""
 
     status: Status
     error: str | None

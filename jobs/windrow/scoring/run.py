@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Pinned = Callable[[], Network]
 
 IMAGES_PER_TASK = 64
-"""Images that a task should have. With fewer, another task costs more, by its import of TensorFlow, than it gains."""
+"""The fewest images that are worth a task of their own: importing TensorFlow for fewer costs more than it gains."""
 
 
 class Tracking(Protocol):

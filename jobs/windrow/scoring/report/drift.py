@@ -23,7 +23,7 @@ from windrow.scoring.report.figures import Drift, Figures
 RUNS = 7
 """Earlier runs to compare with: a week of nightly runs."""
 ENOUGH_IMAGES = 200
-"""Labelled images that a run must have to be compared with others, and that an earlier run must have to count."""
+"""Labelled images that a run needs to be compared, and that an earlier run needs to be compared with."""
 SOME, MUCH = 0.1, 0.25
 
 _GROUPS = 20
@@ -36,8 +36,8 @@ def compare(now: Figures, before: Iterable[Figures]) -> Drift:
     Args:
         now: the run's figures.
         before: the figures of earlier runs, newest first. The newest RUNS with the same model version and enough
-            labelled images count, but no run from before one that a person accepted in spite of its drift: after
-            that, its labels and scores are the new normal.
+            labelled images count, but none older than a run that a person accepted in spite of its drift: the labels
+            and scores of that run are the new normal.
     """
     earlier = _comparable(now, before)
     images = sum(each.ok for each in earlier)
@@ -54,7 +54,7 @@ def compare(now: Figures, before: Iterable[Figures]) -> Drift:
 
 
 def psi(before: Sequence[float], now: Sequence[float]) -> float:
-    """Return the population stability index of two histograms (see the module), as counts of the same groups."""
+    """Return the population stability index (see the module) of two histograms, given as counts of the same groups."""
     if len(before) != len(now):
         raise ValueError(f"two histograms must have the same groups; got {len(before)} and {len(now)}")
     pairs = [(q + _ADDED, p + _ADDED) for q, p in zip(before, now, strict=True) if q or p]

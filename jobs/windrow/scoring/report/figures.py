@@ -57,7 +57,7 @@ class UrlCounts:
 
 @dataclass(frozen=True)
 class Milliseconds:
-    """Milliseconds per URL in a stage: mean, median and 95th percentile of the rows with a time; None without any."""
+    """Milliseconds per URL in a stage: mean, median and 95th percentile of the rows that have a time; None if none."""
 
     mean: float | None = None
     p50: float | None = None
@@ -155,7 +155,7 @@ class Figures:
         return self.statuses.get(Status.OK, 0)
 
     def to_json(self) -> dict[str, object]:
-        """Return the figures as a flat JSON object. Only histograms, hosts, precision and drift are nested."""
+        """Return the figures as a flat JSON object. Only the counts by value, hosts, precision and drift are nested."""
         drift = self.drift
         return {
             **{name: getattr(self, name) for name in _BEFORE_TIMES},

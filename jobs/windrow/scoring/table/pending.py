@@ -32,14 +32,15 @@ class Due:
 
 
 def due_files(files: Sequence[Path], now: datetime) -> list[Path]:
-    """List those of the given files with pending rows that have a row that is due at the time `now`."""
+    """List those of the given files of the table that have a row that is due at the time `now`."""
     return [path for path in files if pc.any(_is_due(pq.read_table(path, columns=["next_attempt"]), now)).as_py()]
 
 
 def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], now: datetime) -> Due:
     """Return the URLs that are due and that a model tries again, each only once.
 
-    A row of another model or version is left out if this model already has a row for the URL.
+    A row of another model or version is left out if this model already has a row for the URL: the failure concerns the
+    other model alone.
 
     Args:
         due: the files of the table with rows that are due; see `due_files`.
