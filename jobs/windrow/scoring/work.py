@@ -32,7 +32,7 @@ Identity = tuple[str, str]
 
 @dataclass(frozen=True)
 class FeedSearch:
-    """The places where a run looks for URLs. It is false if there is nothing to look at.
+    """The places where a run looks for URLs. Its truth value is False if there is nothing to look at.
 
     Attributes:
         pieces: the parts of the feed that were not read yet.

@@ -22,7 +22,7 @@ class Agreement(TypedDict, total=False):
 
 
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
-    """Return the URLs that another model has labelled and for which a model (name, version) has no row.
+    """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
 
     They have the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
     """

@@ -68,7 +68,8 @@ def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | Non
         version: the table's version.
         model: the network's name, version and digest.
         options: whether URLs of earlier models are labelled again, and the limit of new URLs.
-        settings: the page's scoring section. The digest leaves out its feed, schedule, model, drift gate and copy.
+        settings: the page's scoring section. Its schedule, drift gate and copy do not count, because they do not change
+            the rows; its feed and its model count by `marks` and `model`.
     """
     decisive = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
     parts = [feed_marks.dump(marks).decode(), version, model, options, decisive]
