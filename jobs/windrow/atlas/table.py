@@ -205,7 +205,7 @@ def _describe(name: str, dimension: Dimension, trials: Sequence[DrawnTrial]) -> 
 
 
 def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
-    """Use a log axis if the search did, or if integers or choices span more than a factor of 4."""
+    """Return whether to use a log axis: if the search did, or if integers or choices span more than a factor of 4."""
     if not values or float(values[0]) <= 0:
         return False
     if isinstance(dimension, FloatDimension):

@@ -123,7 +123,7 @@ def _image(drawn: Figure) -> Image:
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
-    """Write a label at the end of a line or next to a mark, in place of a legend. It reserves no space for itself."""
+    """Write a label at the end of a line or next to a mark, in place of a legend. No space is reserved for it."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
 
 
