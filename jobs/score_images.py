@@ -8,8 +8,8 @@ The labels come from the champion, or from the network that the page names.
 Only what is new in the feed's files is read. A URL that has a row is not downloaded again, unless its status may pass
 (windrow/scoring/fetch/status.py) and it is due; its new row then replaces the old one. With --rescore the model also
 labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels. A URL that
-can't be labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is
-unchanged.
+can't be labelled gets a row with the reason, and does not fail the job. If a bug or a lost cluster fails the job, the
+table is unchanged.
 
 If the page has a drift gate and labels or scores have moved beyond it, the rows are withheld: the table is unchanged,
 the job ends with exit code 1 and reports what moved. With --accept-drift they are committed, without downloading
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def score_images(arguments: argparse.Namespace) -> dict[str, object]:
-    """Lock the table, then score or maintain it; return the job's result."""
+    """Lock the table; then score the feed, only count its URLs, or maintain the table. Return the job's result."""
     from windrow.scoring import planning
     from windrow.scoring.feed import new_urls
     from windrow.scoring.table.lock import held
@@ -140,7 +140,7 @@ class MLflow:
         return models.pin(page, scratch)
 
     def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a scoring run, or update its log."""
+        """Log a scoring run to MLflow, or update its log; return the id of its MLflow run, and links."""
         from windrow.tracking import scoring_runs
 
         return scoring_runs.log_scoring(page, run, note, gallery, withheld)

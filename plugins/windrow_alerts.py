@@ -26,7 +26,7 @@ _FAILED = {
     "cause": _CAUSE,
     "link": "{{ ti.log_url }}",
 }
-"""The alert about a failed task. Slack, Mattermost and Teams show `text`; the rest is for programs."""
+"""The alert about a failed task. Slack, Mattermost and Teams show `text`, a mail shows `text` and `link`."""
 
 
 def _late(minutes: int) -> dict[str, str]:
@@ -41,7 +41,10 @@ def failure(section: AirflowSection) -> list[Any]:
 
 
 def late(section: AirflowSection, minutes: int | None) -> list[DeadlineAlert]:
-    """Return a DAG's deadlines: `minutes` after a run was queued, an alert goes to each channel on the page."""
+    """Return a DAG's deadlines: `minutes` after a run was queued, an alert goes to each channel on the page.
+
+    Return an empty list if `minutes` is None.
+    """
     if minutes is None:
         return []
     return [
@@ -71,5 +74,5 @@ def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple
 
 
 def _escaped(template: str) -> str:
-    """Make a template escape its values for HTML: an error message may quote text from the web."""
+    """Return the template with its values escaped for HTML, because an error message may quote text from the web."""
     return template.replace(" }}", " | e }}")
