@@ -1,9 +1,9 @@
-"""Label the image URLs of a page's feed with the champion, or with the page's own network.
+"""Label the image URLs of a page's feed with the page's champion, or with another model or network that it names.
 
 **score_images** downloads each URL that has no row yet, and each whose temporary failure is due for a retry, decodes
 the image, and writes one row per URL to the predictions table: the best labels, or the reason why the URL has no label.
 A URL that has its row is skipped, so running the DAG twice is safe. A new champion labels new URLs only; with
-*Re-score* it also labels the URLs that an earlier version has labelled. *Limit* leaves the remaining new URLs to the
+*Re-score* a run also labels the URLs that an earlier version has labelled. *Limit* leaves the remaining new URLs to the
 next run. *Dry run* only counts.
 
 A backfill reads the feed's files of its days, one day per run, if the page's feed contains `{date}`. URLs that have a

@@ -14,8 +14,8 @@
 The DAG runs at the page's hour (`sweep.schedule`, UTC), and after a scoring run whose labels or scores have moved
 further than `sweep.after_drift`, if the page sets these keys.
 
-With a version's number under *Reproduce*, the run only has the task **reproduce**, which trains that version again from
-its record.
+With a version's number under *Reproduce*, only the task **reproduce** runs: that version is trained again from its
+record.
 
 Trigger the DAG with the defaults to run the page as it is written. The form changes values for one run; to change
 them permanently, edit the page. `airflow dags trigger train_NAME --conf '{"sweep.trials": 4}'` does the same without

@@ -6,7 +6,7 @@
 The network that is evaluated on the test split is the registered file, loaded back from MLflow. Running the job again
 for the same finalists repeats the recorded decision and registers nothing.
 
-With one of these options the job trains nothing and needs no Spark: it records a person's answer to a request for
+With one of the options below, the job trains nothing and needs no Spark. It records a person's answer to a request for
 approval, or rolls back to the previous champion:
 
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada

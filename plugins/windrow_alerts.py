@@ -1,10 +1,10 @@
 """Send alerts about failed tasks and late runs, by mail and web hook, as set in the page's section `airflow`.
 
-    windrow_alerts.failure(page.experiment.airflow)               # callbacks of every task of its DAGs
+    windrow_alerts.failure(page.experiment.airflow)               # callbacks of every task of the page's DAGs
     windrow_alerts.late(page.experiment.airflow, minutes)         # deadlines of a DAG
 
 Passwords and the hook's address are in Airflow's connections. When a task's last try has failed, the task sends an
-alert with the job's error message. The triggerer sends the alert about a late run; it does not stop the run.
+alert with the job's error message. The triggerer sends the alert about a late run, and does not stop the run.
 """
 
 from __future__ import annotations

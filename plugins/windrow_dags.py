@@ -64,7 +64,10 @@ class Pages:
 
 
 def find_pages(folder: Path) -> Pages:
-    """Read every page of a folder, by file name. A page with mistakes does not affect the other pages."""
+    """Return the pages of a folder, read in the order of their file names.
+
+    A page with mistakes, or with the name of an earlier page, is broken and does not affect the other pages.
+    """
     sound: dict[str, Page] = {}
     broken: list[PageError] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -113,7 +116,7 @@ def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = N
 
 
 def run_folder(dag_id: str, run_id: str) -> str:
-    """Return the folder for the files of a DAG run: all tasks and retries of the run use the same, no other run does.
+    """Return the folder for a DAG run's files, which all tasks and retries of the run share, but no other run.
 
     Run ids contain ':' and '+', which Hadoop paths and globs misread, so '-' replaces these characters. A digest keeps
     the folders of ids that differ only in such characters apart.

@@ -2,7 +2,7 @@
 
     with Channel(host) as channel:                      # driver
         message = channel.inbox.get(timeout=1.0)
-        message.answer(go_on)
+        message.answer("")                              # go on; or an Ending as the reason to stop
 
     line = reach(address)                               # executor; None if the driver can't be reached
     line.ask({"lease": ..., "event": "epochs", ...})    # the reason to stop, or ""
@@ -103,7 +103,7 @@ class Channel:
             threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
 
     def _listen(self, connected: socket.socket) -> None:
-        """Serve one worker until it disconnects. Hang up on a client that does not soon prove to know the secret."""
+        """Serve one worker until it disconnects. Hang up on a client that proves no knowledge of the secret."""
         hung_up = (OSError, EOFError, ValueError, AuthenticationError, queue.Empty)
         with connected, _connection(connected) as line, suppress(*hung_up):
             self._connected.add(connected)

@@ -11,8 +11,8 @@
     └── ServiceError         exit code 1: a service, a lock or disk space is unavailable; a later run may succeed
         ├── DownloadError    no mirror served the file
         ├── SparkError       no Spark session, or no Spark master
-        ├── TrackingError    MLflow is down, or refuses us
-        └── PublishError     the object store is unavailable, or refuses us
+        ├── TrackingError    MLflow is down, or refuses the request
+        └── PublishError     the object store is unavailable, or refuses the request
 
 A message states the rule, the value that was found, and how to fix it.
 """
@@ -98,8 +98,8 @@ class SparkError(ServiceError):
 
 
 class TrackingError(ServiceError):
-    """MLflow is down, or refuses us."""
+    """MLflow is down, or refuses the request."""
 
 
 class PublishError(ServiceError):
-    """The object store that holds a table's copy is unavailable, or refuses us."""
+    """The object store that holds a table's copy is unavailable, or refuses the request."""

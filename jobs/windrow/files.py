@@ -81,7 +81,9 @@ def plain(value: object) -> Any:
 
 @contextmanager
 def locked(folder: Path, name: str = ".lock", *, quiet: bool = False) -> Iterator[None]:
-    """Hold a folder's lock during the block, and wait while another process holds it. The lock ends with its process.
+    """Hold a folder's lock during the block, and wait while another process holds the lock.
+
+    A process that ends, or is killed, releases the lock.
 
     Args:
         folder: the folder; made if absent.
@@ -99,7 +101,9 @@ def locked(folder: Path, name: str = ".lock", *, quiet: bool = False) -> Iterato
 
 @contextmanager
 def locked_or_refused(path: Path, owner: str, refusal: Callable[[str], WindrowError]) -> Iterator[None]:
-    """Hold a lock file that names its owner, or raise at once if another process does. The lock ends with its process.
+    """Hold a lock file that names its owner during the block, or raise at once if another process holds it.
+
+    A process that ends, or is killed, releases the lock.
 
     Args:
         path: the lock file, in a folder that exists.

@@ -29,7 +29,7 @@ _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     """Plot median error against learning rate, one line per width or range of widths.
 
-    If these two hyper-parameters do not differ among the trials, plot those that heat_map.pair chooses.
+    If learning rate or width does not differ among the trials, plot the two parameters that heat_map.pair chooses.
     """
     chosen = pair(table, important)
     if chosen is None or not table.ranked:

@@ -1,6 +1,6 @@
 """Plot errors over two hyper-parameters as a heat map: learning rate and network width, if both were searched.
 
-docs/results.md has such a picture of MNIST.
+docs/results.md has such a picture for MNIST.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def fill(table: TrialTable, x: SearchedParameter, y: SearchedParameter) -> Cells
 def _edges(parameter: SearchedParameter, bins: int) -> Any:
     """Return the borders of the cells on an axis: a cell per value if there are only a few values, else `bins` cells.
 
-    The cells have equal widths, on a log axis equal ratios of their borders, unless each has its own value.
+    The `bins` cells are equally wide; on a log axis, the ratio of the two borders is the same for each.
     """
     values = np.array(parameter.values, float)
     if parameter.log:

@@ -70,7 +70,7 @@ def scale_axis(axis: Axis, log: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     class FewLocator(LogLocator):
-        """Place ticks at powers of ten; on a short axis, also at 3 times, or at 2, 3 and 5 times each power."""
+        """Place ticks at powers of ten; on an axis with few of these, also at 3 times, or at 2, 3 and 5 times each."""
 
         def tick_values(self, low: float, high: float) -> Any:
             decades = np.log10(high / low) if 0 < low < high else 1.0

@@ -89,7 +89,7 @@ class TrialTable:
 
     Attributes:
         parameters: hyper-parameters of the space that differ among the trials.
-        constant: names of those that do not.
+        constant: names of the space's other hyper-parameters.
         waiting: number of trials in the ledger that have not ended.
     """
 

@@ -80,7 +80,7 @@ def flat(image: Image.Image) -> Image.Image:
 def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, centred: bool) -> NDArray[np.uint8]:
     """Resize pixels, uint8 (height, width, channels), as TensorFlow's bilinear filter does, and round them.
 
-    `centred` chooses the filter `plain`, otherwise it is `corner`.
+    `centred`: True for the filter `plain`, False for `corner`.
     """
     above, below, down = _neighbours(pixels.shape[0], height, centred)
     left, right, across = _neighbours(pixels.shape[1], width, centred)

@@ -116,7 +116,10 @@ def _labels(split: Split) -> str:
 
 
 def _identity(settings: dict[str, object]) -> dict[str, object]:
-    """Return the settings that the contents depend on, besides the source. Mirrors don't count: files have digests."""
+    """Return the settings that the contents depend on, without the source, which is compared by itself.
+
+    The contents do not depend on the mirrors, because the files from them are checked by digest.
+    """
     return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
 
 

@@ -214,7 +214,7 @@ class Experiment(Section):
     def search_digest(self) -> str:
         """Return a digest that identifies the search: two pages with the same digest may continue the same study.
 
-            Keys that may change while a study continues, such as the number of trials, do not count (_NOT_DECISIVE and
+        Keys that may change while a study continues, such as the number of trials, do not count (_NOT_DECISIVE and
         _NOT_DECISIVE_IN_SWEEP).
         """
         sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)

@@ -1,6 +1,7 @@
 """Use Airflow's REST API: trigger a DAG, look at its tasks, read results and logs. Does not import Airflow.
 
 airflow = Airflow("http://127.0.0.1:8080", "admin", password)
+airflow.log_in()
 run = airflow.trigger("train_digits", {"set": ["sweep.trials=4"]})
 """
 

@@ -186,7 +186,7 @@ def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Repo
 def score(airflow: Airflow, request: DemoRequest, since: str | None, reporter: Reporter) -> str:
     """Wait for a scoring run to succeed, and return its id.
 
-    It is the run that a new champion has triggered after the ISO moment `since`; without `since`, trigger a run.
+    With `since`, an ISO moment, the run is the one that a new champion has triggered after that. Without, start a run.
     """
     dag = dag_id("score", request.name)
     if since is None:

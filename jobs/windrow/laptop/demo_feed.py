@@ -1,7 +1,7 @@
 """Write the demo's feed: URLs of test images on the image server, and some URLs that can't be labelled.
 
 HOME/feeds/NAME/demo.txt     one URL per line, for the score DAG
-HOME/demo/NAME/truth.json    URL → true label, for the demo's summary only
+HOME/demo/NAME/truth.json    the true labels, and the URLs without one, for the demo's summary only
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def holder(port: int) -> str:
 
 
 def check_services() -> Iterator[Finding]:
-    """Check that each service that make demo has started is still up and answers."""
+    """Check that each service that was started is still up and answers."""
     running = stack.state().running()
     if not running:
         yield Finding("services", "not running; make demo starts them")

@@ -1,7 +1,7 @@
 """Start long-running processes, record them, and end exactly these processes.
 
     state = State(home() / "services.json")
-    start(Service("images", [...], variables, port, ready), state, log_folder)
+    ensure(Service("images", [...], variables, ready, port=8765), state, log_folder)
     stop(state, home())
 
 Each process runs in its own session, so that it stays up after make has ended. A process is recognised by its id and

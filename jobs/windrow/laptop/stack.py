@@ -140,7 +140,7 @@ def _ports(noted: State) -> dict[str, int]:
 
 
 def password() -> str:
-    """Return the password of the login, from a file that only this user can read. The first call makes it."""
+    """Return the password of the login, from a file that only this user can read. The first call makes both."""
     file = home() / "airflow" / "passwords.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)

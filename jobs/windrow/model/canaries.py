@@ -1,7 +1,7 @@
 """Canaries: images that every worker labels when it loads a network, to find a worker that labels differently.
 
-A registered version records their expected labels when it is created. For a network from a file, the labels
-of a run's first worker are the reference. The driver itself never runs the network.
+When a version is registered, the network's labels for these images are recorded as the reference. For a network from a
+file, the labels of a run's first worker are the reference. The driver of a scoring run never runs the network itself.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def check(found: Sequence[Canary], expected: Sequence[Canary], host: str) -> Non
     """Compare the labels that a network found on a host with the expected labels, if there are any.
 
     Raises:
-        WindrowError: a score differs by more than TOLERANCE, or the best label differs although the expected one leads
-            by more than twice that. The message has the host, the image, and the difference.
+        WindrowError: a score differs by more than TOLERANCE, or the best label differs although the expected label
+            leads by more than 2 * TOLERANCE. The message has the host, the image, and the difference.
     """
     for name, got, wanted in zip(NAMES, found, expected, strict=False):
         apart = max((abs(a - b) for a, b in zip(got.scores, wanted.scores, strict=False)), default=0.0)

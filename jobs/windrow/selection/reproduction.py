@@ -63,7 +63,10 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
 
 
 def _digests(networks: Iterable[bytes]) -> Iterator[str]:
-    """Return the digest of each network's weights; for an executor, because the driver imports no TensorFlow."""
+    """Return the digest of each network's weights.
+
+    Runs on an executor, where a worker has TensorFlow imported already, unlike the driver of this job.
+    """
     runtime.import_tensorflow(threads=1)
     return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
 

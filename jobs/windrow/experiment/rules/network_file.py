@@ -123,7 +123,7 @@ def _bare(name: str) -> str:
 
 
 def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
-    """Yield mistakes for keys of scoring.network that do not go together, or not with scoring.model."""
+    """Yield mistakes for keys of scoring.network that contradict each other, or scoring.model."""
     base = ("scoring", "network")
     written = scoring.get("network")
     if not isinstance(written, dict) or base in wrong:
