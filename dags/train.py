@@ -8,7 +8,7 @@
    the evidence, under *Required Actions*. **record_decision** writes the answer and the person's name into the
    registry. A request without an answer expires after two days and is repeated twice; after that the version waits
    for `promote_best.py --approve`.
-5. **announce_champion** starts the score DAGs that label with a new champion. It is skipped if the champion has not
+5. **announce_champion** starts the score DAGs that label with a new champion, and is skipped if the champion has not
    changed.
 
 The DAG runs at the page's hour (`sweep.schedule`, UTC), and after a scoring run whose labels or scores have moved

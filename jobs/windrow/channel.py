@@ -103,7 +103,7 @@ class Channel:
             threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
 
     def _listen(self, connected: socket.socket) -> None:
-        """Serve one worker until it disconnects. Hang up on a client that proves no knowledge of the secret."""
+        """Serve one worker until it disconnects. Hang up on a client that does not know the secret, or is silent."""
         hung_up = (OSError, EOFError, ValueError, AuthenticationError, queue.Empty)
         with connected, _connection(connected) as line, suppress(*hung_up):
             self._connected.add(connected)

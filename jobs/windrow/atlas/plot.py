@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 400
-"""A plot with more marks than this number has them as one bitmap: thousands of shapes would make the page slow."""
+"""A plot with more marks than this draws them as one bitmap, because thousands of shapes would make the page slow."""
 
 COLOURS = {Ending.OK: style.OK, Ending.PRUNED: style.PRUNED, Ending.DIVERGED: style.DIVERGED}
 

@@ -184,9 +184,9 @@ def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Repo
 
 
 def score(airflow: Airflow, request: DemoRequest, since: str | None, reporter: Reporter) -> str:
-    """Wait for a scoring run to succeed, and return its id.
+    """Wait until a scoring run has succeeded, and return the run's id.
 
-    With `since`, an ISO moment, the run is the one that a new champion has triggered after that. Without, start a run.
+    With `since`, an ISO moment, this is the run that a new champion has triggered since then. With None, start a run.
     """
     dag = dag_id("score", request.name)
     if since is None:

@@ -95,7 +95,7 @@ class _Changes:
     def log(self, tasks: list[Task]) -> None:
         """Print the state of each task whose state has changed, and the progress of the running task.
 
-        A task that is retried gets its reason, one that awaits a person's answer the page for it.
+        For a task that is retried, also print why; for one that awaits a person's answer, the page to answer on.
         """
         for task in tasks:
             if task.state not in _IDLE and self._states.get(task.name) != task.state:

@@ -1,6 +1,7 @@
-"""Define the look of every picture: palette, width, labels. A colour means the same in all pictures.
+"""Define the look of every picture: palette, width, labels.
 
-The hues are those of Okabe and Ito, which colour-blind people can distinguish; each also has its own marker.
+The hues are close to those of Okabe and Ito, which colour-blind people can distinguish. Marks of different kinds also
+differ in shape or size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Retrain the trials that are best by validation, with several seeds; the best mean makes a trial the challenger.
+"""Retrain a study's best trials by validation with several seeds; the trial with the best mean is the challenger.
 
 The default configuration is retrained, too, as the baseline that the challenger is compared with.
 """
@@ -104,12 +104,12 @@ def best(page: Experiment, study: StudyRecord) -> list[Entry]:
 
 
 def default(study: StudyRecord) -> list[Entry]:
-    """Return a list of the default configuration, which is trial 0 of every study; empty until trial 0 has ended."""
+    """Return a list of trial 0, which is the default configuration in every study; empty until trial 0 has ended."""
     return [trial for trial in study.finished() if trial.number == 0]
 
 
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
-    """Return the description of one training per trial and seed. With its own seed, the first, a trial is repeated."""
+    """Return a description per trial and seed of the training to do. The first seed, the trial's own, repeats the trial."""
     return [
         replace(
             trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_network=True),

@@ -33,7 +33,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A ruling and the grounds for it. `grounds` completes the sentence that begins with "promoted" or the like."""
+    """A ruling and the grounds for it. `grounds` follows the ruling's words in one sentence: "promoted: ..."."""
 
     ruling: Ruling
     grounds: str
