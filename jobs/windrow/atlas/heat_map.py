@@ -149,7 +149,10 @@ def _paint(axes: Axes, cells: Cells, table: TrialTable) -> None:
 
 
 def _mark(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
-    """Mark cells with diverged or only pruned trials, outline the best cell, and write errors into cells if they fit."""
+    """Mark cells with diverged or only pruned trials, and outline the best cell.
+
+    In a map of at most 60 cells, also write the errors into the cells.
+    """
     empty = np.isnan(cells.medians)
     diverged, pruned = empty & (cells.diverged > 0), empty & (cells.diverged == 0) & (cells.pruned > 0)
     some = ~empty & (cells.diverged > 0)

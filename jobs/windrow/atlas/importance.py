@@ -151,7 +151,7 @@ def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
 
 
 def sentence(importance: Importance) -> str:
-    """Say in a sentence which parameter mattered most, and whether the evaluators agree."""
+    """Return a sentence: which parameter mattered most, and whether the evaluators agree, if both have shares."""
     first = {}
     for evaluator, shares in importance.shares.items():
         if shares:

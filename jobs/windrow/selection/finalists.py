@@ -109,7 +109,7 @@ def default(study: StudyRecord) -> list[Entry]:
 
 
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
-    """Return a description per trial and seed of the training to do. The first seed, the trial's own, repeats the trial."""
+    """Describe a training for each trial and seed. A trial's first seed is its own, which repeats the trial."""
     return [
         replace(
             trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_network=True),
