@@ -1,4 +1,4 @@
-"""List the images of a folder with one subfolder per class, and limit the share of broken ones.
+"""List the images of a folder with one subfolder per class, and limit the share of broken images.
 
     photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
     photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
@@ -47,12 +47,13 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """Find the classes and their image files, without opening the files.
+    """Return the classes of a folder and their image files, without opening the files.
 
     A class of train/ may have no image in test/.
 
     Raises:
-        DatasetError: no classes, a class without images, a class in test/ only, or a folder that is gone meanwhile.
+        DatasetError: no classes, a class without images, a class name with characters that can't be printed, a class in
+            test/ only, or a folder that is gone meanwhile.
     """
     try:
         return _listing(folder)
@@ -78,7 +79,7 @@ def _listing(folder: Path) -> Listing:
 
 
 def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) -> None:
-    """Report the images that could not be decoded.
+    """Print which images could not be decoded, and why; nothing if there are none.
 
     Args:
         total: number of images in the folder.

@@ -17,7 +17,7 @@ def check(folder: Path) -> None:
     The hashes are computed again, because a data set of an earlier version of Windrow has none.
 
     Raises:
-        DatasetError: some test images are also in training or validation, whatever their labels.
+        DatasetError: some test images have the same pixels as a training or validation image, whatever the labels.
     """
     seen: dict[bytes, tuple[Split, int]] = {}
     for split in ("train", "validation"):

@@ -33,27 +33,27 @@ class Readout:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Whether each image was classified correctly, bool (n,)."""
+        """Return whether each image was classified correctly, bool (n,)."""
         return np.equal(self.predicted, self.truth)
 
     @property
     def errors(self) -> int:
-        """Number of misclassified images."""
+        """Return the number of misclassified images."""
         return self.images - int(np.count_nonzero(self.hits))
 
     @property
     def images(self) -> int:
-        """Number of test images."""
+        """Return the number of test images."""
         return len(self.truth)
 
     @property
     def accuracy(self) -> float:
-        """Share of images that were classified correctly, 0..1."""
+        """Return the share of images that were classified correctly, 0..1."""
         return (self.images - self.errors) / self.images
 
     @property
     def baseline(self) -> float:
-        """Accuracy of a network that always answers with the most frequent class, 0..1."""
+        """Return the accuracy of a network that always answers with the most frequent class, 0..1."""
         return most_frequent_share(self.truth)
 
     def on(self, chosen: NDArray[np.bool_]) -> Readout:
@@ -70,7 +70,7 @@ def read_test(
     dataset: str,
     threads: int,
 ) -> dict[str, Readout]:
-    """Evaluate .keras networks on the shipped test split.
+    """Evaluate networks on the test split that was sent to the executors, one Spark task per network.
 
     Args:
         networks: bytes of .keras files, by name.
@@ -99,7 +99,11 @@ def _read_all(tasks: Iterable[tuple[str, bytes, str, int, NDArray[np.int64] | No
 
 
 def readout(network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64] | None = None) -> Readout:
-    """Evaluate a network on the test split in the folder `dataset`; see `read_test` for `truth`."""
+    """Return the predictions of a network, the bytes of a .keras file, on the test split in the folder `dataset`.
+
+    Args:
+        truth: labels in place of the split's own, as for `read_test`.
+    """
     from windrow.sweep import trial
     from windrow.training import runtime
     from windrow.training.loop import Examples, compile_evaluation

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from windrow.selection.common_images import Rival
 
 SIGNIFICANCE = 0.05
-"""A lead counts as more than luck if McNemar's p is below this."""
+"""A lead counts as more than luck if McNemar's p is below this value."""
 
 
 class Ruling(StrEnum):
@@ -36,24 +36,24 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A ruling and the grounds for it. `grounds` completes the sentence that begins with the ruling's words."""
+    """A ruling and the grounds for it. `grounds` follows the ruling's words in one sentence: "promoted: ..."."""
 
     ruling: Ruling
     grounds: str
 
     @property
     def reason(self) -> str:
-        """The ruling and its grounds as one sentence, without the full stop."""
+        """Return the ruling and its grounds as one sentence, without the full stop."""
         return _WORDS[self.ruling] + self.grounds
 
     @property
     def promoted(self) -> bool:
-        """True if the challenger becomes champion now."""
+        """Return whether the challenger becomes champion now."""
         return self.ruling is Ruling.PROMOTED
 
     @classmethod
     def of(cls, ruling: str, reason: str) -> Decision:
-        """Return the decision with this ruling and reason (see `reason`)."""
+        """Return the decision with the given ruling, whose property `reason` is the given text."""
         return cls(Ruling(ruling), reason.removeprefix(_WORDS[Ruling(ruling)]))
 
     def settled(self, approved: bool, by: str) -> Decision:
@@ -63,7 +63,7 @@ class Decision:
 
 
 def decide(challenger: Readout, rival: Rival | None, rule: PromotionSection, hints: Sequence[str] = ()) -> Decision:
-    """Decide about a challenger by test accuracies.
+    """Return the decision about a challenger, by the test accuracies.
 
     A challenger that may be guessing is never promoted. One that can't be compared with the champion by the rule alone
     is left to a person, whatever the page says about approval.
