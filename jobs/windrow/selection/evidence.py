@@ -117,7 +117,8 @@ def rows(final: Final, figures: Mapping[str, Readout], rival: Rival | None) -> l
     """Return a row for the challenger, one for the default configuration, and one for the champion.
 
     The default configuration has no row if it is the challenger itself or has no network. The champion has no row if it
-    was not evaluated. A champion that is compared on a part of the test split has a row of the challenger on the same images before it.
+    was not evaluated. If it is compared on a part of the test split, a row of the challenger on the same images comes
+    before it.
 
     Args:
         figures: predictions by name: the registered challenger as CHALLENGER, and others as `to_read` names them.
