@@ -185,7 +185,7 @@ def network(plan: ScoringPlan) -> predict.LoadedNetwork:
 
 
 def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
-    """Yield targets, and call `load` before the first target that must be downloaded, if there is one.
+    """Yield targets, and call `load` before the first target that has an address, if there is one.
 
     TensorFlow's import holds Python's global lock for seconds at a time; downloads at the same time would miss their
     deadlines.

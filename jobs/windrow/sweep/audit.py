@@ -30,7 +30,7 @@ _AGAIN = "run the sweep again, it brings the other books in line with the ledger
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial's run in MLflow. `metrics` has (step, value) for every epoch, or only for the last epoch."""
+    """A trial's run in MLflow. For each metric, `metrics` has (step, value) for every epoch, or only the last value."""
 
     number: int
     run_id: str
@@ -68,12 +68,15 @@ class Books:
 
     @property
     def budget(self) -> int:
-        """The number of trials that the latest sweep was to train."""
+        """The number of trials that the latest sweep was to train; the number in the ledger if study.json has none."""
         return int(self.identity.get("trials", len(self.entries)))
 
     @property
     def over(self) -> bool:
-        """True if all trials of the budget have ended; then neither the journal nor MLflow may be behind the ledger."""
+        """True if every trial in the ledger has ended, and there are at least as many as the budget.
+
+        Then neither the journal nor MLflow may be behind the ledger.
+        """
         return self.ended == len(self.entries) >= self.budget
 
 
@@ -120,7 +123,7 @@ def audit(books: Books, said: SweepRun | None = None) -> list[str]:
 
 
 def _of_ledger(books: Books) -> Iterator[str]:
-    """Check the ledger alone: numbers without gaps, one end per trial under its own lease, no attempt after the end."""
+    """Yield the mistakes in the ledger alone, such as gaps in the numbers, two ends, or an attempt after the end."""
     numbers = [entry.number for entry in books.entries]
     if numbers != list(range(len(numbers))):
         yield f"the ledger's trials must be numbered from 0 without gaps; got {_few(numbers)}"
@@ -151,7 +154,7 @@ def _of_attempts(entry: Entry, attempts: Sequence[Attempt], over: bool) -> Itera
 
 
 def _of_journal(books: Books) -> Iterator[str]:
-    """Compare Optuna's journal with the ledger: each trial's point, and what the sampler was told."""
+    """Yield where Optuna's journal contradicts the ledger: in a trial's point, or in what the sampler was told."""
     left = dict(books.journal)
     for entry in books.entries:
         trial = left.pop(entry.optuna_number, None)
@@ -184,7 +187,7 @@ def _of_told(entry: Entry, trial: FrozenTrial, over: bool) -> Iterator[str]:
 
 
 def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
-    """Compare MLflow with the ledger: the parent run has ended; each trial has one run, with the ledger's values."""
+    """Yield where MLflow contradicts the ledger: in the parent run, or in the number or content of the trials' runs."""
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):

@@ -46,7 +46,10 @@ class NetworkStack:
         return [value for name, value in zip(self._names, self._values, strict=True) if name not in AVERAGES]
 
     def load(self, state: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
-        """Load what state() returned for as many members; values beyond the stack's width must be padding."""
+        """Load what state() returned for as many members, with each member's learning rate.
+
+        Values beyond this stack's width are cut off, so they must be padding.
+        """
         self.rates.assign(rates)
         for variable, arrays in zip(self._all(), state, strict=True):
             padded = np.zeros(variable.shape, np.float32)

@@ -27,7 +27,11 @@ _HEX_DIGITS = 64
 
 
 def of_hex(column: Any) -> Keys:
-    """Return the keys of an Arrow array of SHA-256 hex digits without nulls."""
+    """Return the keys of an Arrow array of SHA-256 hex digits without nulls.
+
+    Raises:
+        ValueError: a text has not exactly 64 characters.
+    """
     texts = pa.array([], pa.string()) if len(column) == 0 else column.cast(pa.string())
     if len(texts) == 0:
         return np.empty(0, DTYPE)

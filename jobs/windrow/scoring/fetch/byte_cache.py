@@ -31,7 +31,7 @@ class ByteCache:
             return None
 
     def put(self, content_hash: str, content: bytes) -> None:
-        """Cache bytes if there is room."""
+        """Cache bytes under their content hash, if there is room and they are not cached yet."""
         path = self._path(content_hash)
         if len(content) > self.room or path.exists():
             return

@@ -32,7 +32,7 @@ _REMEMBERED_HOSTS = 10_000  # a few hundred bytes each; a feed may have millions
 
 
 class HostUnavailableError(Exception):
-    """The host gets no further request in this run. `next_attempt` is the time that it asked for, if any."""
+    """The host gets no request for this URL in this run. `next_attempt` is the time that the host asked for, if any."""
 
     def __init__(self, reason: str, next_attempt: datetime | None = None) -> None:
         super().__init__(reason)
@@ -76,7 +76,7 @@ ALONE = Sharing()
 
 
 class Hosts:
-    """The hosts that a task contacts. To bound memory, those that were not used for the longest time are forgotten.
+    """The hosts that a task contacts. To bound memory, the idle hosts that were used least recently are forgotten.
 
     Args:
         at_once: requests to one host at a time, over all tasks together.

@@ -68,8 +68,8 @@ class Fetched:
         http_status: the answer's code; None without an answer.
         content: the bytes; empty unless the status is OK.
         error: the reason as a message for the user; None if the status is OK.
-        milliseconds: the time of all tries and redirects.
-        etag: the ETag header.
+        milliseconds: the time of all tries and redirects, which `Fetcher.fetch` sets; None without a download.
+        etag: the ETag header; None if there is none.
         next_attempt: when the host asked to be contacted again; None if it did not ask.
     """
 
@@ -112,7 +112,7 @@ class Session:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            # Compressed bytes would let a small answer grow without bound; images are compressed already.
+            # Decompressing could let a small response grow without bound; images are compressed already.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
@@ -128,7 +128,7 @@ class Session:
         await self._session.close()
 
     async def ask(self, url: str, *, image: bool = True) -> Fetched | Redirect:
-        """Make one request.
+        """Make one request; return its outcome, or the redirect. A network error becomes an outcome.
 
         Args:
             url: normalised.
@@ -192,7 +192,7 @@ class _Allowance:
 
 
 def clean(text: str) -> str:
-    """Shorten a server's text, and replace what is not valid UTF-8."""
+    """Return a server's text, cut to 300 characters, with what is not valid UTF-8 replaced."""
     return text[:300].encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
 
 

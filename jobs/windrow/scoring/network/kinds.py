@@ -50,7 +50,7 @@ class _Loaded:
 
 
 def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int, threads: int = 1) -> Opened:
-    """Load a network.
+    """Load a network, and return it ready to label.
 
     Args:
         file: the network's file or folder, of the kind `form.kind`.

@@ -124,7 +124,7 @@ Labels = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict[str, int | float | None]:
-    """Compare two networks' labels: the shares of equal and of right labels, and the changes of the best score."""
+    """Return how two networks' labels differ: shares of equal and of right labels, and changes of the best score."""
     moved = np.abs(after[1] - before[1])
     return {
         "images": len(moved),

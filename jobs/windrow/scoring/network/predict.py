@@ -158,7 +158,7 @@ def load(
     form: Form = _PLAIN,
     expected: Sequence[Canary] = (),
 ) -> LoadedNetwork:
-    """Load the network with this digest, unless this Python worker has it; a worker keeps one network at a time.
+    """Return the network with this digest, loaded unless this Python worker has it; a worker keeps one at a time.
 
     Args:
         file: the network's file.
