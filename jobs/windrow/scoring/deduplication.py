@@ -62,8 +62,8 @@ class Duplicates:
     def waits(self, row: Prediction) -> bool:
         """Return whether the row must wait, because an earlier row with the same bytes is being labelled.
 
-        If so, `finished` yields it together with that earlier row. If not, the caller labels the row, and later rows
-        with the same bytes wait for it.
+        `finished` yields a row that waits together with the earlier row. A row that does not wait must be labelled by
+        the caller, and later rows with the same bytes wait for it.
         """
         if (others := self._waiting.get(row.content_hash)) is None:
             self._waiting[row.content_hash] = []
@@ -72,7 +72,7 @@ class Duplicates:
         return True
 
     def finished(self, row: Prediction) -> Iterator[Prediction]:
-        """Yield a row whose bytes were labelled or rejected, and the rows that waited for it."""
+        """Yield a row that is labelled or could not be decoded, and the rows that waited for it."""
         result = _Result.of(row)
         yield row
         for duplicate in self._waiting.pop(row.content_hash, ()):

@@ -44,7 +44,7 @@ def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_
     """Make the plan of a run, and send the network to every host, converted first if the page names a precision.
 
     Raises:
-        UserError: the network loses too much at that precision, or can't be converted to it.
+        UserError: the network loses too much at the page's precision, or can't be converted.
     """
     loss = None
     if scoring.precision is not None:

@@ -111,7 +111,7 @@ class ScoringRun:
             return replace(nothing, counts=found.counts)
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
-        """Score the URLs that are new in the feed's files or due again, publish the table, and log the run.
+        """Score the URLs that work.py finds, publish the table, and log the run; return the result.
 
         Raises:
             DriftError: the rows are withheld.
@@ -161,7 +161,7 @@ class ScoringRun:
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
         """Return the withheld run if its work is the same as this run's; otherwise discard it and return None.
 
-        It is also discarded if it is 12 hours old and would be withheld again.
+        A withheld run that is 12 hours old and would be withheld again is discarded as well.
         """
         waiting = withheld.read(self._folder)
         if waiting is None:
@@ -181,7 +181,7 @@ class ScoringRun:
         return replace(nothing, counts=found.counts, table_version=version)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
-        """Send the network to every host, and load it in every slot; return the plan that this completes."""
+        """Send the network to every host, and load it in every slot; return the completed plan."""
         plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
         return rehearsal.rehearse(spark, plan, slots)
 
@@ -261,7 +261,7 @@ class ScoringRun:
         )
 
     def report(self, result: ScoringResult) -> ScoringResult:
-        """Publish the table and log its runs. If one fails, the other is still attempted.
+        """Publish the table and log its runs; return the completed result. If one fails, the other is still attempted.
 
         Raises:
             PublishError: the table is not published.

@@ -129,7 +129,7 @@ class Attempt:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Send heartbeats and enforce the memory limit during the block, then kill processes that it left running.
+        """Send heartbeats and enforce the memory limit in the block; then kill processes that the block left running.
 
         A separate thread sends the heartbeats, so that a worker in a long compilation or epoch does not look lost.
         """

@@ -123,7 +123,7 @@ def audit(books: Books, said: SweepRun | None = None) -> list[str]:
 
 
 def _of_ledger(books: Books) -> Iterator[str]:
-    """Yield the mistakes in the ledger alone, such as gaps in the numbers, two ends, or an attempt after the end."""
+    """Yield one sentence per mistake in the ledger itself, such as a gap in the numbers or an attempt after the end."""
     numbers = [entry.number for entry in books.entries]
     if numbers != list(range(len(numbers))):
         yield f"the ledger's trials must be numbered from 0 without gaps; got {_few(numbers)}"
@@ -154,7 +154,7 @@ def _of_attempts(entry: Entry, attempts: Sequence[Attempt], over: bool) -> Itera
 
 
 def _of_journal(books: Books) -> Iterator[str]:
-    """Yield where Optuna's journal contradicts the ledger: in a trial's point, or in what the sampler was told."""
+    """Yield one sentence per difference between Optuna's journal and the ledger, in points or in how trials ended."""
     left = dict(books.journal)
     for entry in books.entries:
         trial = left.pop(entry.optuna_number, None)
@@ -187,7 +187,7 @@ def _of_told(entry: Entry, trial: FrozenTrial, over: bool) -> Iterator[str]:
 
 
 def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
-    """Yield where MLflow contradicts the ledger: in the parent run, or in the number or content of the trials' runs."""
+    """Yield one sentence per difference between MLflow and the ledger, in the parent run or in the trials' runs."""
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):

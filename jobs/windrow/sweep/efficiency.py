@@ -20,7 +20,7 @@ class Clock:
         trial_seconds: time that the attempts took, without importing TensorFlow.
         import_seconds: time that workers took to import TensorFlow for attempts.
         fused_trials: attempts that trained in one graph with others.
-        fused_gain: the gain that the last probe measured; 0 without a probe.
+        fused_gain: the last gain that fused.gain measured, see Outcome; 0 if it was not measured.
     """
 
     slots: int

@@ -68,10 +68,11 @@ def run(
     body: Body = trial.run_all,
     recount: Callable[[], int] | None = None,
 ) -> Clock:
-    """Keep `count` slots busy until the source has no more trials and every outcome has arrived; return the times used.
+    """Keep `count` slots busy until the source has no more trials and every outcome has arrived.
 
-    Without a channel, outcomes arrive when a job ends, and nothing is pruned. A worker checks the time limit after each
-    epoch, and the driver cancels a job that takes longer than the limits of its trials together.
+    Returns the Clock, which has the run's times and counts. Without a channel, outcomes arrive when a job ends, and
+    nothing is pruned. A worker checks the time limit after each epoch, and the driver cancels a job that takes longer
+    than the limits of its trials together.
 
     Args:
         recount: returns the number of slots that Spark has now; called every few seconds. A larger number is used; a

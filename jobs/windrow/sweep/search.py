@@ -206,7 +206,7 @@ class Search:
         self._log.progress(finished, pruned, study.best)
 
     def _time_left(self, finished: int) -> list[str]:
-        """Return one text with the time left, estimated from the mean duration so far and at most the time budget.
+        """Return the time left as a list of one text: an estimate by the mean duration so far, at most the time budget.
 
         The list is empty until a trial has ended ok, and at the end.
         """

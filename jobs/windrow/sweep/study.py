@@ -42,7 +42,7 @@ class StudyRecord:
 
     @property
     def id(self) -> str:
-        """The id of the search and its data: the same page, network and data give the same id."""
+        """The study's id. The same experiment name, search settings, network file and data set give the same id."""
         return self.identity["id"]
 
     def entries(self) -> list[Entry]:
@@ -107,7 +107,7 @@ class Study(StudyRecord):
     def ask(self) -> Lease | None:
         """Lease an attempt at an unfinished trial, or else at a new one; return None if there is nothing to train now.
 
-        A deterministic sweep begins a generation of trials only after every trial of the one before has ended.
+        A deterministic sweep begins the next sweep.generation trials only after all trials before them have ended.
 
         Raises:
             StudyError: the constraints exclude nearly the whole space.
@@ -157,7 +157,7 @@ class Study(StudyRecord):
         return self.page.sweep.deterministic and whole and bool(self._open)
 
     def _tell_due(self) -> None:
-        """Report outcomes to the sampler: each when its trial ends or, if deterministic, whole generations in order."""
+        """Report outcomes to the sampler: each when its trial ends; if deterministic, a whole generation at once."""
         due = self._untold - self._open
         more = self.left > 0 and not self._optuna.exhausted
         if self.page.sweep.deterministic and (self._open or more):

@@ -21,7 +21,7 @@ from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
 WORTHWHILE = 1.1
-"""Trials are trained in one graph if the probe measures at least this gain in images per second."""
+"""Trials are trained in one graph if `fused.gain` measures at least this gain in images per second."""
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
@@ -37,8 +37,8 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
     """Train one trial on the data set's files in `dataset`. Every error but KeyboardInterrupt becomes an outcome.
 
     Args:
-        gain: the gain that the probe measured before it decided against one graph, 0 without a probe; recorded in the
-            outcome.
+        gain: the gain that `fused.gain` measured if it was too small for one graph; 0 if it was not measured. Recorded
+            in the outcome.
     """
     attempt = Attempt(spec)
     try:

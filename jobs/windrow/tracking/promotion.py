@@ -140,7 +140,7 @@ class Promotion:
         decision: Decision,
         images: NDArray[np.uint8],
     ) -> PromotionResult:
-        """Record the decision with its evidence, and move the aliases accordingly.
+        """Record the decision with its evidence, move the aliases accordingly, and return the job's result.
 
         Args:
             challenger: the winner's registered version.

@@ -27,7 +27,7 @@ _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.wei
 
 
 def read_record(model: str, version: str) -> Record:
-    """Read a version's complete record.
+    """Read all that is needed to retrain a version, and return it.
 
     Raises:
         UserError: there is no such model or version, Windrow did not register it, or its record is incomplete.

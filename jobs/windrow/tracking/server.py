@@ -36,7 +36,7 @@ def uri() -> str:
 
 
 def pages() -> str:
-    """Return MLflow's address for browsers: WINDROW_MLFLOW_PAGES, to be set if it differs from the address for jobs."""
+    """Return MLflow's address for browsers: WINDROW_MLFLOW_PAGES if that is set, else the address that jobs use."""
     return (os.environ.get("WINDROW_MLFLOW_PAGES") or uri()).rstrip("/")
 
 

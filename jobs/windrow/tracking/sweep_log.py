@@ -45,7 +45,7 @@ _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 def open_sweep(
     page: Experiment, path: Path, dataset: Manifest, study: Study, network_source: str | None = None
 ) -> SweepLog:
-    """Begin a study's parent run, or open it again, and return its log. Its child runs then agree with the ledger.
+    """Begin a study's parent run, or open it again; make its child runs agree with the ledger, and return the log.
 
     Args:
         path: the experiment page's file.
@@ -139,7 +139,7 @@ class SweepLog:
         self._pending.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
-        """Wait until everything is logged, log the sweep's figures to the parent run, and return its id and links.
+        """Wait until everything is logged, log the sweep's figures to the parent run, and return the run's id and links.
 
         Args:
             result: the result of jobs/sweep.py.

@@ -96,8 +96,8 @@ class FusedRun:
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
         """Train, and yield after each epoch a tuple with one Epoch per member, or None for a member that was dropped.
 
-        The seconds of an Epoch are the member's share of the wall clock. Once half of the
-        stack was dropped between epochs, the remaining members are faster.
+        The seconds of an Epoch are the member's share of the wall clock. Once half of the stack was dropped between
+        epochs, the remaining members are faster.
 
         Raises:
             RuntimeError: a group that was prepared later uses the same graphs.

@@ -45,7 +45,7 @@ def of_hex(column: Any) -> Keys:
 
 
 def read(files: Sequence[Path], model: tuple[str, str] | None = None) -> Keys:
-    """Read the keys in Parquet files and sort them; if `model` (name, version) is given, only the keys of its rows."""
+    """Return the sorted keys in Parquet files; if `model` (name, version) is given, only the keys of its rows."""
     columns = ["url_key", *(["model_name", "model_version"] if model else [])]
     keys = np.empty(sum(pq.read_metadata(path).num_rows for path in files), DTYPE)
     filled = 0

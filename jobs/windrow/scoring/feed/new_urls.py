@@ -71,7 +71,7 @@ def files(pattern: str, folder: Path) -> list[Path]:
 
 
 def of_day(pattern: str, day: date | None) -> str:
-    """Replace `{date}` in a pattern by a day, or by a wildcard if no day is given.
+    """Return a pattern with `{date}` replaced by a day, or by a wildcard if no day is given.
 
     Raises:
         UserError: a day is given, and the pattern has no `{date}`.

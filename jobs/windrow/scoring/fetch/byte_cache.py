@@ -51,7 +51,7 @@ def of_folder(folder: Path, mebibytes: int | None) -> ByteCache | None:
 
     Args:
         folder: the cache's folder, which need not exist.
-        mebibytes: the limit on its size; None if the page caches no bytes. Bytes that are already there are still used.
+        mebibytes: the limit on the cache's size; None if the page caches no bytes. Cached bytes are used even then.
     """
     if mebibytes is None and not folder.is_dir():
         return None

@@ -65,7 +65,7 @@ class Downloads:
     def stream(
         self, targets: Iterable[Target], cache: ByteCache | None = None
     ) -> Iterator[tuple[Target, Fetched | None]]:
-        """Yield every target with its download, or None if it must not be downloaded, in the order of completion.
+        """Yield every target with its download, or None if the target has no address, in the order of completion.
 
         A target whose bytes are in the cache is yielded with these bytes and not downloaded. At most `ahead` targets
         are taken from the input before their results are yielded. An unexpected error of the event loop's thread is

@@ -76,7 +76,7 @@ class Fetcher:
         return replace(fetched, milliseconds=clock.used * 1000)
 
     async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Download a URL, and retry after an error that often passes, if the deadline leaves time for the pause."""
+        """Download a URL and return the outcome; retry an error that often passes, if the deadline leaves time."""
         fetched = await self._follow(url, clock, image=image)
         for pause in RETRY_PAUSES_SECONDS:
             wait = _pause(fetched, pause)
@@ -90,7 +90,7 @@ class Fetcher:
         return fetched
 
     async def _follow(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Request a URL and follow redirects; every hop passes the same checks as the first URL."""
+        """Request a URL, follow redirects, and return the outcome; each hop passes the same checks as the first URL."""
         for _ in range(MAX_REDIRECTS + 1):
             if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
                 return refused

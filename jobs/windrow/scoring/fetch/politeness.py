@@ -44,10 +44,10 @@ class HostUnavailableError(Exception):
 class Sharing:
     """The division of the hosts among the tasks of a run.
 
-    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task.
-    It belongs to as many tasks as it may have requests at once, or to all tasks if there are fewer, and its limits are
-    divided among them. A redirect may lead to a host that belongs to other tasks. To such a host, a task may make one
-    request at a time, at 1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
+    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
+    the host belongs to as many tasks as it may have requests at once, or to all tasks if there are fewer, and these
+    tasks divide its limits. A redirect may lead to a host of other tasks. To such a host, a task may make one request
+    at a time, at 1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
 
     Attributes:
         tasks: the number of tasks of the run.
@@ -165,7 +165,7 @@ class Host:
         self._interval = max(self._interval, min(crawl_delay, LONGEST_WAIT.total_seconds()) * self._tasks)
 
     def note(self, status: Status) -> None:
-        """Count the host's failures in a row, by how a download ended."""
+        """Count the host's failures in a row: one more if a download failed by the host's fault, else back to 0."""
         # A skipped URL says nothing new about the host: it must neither add to the failures nor reset them.
         if status is not Status.HOST_UNAVAILABLE:
             self._failures = self._failures + 1 if status.rule.of_the_host else 0

@@ -146,7 +146,10 @@ class Session:
             return Fetched(reached, url, error=clean(reason))
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, image: bool) -> Fetched:
-        """Read the body; refuse an image beyond the size limit, and cut off a robots.txt there."""
+        """Read the body and return the outcome.
+
+        An image beyond the page's size limit is refused, and a robots.txt is cut off at a limit of its own.
+        """
         cap = self._policy.max_bytes if image else robots.MAX_BYTES
         announced = response.content_length or 0
         if image and announced > cap:
@@ -164,13 +167,13 @@ class Session:
 
 
 async def _fill(body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:
-    """Append chunks to `body` until they end or it is larger than `limit`."""
+    """Append chunks to `body` until there are no more, or `body` is larger than `limit`."""
     while len(body) <= limit and (chunk := await anext(chunks, b"")):
         body += chunk
 
 
 class _Allowance:
-    """Memory that large bodies share, in bytes; one body alone always gets what it needs."""
+    """Memory that large bodies share, in bytes. A body that would need more than all of it takes all of it."""
 
     def __init__(self, size: int) -> None:
         self._size = self._free = size

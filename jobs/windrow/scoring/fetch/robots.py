@@ -116,7 +116,7 @@ def _size(fetched: asyncio.Task[Rules | Failure]) -> int:
 
 
 def forbidden_by(headers: Iterable[str]) -> str | None:
-    """Return the first directive of X-Robots-Tag headers that forbids an image; None if it is allowed.
+    """Return the first directive of X-Robots-Tag headers that forbids an image; None if none does.
 
     A header that begins with another agent's name, such as `googlebot: noindex`, is ignored.
     """

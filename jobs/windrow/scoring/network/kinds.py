@@ -27,8 +27,8 @@ class Opened:
     """A network that is ready to label.
 
     Attributes:
-        best: the function that labels. It takes pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. It
-            returns the best classes and their scores, best first, each of shape (n, k).
+        best: the function that labels pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. The result is
+            the best classes and their scores, best first, each of shape (n, k).
         shape: the (height, width, channels) of an image; None if a network that decodes by itself does not need it.
         classes: the number of classes.
         takes_bytes: whether the network decodes JPEG files by itself.

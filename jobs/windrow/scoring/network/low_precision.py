@@ -51,7 +51,7 @@ _LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accu
 
 
 def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, PrecisionLoss]:
-    """Return (the network with a converted file and the same name and version, its loss).
+    """Return the network with a converted file and the same name and version, and what the conversion loses.
 
     Raises:
         UserError: the network can't be converted, or loses more than the section allows.
