@@ -28,8 +28,8 @@ _PRINTED_CHARACTERS = 10_000  # most output of a user's code per trial
 _MEBIBYTE = 1 << 20
 
 
-class Attempt:
-    """One running attempt.
+class RunningAttempt:
+    """An attempt while it runs on an executor; ledger.Attempt is its entry on the driver.
 
     Attributes:
         spec: what to train.

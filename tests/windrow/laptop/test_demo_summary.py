@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from windrow.errors import ServiceError
 from windrow.laptop import demo_summary
-from windrow.laptop.demo_summary import Champion, Labels, Prediction
+from windrow.laptop.demo_summary import Champion, Labels, TableRow
 
 TRUTH = {"http://a/0.png": "zero", "http://a/1.png": "one", "http://a/2.png": "two"}
 BROKEN = ["http://a/404.png"]
 
 
-def row(url: str, label: str | None, status: str = "ok", version: str = "1", hour: int = 3) -> Prediction:
-    return Prediction(url, status, label, version, datetime(2026, 11, 23, hour, tzinfo=UTC))
+def row(url: str, label: str | None, status: str = "ok", version: str = "1", hour: int = 3) -> TableRow:
+    return TableRow(url, status, label, version, datetime(2026, 11, 23, hour, tzinfo=UTC))
 
 
 GOOD = [
