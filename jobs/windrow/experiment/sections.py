@@ -43,6 +43,9 @@ _NOT_DECISIVE_IN_SWEEP = {
 The data set is identified by its contents, whose digest is in study.json, and not by its keys.
 """
 
+_ADDED_TO_SWEEP = {"sensitivity"}
+"""Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
+
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -216,12 +219,11 @@ class Experiment(Section):
 
         Trials, slots, limits and budgets do not count, because a study may be given more of each.
         """
-        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)
+        known = type(self.sweep).model_fields
+        unset = {name for name in _ADDED_TO_SWEEP if getattr(self.sweep, name) == known[name].default}
         if not self.sweep.deterministic:
-            del sweep["generation"]
-        # The first studies did not have this key yet. It counts only if it is set, so that they can continue.
-        if self.sweep.sensitivity is None:
-            del sweep["sensitivity"]
+            unset.add("generation")
+        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP | unset)
         parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
