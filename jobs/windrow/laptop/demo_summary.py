@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from windrow.errors import ServiceError
+from windrow.plural import counted
 
 OK = "ok"
 
@@ -70,7 +71,7 @@ class Labels:
         """Return what is wrong with the table; None if it has exactly one row per URL."""
         if self.missing or self.rows != self.urls:
             repeated = self.rows - (self.urls - self.missing)
-            found = f"{self.missing} URLs without, {repeated} rows too many"
+            found = f"{counted(self.missing, 'URL')} without, {counted(repeated, 'row')} too many"
             return f"the table must have exactly one row per URL; got {found}"
         return None
 
