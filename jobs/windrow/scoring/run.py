@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import DriftError, TrackingError, WindrowError
+from windrow.plural import counted
 from windrow.scoring import pipeline, planning, progress, rehearsal, work
 from windrow.scoring.fetch import byte_cache
 from windrow.scoring.publish import copy
@@ -256,7 +257,8 @@ class ScoringRun:
         except TrackingError as error:
             print(f"the withheld run was not logged to MLflow: {error}", file=sys.stderr)
         return DriftError(
-            f"{why}: {figures.rows:,} rows are withheld and {self._folder} is as it was; look at {pictures}; then run "
+            f"{why}: {counted(figures.rows, 'row is', 'rows are')} withheld and {self._folder} is as it was; "
+            f"look at {pictures}; then run "
             "again with --accept-drift to commit them, or correct the feed or the model and run again without"
         )
 
@@ -318,6 +320,7 @@ def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Me
     measured = measure(predictions_table.written(rows), seconds, spark.sparkContext.defaultParallelism)
     if not measured.figures.rows == measured.distinct_urls == found.urls:
         raise WindrowError(
-            f"every URL must get one row; got {measured.figures.rows} rows for {found.urls} URLs; nothing was kept"
+            f"every URL must get one row; got {counted(measured.figures.rows, 'row')} for "
+            f"{counted(found.urls, 'URL')}; nothing was kept"
         )
     return measured

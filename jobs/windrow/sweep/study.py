@@ -75,7 +75,7 @@ class Study(StudyRecord):
     to Optuna's journal before the ledger, and an outcome to the ledger before the journal.
 
     Raises:
-        ServiceError: from any call, if the folder's disk is full.
+        ServiceError: from any call that writes to the ledger, if the disk is full or can't be written.
     """
 
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str]) -> None:

@@ -139,7 +139,7 @@ class SweepLog:
         self._pending.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
-        """Wait until everything is logged, log the sweep's figures to the parent run, and return the run's id and links.
+        """Wait until everything is logged, log the sweep's figures to the parent run; return the run's id and links.
 
         Args:
             result: the result of jobs/sweep.py.
