@@ -265,7 +265,7 @@ class _Schedule:
             if (lease := key_of(outcome)) in job.waiting:
                 self._settle(job, lease, outcome)
         for lease in list(job.waiting):
-            # Only if workers can connect, a trial that has not reported has not begun. Giving a trial back does not
+            # If workers can connect, a trial that has not reported has not begun. Giving a trial back does not
             # count as an attempt, so a trial that kills its worker before it can report must not be given back: it
             # would be tried again forever.
             if lease in job.began or not self._clock.connected:

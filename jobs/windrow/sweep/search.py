@@ -73,7 +73,7 @@ class Search:
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset
         self._study, self._log, self._address = study, log, address
-        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md): no probe by default.
+        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md): not tried by default.
         self._fused = gpu if page.sweep.fused is None else page.sweep.fused
         self._running: dict[str, Lease] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]

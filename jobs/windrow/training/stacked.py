@@ -172,7 +172,7 @@ class _StackedLayers:
     def drop(self, x: Any) -> Any:
         if not self._training or self._dropout is None:
             return x
-        seed = self._seed + self._drops  # another one for each layer
+        seed = self._seed + self._drops  # a different seed for each layer
         self._drops += 1
         return _drop(x, self._dropout, seed)
 

@@ -125,7 +125,7 @@ class Downloads:
 
     async def _fetch(self, target: Target) -> None:
         fetched = await self._fetcher.fetch(target.address or "")
-        self._make_room(-len(fetched.content))  # before the caller can take and free them
+        self._make_room(-len(fetched.content))  # before the caller can take them, which gives the room back
         self._ready.put((target, fetched))
 
     def _make_room(self, size: int) -> None:

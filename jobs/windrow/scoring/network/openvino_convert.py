@@ -141,7 +141,7 @@ def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> An
     try:
         # A function must live as long as its trace; weights shared with TensorFlow would be freed with the function.
         return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)(), share_weights=False)
-    except Exception as error:  # the fault boundary of a network: OpenVINO raises a page of text
+    except Exception as error:  # any error is the network's fault: OpenVINO raises a page of text
         raise UserError(
             f"scoring.precision needs a network that OpenVINO can convert; it says: {frozen.reason(error)}; "
             "remove scoring.precision"
