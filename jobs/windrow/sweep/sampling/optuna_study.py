@@ -166,7 +166,7 @@ class OptunaStudy:
         elif signal is Signal.NOTHING:
             self._study.tell(optuna_number, state=_states().FAIL)
         else:
-            # Optuna ranks pruned trials below those with a value: by their last report, and without a report last of all.
+            # Optuna ranks pruned trials below those with a value: by their last report, and last without one.
             reported = outcome.epochs and math.isfinite(value := outcome.epochs[-1].metrics()[objective])
             if signal is Signal.SO_FAR and reported:
                 self._storage.set_trial_intermediate_value(trial_id, len(outcome.epochs), value)
