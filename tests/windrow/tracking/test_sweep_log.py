@@ -212,7 +212,7 @@ def test_the_figures_of_the_sweep_are_on_its_run(client: Any, page: Experiment, 
     trial = f"[trial 0](#/experiments/{log.experiment}/runs/{best})"
     assert f"**Best: {trial}, val_accuracy 0.3000** (guessing: 0.2500) at units=8." in note
     assert "What may help: add images; raise sweep.epochs." in note
-    assert "1 trials (1 ok) in 4 s on 2 slots" in note
+    assert "1 trial (1 ok) in 4 s on 2 slots" in note
     assert "| units | 8 to 99 |" in note
     assert "tensorflow 2." in note
 
