@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from windrow.data import shards
 from windrow.data.manifest import Manifest
 from windrow.model.network import Network
+from windrow.plural import counted
 from windrow.selection.readout import Readout
 
 FILE = "seen-images.npy"
@@ -54,7 +55,9 @@ class RegisteredChampion:
         """The recorded test figures in words."""
         if self.accuracy is None:
             return "no recorded test accuracy"
-        return f"recorded test accuracy {self.accuracy:.4f}" + (f" on {self.images} images" if self.images else "")
+        return f"recorded test accuracy {self.accuracy:.4f}" + (
+            f" on {counted(self.images, 'image')}" if self.images else ""
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +158,7 @@ def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str]) -> st
         more = f", and {gone} that {'is' if gone == 1 else 'are'} gone" if gone else ""
         return f"knows {known} of these {len(challenger)} classes{more}"
     if count < LEAST_IMAGES:
-        return f"can be compared on {count} images only, and the rule needs {LEAST_IMAGES}"
+        return f"can be compared on {counted(count, 'image')} only, and the rule needs {LEAST_IMAGES}"
     return ""
 
 
