@@ -191,6 +191,16 @@ def test_a_folder_that_grew_keeps_its_splits_and_says_what_is_odd_about_it(
     assert "warning: left out 2 images whose copies" in done.output
     assert "classes since the last preparation: new emu, gone none" in done.output
 
+    shutil.rmtree(photos / "emu")
+    again = prepare(run_job, "digits", tmp_path / "out", "dataset.source=photos")
+    assert "classes since the last preparation: new none, gone emu" in again.output
+    assert again.result["labels"] == ["cat", "dog"]
+    back = {split: set(shards.load_names(tmp_path / "out", split)) for split in SPLITS}
+    assert "cat/7.png" in set.union(*back.values()), "it has one label again"
+    assert [back[split] - {"cat/7.png"} for split in SPLITS] == [
+        {name for name in after[split] if not name.startswith("emu/")} for split in SPLITS
+    ]
+
 
 @pytest.mark.faults
 @pytest.mark.submit

@@ -29,7 +29,7 @@ def check(folder: Path) -> None:
         pairs = [f"{names['test'][index]} = {names[split][other]}" for index, (split, other) in common[:_SHOWN]]
         more = f"; and {len(common) - _SHOWN} more" if len(common) > _SHOWN else ""
         raise DatasetError(
-            f"a test image must not be in training or validation too; {len(common)} of {len(tests)} in {folder} are: "
+            f"a test image must not be in training or validation too; got {len(common)} of {len(tests)} in {folder}: "
             f"{'; '.join(pairs)}{more}; remove the copies from the source, and prepare it again"
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from windrow.data import copies
 from windrow.data.division import PRECISE, Division, divide, half_width
 from windrow.data.sources import Source
@@ -66,6 +68,19 @@ def test_a_folder_that_grows_shrinks_and_is_renamed_moves_no_image(
         }
 
 
+def test_while_a_folder_grows_from_200_to_2000_images_no_image_changes_sides_and_the_shares_hold() -> None:
+    order = np.random.default_rng(0).permutation(2000).tolist()
+    known: dict[int, str] = {}
+    for count in range(200, 2001, 200):
+        now = sides(divide(source(sorted(order[:count])), SECTION))
+        assert now.keys() == set(order[:count])
+        assert known.items() <= now.items()
+        known = now
+    found = list(known.values())
+    assert abs(found.count("test") - 400) < 3 * 17.9, "three standard deviations of 2,000 draws at 0.2"
+    assert abs(found.count("validation") - 320) < 3 * 16.4
+
+
 def test_the_same_images_under_other_names_in_another_order_are_the_same_data_set() -> None:
     numbers = list(range(90))
     first = divide(source(numbers), SECTION)
@@ -109,6 +124,23 @@ def test_images_that_can_not_be_used_are_in_no_split_and_the_others_go_on() -> N
     assert (found[10], found[11]) == ("test", "test")
     assert set(division.left_out) == {"3.png", "10.png", "11.png"}
     assert [sentence.split(" ")[2] for sentence in division.warnings[:2]] == ["2", "2"]
+
+
+def test_trashnets_two_pictures_under_two_labels_are_left_out_and_its_near_copy_is_listed(real_data: Path) -> None:
+    files = ["glass/glass115", "metal/metal91", "metal/metal76", "glass/glass1", "glass/glass2", "metal/metal1"]
+    names = [*(f"train/{name}.jpg" for name in [*files, "metal/metal2"]), "test/metal/metal394.jpg"]
+    opened = [Image.open(real_data / "trashnet" / name).resize((64, 64)) for name in names]
+    images, labels = np.stack([np.asarray(image) for image in opened]), np.array([0, 1, 1, 0, 0, 1, 1, 1])
+    photos = Source(
+        "trashnet", images[:7], labels[:7], images[7:], labels[7:], ("glass", "metal"), own=True,
+        train_names=tuple(names[:7]), test_names=tuple(names[7:]),
+    )  # fmt: skip
+    division = divide(photos, DatasetSection(validation=0.4, seed=2))
+    assert division.left_out == {
+        "train/glass/glass115.jpg": "the same pixels as train/metal/metal91.jpg, labelled metal",
+        "train/metal/metal91.jpg": "the same pixels as train/glass/glass115.jpg, labelled glass",
+    }
+    assert division.near_copies.examples == (("test/metal/metal394.jpg", "train/metal/metal76.jpg"),)
 
 
 def test_a_class_whose_images_are_all_disputed_is_refused_with_the_reason() -> None:
