@@ -3,11 +3,12 @@
 1. **prepare_dataset** splits the labelled images and writes them as shards, with a manifest.
 2. **sweep** trains one network per point of the space, in parallel on Spark. Every trial is a run in MLflow.
 3. **promote_best** trains the finalists again, reads the test split once, and moves the alias `champion` in the
-   registry if the winner meets the page's rule. **draw_atlas** meanwhile draws what the sweep found out.
-4. **approve_champion** requests a person's approval if the page requires it (`promotion.approval`). The request shows
-   the evidence, under *Required Actions*. **record_decision** writes the answer and the person's name into the
-   registry. A request without an answer expires after two days and is repeated twice; after that the version waits
-   for `promote_best.py --approve`.
+   registry if the winner is better than guessing and meets the page's rule. **draw_atlas** meanwhile draws what the
+   sweep found out.
+4. **approve_champion** requests a person's approval if the page requires it (`promotion.approval`), or if the champion
+   can't be compared by the rule alone: it knows other classes, for example. The request shows the evidence, under
+   *Required Actions*. **record_decision** writes the answer and the person's name into the registry. A request without
+   an answer expires after two days and is repeated twice; after that the version waits for `promote_best.py --approve`.
 5. **announce_champion** starts the score DAGs that label with a new champion, and is skipped if the champion has not
    changed.
 
@@ -50,7 +51,7 @@ TASKS = {
     "sweep": "Trains one network per point of the space. A retry continues the study.",
     "draw_atlas": "Draws what moved the objective, and how much, as a page of the sweep's run in MLflow.",
     "promote_best": "Trains the finalists again, reads the test split once, and decides about the champion.",
-    "approve_champion": "Asks a person whether the challenger becomes champion; skipped unless the page requires it.",
+    "approve_champion": "Asks a person whether the challenger becomes champion; skipped unless one is needed.",
     "record_decision": "Moves the champion's alias or leaves it, as the person decided, and records the person's name.",
     "reproduce": "Trains a registered version again, and reports whether metric and bits are the same.",
 }

@@ -44,6 +44,7 @@ def main() -> int:
 def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     """Read the study, draw its atlas, and log the files to MLflow; return the job's result."""
     from windrow import atlas
+    from windrow.selection.hints import validation_baseline
     from windrow.tracking.atlas import log_atlas
 
     start = perf_counter()
@@ -51,7 +52,8 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     folder = arguments.out or arguments.study / "atlas"
     files.check_writable(folder / "atlas.html")
     study, image = open_study(page, arguments)
-    drawn = atlas.write(atlas.read(study, image), folder)
+    baseline = None if arguments.dataset is None else validation_baseline(arguments.dataset)
+    drawn = atlas.write(atlas.read(study, image, baseline), folder)
     print(f"{drawn[0]} and {counted(len(drawn) - 1, 'picture')}", file=sys.stderr)
     logged = log_atlas(study.identity, drawn)
     return {**logged, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}

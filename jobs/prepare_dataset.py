@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from windrow import command, experiment, files, paths
@@ -43,6 +44,7 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
     files.check_writable(out / manifests.FILE)
     with locked(out):
         manifest = shards.existing(out, section) or make(out, section)
+        report(manifest)
         overlap.check(out)  # promote_best.py would refuse the data set too, but only after the sweep
         return summary(out, manifest)
 
@@ -50,8 +52,19 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
 def make(out: Path, section: DatasetSection) -> Manifest:
     """Load the source, write its splits, and return their manifest. Only a folder of images needs Spark."""
     print(f"preparing {section.source} in {out}", file=sys.stderr)
-    source = sources.load(section, paths.home() / "downloads")
-    return shards.write(out, source, section)
+    before = manifests.labels_before(out, sources.origin(section))
+    made = shards.write(out, sources.load(section, paths.home() / "downloads"), section)
+    changed = (set(made.labels) - set(before or made.labels), set(before or ()) - set(made.labels))
+    if any(changed):
+        new, gone = (", ".join(sorted(names)) or "none" for names in changed)
+        print(f"classes since the last preparation: new {new}, gone {gone}", file=sys.stderr)
+    return made
+
+
+def report(manifest: Manifest) -> None:
+    """Print what is in the splits, and what makes the data set's figures less certain."""
+    for line in (*manifest.lines(), *(f"warning: {warning}" for warning in manifest.warnings)):
+        print(line, file=sys.stderr)
 
 
 def summary(out: Path, manifest: Manifest) -> dict[str, object]:
@@ -64,7 +77,11 @@ def summary(out: Path, manifest: Manifest) -> dict[str, object]:
         "labels": list(manifest.labels),
         "splits": manifest.splits,
         "source": manifest.source,
+        "class_counts": manifest.class_counts,
         "left_out": len(manifest.left_out),
+        "copies": asdict(manifest.copies),
+        "near_copies": asdict(manifest.near_copies),
+        "warnings": list(manifest.warnings),
     }
 
 

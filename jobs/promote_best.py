@@ -20,6 +20,7 @@ import argparse
 import getpass
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +30,14 @@ from windrow import command, experiment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
     from windrow.tracking.promotion import Promotion
 
-    Read = Callable[[Mapping[str, bytes]], dict[str, Readout]]
+    Read = Callable[[Mapping[str, bytes], Mapping[str, NDArray[np.int64]]], dict[str, Readout]]
 
 
 def parse_args() -> argparse.Namespace:
@@ -100,10 +103,10 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     best, default = finalists.best(page, study), finalists.default(study)
     overlap.check(arguments.dataset)
     promotion = open_promotion(page, dataset, study, [trial.number for trial in best])
-    with promotion.alone():
-        decided = promotion.decided()
-    if decided is not None:
-        return decided.to_json()
+    with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
+        if (decided := promotion.decided()) is not None:
+            return decided.to_json()
+        promotion.rival(Path(scratch), arguments.dataset)  # to find out before the training if MLflow can't give it
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset.digest, "test")
@@ -117,24 +120,26 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
     Return the job's result. If another job has decided meanwhile, only return that decision's result.
     """
     from windrow.data import shards
-    from windrow.selection import evidence
+    from windrow.selection import common_images, evidence
     from windrow.selection.rule import decide
 
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:  # by another job, while this one trained
             return decided.to_json()
         promotion.begin(final)
-        champion = promotion.champion(Path(scratch) / "champion")
+        rival = promotion.rival(Path(scratch) / "champion", folder)
         example, _ = shards.load_split(folder, "validation")
-        challenger = promotion.register(final, example[:1], Path(scratch) / "challenger")
+        seen = common_images.seen_in(folder)
+        challenger = promotion.register(final, example[:1], seen, Path(scratch) / "challenger")
         networks = {evidence.CHALLENGER: challenger.file.read_bytes(), **evidence.to_read(final)}
-        incomparable = promotion.incomparable(champion)
-        if champion is not None and not incomparable:
-            networks[evidence.CHAMPION] = champion.file.read_bytes()
-        figures = read(networks)
-        decision = decide(figures[evidence.CHALLENGER], figures.get(evidence.CHAMPION), page.promotion, incomparable)
+        truths = {}
+        if rival is not None and (network := rival.to_read) is not None:
+            networks[evidence.CHAMPION], truths[evidence.CHAMPION] = network, rival.common.truth
+        figures = read(networks, truths)
+        rival = rival and replace(rival, readout=figures.get(evidence.CHAMPION))
+        decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, promotion.hints(final))
         images, _ = shards.load_split(folder, "test")
-        result = promotion.conclude(challenger, champion, final, figures, decision, images)
+        result = promotion.conclude(challenger, rival, final, figures, decision, images)
     print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result.evidence}", file=sys.stderr)
     return result.to_json()
 

@@ -71,7 +71,8 @@ def prepare(out: Path, record: Record) -> Manifest:
     if made.digest != record.dataset_digest:
         raise DatasetError(
             f"{record} must be trained on the data set with digest {record.dataset_digest[:16]}; "
-            f"{section.source} gives {made.digest[:16]} now; bring it back as it was when the version was made"
+            f"{section.source} gives {made.digest[:16]} now; bring it back as it was when the version was made "
+            "(a folder that was split before 2026-11-27 can't be split in the same way again)"
         )
     return made
 

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument(
-        "--dataset", required=True, type=Path, metavar="DIR", help="the folder that prepare_dataset.py wrote"
-    )
+    parser.add_argument("--dataset", required=True, type=Path, metavar="DIR", help="what prepare_dataset.py wrote")
     parser.add_argument("--study", required=True, type=Path, metavar="DIR", help="the study's folder; made if absent")
     return parser.parse_args()
 
@@ -57,6 +55,7 @@ def sweep(
         warm: function that prepares the workers, in place of cluster.warm.
     """
     from windrow.data import manifest
+    from windrow.selection import hints
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
@@ -70,7 +69,8 @@ def sweep(
     files.check_writable(arguments.study / "study.json")
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
-        result = summarize(study, perf_counter() - start, clock, late)
+        advice = hints.of_sweep(study, dataset, arguments.dataset)
+        result = summarize(study, perf_counter() - start, clock, late) | advice
         result |= log.summarize(result)
     return result
 

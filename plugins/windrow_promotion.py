@@ -109,5 +109,6 @@ def announce_champion(promotion: JobResult, decision: JobResult | None, asset: A
     """Emit the champion's asset event, which starts the score DAGs; skip if the champion has not changed."""
     result = decision or promotion
     if not result["promoted"]:
-        raise AirflowSkipException(f"the champion stays: {result.get('reason', 'the finalist is not better')}")
+        state = "the champion stays" if result.get("champion_before") else "there is no champion"
+        raise AirflowSkipException(f"{state}: {result.get('reason', 'the finalist is not better')}")
     outlet_events[asset].extra = {key: result[key] for key in _NEWS if key in result}

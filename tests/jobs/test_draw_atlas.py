@@ -76,6 +76,7 @@ def test_the_atlas_is_on_the_sweeps_run_and_can_be_drawn_again(
     back = Path(client.download_artifacts(run_id, "atlas/atlas.html", str(tmp_path)))
     assert back.read_bytes() == (folder / "atlas" / "atlas.html").read_bytes()
     assert "Best is trial 2" in back.read_text()
+    assert "(guessing: 89." in back.read_text()
 
     code, said, again = draw(folder, "--out", tmp_path / "pictures")
     assert code == 0, said

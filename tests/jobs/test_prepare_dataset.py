@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from harness.web import Web
 from PIL import Image
 from windrow.data import manifest as manifests
 from windrow.data import shards
+from windrow.data.splits import SPLITS
 
 pytestmark = pytest.mark.spark
 PAGES = Path(__file__).resolve().parents[2] / "dags" / "experiments"
@@ -79,9 +83,14 @@ def test_digits_are_prepared_and_the_second_time_found(run_job: RunJob, tmp_path
         "classes": 10,
         "labels": list("0123456789"),
         "splits": manifest.splits,
+        "class_counts": manifest.class_counts,
         "source": "digits",
         "left_out": 0,
+        "copies": {"groups": 0, "images": 0, "examples": []},
+        "near_copies": {"images": 0, "examples": []},
+        "warnings": [],
     }
+    assert "1,151 train, 287 validation, 359 test images: 0 114/28/36, 1 " in done.output
     assert manifest.splits == {"train": 1151, "validation": 287, "test": 359}
     assert manifest.digest.startswith("0178485decfbc50f"), "the README's and the demo's accuracy is on this very split"
     written = (tmp_path / "out" / "train-images.npy").stat().st_mtime_ns
@@ -95,21 +104,39 @@ def test_digits_are_prepared_and_the_second_time_found(run_job: RunJob, tmp_path
 def test_a_source_folder_that_changed_is_read_again(run_job: RunJob, tmp_path: Path, idx_folder: Path) -> None:
     first = prepare(run_job, "mnist", tmp_path / "out", f"dataset.source={idx_folder}")
     assert first.code == 0, first.output
-    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.zeros((20, 4, 4)))
+    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.random.default_rng(1).integers(0, 256, (20, 4, 4)))
     second = prepare(run_job, "mnist", tmp_path / "out", "dataset.source=small")  # the same, relative
     assert second.result["digest"] != first.result["digest"]
 
 
-def test_test_images_that_are_in_training_too_are_refused_with_their_number(
+def test_training_images_that_are_test_images_too_are_left_out_and_the_run_goes_on(
     run_job: RunJob, tmp_path: Path, idx_folder: Path
 ) -> None:
     draw = np.random.default_rng(0)
-    copies = draw.integers(0, 256, (40, 4, 4))[:3]
-    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.concatenate([copies, draw.integers(0, 256, (17, 4, 4))]))
-    for _ in range(2):  # what is prepared already is looked at as well
-        done = prepare(run_job, "mnist", tmp_path / "out", f"dataset.source={idx_folder}")
-        assert done.code == 2
-        assert "3 of 20" in done.output
+    images = draw.integers(0, 256, (40, 4, 4))
+    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.concatenate([images[:2], draw.integers(0, 256, (18, 4, 4))]))
+    for _ in range(2):  # what is prepared already says so as well
+        done = prepare(run_job, "mnist", tmp_path / "out", f"dataset.source={idx_folder}", "dataset.seed=3")
+        assert done.code == 0, done.output
+        assert (
+            "left out 2 training images that are test images too: training image 0 (the same pixels as " in done.output
+        )
+        assert (done.result["left_out"], done.result["splits"]["test"]) == (2, 20)
+
+
+def test_a_prepared_test_split_with_images_of_training_is_refused(run_job: RunJob, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert prepare(run_job, "digits", out).code == 0
+    images = np.load(out / "test-images.npy")
+    images[:3] = np.load(out / "train-images.npy")[:3]
+    np.save(out / "test-images.npy", images)
+    manifest = manifests.read(out)
+    changed = hashlib.sha256((out / "test-images.npy").read_bytes()).hexdigest()
+    manifests.write(out, replace(manifest, files={**manifest.files, "test-images.npy": changed}))
+    done = prepare(run_job, "digits", out)
+    assert done.code == 2
+    assert "3 of 359" in done.output
+    assert "test image 0 = train image 0; test image 1 = train image 1;" in done.output
 
 
 @pytest.fixture
@@ -132,6 +159,47 @@ def test_a_folder_of_images_is_decoded_by_spark_without_those_that_are_none(
     assert (done.result["shape"], done.result["labels"], done.result["left_out"]) == ([4, 6, 3], ["cat", "dog"], 1)
     images, labels = shards.load_split(tmp_path / "out", "train")
     assert images[:, 0, 0, 0].tolist() == [200 if label else 10 for label in labels]
+
+
+def test_a_folder_that_grew_keeps_its_splits_and_says_what_is_odd_about_it(
+    run_job: RunJob, tmp_path: Path, photos: Path
+) -> None:
+    """A class is added, an image is copied, one is copied into another class, and a file is renamed."""
+    assert prepare(run_job, "digits", tmp_path / "out", "dataset.source=photos").code == 0
+    before = {split: set(shards.load_names(tmp_path / "out", split)) for split in SPLITS}
+    (photos / "emu").mkdir()
+    for number in range(30):
+        Image.new("RGB", (6, 4), (100, number, 90)).save(photos / "emu" / f"{number}.png")
+    for copy, of in (("cat/again.png", "cat/3.png"), ("emu/other.png", "cat/7.png")):
+        shutil.copy(photos / of, photos / copy)
+    (photos / "dog" / "0.png").rename(photos / "dog" / "first.png")
+    done = prepare(run_job, "digits", tmp_path / "out", "dataset.source=photos")
+    assert done.code == 0, done.output
+    after = {split: set(shards.load_names(tmp_path / "out", split)) for split in SPLITS}
+    for split in SPLITS:
+        kept = {name.replace("dog/0.png", "dog/first.png") for name in before[split]} - {"cat/7.png"}
+        assert kept == {name for name in after[split] if not name.startswith("emu/") and name != "cat/again.png"}
+        assert ("cat/again.png" in after[split]) == ("cat/3.png" in after[split])
+        assert sum(done.result["class_counts"][split].values()) == done.result["splits"][split] == len(after[split])
+    assert done.result["copies"] == {"groups": 1, "images": 2, "examples": [["cat/3.png", "cat/again.png"]]}
+    assert done.result["left_out"] == 3
+    assert manifests.read(tmp_path / "out").left_out["emu/other.png"] == "the same pixels as cat/7.png, labelled cat"
+    assert done.result["near_copies"]["images"] > 0
+    disputed, *small = done.result["warnings"]
+    assert disputed.startswith("left out 2 images whose copies have another label")
+    assert [warning.split(": ")[0].split(" ", 1)[1] for warning in small] == ["validation images", "test images"]
+    assert "warning: left out 2 images whose copies" in done.output
+    assert "classes since the last preparation: new emu, gone none" in done.output
+
+    shutil.rmtree(photos / "emu")
+    again = prepare(run_job, "digits", tmp_path / "out", "dataset.source=photos")
+    assert "classes since the last preparation: new none, gone emu" in again.output
+    assert again.result["labels"] == ["cat", "dog"]
+    back = {split: set(shards.load_names(tmp_path / "out", split)) for split in SPLITS}
+    assert "cat/7.png" in set.union(*back.values()), "it has one label again"
+    assert [back[split] - {"cat/7.png"} for split in SPLITS] == [
+        {name for name in after[split] if not name.startswith("emu/")} for split in SPLITS
+    ]
 
 
 @pytest.mark.faults

@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,10 +20,10 @@ import promote_best
 import pytest
 from harness.jobs import run_main, serving
 from harness.web import Line
-from windrow.data import manifest
+from windrow.data import manifest, shards
 from windrow.errors import DatasetError, TrackingError, UserError
 from windrow.experiment import parse
-from windrow.selection import finalists
+from windrow.selection import common_images, finalists
 from windrow.selection.readout import Readout, readout
 from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
@@ -41,11 +41,13 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.mlflow]
 PAGE = """
 name: digits
 description: Digits.
+network: {{parameters: {{learning_rate: {rate}}}}}
 space: {{units: {{type: int, low: 16, high: 17}}}}
 sweep: {{trials: 2, epochs: {epochs}, seed: {seed}}}
 promotion: {{finalists: 1, seeds: 2}}
 """
-WEAK, STRONG = 1, 12  # epochs
+WEAK, STRONG = 3, 12  # epochs
+RATE, NO_RATE = 1e-3, 1e-8  # at the second one, a network learns nothing
 
 
 def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
@@ -56,8 +58,10 @@ def answer(model: str, version: str, approved: bool, by: str) -> dict[str, Any]:
 class Judged:
     """A study of two trials, and everything that judging its finalists takes. Nothing is trained until it is needed."""
 
-    def __init__(self, folder: Path, dataset: Path, client: Any, experiment: str, epochs: int, seed: int) -> None:
-        self.page = parse(PAGE.format(epochs=epochs, seed=seed))
+    def __init__(
+        self, folder: Path, dataset: Path, client: Any, experiment: str, epochs: int, seed: int, rate: float
+    ) -> None:
+        self.page = parse(PAGE.format(epochs=epochs, seed=seed, rate=rate))
         self.data, self.folder = manifest.read(dataset), dataset
         with open_study(folder, self.page, self.data.digest) as study:
             while (asked := study.ask()) is not None:
@@ -80,21 +84,23 @@ class Judged:
         promotion = open_promotion(page, self.data, self.study, [self.final.winner.trial.number])
         return promote_best.judge(self.read, page, self.folder, self.final, promotion)
 
-    def read(self, networks: Mapping[str, bytes]) -> dict[str, Readout]:
+    def read(self, networks: Mapping[str, bytes], truths: Mapping[str, np.ndarray]) -> dict[str, Readout]:
         self.scored = dict(networks)
-        return {name: _read_once(network, self.folder) for name, network in networks.items()}
+        own = {name: truth.tobytes() for name, truth in truths.items()}
+        return {name: _read_once(network, self.folder, own.get(name)) for name, network in networks.items()}
 
 
 @cache
-def _read_once(network: bytes, folder: Path) -> Readout:
-    return readout(network, folder, 1)
+def _read_once(network: bytes, folder: Path, truth: bytes | None) -> Readout:
+    return readout(network, folder, 1, None if truth is None else np.frombuffer(truth, np.int64))
 
 
 class Registry:
     """An embedded registry of one model, digits, in states that are made once and come back whenever they are asked.
 
     Attributes:
-        weak, strong, weaker, stronger: studies that were told to it; the last two have another seed.
+        weak, strong, weaker, stronger, guessing: studies that were told to it; the third and the fourth have another
+            seed, and the networks of the last one learn nothing.
         results: what the promotions gave that lead to a state.
     """
 
@@ -102,9 +108,11 @@ class Registry:
         self.home, self.client = home, connect()
         where = (home / "mlflow" / "artifacts" / "digits").as_uri()
         experiment = self.client.create_experiment("digits", artifact_location=where)
-        self.weak, self.strong, self.weaker, self.stronger = (
-            Judged(home / f"study-{epochs}-{seed}", dataset, self.client, experiment, epochs, seed)
-            for epochs, seed in ((WEAK, 0), (STRONG, 0), (WEAK, 1), (STRONG, 1))
+        self.weak, self.strong, self.weaker, self.stronger, self.guessing = (
+            Judged(home / f"study-{epochs}-{seed}-{rate}", dataset, self.client, experiment, epochs, seed, rate)
+            for epochs, seed, rate in (
+                *((WEAK, 0, RATE), (STRONG, 0, RATE), (WEAK, 1, RATE), (STRONG, 1, RATE), (WEAK, 0, NO_RATE)),
+            )
         )
         self.results: dict[str, dict[str, Any]] = {}
         self._copy(self._file, home / "nothing.db")
@@ -221,7 +229,9 @@ def test_a_version_has_what_it_was_made_of_what_it_is_and_why(registry: Registry
     assert version.run_id == strong.study.identity["run_id"]
     assert version.description.startswith(f"{result['reason']}.")
     assert result["evidence"] in version.description
-    assert [row.split(",")[0] for row in result["evidence"].splitlines()[2:]] == ["| challenger", "| default"]
+    rows = result["evidence"].partition("\n\n")[0].splitlines()[2:]
+    assert [row.split(",")[0] for row in rows] == ["| challenger", "| default", "| guessing"]
+    assert result["baseline"] == pytest.approx(37 / 359)
     assert result["figures"]["challenger"]["seeds"]["seeds"] == 2
 
     model = mlflow.models.get_model_info("models:/digits/1")
@@ -240,13 +250,28 @@ def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
     registry: Registry, digits: Path, tmp_path: Path
 ) -> None:
     page, folder = tmp_path / "page.yaml", shutil.copytree(digits, tmp_path / "overlapping")
-    page.write_text(PAGE.format(epochs=WEAK, seed=0))
+    page.write_text(PAGE.format(epochs=WEAK, seed=0, rate=RATE))
     images = np.load(folder / "test-images.npy")
     images[:3] = np.load(folder / "train-images.npy")[:3]
     np.save(folder / "test-images.npy", images)
     study = registry.weak.study.folder
     with pytest.raises(DatasetError, match="3 of 359 in "):
         promote_best.promote_best(Namespace(experiment=page, overrides=[], dataset=folder, study=study))
+
+
+def test_a_champion_that_mlflow_can_not_hand_out_is_found_before_spark_starts(
+    registry: Registry, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, strong = tmp_path / "page.yaml", registry.strong
+    page.write_text(PAGE.format(epochs=STRONG, seed=0, rate=RATE))
+    client.create_registered_model("digits")
+    client.create_model_version("digits", "mlflow-artifacts:/1/models/m-1/artifacts")
+    client.set_registered_model_alias("digits", "champion", "1")
+    monkeypatch.setattr("windrow.spark.open_session", lambda *_: pytest.fail("Spark starts"))
+    with pytest.raises(TrackingError, match="the files of models:/digits/1 must be available"):
+        promote_best.promote_best(
+            Namespace(experiment=page, overrides=[], dataset=strong.folder, study=strong.study.folder)
+        )
 
 
 def test_the_scored_file_is_the_registered_one(registry: Registry, tmp_path: Path) -> None:
@@ -334,7 +359,7 @@ def test_a_rollback_without_a_previous_champion_is_refused(registry: Registry, c
 
 def test_what_is_decided_is_moved_by_the_command_line_without_a_study(registry: Registry, tmp_path: Path) -> None:
     page, result = tmp_path / "page.yaml", tmp_path / "result.json"
-    page.write_text(PAGE.format(epochs=1, seed=0))
+    page.write_text(PAGE.format(epochs=1, seed=0, rate=RATE))
 
     def run(*arguments: str) -> int:
         return run_main("promote_best", ["--experiment", str(page), "--result", str(result), *arguments])
@@ -363,19 +388,117 @@ def test_a_champion_whose_alias_was_deleted_by_hand_is_none_and_the_way_back_sti
     assert aliases(client) == {"champion": "3"}
 
 
-def test_a_champion_of_other_data_or_classes_is_replaced_without_a_comparison(registry: Registry, client: Any) -> None:
-    registry.strong_champion()
+def files_of(client: Any, version: str) -> Path:
+    """The folder with a version's files."""
+    model = client.get_logged_model(client.get_model_version("digits", version).source.removeprefix("models:/"))
+    return Path(model.artifact_location.removeprefix("file://"))
+
+
+@contextmanager
+def changed(file: Path, change: Callable[[Path], object]) -> Iterator[None]:
+    """A file that is changed during a block."""
+    content = file.read_bytes()
+    try:
+        change(file)
+        yield
+    finally:
+        file.write_bytes(content)
+
+
+def of_other_data(client: Any) -> None:
+    """Let version 1 be of another data set."""
     client.set_model_version_tag("digits", "1", "windrow.dataset.digest", "another")
-    result = registry.weak.promote()
-    assert "was trained on another data set or split" in result["reason"]
+
+
+def test_a_version_remembers_the_images_that_it_was_trained_and_chosen_on(registry: Registry, client: Any) -> None:
+    registry.weak_champion()
+    (file,) = files_of(client, "1").rglob("seen-images.npy")
+    seen, splits = np.load(file), registry.weak.data.splits
+    assert len(seen) == splits["train"] + splits["validation"]
+    np.testing.assert_array_equal(seen, common_images.seen_in(registry.weak.folder))
+
+
+def test_a_champion_of_other_data_is_compared_on_the_test_images_that_are_new_to_it(
+    registry: Registry, client: Any
+) -> None:
+    registry.strong_champion()
+    of_other_data(client)
+    tests = common_images.keys(shards.load_hashes(registry.weak.folder, "test"))
+    (file,) = files_of(client, "1").rglob("seen-images.npy")
+    with changed(file, lambda file: np.save(file, tests[:100])):
+        result = registry.weak.promote()
+    assert (result["decision"], result["compared_images"]) == ("kept", 259)
+    assert result["figures"]["champion"]["images"] == result["figures"]["challenger_compared"]["images"] == 259
+    assert "on 259 of 359 test images" in result["reason"]
+    assert "| challenger, on the 259 images below |" in result["evidence"]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "doubt"),
+    [
+        ("seen-images.npy", Path.unlink, "does not record which images it was trained on"),
+        ("model.keras", lambda file: file.write_bytes(file.read_bytes()[:-99]), "can't be evaluated: its file"),
+        (
+            "MLmodel",
+            Path.unlink,
+            "can't be evaluated: models:/digits/1 must have its files in MLflow; version 1 has no",
+        ),
+    ],
+)
+def test_a_champion_that_can_not_be_compared_stays_until_a_person_decides(
+    registry: Registry, client: Any, name: str, change: Callable[[Path], object], doubt: str
+) -> None:
+    recorded = registry.weak_champion()["test_accuracy"]
+    of_other_data(client)
+    (file,) = files_of(client, "1").rglob(name)
+    with changed(file, change):
+        result = registry.strong.promote()
+    assert (result["decision"], result["promoted"], result["approval"]) == ("awaiting_approval", False, "")
+    assert doubt in result["reason"]
+    assert result["reason"].endswith(f"(recorded test accuracy {recorded:.4f} on 359 images)")
+    assert (result["champion_recorded_accuracy"], result["champion_recorded_images"]) == (recorded, 359)
+    assert f"| champion, version 1, as recorded | {recorded:.4f} |" in result["evidence"]
     assert "champion" not in result["figures"]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+    assert answer("digits", "2", True, "ada")["promoted"]
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
-    weak = registry.weaker
-    other = replace(weak.data, labels=tuple("0123456789A"))
+
+def test_a_champion_of_an_older_windrow_is_compared_on_the_same_data_set(registry: Registry, client: Any) -> None:
+    registry.weak_champion()
+    (file,) = files_of(client, "1").rglob("seen-images.npy")
+    with changed(file, Path.unlink):
+        assert registry.strong.promote()["decision"] == "promoted"
+
+
+def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_person_decides(
+    registry: Registry, client: Any, tmp_path: Path
+) -> None:
+    registry.strong_champion()
+    weak = registry.weak
+    other = replace(weak.data, labels=tuple("012345678A"))
     promotion = open_promotion(weak.page, other, weak.study, [1])
-    champion = fetch_model("models:/digits@champion", weak.study.folder / "champion")
-    assert promotion.incomparable(champion) == "is made for (8, 8, 1) images of 10 labels"
+    rival = promotion.rival(tmp_path, weak.folder)
+    assert rival is not None
+    assert rival.common.doubt == "knows 9 of these 10 classes, and 1 that is gone"
+    assert rival.to_read is not None
+    figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth})["champion"]
+    _, truth = shards.load_split(weak.folder, "test")
+    assert figures.images == np.count_nonzero(truth != 9)
+    assert figures.accuracy > 0.5
+
+
+def test_a_network_that_may_be_guessing_is_no_first_champion_and_the_reason_says_what_to_do(
+    registry: Registry, client: Any
+) -> None:
+    result = registry.guessing.promote()
+    assert (result["decision"], result["promoted"], result["champion_before"]) == ("kept", False, None)
+    assert "may be guessing" in result["reason"]
+    assert "there is still no champion; " in result["reason"]
+    assert result["hints"]
+    assert all(f"- {hint}" in result["evidence"] for hint in result["hints"])
+    assert aliases(client) == {"challenger": "1"}
 
 
 def test_nothing_moves_until_a_person_approves_and_then_it_does_once(registry: Registry, client: Any) -> None:

@@ -39,6 +39,9 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     sweep = run_job("sweep", *arguments)
     assert sweep.code == 0, sweep.output
     assert sweep.result["outcomes"] == {"ok": 3}
+    validation = np.bincount(np.load(digits / "validation-labels.npy"))
+    assert sweep.result["baseline"] == pytest.approx(validation.max() / validation.sum())
+    assert all("sweep.epochs" in hint for hint in sweep.result["hints"])
 
     runs = children(client, sweep.result)
     assert len(runs) == 3
@@ -66,6 +69,7 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     promotion = run_job("promote_best", *arguments)
     assert promotion.code == 0, promotion.output
     assert promotion.result["promoted"] is True
+    assert promotion.result["figures"]["challenger"]["interval"]["low"] > promotion.result["baseline"]
     champion = client.get_model_version_by_alias("whole", "champion")
     assert champion.version == promotion.result["model_version"] == "1"
     assert float(champion.tags["windrow.test_accuracy"]) == pytest.approx(promotion.result["test_accuracy"], abs=1e-6)

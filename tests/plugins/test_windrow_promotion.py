@@ -20,7 +20,7 @@ PAGE = windrow_dags.Page(
 LINKS = {"model_version": "http://m/#/models/digits/versions/7", "mlflow_run": "http://m/#/run/1"}
 PROMOTION = {
     **{"decision": "awaiting_approval", "promoted": False, "reason": "better by 0.01"},
-    **{"model_name": "numerals", "model_version": "7"},
+    **{"model_name": "numerals", "model_version": "7", "champion_before": "6"},
     **{"evidence": "| | test accuracy |\n|---|---|\n| challenger | 0.98 |", "links": LINKS},
 }
 
@@ -100,6 +100,11 @@ def test_the_announcement_follows_the_promotion_where_no_person_was_asked() -> N
     assert announced({**PROMOTION, "promoted": True}, None) == NEWS
     with pytest.raises(AirflowSkipException, match=r"the champion stays: better by 0\.01"):
         announced(PROMOTION, None)
+
+
+def test_without_a_champion_the_announcement_says_that_there_is_none() -> None:
+    with pytest.raises(AirflowSkipException, match="there is no champion: not promoted: it may be guessing"):
+        announced({**PROMOTION, "champion_before": None, "reason": "not promoted: it may be guessing"}, None)
 
 
 def test_the_announcement_follows_the_person_where_one_was_asked() -> None:

@@ -92,6 +92,7 @@ class TrialTable:
         parameters: hyper-parameters of the space that differ among the trials.
         constant: names of the space's other hyper-parameters.
         waiting: number of trials in the ledger that have not ended.
+        guessing: validation error of guessing the most frequent class, in percent; None if it is not known.
     """
 
     page: Experiment
@@ -99,6 +100,7 @@ class TrialTable:
     parameters: tuple[SearchedParameter, ...]
     constant: tuple[str, ...]
     waiting: int
+    guessing: float | None = None
 
     @property
     def is_accuracy(self) -> bool:
@@ -163,11 +165,14 @@ def error_of(trial: DrawnTrial) -> float:
     return math.inf if trial.error is None else trial.error
 
 
-def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> TrialTable:
+def read(
+    study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None, baseline: float | None = None
+) -> TrialTable:
     """Return the table of a study, from its ledger.
 
     Args:
         image: (shape, number of classes) of the data set, for counting weights; None leaves the weights out.
+        baseline: share of the most frequent class in the validation split; None leaves the error of guessing out.
     """
     page = study.page
     entries = study.entries()
@@ -175,7 +180,8 @@ def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = No
     described = {name: _describe(name, page.space[name], trials) for name in page.space}
     differing = tuple(parameter for parameter in described.values() if len(parameter.values) > 1)
     constant = tuple(name for name, parameter in described.items() if len(parameter.values) < 2)
-    return TrialTable(page, trials, differing, constant, len(entries) - len(trials))
+    guessing = None if baseline is None else 100 * (1 - baseline)
+    return TrialTable(page, trials, differing, constant, len(entries) - len(trials), guessing)
 
 
 def _trial(

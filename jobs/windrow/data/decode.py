@@ -40,11 +40,13 @@ class DecodedFiles:
     Attributes:
         images: uint8 (n, h, w, c), mapped from a scratch file unless empty.
         labels: int64 (n,).
+        names: names of their files.
         left_out: reason for each file that could not be decoded, by its name.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    names: tuple[str, ...]
     left_out: dict[str, str]
 
 
@@ -127,7 +129,8 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
                 left_out[files.name(index)] = opened.problem or "not known"
         file.flush()
         images = _map(file, (len(kept), *target.shape))
-    return DecodedFiles(images, files.labels[np.array(kept, np.int64)], left_out)
+    names = tuple(files.name(index) for index in kept)
+    return DecodedFiles(images, files.labels[np.array(kept, np.int64)], names, left_out)
 
 
 def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:

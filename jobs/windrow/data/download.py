@@ -95,7 +95,7 @@ def fetch(
     check_mirrors(mirrors)
     target = folder / remote.name
     with clear_when_full(folder), locked(folder):
-        if _matches(remote, target, max_bytes):
+        if matches(remote, target, max_bytes):
             return target
         reasons = []
         for mirror in mirrors:
@@ -161,13 +161,13 @@ def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | Non
     mark = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = target.with_name(f".{target.name}.{mark}.part")
     resumed = _size(part) > 0
-    if not _matches(remote, part, max_bytes):
+    if not matches(remote, part, max_bytes):
         _download(url, part, max_bytes)
-    if not _matches(remote, part, max_bytes) and resumed:
+    if not matches(remote, part, max_bytes) and resumed:
         # The part came from an older file, or from one that changes: start once more from the beginning.
         part.unlink()
         _download(url, part, max_bytes)
-    if not _matches(remote, part, max_bytes):
+    if not matches(remote, part, max_bytes):
         part.unlink()
         raise _MirrorError(f"its file has another {remote.algorithm.upper()} than {remote.digest[:16]}...")
     part.replace(target)
@@ -239,8 +239,8 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
-    """Return whether the file exists and has the digest."""
+def matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
+    """Return whether the file exists and has the digest; of a .gz file's contents no more than `max_bytes` are read."""
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"

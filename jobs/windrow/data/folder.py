@@ -21,6 +21,7 @@ from windrow.plural import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
+CHANGED = "the folder changed while it was read, so the next run reads it again"
 _SHOWN = 5
 
 
@@ -49,26 +50,42 @@ class Listing:
 def list_images(folder: Path) -> Listing:
     """Return the classes of a folder and their image files, without opening the files.
 
+    A class of train/ may have no image in test/.
+
     Raises:
-        DatasetError: no classes, a class without images, a class name with characters that can't be printed, or train/
-            and test/ with different classes.
+        DatasetError: no classes, a class without images, a class name with characters that can't be printed, a class in
+            test/ only, or a folder that is gone meanwhile.
     """
+    try:
+        return _listing(folder)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{folder} must stay as it is while it is read; {error.filename} is gone; run again when nothing moves it"
+        ) from error
+
+
+def _listing(folder: Path) -> Listing:
     splits = [folder / "train", folder / "test"]
     if not all(split.is_dir() for split in splits):
         classes = _classes(folder)
         return Listing(tuple(classes), _files(folder, folder, classes), None)
     classes, test_classes = (_classes(split) for split in splits)
-    if classes != test_classes:
-        odd = ", ".join(sorted(set(classes) ^ set(test_classes)))
+    if odd := sorted(set(test_classes) - set(classes)):
         raise DatasetError(
-            f"{folder} must have the same classes in train/ and test/; got {odd} in one only; add or remove them"
+            f"{folder} must have each class of test/ in train/ too; got {', '.join(odd)} in test/ only; "
+            "add training images or remove it"
         )
-    train, test = (_files(folder, split, classes) for split in splits)
-    return Listing(tuple(classes), train, test)
+    train = _files(folder, splits[0], classes)
+    return Listing(tuple(classes), train, _files(folder, splits[1], classes, needed=False))
 
 
-def check_left_out(total: int, left_out: dict[str, str]) -> None:
-    """Print which images were left out, and why; nothing if there are none.
+def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) -> None:
+    """Print which images could not be decoded, and why; nothing if there are none.
+
+    Args:
+        total: number of images in the folder.
+        left_out: reason for each image that could not be decoded, by its name.
+        changed: whether the folder changed while it was read.
 
     Raises:
         DatasetError: their share is above LEFT_OUT_LIMIT.
@@ -80,7 +97,7 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
     if len(left_out) > LEFT_OUT_LIMIT * total:
         raise DatasetError(
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
-            "; fix or remove them"
+            + ("; the folder changed while it was read: run again" if changed else "; fix or remove them")
         )
     images = counted(total, "image")
     print(f"left out {len(left_out)} of {images} that can't be decoded: {listed}{more}", file=sys.stderr)
@@ -98,13 +115,15 @@ def _classes(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
-def _files(root: Path, folder: Path, classes: Sequence[str]) -> Files:
+def _files(root: Path, folder: Path, classes: Sequence[str], needed: bool = True) -> Files:
+    """List the images of each class; `needed` says whether each class must have some."""
     paths: list[Path] = []
     counts = []
     for name in classes:
-        visible = sorted(path for path in (folder / name).iterdir() if not path.name.startswith("."))
+        entries = (folder / name).iterdir() if needed or (folder / name).is_dir() else ()
+        visible = sorted(path for path in entries if not path.name.startswith("."))
         found = [path for path in visible if path.suffix.lower() in SUFFIXES and path.is_file()]
-        if not found:
+        if needed and not found:
             raise DatasetError(
                 f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"
             )

@@ -6,16 +6,46 @@ The manifest is written last, so a folder with a manifest is complete.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from windrow import files
+from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
 
 FILE = "manifest.json"
 _CURE = "run prepare_dataset.py into it"
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Images with the same pixels.
+
+    Attributes:
+        groups: number of groups of two or more.
+        images: number of images in these groups.
+        examples: names of the images of some groups.
+    """
+
+    groups: int = 0
+    images: int = 0
+    examples: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """Test images that look nearly like an image of training or validation.
+
+    Attributes:
+        images: number of these test images; None if there were too many images to look for them.
+        examples: names of some of them, each with the other image.
+    """
+
+    images: int | None = 0
+    examples: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,7 +62,11 @@ class Manifest:
         files: SHA-256 of each file, by its name.
         settings: the page's dataset section.
         fingerprint: state of a source folder (names, sizes, times) when it was read; "" for a built-in source.
-        left_out: reason for each image that could not be decoded, by its name.
+        left_out: reason for each image that could not be used, by its name.
+        class_counts: number of images, by split and name of the class; empty in manifests before 2026-11-27.
+        copies: images with the same pixels.
+        near_copies: test images that look nearly like another image.
+        warnings: sentences on what makes the data set's figures less certain.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -47,6 +81,51 @@ class Manifest:
     settings: dict[str, object]
     fingerprint: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
+    class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
+    near_copies: NearCopies = field(default_factory=NearCopies)
+    warnings: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Describe the images in lines of text: by split and class, and their copies."""
+        if not self.class_counts:
+            return []
+        classes = in_splits(self.class_counts, self.labels, most=20)
+        lines = [", ".join(f"{self.splits[split]:,} {split}" for split in SPLITS) + f" images: {classes}"]
+        if self.copies.groups:
+            groups = "; ".join(" = ".join(names) for names in self.copies.examples)
+            lines.append(f"{self.copies.images:,} images have the same pixels as another one, e.g. {groups}")
+        if self.near_copies.images is None:
+            lines.append("near copies were not looked for, because there are too many images")
+        elif self.near_copies.images:
+            pairs = "; ".join(" ~ ".join(names) for names in self.near_copies.examples)
+            lines.append(
+                f"{self.near_copies.images:,} of {self.splits['test']:,} test images look nearly like an image of "
+                f"training or validation, e.g. {pairs}"
+            )
+        return lines
+
+
+def in_splits(counts: Mapping[str, Mapping[str, int]], names: Sequence[str], most: int) -> str:
+    """Return classes with their number of images in each split: "cat 70/12/18, dog 65/9/20 (train/validation/test)".
+
+    Args:
+        counts: number of images by split and class.
+        names: the classes.
+        most: how many of them to list.
+    """
+    shown = [f"{name} {'/'.join(f'{counts[split][name]:,}' for split in SPLITS)}" for name in names[:most]]
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(shown)}{more} ({'/'.join(SPLITS)})"
+
+
+def labels_before(folder: Path, source: str) -> tuple[str, ...] | None:
+    """Return the classes of the data set that is in `folder`; None if there is none, or it is of another source."""
+    try:
+        manifest = read(folder)
+    except DatasetError:
+        return None
+    return manifest.labels if manifest.source == source else None
 
 
 def read(folder: Path) -> Manifest:

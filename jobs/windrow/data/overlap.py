@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from hashlib import blake2b
 from pathlib import Path
 
-from windrow.data import shards
-from windrow.data.splits import Split
+from windrow.data import hashes, shards
+from windrow.data.splits import SPLITS, Split
 from windrow.errors import DatasetError
 
-_DIGEST_BYTES = 16
+_SHOWN = 10
 
 
 def check(folder: Path) -> None:
-    """Compare every test image with all training and validation images, by a digest of its pixels.
+    """Compare every test image with all training and validation images, by a hash of its pixels.
+
+    The hashes are computed again, because a data set of an earlier version of Windrow has none.
 
     Raises:
         DatasetError: some test images have the same pixels as a training or validation image, whatever the labels.
     """
-    seen = {*_digests(folder, "train"), *_digests(folder, "validation")}
-    common = [digest in seen for digest in _digests(folder, "test")]
-    if any(common):
+    seen: dict[bytes, tuple[Split, int]] = {}
+    for split in ("train", "validation"):
+        seen |= {key: (split, index) for index, key in enumerate(_keys(folder, split))}
+    tests = _keys(folder, "test")
+    common = [(index, seen[key]) for index, key in enumerate(tests) if key in seen]
+    if common:
+        names = {split: shards.load_names(folder, split) for split in SPLITS}
+        pairs = [f"{names['test'][index]} = {names[split][other]}" for index, (split, other) in common[:_SHOWN]]
+        more = f"; and {len(common) - _SHOWN} more" if len(common) > _SHOWN else ""
         raise DatasetError(
-            f"a test image must not be in training or validation too; got {sum(common)} of {len(common)} in {folder}; "
-            "remove the copies from the source, and prepare it again"
+            f"a test image must not be in training or validation too; got {len(common)} of {len(tests)} in {folder}: "
+            f"{'; '.join(pairs)}{more}; remove the copies from the source, and prepare it again"
         )
 
 
-def _digests(folder: Path, split: Split) -> Iterator[bytes]:
+def _keys(folder: Path, split: Split) -> list[bytes]:
     images, _ = shards.load_split(folder, split)
-    return (blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images)
+    return hashes.as_keys(hashes.of(images))

@@ -60,6 +60,15 @@ FASHION_MNIST = Published(
 )
 
 
+def has_files_of_one(files: Sequence[Path]) -> bool:
+    """Return whether files of the user's, in the order of FILE_NAMES, are those of a published data set."""
+    homes = (MNIST, FASHION_MNIST)
+    return any(
+        all(download.matches(remote, path, _MAX_BYTES) for remote, path in zip(home.files, files, strict=True))
+        for home in homes
+    )
+
+
 def fetch_all(home: Published, mirrors: Sequence[str], folder: Path) -> list[Path]:
     """Download the files of a published data set; return their paths, in the order of FILE_NAMES.
 

@@ -1,15 +1,19 @@
 """Store a data set as NumPy files that every Python worker of a host maps into memory.
 
-A folder has two files per split, and a manifest:
+A folder has three files per split, and a manifest:
 
 train-images.npy   uint8 (n, height, width, channels), 0..255
 train-labels.npy   int64 (n,), indices into the manifest's labels
+train-hashes.npy   uint8 (n, 16), a hash of each image's pixels (hashes.of)
+
+names.json         for a folder of images: the names of the files, by split
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import sys
@@ -23,14 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.data import manifest as manifests
-from windrow.data import sources, splits
+from windrow.data import sources
+from windrow.data.division import Division, divide
+from windrow.data.hashes import Hashes
 from windrow.data.manifest import Manifest
 from windrow.data.sources import Source
-from windrow.data.splits import SPLITS, Split
+from windrow.data.splits import SPLITS, Indices, Split
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
 from windrow.files import clear_when_full
 
+_NAMES = "names.json"
 _ASIDE_PREFIX = ".aside-"
 _CHUNK_BYTES = 1 << 25
 
@@ -52,6 +59,12 @@ def existing(out: Path, section: DatasetSection) -> Manifest | None:
     except DatasetError as error:
         print(f"what is there can't be used: {error}", file=sys.stderr)
         return None
+    if not {_hashes(split) for split in SPLITS} <= manifest.files.keys():
+        print(
+            "what is there has no hashes of its images, as Windrow wrote it before 2026-11-27: it is prepared again",
+            file=sys.stderr,
+        )
+        return None
     found = (_identity(manifest.settings), manifest.source, manifest.fingerprint)
     return manifest if found == wanted else None
 
@@ -65,22 +78,23 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
         DatasetError: the source can't be split as the page asks.
         ServiceError: the disk is full; `out` then holds no manifest.
     """
-    own_test = source.test_images is not None
-    splits.check_classes(source.train_labels, source.labels, 2 if own_test else 3)
-    parts = splits.draw(source.train_labels, section.validation, None if own_test else section.test, section.seed)
+    division = divide(source, section)
     with clear_when_full(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / manifests.FILE).unlink(missing_ok=True)
         with _aside(out) as aside:
             files, contents = {}, {}
-            for split in SPLITS:
-                images, labels, indices = _pick(source, parts, split)
-                files[_images(split)], images_digest = _write_array(aside / _images(split), images, indices)
-                files[_labels(split)], labels_digest = _write_array(aside / _labels(split), labels, indices)
-                contents[split] = (len(indices), images_digest, labels_digest)
+            for split, part in division.parts.items():
+                files[_images(split)], images_digest = _write_array(aside / _images(split), part.images, part.indices)
+                files[_labels(split)], labels_digest = _write_array(aside / _labels(split), part.labels, part.indices)
+                files[_hashes(split)], _ = _write_array(aside / _hashes(split), part.hashes, part.indices)
+                contents[split] = (len(part.indices), images_digest, labels_digest)
+            if source.train_names:
+                files[_NAMES] = _write_names(aside / _NAMES, division)
+            (out / _NAMES).unlink(missing_ok=True)  # of an earlier source
             for name in files:
                 (aside / name).replace(out / name)
-        manifest = _manifest(source, section, files, contents)
+        manifest = _manifest(source, section, division, files, contents)
         manifests.write(out, manifest)
     return manifest
 
@@ -102,8 +116,25 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
     return images, labels
 
 
+def load_hashes(folder: Path | str, split: Split) -> Hashes:
+    """Load the hashes of a split's images, uint8 (n, 16), in the split's order.
+
+    Raises:
+        DatasetError: the file is missing or broken.
+    """
+    return _open_array(Path(folder) / _hashes(split), None)
+
+
+def load_names(folder: Path | str, split: Split) -> list[str]:
+    """Load the names of a split's images, in its order: of their files; if they were none, their numbers from 0."""
+    path = Path(folder) / _NAMES
+    if path.exists():
+        return list(json.loads(path.read_bytes())[split])
+    return [f"{split} image {number}" for number in range(len(_open_array(Path(folder) / _labels(split), None)))]
+
+
 def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """Return the paths of the named splits' files, images before labels, to be sent to executors."""
+    """Return the paths of the named splits' files, images before labels, to be sent to executors; no hashes."""
     return [Path(folder) / file for name in names for file in (_images(name), _labels(name))]
 
 
@@ -115,6 +146,10 @@ def _labels(split: Split) -> str:
     return f"{split}-labels.npy"
 
 
+def _hashes(split: Split) -> str:
+    return f"{split}-hashes.npy"
+
+
 def _identity(settings: dict[str, object]) -> dict[str, object]:
     """Return the settings that the contents depend on, without the source, which is compared by itself.
 
@@ -123,18 +158,12 @@ def _identity(settings: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
 
 
-def _pick(source: Source, parts: dict[Split, splits.Indices], split: Split) -> tuple[Any, Any, splits.Indices]:
-    if split == "test" and source.test_images is not None and source.test_labels is not None:
-        return source.test_images, source.test_labels, np.arange(len(source.test_labels), dtype=np.int64)
-    return source.train_images, source.train_labels, parts[split]
-
-
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
     """Yield a folder inside `out` to write files in before they are moved; remove the folder after the block.
 
-    Folders of this kind that killed processes left behind are removed first. files.replacing would not do: the six
-    files must move together, once all of them are written.
+    Folders of this kind that killed processes left behind are removed first. files.replacing would not do: all files
+    must move together, once all of them are written.
     """
     for stale in out.glob(f"{_ASIDE_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
@@ -145,7 +174,7 @@ def _aside(out: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_array(path: Path, array: NDArray[Any], indices: splits.Indices) -> tuple[str, str]:
+def _write_array(path: Path, array: NDArray[Any], indices: Indices) -> tuple[str, str]:
     """Write array[indices] as .npy, in chunks; return the SHA-256 of the file and that of the values alone.
 
     np.save is not used, because its error on a full disk carries no errno.
@@ -167,8 +196,20 @@ def _write_array(path: Path, array: NDArray[Any], indices: splits.Indices) -> tu
     return file_hash.hexdigest(), values_hash.hexdigest()
 
 
+def _write_names(path: Path, division: Division) -> str:
+    """Write the names of the files by split; return the file's SHA-256."""
+    names = {split: [part.names[index] for index in part.indices] for split, part in division.parts.items()}
+    content = json.dumps(names).encode()
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
 def _manifest(
-    source: Source, section: DatasetSection, files: dict[str, str], contents: dict[Split, tuple[int, str, str]]
+    source: Source,
+    section: DatasetSection,
+    division: Division,
+    files: dict[str, str],
+    contents: dict[Split, tuple[int, str, str]],
 ) -> Manifest:
     height, width, channels = source.train_images.shape[1:]
     identity = repr(((height, width, channels), source.labels, sorted(contents.items())))
@@ -182,7 +223,11 @@ def _manifest(
         files=files,
         settings=section.model_dump(mode="json"),
         fingerprint=source.fingerprint,
-        left_out=source.left_out,
+        left_out=division.left_out,
+        class_counts=division.class_counts,
+        copies=division.copies,
+        near_copies=division.near_copies,
+        warnings=division.warnings,
     )
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from windrow import spark
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
-from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all
+from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all, has_files_of_one
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
 
@@ -47,6 +47,11 @@ class Source:
         labels: names of the classes.
         left_out: reason for each image that could not be decoded, by its name.
         fingerprint: state of the source folder when it was read; "" for a built-in source.
+        own: whether it is a folder of the user's, which may grow and shrink. One with the files of a built-in source is
+            not: its splits are that source's.
+        train_names: names of the training images' files; empty if they are not files.
+        test_names: like `train_names`, for the source's own test split.
+        notes: what the user should know of how it was read, in sentences.
     """
 
     name: str
@@ -57,6 +62,10 @@ class Source:
     labels: tuple[str, ...]
     left_out: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    own: bool = False
+    train_names: tuple[str, ...] = ()
+    test_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
@@ -98,7 +107,10 @@ def fingerprint(section: DatasetSection) -> str:
     digest = hashlib.sha256()
     path = _existing_folder(section.source)
     for file in sorted(path.rglob("*")):
-        status = file.stat() if file.exists() else file.lstat()
+        try:
+            status = file.stat() if file.exists() else file.lstat()
+        except OSError:  # it is gone meanwhile
+            continue
         digest.update(
             repr((str(file.relative_to(path)), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace")
         )
@@ -166,8 +178,9 @@ def _idx_folder(path: Path, state: str) -> Source:
         if len({file.name.removesuffix(".gz") for file in files}) > 1:
             names = ", ".join(file.name for file in files)
             raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
-    source = _from_idx(path.name, [files[0] for files in found.values()], _label_names(path))
-    return replace(source, fingerprint=state)
+    chosen = [files[0] for files in found.values()]
+    source = _from_idx(path.name, chosen, _label_names(path))
+    return replace(source, fingerprint=state, own=not has_files_of_one(chosen))
 
 
 def _label_names(path: Path) -> dict[int, str]:
@@ -217,9 +230,10 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
     with open_spark() as session:
         train = decode(listing.train, target, downloads, session)
         test = decode(listing.test, target, downloads, session) if listing.test else None
+    changed = fingerprint(section) != state
     left_out = {**train.left_out, **(test.left_out if test else {})}
     total = len(listing.train.paths) + (len(listing.test.paths) if listing.test else 0)
-    folder.check_left_out(total, left_out)
+    folder.check_left_out(total, left_out, changed)
     return Source(
         path.name,
         train.images,
@@ -229,4 +243,8 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
         listing.classes,
         left_out,
         state,
+        own=True,
+        train_names=train.names,
+        test_names=test.names if test else (),
+        notes=(folder.CHANGED,) if changed else (),
     )

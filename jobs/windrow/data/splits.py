@@ -1,13 +1,19 @@
-"""Assign images to splits: stratified, seeded, the same on every machine and with every library version."""
+"""Assign images to splits: seeded, the same on every machine and with every library version.
+
+A built-in source never changes: its splits are drawn, class by class (`draw`). A folder of the user's grows: there an
+image's own pixels decide (`by_content`), so that no image ever changes sides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data import hashes as pixel_hashes
+from windrow.data.hashes import Hashes
 from windrow.errors import DatasetError
 
 Split = Literal["train", "validation", "test"]
@@ -17,21 +23,61 @@ Indices = NDArray[np.int64]
 _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
 
-def check_classes(labels: Indices, names: Sequence[str], splits: int) -> None:
+def check_names(names: tuple[str, ...]) -> None:
+    """Check that there are two classes or more, with different names.
+
+    Raises:
+        DatasetError: there are fewer, or two have the same name.
+    """
+    if len(names) < 2:
+        got = f"only {names[0]!r}" if names else "none"
+        raise DatasetError(f"a data set needs at least two classes; got {got}; add images of another class")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DatasetError(f"classes need different names; got {twice[0]!r} twice; rename one, e.g. in labels.txt")
+
+
+def check_classes(labels: Indices, names: tuple[str, ...], splits: int) -> None:
     """Check that there are two classes or more, and that every class has at least `splits` images: one for each split.
 
     Raises:
         DatasetError: there are fewer than two classes, or a class has too few images.
     """
-    if len(names) < 2:
-        got = f"only {names[0]!r}" if names else "none"
-        raise DatasetError(f"a data set needs at least two classes; got {got}; add images of another class")
+    check_names(names)
     counts = np.bincount(labels, minlength=len(names))
     small = [f"{name!r} with {count}" for name, count in zip(names, counts, strict=True) if count < splits]
     if small:
         raise DatasetError(
             f"a class needs at least {splits} images, one a split; got {', '.join(small)}; add images or remove it"
         )
+
+
+def by_content(hashes: Hashes, validation: float, test: float | None, seed: int) -> dict[Split, Indices]:
+    """Return the indices of images by split, as each image's pixels and the seed alone decide; in random order.
+
+    The hash and the seed give two numbers between 0 and 1. Below `test` the first makes a test image; of the others,
+    the second makes a validation image below `validation`. So copies are in one split, whatever else there is, and a
+    larger share takes images from the other splits, and moves no others.
+
+    Args:
+        hashes: the images' hashes, uint8 (n, 16).
+        validation: share of the images that are not test images, between 0 and 1.
+        test: share of the test images, between 0 and 1; None if the source has its own test split.
+        seed: seed of the splits, 0 or more.
+    """
+    salt = seed.to_bytes(16, "little")
+    mixed = b"".join(blake2b(key, digest_size=16, salt=salt).digest() for key in pixel_hashes.as_keys(hashes))
+    raw = np.frombuffer(mixed, "<u8").reshape(-1, 2)
+    first, second = ((raw >> 11) * 2.0**-53).T  # 53 bits, all that a float holds
+    order = np.lexsort((raw[:, 1], raw[:, 0])).astype(np.int64)
+    is_test = np.zeros(len(raw), bool) if test is None else first < test
+    is_validation = ~is_test & (second < validation)
+    parts: dict[Split, Indices] = {
+        "train": order[~(is_test | is_validation)[order]],
+        "validation": order[is_validation[order]],
+    }
+    if test is not None:
+        parts["test"] = order[is_test[order]]
+    return parts
 
 
 def hold_out(

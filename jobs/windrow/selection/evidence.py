@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
@@ -12,6 +13,9 @@ from windrow.selection.statistics import Comparison, Interval, Spread, compare, 
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 """Names of the two registered networks among those that are evaluated."""
+
+COMPARED = "challenger_compared"
+"""Name of the challenger's row on the images that the champion is compared on, if these are not all test images."""
 
 _HEAD = (
     "| | test accuracy | 95 % interval | errors | over seeds: median ± deviation | challenger ahead by | McNemar p |"
@@ -24,7 +28,7 @@ class Row:
     """A network's figures on the test split.
 
     Attributes:
-        name: challenger, default or champion.
+        name: challenger, default, champion or challenger_compared.
         what: the network's trial or version, as text.
         readout: the network's predictions on the test split.
         interval: Wilson's confidence interval of the accuracy.
@@ -62,7 +66,7 @@ class Row:
             ahead = f"{self.comparison.difference:+.4f} ({between.low:+.4f} to {between.high:+.4f})"
             p = f"{self.comparison.p:.2g}"
         cells = (f"{self.readout.accuracy:.4f}", interval, f"{self.readout.errors} of {self.readout.images}")
-        return f"| {self.name}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
+        return f"| {self.name.partition('_')[0]}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
 
 
 def _interval(interval: Interval) -> IntervalFigures:
@@ -109,30 +113,62 @@ def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, i
     return read
 
 
-def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | None) -> list[Row]:
+def rows(final: Final, figures: Mapping[str, Readout], rival: Rival | None) -> list[Row]:
     """Return a row for the challenger, one for the default configuration, and one for the champion.
 
     The default configuration has no row if it is the challenger itself or has no network. The champion has no row if it
-    was not evaluated.
+    was not evaluated. If it is compared on a part of the test split, a row of the challenger on the same images comes
+    before it.
 
     Args:
-        figures: predictions by name: the registered challenger as CHALLENGER, a champion that can be compared as
-            CHAMPION, and others as `to_read` names them.
-        champion_version: the champion's version in the registry.
+        figures: predictions by name: the registered challenger as CHALLENGER, and others as `to_read` names them.
+        rival: the current champion with its predictions; None without a champion.
     """
     read, winner, challenger = by_repeat(final, figures), final.winner, figures[CHALLENGER]
     found = [_row(CHALLENGER, f"trial {winner.trial.number}", challenger, _over_seeds(winner, read), None)]
     for default in _default(final).values():
         best = read[default.trial.number, default.good[0].number]
         found.append(_row("default", "trial 0", best, _over_seeds(default, read), challenger))
-    if CHAMPION in figures:
-        found.append(_row(CHAMPION, f"version {champion_version}", figures[CHAMPION], None, challenger))
+    if rival is not None and rival.readout is not None:
+        same = rival.same_images(challenger)
+        if same.images < challenger.images:
+            found.append(_row(COMPARED, f"on the {same.images} images below", same, None, None))
+        found.append(_row(CHAMPION, f"version {rival.champion.version}", rival.readout, None, same))
     return found
 
 
-def table(found: Iterable[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    return "\n".join([_HEAD, _RULE, *(row.line() for row in found)])
+def table(found: Sequence[Row], rival: Rival | None = None) -> str:
+    """Return the rows as a Markdown table, with the champion's recorded figures and those of guessing below them."""
+    recorded = [_recorded(rival.champion)] if rival is not None and rival.champion.accuracy is not None else []
+    return "\n".join([_HEAD, _RULE, *(row.line() for row in found), *recorded, _guessing(found[0].readout)])
+
+
+def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str]) -> str:
+    """Return the evidence in Markdown: the table, and below it what may give a better network."""
+    advice = "\n".join(f"- {hint}" for hint in hints)
+    more = f"\n\nWhat the curves and the number of images suggest:\n\n{advice}" if advice else ""
+    return f"{table(found, rival)}{more}"
+
+
+def _recorded(champion: RegisteredChampion) -> str:
+    name, accuracy = f"{CHAMPION}, version {champion.version}, as recorded", f"{champion.accuracy:.4f}"
+    if not champion.images or champion.accuracy is None:
+        return _line(name, accuracy)
+    right = round(champion.accuracy * champion.images)
+    between = wilson(right, champion.images)
+    errors = f"{champion.images - right} of {champion.images}"
+    return _line(name, accuracy, f"{between.low:.4f} to {between.high:.4f}", errors)
+
+
+def _guessing(read: Readout) -> str:
+    errors = f"{round((1 - read.baseline) * read.images)} of {read.images}"
+    return _line("guessing, the most frequent class", f"{read.baseline:.4f}", "", errors)
+
+
+def _line(name: str, *cells: str) -> str:
+    """Return a line of the table whose last cells are empty."""
+    missing = _HEAD.count("|") - 2 - len(cells)
+    return f"| {' | '.join((name, *cells, *[''] * missing))} |"
 
 
 def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:

@@ -5,7 +5,7 @@ result = PromotionResult.from_json(json.loads(tags["windrow.result"]))
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict
 
@@ -66,10 +66,16 @@ class PromotionResult:
         seeds: the number of networks that `value` is the mean of.
         test_accuracy, test_loss: the challenger's figures on the test split.
         test_images: the number of images in the test split.
+        baseline: the share of the most frequent class in the test split, which is the test accuracy of guessing it.
         champion_before: version of the champion at the time; None without a champion.
-        champion_test_accuracy: the champion's figure on the test split; None if it was not compared.
-        figures: test figures of challenger, default and champion, by these names.
-        evidence: the figures as a Markdown table.
+        champion_test_accuracy: the champion's figure on the test images that it was compared on; None if on none.
+        compared_images: the number of test images that the champion was compared on; None without a champion.
+        champion_recorded_accuracy, champion_recorded_images: the champion's test accuracy as its own version records
+            it, and the number of images behind that; None if it records none.
+        figures: test figures of challenger, default and champion, by these names, and of the challenger on the images
+            that the champion was compared on as challenger_compared, if these are a part of the test split.
+        hints: what may give a better network, by the challenger's curves and the number of images.
+        evidence: figures and hints in Markdown.
         links: addresses of MLflow's pages, by name.
     """
 
@@ -88,9 +94,14 @@ class PromotionResult:
     test_accuracy: float | None = None
     test_loss: float | None = None
     test_images: int | None = None
+    baseline: float | None = None
     champion_before: str | None = None
     champion_test_accuracy: float | None = None
+    compared_images: int | None = None
+    champion_recorded_accuracy: float | None = None
+    champion_recorded_images: int | None = None
     figures: Mapping[str, NetworkFigures] = field(default_factory=dict)
+    hints: Sequence[str] = ()
     evidence: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
 

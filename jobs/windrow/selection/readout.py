@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from windrow.selection.statistics import most_frequent_share
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +24,7 @@ class Readout:
     Attributes:
         predicted: predicted labels, int64 (n,), in the split's order.
         truth: true labels, int64 (n,).
-        loss: mean cross-entropy in nats.
+        loss: mean cross-entropy in nats; nan where it is not known.
     """
 
     predicted: NDArray[np.int64]
@@ -48,12 +51,31 @@ class Readout:
         """Return the share of images that were classified correctly, 0..1."""
         return (self.images - self.errors) / self.images
 
+    @property
+    def baseline(self) -> float:
+        """Return the accuracy of a network that always answers with the most frequent class, 0..1."""
+        return most_frequent_share(self.truth)
 
-def read_test(spark: SparkSession, networks: Mapping[str, bytes], dataset: str, threads: int) -> dict[str, Readout]:
+    def on(self, chosen: NDArray[np.bool_]) -> Readout:
+        """Return the predictions on some of the images, bool (n,); their loss is not known."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        arrays = {name: value[chosen] for name, value in values.items() if isinstance(value, np.ndarray)}
+        return replace(self, loss=math.nan, **arrays)
+
+
+def read_test(
+    spark: SparkSession,
+    networks: Mapping[str, bytes],
+    truths: Mapping[str, NDArray[np.int64]],
+    dataset: str,
+    threads: int,
+) -> dict[str, Readout]:
     """Evaluate networks on the test split that was sent to the executors, one Spark task per network.
 
     Args:
         networks: bytes of .keras files, by name.
+        truths: the images' labels by the name of a network that numbers the classes in its own way, or that may not be
+            evaluated on some images, int64 (n,); -1 leaves an image out. Other networks get the split's labels.
         dataset: digest of the data set whose test split was sent.
         threads: number of TensorFlow's threads, which is the number of cores per task.
 
@@ -61,25 +83,34 @@ def read_test(spark: SparkSession, networks: Mapping[str, bytes], dataset: str, 
         The networks' predictions, by name.
     """
     spark.sparkContext.setJobDescription(f"test read-out of {', '.join(networks)}")
-    tasks = [(name, content, dataset, threads) for name, content in networks.items()]
+    tasks = [(name, content, dataset, threads, truths.get(name)) for name, content in networks.items()]
     return dict(spark.sparkContext.parallelize(tasks, len(tasks)).mapPartitions(_read_all).collect())
 
 
-def _read_all(tasks: Iterable[tuple[str, bytes, str, int]]) -> Iterator[tuple[str, Readout]]:
+def _read_all(tasks: Iterable[tuple[str, bytes, str, int, NDArray[np.int64] | None]]) -> Iterator[tuple[str, Readout]]:
     from windrow.sweep import trial
 
     return iter(
-        [(name, readout(content, trial.shipped(dataset), threads)) for name, content, dataset, threads in tasks]
+        [
+            (name, readout(content, trial.shipped(dataset), threads, truth))
+            for name, content, dataset, threads, truth in tasks
+        ]
     )
 
 
-def readout(network: bytes, dataset: Path, threads: int) -> Readout:
-    """Return the predictions of a network, the bytes of a .keras file, on the test split in the folder `dataset`."""
+def readout(network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64] | None = None) -> Readout:
+    """Return the predictions of a network, the bytes of a .keras file, on the test split in the folder `dataset`.
+
+    Args:
+        truth: labels in place of the split's own, as for `read_test`.
+    """
     from windrow.sweep import trial
     from windrow.training import runtime
-    from windrow.training.loop import compile_evaluation
+    from windrow.training.loop import Examples, compile_evaluation
 
     runtime.import_tensorflow(threads)
     test = trial.examples(dataset, "test")
+    if truth is not None:
+        test = Examples(test.images[truth >= 0], truth[truth >= 0])
     loss, predicted = compile_evaluation(runtime.from_bytes(network), test)()
     return Readout(predicted, test.labels, loss)

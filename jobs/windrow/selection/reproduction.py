@@ -57,7 +57,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
         raise StudyError(
             f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
         )
-    figures = read_test(spark, {"again": outcome.network}, dataset.digest, spec.threads)["again"]
+    figures = read_test(spark, {"again": outcome.network}, {}, dataset.digest, spec.threads)["again"]
     weights = spark.sparkContext.parallelize([outcome.network], 1).mapPartitions(_digests).collect()[0]
     return Reproduction(figures.accuracy, figures.images, weights)
 

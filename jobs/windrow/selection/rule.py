@@ -7,10 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from windrow.selection.readout import Readout
-from windrow.selection.statistics import mcnemar
+from windrow.selection.statistics import mcnemar, wilson
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from windrow.experiment import PromotionSection
+    from windrow.selection.common_images import Rival
 
 SIGNIFICANCE = 0.05
 """A lead counts as more than luck if McNemar's p is below this value."""
@@ -59,23 +62,41 @@ class Decision:
         return Decision(ruling, f"{self.grounds}; {verb} by {by}")
 
 
-def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection, incomparable: str = "") -> Decision:
+def decide(challenger: Readout, rival: Rival | None, rule: PromotionSection, hints: Sequence[str] = ()) -> Decision:
     """Return the decision about a challenger, by the test accuracies.
+
+    A challenger that may be guessing is never promoted. One that can't be compared with the champion by the rule alone
+    is left to a person, whatever the page says about approval.
 
     Args:
         challenger: the challenger's predictions on the test split.
-        champion: the champion's predictions on the same test split; None if no champion can be compared.
+        rival: the current champion; None without a champion.
         rule: how much better the challenger must be (at 0 it must still be better, not equal), whether the lead must be
             statistically significant, and whether a person must approve.
-        incomparable: why the current champion can't be compared, as the end of a sentence that begins "the champion";
-            empty if the champion can be compared, or there is none.
+        hints: what may give a better network, for the reason if the challenger may be guessing.
     """
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
-    accuracy = f"{challenger.accuracy:.4f}"
-    if champion is None:
-        why = f"the champion {incomparable}" if incomparable else "there was no champion"
-        return Decision(good, f" with test accuracy {accuracy}: {why}")
-    text = f": test accuracy {accuracy} against the champion's {champion.accuracy:.4f}"
+    if guesses(challenger):
+        return _guessing(challenger, rival, hints)
+    alone = f" with test accuracy {challenger.accuracy:.4f}, guessing {challenger.baseline:.4f}"
+    if rival is None:
+        return Decision(good, f"{alone}: there was no champion")
+    if rival.readout is None:
+        doubt = f"the champion {rival.common.doubt} ({rival.champion.recorded})"
+        return Decision(Ruling.AWAITING_APPROVAL, f"{alone}: {doubt}")
+    mine = rival.same_images(challenger)
+    text = f": {_compared(mine, rival.readout, challenger.images)}"
+    if rival.common.doubt:
+        return Decision(Ruling.AWAITING_APPROVAL, f"{text}; the champion {rival.common.doubt}")
+    return _by_rule(mine, rival.readout, rule, good, text)
+
+
+def guesses(challenger: Readout) -> bool:
+    """Return whether the test accuracy may be that of guessing: its interval reaches the most frequent class' share."""
+    return wilson(challenger.images - challenger.errors, challenger.images).low <= challenger.baseline
+
+
+def _by_rule(challenger: Readout, champion: Readout, rule: PromotionSection, good: Ruling, text: str) -> Decision:
     gained = champion.errors - challenger.errors
     gain = gained / challenger.images
     if gained <= 0:
@@ -88,3 +109,21 @@ def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection
     if rule.significant and p >= SIGNIFICANCE:
         return Decision(Ruling.KEPT, f"{text} may be luck: McNemar's p is {p:.2g}, not below {SIGNIFICANCE:g}")
     return Decision(good, text)
+
+
+def _compared(challenger: Readout, champion: Readout, images: int) -> str:
+    part = "" if challenger.images == images else f" on {challenger.images} of {images} test images"
+    accuracies = f"test accuracy {challenger.accuracy:.4f} against the champion's {champion.accuracy:.4f}"
+    return f"{accuracies}{part} (guessing {challenger.baseline:.4f})"
+
+
+def _guessing(challenger: Readout, rival: Rival | None, hints: Sequence[str]) -> Decision:
+    interval = wilson(challenger.images - challenger.errors, challenger.images)
+    stays = "there is still no champion" if rival is None else f"version {rival.champion.version} stays champion"
+    cure = "; ".join(hints) or "train longer, search more points, or add images"
+    return Decision(
+        Ruling.KEPT,
+        f": test accuracy {challenger.accuracy:.4f} may be guessing, because its 95 % interval on {challenger.images} "
+        f"images, {interval.low:.4f} to {interval.high:.4f}, is not above {challenger.baseline:.4f}, the share of the "
+        f"most frequent class; {stays}; {cure}",
+    )

@@ -67,6 +67,15 @@ def wilson(hits: int, images: int) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
+def most_frequent_share(labels: NDArray[np.int64]) -> float:
+    """Return the share of the most frequent label, 0..1: the accuracy of always answering with it.
+
+    Args:
+        labels: int64 (n,), 0 or more, at least one.
+    """
+    return float(np.bincount(labels).max() / len(labels))
+
+
 def compare(first: Hits, second: Hits) -> Comparison:
     """Return the comparison of two networks by their hits on the same images, in the same order."""
     difference = first.astype(np.int8) - second.astype(np.int8)

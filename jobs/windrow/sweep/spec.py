@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from windrow.channel import Address
+from windrow.data import shards
 from windrow.experiment.parameters import Value
 from windrow.sweep.seeds import seed_of
 from windrow.training.networks import Builder
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
+
+_SHIPPED = {file.name for file in shards.split_files("", "train", "validation")}
 
 
 @dataclass(frozen=True)
@@ -107,5 +110,5 @@ def trial_spec(
         keep_network=keep_network,
         deterministic=page.sweep.deterministic,
         dataset=dataset.digest,
-        digests=tuple((name, digest) for name, digest in dataset.files.items() if not name.startswith("test-")),
+        digests=tuple((name, digest) for name, digest in dataset.files.items() if name in _SHIPPED),
     )

@@ -44,13 +44,19 @@ def fetch_model(model_uri: str, into: Path) -> Network:
             f"the files of {version_uri} must be available; got from MLflow: {message}; if a server has registered it, "
             "start that (make demo does), and set MLFLOW_TRACKING_URI to its address"
         ) from error
-    network = folder / "data" / "model.keras"
-    described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")).get("metadata") or {}
-    if not network.is_file() or "windrow" not in described:
+    network, description = folder / "data" / "model.keras", folder / "MLmodel"
+    described = yaml.safe_load(description.read_text(encoding="utf-8")) if description.is_file() else None
+    facts = ((described or {}).get("metadata") or {}).get("windrow")
+    if described is not None and facts is None:
         raise UserError(
             f"{model_uri} must be a model that promote_best.py registered; version {version.version} is another kind"
         )
-    facts = described["windrow"]
+    if facts is None or not network.is_file():
+        missing = (network if facts else description).name
+        raise UserError(
+            f"{model_uri} must have its files in MLflow; version {version.version} has no {missing} there; restore "
+            "them, or give the alias to another version"
+        )
     return Network(
         name=version.name,
         version=str(version.version),

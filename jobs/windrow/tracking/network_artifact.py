@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from windrow.model import canaries
 from windrow.model.canaries import Canary
+from windrow.selection import common_images
+from windrow.selection.common_images import Keys
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
@@ -21,7 +25,7 @@ _ROOTS = ("tensorflow", "keras", "numpy")
 
 
 def log_network(
-    run_id: str, network: bytes, dataset: Manifest, example: NDArray[np.uint8], trial: int
+    run_id: str, network: bytes, dataset: Manifest, example: NDArray[np.uint8], trial: int, seen: Keys
 ) -> tuple[str, str]:
     """Log a network to a run; return its URI and the digest of its weights.
 
@@ -29,6 +33,7 @@ def log_network(
         network: bytes of a .keras file.
         example: one or more images, uint8 (n, height, width, channels).
         trial: number of the trial that the network comes from.
+        seen: keys of the images that the network was trained and chosen on, uint64 (n,), sorted.
     """
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
     import mlflow
@@ -39,7 +44,8 @@ def log_network(
 
     import_tensorflow(threads=1)
     loaded, shape = from_bytes(network), list(dataset.shape)
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory(prefix="windrow-") as folder:
+        np.save(images := Path(folder) / common_images.FILE, seen)
         logged = mlflow.tensorflow.log_model(
             loaded,
             name="network",
@@ -50,6 +56,7 @@ def log_network(
             input_example=example.astype(np.float32),
             # Without pinned requirements, MLflow would load the model again in another process to guess them.
             pip_requirements=requirements(),
+            extra_files=[str(images)],
             metadata={
                 "windrow": {
                     **{"shape": shape, "labels": list(dataset.labels), "trial": trial},

@@ -122,10 +122,13 @@ def summary(
     run = f"#/experiments/{experiment}/runs"
     endings = ", ".join(f"{count:,} {ending}" for ending, count in result["outcomes"].items())
     artifacts = f"{run}/{run_id}/artifacts"
+    baseline = result.get("baseline") if result["objective"] == "val_accuracy" else None
+    guessing = "" if baseline is None else f" (guessing: {baseline:.4f})"
     return "\n\n".join(
         [
             f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
-            f"{result['best_value']:.4f}** at {point_text(result['best_point'])}.",
+            f"{result['best_value']:.4f}**{guessing} at {point_text(result['best_point'])}.",
+            *([f"What may help: {'; '.join(hints)}."] if (hints := result.get("hints")) else []),
             f"{counted(result['trials'], 'trial')} ({endings}) in {result['seconds']:,.0f} s on "
             f"{counted(result['slots'], 'slot')}.",
             searched(page, dataset),

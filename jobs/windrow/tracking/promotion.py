@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from windrow.errors import StudyError
 from windrow.model.network import Network
 from windrow.selection import evidence
+from windrow.selection.common_images import Keys, Rival, between
 from windrow.selection.finalists import Final
+from windrow.selection.hints import hints
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.tracking import registry
+from windrow.tracking.champion import fetch_champion
 from windrow.tracking.finalist_runs import FinalistRuns
 from windrow.tracking.models import fetch_model
 from windrow.tracking.network_artifact import log_network
@@ -96,28 +99,35 @@ class Promotion:
         self._forget_undecided()
         self._runs.log(final)
 
-    def champion(self, into: Path) -> Network | None:
-        """Download the current champion's files into a folder; return the network, or None without a champion."""
-        version = registry.aliased(self._client, self._page.model_name, "champion")
-        return fetch_model(f"models:/{self._page.model_name}/{version.version}", into) if version else None
+    def rival(self, into: Path, folder: Path) -> Rival | None:
+        """Download the current champion's files, and choose the test images that it is compared on.
 
-    def incomparable(self, champion: Network | None) -> str:
-        """Return why the champion can't be compared on this test split; empty if it can, or without a champion."""
-        if champion is None:
-            return ""
-        if champion.shape != self._dataset.shape or champion.labels != self._dataset.labels:
-            return f"is made for {champion.shape} images of {len(champion.labels)} labels"
-        if champion.dataset_digest != self._dataset.digest:
-            return "was trained on another data set or split, which may hold these test images"
-        return ""
+        Args:
+            into: folder for the files.
+            folder: the folder of the prepared data set.
 
-    def register(self, final: Final, example: NDArray[np.uint8], into: Path) -> Network:
-        """Register the winner's best network; return the new version, downloaded from the registry into a folder."""
+        Returns:
+            The champion, not read on these images yet; None without a champion.
+        """
+        champion = fetch_champion(self._client, self._page.model_name, into)
+        return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
+
+    def hints(self, final: Final) -> tuple[str, ...]:
+        """Return what may give a better network than the winner's best."""
+        return hints(final.winner.good[0].outcome.epochs, self._dataset.splits, len(self._dataset.labels))
+
+    def register(self, final: Final, example: NDArray[np.uint8], seen: Keys, into: Path) -> Network:
+        """Register the winner's best network; return the new version, downloaded from the registry into a folder.
+
+        Args:
+            example: one or more images, uint8 (n, height, width, channels).
+            seen: keys of the images that the network was trained and chosen on, uint64 (n,), sorted.
+        """
         import mlflow
 
         self._ensure_model()
         winner, best = final.winner, final.winner.good[0]
-        source, weights = log_network(self._run_id, best.network, self._dataset, example, winner.trial.number)
+        source, weights = log_network(self._run_id, best.network, self._dataset, example, winner.trial.number, seen)
         tags = {
             "windrow.study": self._study_id,
             "windrow.finalists": self._key,
@@ -134,7 +144,7 @@ class Promotion:
     def conclude(
         self,
         challenger: Network,
-        champion: Network | None,
+        rival: Rival | None,
         final: Final,
         figures: Mapping[str, Readout],
         decision: Decision,
@@ -144,12 +154,12 @@ class Promotion:
 
         Args:
             challenger: the winner's registered version.
-            champion: the current champion; None without a champion.
+            rival: the current champion with its predictions; None without a champion.
             figures: predictions on the test split, by name as for `evidence.rows`.
             images: the test split's images, for pictures of the misclassified ones.
         """
-        rows = evidence.rows(final, figures, champion.version if champion else None)
-        result = self._result(challenger, champion, final, rows, decision)
+        rows = evidence.rows(final, figures, rival)
+        result = self._result(challenger, rival, final, rows, decision)
         self._log_test(final, figures, rows, images)
         self._log_figures(result, rows[0].readout, final)
         accuracy = f"{result.test_accuracy:.6f}"
@@ -163,14 +173,15 @@ class Promotion:
     def _result(
         self,
         challenger: Network,
-        champion: Network | None,
+        rival: Rival | None,
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
     ) -> PromotionResult:
-        winner, read = final.winner, rows[0].readout
+        winner, read, champion = final.winner, rows[0].readout, rival.champion if rival else None
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
+        advice = self.hints(final)
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,
@@ -187,10 +198,15 @@ class Promotion:
             test_accuracy=read.accuracy,
             test_loss=read.loss,
             test_images=read.images,
+            baseline=read.baseline,
             champion_before=champion.version if champion else None,
             champion_test_accuracy=compared["test_accuracy"] if compared else None,
+            compared_images=rival.common.count if rival else None,
+            champion_recorded_accuracy=champion.accuracy if champion else None,
+            champion_recorded_images=champion.images if champion else None,
             figures=figures,
-            evidence=evidence.table(rows),
+            hints=advice,
+            evidence=evidence.text(rows, rival, advice),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),

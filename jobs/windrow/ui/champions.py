@@ -13,7 +13,11 @@ _CACHED_SECONDS = 15.0
 
 
 class ShownVersion(TypedDict):
-    """A registered version; `at` is Unix time in seconds, `interval` the 95 % interval of its test accuracy."""
+    """A registered version.
+
+    `at` is Unix time in seconds, `interval` the 95 % interval of the test accuracy, `baseline` the test accuracy of
+    guessing the most frequent class.
+    """
 
     version: int
     at: float
@@ -23,6 +27,7 @@ class ShownVersion(TypedDict):
     test_accuracy: float | None
     interval: list[float] | None
     test_images: int | None
+    baseline: float | None
     trial: int | None
     approved_by: str
 
@@ -87,6 +92,7 @@ def _line(version: Version) -> ShownVersion:
         "test_accuracy": result.test_accuracy if result else None,
         "interval": [interval["low"], interval["high"]] if interval else None,
         "test_images": result.test_images if result else None,
+        "baseline": result.baseline if result else None,
         "trial": result.trial if result else None,
         "approved_by": version.approved_by,
     }

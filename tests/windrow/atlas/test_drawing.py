@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,12 @@ def test_a_study_gives_every_plot_and_a_summary(sixty: Atlas) -> None:
     assert "The same in every trial: layers." in sixty.page.text
     assert "Not drawn" not in sixty.page.text
     assert len(sixty.page.all("tr")) == 11, "a head and the best ten"
+
+
+@pytest.mark.usefixtures("_page_alone")
+def test_the_best_error_stands_next_to_that_of_guessing(study: Make, tmp_path: Path) -> None:
+    assert "(guessing" not in drawn(study(9), tmp_path)[0].text
+    assert " % (guessing: 66.7 %): " in drawn(replace(study(9), guessing=200 / 3), tmp_path)[0].text
 
 
 def test_the_page_asks_nobody_for_anything(sixty: Atlas) -> None:

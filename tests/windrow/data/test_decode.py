@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from windrow.data import decode, folder, shards, sources
+from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
 
 pytestmark = pytest.mark.spark
+CATS = decode.Format(4, 6, 1, resize=False)
 
 
 def load(path: Path, tmp_path: Path, spark: Any, **settings: Any) -> sources.Source:
@@ -40,6 +42,10 @@ def test_broken_images_are_left_out_and_told(tmp_path: Path, image_folder: Path,
     assert source.left_out["cat/empty.png"] == "cannot identify image file"
     manifest = shards.write(tmp_path / "out", source, DatasetSection(source=str(image_folder)))
     assert manifest.left_out == source.left_out
+    assert manifest.copies.images == 150
+    assert sorted(name for split in SPLITS for name in shards.load_names(tmp_path / "out", split)) == sorted(
+        source.train_names
+    )
 
 
 def test_images_that_are_all_broken_are_an_error(tmp_path: Path, spark: Any) -> None:
@@ -97,6 +103,35 @@ def test_train_and_test_folders_are_both_decoded(tmp_path: Path, image_folder: P
     source = load(split, tmp_path, spark)
     assert source.test_images is not None
     np.testing.assert_array_equal(source.test_images, source.train_images)
+
+
+def test_a_file_that_vanishes_while_the_folder_is_read_is_left_out_and_the_next_run_reads_again(
+    tmp_path: Path, image_folder: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_many(image_folder / "dog", 30)
+    monkeypatch.setattr(sources, "choose_format", lambda *_: (image_folder / "dog" / "9.png").unlink() or CATS)
+    source = load(image_folder, tmp_path, spark)
+    assert source.left_out == {"dog/9.png": "No such file or directory"}
+    assert source.notes == ("the folder changed while it was read, so the next run reads it again",)
+    assert source.fingerprint != sources.fingerprint(DatasetSection(source=str(image_folder)))
+
+
+def test_a_folder_read_twice_has_every_image_where_it_was_although_it_grew(
+    tmp_path: Path, image_folder: Path, spark: Any
+) -> None:
+    def split_of() -> dict[bytes, str]:
+        section = DatasetSection(source=str(image_folder), channels=1, validation=0.3, test=0.3)
+        shards.write(tmp_path / "out", load(image_folder, tmp_path, spark), section)
+        return {row.tobytes(): split for split in SPLITS for row in shards.load_hashes(tmp_path / "out", split)}
+
+    before = split_of()
+    for name, base in (("cat", 20), ("dog", 220)):
+        for number in range(10):
+            Image.new("L", (6, 4), base + number).save(image_folder / name / f"0{number}.png")
+            (image_folder / name / f"{number}.png").rename(image_folder / name / f"renamed{9 - number}.png")
+    after = split_of()
+    assert len(after) == 40
+    assert {key: after[key] for key in before} == before
 
 
 def test_scratch_files_vanish(tmp_path: Path, image_folder: Path, spark: Any) -> None:

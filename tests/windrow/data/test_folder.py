@@ -33,9 +33,34 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
         folder.list_images(tmp_path)
 
 
-def test_train_and_test_must_have_the_same_classes(tmp_path: Path) -> None:
+def test_a_class_in_test_alone_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "test/emu/1.png")
-    with pytest.raises(DatasetError, match="same classes in train/ and test/; got dog, emu in one only"):
+    with pytest.raises(DatasetError, match="each class of test/ in train/ too; got emu in test/ only; add training"):
+        folder.list_images(tmp_path)
+
+
+def test_a_class_may_have_no_test_image(tmp_path: Path) -> None:
+    make(tmp_path, "train/cat/1.png", "train/dog/1.png", "train/emu/1.png", "test/dog/2.png")
+    (tmp_path / "test" / "emu").mkdir()
+    listing = folder.list_images(tmp_path)
+    assert listing.classes == ("cat", "dog", "emu")
+    assert listing.test is not None
+    assert listing.test.labels.tolist() == [1]
+
+
+def test_a_folder_that_is_moved_away_while_it_is_listed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "cat/1.png", "dog/1.png")
+    classes = folder._classes
+
+    def then_moved(path: Path) -> list[str]:
+        found = classes(path)
+        (path / "dog").rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+        return found
+
+    monkeypatch.setattr(folder, "_classes", then_moved)
+    with pytest.raises(DatasetError, match=r"must stay as it is while it is read; .*/dog is gone; run again"):
         folder.list_images(tmp_path)
 
 
@@ -87,6 +112,12 @@ def test_many_broken_images_are_an_error_that_names_the_first() -> None:
     broken = {f"cat/{number}.png": "truncated" for number in range(8)}
     with pytest.raises(DatasetError, match=r"at most 5% .* got 8 of 100: cat/0.png \(truncated\); .*; and 3 more; fix"):
         folder.check_left_out(100, broken)
+
+
+def test_files_that_vanish_while_the_folder_is_read_are_not_called_broken() -> None:
+    gone = {f"cat/{number}.png": "No such file or directory" for number in range(8)}
+    with pytest.raises(DatasetError, match="the folder changed while it was read: run again"):
+        folder.check_left_out(100, gone, changed=True)
 
 
 def test_nothing_left_out_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from windrow.data import manifest as manifests
-from windrow.data.manifest import Manifest
+from windrow.data.manifest import Copies, Manifest, NearCopies
 from windrow.errors import DatasetError
 
 
@@ -22,10 +22,14 @@ def manifest(tmp_path: Path) -> Manifest:
         digest="d" * 64,
         shape=(4, 4, 1),
         labels=("cat", "dog"),
-        splits={"train": 3},
+        splits={"train": 3, "validation": 2, "test": 1},
         files={"train-images.npy": hashlib.sha256(b"pixels").hexdigest()},
         settings={"seed": 0},
         left_out={"cat/1.png": "broken"},
+        class_counts={"train": {"cat": 2, "dog": 1}, "validation": {"cat": 1, "dog": 1}, "test": {"cat": 1, "dog": 0}},
+        copies=Copies(1, 2, (("cat/2.png", "cat/3.png"),)),
+        near_copies=NearCopies(1, (("cat/4.png", "cat/5.png"),)),
+        warnings=("few images",),
     )
     manifests.write(tmp_path, made)
     return made
@@ -33,6 +37,39 @@ def manifest(tmp_path: Path) -> Manifest:
 
 def test_it_reads_back_as_written(tmp_path: Path, manifest: Manifest) -> None:
     assert manifests.read(tmp_path) == manifest
+
+
+def test_one_of_an_earlier_version_is_read(tmp_path: Path, manifest: Manifest) -> None:
+    path = tmp_path / manifests.FILE
+    new = {"class_counts", "copies", "near_copies", "warnings"}
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key not in new}))
+    old = manifests.read(tmp_path)
+    assert (old.splits, old.class_counts, old.copies.groups, old.warnings) == (manifest.splits, {}, 0, ())
+    assert old.lines() == []
+
+
+def test_its_lines_have_the_images_of_each_class_in_each_split_and_their_copies(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    expected = [
+        "3 train, 2 validation, 1 test images: cat 2/1/1, dog 1/1/0 (train/validation/test)",
+        "2 images have the same pixels as another one, e.g. cat/2.png = cat/3.png",
+        "1 of 1 test images look nearly like an image of training or validation, e.g. cat/4.png ~ cat/5.png",
+    ]
+    assert manifest.lines() == expected
+    assert manifests.read(tmp_path).lines() == expected, "the order of splits is not that of the file, by name"
+
+
+def test_of_many_classes_twenty_are_listed() -> None:
+    names = [str(number) for number in range(23)]
+    counts = {split: dict.fromkeys(names, 1) for split in ("train", "validation", "test")}
+    assert manifests.in_splits(counts, names, 20).endswith("19 1/1/1 and 3 more (train/validation/test)")
+
+
+def test_the_classes_of_the_last_preparation_are_those_of_the_same_source(tmp_path: Path, manifest: Manifest) -> None:
+    assert manifests.labels_before(tmp_path, "/data/small") == ("cat", "dog")
+    assert manifests.labels_before(tmp_path, "/data/other") is None
+    assert manifests.labels_before(tmp_path / "absent", "/data/small") is None
 
 
 @pytest.mark.parametrize("folder", ["", "absent"])

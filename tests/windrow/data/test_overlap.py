@@ -1,5 +1,8 @@
+"""The guard before training and promotion: no test image is one of the search's."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,5 +28,14 @@ def test_splits_without_a_common_image_pass(tmp_path: Path) -> None:
 
 def test_test_images_that_training_or_validation_has_too_are_refused_with_their_number(tmp_path: Path) -> None:
     folder = written(tmp_path, train=[1, 2], validation=[3], test=[2, 3, 3, 4, 5])
-    with pytest.raises(DatasetError, match=r"got 3 of 5 in .*; remove the copies from the source"):
+    pairs = "test image 0 = train image 1; test image 1 = validation image 0; test image 2 = validation image 0"
+    with pytest.raises(DatasetError, match=rf"got 3 of 5 in .*: {pairs}; remove the copies from the source"):
+        overlap.check(folder)
+
+
+def test_of_many_ten_pairs_are_listed_by_the_names_of_their_files(tmp_path: Path) -> None:
+    folder = written(tmp_path, train=list(range(20)), validation=[30], test=list(range(12)))
+    names = {split: [f"{split}/{number}.png" for number in range(20)] for split in SPLITS}
+    (folder / "names.json").write_text(json.dumps(names))
+    with pytest.raises(DatasetError, match=r": test/0.png = train/0.png; .*test/9.png = train/9.png; and 2 more;"):
         overlap.check(folder)

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from windrow.data import hashes, shards
 from windrow.data import manifest as manifests
-from windrow.data import shards
 from windrow.data.sources import Source
+from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
 
@@ -109,6 +111,39 @@ def test_executors_need_the_two_files_of_a_split_only(tmp_path: Path, source: So
     assert len(shards.load_split(tmp_path / "shipped", "validation")[0]) == 8
     with pytest.raises(DatasetError, match=r"test-images.npy must be a prepared split; got No such file"):
         shards.load_split(tmp_path / "shipped", "test")
+
+
+def test_hashes_are_in_the_order_of_the_images(tmp_path: Path, source: Source) -> None:
+    shards.write(tmp_path, source, SECTION)
+    for split in SPLITS:
+        np.testing.assert_array_equal(
+            shards.load_hashes(tmp_path, split), hashes.of(shards.load_split(tmp_path, split)[0])
+        )
+
+
+def test_names_are_in_the_order_of_the_images_or_numbers(tmp_path: Path, source: Source) -> None:
+    shards.write(tmp_path / "numbers", source, SECTION)
+    assert shards.load_names(tmp_path / "numbers", "test") == [f"test image {number}" for number in range(10)]
+    names = tuple(f"{number}.png" for number in source.train_images[:, 0, 0, 0])
+    shards.write(tmp_path / "files", replace(source, own=True, train_names=names), SECTION)
+    for split in SPLITS:
+        images, _ = shards.load_split(tmp_path / "files", split)
+        assert shards.load_names(tmp_path / "files", split) == [f"{number}.png" for number in images[:, 0, 0, 0]]
+    shards.write(tmp_path / "files", source, SECTION)
+    assert shards.load_names(tmp_path / "files", "test")[0] == "test image 0", "those of an earlier source are gone"
+
+
+def test_a_data_set_of_an_earlier_version_is_prepared_again(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = shards.write(tmp_path, source, DatasetSection())
+    kept = {name: digest for name, digest in made.files.items() if "hashes" not in name}
+    manifests.write(tmp_path, replace(made, source="digits", files=kept))
+    assert shards.existing(tmp_path, DatasetSection()) is None
+    assert (
+        "no hashes of its images, as Windrow wrote it before 2026-11-27: it is prepared again"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_sources_own_test_split_is_kept_in_its_order(tmp_path: Path, source: Source) -> None:

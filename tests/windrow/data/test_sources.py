@@ -186,3 +186,11 @@ def test_the_real_fashion_mnist_is_read_from_a_folder(tmp_path: Path, real_data:
     source = load(real_data / "fashion-mnist", tmp_path)
     assert source.train_images.shape == (60_000, 28, 28, 1)
     assert np.bincount(source.train_labels).tolist() == [6000] * 10
+
+
+def test_a_folder_with_the_files_of_a_built_in_source_is_split_as_that_is(tmp_path: Path, real_data: Path) -> None:
+    assert not load(real_data / "mnist", tmp_path).own
+
+
+def test_other_idx_files_are_the_users_own(tmp_path: Path, idx_folder: Path) -> None:
+    assert load(idx_folder, tmp_path).own

@@ -1,6 +1,9 @@
-"""Splits: every image once, each class in its share, the same draw for ever."""
+"""Splits: every image once, in a built-in source class by class, in a folder by its pixels alone."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,21 +13,105 @@ from windrow.data import splits
 from windrow.errors import DatasetError
 
 LABELS = np.repeat(np.arange(3), [50, 30, 20])
+SHARES = st.floats(0.01, 0.99)
+SEEDS = st.integers(0, 2**32 - 1)
+HASHES = st.lists(st.binary(min_size=16, max_size=16), max_size=60)
+
+
+def rows(keys: list[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
+
+
+def sides(keys: list[bytes], validation: float = 0.15, test: float | None = 0.2, seed: int = 0) -> dict[bytes, str]:
+    """The split of each image by its hash; copies are one."""
+    parts = splits.by_content(rows(keys), validation, test, seed)
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(keys)))
+    found: dict[bytes, set[str]] = {}
+    for split, indices in parts.items():
+        for index in indices:
+            found.setdefault(keys[index], set()).add(split)
+    assert all(len(splits_of) == 1 for splits_of in found.values()), "copies are in one split"
+    return {key: splits_of.pop() for key, splits_of in found.items()}
+
+
+@given(HASHES, HASHES, SHARES, SHARES, SEEDS, st.randoms(use_true_random=False))
+def test_no_image_changes_sides_whatever_comes_goes_or_is_put_in_another_order(
+    here: list[bytes], more: list[bytes], validation: float, test: float, seed: int, random: Any
+) -> None:
+    before = sides(here, validation, test, seed)
+    grown = [*here, *more, *here[:3]]
+    random.shuffle(grown)
+    after = sides(grown, validation, test, seed)
+    assert {key: after[key] for key in before} == before
+    shrunk = grown[: len(grown) // 2]
+    assert sides(shrunk, validation, test, seed) == {key: after[key] for key in shrunk}
+
+
+def many(count: int) -> list[bytes]:
+    return [number.to_bytes(16, "little") for number in range(count)]
+
+
+@given(SHARES, SHARES, SEEDS)
+def test_the_shares_are_those_of_the_page_but_for_chance(validation: float, test: float, seed: int) -> None:
+    found = list(sides(many(2000), validation, test, seed).values())
+    for split, share in (("test", test), ("validation", (1 - test) * validation)):
+        assert abs(found.count(split) - 2000 * share) < 6 * math.sqrt(2000 * share * (1 - share)) + 1
+
+
+@given(SHARES, st.tuples(SHARES, SHARES).map(sorted), SEEDS)
+def test_a_larger_test_share_takes_images_and_moves_no_others(
+    validation: float, shares: list[float], seed: int
+) -> None:
+    before, after = (sides(many(300), validation, share, seed) for share in shares)
+    assert {after[key] for key in before if before[key] == "test"} <= {"test"}
+    assert all(after[key] in (before[key], "test") for key in before)
+
+
+def test_another_seed_assigns_other_images() -> None:
+    first, second = (sides(many(200), seed=seed) for seed in (0, 1))
+    assert sum(first[key] != second[key] for key in first) > 50
+
+
+def test_a_folder_with_its_own_test_split_gives_none_of_its_training_images_away() -> None:
+    assert set(sides(many(200), test=None).values()) == {"train", "validation"}
+
+
+def test_the_order_of_a_split_follows_from_its_images_and_not_from_the_files() -> None:
+    keys = many(50)
+    first, second = (splits.by_content(rows(order), 0.2, 0.2, 0) for order in (keys, keys[::-1]))
+    for split in splits.SPLITS:
+        assert [keys[index] for index in first[split]] == [keys[::-1][index] for index in second[split]]
+    assert first["train"].tolist() != sorted(first["train"].tolist())
+
+
+def test_sides_are_pinned() -> None:
+    # If they change, every folder's images change sides, and champions were trained on what tests them.
+    parts = splits.by_content(rows(many(10)), 0.3, 0.3, 7)
+    assert {split: part.tolist() for split, part in parts.items()} == {
+        "train": [6, 0, 8, 2, 5, 7, 3],
+        "validation": [9, 4],
+        "test": [1],
+    }
 
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(DatasetError, match="at least two classes; got only 'cat'; add images of another class"):
-        splits.check_classes(np.zeros(10, np.int64), ["cat"], 3)
+        splits.check_classes(np.zeros(10, np.int64), ("cat",), 3)
 
 
 def test_no_class_is_refused() -> None:
     with pytest.raises(DatasetError, match="got none"):
-        splits.check_classes(np.zeros(0, np.int64), [], 3)
+        splits.check_classes(np.zeros(0, np.int64), (), 3)
 
 
 def test_every_class_that_is_too_small_is_named() -> None:
     with pytest.raises(DatasetError, match=r"at least 3 images, one a split; got 'b' with 2, 'd' with 0; add images"):
-        splits.check_classes(np.array([0, 0, 0, 1, 1, 2, 2, 2]), ["a", "b", "c", "d"], 3)
+        splits.check_classes(np.array([0, 0, 0, 1, 1, 2, 2, 2]), ("a", "b", "c", "d"), 3)
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    with pytest.raises(DatasetError, match=r"different names; got 'a' twice; rename one, e.g. in labels.txt"):
+        splits.check_names(("a", "b", "a"))
 
 
 @given(

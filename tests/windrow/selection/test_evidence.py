@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from windrow.experiment import parse
 from windrow.selection import evidence, finalists
+from windrow.selection.common_images import CommonImages, RegisteredChampion, Rival
 from windrow.selection.finalists import Final
 from windrow.selection.readout import Readout
 from windrow.sweep.ledger import Entry
@@ -25,8 +26,16 @@ def final(*, may_default_win: bool = False, default_value: float | None = 0.7) -
 
 
 def wrong(errors: int) -> Readout:
-    truth = np.zeros(IMAGES, np.int64)
-    return Readout((np.arange(IMAGES) < errors).astype(np.int64), truth, loss=0.1)
+    """A network that gets the first `errors` of the images wrong; three in four are of class 0."""
+    truth = (np.arange(IMAGES) % 4 == 0).astype(np.int64)
+    return Readout(np.where(np.arange(IMAGES) < errors, 2, truth), truth, loss=0.1)
+
+
+def champion(errors: int | None, compared: int = IMAGES) -> Rival:
+    """Version 4, which gets the first `errors` images wrong and is compared on the first `compared` ones."""
+    common = CommonImages(np.where(np.arange(IMAGES) < compared, 0, -1))
+    read = None if errors is None else wrong(errors).on(common.chosen)
+    return Rival(RegisteredChampion("4", None, accuracy=0.96, images=50), common, read)
 
 
 def read(trained: Final, **errors: int) -> dict[str, Readout]:
@@ -41,8 +50,8 @@ def test_every_seed_of_winner_and_default_is_read_but_for_the_registered_one() -
 
 def test_each_row_tells_what_was_read_of_it() -> None:
     trained = final()
-    rows = evidence.rows(trained, read(trained, challenger=10, champion=30), "4")
-    challenger, default, champion = rows
+    rows = evidence.rows(trained, read(trained, challenger=10), champion(30))
+    challenger, default, other = rows
     assert [row.name for row in rows] == ["challenger", "default", "champion"]
     assert [row.readout.errors for row in rows] == [10, 40, 30]
     assert challenger.seeds is not None
@@ -50,9 +59,37 @@ def test_each_row_tells_what_was_read_of_it() -> None:
     assert challenger.comparison is None
     assert default.comparison is not None
     assert default.comparison.difference == pytest.approx(0.03)
-    assert champion.seeds is None
-    assert champion.comparison is not None
-    assert champion.comparison.p == pytest.approx(2 / 2**20)
+    assert other.seeds is None
+    assert other.comparison is not None
+    assert other.comparison.p == pytest.approx(2 / 2**20)
+
+
+def test_a_champion_is_compared_with_the_challenger_on_the_images_that_are_new_to_both() -> None:
+    trained = final()
+    rows = evidence.rows(trained, read(trained, challenger=10), champion(30, compared=600))
+    assert [row.name for row in rows] == ["challenger", "default", "challenger_compared", "champion"]
+    assert [row.readout.images for row in rows] == [IMAGES, IMAGES, 600, 600]
+    assert rows[3].comparison is not None
+    assert rows[3].comparison.difference == pytest.approx(20 / 600)
+    part, other = evidence.table(rows, champion(30, compared=600)).splitlines()[4:6]
+    assert part.startswith("| challenger, on the 600 images below | 0.9833 | 0.9696 to 0.9909 | 10 of 600 |")
+    assert other.startswith("| champion, version 4 | 0.9500 | 0.9295 to 0.9648 | 30 of 600 |")
+
+
+def test_the_champions_recorded_figures_and_those_of_guessing_are_there_though_it_can_not_be_compared() -> None:
+    trained, other = final(), champion(None, compared=0)
+    rows = evidence.rows(trained, read(trained), other)
+    assert [row.name for row in rows] == ["challenger", "default"]
+    recorded, guessing = evidence.table(rows, other).splitlines()[-2:]
+    assert recorded == "| champion, version 4, as recorded | 0.9600 | 0.8654 to 0.9890 | 2 of 50 |  |  |  |"
+    assert guessing == "| guessing, the most frequent class | 0.7500 |  | 250 of 1000 |  |  |  |"
+
+
+def test_hints_stand_below_the_table() -> None:
+    trained = final()
+    rows = evidence.rows(trained, read(trained), None)
+    assert evidence.text(rows, None, ()) == evidence.table(rows)
+    assert evidence.text(rows, None, ["raise sweep.epochs"]).endswith("suggest:\n\n- raise sweep.epochs")
 
 
 def test_the_figures_go_back_to_the_finalists_and_seeds_that_they_are_of() -> None:
@@ -75,7 +112,8 @@ def test_a_default_configuration_that_wins_or_diverges_has_no_row_of_its_own() -
 
 def test_the_table_is_markdown_with_a_line_a_row() -> None:
     trained = final()
-    lines = evidence.table(evidence.rows(trained, read(trained, challenger=10, champion=30), "4")).splitlines()
+    other = champion(30)
+    lines = evidence.table(evidence.rows(trained, read(trained, challenger=10), other), other).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.9750 ± 0.0212 (2) |")
     assert lines[4].startswith("| champion, version 4 | 0.9700 |")

@@ -2,19 +2,31 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.experiment import PromotionSection
+from windrow.selection.common_images import CommonImages, RegisteredChampion, Rival
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision, Ruling, decide
 
 IMAGES = 1000
+CLASSES = 4
 
 
 def figures(errors: int, images: int = IMAGES) -> Readout:
     """A network that gets the first `errors` images wrong: the worse of two errs wherever the better does."""
-    truth = np.zeros(images, np.int64)
-    predicted = truth.copy()
-    predicted[:errors] = 1
+    truth = np.arange(images) % CLASSES
+    predicted = np.where(np.arange(images) < errors, (truth + 1) % CLASSES, truth)
     return Readout(predicted, truth, loss=1.0)
+
+
+def rival(errors: int, doubt: str = "", compared: int = IMAGES, accuracy: float | None = 0.97) -> Rival:
+    """A champion that gets the first `errors` images wrong, and is compared on the first `compared` ones."""
+    read = figures(errors)
+    truth = np.where(np.arange(IMAGES) < compared, read.truth, -1)
+    common = CommonImages(truth, doubt)
+    champion = RegisteredChampion("4", None, accuracy=accuracy, images=None if accuracy is None else 800)
+    return Rival(champion, common, read.on(common.chosen) if compared else None)
 
 
 def rule(**keys: object) -> PromotionSection:
@@ -24,7 +36,7 @@ def rule(**keys: object) -> PromotionSection:
 def test_the_first_network_becomes_champion() -> None:
     decision = decide(figures(500), None, rule())
     assert decision.promoted
-    assert decision.reason == "promoted with test accuracy 0.5000: there was no champion"
+    assert decision.reason == "promoted with test accuracy 0.5000, guessing 0.2500: there was no champion"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +53,7 @@ def test_the_first_network_becomes_champion() -> None:
 def test_a_challenger_must_be_better_and_by_enough(
     challenger: int, champion: int, least: float, promoted: bool
 ) -> None:
-    decision = decide(figures(challenger), figures(champion), rule(minimum_improvement=least))
+    decision = decide(figures(challenger), rival(champion), rule(minimum_improvement=least))
     assert decision.promoted is promoted
     assert f"{1 - champion / IMAGES:.4f}" in decision.reason
 
@@ -49,24 +61,93 @@ def test_a_challenger_must_be_better_and_by_enough(
 @pytest.mark.parametrize(("errors", "promoted"), [(25, False), (24, True)])
 def test_a_lead_must_be_more_than_luck_where_the_page_says_so(errors: int, promoted: bool) -> None:
     """Five images more against none have p = 0.0625, six have 0.031."""
-    assert decide(figures(errors), figures(30), rule(significant=True)).promoted is promoted
-    assert decide(figures(errors), figures(30), rule()).promoted
+    assert decide(figures(errors), rival(30), rule(significant=True)).promoted is promoted
+    assert decide(figures(errors), rival(30), rule()).promoted
 
 
 def test_a_lead_that_may_be_luck_is_told_with_its_p() -> None:
-    reason = decide(figures(29), figures(30), rule(significant=True)).reason
-    assert reason.startswith("not promoted: test accuracy 0.9710 against the champion's 0.9700")
+    reason = decide(figures(29), rival(30), rule(significant=True)).reason
+    assert reason.startswith("not promoted: test accuracy 0.9710 against the champion's 0.9700 (guessing 0.2500)")
     assert reason.endswith("may be luck: McNemar's p is 1, not below 0.05")
 
 
-def test_a_champion_that_can_not_be_compared_is_replaced_and_the_reason_says_so() -> None:
-    decision = decide(figures(500), None, rule(significant=True), "is made for (28, 28, 1) images of 10 labels")
-    assert decision.promoted
-    assert "the champion is made for (28, 28, 1) images" in decision.reason
+@pytest.mark.parametrize("keys", [{}, {"significant": True}, {"approval": True}, {"minimum_improvement": 0.9}])
+def test_a_champion_that_can_not_be_compared_is_left_to_a_person_whatever_the_page_says(
+    keys: dict[str, object],
+) -> None:
+    champion = rival(0, "was made for 28 x 28 x 1 images, and these are 8 x 8 x 1", compared=0, accuracy=0.5417)
+    decision = decide(figures(500), champion, rule(**keys))
+    assert decision.ruling is Ruling.AWAITING_APPROVAL
+    assert decision.reason == (
+        "awaits approval with test accuracy 0.5000, guessing 0.2500: the champion was made for 28 x 28 x 1 images, and "
+        "these are 8 x 8 x 1 (recorded test accuracy 0.5417 on 800 images)"
+    )
 
 
-@pytest.mark.parametrize("champion", [None, figures(30)])
-def test_a_person_is_asked_about_a_challenger_that_the_rule_lets_pass(champion: Readout | None) -> None:
+@pytest.mark.parametrize("errors", [0, 30, 60])
+def test_a_comparison_in_doubt_is_left_to_a_person_with_its_figures(errors: int) -> None:
+    decision = decide(figures(errors), rival(30, "knows 3 of these 4 classes", compared=600), rule())
+    assert decision.ruling is Ruling.AWAITING_APPROVAL
+    assert f"{1 - errors / 600:.4f} against the champion's 0.9500 on 600 of 1000 test images" in decision.reason
+    assert decision.reason.endswith("; the champion knows 3 of these 4 classes")
+
+
+def test_the_rule_counts_the_images_that_the_champion_has_not_seen_and_no_others() -> None:
+    """The challenger has its 30 errors on the 600 images, and the champion 24: on those alone it is worse."""
+    other = rival(24, compared=600)
+    assert decide(figures(24), rival(30, compared=600), rule()).promoted
+    decision = decide(figures(30), other, rule())
+    assert decision.ruling is Ruling.KEPT
+    assert "0.9500 against the champion's 0.9600 on 600 of 1000 test images" in decision.reason
+
+
+@pytest.mark.parametrize(("right", "promoted"), [(13, True), (12, False)])
+def test_a_first_champion_must_be_better_than_guessing_by_its_interval(right: int, promoted: bool) -> None:
+    """Of 30 images in four classes, 8 are of one class: 0.2667. Wilson's interval of 13 begins at 0.2738."""
+    decision = decide(figures(30 - right, 30), None, rule(), ["raise sweep.epochs"])
+    assert decision.promoted is promoted
+    if not promoted:
+        assert decision.ruling is Ruling.KEPT
+        assert decision.reason.startswith(
+            "not promoted: test accuracy 0.4000 may be guessing, because its 95 % interval"
+        )
+        assert decision.reason.endswith(
+            "is not above 0.2667, the share of the most frequent class; there is still no champion; raise sweep.epochs"
+        )
+
+
+@pytest.mark.parametrize("compared", [IMAGES, 0])
+def test_a_challenger_that_may_be_guessing_is_kept_though_the_champion_is_worse(compared: int) -> None:
+    decision = decide(figures(740), rival(900, "" if compared else "is gone", compared), rule(approval=True))
+    assert decision.ruling is Ruling.KEPT
+    assert "version 4 stays champion; train longer" in decision.reason
+
+
+@given(
+    errors=st.tuples(st.integers(0, IMAGES), st.integers(0, IMAGES)),
+    doubt=st.sampled_from(["", "knows 3 of these 4 classes"]),
+    compared=st.integers(0, IMAGES),
+    least=st.sampled_from([0.0, 0.01, 0.2]),
+    significant=st.booleans(),
+    approval=st.booleans(),
+)
+def test_a_champion_is_never_replaced_without_a_comparison_that_the_challenger_won(
+    errors: tuple[int, int], doubt: str, compared: int, least: float, significant: bool, approval: bool
+) -> None:
+    page = rule(minimum_improvement=least, significant=significant, approval=approval)
+    champion = rival(errors[1], doubt, compared)
+    challenger = figures(errors[0])
+    if decide(challenger, champion, page).promoted:
+        assert not doubt
+        assert not approval
+        assert champion.readout is not None
+        assert champion.same_images(challenger).accuracy >= champion.readout.accuracy + least - 0.5 / compared - 1e-9
+        assert champion.same_images(challenger).errors < champion.readout.errors
+        assert challenger.accuracy > challenger.baseline
+
+
+@pytest.mark.parametrize("champion", [None, rival(30)])
+def test_a_person_is_asked_about_a_challenger_that_the_rule_lets_pass(champion: Rival | None) -> None:
     decision = decide(figures(20), champion, rule(approval=True))
     assert decision.ruling is Ruling.AWAITING_APPROVAL
     assert not decision.promoted
@@ -74,14 +155,14 @@ def test_a_person_is_asked_about_a_challenger_that_the_rule_lets_pass(champion: 
 
 
 def test_nobody_is_asked_about_a_challenger_that_lost() -> None:
-    assert decide(figures(40), figures(30), rule(approval=True)).ruling is Ruling.KEPT
+    assert decide(figures(40), rival(30), rule(approval=True)).ruling is Ruling.KEPT
 
 
 @pytest.mark.parametrize(
     ("approved", "ruling", "told"), [(True, Ruling.PROMOTED, "promoted"), (False, Ruling.KEPT, "not promoted")]
 )
 def test_a_persons_word_settles_it_and_is_told_with_the_name(approved: bool, ruling: Ruling, told: str) -> None:
-    waiting = decide(figures(20), figures(30), rule(approval=True))
+    waiting = decide(figures(20), rival(30), rule(approval=True))
     settled = Decision.of(waiting.ruling.value, waiting.reason).settled(approved, "ada")
     assert settled.ruling is ruling
     assert settled.reason.startswith(f"{told}: test accuracy 0.9800 against")

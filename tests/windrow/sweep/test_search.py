@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from windrow.sweep.ledger import Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.search import Search
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of
+from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of, trial_spec
 from windrow.sweep.study import open_study
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
@@ -74,6 +75,13 @@ def test_a_long_trial_is_handed_out_alone(tmp_path: Path) -> None:
             (spec,) = search.next(2)
             search.settle(ended(spec, seconds=5.0))
         assert len(search.next(2)) == 1
+
+
+def test_a_worker_checks_the_files_that_it_is_sent_and_no_others() -> None:
+    sent = {f"{split}-{kind}.npy": "d" for split in ("train", "validation") for kind in ("images", "labels")}
+    others = dict.fromkeys(["test-images.npy", "test-labels.npy", "train-hashes.npy", "names.json"], "e")
+    dataset = replace(DATASET, files=sent | others)
+    assert dict(trial_spec(parse(TEXT), Builder("dense"), dataset, 0, TrialFacts({}, 1)).digests) == sent
 
 
 def test_a_trial_has_a_seed_of_its_own_which_follows_from_the_studys_and_its_number(tmp_path: Path) -> None:

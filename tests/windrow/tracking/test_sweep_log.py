@@ -201,14 +201,17 @@ def test_the_figures_of_the_sweep_are_on_its_run(client: Any, page: Experiment, 
         log.progress(1, 0, study.best)
     efficiency = {"trials_per_hour": 9.0, "overhead_seconds_per_trial": 0.02}
     result = {"outcomes": {"ok": 1}, "trials": 1, "seconds": 3.5, "best_value": 0.3, "best_trial": 0, "slots": 2}
-    log.summarize({**result, "best_point": {"units": 8}, "objective": "val_accuracy", "efficiency": efficiency})
+    result |= {"best_point": {"units": 8}, "baseline": 0.25, "hints": ["add images", "raise sweep.epochs"]}
+    log.summarize({**result, "objective": "val_accuracy", "efficiency": efficiency})
     data = client.get_run(log.run_id).data
     assert 0 <= data.metrics.pop("system/cpu_utilization_percentage") <= 100
     assert data.metrics == pytest.approx(
         {"trials": 1, "trials_pruned": 0, "trials_ok": 1, "sweep_seconds": 3.5, "best_val_accuracy": 0.3, **efficiency}
     )
     note, best = data.tags["mlflow.note.content"], runs(client, log)[0].info.run_id
-    assert f"**Best: [trial 0](#/experiments/{log.experiment}/runs/{best}), val_accuracy 0.3000** at units=8." in note
+    trial = f"[trial 0](#/experiments/{log.experiment}/runs/{best})"
+    assert f"**Best: {trial}, val_accuracy 0.3000** (guessing: 0.2500) at units=8." in note
+    assert "What may help: add images; raise sweep.epochs." in note
     assert "1 trial (1 ok) in 4 s on 2 slots" in note
     assert "| units | 8 to 99 |" in note
     assert "tensorflow 2." in note

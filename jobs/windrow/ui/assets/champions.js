@@ -11,6 +11,7 @@ export function champions(section, values) {
     { title: "Alias", cell: (version) => aliases(version), kind: "text" },
     { title: "Test accuracy", cell: (version) => figure(version.test_accuracy) },
     { title: "95 % interval", cell: (version) => interval(version) },
+    { title: "Guessing", cell: (version) => (typeof version.baseline === "number" ? figure(version.baseline) : "–") },
     { title: "Decision", cell: (version) => version.reason, kind: "text wide" },
     { title: "Decided by", cell: (version) => version.approved_by || "the rule", kind: "text" },
   ];
@@ -18,9 +19,13 @@ export function champions(section, values) {
 }
 
 function headline(champion, model) {
-  if (!champion) return element("p", { class: "lead" }, `${model} has no champion now: the next challenger becomes it without a comparison.`);
-  const read = champion.test_accuracy === null ? "" : `: test accuracy ${percent(champion.test_accuracy, 2)} on ${champion.test_images} images`;
+  if (!champion) return element("p", { class: "lead" }, `${model} has no champion now: the next challenger that is better than guessing becomes it without a comparison.`);
+  const read = champion.test_accuracy === null ? "" : `: test accuracy ${percent(champion.test_accuracy, 2)} on ${champion.test_images} images${guessing(champion)}`;
   return element("p", { class: "lead" }, element("b", {}, `Version ${champion.version}`), ` of ${model} is champion${read}.`);
+}
+
+function guessing(version) {
+  return typeof version.baseline === "number" ? `, where guessing gives ${percent(version.baseline, 2)}` : "";
 }
 
 function aliases(version) {

@@ -1,0 +1,197 @@
+"""Divide the images of a source among the splits, and find what is odd about them.
+
+    division = divide(source, page.dataset)
+
+A folder of the user's is divided by its images' pixels (splits.by_content), without images that their copies make
+useless. A built-in source is drawn as ever, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.data import copies, hashes, splits
+from windrow.data.copies import LeftOut, Pool
+from windrow.data.hashes import Hashes
+from windrow.data.manifest import Copies, NearCopies, in_splits
+from windrow.data.sources import Source
+from windrow.data.splits import SPLITS, Indices, Split
+from windrow.errors import DatasetError
+from windrow.experiment import DatasetSection
+
+PRECISE = 0.05
+"""The half width of an accuracy's interval above which a split is called too small: below 381 images."""
+
+_SHOWN = 5
+
+Counts = dict[str, dict[str, int]]
+"""Number of images by split and name of the class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some images of a source: rows `indices`, int64 (n,), of its arrays, in this order.
+
+    Attributes:
+        images: uint8 (m, height, width, channels), m at least n.
+        labels: int64 (m,), indices into the source's classes.
+        hashes: uint8 (m, 16).
+        names: names of all m images.
+        indices: the rows.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    hashes: Hashes
+    names: Sequence[str]
+    indices: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """A source's images by split, and what is to be known about them; manifest.Manifest describes the fields."""
+
+    parts: dict[Split, Part]
+    class_counts: Counts
+    left_out: dict[str, str]
+    copies: Copies
+    near_copies: NearCopies
+    warnings: tuple[str, ...]
+
+
+def divide(source: Source, section: DatasetSection) -> Division:
+    """Divide a source as the page asks.
+
+    Raises:
+        DatasetError: there are fewer than two classes, a class or a split has too few images, or all images are equal.
+    """
+    splits.check_names(source.labels)
+    train = _whole(source.train_images, source.train_labels, source.train_names, "training image")
+    test = None
+    if source.test_images is not None and source.test_labels is not None:
+        test = _whole(source.test_images, source.test_labels, source.test_names, "test image")
+    pool = _pool(train, test, source.labels)
+    without = copies.left_out(pool) if source.own else LeftOut()
+    parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)
+    counts: Counts = {split: _count(parts[split], source.labels) for split in SPLITS}
+    warnings = [*source.notes, *without.sentences(pool)]
+    if source.own:
+        cures = _cures(own_test=test is not None)
+        _check(counts, cures, warnings)
+        warnings += _warnings(counts, cures)
+    return Division(
+        parts,
+        counts,
+        {**source.left_out, **without.by_name(pool)},
+        copies.find(pool, without),
+        _near_copies(parts) if source.train_names else NearCopies(),
+        tuple(warnings),
+    )
+
+
+def _whole(images: NDArray[np.uint8], labels: Indices, names: Sequence[str], kind: str) -> Part:
+    """Return all images of an array. Those that are not files are named by their number, from 0."""
+    every = np.arange(len(labels), dtype=np.int64)
+    return Part(images, labels, hashes.of(images), names or [f"{kind} {number}" for number in every], every)
+
+
+def _pool(train: Part, test: Part | None, classes: Sequence[str]) -> Pool:
+    names, labels, found = list(train.names), train.labels, train.hashes
+    if test is not None:
+        names += test.names
+        labels, found = np.concatenate([labels, test.labels]), np.concatenate([found, test.hashes])
+    return Pool(names, labels, found, len(train.labels), classes)
+
+
+def _by_content(train: Part, test: Part | None, section: DatasetSection, without: LeftOut) -> dict[Split, Part]:
+    count = len(train.labels)
+    usable = np.array([index for index in range(count) if index not in without], np.int64)
+    share = section.test if test is None else None
+    chosen = splits.by_content(train.hashes[usable], section.validation, share, section.seed)
+    parts = {split: replace(train, indices=usable[rows]) for split, rows in chosen.items()}
+    if test is not None:
+        usable = np.array([row for row in range(len(test.labels)) if count + row not in without], np.int64)
+        parts["test"] = replace(test, indices=usable)
+    return parts
+
+
+def _drawn(train: Part, test: Part | None, section: DatasetSection, classes: tuple[str, ...]) -> dict[Split, Part]:
+    splits.check_classes(train.labels, classes, 3 if test is None else 2)
+    share = section.test if test is None else None
+    chosen = splits.draw(train.labels, section.validation, share, section.seed)
+    parts = {split: replace(train, indices=rows) for split, rows in chosen.items()}
+    return parts if test is None else {**parts, "test": test}
+
+
+def _count(part: Part, classes: Sequence[str]) -> dict[str, int]:
+    counts = np.bincount(part.labels[part.indices], minlength=len(classes))
+    return dict(zip(classes, counts.tolist(), strict=True))
+
+
+def _near_copies(parts: Mapping[Split, Part]) -> NearCopies:
+    """Compare the test images with all others, unless there are too many."""
+    if sum(len(part.indices) for part in parts.values()) > copies.MOST_IMAGES:
+        return NearCopies(None)
+    found = {split: copies.looks(part.images, part.indices) for split, part in parts.items()}
+    names = {split: [part.names[index] for index in part.indices] for split, part in parts.items()}
+    others = [*names["train"], *names["validation"]]
+    pairs = copies.near(found["test"], found["train"] + found["validation"])
+    examples = tuple((names["test"][test], others[other]) for test, other in pairs[: copies.SHOWN])
+    return NearCopies(len(pairs), examples)
+
+
+def _cures(own_test: bool) -> dict[str, str]:
+    return {
+        "train": "add images, or lower dataset.validation" + ("" if own_test else " or dataset.test"),
+        "validation": "add images, or raise dataset.validation",
+        "test": "add images to the test split" if own_test else "add images, or raise dataset.test",
+    }
+
+
+def _check(counts: Counts, cures: Mapping[str, str], notes: Sequence[str]) -> None:
+    """Check that every split has an image, and every class a training image.
+
+    Raises:
+        DatasetError: one has none; the message has all numbers of images, and what was left out.
+    """
+    besides = "".join(f"\nnote: {note}" for note in notes)
+    totals = {split: sum(classes.values()) for split, classes in counts.items()}
+    for split, total in totals.items():
+        if not total:
+            got = ", ".join(f"{count} {name}" for name, count in totals.items())
+            raise DatasetError(f"every split needs an image; got {got}; {cures[split]}{besides}")
+    if untrained := [name for name, count in counts["train"].items() if not count]:
+        raise DatasetError(
+            f"every class needs a training image; got {in_splits(counts, untrained, _SHOWN)}; add images, remove the "
+            f"class, or choose another dataset.seed{besides}"
+        )
+
+
+def _warnings(counts: Counts, cures: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each class that a split can't measure, and for each split that measures too roughly."""
+    found = []
+    for split in SPLITS[1:]:
+        total, missing = sum(counts[split].values()), [name for name, count in counts[split].items() if not count]
+        if missing:
+            found.append(
+                f"{len(missing)} of {len(counts[split])} classes without a {split} image, so what a network makes of "
+                f"them is not measured there: {in_splits(counts, missing, _SHOWN)}; add images of them"
+            )
+        if (margin := half_width(total)) > PRECISE:
+            found.append(f"{total:,} {split} images: an accuracy is known to ±{margin:.2f} only; {cures[split]}")
+    return found
+
+
+def half_width(count: int) -> float:
+    """Return half the width of Wilson's 95 % interval of an accuracy of 0.5 that `count` images, 1 or more, gave.
+
+    No other accuracy has a wider one. Source: E. B. Wilson, "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22, 1927; at 0.5 his formula is z / (2 sqrt(n + z²)).
+    """
+    z = NormalDist().inv_cdf(0.975)
+    return float(z / (2 * np.sqrt(count + z * z)))

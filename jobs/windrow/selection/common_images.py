@@ -1,0 +1,174 @@
+"""Find the test images that challenger and champion can be compared on: those that neither was trained or chosen on.
+
+A version remembers the images that it was trained and chosen on by a key of each, in a file among its own. A data set
+may therefore grow between two trainings, and the champion is still compared on images that are new to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.data import shards
+from windrow.data.manifest import Manifest
+from windrow.model.network import Network
+from windrow.plural import counted
+from windrow.selection.readout import Readout
+
+FILE = "seen-images.npy"
+"""Name of a version's file with the keys of the images that it was trained and chosen on, uint64 (n,), sorted."""
+
+LEAST_IMAGES = 30
+"""A comparison on fewer test images is left to a person: a single image then moves an accuracy by more than three
+points, and its 95 % interval can be wider than 34 points."""
+
+_KEY_BYTES = 8  # of 100,000 images, any two have the same key with a probability of 3e-10
+
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredChampion:
+    """The current champion, as a challenger is compared with it.
+
+    Attributes:
+        version: its number in the registry.
+        network: its file and its classes; None if they can't be read.
+        problem: why they can't be read; empty if they can.
+        seen: keys of the images that it was trained and chosen on; None if it does not record them.
+        accuracy, images: its recorded test accuracy, and the number of images behind it; None if not recorded.
+    """
+
+    version: str
+    network: Network | None
+    problem: str = ""
+    seen: Keys | None = field(default=None, repr=False)
+    accuracy: float | None = None
+    images: int | None = None
+
+    @property
+    def recorded(self) -> str:
+        """The recorded test figures in words."""
+        if self.accuracy is None:
+            return "no recorded test accuracy"
+        return f"recorded test accuracy {self.accuracy:.4f}" + (
+            f" on {counted(self.images, 'image')}" if self.images else ""
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CommonImages:
+    """The test images that a challenger and the champion are compared on.
+
+    Attributes:
+        truth: the images' labels as the champion numbers its classes, int64 (n,); -1 for an image that is left out.
+        doubt: what a person must weigh, as the rest of a sentence about the champion; empty if the rule decides alone.
+    """
+
+    truth: NDArray[np.int64]
+    doubt: str = ""
+
+    @property
+    def chosen(self) -> NDArray[np.bool_]:
+        """Whether each test image is compared, bool (n,)."""
+        return np.greater_equal(self.truth, 0)
+
+    @property
+    def count(self) -> int:
+        """Number of images that are compared; 0 if no comparison is possible."""
+        return int(np.count_nonzero(self.chosen))
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """The current champion in a promotion.
+
+    Attributes:
+        champion: the version, with its recorded figures.
+        common: the test images that it is compared on, and what a person must weigh.
+        readout: its predictions on these images; None before they are read, and if there are none.
+    """
+
+    champion: RegisteredChampion
+    common: CommonImages
+    readout: Readout | None = None
+
+    @property
+    def to_read(self) -> bytes | None:
+        """Bytes of the champion's .keras file; None if it can't be compared on any image."""
+        network = self.champion.network
+        return network.file.read_bytes() if network is not None and self.common.count else None
+
+    def same_images(self, challenger: Readout) -> Readout:
+        """Return the challenger's predictions on the images that the champion is compared on."""
+        return challenger if self.common.chosen.all() else challenger.on(self.common.chosen)
+
+
+def keys(hashes: NDArray[np.uint8]) -> Keys:
+    """Return a key for each image, uint64 (n,): the first 8 bytes of its hash, uint8 (n, 16)."""
+    return np.ascontiguousarray(hashes[:, :_KEY_BYTES]).view(">u8").ravel().astype(np.uint64)
+
+
+def seen_in(folder: Path) -> Keys:
+    """Return the sorted keys of the images that a network is trained and chosen on: training and validation images.
+
+    Args:
+        folder: a prepared data set.
+
+    Raises:
+        DatasetError: its hashes are missing or broken.
+    """
+    return np.unique(np.concatenate([keys(shards.load_hashes(folder, split)) for split in ("train", "validation")]))
+
+
+def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> CommonImages:
+    """Choose the test images of a prepared data set that the champion can be compared on with a network trained on it.
+
+    Args:
+        dataset, folder: the challenger's data set, and its folder.
+
+    Raises:
+        DatasetError: the test split is missing or broken.
+    """
+    _, truth = shards.load_split(folder, "test")
+    network = champion.network
+    if network is None:
+        return _none(truth, champion.problem)
+    if network.shape != dataset.shape:
+        return _none(truth, f"was made for {_shape(network.shape)} images, and these are {_shape(dataset.shape)}")
+    if champion.seen is not None:
+        is_new = ~np.isin(keys(shards.load_hashes(folder, "test")), champion.seen)
+    elif network.dataset_digest == dataset.digest:
+        is_new = np.ones(len(truth), bool)
+    else:
+        return _none(truth, "does not record which images it was trained on, and these test images may be among them")
+    own = np.array([_place(network.labels, label) for label in dataset.labels])
+    found = CommonImages(np.where(is_new, own[truth], -1))
+    return CommonImages(found.truth, _doubt(found.count, network.labels, dataset.labels))
+
+
+def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str]) -> str:
+    if set(champion) != set(challenger):
+        known = len(set(champion) & set(challenger))
+        gone = len(champion) - known
+        more = f", and {gone} that {'is' if gone == 1 else 'are'} gone" if gone else ""
+        return f"knows {known} of these {len(challenger)} classes{more}"
+    if count < LEAST_IMAGES:
+        return f"can be compared on {counted(count, 'image')} only, and the rule needs {LEAST_IMAGES}"
+    return ""
+
+
+def _none(truth: NDArray[np.int64], doubt: str) -> CommonImages:
+    return CommonImages(np.full(len(truth), -1, np.int64), doubt)
+
+
+def _place(labels: Sequence[str], label: str) -> int:
+    return labels.index(label) if label in labels else -1
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return " x ".join(map(str, shape or ("unknown",)))

@@ -1,0 +1,86 @@
+"""Read from a training's curves and the sizes of the splits what may give a better network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windrow.data import shards
+from windrow.selection.statistics import most_frequent_share, wilson
+
+if TYPE_CHECKING:
+    from windrow.data.manifest import Manifest
+    from windrow.sweep.study import StudyRecord
+    from windrow.training.loop import Epoch
+
+FEW_IMAGES = 100
+"""In a split of fewer images, an accuracy is uncertain by up to ten points and more."""
+
+_GAP = 0.15  # of training over validation accuracy: more than dropout or a small split explains
+_FALL = 0.01  # of the validation loss over the last fifth of the epochs, as a share
+_NEAR = 0.97  # of the loss of guessing
+
+
+def hints(epochs: Sequence[Epoch], images: Mapping[str, int], classes: int) -> tuple[str, ...]:
+    """Return what the curves and the splits suggest, one sentence each without the full stop; may be empty.
+
+    Args:
+        epochs: the metrics of a training that ended ok, in order.
+        images: number of images by split.
+        classes: number of classes; a network that guesses evenly among them has a loss of ln(classes) nats.
+    """
+    return tuple(filter(None, (_curve(epochs, classes), _gap(epochs), _few(images))))
+
+
+def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, object]:
+    """Return a sweep's hints, by its best trial, and the validation accuracy of guessing, for the job's result.
+
+    Args:
+        dataset, folder: the prepared data set, and its folder.
+    """
+    epochs = study.best.epochs if study.best else ()
+    return {
+        "baseline": validation_baseline(folder),
+        "hints": hints(epochs, dataset.splits, len(dataset.labels)),
+    }
+
+
+def validation_baseline(folder: Path) -> float:
+    """Return the share of the most frequent class in a prepared data set's validation split."""
+    return most_frequent_share(shards.load_split(folder, "validation")[1])
+
+
+def _curve(epochs: Sequence[Epoch], classes: int) -> str:
+    if not epochs:
+        return ""
+    losses, guessing = [epoch.val_loss for epoch in epochs], math.log(classes)
+    before = losses[-1 - max(1, len(losses) // 5)] if len(losses) > 1 else math.inf
+    if losses[-1] == min(losses) and losses[-1] < before * (1 - _FALL):
+        return f"the validation loss still falls at epoch {len(losses)}, the last one: raise sweep.epochs"
+    if (loss := epochs[-1].loss) > _NEAR * guessing:
+        return (
+            f"the training loss ends at {loss:.2f}, and guessing among {classes} classes has {guessing:.2f}: "
+            "search lower values of learning_rate, and check the labels"
+        )
+    return ""
+
+
+def _gap(epochs: Sequence[Epoch]) -> str:
+    if not epochs or epochs[-1].accuracy - epochs[-1].val_accuracy <= _GAP:
+        return ""
+    last = epochs[-1]
+    return (
+        f"training accuracy {last.accuracy:.2f} against {last.val_accuracy:.2f} on validation: "
+        "add images, augment them, or search smaller networks and dropout"
+    )
+
+
+def _few(images: Mapping[str, int]) -> str:
+    few = {split: images[split] for split in ("validation", "test") if 0 < images.get(split, 0) < FEW_IMAGES}
+    if not few:
+        return ""
+    interval = wilson((least := min(few.values())) // 2, least)
+    counts = " and ".join(f"{count} {split}" for split, count in few.items())
+    return f"{counts} images make an accuracy uncertain by up to ± {(interval.high - interval.low) / 2:.2f}: add images"

@@ -1,0 +1,112 @@
+"""Which test images challenger and champion are compared on, and when a person decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from windrow.data import hashes
+from windrow.data.manifest import Manifest
+from windrow.model.network import Network
+from windrow.selection import common_images
+from windrow.selection.common_images import LEAST_IMAGES, RegisteredChampion
+
+IMAGES = 60
+DATA = Manifest("shapes", "/shapes", "new", (2, 2, 1), ("boot", "bag", "hat"), {}, {}, {})
+NETWORK = Network("shapes", "4", Path("model.keras"), "d", (2, 2, 1), DATA.labels, dataset_digest="old")
+
+
+def image(number: int) -> np.ndarray:
+    return np.frombuffer(number.to_bytes(4, "big"), np.uint8).reshape(2, 2, 1)
+
+
+def keys(*numbers: int) -> np.ndarray:
+    return np.sort(common_images.keys(hashes.of(np.stack([image(number) for number in numbers]))))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set: images 0 to 59 are its test split, of three classes by turns; 100 to 119 are the others."""
+    folder = tmp_path_factory.mktemp("prepared")
+    splits = {"test": range(IMAGES), "train": range(100, 115), "validation": range(115, 120)}
+    for split, numbers in splits.items():
+        images = np.stack([image(number) for number in numbers])
+        np.save(folder / f"{split}-images.npy", images)
+        np.save(folder / f"{split}-labels.npy", np.array(numbers) % 3)
+        np.save(folder / f"{split}-hashes.npy", hashes.of(images))
+    return folder
+
+
+def champion(seen: np.ndarray | None = None, **changes: object) -> RegisteredChampion:
+    return RegisteredChampion("4", replace(NETWORK, **changes), seen=keys(500) if seen is None else seen)
+
+
+def test_what_a_version_has_seen_are_its_training_and_validation_images_in_order(folder: Path) -> None:
+    seen = common_images.seen_in(folder)
+    assert seen.dtype == np.uint64
+    np.testing.assert_array_equal(seen, keys(*range(100, 120)))
+
+
+def test_a_champion_that_has_seen_none_of_the_test_images_is_compared_on_all(folder: Path) -> None:
+    found = common_images.between(champion(), DATA, folder)
+    assert (found.count, found.doubt) == (IMAGES, "")
+    np.testing.assert_array_equal(found.truth, np.arange(IMAGES) % 3)
+
+
+@given(st.sets(st.integers(0, 200), max_size=40))
+def test_no_image_that_the_champion_was_trained_or_chosen_on_is_compared(folder: Path, seen: set[int]) -> None:
+    found = common_images.between(champion(keys(*seen, 500)), DATA, folder)
+    assert set(np.flatnonzero(found.chosen)) == set(range(IMAGES)) - seen
+    assert bool(found.doubt) is (found.count < LEAST_IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("common", "doubt"), [(30, ""), (29, "can be compared on 29 images only, and the rule needs 30")]
+)
+def test_a_comparison_on_fewer_than_30_images_is_left_to_a_person(folder: Path, common: int, doubt: str) -> None:
+    found = common_images.between(champion(keys(*range(IMAGES - common))), DATA, folder)
+    assert (found.count, found.doubt) == (common, doubt)
+
+
+def test_an_older_version_records_no_images_and_is_compared_on_the_same_data_set_only(folder: Path) -> None:
+    old = RegisteredChampion("4", replace(NETWORK, dataset_digest="new"))
+    assert (common_images.between(old, DATA, folder).count, common_images.between(old, DATA, folder).doubt) == (60, "")
+    other = common_images.between(RegisteredChampion("4", NETWORK), DATA, folder)
+    assert other.count == 0
+    assert other.doubt == ("does not record which images it was trained on, and these test images may be among them")
+
+
+def test_classes_in_another_order_are_the_same_classes(folder: Path) -> None:
+    found = common_images.between(champion(labels=("hat", "boot", "bag")), DATA, folder)
+    assert found.doubt == ""
+    names = np.array(["hat", "boot", "bag"])[found.truth]
+    np.testing.assert_array_equal(names, np.array(DATA.labels)[np.arange(IMAGES) % 3])
+
+
+@pytest.mark.parametrize(
+    ("labels", "compared", "doubt"),
+    [
+        (("bag", "hat"), 40, "knows 2 of these 3 classes"),
+        (("bag", "boot", "hat", "shoe"), 60, "knows 3 of these 3 classes, and 1 that is gone"),
+        (("bag", "shoe"), 20, "knows 1 of these 3 classes, and 1 that is gone"),
+        (("shoe", "sock"), 0, "knows 0 of these 3 classes, and 2 that are gone"),
+    ],
+)
+def test_other_classes_are_compared_on_the_common_ones_and_left_to_a_person(
+    folder: Path, labels: tuple[str, ...], compared: int, doubt: str
+) -> None:
+    found = common_images.between(champion(labels=labels), DATA, folder)
+    assert (found.count, found.doubt) == (compared, doubt)
+    truth = np.array([DATA.labels[number % 3] for number in np.flatnonzero(found.chosen)])
+    np.testing.assert_array_equal(np.array(labels)[found.truth[found.chosen]], truth)
+
+
+def test_images_of_another_shape_and_files_that_can_not_be_read_allow_no_comparison(folder: Path) -> None:
+    other = common_images.between(champion(shape=(28, 28, 1)), DATA, folder)
+    assert (other.count, other.doubt) == (0, "was made for 28 x 28 x 1 images, and these are 2 x 2 x 1")
+    broken = common_images.between(RegisteredChampion("4", None, "can't be evaluated: it is gone"), DATA, folder)
+    assert (broken.count, broken.doubt) == (0, "can't be evaluated: it is gone")
