@@ -21,7 +21,7 @@ from windrow.experiment.values import Cron, Expression, PageValue, Section, WebA
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 """The values of dataset.source that are not folders; data.sources.SOURCES loads them."""
 
-OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
+OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize", "val_macro_f1": "maximize"}
 
 Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
@@ -110,8 +110,16 @@ class SweepSection(Section):
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images per trial")
-    objective: Literal["val_accuracy", "val_loss"] = Field(
-        "val_accuracy", description="validation metric that is searched for; accuracy is raised, loss is lowered"
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="epochs without a better objective after which a trial ends early; the best epoch's value and "
+        "weights count; if empty, every trial trains all epochs, and the last one counts",
+    )
+    objective: Literal["val_accuracy", "val_loss", "val_macro_f1"] = Field(
+        "val_accuracy",
+        description="validation metric that is searched for; accuracy and macro-F1 are raised, loss is lowered",
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the search; each trial's seed derives from it")
     slots: int | None = Field(None, ge=1, description="trials at once; what Spark offers if empty")
@@ -219,9 +227,10 @@ class Experiment(Section):
         sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)
         if not self.sweep.deterministic:
             del sweep["generation"]
-        # The first studies did not have this key yet. It counts only if it is set, so that they can continue.
-        if self.sweep.sensitivity is None:
-            del sweep["sensitivity"]
+        # The first studies did not have these keys yet. They count only if they are set, so that those can continue.
+        for key in ("sensitivity", "patience"):
+            if sweep[key] is None:
+                del sweep[key]
         parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

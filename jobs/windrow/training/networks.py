@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
@@ -24,6 +27,8 @@ Shape = tuple[int, int, int]
 
 AVERAGES = ("moving_mean", "moving_variance")
 """The weights of batch normalisation that are not trained by gradients, by Keras' names."""
+
+_TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,30 @@ def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, c
     """
     known = _COUNTS.get(builder)
     return known(parameters, shape, classes) if known else None
+
+
+def try_out(
+    builder: Builder, parameters: Mapping[str, Value], shape: Shape, classes: int, images: NDArray[np.uint8]
+) -> None:
+    """Build a network and pass a batch of images through it, untrained; the images are uint8 (n, *shape).
+
+    Raises:
+        BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, and each row sums
+            to 1. Trained on logits, a network would be refused at last when it is to label images.
+        Exception: whatever a user's function raises.
+    """
+    network = builder.build(parameters, shape, classes)
+    outputs = np.asarray(network(images.astype(np.float32), training=False), np.float64)
+    wanted = f"{builder.name} must turn {len(images)} images into {(len(images), classes)} probabilities"
+    if outputs.shape != (len(images), classes):
+        raise BuilderError(f"{wanted}; got {outputs.shape}; return one row per image, one column per class")
+    if not np.isfinite(outputs).all():
+        cure = "begin with a scaling: keras.layers.Rescaling(1 / 255)"
+        raise BuilderError(f"{wanted}; got numbers that are not finite, before any training; {cure}")
+    sums = outputs.sum(axis=1)
+    if outputs.min() < -_TOLERANCE or not np.allclose(sums, 1, rtol=0, atol=_TOLERANCE):
+        cure = "end with a softmax: keras.layers.Dense(classes, activation='softmax')"
+        raise BuilderError(f"{wanted}; got rows that sum to {sums.min():.3g} to {sums.max():.3g}; {cure}")
 
 
 def _check(name: str, network: Any, shape: Shape, classes: int) -> None:
