@@ -196,8 +196,9 @@ def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) 
     if not best:
         return f"No trial ended ok; {text}"
     near = 1.1 * max(error_of(best[0]), table.floor)
-    epoch = next(index for index, error in enumerate(best[0].curve, start=1) if error <= near)
-    return f"The best trial came within a tenth of its error by epoch {epoch} of {len(best[0].curve)}; {text}"
+    curve = best[0].curve
+    epoch = next((index for index, error in enumerate(curve, start=1) if error <= near), len(curve))
+    return f"The best trial came within a tenth of its error by epoch {epoch} of {len(curve)}; {text}"
 
 
 def _epochs_notes(shown: int, others: int, diverged: int) -> tuple[str, ...]:
