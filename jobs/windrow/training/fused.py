@@ -90,14 +90,14 @@ class FusedRun:
         self._data, self._epochs, self._macro_f1, self._weights = data, epochs, macro_f1, weights
         self._alive = set(range(len(members)))
         self._stacked = list(range(len(members)))  # index of the member at each position in the stack
-        weights = [
+        initial = [
             layers.initial_weights(
                 dense_weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
             )
             for member in members
         ]
         self._trainer = self._borrow()
-        self._trainer.stack.begin(weights, self._rates())
+        self._trainer.stack.begin(initial, self._rates())
 
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
         """Train, and yield after each epoch a tuple with one Epoch per member, or None for a member that was dropped.
@@ -119,10 +119,11 @@ class FusedRun:
                 self._data, [self._members[index] for index in self._stacked], self._epochs, number, self._weights
             )
             seconds = (perf_counter() - start) / len(self._alive)
-            found = {
-                index: Epoch(*row[:4], seconds, *row[4:])
-                for index, row in zip(self._stacked, figures.tolist(), strict=True)
-            }
+            found = {}
+            for index, (loss, accuracy, val_loss, val_accuracy, *f1) in zip(
+                self._stacked, figures.tolist(), strict=True
+            ):
+                found[index] = Epoch(loss, accuracy, val_loss, val_accuracy, seconds, *f1)
             yield tuple(found[index] if index in self._alive else None for index in range(len(self._members)))
 
     def drop(self, index: int) -> None:
