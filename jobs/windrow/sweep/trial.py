@@ -61,9 +61,9 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
 def mistake(spec: TrialSpec, dataset: Path) -> str:
     """Build a specification's network and try it on a batch of training images; return what is wrong, or "".
 
-    Only a mistake in the builder's file, or in what it returns, is returned. Whatever else a user's function raises, or
-    does to its worker, may be due to this point, and is recorded where a trial does the same. `spec.seconds` limits the
-    time: after that, this process ends.
+    It returns a mistake in the builder's file, or in the network that the builder returns. Anything else that a user's
+    function raises may be due to this point of the space: a trial that raises it has it as its error. After
+    `spec.seconds`, or above `spec.mebibytes`, this process is killed.
     """
     attempt = Attempt(replace(spec, address=None))
     try:

@@ -110,8 +110,8 @@ def try_out(
     """Build a network and pass a batch of images through it, untrained; the images are uint8 (n, *shape).
 
     Raises:
-        BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, and each row sums
-            to 1. Trained on logits, a network would be refused at last when it is to label images.
+        BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, 0 or more, and
+            with a sum of 1 in each row. A scoring run would refuse such a network, but only after it became champion.
         Exception: whatever a user's function raises.
     """
     network = builder.build(parameters, shape, classes)
