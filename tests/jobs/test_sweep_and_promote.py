@@ -138,6 +138,29 @@ def test_a_builder_that_gives_no_probabilities_exits_with_2_before_a_trial_and_m
     assert corrected.result["outcomes"] == {"ok": 1}
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("deed", ["os.kill(os.getpid(), 9)", "time.sleep(1000)"])
+def test_a_builder_that_kills_or_blocks_the_worker_that_tries_it_is_left_to_the_trials(
+    run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any, deed: str
+) -> None:
+    """It does so once; the first trial finds a new worker, and a builder that works."""
+    (tmp_path / "mine.py").write_text(
+        "import os, time, pathlib\n"
+        + LOGITS.replace("Dense(classes)", "Dense(classes, activation='softmax')").replace(
+            "    i =",
+            f"    mark = pathlib.Path({str(tmp_path / 'mark')!r})\n    if not mark.exists():\n"
+            f"        mark.touch()\n        {deed}\n    i =",
+        )
+    )
+    page_file.write_text(named(page_file, "deeds").read_text().replace("builder: dense", "builder: 'mine.py:build'"))
+    limits = ("--set", "sweep.trials=1", "--set", "sweep.epochs=1", "--set", "sweep.trial_seconds=15")
+    arguments = ("--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
+    sweep = run_job("sweep", *arguments, *limits)
+    assert sweep.code == 0, sweep.output
+    assert sweep.result["outcomes"] == {"ok": 1}
+    assert (tmp_path / "mark").exists()
+
+
 def test_mlflow_that_is_down_is_found_out_before_a_trial_begins(
     run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
