@@ -17,6 +17,7 @@ import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -28,14 +29,15 @@ _PRINTED_CHARACTERS = 10_000  # most output of a user's code per trial
 _MEBIBYTE = 1 << 20
 
 
-class Attempt:
-    """One running attempt.
+class RunningAttempt:
+    """An attempt while it runs on an executor; ledger.Attempt is its entry on the driver.
 
     Attributes:
         spec: what to train.
         epochs: metrics of the epochs so far.
         best: number of the epoch with the best objective so far, from 1; the first of equal ones; 0 at first.
-        stop: the ending for which the attempt should stop, set by the driver's answers and the time limit; "" to go on.
+        stop: the ending with which the attempt must stop before its last epoch; "" to go on. It is set by the
+            driver's answers, by the time limit, and if the driver's consent is required but no driver answers.
         import_seconds: time that importing TensorFlow took.
         peak: the largest resident memory so far, in MiB.
     """
@@ -65,7 +67,7 @@ class Attempt:
             self.stop = self.stop or Ending.LOST
 
     def add(self, epoch: Epoch) -> None:
-        """Add an epoch and report it; the answer may set `stop`."""
+        """Add an epoch, and report it now or with a later one; the driver's answer or the time limit may set `stop`."""
         if self._is_better(epoch):
             self.best = len(self.epochs) + 1
         self.epochs.append(epoch)
@@ -95,7 +97,10 @@ class Attempt:
         return bool(new > best if OBJECTIVE_DIRECTIONS[name] == "maximize" else new < best)
 
     def end(self, outcome: Outcome) -> Outcome:
-        """Report the outcome, and return it for the Spark task's result, in case the report does not arrive."""
+        """Report the outcome, unless it contains a network, and return it.
+
+        The Spark task returns the outcome too, in case the report does not arrive.
+        """
         if outcome.network is None:  # a network is larger than a message may be
             self._report({"event": "ended", "outcome": outcome.record()})
         return outcome
@@ -127,11 +132,11 @@ class Attempt:
             return self.outcome(Ending.DIVERGED, error=error)
         if self.stop and not self._complete:
             return self.stopped()
-        counted = last if self.spec.patience is None else self.epochs[self.best - 1]
-        return self.outcome(Ending.OK, counted.metrics()[self.spec.objective])
+        chosen = last if self.spec.patience is None else self.epochs[self.best - 1]
+        return self.outcome(Ending.OK, chosen.metrics()[self.spec.objective])
 
     def stopped(self) -> Outcome:
-        """Return the outcome of an attempt that was asked to stop."""
+        """Return the outcome of an attempt that stops before its last epoch; `stop` is the ending."""
         ending = Ending(self.stop)
         errors = {
             Ending.PRUNED: "",
@@ -147,7 +152,7 @@ class Attempt:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Send heartbeats and watch the memory during the block; then kill processes that the block has left running.
+        """Send heartbeats and enforce the memory limit in the block; then kill processes that the block left running.
 
         A separate thread sends the heartbeats, so that a worker in a long compilation or epoch does not look lost.
         """
@@ -193,7 +198,8 @@ class Attempt:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _too_long(self) -> str:
-        return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {len(self.epochs)} epochs"
+        epochs = counted(len(self.epochs), "epoch")
+        return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {epochs}"
 
     def _report(self, content: dict[str, object]) -> None:
         if self._line is None or not self._line.mine:
@@ -209,7 +215,10 @@ class Attempt:
 
 @contextmanager
 def limited_output(number: int) -> Iterator[None]:
-    """Cut off a user's code's output beyond a limit, so that it does not fill the disk with the executor's log."""
+    """Limit what a user's code prints during the block, so that the executor's log does not fill the disk.
+
+    Standard output goes to standard error.
+    """
     before = sys.stdout, sys.stderr
     budget = [_PRINTED_CHARACTERS]
     sys.stdout = sys.stderr = _LimitedOutput(before[1], number, budget)
@@ -237,7 +246,7 @@ class _LimitedOutput:
 
 
 def _end_children(before: set[int]) -> None:
-    """Kill this process' descendants, except those in `before`, that the trial has left running."""
+    """Kill the processes that the trial has left running: all descendants of this one, except those in `before`."""
     if not _has_children():
         return
     ended = []

@@ -21,7 +21,7 @@ from windrow import channel
 from windrow.channel import Address, Channel
 from windrow.experiment import parameters
 from windrow.sweep import trial
-from windrow.sweep.attempt import Attempt
+from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -85,21 +85,21 @@ def gone() -> Address:
 
 
 def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_is_gone() -> None:
-    attempt = Attempt(spec(address=gone(), ask_first=True))
+    attempt = RunningAttempt(spec(address=gone(), ask_first=True))
     attempt.begin()
     assert attempt.stopped().ending is Ending.LOST
     assert "the driver's consent" in attempt.stopped().error
 
 
 def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_goes_before_it_answers(driver: Driver) -> None:
-    attempt = Attempt(spec(address=driver.address, ask_first=True))
+    attempt = RunningAttempt(spec(address=driver.address, ask_first=True))
     driver.channel.close()
     attempt.begin()
     assert attempt.stop == Ending.LOST
 
 
 def test_a_trial_that_need_not_ask_trains_where_the_driver_can_not_be_reached() -> None:
-    attempt = Attempt(spec(address=gone()))
+    attempt = RunningAttempt(spec(address=gone()))
     attempt.begin()
     assert not attempt.stop
 
@@ -118,7 +118,9 @@ def stops_at(values: list[float], patience: int) -> int:
 def test_a_patient_attempt_ends_where_nothing_improved_and_its_best_epoch_counts(
     values: list[float], patience: int, falls: bool
 ) -> None:
-    attempt = Attempt(spec(epochs=len(values), patience=patience, objective="val_loss" if falls else "val_accuracy"))
+    attempt = RunningAttempt(
+        spec(epochs=len(values), patience=patience, objective="val_loss" if falls else "val_accuracy")
+    )
     for value in values:
         attempt.add(Epoch(1.0, 0.5, 1 - value, value, 0.1))
         if attempt.over:
@@ -132,7 +134,7 @@ def test_a_patient_attempt_ends_where_nothing_improved_and_its_best_epoch_counts
 
 
 def test_without_patience_the_last_epoch_counts_and_all_are_trained() -> None:
-    attempt = Attempt(spec(epochs=3))
+    attempt = RunningAttempt(spec(epochs=3))
     for value in (0.9, 0.5, 0.25):
         assert not (attempt.epochs and attempt.over)
         attempt.add(replace(EPOCH, val_accuracy=value))
@@ -141,7 +143,7 @@ def test_without_patience_the_last_epoch_counts_and_all_are_trained() -> None:
 
 @pytest.mark.parametrize("reason", [Ending.PRUNED, Ending.TIMEOUT])
 def test_an_attempt_that_came_to_its_end_is_ok_even_if_it_should_stop_just_then(reason: Ending) -> None:
-    patient, pruned = Attempt(spec(epochs=9, patience=1)), Attempt(spec(epochs=9, patience=2))
+    patient, pruned = RunningAttempt(spec(epochs=9, patience=1)), RunningAttempt(spec(epochs=9, patience=2))
     for attempt in (patient, pruned):
         attempt.add(replace(EPOCH, val_accuracy=0.5))
         attempt.add(EPOCH)
@@ -152,7 +154,7 @@ def test_an_attempt_that_came_to_its_end_is_ok_even_if_it_should_stop_just_then(
 
 
 def test_an_attempt_that_diverges_has_no_value_whatever_came_before() -> None:
-    attempt = Attempt(spec(epochs=9, patience=5))
+    attempt = RunningAttempt(spec(epochs=9, patience=5))
     attempt.add(EPOCH)
     attempt.add(replace(EPOCH, loss=float("nan")))
     assert attempt.over
@@ -160,7 +162,7 @@ def test_an_attempt_that_diverges_has_no_value_whatever_came_before() -> None:
 
 
 def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -> None:
-    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt = RunningAttempt(spec(address=driver.address, prune=True))
     attempt.begin()
     for _ in range(3):
         attempt.add(EPOCH)
@@ -173,7 +175,7 @@ def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -
 
 
 def test_short_epochs_are_told_several_at_once_where_nobody_prunes(driver: Driver) -> None:
-    attempt = Attempt(spec(address=driver.address, epochs=500))
+    attempt = RunningAttempt(spec(address=driver.address, epochs=500))
     for _ in range(500):
         attempt.add(EPOCH)
     attempt.end(attempt.verdict())
@@ -184,7 +186,7 @@ def test_short_epochs_are_told_several_at_once_where_nobody_prunes(driver: Drive
 @pytest.mark.parametrize("ending", [Ending.PRUNED, Ending.TIMEOUT, Ending.LOST])
 def test_an_attempt_ends_as_the_driver_says(driver: Driver, ending: Ending) -> None:
     driver.stop, driver.after = ending.value, 2
-    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt = RunningAttempt(spec(address=driver.address, prune=True))
     attempt.add(EPOCH)
     assert not attempt.stop
     attempt.add(EPOCH)
@@ -194,7 +196,7 @@ def test_an_attempt_ends_as_the_driver_says(driver: Driver, ending: Ending) -> N
 
 def test_a_word_that_comes_with_the_last_epoch_does_not_spoil_a_finished_trial(driver: Driver) -> None:
     driver.stop, driver.after = "pruned", 3
-    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt = RunningAttempt(spec(address=driver.address, prune=True))
     for _ in range(3):
         attempt.add(EPOCH)
     assert attempt.verdict().ending is Ending.OK
@@ -202,7 +204,7 @@ def test_a_word_that_comes_with_the_last_epoch_does_not_spoil_a_finished_trial(d
 
 def test_a_driver_that_can_not_be_reached_does_not_stop_a_trial() -> None:
     address = Address("127.0.0.1", 9, b"nobody listens there")
-    attempt = Attempt(spec(address=address, prune=True))
+    attempt = RunningAttempt(spec(address=address, prune=True))
     attempt.begin()
     for _ in range(3):
         attempt.add(EPOCH)
@@ -211,7 +213,7 @@ def test_a_driver_that_can_not_be_reached_does_not_stop_a_trial() -> None:
 
 
 def test_an_attempt_stops_itself_when_its_time_is_over() -> None:
-    attempt = Attempt(spec(seconds=0.001))
+    attempt = RunningAttempt(spec(seconds=0.001))
     wait_for(lambda: attempt.seconds > 0.001, every=0.001)
     attempt.add(EPOCH)
     outcome = attempt.verdict()
@@ -223,7 +225,7 @@ def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch)
     """A machine's date may be set back by hours in the middle of a trial."""
     import time
 
-    attempt = Attempt(spec(seconds=100.0))
+    attempt = RunningAttempt(spec(seconds=100.0))
     now = time.time()
     for jump in (-1e6, 1e6):
         monkeypatch.setattr(time, "time", lambda jump=jump: now + jump)
@@ -233,7 +235,7 @@ def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_trials_value_is_that_of_its_last_epoch_and_not_of_its_best() -> None:
-    attempt = Attempt(spec(epochs=2))
+    attempt = RunningAttempt(spec(epochs=2))
     attempt.add(replace(EPOCH, val_accuracy=0.9))
     attempt.add(replace(EPOCH, val_accuracy=0.6))
     assert attempt.verdict().value == 0.6
@@ -276,8 +278,8 @@ def test_a_process_beyond_its_memory_says_so_and_is_gone(driver: Driver) -> None
     address = f"Address('127.0.0.1', {driver.address.port}, bytes.fromhex({driver.address.secret.hex()!r}))"
     code = (
         f"import sys, time\nsys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
-        "from test_attempt import Address, Attempt, spec\n"
-        f"with Attempt(spec(address={address}, mebibytes=1)).watched():\n    time.sleep(20)\n"
+        "from test_attempt import Address, RunningAttempt, spec\n"
+        f"with RunningAttempt(spec(address={address}, mebibytes=1)).watched():\n    time.sleep(20)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -9
