@@ -38,7 +38,10 @@ from airflow.sdk import DAG
 from windrow_spark import SparkJob
 
 FORM = {
-    "Sweep": ("sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective", "sweep.seed"),
+    "Sweep": (
+        *("sweep.trials", "sweep.epochs", "sweep.patience", "sweep.sampler", "sweep.pruner"),
+        *("sweep.objective", "sweep.seed"),
+    ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
     "Data": ("dataset.source",),
     "Promotion": (

@@ -92,7 +92,7 @@ def train(
     """
     from windrow import channel
     from windrow.spark import open_session
-    from windrow.sweep import cluster, schedule, trial
+    from windrow.sweep import cluster, schedule, spec, trial
     from windrow.sweep.search import Search
     from windrow.tracking.server import connect
     from windrow.tracking.sweep_log import open_sweep
@@ -107,6 +107,9 @@ def train(
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
             with log, channel.open_channel(spark) as line:
+                if body is None and study.best is None:
+                    imports.result()  # so that the worker has TensorFlow
+                    cluster.try_builder(spark, spec.default_spec(page, builder, dataset))
                 search = Search(page, builder, dataset, study, log, line.address, cluster.gives_gpu(spark))
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)
                 clock.import_seconds += sum(imports.result())

@@ -16,6 +16,7 @@ import windrow_dags
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowSkipException
+from windrow.experiment import OBJECTIVE_DIRECTIONS
 from windrow_process import JobResult
 
 REPRODUCE = Param(
@@ -39,7 +40,7 @@ DECISION = {
 """The options of promote_best for the answer: --approve or --reject with the version, and --by with the person."""
 
 _LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
-_NEWS = ("model_name", "model_version", "test_accuracy", "val_accuracy", "links")
+_NEWS = ("model_name", "model_version", "test_accuracy", *OBJECTIVE_DIRECTIONS, "links")
 
 
 def trains(context: Any) -> None:

@@ -62,11 +62,13 @@ def build(shape, classes, width):
 PAGE = """
 name: own
 dataset: {{source: {0}}}
-network: {{builder: "mine.py:build"}}
+network:
+  builder: "mine.py:build"
+  parameters: {{flip: true, zoom: 0.1, contrast: 0.2, brightness: 0.1, class_weight: balanced}}
 space:
   width: {{type: categorical, choices: ["6", "9"]}}
   learning_rate: {{type: float, low: 1e-3, high: 1e-1, log: true}}
-sweep: {{trials: 2, epochs: 2}}
+sweep: {{trials: 2, epochs: 9, patience: 1, objective: val_macro_f1}}
 promotion: {{finalists: 1, seeds: 2}}
 """
 
@@ -80,13 +82,25 @@ def write_digits(folder: Path) -> None:
     write_split(folder, "t10k", images[400:500], labels[400:500])
 
 
+def runs_of(client: Any, name: str) -> list[Any]:
+    """The runs of trials and finalists in a page's experiment."""
+    experiment = client.get_experiment_by_name(name).experiment_id
+    return list(client.search_runs([experiment], "tags.windrow.trial != ''"))
+
+
 def test_a_users_network_comes_from_the_record_and_the_data_set_must_be_as_it_was(
     run_job: RunJob, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     write_digits(tmp_path / "data")
     (tmp_path / "mine.py").write_text(BUILDER)
     page_file.write_text(PAGE.format(tmp_path / "data"))
-    promoted(run_job, page_file, tmp_path)
+    promotion = promoted(run_job, page_file, tmp_path)
+    assert promotion["objective"] == "val_macro_f1"
+    assert 0 < promotion["val_macro_f1"] <= 1
+    for run in runs_of(client, "own"):  # of trials and finalists
+        told = [metric.value for metric in client.get_metric_history(run.info.run_id, "val_macro_f1")]
+        assert run.data.metrics["best_val_macro_f1"] == max(told)
+        assert len(told) in (told.index(max(told)) + 2, 9)
     (tmp_path / "mine.py").write_text("def build(**_):\n    raise ValueError('another text by now')\n")
 
     again = reproduced(run_job, tmp_path, "own")

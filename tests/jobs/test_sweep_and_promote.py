@@ -115,14 +115,54 @@ def test_a_mistake_in_an_argument_exits_with_2_and_makes_no_study(
     assert not study.exists()
 
 
-def test_a_builder_that_can_not_be_imported_exits_with_2_after_one_trial(
+LOGITS = (
+    "import keras\ndef build(shape, classes, **_):\n    i = keras.Input(shape)\n"
+    "    return keras.Model(i, keras.layers.Dense(classes)(keras.layers.Flatten()(i)))\n"
+)
+
+
+def test_a_builder_that_gives_no_probabilities_exits_with_2_before_a_trial_and_may_be_corrected(
     run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
-    (tmp_path / "mine.py").write_text("import no_such_module\ndef build(**_): ...\n")
-    page_file.write_text(page_file.read_text().replace("builder: dense", "builder: 'mine.py:build'"))
-    sweep = run_job("sweep", "--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
-    assert sweep.code == 2
-    assert "No module named 'no_such_module'" in sweep.error
+    page_file.write_text(named(page_file, "logits").read_text().replace("builder: dense", "builder: 'mine.py:build'"))
+    arguments = ("--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
+    short = ("--set", "sweep.trials=1", "--set", "sweep.epochs=1")
+    for source, told in (
+        ("import no_such_module\ndef build(**_): ...\n", "No module named 'no_such_module'"),
+        (LOGITS, "end with a softmax: keras.layers.Dense(classes, activation='softmax')"),
+    ):
+        (tmp_path / "mine.py").write_text(source)
+        sweep = run_job("sweep", *arguments, *short)
+        assert sweep.code == 2
+        assert told in sweep.error
+        assert "trial 0" not in sweep.output
+    (tmp_path / "mine.py").write_text(LOGITS.replace("Dense(classes)", "Dense(classes, activation='softmax')"))
+    corrected = run_job("sweep", *arguments, *short)
+    assert corrected.code == 0, corrected.output
+    assert corrected.result["outcomes"] == {"ok": 1}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("deed", ["os.kill(os.getpid(), 9)", "time.sleep(1000)"])
+def test_a_builder_that_kills_or_blocks_the_worker_that_tries_it_is_left_to_the_trials(
+    run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any, deed: str
+) -> None:
+    """It does so once; the first trial finds a new worker, and a builder that works."""
+    (tmp_path / "mine.py").write_text(
+        "import os, time, pathlib\n"
+        + LOGITS.replace("Dense(classes)", "Dense(classes, activation='softmax')").replace(
+            "    i =",
+            f"    mark = pathlib.Path({str(tmp_path / 'mark')!r})\n    if not mark.exists():\n"
+            f"        mark.touch()\n        {deed}\n    i =",
+        )
+    )
+    page_file.write_text(named(page_file, "deeds").read_text().replace("builder: dense", "builder: 'mine.py:build'"))
+    limits = ("--set", "sweep.trials=1", "--set", "sweep.epochs=1", "--set", "sweep.trial_seconds=15")
+    arguments = ("--experiment", page_file, "--dataset", digits, "--study", tmp_path / "study")
+    sweep = run_job("sweep", *arguments, *limits)
+    assert sweep.code == 0, sweep.output
+    assert sweep.result["outcomes"] == {"ok": 1}
+    assert (tmp_path / "mark").exists()
 
 
 def test_mlflow_that_is_down_is_found_out_before_a_trial_begins(

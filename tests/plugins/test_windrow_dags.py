@@ -140,8 +140,9 @@ def test_a_limit_in_seconds_may_be_empty_but_not_nothing(key: str) -> None:
 
 
 def test_a_value_that_may_be_empty_takes_null_and_keeps_its_range() -> None:
-    param = field("sweep.slots")
-    assert (param.schema["type"], param.schema["minimum"], param.value) == (["integer", "null"], 1, None)
+    for key in ("sweep.slots", "sweep.patience"):
+        param = field(key)
+        assert (param.schema["type"], param.schema["minimum"], param.value) == (["integer", "null"], 1, None)
 
 
 def test_every_field_accepts_its_own_default() -> None:

@@ -87,6 +87,7 @@ def test_a_page_may_share_another_model_or_score_with_a_pinned_one() -> None:
 def test_loss_is_lowered_and_accuracy_is_raised() -> None:
     assert experiment.parse(PAGE).sweep.direction == "maximize"
     assert experiment.parse(PAGE + "sweep: {objective: val_loss}").sweep.direction == "minimize"
+    assert experiment.parse(PAGE + "sweep: {objective: val_macro_f1}").sweep.direction == "maximize"
 
 
 def test_a_page_is_frozen() -> None:
@@ -140,7 +141,7 @@ def test_files_from_windows_are_read(text: str, tmp_path: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
         "sweep.trails (line 5): unknown key; did you mean trials?; "
-        "known keys are sampler, trials, epochs, objective, seed, slots, cores, pruner, trial_seconds, "
+        "known keys are sampler, trials, epochs, patience, objective, seed, slots, cores, pruner, trial_seconds, "
         "trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, sensitivity, schedule, "
         "after_drift"
     ]
@@ -489,7 +490,7 @@ def test_a_parent_with_mistakes_makes_no_second_one() -> None:
             "units * layerz <= 99",
             "constraints.0 (line 9): has an unknown hyper-parameter, layerz; did you mean layers?; "
             "known are units, layers, optimizer, momentum, activation, dropout, batch_norm, learning_rate, batch_size, "
-            "weight_decay, decay, shift, rotation",
+            "weight_decay, decay, shift, rotation, zoom, flip, contrast, brightness, class_weight",
         ),
         (
             "batch_size <= 99",
@@ -1118,6 +1119,7 @@ def test_what_does_not_change_the_search_does_not_change_its_digest(override: st
     [
         *("space.units.high=63", "space.units.log=true", "space.layers={type: int, low: 1, high: 2}"),
         *("sweep.sampler=random", "sweep.epochs=11", "sweep.objective=val_loss", "sweep.seed=1"),
+        *("sweep.patience=3", "network.parameters.flip=true", "network.parameters.class_weight=balanced"),
         *("network.builder=cnn", "network.parameters.dropout=0.5"),
         *("sweep.pruner=asha", "sweep.deterministic=true", "sweep.warm_start=earlier", "sweep.points=[{units: 8}]"),
         *("constraints=['units < 60']", "space.units.when={optimizer: adam}"),

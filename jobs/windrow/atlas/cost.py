@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, SECONDS = "accuracy-weights", "accuracy-seconds"
 
+_QUALITIES = {"val_accuracy": "validation accuracy, %", "val_macro_f1": "validation macro-F1, %"}
 _NEAR = 1.25  # errors up to this many times the least error count as nearly as good
 
 
@@ -77,7 +78,7 @@ def _name_front(axes: Axes, best: float) -> None:
 
 
 def _quality(table: TrialTable) -> str:
-    return "validation accuracy, %" if table.is_accuracy else "validation loss, nats"
+    return _QUALITIES.get(table.page.sweep.objective, table.measure)
 
 
 def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
@@ -89,7 +90,7 @@ def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
 
     scale_axis(axes.yaxis, log=True)
     axes.invert_yaxis()
-    if table.is_accuracy:
+    if table.is_share:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:.10g}"))
     axes.set_ylabel(_quality(table))
 

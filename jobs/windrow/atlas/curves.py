@@ -11,7 +11,7 @@ import numpy as np
 
 from windrow.atlas.heat_map import pair
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
-from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
+from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable, error_of
 from windrow.looks import style
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
@@ -205,9 +205,10 @@ def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) 
     text = f"{diverged:,} of {counted(len(table.trials), 'trial')} diverged" if diverged else "no trial diverged"
     if not best:
         return f"No trial ended ok; {text}"
-    near = 1.1 * max(best[0].curve[-1], table.floor)
-    epoch = next(index for index, error in enumerate(best[0].curve, start=1) if error <= near)
-    return f"The best trial came within a tenth of its last error by epoch {epoch} of {len(best[0].curve)}; {text}"
+    near = 1.1 * max(error_of(best[0]), table.floor)
+    curve = best[0].curve
+    epoch = next((index for index, error in enumerate(curve, start=1) if error <= near), len(curve))
+    return f"The best trial came within a tenth of its error by epoch {epoch} of {len(curve)}; {text}"
 
 
 def _epochs_notes(shown: int, others: int, diverged: int) -> tuple[str, ...]:

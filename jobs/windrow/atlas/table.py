@@ -1,7 +1,7 @@
 """Read the data that the atlas draws: the ledger's trials, and the hyper-parameters that differ among them.
 
-The atlas judges every trial by an error, so that less is always better: the validation error in percent, or the
-validation loss. The search never sees the test split, and neither does the atlas.
+The atlas judges every trial by an error, so that less is always better: what a validation accuracy or macro-F1 lacks of
+100 %, or the validation loss. The search never sees the test split, and neither does the atlas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
+from windrow.experiment import OBJECTIVE_DIRECTIONS, CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.experiment.parameters import Value
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 WIDTHS = ("filters", "units", "width", "neurons", "channels")
 """Hyper-parameters for a network's width; the first that differs among trials is drawn against the learning rate."""
 
+_MEASURES = {
+    "val_accuracy": "validation error, %",
+    "val_macro_f1": "validation macro-F1 error, %",
+    "val_loss": "validation loss, nats",
+}
 _LOG_RATIO = 4  # integers and choices that span more than this factor are drawn on a log axis
 
 
@@ -64,7 +69,7 @@ class DrawnTrial:
     Attributes:
         point: the value of each searched hyper-parameter that applies to this trial; the default where the trial's own
             point has none.
-        error: validation error in percent, or validation loss, after the last epoch; None unless the ending is ok.
+        error: the trial's value as an error, in percent or as a loss; None unless the ending is ok.
         curve: error after each epoch; for a diverged trial, up to the epoch before its first loss that was no number.
         seconds: wall-clock time of training.
         weights: number of trainable weights; None for a user's network, or if `read` got no `image`.
@@ -103,18 +108,18 @@ class TrialTable:
     guessing: float | None = None
 
     @property
-    def is_accuracy(self) -> bool:
-        """Return True if errors are percentages of images, False if errors are losses in nats."""
-        return self.page.sweep.objective == "val_accuracy"
+    def is_share(self) -> bool:
+        """Return True if errors are percentages, False if errors are losses in nats."""
+        return self.page.sweep.direction == "maximize"
 
     @property
     def measure(self) -> str:
         """Return the label of an axis of errors."""
-        return "validation error, %" if self.is_accuracy else "validation loss, nats"
+        return _MEASURES[self.page.sweep.objective]
 
     def shown(self, error: float) -> str:
         """Return an error as text for display: 1.39 %; without the unit if the objective is a loss."""
-        return f"{error:.3g} %" if self.is_accuracy else f"{error:.3g}"
+        return f"{error:.3g} %" if self.is_share else f"{error:.3g}"
 
     @property
     def endings(self) -> Counter[Ending]:
@@ -208,7 +213,7 @@ def _trial(
 
 def _error(objective: str, value: float) -> float:
     # Round, because floating-point error in 1 - value would make equal shares of images differ.
-    return round(100 * (1 - value), 9) if objective == "val_accuracy" else value
+    return round(100 * (1 - value), 9) if OBJECTIVE_DIRECTIONS[objective] == "maximize" else value
 
 
 def _describe(name: str, dimension: Dimension, trials: Sequence[DrawnTrial]) -> SearchedParameter:

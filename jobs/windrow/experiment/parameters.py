@@ -54,6 +54,11 @@ TRAINING = {
     "decay": Parameter("none", "how the learning rate falls over the trial", choices=("none", "cosine")),
     "shift": Parameter(0.0, "augmentation: largest random shift, pixels", low=0.0, high=64.0),
     "rotation": Parameter(0.0, "augmentation: largest random rotation, degrees", low=0.0, high=180.0),
+    "zoom": Parameter(0.0, "augmentation: largest random zoom in or out, share of the image's size", low=0.0, high=0.5),
+    "flip": Parameter(False, "augmentation: mirror images left to right, each with probability 0.5"),
+    "contrast": Parameter(0.0, "augmentation: largest random change of contrast, share", low=0.0, high=1.0),
+    "brightness": Parameter(0.0, "augmentation: largest random change of brightness, share of 255", low=0.0, high=1.0),
+    "class_weight": Parameter("none", "weights of the classes in the training loss", choices=("none", "balanced")),
 }
 
 BUILDERS: dict[str, dict[str, Parameter]] = {

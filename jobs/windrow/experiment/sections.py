@@ -21,7 +21,7 @@ from windrow.experiment.values import Cron, Expression, PageValue, Section, WebA
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 """The values of dataset.source that are not folders; data.sources.SOURCES loads them."""
 
-OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize"}
+OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize", "val_macro_f1": "maximize"}
 
 Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
@@ -43,7 +43,7 @@ _NOT_DECISIVE_IN_SWEEP = {
 The contents of the data set, whose digest is in study.json, identify the study, too; the section dataset does not.
 """
 
-_ADDED_TO_SWEEP = {"sensitivity"}
+_ADDED_TO_SWEEP = {"sensitivity", "patience"}
 """Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
 
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
@@ -113,8 +113,16 @@ class SweepSection(Section):
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images per trial")
-    objective: Literal["val_accuracy", "val_loss"] = Field(
-        "val_accuracy", description="validation metric that is searched for; accuracy is raised, loss is lowered"
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="epochs without a better objective after which a trial ends early; the best epoch's value and "
+        "weights count; if empty, every trial trains all epochs, and the last one counts",
+    )
+    objective: Literal["val_accuracy", "val_loss", "val_macro_f1"] = Field(
+        "val_accuracy",
+        description="validation metric that is searched for; accuracy and macro-F1 are raised, loss is lowered",
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the search; each trial's seed derives from it")
     slots: int | None = Field(None, ge=1, description="trials at once; what Spark offers if empty")

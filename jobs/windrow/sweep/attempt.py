@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from time import perf_counter
 from typing import TextIO
 
 import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
+from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
@@ -35,6 +35,7 @@ class RunningAttempt:
     Attributes:
         spec: what to train.
         epochs: metrics of the epochs so far.
+        best: number of the epoch with the best objective so far, from 1; the first of equal ones; 0 at first.
         stop: the ending with which the attempt must stop before its last epoch; "" to go on. It is set by the
             driver's answers, by the time limit, and if the driver's consent is required but no driver answers.
         import_seconds: time that importing TensorFlow took.
@@ -44,6 +45,7 @@ class RunningAttempt:
     def __init__(self, spec: TrialSpec) -> None:
         self.spec = spec
         self.epochs: list[Epoch] = []
+        self.best = 0
         self.stop = ""
         self.import_seconds = 0.0
         self.peak = 0.0
@@ -66,14 +68,33 @@ class RunningAttempt:
 
     def add(self, epoch: Epoch) -> None:
         """Add an epoch, and report it now or with a later one; the driver's answer or the time limit may set `stop`."""
+        if self._is_better(epoch):
+            self.best = len(self.epochs) + 1
         self.epochs.append(epoch)
         # A report waits about a millisecond for its answer, which is as long as a whole epoch of a small network.
         if self.spec.prune or perf_counter() - self._reported_at >= _REPORT_SECONDS:
-            new = list(map(asdict, self.epochs[self._reported :]))
+            new = [each.metrics() for each in self.epochs[self._reported :]]
             self._report({"event": "epochs", "first": self._reported + 1, "epochs": new})
             self._reported, self._reported_at = len(self.epochs), perf_counter()
         if self.spec.seconds is not None and self.seconds > self.spec.seconds:
             self.stop = self.stop or Ending.TIMEOUT
+
+    @property
+    def over(self) -> bool:
+        """True if no further epoch may be trained: all are done, the patience is used up, or the attempt must stop."""
+        return self._complete or bool(self.stop) or not self.epochs[-1].finite
+
+    @property
+    def _complete(self) -> bool:
+        done, patience = len(self.epochs), self.spec.patience
+        return done >= self.spec.epochs or (patience is not None and done - self.best >= patience)
+
+    def _is_better(self, epoch: Epoch) -> bool:
+        if not self.best:
+            return True
+        name = self.spec.objective
+        new, best = getattr(epoch, name), getattr(self.epochs[self.best - 1], name)
+        return bool(new > best if OBJECTIVE_DIRECTIONS[name] == "maximize" else new < best)
 
     def end(self, outcome: Outcome) -> Outcome:
         """Report the outcome, unless it contains a network, and return it.
@@ -109,9 +130,10 @@ class RunningAttempt:
         if not last.finite:
             error = f"the loss must stay finite; got {last.loss} in epoch {len(self.epochs)}; lower the learning rate"
             return self.outcome(Ending.DIVERGED, error=error)
-        if len(self.epochs) < self.spec.epochs and self.stop:
+        if self.stop and not self._complete:
             return self.stopped()
-        return self.outcome(Ending.OK, last.metrics()[self.spec.objective])
+        chosen = last if self.spec.patience is None else self.epochs[self.best - 1]
+        return self.outcome(Ending.OK, chosen.metrics()[self.spec.objective])
 
     def stopped(self) -> Outcome:
         """Return the outcome of an attempt that stops before its last epoch; `stop` is the ending."""

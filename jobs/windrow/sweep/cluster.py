@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from windrow.data import shards
 from windrow.data.splits import Split
+from windrow.errors import BuilderError
 from windrow.spark import ship_file
 from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
@@ -79,6 +80,29 @@ def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = Fa
         if _is_sparks(error):
             return []
         raise
+
+
+def try_builder(spark: SparkSession, spec: TrialSpec) -> None:
+    """Have a worker build the network of a specification and pass a batch through it, before any trial is counted.
+
+    If the worker is lost, the trials decide: their limits apply, and their outcomes have the error.
+
+    Raises:
+        BuilderError: the network's file can't be imported, or what it returns is not a network with probabilities.
+    """
+
+    def task(specs: Iterable[TrialSpec]) -> Iterator[str]:
+        return iter([trial.mistake(each, trial.shipped(each.dataset)) for each in specs])
+
+    spark.sparkContext.setJobDescription(f"try {spec.builder.name}")
+    try:
+        mistakes = spark.sparkContext.parallelize([spec], 1).mapPartitions(task).collect()
+    except Exception as error:
+        if not _is_sparks(error):
+            raise
+        mistakes = []
+    if any(mistakes):
+        raise BuilderError(mistakes[0])
 
 
 def train(spark: SparkSession, tag: str, specs: Sequence[TrialSpec], body: Body) -> list[Outcome]:

@@ -15,6 +15,8 @@ from windrow.training.loop import Epoch
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from windrow.experiment import SweepSection
+
 
 class Ending(StrEnum):
     """All ways in which an attempt can end. The ledger, MLflow's tags and the job's result use these words."""
@@ -68,7 +70,8 @@ class Outcome:
     """The record of one attempt, which an executor returns.
 
     Attributes:
-        value: the objective after the last epoch; None unless the ending is ok.
+        value: the objective of the last epoch, or of the best one if the page has a patience; None unless the ending is
+            ok.
         epochs: metrics of every finished epoch, in order.
         seconds: wall clock of the attempt on the executor, without the import; the trial's share if trials were fused.
         import_seconds: time that the attempt took to import TensorFlow; 0 in a warm worker.
@@ -103,9 +106,9 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """Return the outcome as JSON values, without network and repeat, for the ledger and the channel."""
-        values = asdict(replace(self, network=None))
+        values = asdict(replace(self, network=None, epochs=()))
         del values["repeat"]
-        return values
+        return values | {"epochs": [epoch.metrics() for epoch in self.epochs]}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Outcome:
@@ -118,6 +121,16 @@ class Outcome:
         values["ending"] = Ending(record["ending"])
         values["epochs"] = tuple(map(epoch_of, record["epochs"]))
         return cls(**values)
+
+
+def best_figure(outcome: Outcome, sweep: SweepSection) -> dict[str, float]:
+    """Return a trial's value as a metric, e.g. best_val_accuracy, if it may not be the last epoch's; else nothing.
+
+    MLflow's tables show the last epoch's metrics.
+    """
+    if sweep.patience is None or outcome.value is None:
+        return {}
+    return {f"best_{sweep.objective}": outcome.value}
 
 
 def epoch_of(record: Mapping[str, object]) -> Epoch:

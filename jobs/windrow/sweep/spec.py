@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from windrow.channel import Address
@@ -52,6 +52,8 @@ class TrialSpec:
         ask_first: whether to train only with the driver's consent. Set if the connection to the driver is known to
             work, so that no answer means that the driver is gone.
         repeat: number of a finalist's seed, from 1; 0 for a trial of the sweep.
+        patience: epochs without a better objective after which training ends, and the best epoch counts; None to train
+            all epochs, of which the last one counts.
     """
 
     number: int
@@ -76,6 +78,7 @@ class TrialSpec:
     digests: tuple[tuple[str, str], ...] = ()
     ask_first: bool = False
     repeat: int = 0
+    patience: int | None = None
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
@@ -110,5 +113,17 @@ def trial_spec(
         keep_network=keep_network,
         deterministic=page.sweep.deterministic,
         dataset=dataset.digest,
+        patience=page.sweep.patience,
         digests=tuple((name, digest) for name, digest in dataset.files.items() if name in _SHIPPED),
     )
+
+
+def default_spec(page: Experiment, builder: Builder, dataset: Manifest) -> TrialSpec:
+    """Describe the default configuration with a trial's limits, to try its network before a trial begins.
+
+    Searched hyper-parameters of a user's network that have no default get their least or first value.
+    """
+    ends = {name: one.choices[0] if one.type == "categorical" else one.low for name, one in page.space.items()}
+    facts = facts_of(page, 0, {name: end for name, end in ends.items() if name not in page.network.defaults()})
+    limits = page.sweep.trial_seconds, page.sweep.trial_mebibytes
+    return replace(trial_spec(page, builder, dataset, 0, facts), seconds=limits[0], mebibytes=limits[1])

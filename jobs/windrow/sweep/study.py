@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from windrow.errors import BuilderError
 from windrow.experiment import Experiment
 from windrow.sweep import study_folder
 from windrow.sweep.ledger import Entry, Lease, Ledger
@@ -195,6 +196,11 @@ def open_study(
         try:
             study.remember(trials=str(study.budget))  # for readers that do not have the page
             yield study
+        except BuilderError:
+            # Found before the first trial: the corrected network is another search, and may use the same folder.
+            if not len(study.ledger):
+                study_folder.forget(folder)
+            raise
         finally:
             study.ledger.close()
 

@@ -19,6 +19,8 @@ from windrow.sweep.ledger import FILE
 
 _IDENTITY = "study.json"
 _LOCK = "lock"
+JOURNAL = "journal.log"
+"""The file that Optuna writes."""
 
 
 def locked(folder: Path) -> AbstractContextManager[None]:
@@ -95,3 +97,9 @@ def identify(folder: Path, page: Experiment, dataset_digest: str, network_source
 def write_identity(folder: Path, identity: Mapping[str, str]) -> None:
     """Write the study's identity, and other facts about the study, whole or not at all."""
     write_json(folder / _IDENTITY, identity)
+
+
+def forget(folder: Path) -> None:
+    """Remove the identity and the journal of a study without trials, so that another search can begin in the folder."""
+    for name in (_IDENTITY, JOURNAL):
+        (folder / name).unlink(missing_ok=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
@@ -12,10 +15,11 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.data.splits import Split
+from windrow.errors import BuilderError
 from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
-from windrow.training import fused, loop, runtime
+from windrow.training import fused, loop, networks, runtime
 from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
@@ -53,6 +57,42 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
             raise
         outcome = attempt.outcome(Ending.FAILED, error=tail)
     return attempt.end(replace(outcome, gain=gain))
+
+
+def mistake(spec: TrialSpec, dataset: Path) -> str:
+    """Build a specification's network and try it on a batch of training images; return what is wrong, or "".
+
+    It returns a mistake in the builder's file, or in the network that the builder returns. Anything else that a user's
+    function raises may be due to this point of the space: a trial that raises it has it as its error. After
+    `spec.seconds`, or above `spec.mebibytes`, this process is killed.
+    """
+    attempt = RunningAttempt(replace(spec, address=None))
+    try:
+        with attempt.watched(), limited_output(spec.number):
+            start_tensorflow(spec.threads, spec.deterministic)
+            with _time_limit(spec.seconds):
+                images = examples(dataset, "train").images[: int(spec.parameters["batch_size"])]
+                networks.try_out(spec.builder, spec.parameters, spec.shape, spec.classes, images)
+    except BuilderError as error:
+        return str(error)
+    except BaseException as error:
+        attempt.leave_if_forked()
+        if isinstance(error, KeyboardInterrupt):
+            raise
+    return ""
+
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Kill this process if the block takes longer: a user's function can't be stopped otherwise."""
+    timer = threading.Timer(seconds or 0.0, os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
@@ -110,7 +150,9 @@ def _train_together(
     outcomes: dict[int, Outcome] = {}
     with attempts[0].watched():
         first = group[0]
-        together = fused.prepare(first.builder, members, first.shape, first.classes, *data, first.epochs)
+        together = fused.prepare(
+            first.builder, members, first.shape, first.classes, *data, first.epochs, _measures_macro_f1(first)
+        )
         for index, attempt in enumerate(attempts):
             attempt.begin()
             if attempt.stop:
@@ -124,7 +166,7 @@ def _train_together(
                     continue
                 attempt = attempts[index]
                 attempt.add(epoch)
-                if attempt.stop or not epoch.finite or len(attempt.epochs) == first.epochs:
+                if attempt.over:
                     seconds = shared + sum(epoch.seconds for epoch in attempt.epochs)
                     known = replace(attempt.verdict(), seconds=seconds, fused=len(group), gain=gain)
                     outcomes[index] = attempt.end(known)
@@ -139,16 +181,27 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     """
     spec = attempt.spec
     data = _data(spec, dataset)
-    training = loop.prepare(spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed)
+    training = loop.prepare(
+        spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed, _measures_macro_f1(spec)
+    )
     attempt.leave_if_forked()
+    best = None
     for epoch in training.epochs():
         attempt.add(epoch)
-        if attempt.stop or not epoch.finite:
+        if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
+            best = training.network.get_weights()
+        if attempt.over:
             break
     outcome = attempt.verdict()
-    if spec.keep_network and outcome.ending is Ending.OK:
-        return replace(outcome, network=runtime.to_bytes(training.network))
-    return outcome
+    if not spec.keep_network or outcome.ending is not Ending.OK:
+        return outcome
+    if best is not None:
+        training.network.set_weights(best)
+    return replace(outcome, network=runtime.to_bytes(training.network))
+
+
+def _measures_macro_f1(spec: TrialSpec) -> bool:
+    return spec.objective == "val_macro_f1"
 
 
 def start_tensorflow(threads: int, deterministic: bool = False) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
-from windrow.sweep.outcomes import RULES
+from windrow.sweep.outcomes import RULES, best_figure
 from windrow.sweep.spec import facts_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class FinalistRuns:
         metrics = [
             metric for index, epoch in enumerate(outcome.epochs, start=1) for metric in _metrics(epoch.metrics(), index)
         ]
-        metrics += _metrics({"trial_seconds": outcome.seconds}, 0)
+        metrics += _metrics({"trial_seconds": outcome.seconds} | best_figure(outcome, self._page.sweep), 0)
         self._client.log_batch(run_id, params=params)
         for start in range(0, len(metrics), _BATCH_METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]
 
 from windrow.errors import TrackingError
-from windrow.sweep.outcomes import RULES
+from windrow.sweep.outcomes import RULES, best_figure
 from windrow.sweep.spec import TrialFacts, facts_of
 from windrow.tracking import parent
 from windrow.tracking.record import PARAMETERS_TAG
@@ -256,6 +256,7 @@ class SweepLog:
         metrics = [metric for index, epoch in new for metric in _metrics(epoch.metrics(), index)]
         figures = {"trial_seconds": outcome.seconds, "tensorflow_import_seconds": outcome.import_seconds}
         figures["peak_mebibytes"] = outcome.peak_mebibytes
+        figures |= best_figure(outcome, self._study.page.sweep)
         tags = {
             "windrow.ending": outcome.ending.value,
             "windrow.attempt": str(outcome.attempt),

@@ -32,6 +32,20 @@ def tensors(examples: Examples) -> tuple[Any, Any]:
     return (tf.identity(images), labels) if tf.config.list_logical_devices("GPU") else (images, labels)
 
 
+def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Return weights with which all classes count the same in a loss, float32 (classes,), as scikit-learn's `balanced`.
+
+    The weight of a class is n / (number of classes with images * its images), so the mean over the images is 1. A class
+    without images has weight 0, which no image gets.
+    """
+    from sklearn.utils.class_weight import compute_class_weight  # takes a second, so only if needed
+
+    present = np.unique(labels)
+    weights = np.zeros(classes, np.float32)
+    weights[present] = compute_class_weight("balanced", classes=present, y=labels)
+    return weights
+
+
 def _shared(array: NDArray[np.uint8]) -> Any:
     """Return a tensor that shares the array's memory; a copy if the array is empty, not contiguous or not aligned."""
     import tensorflow as tf

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import dense, layers, loop
-from windrow.training.data import Examples, tensors
+from windrow.training import augment, dense, layers, loop
+from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.graphs import EpochPlan
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
-from windrow.training.stack_trainer import Member, StackTrainer
+from windrow.training.stack_trainer import ClassWeights, Member, StackTrainer
 from windrow.training.stacked import NetworkStack
 
 __all__ = ["FusedRun", "Member", "gain", "key", "prepare"]
@@ -41,7 +41,7 @@ def key(builder: Builder, parameters: Mapping[str, Value]) -> Hashable | None:
 
     None: the trial must train alone, because its network is not the built-in dense one or because it uses augmentation.
     """
-    if builder.source is not None or builder.name != "dense" or parameters["shift"] or parameters["rotation"]:
+    if builder.source is not None or builder.name != "dense" or augment.kinds(parameters):
         return None
     return builder.name, tuple(sorted((name, value) for name, value in parameters.items() if name not in _FREE))
 
@@ -54,6 +54,7 @@ def prepare(
     training: Examples,
     validation: Examples,
     epochs: int,
+    macro_f1: bool = False,
 ) -> FusedRun:
     """Prepare a group of trials for training; a group prepared earlier must no longer be trained or saved.
 
@@ -65,7 +66,10 @@ def prepare(
     keys = {key(builder, member.parameters) for member in members}
     if len(keys) != 1 or None in keys:
         raise ValueError(f"members of a fused run must have one key; got {keys or 'no member'}; train them one by one")
-    return FusedRun(builder, members, shape, classes, (tensors(training), tensors(validation)), epochs)
+    balanced = members[0].parameters["class_weight"] == "balanced"
+    weights = class_weights(training.labels, classes) if balanced else None
+    data = tensors(training), tensors(validation)
+    return FusedRun(builder, members, shape, classes, data, epochs, macro_f1, weights)
 
 
 class FusedRun:
@@ -79,19 +83,21 @@ class FusedRun:
         classes: int,
         data: tuple[Any, Any],
         epochs: int,
+        macro_f1: bool,
+        weights: ClassWeights,
     ) -> None:
         self._builder, self._members, self._shape, self._classes = builder, list(members), shape, classes
-        self._data, self._epochs = data, epochs
+        self._data, self._epochs, self._macro_f1, self._weights = data, epochs, macro_f1, weights
         self._alive = set(range(len(members)))
         self._stacked = list(range(len(members)))  # index of the member at each position in the stack
-        weights = [
+        initial = [
             layers.initial_weights(
                 dense.weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
             )
             for member in members
         ]
         self._trainer = self._borrow()
-        self._trainer.stack.begin(weights, self._rates())
+        self._trainer.stack.begin(initial, self._rates())
 
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
         """Train, and yield after each epoch a tuple with one Epoch per member, or None for a member that was dropped.
@@ -110,13 +116,14 @@ class FusedRun:
             if self._trainer.lent_to is not self:
                 raise RuntimeError("a run must end before the next prepare(); got another epoch; iterate the new run")
             figures = self._trainer.epoch(
-                self._data, [self._members[index] for index in self._stacked], self._epochs, number
+                self._data, [self._members[index] for index in self._stacked], self._epochs, number, self._weights
             )
             seconds = (perf_counter() - start) / len(self._alive)
-            found = {
-                index: Epoch(loss, accuracy, val_loss, val_accuracy, seconds)
-                for index, (loss, accuracy, val_loss, val_accuracy) in zip(self._stacked, figures.tolist(), strict=True)
-            }
+            found = {}
+            for index, (loss, accuracy, val_loss, val_accuracy, *f1) in zip(
+                self._stacked, figures.tolist(), strict=True
+            ):
+                found[index] = Epoch(loss, accuracy, val_loss, val_accuracy, seconds, *f1)
             yield tuple(found[index] if index in self._alive else None for index in range(len(self._members)))
 
     def drop(self, index: int) -> None:
@@ -135,7 +142,7 @@ class FusedRun:
 
     def step_all(self) -> None:
         """Run the training steps of the first epoch, without evaluation, for timing."""
-        for value in self._trainer.steps(self._data[0], self._members, 1, 0):
+        for value in self._trainer.steps(self._data[0], self._members, 1, 0, self._weights):
             value.numpy()  # waits for the device
 
     def _shrink(self) -> None:
@@ -153,7 +160,7 @@ class FusedRun:
 
     def _borrow(self) -> StackTrainer:
         members = [self._members[index] for index in self._stacked]
-        trainer = _trainer(self._builder, members, self._shape, self._classes, len(self._data[0][1]))
+        trainer = _trainer(self._builder, members, self._shape, self._classes, len(self._data[0][1]), self._macro_f1)
         trainer.lent_to = self
         return trainer
 
@@ -162,19 +169,25 @@ _cached: OrderedDict[Hashable, StackTrainer] = OrderedDict()
 
 
 def _trainer(
-    builder: Builder, members: Sequence[Member], shape: tuple[int, int, int], classes: int, count: int
+    builder: Builder,
+    members: Sequence[Member],
+    shape: tuple[int, int, int],
+    classes: int,
+    count: int,
+    macro_f1: bool,
 ) -> StackTrainer:
     """Return cached graphs that fit this group, or make and cache new ones."""
     first, units = members[0].parameters, _widest(members)
     drops = any(member.parameters["dropout"] for member in members)
     decays = any(member.parameters["weight_decay"] for member in members)
     batch = EpochPlan.of(first, count).batch
-    name = (key(builder, first), len(members), units, shape, classes, batch, drops, decays)
+    name = (key(builder, first), len(members), units, shape, classes, batch, drops, decays, macro_f1)
     if name not in _cached:
         while len(_cached) >= _CACHED_STACKS:
             _cached.popitem(last=False)
         gc.collect()
-        _cached[name] = StackTrainer(NetworkStack(first, len(members), units, shape, classes), batch, drops, decays)
+        stack = NetworkStack(first, len(members), units, shape, classes)
+        _cached[name] = StackTrainer(stack, batch, drops, decays, classes if macro_f1 else None)
     _cached.move_to_end(name)
     return _cached[name]
 

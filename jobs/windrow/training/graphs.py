@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import layers, optimizer
-from windrow.training.augment import shift_and_rotate
+from windrow.training import augment, layers, macro_f1, optimizer
 from windrow.training.data import Examples, tensors
 from windrow.training.optimizer import Optimizer
 
@@ -23,16 +22,25 @@ _EVALUATION_BATCH = 512
 # The stream gives dropout other seeds than the shuffle and the augmentation; the stride leaves a seed for each layer.
 DROPOUT_STREAM, LAYERS_A_STEP = 1 << 30, 128
 _FREE = ("momentum", "dropout", "shift", "rotation")
+_FREE_IF_ON = ("zoom", "contrast", "brightness")
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The settings that a training epoch's graph depends on, in addition to the network."""
+    """The settings that a training epoch's graph depends on, in addition to the network.
+
+    Attributes:
+        batch: images per step.
+        augments: the changes of augment.kinds.
+        decays: whether steps also shrink the weights.
+        weighs: whether the loss has a weight per class.
+    """
 
     batch: int
     optimizer: str
-    augments: bool
+    augments: tuple[str, ...]
     decays: bool
+    weighs: bool
 
     @classmethod
     def of(cls, parameters: Mapping[str, Value], count: int) -> EpochPlan:
@@ -40,8 +48,9 @@ class EpochPlan:
         return cls(
             min(int(parameters["batch_size"]), count),
             str(parameters["optimizer"]),
-            bool(parameters["shift"] or parameters["rotation"]),
+            augment.kinds(parameters),
             bool(parameters["weight_decay"]),
+            parameters["class_weight"] != "none",
         )
 
 
@@ -134,20 +143,33 @@ class Trainer:
         self._optimizer.reset()
 
     def epoch(
-        self, data: tuple[Any, Any], parameters: Mapping[str, Value], epochs: int, seed: int, number: int
+        self,
+        data: tuple[Any, Any],
+        parameters: Mapping[str, Value],
+        epochs: int,
+        seed: int,
+        number: int,
+        weights: NDArray[np.float32] | None = None,
     ) -> tuple[float, float]:
-        """Train for epoch `number` (from 0) of `epochs`, on image and label tensors; return mean loss and accuracy."""
+        """Train for epoch `number` (from 0) of `epochs`, on image and label tensors; return mean loss and accuracy.
+
+        `weights`: of the classes in the loss, (classes,); None if the plan does not weigh them.
+        """
         import tensorflow as tf
 
         batches = order(seed, number, len(data[1]), self._plan.batch)
-        sizes, shrinks = schedule(len(batches), parameters, epochs, number)
+        sizes, shrinks = optimizer.schedule(len(batches), parameters, epochs, number)
+        names = (*_FREE, *(name for name in _FREE_IF_ON if name in self._plan.augments))
+        free = {name: tf.constant(_number(parameters, name)) for name in names}
+        if weights is not None:
+            free["class_weights"] = tf.constant(weights)
         loss, accuracy = self._compiled(
             *data,
             batches,
             tf.constant([seed, number], tf.int32),
             tf.constant(sizes),
             tf.constant(shrinks),
-            {name: tf.constant(_number(parameters, name)) for name in _FREE},
+            free,
         )
         return float(loss), float(accuracy)
 
@@ -160,8 +182,8 @@ class Trainer:
             rows = order[number]
             pixels, truth = tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows)
             if self._plan.augments:
-                moved = shift_and_rotate(pixels, seed + number, free["shift"], free["rotation"])
-                pixels = tf.ensure_shape(moved, pixels.shape)
+                changed = augment.augment(pixels, seed + number, free, self._plan.augments)
+                pixels = tf.ensure_shape(changed, pixels.shape)
             drawn = seed + tf.stack([number * LAYERS_A_STEP, DROPOUT_STREAM])
             step_loss, outputs = self._step(pixels, truth, drawn, sizes[number], shrinks[number], free)
             return number + 1, loss + step_loss, hits + _hits(truth, outputs)
@@ -179,21 +201,18 @@ class Trainer:
         values = [variable.value for variable in self._network.trainable_variables]
         with tf.GradientTape() as tape:
             outputs = self._forward.outputs(pixels, True, free["dropout"], seed)
-            loss = tf.reduce_mean(self._forward.loss(truth, outputs))
+            loss = tf.reduce_mean(weighed(self._forward.loss(truth, outputs), truth, free.get("class_weights")))
             penalties = self._network.losses
             total = tf.add_n([loss, *(tf.cast(penalty, tf.float32) for penalty in penalties)]) if penalties else loss
         self._optimizer.apply(tape.gradient(total, values), size, shrink, free["momentum"])
         return loss, outputs
 
 
-def schedule(
-    steps: int, parameters: Mapping[str, Value], epochs: int, number: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the step sizes of epoch `number` and the factors that shrink the weights at its steps, each (steps,)."""
-    start = number * steps
-    rates = optimizer.learning_rates(parameters, start, steps, epochs * steps)
-    shrinks = 1 - rates * float(parameters["weight_decay"])
-    return optimizer.step_sizes(parameters, rates, start).astype(np.float32), shrinks.astype(np.float32)
+def weighed(losses: Any, truth: Any, weights: Any) -> Any:
+    """Multiply each image's loss, (..., n), by the weight of its class; `weights` is (classes,), or None for 1."""
+    import tensorflow as tf
+
+    return losses if weights is None else losses * tf.gather(weights, truth)
 
 
 def _number(parameters: Mapping[str, Value], name: str) -> NDArray[np.float32]:
@@ -208,25 +227,35 @@ def _hits(truth: Any, outputs: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, -1), truth), tf.float32))
 
 
-def evaluation(forward: Forward) -> Graph:
-    """Compile a function (images, labels) → (mean loss, accuracy) over all images, without dropout."""
+def evaluation(forward: Forward, classes: int | None = None) -> Graph:
+    """Compile a function (images, labels) → (mean loss, accuracy) over all images, without dropout.
+
+    With a number of classes, the function also returns the macro-F1.
+    """
     import tensorflow as tf
 
-    def measure(images: Any, labels: Any) -> tuple[Any, Any]:
+    def measure(images: Any, labels: Any) -> tuple[Any, ...]:
         outputs = forward.outputs(tf.cast(images, tf.float32), False)
-        return tf.reduce_sum(forward.loss(labels, outputs)), _hits(labels, outputs)
+        sums = tf.reduce_sum(forward.loss(labels, outputs)), _hits(labels, outputs)
+        return sums if classes is None else (*sums, macro_f1.count(labels, outputs, classes))
 
-    return Graph(lambda images, labels: in_pieces(images, labels, measure, tf.constant(0.0)))
+    zeros = [tf.constant(0.0)] * 2
+    if classes is not None:
+        zeros.append(tf.zeros((classes, 3)))
+    return Graph(lambda images, labels: in_pieces(images, labels, measure, zeros))
 
 
-def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]], zero: Any) -> tuple[Any, Any]:
-    """Evaluate batch by batch, inside a graph, and return the means of two quantities over all images.
+def in_pieces(
+    images: Any, labels: Any, measure: Callable[..., tuple[Any, ...]], zeros: Sequence[Any]
+) -> tuple[Any, ...]:
+    """Evaluate batch by batch, inside a graph, and return mean loss, accuracy and, if they are counted, macro-F1.
 
     Args:
         images: tensor (n, ...).
         labels: tensor (n,).
-        measure: (images, labels) of a batch → the sum of each quantity over the batch.
-        zero: initial value of each sum.
+        measure: (images, labels) of a batch → the sums of losses and hits over the batch, and perhaps the counts of
+            macro_f1.count.
+        zeros: initial value of each sum.
     """
     import tensorflow as tf
 
@@ -238,10 +267,10 @@ def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]],
             done + more for done, more in zip(sums, measure(images[start:end], labels[start:end]), strict=True)
         )
 
-    _, loss, hits = tf.while_loop(
-        lambda start, *_: start < count, body, (tf.constant(0), zero, zero), parallel_iterations=1
+    _, loss, hits, *counts = tf.while_loop(
+        lambda start, *_: start < count, body, (tf.constant(0), *zeros), parallel_iterations=1
     )
-    return loss / tf.cast(count, tf.float32), hits / tf.cast(count, tf.float32)
+    return loss / tf.cast(count, tf.float32), hits / tf.cast(count, tf.float32), *map(macro_f1.of, counts)
 
 
 def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, NDArray[np.int64]]]:

@@ -16,9 +16,12 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from windrow.experiment.parameters import TRAINING, Value
 from windrow.training import graphs, layers
-from windrow.training.data import Examples, tensors
+from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
 from windrow.training.networks import Builder
 
@@ -31,13 +34,18 @@ _CACHED_WEIGHTS = 1 << 24
 
 @dataclass(frozen=True)
 class Epoch:
-    """Metrics of one epoch. Losses are mean cross-entropies in nats, accuracies shares in 0..1."""
+    """Metrics of one epoch. Losses are mean cross-entropies in nats; accuracies and macro-F1 are in 0..1.
+
+    `loss` is the loss that was minimised: class weights count in it, and not in `val_loss`. `val_macro_f1` is measured
+    only if it is the objective.
+    """
 
     loss: float
     accuracy: float
     val_loss: float
     val_accuracy: float
     seconds: float
+    val_macro_f1: float | None = None
 
     @property
     def finite(self) -> bool:
@@ -45,8 +53,8 @@ class Epoch:
         return math.isfinite(self.loss) and math.isfinite(self.val_loss)
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics by the names that MLflow and the objective use."""
-        return asdict(self)
+        """Return the metrics that were measured, by the names that MLflow, the ledger and the objective use."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass
@@ -54,6 +62,7 @@ class _Compiled:
     network: Any
     trainer: Trainer
     evaluation: Any
+    evaluation_with_f1: Any
     lent_to: Run | None = None
 
 
@@ -69,6 +78,7 @@ def prepare(
     validation: Examples,
     epochs: int,
     seed: int,
+    macro_f1: bool = False,
 ) -> Run:
     """Prepare a trial for training; a trial prepared earlier must no longer be trained or saved.
 
@@ -84,6 +94,7 @@ def prepare(
         validation: images and labels to evaluate on after each epoch.
         epochs: largest number of epochs to train; the learning rate's decay ends there.
         seed: seed of the initial weights, the order of images, dropout and augmentation.
+        macro_f1: whether to measure the validation macro-F1 as well.
 
     Raises:
         BuilderError: a user's file can't be imported, or its function does not return a keras.Model for this shape
@@ -96,7 +107,8 @@ def prepare(
         _begin(compiled, parameters, seed)
     else:
         compiled = _compile(builder, parameters, shape, classes, plan, seed)
-    run = Run(compiled, parameters, (tensors(training), tensors(validation)), epochs, seed)
+    weights = class_weights(training.labels, classes) if plan.weighs else None
+    run = Run(compiled, parameters, (tensors(training), tensors(validation)), epochs, seed, macro_f1, weights)
     compiled.lent_to = run
     return run
 
@@ -105,11 +117,19 @@ class Run:
     """A trial in training. `network` is its keras.Model, complete after each epoch, valid until the next prepare()."""
 
     def __init__(
-        self, compiled: _Compiled, parameters: Mapping[str, Value], data: tuple[Any, Any], epochs: int, seed: int
+        self,
+        compiled: _Compiled,
+        parameters: Mapping[str, Value],
+        data: tuple[Any, Any],
+        epochs: int,
+        seed: int,
+        macro_f1: bool,
+        weights: NDArray[np.float32] | None,
     ) -> None:
         self.network = compiled.network
         self._compiled, self._parameters, self._data = compiled, parameters, data
-        self._epochs, self._seed = epochs, seed
+        self._epochs, self._seed, self._weights = epochs, seed, weights
+        self._evaluation = compiled.evaluation_with_f1 if macro_f1 else compiled.evaluation
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, and yield an Epoch after each epoch; stop iterating to stop training.
@@ -117,18 +137,22 @@ class Run:
         Raises:
             RuntimeError: a trial that was prepared later uses the same graphs.
         """
-        training, validation = self._data
+        _, validation = self._data
         for number in range(self._epochs):
             if self._compiled.lent_to is not self:
                 raise RuntimeError("a run must end before the next prepare(); got another epoch; iterate the new run")
             start = perf_counter()
-            loss, accuracy = self._compiled.trainer.epoch(training, self._parameters, self._epochs, self._seed, number)
-            val_loss, val_accuracy = (float(value) for value in self._compiled.evaluation(*validation))
-            yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start)
+            loss, accuracy = self._train(self._epochs, number)
+            val_loss, val_accuracy, *macro_f1 = (float(value) for value in self._evaluation(*validation))
+            yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start, *macro_f1)
 
     def step_all(self) -> None:
         """Run the training steps of the first epoch, without evaluation, for timing."""
-        self._compiled.trainer.epoch(self._data[0], self._parameters, 1, self._seed, 0)
+        self._train(1, 0)
+
+    def _train(self, epochs: int, number: int) -> tuple[float, float]:
+        trainer = self._compiled.trainer
+        return trainer.epoch(self._data[0], self._parameters, epochs, self._seed, number, self._weights)
 
 
 def _compiled(
@@ -171,7 +195,8 @@ def _compile(
     with _settings_kept():
         network = builder.build(parameters, shape, classes)
     forward = graphs.built_in(network) if builder.source is None else graphs.of_keras(network)
-    return _Compiled(network, Trainer(network, forward, plan), graphs.evaluation(forward))
+    evaluations = graphs.evaluation(forward), graphs.evaluation(forward, classes)  # traced only if they are called
+    return _Compiled(network, Trainer(network, forward, plan), *evaluations)
 
 
 def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:

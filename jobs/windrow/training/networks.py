@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
@@ -22,6 +25,8 @@ from windrow.training import dense
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
+
+_TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,30 @@ def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, c
     """
     known = _COUNTS.get(builder)
     return known(parameters, shape, classes) if known else None
+
+
+def try_out(
+    builder: Builder, parameters: Mapping[str, Value], shape: Shape, classes: int, images: NDArray[np.uint8]
+) -> None:
+    """Build a network and pass a batch of images through it, untrained; the images are uint8 (n, *shape).
+
+    Raises:
+        BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, 0 or more, and
+            with a sum of 1 in each row. A scoring run would refuse such a network, but only after it became champion.
+        Exception: whatever a user's function raises.
+    """
+    network = builder.build(parameters, shape, classes)
+    outputs = np.asarray(network(images.astype(np.float32), training=False), np.float64)
+    wanted = f"{builder.name} must turn {len(images)} images into {(len(images), classes)} probabilities"
+    if outputs.shape != (len(images), classes):
+        raise BuilderError(f"{wanted}; got {outputs.shape}; return one row per image, one column per class")
+    if not np.isfinite(outputs).all():
+        cure = "begin with a scaling: keras.layers.Rescaling(1 / 255)"
+        raise BuilderError(f"{wanted}; got numbers that are not finite, before any training; {cure}")
+    sums = outputs.sum(axis=1)
+    if outputs.min() < -_TOLERANCE or not np.allclose(sums, 1, rtol=0, atol=_TOLERANCE):
+        cure = "end with a softmax: keras.layers.Dense(classes, activation='softmax')"
+        raise BuilderError(f"{wanted}; got rows that sum to {sums.min():.3g} to {sums.max():.3g}; {cure}")
 
 
 def _check(name: str, network: Any, shape: Shape, classes: int) -> None:

@@ -35,6 +35,16 @@ def step_sizes(parameters: Mapping[str, Value], rates: NDArray[np.float64], star
     return np.asarray(rates * np.sqrt(1 - BETA_2**taken) / (1 - BETA_1**taken))
 
 
+def schedule(
+    steps: int, parameters: Mapping[str, Value], epochs: int, number: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the step sizes of epoch `number` and the factors that shrink the weights at its steps, each (steps,)."""
+    start = number * steps
+    rates = learning_rates(parameters, start, steps, epochs * steps)
+    shrinks = 1 - rates * float(parameters["weight_decay"])
+    return step_sizes(parameters, rates, start).astype(np.float32), shrinks.astype(np.float32)
+
+
 class Optimizer:
     """Adam or SGD over a network's variables; it keeps its moving averages in its own (slot) variables."""
 

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import graphs
+from windrow.training import graphs, macro_f1, optimizer
 from windrow.training.graphs import Graph
 from windrow.training.stacked import NetworkStack
+
+ClassWeights = NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -25,33 +27,52 @@ class Member:
 
 
 class StackTrainer:
-    """A stack with its compiled training epoch and evaluation."""
+    """A stack with its compiled training epoch and evaluation.
 
-    def __init__(self, stack: NetworkStack, batch: int, drops: bool, decays: bool) -> None:
-        self.stack, self._batch, self._drops, self._decays = stack, batch, drops, decays
+    Args:
+        stack: the networks.
+        batch: images per step.
+        drops, decays: whether a member has dropout, or weight decay.
+        classes: number of classes, if the evaluation measures macro-F1 as well.
+    """
+
+    def __init__(self, stack: NetworkStack, batch: int, drops: bool, decays: bool, classes: int | None = None) -> None:
+        self.stack, self._batch, self._drops, self._decays, self._classes = stack, batch, drops, decays, classes
         self.lent_to: object = None
         self._train, self._evaluate = Graph(self._epoch), Graph(self._evaluation)
 
-    def epoch(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> NDArray[np.float32]:
-        """Train for epoch `number` of `epochs`; return loss, accuracy, validation loss and accuracy, (members, 4)."""
+    def epoch(
+        self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int, weights: ClassWeights = None
+    ) -> NDArray[np.floating[Any]]:
+        """Train for epoch `number` of `epochs`; return a row per member.
+
+        A row has loss, accuracy, validation loss, validation accuracy and, if it is measured, validation macro-F1.
+        """
         training, validation = data
-        trained = self.steps(training, members, epochs, number)
+        trained = self.steps(training, members, epochs, number, weights)
         return np.stack([value.numpy() for value in (*trained, *self._evaluate(*validation))], axis=1)
 
-    def steps(self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int) -> tuple[Any, Any]:
-        """Train for epoch `number` of `epochs` without evaluation; return mean loss and accuracy, (members,) each."""
+    def steps(
+        self, data: tuple[Any, Any], members: Sequence[Member], epochs: int, number: int, weights: ClassWeights = None
+    ) -> tuple[Any, Any]:
+        """Train for epoch `number` of `epochs` without evaluation; return mean loss and accuracy, (members,) each.
+
+        `weights`: of the classes in the loss, (classes,); None for 1.
+        """
         import tensorflow as tf
 
         count = len(data[1])
         orders = tf.stack([graphs.order(member.seed, number, count, self._batch) for member in members], axis=1)
         # The sizes are for a learning rate of 1, because the stack multiplies by each member's own rate.
         unit = {**members[0].parameters, "learning_rate": 1.0, "weight_decay": 0.0}
-        sizes, _ = graphs.schedule(len(orders), unit, epochs, number)
-        shrinks = [graphs.schedule(len(orders), member.parameters, epochs, number)[1] for member in members]
+        sizes, _ = optimizer.schedule(len(orders), unit, epochs, number)
+        shrinks = [optimizer.schedule(len(orders), member.parameters, epochs, number)[1] for member in members]
         free = {
             name: tf.constant([float(member.parameters[name]) for member in members], tf.float32)
             for name in ("momentum", "dropout")
         }
+        if weights is not None:
+            free["class_weights"] = tf.constant(weights)
         seed = tf.constant([members[0].seed, number], tf.int32)
         return self._train(*data, orders, seed, tf.constant(sizes), tf.constant(np.stack(shrinks, axis=1)), free)  # type: ignore[no-any-return]
 
@@ -68,7 +89,8 @@ class StackTrainer:
             drawn = seed + tf.stack([number * graphs.LAYERS_A_STEP, graphs.DROPOUT_STREAM])
             with tf.GradientTape() as tape:
                 logits = self.stack.logits(pixels, True, free["dropout"] if self._drops else None, drawn)
-                losses = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits), axis=1)
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+                losses = tf.reduce_mean(graphs.weighed(losses, truth, free.get("class_weights")), axis=1)
             gradients = tape.gradient(losses, self.stack.trained)
             self.stack.apply(gradients, sizes[number], shrinks[number] if self._decays else None, free["momentum"])
             return number + 1, loss + losses, hits + _hits(truth, logits)
@@ -81,17 +103,23 @@ class StackTrainer:
         taken = tf.cast(steps, tf.float32)
         return loss / taken, hits / (taken * self._batch)
 
-    def _evaluation(self, images: Any, labels: Any) -> tuple[Any, Any]:
+    def _evaluation(self, images: Any, labels: Any) -> tuple[Any, ...]:
         import tensorflow as tf
 
-        def measure(images: Any, labels: Any) -> tuple[Any, Any]:
+        members, classes = self.stack.members, self._classes
+
+        def measure(images: Any, labels: Any) -> tuple[Any, ...]:
             pixels = tf.reshape(tf.cast(images, tf.float32), [1, -1, math.prod(images.shape[1:])])
             logits = self.stack.logits(pixels, False, None, None)
-            truth = tf.tile(labels[None], [self.stack.members, 1])
+            truth = tf.tile(labels[None], [members, 1])
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
-            return tf.reduce_sum(losses, axis=1), _hits(truth, logits)
+            sums = tf.reduce_sum(losses, axis=1), _hits(truth, logits)
+            return sums if classes is None else (*sums, macro_f1.count(truth, logits, classes))
 
-        return graphs.in_pieces(images, labels, measure, tf.zeros(self.stack.members))
+        zeros = [tf.zeros(members)] * 2
+        if classes is not None:
+            zeros.append(tf.zeros((members, classes, 3)))
+        return graphs.in_pieces(images, labels, measure, zeros)
 
 
 def _hits(truth: Any, logits: Any) -> Any:

@@ -154,7 +154,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
         "parameters": sweep_heat_map.parameters(trials),
         "ranked": len(ranked),
         "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],
-        "heat_map": _heat_map(trials, x, y, falls, objective == "val_accuracy"),
+        "heat_map": _heat_map(trials, x, y, falls, not falls),
     }
 
 

@@ -25,6 +25,14 @@ def test_a_loss_stays_a_loss(study: Make) -> None:
     assert error_of(table.ranked[0]) == 0.5
 
 
+def test_macro_f1_is_a_share_as_accuracy_is(study: Make) -> None:
+    accuracy, macro_f1 = study(8), study(8, sweep="objective: val_macro_f1, sampler: random")
+    assert macro_f1.measure == "validation macro-F1 error, %"
+    assert macro_f1.shown(1.3888) == "1.39 %"
+    assert [trial.curve for trial in macro_f1.trials] == [trial.curve for trial in accuracy.trials]
+    assert [error_of(trial) for trial in macro_f1.trials] == [error_of(trial) for trial in accuracy.trials]
+
+
 def test_what_differs_is_told_from_what_does_not(study: Make) -> None:
     table = study(
         40,

@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 from harness.waiting import wait_for
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow import channel
 from windrow.channel import Address, Channel
 from windrow.experiment import parameters
@@ -100,6 +102,63 @@ def test_a_trial_that_need_not_ask_trains_where_the_driver_can_not_be_reached() 
     attempt = RunningAttempt(spec(address=gone()))
     attempt.begin()
     assert not attempt.stop
+
+
+def stops_at(values: list[float], patience: int) -> int:
+    """After how many epochs `patience` of them have passed since the highest one, by looking back each time."""
+    for done in range(1, len(values) + 1):
+        if done - 1 - values[:done].index(max(values[:done])) >= patience:
+            return done
+    return len(values)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=12), st.integers(1, 5), st.booleans()
+)
+def test_a_patient_attempt_ends_where_nothing_improved_and_its_best_epoch_counts(
+    values: list[float], patience: int, falls: bool
+) -> None:
+    attempt = RunningAttempt(
+        spec(epochs=len(values), patience=patience, objective="val_loss" if falls else "val_accuracy")
+    )
+    for value in values:
+        attempt.add(Epoch(1.0, 0.5, 1 - value, value, 0.1))
+        if attempt.over:
+            break
+    done = stops_at(values, patience)
+    assert len(attempt.epochs) == done
+    assert attempt.best == values.index(max(values[:done])) + 1
+    outcome = attempt.verdict()
+    assert (outcome.ending, len(outcome.epochs)) == (Ending.OK, done)
+    assert outcome.value == (1 - max(values[:done]) if falls else max(values[:done]))
+
+
+def test_without_patience_the_last_epoch_counts_and_all_are_trained() -> None:
+    attempt = RunningAttempt(spec(epochs=3))
+    for value in (0.9, 0.5, 0.25):
+        assert not (attempt.epochs and attempt.over)
+        attempt.add(replace(EPOCH, val_accuracy=value))
+    assert (attempt.over, attempt.verdict().value) == (True, 0.25)
+
+
+@pytest.mark.parametrize("reason", [Ending.PRUNED, Ending.TIMEOUT])
+def test_an_attempt_that_came_to_its_end_is_ok_even_if_it_should_stop_just_then(reason: Ending) -> None:
+    patient, pruned = RunningAttempt(spec(epochs=9, patience=1)), RunningAttempt(spec(epochs=9, patience=2))
+    for attempt in (patient, pruned):
+        attempt.add(replace(EPOCH, val_accuracy=0.5))
+        attempt.add(EPOCH)
+        attempt.stop = reason
+        assert attempt.over
+    assert (patient.verdict().ending, patient.verdict().value) == (Ending.OK, 0.5)
+    assert pruned.verdict().ending is reason
+
+
+def test_an_attempt_that_diverges_has_no_value_whatever_came_before() -> None:
+    attempt = RunningAttempt(spec(epochs=9, patience=5))
+    attempt.add(EPOCH)
+    attempt.add(replace(EPOCH, loss=float("nan")))
+    assert attempt.over
+    assert (attempt.verdict().ending, attempt.verdict().value) == (Ending.DIVERGED, None)
 
 
 def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from windrow.experiment import SweepSection
 from windrow.sweep import outcomes
 from windrow.sweep.outcomes import RULES, Ending, Outcome
 from windrow.training.loop import Epoch
@@ -57,3 +58,17 @@ def test_a_record_of_the_ledger_has_the_keys_that_it_always_had() -> None:
         *("number", "attempt", "ending", "value", "epochs", "seconds", "import_seconds", "error", "worker", "network"),
         *("lease", "peak_mebibytes", "fused", "gain", "began_at", "ended_at"),
     }
+
+
+def test_an_epochs_record_has_the_macro_f1_only_where_it_was_measured() -> None:
+    plain, measured = Epoch(**EPOCH), Epoch(**EPOCH, val_macro_f1=0.25)
+    outcome = Outcome(0, 1, Ending.OK, 0.25, (plain, measured))
+    assert outcome.record()["epochs"] == [EPOCH, {**EPOCH, "val_macro_f1": 0.25}]
+    assert Outcome.of(json.loads(json.dumps(outcome.record()))) == outcome
+
+
+def test_a_trials_value_is_a_metric_of_its_own_where_it_may_not_be_the_last_epochs() -> None:
+    patient = SweepSection(patience=2, objective="val_loss")
+    assert outcomes.best_figure(Outcome(0, 1, Ending.OK, 0.5), patient) == {"best_val_loss": 0.5}
+    assert outcomes.best_figure(Outcome(0, 1, Ending.PRUNED), patient) == {}
+    assert outcomes.best_figure(Outcome(0, 1, Ending.OK, 0.5), SweepSection()) == {}

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from windrow.errors import StudyError
+from windrow.errors import BuilderError, StudyError
 from windrow.experiment import Experiment, parse
 from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import Ending, Outcome
@@ -469,3 +470,23 @@ def test_a_disk_that_fills_in_the_middle_costs_nothing_that_was_told(tmp_path: P
         for _ in range(3):
             study.settle(ok(take(study), 0.6))
     assert len(optuna_trials(tmp_path)) >= len(numbers) + 3
+
+
+def fail_in(folder: Path, trials: int) -> None:
+    """A study that ends with its builder's mistake after so many trials were drawn."""
+    with suppress(BuilderError), open_study(folder, page(), "data", "def build(): wrong") as study:
+        for _ in range(trials):
+            take(study)
+        raise BuilderError("mine.py can't be used")
+
+
+def test_a_network_that_can_not_be_used_leaves_the_folder_to_a_corrected_one(tmp_path: Path) -> None:
+    fail_in(tmp_path, trials=0)
+    with open_study(tmp_path, page(objective="val_loss"), "data", "def build(): right") as study:
+        assert take(study).number == 0
+
+
+def test_a_network_that_fails_after_a_trial_was_drawn_keeps_its_study(tmp_path: Path) -> None:
+    fail_in(tmp_path, trials=1)
+    with pytest.raises(StudyError, match="another network file"), open_study(tmp_path, page(), "data", "else"):
+        pass

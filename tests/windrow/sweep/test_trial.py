@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ def attempt(digits: Path, builder: Builder | None = None, **changes: Any) -> Out
         "lease",
         "prune",
         "digests",
+        "patience",
     )
     settings = {key: changes.pop(key) for key in own if key in changes}
     builder = builder or Builder("dense")
@@ -67,6 +71,28 @@ def test_a_network_that_is_kept_predicts_what_was_measured(digits: Path) -> None
     validation = trial.examples(digits, "validation")
     _, predicted = compile_evaluation(network, validation)()
     assert (predicted == validation.labels).mean() == pytest.approx(outcome.value)
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss", "val_macro_f1"])
+def test_a_patient_trial_ends_early_and_keeps_the_network_of_its_best_epoch(digits: Path, objective: str) -> None:
+    from sklearn.metrics import f1_score
+    from windrow.training.loop import compile_evaluation
+
+    changes: dict[str, Any] = {"learning_rate": 0.05, "optimizer": "adam", "batch_size": 32}
+    outcome = attempt(digits, keep_network=True, objective=objective, epochs=40, patience=2, **changes)
+    values = [epoch.metrics()[objective] for epoch in outcome.epochs]
+    best = min(values) if objective == "val_loss" else max(values)
+    assert (outcome.ending, outcome.value) == (Ending.OK, best)
+    assert len(values) == values.index(best) + 3 < 40
+    assert outcome.network is not None
+    validation = trial.examples(digits, "validation")
+    loss, predicted = compile_evaluation(runtime.from_bytes(outcome.network), validation)()
+    measured = {
+        "val_accuracy": (predicted == validation.labels).mean(),
+        "val_loss": loss,
+        "val_macro_f1": f1_score(validation.labels, predicted, average="macro"),
+    }
+    assert measured[objective] == pytest.approx(best, rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_value(digits: Path) -> None:
@@ -109,6 +135,39 @@ def test_a_builder_that_sets_the_global_seed_does_not_change_the_order_of_images
         for line in ("pass", "keras.utils.set_random_seed(999)")
     ]
     assert values[0] == values[1]
+
+
+LAST = (
+    "import keras\ndef build(shape, classes, **_):\n    i = keras.Input(shape)\n"
+    "    return keras.Model(i, keras.layers.Dense(classes{end})(keras.layers.Flatten()(i)))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (LAST.format(end=", activation='softmax'"), ""),
+        (LAST.format(end=""), "end with a softmax: keras.layers.Dense(classes, activation='softmax')"),
+        ("import no_such_module\ndef build(**_): ...", "No module named 'no_such_module'"),
+        ("def build(**_): return None", "must return a keras.Model"),
+        ("def build(**_): raise ValueError('not at this point')", ""),
+        ("import sys\ndef build(**_): sys.exit(3)", ""),
+    ],
+)
+def test_a_network_is_tried_before_a_trial_and_only_its_files_mistakes_are_told(
+    digits: Path, source: str, told: str
+) -> None:
+    builder = Builder("mine.py:build", source, "build")
+    values = parameters.defaults(builder.name)
+    spec = TrialSpec(0, 1, builder, values, (8, 8, 1), 10, 3, "val_accuracy", 1)
+    found = trial.mistake(spec, digits)
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+def test_a_builder_that_hangs_ends_with_its_process_at_the_limit_of_a_trial() -> None:
+    code = "import time\nfrom windrow.sweep.trial import _time_limit\nwith _time_limit(0.1):\n    time.sleep(100)\n"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
 
 
 def test_data_that_did_not_arrive_as_it_was_sent_is_an_outcome_too(digits: Path, tmp_path: Path) -> None:
@@ -207,6 +266,14 @@ def test_trials_as_one_graph_end_as_they_would_alone(monkeypatch: pytest.MonkeyP
         assert left.ending is right.ending is Ending.OK
         assert left.value == pytest.approx(right.value, rel=1e-2)
         assert (left.lease, len(left.epochs)) == (right.lease, 3)
+
+
+def test_a_patient_trial_leaves_the_graph_where_it_ends(monkeypatch: pytest.MonkeyPatch, digits: Path) -> None:
+    specs = group(3, epochs=30, patience=1, objective="val_macro_f1")
+    for outcome in run_group(monkeypatch, digits, specs, gain=2.0):
+        values = [epoch.metrics()["val_macro_f1"] for epoch in outcome.epochs]
+        assert (outcome.ending, outcome.fused, outcome.value) == (Ending.OK, 3, max(values))
+        assert len(values) in (values.index(max(values)) + 2, 30)
 
 
 def test_a_graph_that_can_not_be_made_leaves_each_trial_to_itself(

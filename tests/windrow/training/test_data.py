@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from windrow.training.data import Examples, tensors
+from windrow.training.data import Examples, class_weights, tensors
 
 pytestmark = pytest.mark.tensorflow
 
@@ -28,3 +28,14 @@ def test_an_array_that_is_not_aligned_or_not_whole_is_copied() -> None:
     for view in (values.reshape(-1)[1:4097].reshape(64, 8, 8, 1), values[:, ::2], values[:0]):
         images, _ = tensors(Examples(view, np.arange(len(view))))
         np.testing.assert_array_equal(images, view)
+
+
+def test_class_weights_are_scikit_learns_and_a_class_without_images_has_none() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.repeat([0, 1, 3], [90, 9, 1])
+    weights = class_weights(labels, 5)
+    assert (weights.dtype, weights[2], weights[4]) == (np.float32, 0.0, 0.0)
+    wanted = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
+    np.testing.assert_allclose(weights[[0, 1, 3]], wanted, rtol=1e-6)
+    assert weights[labels].mean() == pytest.approx(1)

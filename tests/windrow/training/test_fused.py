@@ -71,14 +71,24 @@ def test_what_only_differs_in_numbers_has_one_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"activation": "tanh"}, {"layers": 2}, {"optimizer": "sgd"}, {"decay": "cosine"}, {"batch_size": 64}]
+    "change",
+    [
+        *({"activation": "tanh"}, {"layers": 2}, {"optimizer": "sgd"}, {"decay": "cosine"}, {"batch_size": 64}),
+        {"class_weight": "balanced"},
+    ],
 )
 def test_what_makes_another_graph_has_another_key(change: dict[str, Any]) -> None:
     assert fused.key(DENSE, values()) != fused.key(DENSE, values(**change))
 
 
-def test_augmented_trials_and_other_networks_have_no_key() -> None:
-    assert fused.key(DENSE, values(shift=1.0)) is None
+@pytest.mark.parametrize(
+    "change", [{"shift": 1.0}, {"rotation": 1.0}, {"zoom": 0.1}, {"flip": True}, {"contrast": 0.1}, {"brightness": 0.1}]
+)
+def test_augmented_trials_have_no_key(change: dict[str, Any]) -> None:
+    assert fused.key(DENSE, values(**change)) is None
+
+
+def test_other_networks_have_no_key() -> None:
     assert fused.key(Builder("cnn"), parameters.defaults("cnn")) is None
     assert fused.key(Builder("mine.py:build", "", "build"), parameters.defaults("mine.py:build")) is None
 
@@ -145,6 +155,24 @@ def test_each_member_gives_the_epochs_of_its_solo_run(examples: Examples, common
     for index, member in enumerate(members):
         solo = losses(alone(examples, member))
         np.testing.assert_allclose(losses(row[index] for row in rows), solo, rtol=1e-3, err_msg=f"member {index}")
+
+
+@needs_tensorflow
+def test_class_weights_and_macro_f1_are_those_of_solo_runs(examples: Examples) -> None:
+    rare = Examples(
+        *(part[np.argsort(examples.labels, stable=True)][60:900] for part in (examples.images, examples.labels))
+    )
+    members = group(*WIDTHS[:2], class_weight="balanced", batch_size=210)
+    for macro_f1 in (True, False):  # a cached stack without it must not be taken for one with it
+        rows = list(fused.prepare(DENSE, members, (8, 8, 1), 8, rare, rare, 2, macro_f1).epochs())
+        for index, member in enumerate(members):
+            run = loop.prepare(DENSE, member.parameters, (8, 8, 1), 8, rare, rare, 2, member.seed, macro_f1)
+            for row, solo in zip(rows, run.epochs(), strict=True):
+                found, wanted = (each.metrics() for each in (row[index], solo) if each is not None)
+                assert found.keys() == wanted.keys()
+                assert ("val_macro_f1" in found) == macro_f1
+                del found["seconds"], wanted["seconds"]
+                assert found == pytest.approx(wanted, rel=1e-3)
 
 
 @needs_tensorflow

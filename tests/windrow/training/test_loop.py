@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from windrow.experiment import parameters
 from windrow.training import graphs, loop, runtime
+from windrow.training.data import class_weights
 from windrow.training.loop import Epoch, Examples, Run, compile_evaluation, prepare
 from windrow.training.networks import Builder
 
@@ -37,7 +38,7 @@ def run(examples: Examples, epochs: int = 2, seed: int = 1, builder: Builder = D
 
 def figures(epochs: list[Epoch]) -> list[tuple[float, ...]]:
     """What an epoch is, but for its time."""
-    return [(epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy) for epoch in epochs]
+    return [tuple(value for name, value in epoch.metrics().items() if name != "seconds") for epoch in epochs]
 
 
 def own(body: str) -> Builder:
@@ -86,6 +87,58 @@ def test_training_equals_kerass_own_on_the_batches_of_that_order(
         np.testing.assert_allclose(left, right, atol=2e-4)
 
 
+@pytest.mark.parametrize("builder", [DENSE, Builder("cnn")], ids=lambda builder: str(builder.name))
+def test_class_weights_count_in_the_training_loss_as_in_kerass_own_and_nowhere_else(
+    examples: Examples, builder: Builder
+) -> None:
+    import keras
+
+    rare = Examples(
+        *(part[np.argsort(examples.labels, stable=True)][60:900] for part in (examples.images, examples.labels))
+    )
+    changes: dict[str, Any] = {"optimizer": "sgd", "batch_size": 210, "dropout": 0.0, "batch_norm": False}
+    mine = prepared(rare, 2, seed=5, builder=builder, class_weight="balanced", **changes)
+    theirs = keras.models.clone_model(mine.network)
+    theirs.set_weights(mine.network.get_weights())
+    theirs.compile(keras.optimizers.SGD(0.001, momentum=0.9), "sparse_categorical_crossentropy")
+    weights = dict(enumerate(class_weights(rare.labels, 8).tolist()))
+    assert max(weights.values()) > 1.5
+    for number, epoch in enumerate(mine.epochs()):
+        losses = []
+        for rows in np.asarray(graphs.order(5, number, 840, 210)):
+            batch = rare.images[rows].astype(np.float32), rare.labels[rows]
+            theirs.reset_metrics()
+            losses.append(float(theirs.train_on_batch(*batch, class_weight=weights)))
+        assert epoch.loss == pytest.approx(np.mean(losses), rel=1e-4)
+    for left, right in zip(mine.network.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
+    loss, predicted = compile_evaluation(mine.network, rare)()
+    assert (epoch.val_loss, epoch.val_accuracy) == pytest.approx((loss, np.mean(predicted == rare.labels)), rel=1e-5)
+
+
+def test_validation_images_are_never_augmented(examples: Examples) -> None:
+    """With a learning rate of next to nothing, an epoch is measured with the weights that it began with."""
+    changes: dict[str, Any] = {"shift": 3.0, "rotation": 90.0, "zoom": 0.5, "flip": True, "contrast": 1.0}
+    augmented, plain = (run(examples, 1, learning_rate=1e-8, **each) for each in ({**changes, "brightness": 1.0}, {}))
+    assert augmented[0].val_loss == pytest.approx(plain[0].val_loss, rel=1e-5)
+    assert augmented[0].loss != pytest.approx(plain[0].loss, rel=1e-4)
+
+
+def test_macro_f1_is_measured_over_all_validation_images_if_it_is_asked_for(examples: Examples) -> None:
+    from sklearn.metrics import f1_score
+
+    values = {**parameters.defaults("dense"), "learning_rate": 0.005}
+    measured = prepare(DENSE, values, (8, 8, 1), 8, examples, examples, 2, 1, macro_f1=True)
+    epochs = list(measured.epochs())
+    _, predicted = compile_evaluation(measured.network, examples)()
+    assert epochs[-1].val_macro_f1 == pytest.approx(f1_score(examples.labels, predicted, average="macro"), rel=1e-12)
+    plain = run(examples, learning_rate=0.005)
+    assert [list(epoch.metrics()) for epoch in plain] == [
+        ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    ] * 2
+    assert [each[:4] for each in figures(epochs)] == figures(plain), "the other figures are the same to the bit"
+
+
 def test_training_learns_what_can_be_learned(examples: Examples) -> None:
     assert run(examples, epochs=15, learning_rate=0.01)[-1].val_accuracy > 0.95
 
@@ -130,6 +183,7 @@ RECIPES = [
     {"dropout": 0.4, "batch_norm": True, "optimizer": "adam", "decay": "cosine"},
     {"dropout": 0.4, "batch_norm": True, "optimizer": "sgd", "decay": "cosine", "weight_decay": 0.01},
     {"shift": 1.0, "rotation": 10.0, "optimizer": "sgd"},
+    {"zoom": 0.2, "flip": True, "contrast": 0.3, "brightness": 0.2, "class_weight": "balanced"},
     {"builder": Builder("cnn"), "filters": 2},
 ]
 
@@ -159,7 +213,8 @@ def test_a_trial_on_kept_graphs_gives_the_very_epochs_of_one_on_new_graphs(
 @pytest.mark.usefixtures("nothing_kept")
 def test_what_a_trial_chooses_freely_needs_no_new_graph(examples: Examples) -> None:
     free = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.1, "dropout": 0.9, "shift": 2.0, "seed": 9}
-    run(examples, dropout=0.1, weight_decay=0.01, rotation=1.0, decay="cosine")
+    free |= {"zoom": 0.3, "contrast": 0.9, "brightness": 0.1}
+    run(examples, dropout=0.1, weight_decay=0.01, rotation=1.0, decay="cosine", zoom=0.1, contrast=0.1, brightness=0.4)
     (compiled,) = loop._cached.values()
     graph = compiled.trainer._compiled._traced
     run(examples, **free, epochs=3)

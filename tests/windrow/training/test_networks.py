@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection, parameters
-from windrow.training.networks import Builder, read_builder
+from windrow.training.networks import Builder, read_builder, try_out
 
 tensorflow = pytest.mark.tensorflow
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), dtype=np.uint8)
 
 
 def written(folder: Path, source: str, name: str = "build") -> Builder:
@@ -39,8 +42,6 @@ def test_reading_a_builder_does_not_run_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(parameters.BUILDERS))
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (5, 7, 3)])
 def test_built_in_networks_give_probabilities_for_any_image_shape(name: str, shape: tuple[int, int, int]) -> None:
-    import numpy as np
-
     network = Builder(name).build({**parameters.defaults(name), "dropout": 0.3}, shape, 7)
     images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype(np.float32)
     np.testing.assert_allclose(np.asarray(network(images)).sum(axis=1), 1, rtol=1e-5)
@@ -81,3 +82,40 @@ def test_a_users_function_gets_its_own_parameters_and_not_the_loops(tmp_path: Pa
     values = {**parameters.defaults("mine.py:build"), "width": 5}
     network = written(tmp_path, source).build(values, (8, 8, 1), 10)
     assert network.count_params() == 64 * 5 + 5 + 5 * 10 + 10
+
+
+ENDS = """
+import keras
+def build(shape, classes):
+    i = keras.Input(shape)
+    x = keras.layers.Flatten()(i)
+    return keras.Model(i, {end})
+"""
+
+
+@tensorflow
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("keras.layers.Dense(classes)(x)", r"got rows that sum to .* to .*; end with a softmax: keras\.layers\.Dense"),
+        ("keras.layers.Dense(classes, activation='sigmoid')(x)", "end with a softmax"),
+        ("keras.layers.Dense(classes, activation='softmax')(x) * 2 - 0.1", "end with a softmax"),
+        ("keras.layers.Softmax()(keras.layers.Dense(classes)(x) * float('nan'))", "not finite, before any training"),
+    ],
+)
+def test_outputs_that_are_no_probabilities_are_told_with_what_to_write(tmp_path: Path, end: str, told: str) -> None:
+    builder = written(tmp_path, ENDS.format(end=end))
+    with pytest.raises(BuilderError, match=told):
+        try_out(builder, parameters.defaults(builder.name), (8, 8, 1), 10, IMAGES)
+
+
+@tensorflow
+@pytest.mark.parametrize("name", list(parameters.BUILDERS))
+def test_a_built_in_network_passes(name: str) -> None:
+    try_out(Builder(name), parameters.defaults(name), (8, 8, 1), 10, IMAGES)
+
+
+@tensorflow
+def test_a_users_network_in_float16_passes(tmp_path: Path) -> None:
+    builder = written(tmp_path, ENDS.format(end="keras.layers.Dense(classes, 'softmax', dtype='float16')(x / 255)"))
+    try_out(builder, parameters.defaults(builder.name), (8, 8, 1), 10, IMAGES)

@@ -54,6 +54,19 @@ def test_where_the_objective_is_a_loss_the_least_is_best(opened: Opened, runs: P
     assert ([line["value"] for line in shown["best"]], shown["falls"]) == ([0.2, 0.4, 0.7], True)
 
 
+def test_macro_f1_is_graded_as_accuracy_is(opened: Opened, runs: Path) -> None:
+    shown = {}
+    for objective in ("val_accuracy", "val_macro_f1", "val_loss"):
+        with opened(runs / objective / "study", trials=6, objective=objective) as study:
+            for value in (0.7, 0.99, 0.999, 0.5, 0.9, 0.1):
+                asked = study.ask()
+                assert asked
+                end(study, asked, value=value)
+        shown[objective] = sweeps.show(sweeps.choose(runs, objective))
+    assert shown["val_macro_f1"]["objective"] == "val_macro_f1"
+    assert shown["val_macro_f1"]["heat_map"] == shown["val_accuracy"]["heat_map"] != shown["val_loss"]["heat_map"]
+
+
 def test_nothing_of_an_error_or_of_the_disk_is_shown(opened: Opened, runs: Path) -> None:
     with opened(runs / "r1" / "study") as study:
         asked = study.ask()

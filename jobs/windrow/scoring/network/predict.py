@@ -134,7 +134,7 @@ class LoadedNetwork:
         if not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):  # NaN fails this too
             raise UserError(
                 f"a network must give probabilities, 0 to 1; got {min(scores):.3g} to {max(scores):.3g}; "
-                "let scoring.network.fetch be the tensor after the softmax"
+                "end a Keras network with a softmax; for a GraphDef, let scoring.network.fetch be the tensor after it"
             )
         return labelled
 

@@ -22,6 +22,7 @@ from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.sampling import pruners, samplers, space
 from windrow.sweep.sampling.sensitivity_design import Design
 from windrow.sweep.seeds import seed_of
+from windrow.sweep.study_folder import JOURNAL
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -60,7 +61,7 @@ class OptunaStudy:
         self._design = Design(page) if page.sweep.sampler == "sensitivity" else None
         for point in known:
             self._note(point)
-        self._storage = _open_storage(folder / "journal.log")
+        self._storage = _open_storage(folder / JOURNAL)
         self._study = optuna.create_study(
             study_name=page.name,
             storage=self._storage,

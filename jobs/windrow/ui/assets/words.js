@@ -9,7 +9,7 @@ export const percent = (share, digits = 1) => (share === null || share === undef
 export const time = (seconds) => (seconds ? moment.format(new Date(1000 * seconds)) : "–");
 export const spaced = (word) => word.replaceAll("_", " ");
 
-export const objective = (name) => ({ val_accuracy: "validation accuracy", val_loss: "validation loss" })[name] ?? spaced(name);
+export const objective = (name) => ({ val_accuracy: "validation accuracy", val_loss: "validation loss", val_macro_f1: "validation macro-F1" })[name] ?? spaced(name);
 
 export const figure = (value) => (value === null || value === undefined ? "–" : value.toFixed(4));
 
