@@ -17,19 +17,24 @@ from windrow.tracking.server import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
     from windrow.experiment import Experiment
 
 
-def fetch_model(model_uri: str, into: Path) -> Network:
+def fetch_model(model_uri: str, into: Path, version: ModelVersion | None = None) -> Network:
     """Resolve models:/NAME@ALIAS or models:/NAME/VERSION once, and download that version's files into a folder.
+
+    Args:
+        model_uri: the model.
+        into: the folder.
+        version: what it was resolved to before; None to resolve it now.
 
     Raises:
         UserError: there is no such model, alias or version, or Windrow did not register it.
         TrackingError: MLflow does not answer.
     """
-    client = connect()
-    version = resolve(client, model_uri)
+    version = version or resolve(connect(), model_uri)
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -61,16 +66,24 @@ def fetch_model(model_uri: str, into: Path) -> Network:
     )
 
 
-def pin(page: Experiment, scratch: Path) -> Network:
+def current(page: Experiment) -> ModelVersion | None:
+    """Return the registered version that labels a page's images now; None for a page with its own network file."""
+    if page.scoring is not None and page.scoring.network is not None:
+        return None
+    return resolve(connect(), page.champion_uri)
+
+
+def pin(page: Experiment, scratch: Path, version: ModelVersion | None = None) -> Network:
     """Return the network for a scoring run: the page's own network file, or the version that is champion now.
 
     Args:
         page: the experiment page; must have a scoring section.
         scratch: a folder for files from the registry, or from an archive.
+        version: what `current` returned before; None to look it up now.
     """
     if page.scoring is not None and page.scoring.network is not None:
         return own_network.bring(page.scoring.network, paths.home(), scratch)
-    return fetch_model(page.champion_uri, scratch)
+    return fetch_model(page.champion_uri, scratch, version)
 
 
 def resolve(client: MlflowClient, model_uri: str) -> Any:

@@ -34,6 +34,7 @@ from windrow.model.canaries import Canary
 from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.model.precision_loss import PrecisionLoss
+from windrow.scoring.network import labels as class_names
 from windrow.scoring.network import own_network
 from windrow.scoring.network.openvino_convert import NETWORK, REPORT, Request
 
@@ -113,10 +114,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) -> list[int] | None:
     """Return the true class of each image, if every folder's name is a label or a synonym of one; else None."""
-    numbers: dict[str, int] = {}
-    for number, label in enumerate(labels):
-        for name in (label, *label.split(",")):
-            numbers.setdefault(name.strip().lower(), number)
+    numbers = class_names.numbers(labels)
     names = {path.parent.name for path in images if path.parent != folder}
     unknown = sorted(name for name in names if name.lower() not in numbers)
     if unknown and len(unknown) < len(names):

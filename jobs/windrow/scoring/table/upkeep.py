@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from windrow.scoring.table import prediction
+from windrow.scoring.table.log_entries import Range
 from windrow.scoring.table.prediction import read_rows
 from windrow.scoring.table.predictions_table import PredictionTable
 
@@ -33,10 +34,24 @@ def maintain(table: PredictionTable, run_id: str) -> dict[str, int]:
 
 
 def _groups(table: PredictionTable) -> Iterator[list[Path]]:
-    """Group small files that fit into a large one, at least two each. Those with pending rows are replaced anyway."""
+    """Group small files that fit into a large one, at least two each. Those with pending rows are replaced anyway.
+
+    Files whose rows a key of the page decided are merged only with those that the same value decided, because a run
+    replaces them when the page has another value.
+    """
+    kinds: dict[Range | None, list[Path]] = {}
+    for file in table.summaries():
+        if not file.pending:
+            kinds.setdefault(file.decided_by, []).append(file.path)
+    for files in kinds.values():
+        yield from _groups_of(sorted(files))
+
+
+def _groups_of(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Group files that may be merged."""
     group: list[Path] = []
     size = 0
-    for path in sorted(set(table.files()) - set(table.pending_files())):
+    for path in files:
         facts = path.stat()
         if facts.st_size >= SMALL_BYTES:
             continue

@@ -60,17 +60,20 @@ class WithheldRun:
         return time.time() - self.at < _FRESH_SECONDS
 
 
-def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | None], settings: ScoringSection) -> str:
+def digest(marks: Seen, version: int, model: str, options: Sequence[object], settings: ScoringSection) -> str:
     """Return the identity of a run's work: two runs with the same one have the same URLs and the same commit to make.
 
     Args:
         marks: how far the feed is read after the run.
         version: of the table.
         model: the network's name, version and digest.
-        options: whether URLs of earlier models are labelled again, and the limit of new URLs.
-        settings: the page's. Where and when it runs, the gate itself and the copy make no difference.
+        options: as JSON has them: whether URLs of earlier models are labelled again, the limit of new URLs, and so on.
+        settings: the page's. Where and when it runs, the copy, and what judges the rows make no difference.
     """
-    decisive = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
+    indifferent = {"drift_gate", "schedule", "feed", "model", "publish", "minimum_ok_share", "rescore"}
+    if settings.truth is None:  # so that the digest of a page without it is that of an earlier Windrow
+        indifferent.add("truth")
+    decisive = settings.model_dump_json(exclude=indifferent)
     parts = [feed_marks.dump(marks).decode(), version, model, options, decisive]
     return sha256(json.dumps(parts).encode()).hexdigest()
 
