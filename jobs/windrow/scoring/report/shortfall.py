@@ -32,7 +32,7 @@ def shortfall(figures: Figures, minimum: float) -> str:
     reasons = "; ".join(
         f"{number:,} of {tried:,} URLs were {status}{_decided(status)}" for status, number in failed[:_REASONS]
     )
-    keys = any(Status(status).deciding_keys for status, _ in failed[:_REASONS])
+    keys = any(text.decided_by(status) for status, _ in failed[:_REASONS])
     cure = "change that on the page, and its URLs are due again" if keys else "correct the feed"
     return (
         f"at least {minimum:.1%} of a run's URLs must get a label (scoring.minimum_ok_share); got {ok / tried:.1%}: "
@@ -41,5 +41,5 @@ def shortfall(figures: Figures, minimum: float) -> str:
 
 
 def _decided(status: str) -> str:
-    keys = text.one_of(Status(status).deciding_keys)
+    keys = text.decided_by(status)
     return f"; {keys} decided that" if keys else ""

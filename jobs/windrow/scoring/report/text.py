@@ -139,7 +139,7 @@ def earlier_labels(by_version: Mapping[str, int] | None, model: str) -> list[str
     return [f"{urls}; --rescore, or scoring.rescore: champion, labels them with the newest {model}"]
 
 
-def one_of(names: Sequence[str]) -> str:
+def _one_of(names: Sequence[str]) -> str:
     """List names: a, b or c."""
     return " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
@@ -167,13 +167,17 @@ def _truth(figures: Figures) -> list[str]:
     return lines
 
 
+def decided_by(status: str) -> str:
+    """Name the keys of the page that made a status final; empty for a passing one, which time may change as well."""
+    found = Status(status)
+    return "" if found.passing else _one_of(found.deciding_keys)
+
+
 def _remark(status: str) -> str:
-    """Return what may change a status: time, or a key of the page."""
-    keys = one_of(Status(status).deciding_keys)
-    parts = ["may pass"] if Status(status).passing else []
-    return "  " + "; ".join([*parts, f"{keys} decides"] if keys else parts) if parts or keys else ""
+    if Status(status).passing:
+        return "  may pass"
+    return f"  {keys} decides" if (keys := decided_by(status)) else ""
 
 
 def _keys(status: str) -> str:
-    keys = one_of(Status(status).deciding_keys)
-    return f" ({keys})" if keys else ""
+    return f" ({keys})" if (keys := decided_by(status)) else ""
