@@ -86,8 +86,8 @@ def _nulls(file: pq.ParquetFile, name: str) -> int:
 def summaries(delta: DeltaTable, folder: Path) -> list[FileSummary]:
     """Summarize the files of a table's snapshot by its log; a file of another tool may lack statistics and is read."""
     actions: Any = delta.get_add_actions(flatten=True)
-    names = ("path", "num_records", "null_count.next_attempt", "null_count.decided_by")
-    names += ("min.decided_by", "max.decided_by")
+    counts = ("num_records", "null_count.next_attempt", "null_count.decided_by")
+    names = ("path", *counts, "min.decided_by", "max.decided_by")
     nothing = [None] * actions.num_rows
     columns = [actions.column(name).to_pylist() if name in actions.schema.names else nothing for name in names]
     return [_summary(folder / str(path), *facts) for path, *facts in zip(*columns, strict=True)]
