@@ -32,7 +32,11 @@ def draw_seconds(table: TrialTable) -> Plot | Missing:
 
 
 def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:
-    """Return the indices of the Pareto front, cheapest first: no other trial is both as cheap and as good."""
+    """Return the indices of the trials on the Pareto front, cheapest first.
+
+    A trial is on the front if no other trial costs at most as much and has at most its error; of equal trials, the
+    first is on the front.
+    """
     found: list[int] = []
     for index in sorted(range(len(costs)), key=lambda each: (costs[each], errors[each])):
         if not found or errors[index] < errors[found[-1]]:
@@ -64,7 +68,7 @@ def _draw(
 
 
 def _name_front(axes: Axes, best: float) -> None:
-    """Write the front's name above the line, where by definition there are no trials."""
+    """Write "Pareto front" above the front, where by definition there are no trials."""
     axes.margins(y=0.12)
     place: Any = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
     axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
@@ -75,7 +79,10 @@ def _quality(table: TrialTable) -> str:
 
 
 def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
-    """Put errors on an inverted log scale labelled with accuracies: the last tenths of a percent matter most."""
+    """Put errors on an inverted log scale, on which the last tenths of a percent take most room.
+
+    Label the scale with accuracies, or with losses if the objective is a loss.
+    """
     from matplotlib.ticker import FuncFormatter
 
     scale_axis(axes.yaxis, log=True)
@@ -92,7 +99,7 @@ def _title(
     best: Sequence[int],
     shown: Callable[[float], str],
 ) -> str:
-    """Describe the cheapest trial that is nearly as good as the best."""
+    """Return a sentence about the cheapest trial that is nearly as good as the best, and about the best."""
     winner = best[-1]
     limit = _NEAR * max(error_of(trials[winner]), table.floor)
     cheap = next(index for index in best if max(error_of(trials[index]), table.floor) <= limit)

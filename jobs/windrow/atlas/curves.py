@@ -27,7 +27,10 @@ _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 
 
 def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot the curves of the blog post: median error against learning rate, one line per width."""
+    """Plot median error against learning rate, one line per width or range of widths.
+
+    If learning rate or width does not differ among the trials, plot the two parameters that heat_map.pair chooses.
+    """
     chosen = pair(table, important)
     if chosen is None or not table.ranked:
         return Missing(RATES, "curves need two numeric hyper-parameters that differ, and a trial that ended ok")
@@ -61,7 +64,7 @@ Line = tuple[str, list[float], list[float]]
 def _lines(
     table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter, width: SearchedParameter
 ) -> list[Line]:
-    """Return the name, the positions on the x axis and the median errors of each line, from narrow to wide."""
+    """Return (name, positions on the x axis, median errors) for each line, from narrow to wide networks."""
     groups = _groups(trials, width)
     places = positions(x, trials)
     values = np.log(places) if x.log else places
@@ -80,7 +83,10 @@ def _lines(
 
 
 def _groups(trials: Sequence[DrawnTrial], width: SearchedParameter) -> list[tuple[str, list[int]]]:
-    """Group the indices of trials by width: one group per value, or about equally large ranges of many values."""
+    """Return (name, indices of trials) for each group of widths, from narrow to wide.
+
+    A group is one width, or a range of widths if there are many; the ranges have about equally many trials.
+    """
     sizes = positions(width, trials)
     distinct = np.unique(sizes)
     if len(distinct) <= _MOST_LINES:
@@ -134,7 +140,7 @@ def _mark_diverged(axes: Axes, table: TrialTable, x: SearchedParameter) -> None:
 
 
 def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter) -> str:
-    """State how many trials are good enough, and the range of x that holds the middle four fifths of them."""
+    """Return a sentence: how many trials are good enough, and the range of `x` in the middle four fifths of them."""
     limit = _GOOD * table.heights(table.ranked[:1])[0]
     good = [trial for trial, error in zip(trials, table.heights(trials), strict=True) if error <= limit]
     if len(good) < 2:
@@ -146,7 +152,7 @@ def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedPar
 
 
 def draw_epochs(table: TrialTable) -> Plot | Missing:
-    """Plot the error after each epoch: the best five trials, the diverged trials, and other trials behind them."""
+    """Plot the error after each epoch: of the best five trials, up to ten that diverged, and others behind them."""
     from matplotlib.ticker import MaxNLocator
 
     if not any(trial.curve for trial in table.trials):
@@ -181,7 +187,10 @@ def _draw_curves(axes: Axes, table: TrialTable, trials: Sequence[DrawnTrial], co
 
 
 def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) -> None:
-    """Draw diverged curves with a cross at the end; without a finished epoch, only a cross at the top left."""
+    """Draw the curves of diverged trials, each with a cross at its end.
+
+    A trial without a finished epoch gets only a cross, at the top left.
+    """
     _draw_curves(axes, table, diverged, style.DIVERGED, lw=1.0)
     top = axes.get_ylim()[1]
     ends = [(max(1, len(t.curve)), max(t.curve[-1], table.floor) if t.curve else top) for t in diverged]

@@ -24,7 +24,7 @@ _BINS = 8
 
 
 def draw_marginals(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot the error over each parameter, the most important parameter first."""
+    """Plot the error over each parameter, the most important parameter first, for the trials that ended ok."""
     if not table.ranked or not table.parameters:
         return Missing(MARGINALS, "marginal plots need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -62,7 +62,10 @@ def _draw_marginal(axes: Axes, table: TrialTable, parameter: SearchedParameter) 
 
 
 def _draw_medians(axes: Axes, parameter: SearchedParameter, places: Any, heights: Any) -> None:
-    """Draw a short line in each bin, at the median error of its trials."""
+    """Draw a short line at the median error of each bin of trials.
+
+    A bin is one value of a parameter with few values, else a range; a bin with too few trials gets no line.
+    """
     values = np.log(places) if parameter.log else places
     distinct = np.unique(values)
     if len(distinct) <= _BINS:
@@ -93,7 +96,7 @@ def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
 
 
 def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot one line per trial in parallel coordinates. They run downwards, so that names fit on a phone."""
+    """Plot a line per trial that ended ok in parallel coordinates, from top to bottom so that names fit on a phone."""
     if not table.ranked or not table.parameters:
         return Missing(PARALLEL, "parallel coordinates need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -121,7 +124,7 @@ def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing
 
 
 def _shares(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Scale a parameter's values so that the lowest is 0 and the highest 1; NaN for trials that did not search it."""
+    """Return trials' values of a parameter, scaled to 0 for the lowest and 1 for the highest; NaN if not searched."""
     places = positions(parameter, trials)
     ends = (
         np.array([parameter.values[0], parameter.values[-1]], float)
@@ -147,7 +150,7 @@ def _draw_lines(axes: Axes, lines: Any, colour: str, alpha: float, width: float)
 
 
 def _ends(parameter: SearchedParameter) -> list[tuple[float, str]]:
-    """Return positions and labels for an axis: for each value if there are few, else for its two ends."""
+    """Return positions, 0 to 1, and labels for an axis: of each value if there are only a few, else of the two ends."""
     few = (
         parameter.values
         if len(parameter.values) <= 4 or not parameter.numeric

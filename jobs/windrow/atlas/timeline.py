@@ -26,7 +26,7 @@ _POINTS = 300  # points on the speed-up line
 
 @dataclass(frozen=True)
 class Bar:
-    """A trial on its slot's row; times are seconds since the first trial began, without long pauses between sweeps."""
+    """A trial on the row of a slot; times are seconds since the first trial began, without long pauses."""
 
     trial: DrawnTrial
     slot: int
@@ -35,9 +35,9 @@ class Bar:
 
 
 def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
-    """Assign every trial whose times are known to a slot; also return the times at which a pause was cut out.
+    """Return a bar for every trial whose times are known, and the times of the cuts, at which a pause was left out.
 
-    A worker keeps its slot as long as it lives; a new worker takes the first free slot.
+    A slot belongs to one worker from its first trial to its last; a new worker takes the first free slot.
     """
     trials = sorted((t for t in table.trials if t.began_at and t.ended_at > t.began_at), key=lambda t: t.began_at)
     clock, cuts = _working_time(trials)
@@ -54,7 +54,12 @@ def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
 
 
 def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
-    """Return a function from Unix time to seconds of work, and the times in the latter at which a pause was cut out."""
+    """Find the long pauses between sweeps, in which no trial ran.
+
+    Returns:
+        A function that converts Unix time to seconds since the first trial began, without the long pauses; and the
+        seconds, counted in that way, at which each long pause was cut out.
+    """
     busy: list[list[float]] = []
     for trial in trials:
         if busy and trial.began_at <= busy[-1][1]:
@@ -72,7 +77,7 @@ def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
 
 
 def draw_timeline(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> Plot | Missing:
-    """Draw one row per slot and one bar per trial, in the colour of its ending."""
+    """Plot one row per slot and one bar per trial, in the colour of the trial's ending."""
     if not found:
         return Missing(TIMELINE, "no trial's begin and end are known")
     slots = 1 + max(bar.slot for bar in found)
@@ -126,7 +131,7 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
-    """Return the number of busy slots at each time."""
+    """Return the number of busy slots at each of the times `at`."""
     working = np.zeros((1 + max(bar.slot for bar in found), len(at)), bool)
     for bar in found:
         working[bar.slot] |= (bar.begin <= at) & (at <= bar.end)
@@ -145,7 +150,10 @@ def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tu
 
 
 def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
-    """Return times in seconds since the first trial began, and speed-ups so far: training seconds over wall clock."""
+    """Return 300 times, and the speed-up up to each: training seconds of all trials, divided by wall-clock seconds.
+
+    The times are seconds since the first trial began, without long pauses.
+    """
     at = np.linspace(0, max(bar.end for bar in found), _POINTS + 1)[1:]
     done = np.zeros(_POINTS)
     for bar in found:

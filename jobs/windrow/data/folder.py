@@ -1,4 +1,4 @@
-"""List the images of a folder with one subfolder per class, and limit the share of broken ones.
+"""List the images of a folder with one subfolder per class, and limit the share of broken images.
 
     photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
     photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
@@ -46,10 +46,11 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """Find the classes and their image files, without opening the files.
+    """Return the classes of a folder and their image files, without opening the files.
 
     Raises:
-        DatasetError: no classes, a class without images, or train/ and test/ with different classes.
+        DatasetError: no classes, a class without images, a class name with characters that can't be printed, or train/
+            and test/ with different classes.
     """
     splits = [folder / "train", folder / "test"]
     if not all(split.is_dir() for split in splits):
@@ -66,7 +67,7 @@ def list_images(folder: Path) -> Listing:
 
 
 def check_left_out(total: int, left_out: dict[str, str]) -> None:
-    """Report the images that were left out.
+    """Print which images were left out, and why; nothing if there are none.
 
     Raises:
         DatasetError: their share is above LEFT_OUT_LIMIT.

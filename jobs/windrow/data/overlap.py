@@ -17,7 +17,7 @@ def check(folder: Path) -> None:
     """Compare every test image with all training and validation images, by a digest of its pixels.
 
     Raises:
-        DatasetError: some test images are also in training or validation, whatever their labels.
+        DatasetError: some test images have the same pixels as a training or validation image, whatever the labels.
     """
     seen = {*_digests(folder, "train"), *_digests(folder, "validation")}
     common = [digest in seen for digest in _digests(folder, "test")]

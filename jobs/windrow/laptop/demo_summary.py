@@ -41,7 +41,7 @@ class Labels:
 
     Attributes:
         urls: URLs in the feed.
-        rows: rows for these URLs in the table, of the newest model version per URL.
+        rows: rows for the feed's URLs in the table; of each URL, only rows of its newest model version are counted.
         labelled: URLs with a label.
         reachable: URLs that show an image whose label is known.
         correct: reachable URLs that were labelled with their true label.
@@ -63,7 +63,7 @@ class Labels:
         return self.correct / self.reachable if self.reachable else 0.0
 
     def figures(self) -> dict[str, object]:
-        """Return all values for the summary's file."""
+        """Return all counts for the summary's file, with the share of correct labels and the problem, if any."""
         return {**asdict(self), "share_correct": self.share_correct, "problem": self.problem()}
 
     def problem(self) -> str | None:
@@ -76,9 +76,9 @@ class Labels:
 
 
 def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable[str]) -> Labels:
-    """Compare the table's rows with the truth; rows of URLs outside the demo are ignored.
+    """Compare the table's rows with the true labels, and return the counts; rows of URLs outside the demo are ignored.
 
-    A URL has one row per model version: the newest version's row counts.
+    A URL has one row per model version: the row of the newest version counts.
 
     Args:
         rows: all rows of the table.
@@ -97,7 +97,7 @@ def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable
 
 
 def read_table(table: str) -> list[Prediction]:
-    """Read all rows of the predictions table.
+    """Return all rows of the predictions table.
 
     Raises:
         ServiceError: the table does not exist, or has other columns.
@@ -159,7 +159,7 @@ def figures(
 
 
 def lines(values: Mapping[str, Any]) -> list[str]:
-    """Format the summary for the terminal, one fact per line."""
+    """Return the summary for the terminal, one fact per line."""
     accuracy = _number(values["champion_test_accuracy"])
     facts = [
         ("trials", f"{values['trials']} ({_counts(values['outcomes'])})"),

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from windrow.scoring.work import Work
 
 IMAGES_PER_TASK = 64
-"""A task for fewer costs an import of TensorFlow more than it gains."""
+"""The fewest images that are worth a task of their own: importing TensorFlow for fewer costs more than it gains."""
 
 
 def tasks(spark: SparkSession, urls: int | None) -> int:
-    """Return a number of tasks for these URLs; one per slot if their number is not known."""
+    """Return how many tasks to use for this many URLs; one per slot if their number is not known."""
     slots = spark.sparkContext.defaultParallelism
     return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_PER_TASK)))
 
 
 def run(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
-    """Download and label every URL, write its row, and measure what was written."""
+    """Download and label every URL, write the rows to the folder `rows`, and measure them."""
     started = time.monotonic()
     with progress.shown(spark, found.urls) as address:
         plan, partitions = replace(plan, progress=address), tasks(spark, found.urls)

@@ -31,11 +31,22 @@ class Tracking(Protocol):
         ...
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
-        """Return the network that labels, with its files; what is downloaded goes to `scratch`."""
+        """Return the network that labels the run's images. Its files may be downloaded to `scratch`."""
         ...
 
     def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a run, or update it; raises TrackingError."""
+        """Log a run, or update it if it is logged already.
+
+        Args:
+            page: the experiment page.
+            run: the run; if withheld, with the table's version before it.
+            note: the description of the run, in Markdown.
+            gallery: the path of the run's gallery.
+            withheld: whether its rows are withheld.
+
+        Raises:
+            TrackingError: the run can't be logged.
+        """
         ...
 
 
@@ -90,7 +101,7 @@ def report(page: Experiment, scoring: ScoringSection, result: ScoringResult, tra
 
 
 def _log(page: Experiment, folder: Path, run_id: str, tracking: Tracking) -> Logged | None:
-    """Log the table's commits that MLflow does not have yet; return what was logged for `run_id`."""
+    """Log the table's commits that MLflow does not have yet; return the logged run for `run_id`, if any."""
     table, logged = PredictionTable(folder), None
     try:
         for values in table.untold():

@@ -1,9 +1,9 @@
-"""One scoring run on a table that its caller has locked.
+"""Run one scoring run on a table that the caller has locked.
 
     run = ScoringRun(page, scoring, PredictionTable(folder), run_id, options, tracking)
     result = run.score(files)
 
-Find the URLs, download and label them, commit the rows or withhold them, publish the table, and log the run.
+A run finds the URLs, downloads and labels them, commits or withholds their rows, publishes the table, and is logged.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Options:
     """Options of a run that are not on the page.
 
     Attributes:
-        rescore: whether to label what earlier models have labelled.
+        rescore: whether to label again the URLs that only earlier models have labelled.
         limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
         retry_statuses: statuses whose URLs are due in this run, also where they are final.
@@ -65,7 +65,7 @@ class Options:
 
 
 class ScoringRun:
-    """A run with the id `run_id`, from the table as it was opened to its report."""
+    """One scoring run, with the id `run_id`. It is made for one snapshot of the table, and used once."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ScoringRun:
         self._dag_run = os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
-        """Count what a run would do, without downloading or writing anything."""
+        """Count the URLs that a run would score, without downloading or writing anything."""
         search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
         if not search:
             return replace(nothing, earlier_labels=self._earlier_labels())
@@ -92,12 +92,13 @@ class ScoringRun:
             return replace(nothing, counts=found.counts, earlier_labels=self._earlier_labels())
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
-        """Score what is new in the feed's files or due, and report it.
+        """Score the URLs that are new in the feed's files or due again, publish the table, and log the run.
 
         Raises:
             DriftError: the rows are withheld.
-            PublishError, TrackingError: they are committed, but not copied, or not logged.
-            ShortfallError: they are committed, and too few have a label.
+            PublishError: the rows are committed, but the table is not copied.
+            TrackingError: the rows are committed, but the run is not logged.
+            ShortfallError: the rows are committed, but too few URLs have a label.
         """
         search, result = self._look(files), self._nothing(files)
         copy.check(self._scoring.publish, self._folder)
@@ -161,7 +162,10 @@ class ScoringRun:
                     return self._settle(done, rows, nothing)
 
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
-        """Return the withheld run if its rows are those that this run would make; else discard it."""
+        """Return the withheld run if its work is the same as this run's; otherwise discard it and return None.
+
+        It is also discarded if it is 12 hours old and would be withheld again.
+        """
         waiting = withheld.read(self._folder)
         if waiting is None:
             return None
@@ -175,23 +179,23 @@ class ScoringRun:
         return None
 
     def _read_for_nothing(self, search: FeedSearch, found: Work, nothing: ScoringResult) -> ScoringResult:
-        """Note what was read of the feed, if anything, although it had no URL to score."""
+        """Commit how far the run read the feed, if it read any of it, although it found no URL to score."""
         version = self._table.note(self._run_id, found.marks) if search.pieces else self._table.version
         return replace(nothing, counts=found.counts, table_version=version)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
-        """Send the network to every host and load it in every slot."""
+        """Send the network to every host, and load it in every slot; return the plan that this completes."""
         plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
         return rehearsal.rehearse(spark, plan, slots)
 
     def _digest(self, search: FeedSearch, model: Network) -> str:
-        """Identify a run's work: see withheld.digest."""
+        """Return the digest that identifies this run's work; see withheld.digest."""
         name = f"{model.name}/{model.version}/{model.digest}"
         options = search.rescore, search.limit, *sorted(self._options.retry_statuses)
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
-        """Score what was found into the folder `rows`, and write the gallery."""
+        """Score the URLs that were found, write their rows to the folder `rows`, and write the gallery."""
         stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = one_pass.run(spark, found, replace(plan, album=pictures), rows)
@@ -226,10 +230,10 @@ class ScoringRun:
         return before
 
     def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
-        """Commit a run's rows, or withhold them if they moved beyond the gate.
+        """Commit a run's rows, or withhold them if the labels or scores moved beyond the gate.
 
         Raises:
-            DriftError: they are withheld.
+            DriftError: the rows are withheld.
         """
         figures, gate = Figures.from_json(run.figures), self._scoring.drift_gate
         moved = drift.beyond(figures.drift, gate)

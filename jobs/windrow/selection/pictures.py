@@ -20,7 +20,7 @@ _LONGEST_NAME = 12  # characters
 
 
 def confusion(truth: Any, predicted: Any, labels: Sequence[str]) -> bytes:
-    """Draw the confusion matrix.
+    """Return a picture of the confusion matrix.
 
     Args:
         truth, predicted: int (n,), indices into `labels`.
@@ -80,12 +80,12 @@ def _confusion_title(counts: Any, wrong: Any, labels: Sequence[str]) -> str:
 
 
 def misclassified(images: Any, truth: Any, predicted: Any, labels: Sequence[str], most: int = 36) -> bytes:
-    """Draw the misclassified images, each with "true → predicted".
+    """Return a picture of the misclassified images, each with "true → predicted".
 
     Args:
         images: uint8 (n, height, width, channels), grey or RGB.
         truth, predicted: int (n,), indices into `labels`.
-        most: the most images to show; of more mistakes, a selection at regular intervals in the split's order.
+        most: the most images to show; of more mistakes, a selection that is evenly spread over the split is shown.
 
     Returns:
         A PNG.

@@ -33,7 +33,7 @@ class MLflow:
         return network
 
     def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a scoring run, or update its log."""
+        """Log a scoring run to MLflow, or update its log; return the id of its MLflow run, and links."""
         from windrow.tracking import scoring_runs
 
         return scoring_runs.log_scoring(page, run, note, gallery, withheld)

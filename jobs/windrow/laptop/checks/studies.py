@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_studies() -> Iterator[Finding]:
-    """Check each study in studies/, and the newest study of each train DAG."""
+    """Compare the records of each study in WINDROW_HOME/studies, and of the newest study of each train DAG."""
     newest = {path.parents[2]: path for path in sorted(home().glob("runs/*/*/study/study.json"), key=_modified)}
     for path in (*sorted(home().glob("studies/*/study.json")), *(newest[dag] for dag in sorted(newest))):
         yield _compare(path.parent)
@@ -51,7 +51,10 @@ def _compare(folder: Path) -> Finding:
 
 
 def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
-    """Return a study's MLflow runs (None if MLflow can't be reached), and the text to report if no record differs."""
+    """Return a study's MLflow runs, and the text to report if no record differs.
+
+    The runs are None if MLflow can't be reached, or has none of this study.
+    """
     from windrow.tracking.runs import read_runs
 
     two = "ledger and journal agree"
@@ -67,7 +70,7 @@ def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
 
 @contextmanager
 def _mlflow() -> Iterator[bool]:
-    """Use the MLflow that the shell names, else the stack's, else the local file; yield False if there is none."""
+    """Use the MLflow that the shell names, else the stack's, else the local file; yield whether one of them exists."""
     noted = stack.state().running().get("mlflow")
     if noted is not None and noted.process() is not None and "MLFLOW_TRACKING_URI" not in os.environ:
         os.environ["MLFLOW_TRACKING_URI"] = f"http://{services.LOOPBACK}:{noted.port}"

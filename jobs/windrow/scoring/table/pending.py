@@ -108,8 +108,14 @@ def _has_due(path: Path, rule: DueRule) -> bool:
 def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], rule: DueRule) -> Due:
     """Return the due rows that a model (name, version) tries again, one per URL.
 
-    A row of another version is left out if this version already has a row for the URL: that failure belongs to the
-    other version alone.
+    A row of another model or version is left out if this model already has a row for the URL: the failure concerns the
+    other model alone.
+
+    Args:
+        due: the files of the table with rows that are due; see `due_files`.
+        table: all files of the table.
+        model: the name and version of the model that will label.
+        now: the time that decides which rows are due.
     """
     if not due:
         return Due(rule=rule)

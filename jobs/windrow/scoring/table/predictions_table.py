@@ -1,4 +1,4 @@
-"""The predictions table: Delta, through delta-rs. Spark writes Parquet files, then one commit makes them visible.
+"""The predictions table, in Delta format. Spark writes Parquet files; then one commit by delta-rs makes them visible.
 
     with held(folder, run_id):
         table = PredictionTable(folder)
@@ -6,9 +6,9 @@
             write(predictions, staging)
             version = table.commit(staging, run_id, {...}, replaced, marks)
 
-Everything that a run decides is in that one commit: the rows that it adds, the files whose rows they replace, and how
-far the feed was read. Files of a run that did not commit are invisible to readers. If the run failed they are removed
-at once; if it was killed, a later vacuum removes them (see upkeep.py).
+A run changes everything in that one commit: the rows that it adds, the files whose rows they replace, and how far the
+feed was read. Readers do not see the files of a run that did not commit. If the run failed, they are removed at once;
+if it was killed, a later vacuum removes them (see upkeep.py).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyspark.sql import DataFrame
 
-# Each run's commit raises this application transaction by one, from the number that it saw when it read the known keys.
-# Of two runs at once only one can, because the other one's rows might repeat its rows. The table's lock already keeps
-# two runs apart on one machine; this also holds where a file system does not keep locks.
+# Each run's commit raises the version of this application transaction by one, from the version that the run found when
+# it opened the table. Of two runs at the same time only one can commit, because the rows of the other might repeat its
+# rows. On one machine the table's lock already prevents this; the transaction also works where locks do not.
 _RUNS = "windrow.scoring"
-# The version of this one is the beginning of the digest of the file with the marks of the feed. So the commit itself
-# selects the marks: they can't be newer or older than the rows, wherever a run is killed.
+# The version of this transaction is the beginning of the digest of a file, which has the marks of the feed. So the
+# commit itself selects the marks: they can't be newer or older than the rows, whenever a run is killed.
 _SEEN = "windrow.seen"
 _HISTORY_COMMITS = 100
 _TRIES = 10  # commits of one DAG run, or in between; Airflow tries a task three times
@@ -47,10 +47,10 @@ DAG_RUN = "dagRunId"
 
 
 class PredictionTable:
-    """A snapshot of the table, taken when this object is created.
+    """A snapshot of the table, taken when this object is created. Creates the table if it does not exist.
 
     Raises:
-        UserError: the folder can't be created, or contains something else.
+        UserError: the folder can't be created, or contains something other than a table of predictions.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,16 +76,16 @@ class PredictionTable:
         return [each.path for each in self.summaries() if each.pending]
 
     def seen(self) -> Seen:
-        """Return how far the feed was read by the last commit.
+        """Return how far the feed was read, as of the last commit.
 
-        Empty if that file was lost: the feed is then read again, and known URLs are left out by key.
+        Returns no marks if their file is lost. The feed is then read again, and URLs with rows are left out by key.
         """
         version = self._delta.transaction_version(_SEEN)
         path = self.folder / OWN / _seen_name(version or 0)
         return feed_marks.load(path.read_bytes()) if version is not None and path.is_file() else {}
 
     def untold(self) -> list[dict[str, Any]]:
-        """List the figures in commits that are not logged to the tracking server yet, oldest first."""
+        """List the figures of the commits that are not logged to the tracking server yet, oldest first."""
         after = self._told()
         entries = self._delta.history(self.version - after) if self.version > after else []
         return [self._figures(entry) for entry in reversed(entries) if "figures" in entry]
@@ -117,16 +117,19 @@ class PredictionTable:
         return {**entry["figures"], **place}
 
     def past(self) -> Iterator[dict[str, Any]]:
-        """Yield the figures in the last commits, newest first."""
+        """Yield the figures of the last 100 commits, newest first."""
         return (entry["figures"] for entry in self._delta.history(_HISTORY_COMMITS) if "figures" in entry)
 
     def told(self) -> None:
         """Record that the figures of all commits are logged to the tracking server."""
-        # After the logging, never before: if the run is killed in between, figures are logged twice, not lost.
+        # Called after the logging: if the run is killed in between, figures are logged twice, but not lost.
         write_text(self.folder / OWN / "told", str(self.version))
 
     def vacuum(self) -> list[str]:
-        """Remove files that no version of the last week has, and those of runs that were killed before that."""
+        """Remove files that no version of the last week contains, and files of runs that were killed over a week ago.
+
+        Returns the paths of the removed files.
+        """
         removed: list[str] = self._delta.vacuum(dry_run=False, full=True)
         return removed
 
@@ -156,11 +159,11 @@ class PredictionTable:
 
         Args:
             folder: the folder that `staged` yielded.
-            run_id: names the run in the commit.
-            metadata: further JSON values for the commit.
-            replaced: files of the table whose rows are copied to the folder, or have a newer row there.
+            run_id: the run's id, stored in the commit.
+            metadata: further JSON values to store in the commit.
+            replaced: files of the table to remove; each of their rows has a copy, or a newer row, in the folder.
             marks: how far the feed was read with this run; None if that did not change.
-            data_change: False if the same rows only move to other files.
+            data_change: False if the commit only moves rows to other files.
 
         Raises:
             ServiceError: another run has committed since this table was opened.
@@ -190,12 +193,12 @@ class PredictionTable:
         return int(_open(self.folder).version())
 
     def note(self, run_id: str, marks: Seen) -> int:
-        """Commit that a run read the feed and found nothing to add; return the table's new version."""
+        """Commit how far a run read the feed if it found no rows to add; return the table's new version."""
         with clear_when_full(self.folder):
             return self.commit(self.folder / f"run-{run_id}", run_id, {}, marks=marks)
 
     def _keep(self, marks: Seen) -> int:
-        """Write the marks of the feed under the name that the commit will select; return that name's number."""
+        """Write the marks of the feed to a file; return the number in its name, by which the commit selects it."""
         text = feed_marks.dump(marks)
         version = int(sha256(text).hexdigest()[:15], 16)
         current = self._delta.transaction_version(_SEEN)
@@ -218,6 +221,9 @@ def write(predictions: DataFrame, folder: Path) -> None:
 
     Rows that may be due some day go to separate files, which a later run can replace: pending ones, and for each value
     of `decided_by` those that it decided. So a changed key of the page costs what it decided, not the table.
+
+    Raises:
+        ServiceError: a disk is full.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -239,12 +245,12 @@ def write(predictions: DataFrame, folder: Path) -> None:
 
 
 def written(folder: Path) -> list[Path]:
-    """List the files that `write` wrote; some may be empty."""
+    """List the files that `write` wrote; some may have no rows."""
     return sorted(folder.rglob("part-*.parquet"))
 
 
 def parts(folder: Path) -> list[Path]:
-    """List the files that `write` wrote, without empty ones."""
+    """List the files that `write` wrote, without those that have no rows."""
     return [path for path in written(folder) if Statistics.of(path).rows]
 
 
@@ -264,7 +270,11 @@ def _open(folder: Path) -> DeltaTable:
 
 
 def _open_or_create(folder: Path) -> DeltaTable:
-    """Open a table, and add the columns that it lacks if an earlier version of Windrow wrote it."""
+    """Open a table, or create it. Add columns that it lacks because an earlier version of Windrow made it.
+
+    Raises:
+        UserError: the folder has a Delta table with other columns.
+    """
     from deltalake import DeltaTable, Schema
 
     if not DeltaTable.is_deltatable(str(folder)):
