@@ -1,7 +1,7 @@
 """Report a scoring run after its commit: copy the table, log its runs to MLflow, and judge what it labelled.
 
 A run may end with an error after its commit: MLflow or the object store is away, or the process is killed. The rows
-are right then, but whoever started the run was not told. So the next run, or Airflow's next try, reports them.
+are right then, but whoever started the run got no result. So the next run, or Airflow's next try, reports them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Tracking(Protocol):
 def with_earlier(result: ScoringResult, unreported: Sequence[Mapping[str, Any]]) -> ScoringResult:
     """Add what earlier tries committed and could not report.
 
-    A run without rows of its own has the figures of the newest of them: it is the try that tells the scheduler.
+    A run without rows of its own has the figures of the newest of them: its result is the one that the scheduler gets.
 
     Args:
         result: the run's.

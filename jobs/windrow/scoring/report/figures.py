@@ -159,7 +159,7 @@ class Figures:
         precision: what the network lost at a lower precision; None if it was not converted.
         drift: None in commits of versions of Windrow that did not compare runs.
         drift_accepted: whether a person has accepted the rows although they moved beyond the gate.
-        first_tries: statuses of the URLs that were tried for the first time, or anew because a key has changed; empty
+        first_tries: statuses of the URLs that were tried for the first time, or again because a key changed; empty
             in commits that lack it.
         held_back_by: the page's key that limited the run most, if hosts were asked as slowly as that; else empty.
         earlier_labels: URLs whose newest label is of an earlier version, and which this one did not try, by version;

@@ -1,8 +1,8 @@
 """Judge whether a run labelled enough of its URLs to be called done.
 
 A run whose URLs nearly all end without a label has a cause that a person should see: an address that the page does not
-allow, a host that is down, a feed of another kind. Only URLs that were tried for the first time count, or anew because
-a key has changed: a night that tries the dead URLs of a month again is no news. Of fewer than FEWEST, chance decides.
+allow, a host that is down, a feed of another kind. Only URLs that were tried for the first time count, or again because
+a key has changed: a run that tries the dead URLs of a month again is no news. With fewer than FEWEST, chance decides.
 """
 
 from __future__ import annotations
