@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from windrow import command, experiment, files
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment
@@ -51,7 +52,7 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     files.check_writable(folder / "atlas.html")
     study, image = open_study(page, arguments)
     drawn = atlas.write(atlas.read(study, image), folder)
-    print(f"{drawn[0]} and {len(drawn) - 1} pictures", file=sys.stderr)
+    print(f"{drawn[0]} and {counted(len(drawn) - 1, 'picture')}", file=sys.stderr)
     logged = log_atlas(study.identity, drawn)
     return {**logged, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}
 

@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from windrow.plural import counted
+
 EXIT_USER_ERROR = 2
 EXIT_FAILURE = 1
 
@@ -58,8 +60,7 @@ class PageError(UserError):
     def __init__(self, page: str, problems: Sequence[Problem]) -> None:
         self.page = page
         self.problems = list(problems)
-        count = len(self.problems)
-        heading = f"{page}: {count} mistake{'s' if count > 1 else ''}"
+        heading = f"{page}: {counted(len(self.problems), 'mistake')}"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
 
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import windrow
 from windrow.errors import SparkError, UserError
 from windrow.files import replacing
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
@@ -119,8 +120,8 @@ def _check_task_cores(session: SparkSession, wanted: int) -> None:
     given = int(session.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
     if given != wanted:
         raise UserError(
-            f"a task must get {wanted} cores, as sweep.cores says; the Spark session in this process gives {given} "
-            f"(spark.task.cpus); stop it, or start it with spark.task.cpus={wanted}"
+            f"a task must get {counted(wanted, 'core')}, as sweep.cores says; the Spark session in this process gives "
+            f"{given} (spark.task.cpus); stop it, or start it with spark.task.cpus={wanted}"
         )
 
 

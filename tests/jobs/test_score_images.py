@@ -141,7 +141,7 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
     assert third.code == 0, third.output
     assert (third.result["rows"], third.result["files_read"]) == (0, 0)
     assert third.result["earlier_labels"] == {"1": 3}
-    assert "3 URLs have labels of version 1; --rescore, or scoring.rescore: champion, labels them" in third.output
+    assert "3 URLs have labels of version 1; --rescore, or scoring.rescore: champion, labels again" in third.output
 
     champion = ("--set", "scoring.rescore=champion")
     fourth = run_job(*arguments, *champion)

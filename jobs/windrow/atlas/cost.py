@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,8 @@ def _draw(
     _accuracy_axis(axes, table)
     _name_front(axes, y[-1])
     title = _title(table, trials, costs, best, shown)
-    alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} on the Pareto front. {title}."
+    shares = f"{counted(len(trials), 'trial')}, {len(best)} on the Pareto front"
+    alt = f"{_quality(table)} against {label} for {shares}. {title}."
     notes = ("Orange: the best for each price; nothing else is as cheap and as good.", *bitmap_note(len(trials)))
     return Plot(name, title, figure, alt, (*notes, *table.floor_note))
 

@@ -13,6 +13,7 @@ from windrow.atlas.heat_map import pair
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
 from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     _draw_lines(axes, lines, width)
     _mark_diverged(axes, table, x)
     title = _rates_title(table, trials, x)
-    text = f"a line for each of {len(lines)} values or ranges of {width.words}"
+    text = f"a line for each of {counted(len(lines), 'value or range', 'values or ranges')} of {width.words}"
     alt = f"{table.measure} against {x.words}, {text}. {title}."
     notes = (
         "Validation, not test: the search does not see the test split.",
@@ -176,7 +177,7 @@ def draw_epochs(table: TrialTable) -> Plot | Missing:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.1)
     title = _epochs_title(table, best, len(diverged))
-    text = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
+    text = f"the best {len(best)}, {counted(len(shown), 'other')} and {min(_DIVERGED, len(diverged))} diverged"
     alt = f"{table.measure} after each epoch for {text}. {title}."
     return Plot(EPOCHS, title, figure, alt, _epochs_notes(len(shown), len(others), len(diverged)))
 
@@ -201,7 +202,7 @@ def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) ->
 
 
 def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) -> str:
-    text = f"{diverged:,} of {len(table.trials):,} trials diverged" if diverged else "no trial diverged"
+    text = f"{diverged:,} of {counted(len(table.trials), 'trial')} diverged" if diverged else "no trial diverged"
     if not best:
         return f"No trial ended ok; {text}"
     near = 1.1 * max(best[0].curve[-1], table.floor)
@@ -210,7 +211,9 @@ def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) 
 
 
 def _epochs_notes(shown: int, others: int, diverged: int) -> tuple[str, ...]:
-    notes = [f"Behind the best {_BEST}: {shown:,} of {others:,} others, evenly chosen by number."] if others else []
+    notes = []
+    if others:
+        notes.append(f"Behind the best {_BEST}: {shown:,} of {counted(others, 'other')}, evenly chosen by number.")
     if diverged > _DIVERGED:
         notes.append(f"The first {_DIVERGED} of {diverged:,} diverged trials are drawn.")
     return tuple(notes)

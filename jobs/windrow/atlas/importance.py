@@ -17,6 +17,7 @@ import numpy as np
 from windrow.atlas.plot import Missing, Plot
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 from windrow.sweep.sampling import space
 
@@ -146,7 +147,7 @@ def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
     style.key(axes)
     axes.grid(axis="x")
     title = sentence(importance)
-    alt = f"Importance of {len(order)} hyper-parameters by {FANOVA} and {PED_ANOVA}. {title}."
+    alt = f"Importance of {counted(len(order), 'hyper-parameter')} by {FANOVA} and {PED_ANOVA}. {title}."
     return Plot(NAME, title, figure, alt, _notes(importance))
 
 

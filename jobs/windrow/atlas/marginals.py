@@ -12,6 +12,7 @@ import numpy as np
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
 from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.looks import style
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,8 @@ def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
         return f"The best trials do not search {parameter.words}"
     if not parameter.numeric:
         most = max(set(best), key=best.count)
-        return f"{best.count(most)} of the best {len(best)} trials have {parameter.words} {number(most)}"
+        have = "has" if best.count(most) == 1 else "have"
+        return f"{best.count(most)} of the best {counted(len(best), 'trial')} {have} {parameter.words} {number(most)}"
     middle = float(np.median(np.array(best, float)))
     whole = all(isinstance(value, int) for value in parameter.values)
     return f"The best trials have {parameter.named} near {number(round(middle) if whole else middle)}"
@@ -118,7 +120,8 @@ def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     title = _parallel_title(table, ranked)
-    alt = f"Parallel coordinates of {', '.join(names)} and error for {len(lines):,} trials that ended ok. {title}."
+    ended = f"{counted(len(lines), 'trial')} that ended ok"
+    alt = f"Parallel coordinates of {', '.join(names)} and error for {ended}. {title}."
     notes = (f"One line a trial that ended ok, from its hyper-parameters down to its error; orange: the best {best}.",)
     return Plot(PARALLEL, title, figure, alt, (*notes, *bitmap_note(len(lines)), *_gaps_note(ranked)))
 
@@ -188,7 +191,7 @@ def _parallel_title(table: TrialTable, ranked: Sequence[SearchedParameter]) -> s
     best = table.ranked[: max(2, min(_BEST, len(table.ranked) // 2))]
     spreads = {each: float(np.ptp(_shares(each, best))) for each in ranked if all(each.name in t.point for t in best)}
     if not spreads or len(table.ranked) < 4:
-        return f"{len(table.ranked):,} trials ended ok"
+        return f"{counted(len(table.ranked), 'trial')} ended ok"
     narrow, wide = min(spreads, key=lambda each: spreads[each]), max(spreads, key=lambda each: spreads[each])
     return f"The best {len(best)} trials agree most on {narrow.words} and least on {wide.words}"
 

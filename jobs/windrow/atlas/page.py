@@ -13,6 +13,7 @@ from windrow.atlas.importance import Importance, sentence
 from windrow.atlas.plot import Missing, Plot, number
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import html, style
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,8 +97,8 @@ def _best_sentence(table: TrialTable) -> str:
 
 def _endings(table: TrialTable) -> str:
     counts = [f"{count:,} {ending.value.replace('_', ' ')}" for ending, count in table.endings.most_common()]
-    waiting = f"; {table.waiting:,} have not ended" if table.waiting else ""
-    return f"{len(table.trials):,} trials ended: {', '.join(counts) or 'none'}{waiting}."
+    waiting = f"; {counted(table.waiting, 'has', 'have')} not ended" if table.waiting else ""
+    return f"{counted(len(table.trials), 'trial')} ended: {', '.join(counts) or 'none'}{waiting}."
 
 
 def _best_table(table: TrialTable) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.experiment.parameters import Value
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.space import filled
 from windrow.training.networks import count_weights
@@ -149,7 +150,8 @@ class TrialTable:
     def floor_note(self) -> tuple[str, ...]:
         """Return the note that trials without any error are drawn at `floor`; empty if there is no such trial."""
         zeros = sum(error_of(trial) == 0 for trial in self.ranked)
-        return (f"{zeros:,} trials without any error are drawn at {self.shown(self.floor)}.",) if zeros else ()
+        which = counted(zeros, "trial without any error is", "trials without any error are")
+        return (f"{which} drawn at {self.shown(self.floor)}.",) if zeros else ()
 
     def parameter(self, name: str) -> SearchedParameter | None:
         """Return the hyper-parameter of that name; None if it does not differ among the trials."""

@@ -13,6 +13,7 @@ import numpy as np
 from windrow.atlas.plot import COLOURS, MANY, Missing, Plot, scale_axis
 from windrow.atlas.table import DrawnTrial, TrialTable
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def draw_timeline(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]
     axes.set_xlabel(f"{unit} since the first trial began")
     style.key(axes, 5)
     title = _timeline_title(found, slots)
-    alt = f"Timeline of {len(found):,} trials on {slots} slots. {title}."
+    alt = f"Timeline of {counted(len(found), 'trial')} on {counted(slots, 'slot')}. {title}."
     return Plot(TIMELINE, title, figure, alt, _notes(table, found, cuts))
 
 
@@ -126,8 +127,8 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
     span = max(bar.end for bar in found)
     unit, per_unit = _unit(span)
     share = float(_busy(found, np.linspace(0, span, _POINTS)).mean()) / slots
-    text = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
-    return f"{text}; slots were busy {100 * share:.0f} % of it"
+    text = f"{counted(len(found), 'trial')} on {counted(slots, 'slot')} in {span / per_unit:.3g} {unit}"
+    return f"{text}, busy {100 * share:.0f} % of it"
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
@@ -141,7 +142,9 @@ def _busy(found: Sequence[Bar], at: Any) -> Any:
 def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tuple[str, ...]:
     notes = []
     if len(found) < len(table.trials):
-        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end is not known are left out.")
+        unknown = "whose begin or end is not known"
+        missing = counted(len(table.trials) - len(found), f"trial {unknown} is", f"trials {unknown} are")
+        notes.append(f"{missing} left out.")
     if cuts:
         notes.append(f"A dotted line is a pause between two sweeps of the study, cut out ({len(cuts)}).")
     if len(found) > MANY:
@@ -170,7 +173,7 @@ def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
     figure, axes = style.axes(2.5)
     unit, per_unit = _unit(at[-1])
     axes.plot(at / per_unit, speed_up, color=style.OK, lw=2)
-    for height, words in {1: "one slot", slots: f"{slots} slots, never idle"}.items():
+    for height, words in {1: "one slot", slots: f"{counted(slots, 'slot')}, never idle"}.items():
         axes.axhline(height, color=style.QUIET, lw=1, ls="--")
         axes.annotate(
             words,
@@ -188,6 +191,6 @@ def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
     scale_axis(axes.yaxis, log=False)
     axes.set_xlabel(f"{unit} since the first trial began")
     axes.set_ylabel("speed-up")
-    title = f"{slots} slot{'s' * (slots > 1)} trained {speed_up[-1]:.2f} times as fast as one that does nothing else"
+    title = f"{counted(slots, 'slot')} trained {speed_up[-1]:.2f} times as fast as one that does nothing else"
     alt = f"Training seconds over wall clock, from the begin to each moment. {title}."
     return Plot(SPEED_UP, title, figure, alt, ("Training seconds of all trials over wall clock, from the begin on.",))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
@@ -81,7 +82,8 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
             "; fix or remove them"
         )
-    print(f"left out {len(left_out)} of {total} images that can't be decoded: {listed}{more}", file=sys.stderr)
+    images = counted(total, "image")
+    print(f"left out {len(left_out)} of {images} that can't be decoded: {listed}{more}", file=sys.stderr)
 
 
 def _classes(folder: Path) -> list[str]:
@@ -107,7 +109,8 @@ def _files(root: Path, folder: Path, classes: Sequence[str]) -> Files:
                 f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"
             )
         if len(visible) > len(found):
-            print(f"ignored in {folder / name}: {len(visible) - len(found)} that are not image files", file=sys.stderr)
+            others = counted(len(visible) - len(found), "file that is not an image", "files that are not images")
+            print(f"ignored in {folder / name}: {others}", file=sys.stderr)
         paths += found
         counts.append(len(found))
     return Files(root, tuple(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -81,7 +82,7 @@ def parse(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> NDArray[n
     if len(values) != expected:
         sizes = " x ".join(map(str, shape))
         got = "more" if len(values) > expected else str(len(values))
-        raise DatasetError(f"{name} must hold {expected} values ({sizes}); got {got}; fetch it again")
+        raise DatasetError(f"{name} must hold {counted(expected, 'value')} ({sizes}); got {got}; fetch it again")
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
@@ -99,7 +100,8 @@ def _parse_header(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> t
         raise DatasetError(f"{name} must have {legal} dimensions; got {count}; are images and labels swapped?")
     sizes = _take(stream, 4 * count)
     if len(sizes) < 4 * count:
-        raise DatasetError(f"{name} must begin with {count} sizes of 4 bytes; got {len(sizes)} bytes; fetch it again")
+        begin = f"{counted(count, 'size')} of 4 bytes"
+        raise DatasetError(f"{name} must begin with {begin}; got {counted(len(sizes), 'byte')}; fetch it again")
     shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
     if 0 in shape:
         raise DatasetError(f"{name} must not be empty; got sizes {' x '.join(map(str, shape))}; take another file")

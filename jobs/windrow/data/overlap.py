@@ -23,7 +23,7 @@ def check(folder: Path) -> None:
     common = [digest in seen for digest in _digests(folder, "test")]
     if any(common):
         raise DatasetError(
-            f"a test image must not be in training or validation too; {sum(common)} of {len(common)} in {folder} are; "
+            f"a test image must not be in training or validation too; got {sum(common)} of {len(common)} in {folder}; "
             "remove the copies from the source, and prepare it again"
         )
 

@@ -43,6 +43,9 @@ _NOT_DECISIVE_IN_SWEEP = {
 The contents of the data set, whose digest is in study.json, identify the study, too; the section dataset does not.
 """
 
+_ADDED_TO_SWEEP = {"sensitivity"}
+"""Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
+
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -217,12 +220,11 @@ class Experiment(Section):
         Keys that may change while a study continues, such as the number of trials, do not count (_NOT_DECISIVE and
         _NOT_DECISIVE_IN_SWEEP).
         """
-        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)
+        known = type(self.sweep).model_fields
+        unset = {name for name in _ADDED_TO_SWEEP if getattr(self.sweep, name) == known[name].default}
         if not self.sweep.deterministic:
-            del sweep["generation"]
-        # The first studies did not have this key yet. It counts only if it is set, so that they can continue.
-        if self.sweep.sensitivity is None:
-            del sweep["sensitivity"]
+            unset.add("generation")
+        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP | unset)
         parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

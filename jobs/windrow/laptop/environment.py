@@ -24,6 +24,7 @@ from windrow.errors import ServiceError, UserError, WindrowError
 from windrow.files import locked
 from windrow.laptop.setup import class_archive, java
 from windrow.paths import REPOSITORY, home
+from windrow.plural import counted
 
 LOCK = REPOSITORY / "requirements.txt"
 VENV = REPOSITORY / ".venv"
@@ -182,8 +183,9 @@ def _stage(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in reversed(lines):
         if line.startswith("Installing collected packages: "):
-            return f"{line.count(',') + 1} packages to unpack"
-    return f"{sum(line.startswith('Collecting ') for line in lines)} packages found"
+            return f"{counted(line.count(',') + 1, 'package')} to unpack"
+    found = sum(line.startswith("Collecting ") for line in lines)
+    return f"{counted(found, 'package')} found"
 
 
 def _say(line: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.errors import WindrowError
+from windrow.plural import counted
 from windrow.scoring import pipeline, progress
 from windrow.scoring.report.measurement import Measurement, measure
 from windrow.scoring.table import predictions_table
@@ -38,6 +39,7 @@ def run(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Meas
     measured = measure(predictions_table.written(rows), seconds, spark.sparkContext.defaultParallelism)
     if not measured.figures.rows == measured.distinct_urls == found.urls:
         raise WindrowError(
-            f"every URL must get one row; got {measured.figures.rows} rows for {found.urls} URLs; nothing was kept"
+            f"every URL must get one row; got {counted(measured.figures.rows, 'row')} for "
+            f"{counted(found.urls, 'URL')}; nothing was kept"
         )
     return measured

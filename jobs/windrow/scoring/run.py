@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.errors import DriftError, TrackingError, UserError
+from windrow.plural import counted
 from windrow.scoring import one_pass, planning, rehearsal, reporting, work
 from windrow.scoring.fetch import byte_cache
 from windrow.scoring.publish import copy
@@ -268,6 +269,7 @@ class ScoringRun:
         except TrackingError as error:
             print(f"the withheld run was not logged to MLflow: {error}", file=sys.stderr)
         return DriftError(
-            f"{why}: {figures.rows:,} rows are withheld and {self._folder} is as it was; look at {pictures}; then run "
+            f"{why}: {counted(figures.rows, 'row is', 'rows are')} withheld and {self._folder} is as it was; "
+            f"look at {pictures}; then run "
             "again with --accept-drift to commit them, or correct the feed or the model and run again without"
         )

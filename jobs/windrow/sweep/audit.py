@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
+from windrow.plural import counted
 from windrow.sweep.ledger import FILE, Attempt, Entry, Ledger
 from windrow.sweep.outcomes import RULES, Ending, Outcome, Signal
 
@@ -188,7 +189,8 @@ def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):
-        yield f"the sweep's run must say {len(books.entries)} trials in MLflow; it says {said.trials}; {_AGAIN}"
+        trials = counted(len(books.entries), "trial")
+        yield f"the sweep's run must say {trials} in MLflow; it says {said.trials}; {_AGAIN}"
     runs: dict[int, list[TrialRun]] = {}
     for run in said.runs:
         runs.setdefault(run.number, []).append(run)

@@ -15,9 +15,9 @@ from windrow.errors import AbsentError
 from windrow.experiment.parameters import Value
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
-from windrow.ui import heat_map, ledgers
-from windrow.ui.heat_map import ShownHeatMap
+from windrow.ui import ledgers, sweep_heat_map
 from windrow.ui.ledgers import TrialSummary
+from windrow.ui.sweep_heat_map import ShownHeatMap
 
 _MOST_STUDIES = 30
 _MOST_SHOWN = 5000
@@ -151,7 +151,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
         "waiting": len(trials) - endings.total() - training,
         "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
         "changed": round(ledgers.changed_at(sweep.folder), 1),
-        "parameters": heat_map.parameters(trials),
+        "parameters": sweep_heat_map.parameters(trials),
         "ranked": len(ranked),
         "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],
         "heat_map": _heat_map(trials, x, y, falls, objective == "val_accuracy"),
@@ -178,12 +178,12 @@ def _heat_map(
     trials: Sequence[TrialSummary], x: str | None, y: str | None, falls: bool, share: bool
 ) -> ShownHeatMap | NoHeatMap:
     ended = [trial for trial in trials if trial.ending]
-    names = heat_map.parameters(ended)
+    names = sweep_heat_map.parameters(ended)
     if len(names) < 2:
         return {"absent": "A heat map needs two hyper-parameters that differ among the trials that have ended."}
     first = x if x in names else next(name for name in names if name != y)
     second = y if y in names and y != first else next(name for name in names if name != first)
-    return heat_map.fill(ended, first, second, falls, share)
+    return sweep_heat_map.fill(ended, first, second, falls, share)
 
 
 def _identity(folder: Path) -> dict[str, object]:

@@ -129,7 +129,7 @@ def test_a_run_that_labelled_too_few_fails_after_its_commit_and_so_does_its_retr
     monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__1")
     table = PredictionTable(tmp_path / "t")
     table.commit(table.folder / "run-r0", "r0", {"figures": FEW.to_json(), DAG_RUN: "scheduled__1"})
-    sentence = "93 of 96 URLs were refused_address; scoring.allow_addresses decided that; the rows are committed"
+    sentence = "93 of 96 URLs ended as refused_address; scoring.allow_addresses decided that; the rows are committed"
     tracking = Tracking()
     for number in range(2):
         with pytest.raises(ShortfallError, match=sentence):
@@ -188,7 +188,7 @@ def test_withheld_rows_wait_for_a_person_and_are_committed_without_a_download(tm
     waiting = WithheldRun("r0", run._digest(search, NETWORK), MOVED.to_json(), [], search.marks, time.time())
     withheld.keep(table.folder, table.folder / "run-r0", waiting)
 
-    with pytest.raises(DriftError, match=r"the labels moved by 0.50 \(a most, .* 1 rows are withheld"):
+    with pytest.raises(DriftError, match=r"the labels moved by 0.50 \(a most, .* 1 row is withheld"):
         run.score([feed])
     assert (urls_in(table.folder), tracking.logged) == ([], [("r0", True)])
 

@@ -12,6 +12,7 @@ from windrow.errors import TrackingError, WindrowError
 from windrow.laptop import services, stack
 from windrow.laptop.checks.finding import Finding
 from windrow.paths import home
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from windrow.sweep.audit import SweepRun
@@ -46,7 +47,9 @@ def _compare(folder: Path) -> Finding:
         return Finding(
             subject, f"its ledger, Optuna's journal and MLflow differ in {len(differing):,}", differing[0] + more
         )
-    trials = f"{books.ended:,} trials" if books.over else f"{books.ended:,} of {books.budget:,} trials have ended"
+    trials = counted(books.ended, "trial")
+    if not books.over:
+        trials = f"{books.ended:,} of {counted(books.budget, 'trial')} ended so far"
     return Finding(subject, f"{trials}; {agreement}")
 
 

@@ -7,6 +7,7 @@ a key has changed: a run that tries the dead URLs of a month again is no news. W
 
 from __future__ import annotations
 
+from windrow.plural import counted
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import text
 from windrow.scoring.report.figures import Figures
@@ -29,8 +30,9 @@ def shortfall(figures: Figures, minimum: float) -> str:
     if tried < FEWEST or ok >= minimum * tried:
         return ""
     failed = [(status, number) for status, number in figures.first_tries.items() if status != Status.OK]
+    urls = counted(tried, "URL")
     reasons = "; ".join(
-        f"{number:,} of {tried:,} URLs were {status}{_decided(status)}" for status, number in failed[:_REASONS]
+        f"{number:,} of {urls} ended as {status}{_decided(status)}" for status, number in failed[:_REASONS]
     )
     keys = any(text.decided_by(status) for status, _ in failed[:_REASONS])
     cure = "change that on the page, and its URLs are due again" if keys else "correct the feed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from windrow.plural import counted
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
 from windrow.scoring.report.figures import Figures, UrlCounts
@@ -15,26 +16,28 @@ _HOSTS = 3
 def summary(result: ScoringResult) -> str:
     """Describe what a run did, in a few lines."""
     counts, figures = result.counts, result.figures
-    lines = [f"{counts.files_read:,} of {result.files:,} files of the feed have something new"]
+    lines = [f"something new in {counts.files_read:,} of {counted(result.files, 'file')} of the feed"]
     if counts.files_read:
-        lines.append(
-            f"{counts.urls:,} URLs in what was read: {counts.new:,} new, {counts.already_scored:,} already scored"
-        )
+        found = f"{counts.new:,} new, {counts.already_scored:,} already scored"
+        lines.append(f"{counted(counts.urls, 'URL')} in what was read: {found}")
     if counts.left:
-        lines.append(f"{counts.left:,} new URLs are left to the next run")
+        lines.append(f"{counted(counts.left, 'new URL is', 'new URLs are')} left to the next run")
     if counts.retried:
-        lines.append(f"{counts.retried:,} URLs that were due tried again{_reopened(counts)}")
+        due = counted(counts.retried, "URL that was due", "URLs that were due")
+        lines.append(f"{due} tried again{_reopened(counts)}")
     if counts.rescored:
-        lines.append(f"{counts.rescored:,} URLs of earlier models labelled again{_agreement(figures)}")
+        labelled = counted(counts.rescored, "URL of an earlier model", "URLs of earlier models")
+        lines.append(f"{labelled} labelled again{_agreement(figures)}")
     if result.earlier_rows:
-        lines.append(f"{result.earlier_rows:,} rows that an earlier try committed and could not report")
+        lines.append(f"{counted(result.earlier_rows, 'row')} that an earlier try committed and could not report")
     if figures is not None:
         lines += [f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in figures.statuses.items()]
         lines += _details(figures)
     lines += earlier_labels(result.earlier_labels, result.model_name)
     lines.append(f"table {result.table}, version {result.table_version}")
     if result.copy is not None:
-        sent = f"{result.copy['uploaded']:,} files with {result.copy['uploaded_bytes']:,} bytes uploaded"
+        files, size = counted(result.copy["uploaded"], "file"), counted(result.copy["uploaded_bytes"], "byte")
+        sent = f"{files} with {size} uploaded"
         lines.append(f"copy {result.copy['published']}, version {result.copy['published_version']}; {sent}")
     return "\n".join(lines)
 
@@ -45,11 +48,11 @@ def outlook(result: ScoringResult) -> str:
     kinds = [(counts.new, "new"), (counts.retried, "due again"), (counts.rescored, "labelled by earlier models")]
     parts = ", ".join(f"{number:,} {words}" for number, words in kinds if number)
     lines = [
-        f"a run would score {counts.to_do:,} URLs{f': {parts}' if parts else ''}; "
+        f"a run would score {counted(counts.to_do, 'URL')}{f': {parts}' if parts else ''}; "
         "nothing was downloaded, and no row was added"
     ]
     if counts.left:
-        lines.append(f"{counts.left:,} new URLs would be left to the run after it")
+        lines.append(f"{counted(counts.left, 'new URL')} would be left to the run after it")
     lines += earlier_labels(result.earlier_labels, result.model_name)
     return "\n".join(lines)
 
@@ -68,7 +71,7 @@ def _details(figures: Figures) -> list[str]:
 def sentences(figures: Figures) -> list[str]:
     """Describe a run's figures in a few sentences."""
     ok, rows = figures.ok, figures.rows
-    lines = [f"{ok:,} of {rows:,} URLs labelled by {figures.model_name} version {figures.model_version}."]
+    lines = [f"{ok:,} of {counted(rows, 'URL')} labelled by {figures.model_name} version {figures.model_version}."]
     if rows > ok:
         failed = [(status, number) for status, number in figures.statuses.items() if status != Status.OK]
         reasons = ", ".join(f"{number:,} {status.replace('_', ' ')}{_keys(status)}" for status, number in failed)
@@ -90,7 +93,7 @@ def _of_the_ceiling(figures: Figures) -> str:
     share = figures.share_of_ceiling
     if share is None:
         return ""
-    cores = f"{figures.slots} cores" if (figures.slots or 1) > 1 else "one core"
+    cores = counted(figures.slots or 1, "core")
     held = f"; {figures.held_back_by} held the run back" if figures.held_back_by else ""
     return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting{held}"
 
@@ -101,7 +104,7 @@ def _precision(figures: Figures) -> list[str]:
     if loss is None:
         return []
     line = (
-        f"computed in {loss.type} by {loss.runtime}: of {loss.images:,} images {loss.same_labels:.1%} keep "
+        f"computed in {loss.type} by {loss.runtime}: of {counted(loss.images, 'image')} {loss.same_labels:.1%} keep "
         f"their label, scores move by {loss.score_change_mean:.3f}, at most {loss.score_change_max:.3f}"
     )
     if loss.accuracy is None:
@@ -132,11 +135,12 @@ def earlier_labels(by_version: Mapping[str, int] | None, model: str) -> list[str
     if not by_version:
         return []
     versions = [(f"version {version}", number) for version, number in by_version.items()]
-    urls = f"{sum(by_version.values()):,} URLs have labels of {versions[0][0]}"
-    if len(versions) > 1:
-        counts = ", ".join(f"{number:,} of {version}" for version, number in versions)
-        urls = f"{sum(by_version.values()):,} URLs have labels of earlier versions ({counts})"
-    return [f"{urls}; --rescore, or scoring.rescore: champion, labels them with the newest {model}"]
+    urls = counted(sum(by_version.values()), "URL has a label", "URLs have labels")
+    if len(versions) == 1:
+        urls += f" of {versions[0][0]}"
+    else:
+        urls += f" of earlier versions ({', '.join(f'{number:,} of {version}' for version, number in versions)})"
+    return [f"{urls}; --rescore, or scoring.rescore: champion, labels again with the newest {model}"]
 
 
 def _one_of(names: Sequence[str]) -> str:
@@ -156,14 +160,16 @@ def _truth(figures: Figures) -> list[str]:
     column = f"the feed's column {found.column}"
     lines = [f"no labelled image has a true class in {column} (scoring.truth)"] if not found.images else []
     if found.accuracy is not None and found.low is not None and found.high is not None:
+        labels = counted(found.images, "label")
         lines.append(
-            f"{found.accuracy:.1%} of {found.images:,} labels are right by {column} (95% interval {found.low:.1%} to "
+            f"{found.accuracy:.1%} of {labels} are right by {column} (95% interval {found.low:.1%} to "
             f"{found.high:.1%}); the most frequent class alone would give {found.baseline:.1%}; macro-F1 "
             f"{found.macro_f1:.3f}"
         )
     if found.unknown:
         names = ", ".join(found.unknown_names)
-        lines.append(f"{found.unknown:,} images have a true class that the network does not know: {names}")
+        images = counted(found.unknown, "image has", "images have")
+        lines.append(f"{images} a true class that the network does not know: {names}")
     return lines
 
 

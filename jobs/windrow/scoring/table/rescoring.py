@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from windrow.scoring.feed.new_urls import TARGET_SCHEMA, spark_path
 from windrow.scoring.fetch.status import Status
@@ -12,13 +12,6 @@ from windrow.scoring.table import prediction
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-
-class Agreement(TypedDict, total=False):
-    """The number of URLs with labels of both models, and the share whose labels are equal; empty without rows."""
-
-    compared: int
-    agree: float | None
 
 
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:

@@ -16,12 +16,12 @@ def judged(minimum: float = MINIMUM, **statuses: int) -> str:
 
 def test_the_sentence_has_the_share_the_statuses_and_the_keys_that_decided() -> None:
     assert judged(refused_address=93, ok=3) == (
-        "at least 20.0% of a run's URLs must get a label (scoring.minimum_ok_share); got 3.1%: 93 of 96 URLs were "
+        "at least 20.0% of a run's URLs must get a label (scoring.minimum_ok_share); got 3.1%: 93 of 96 URLs ended as "
         "refused_address; scoring.allow_addresses decided that; the rows are committed; change that on the page, and "
         "its URLs are due again, or lower the minimum"
     )
     assert judged(http_error=30, not_an_image=10).endswith(
-        "got 0.0%: 30 of 40 URLs were http_error; 10 of 40 URLs were not_an_image; the rows are committed; correct the "
+        "got 0.0%: 30 of 40 URLs ended as http_error; 10 of 40 URLs ended as not_an_image; the rows are committed; correct the "
         "feed, or lower the minimum"
     )
 

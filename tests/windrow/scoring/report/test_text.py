@@ -43,7 +43,7 @@ def test_the_summary_says_speed_waits_failing_hosts_and_drift() -> None:
 
 
 def test_a_small_share_of_the_ceiling_is_not_told_as_nothing() -> None:
-    assert "0.3% of what one core could label" in "\n".join(lines(share_of_ceiling=0.003, slots=1))
+    assert "0.3% of what 1 core could label" in "\n".join(lines(share_of_ceiling=0.003, slots=1))
 
 
 def test_the_limit_that_held_a_run_back_is_named() -> None:
@@ -68,7 +68,7 @@ def test_the_key_that_decided_a_status_is_named_in_the_summary_the_note_and_the_
 def test_labels_of_earlier_versions_are_counted_in_one_line() -> None:
     one = replace(NOTHING, earlier_labels={"3": 1204})
     assert text.summary(one).splitlines()[-2] == (
-        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels them with the newest "
+        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels again with the newest "
         "digits"
     )
     two = replace(NOTHING, earlier_labels={"3": 1000, "shoes/7": 204})
@@ -98,7 +98,7 @@ def test_a_feed_with_true_classes_has_its_accuracy_beside_what_guessing_gives() 
 
 
 def test_a_run_with_nothing_to_do_says_no_more_than_that() -> None:
-    assert text.summary(NOTHING).splitlines() == ["0 of 2 files of the feed have something new", "table t, version 4"]
+    assert text.summary(NOTHING).splitlines() == ["something new in 0 of 2 files of the feed", "table t, version 4"]
 
 
 def test_a_run_with_a_copy_says_where_it_is_and_what_travelled() -> None:
