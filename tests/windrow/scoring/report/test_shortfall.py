@@ -21,8 +21,8 @@ def test_the_sentence_has_the_share_the_statuses_and_the_keys_that_decided() -> 
         "its URLs are due again, or lower the minimum"
     )
     assert judged(http_error=30, not_an_image=10).endswith(
-        "got 0.0%: 30 of 40 URLs ended as http_error; 10 of 40 URLs ended as not_an_image; the rows are committed; correct the "
-        "feed, or lower the minimum"
+        "got 0.0%: 30 of 40 URLs ended as http_error; 10 of 40 URLs ended as not_an_image; the rows are committed; "
+        "correct the feed, or lower the minimum"
     )
 
 
