@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from harness.predictions import PATIENCE, labelled_row, row_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +70,9 @@ def test_the_count_is_that_of_a_plain_dictionary(rows: Rows) -> None:
     assert found == Counter(version for url, version in newest.items() if url not in own)
 
 
-def test_a_commit_keeps_the_numbers_for_its_own_model_only(tmp_path: Path) -> None:
+def test_numbers_are_counted_once_for_each_model_and_version_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = PredictionTable(tmp_path / "t")
     write(table.folder / "run-r0" / "part-0.parquet", [("a", "m", "1", "ok"), ("b", "m", "2", "ok")])
     kept = {"model_name": "m", "model_version": "2", "earlier_labels": {"1": 77}}
@@ -77,3 +80,10 @@ def test_a_commit_keeps_the_numbers_for_its_own_model_only(tmp_path: Path) -> No
     opened = PredictionTable(table.folder)
     assert earlier.labels(opened, ("m", "2")) == {"1": 77}
     assert earlier.labels(opened, ("m", "3")) == {"1": 1, "2": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(earlier, "count", lambda *_: pytest.fail("the whole table was read again"))
+        assert earlier.labels(opened, ("m", "3")) == {"1": 1, "2": 1}
+    assert earlier.labels(opened, ("m", "1")) == {"2": 1}
+    write(table.folder / "run-r1" / "part-0.parquet", [("c", "m", "2", "ok")])
+    PredictionTable(table.folder).commit(table.folder / "run-r1", "r1", {})
+    assert earlier.labels(PredictionTable(table.folder), ("m", "1")) == {"2": 2}
