@@ -30,7 +30,11 @@ def tasks(spark: SparkSession, urls: int | None) -> int:
 
 
 def run(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
-    """Download and label every URL, write the rows to the folder `rows`, and measure them."""
+    """Download and label every URL, write the rows to the folder `rows`, and measure them.
+
+    Raises:
+        WindrowError: the rows are not exactly one per URL.
+    """
     started = time.monotonic()
     with progress.shown(spark, found.urls) as address:
         plan, partitions = replace(plan, progress=address), tasks(spark, found.urls)

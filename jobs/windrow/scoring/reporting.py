@@ -42,7 +42,7 @@ class Tracking(Protocol):
             run: the run; if withheld, with the table's version before it.
             note: the description of the run, in Markdown.
             gallery: the path of the run's gallery.
-            withheld: whether its rows are withheld.
+            withheld: whether the run's rows are withheld.
 
         Raises:
             TrackingError: the run can't be logged.

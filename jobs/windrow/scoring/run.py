@@ -82,7 +82,7 @@ class ScoringRun:
         self._dag_run = os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
-        """Count the URLs that a run would score, without downloading or writing anything."""
+        """Count the URLs that a run would score, without downloading them or adding a row to the table."""
         search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
         if not search:
             return replace(nothing, earlier_labels=self._earlier_labels())
@@ -93,7 +93,7 @@ class ScoringRun:
             return replace(nothing, counts=found.counts, earlier_labels=self._earlier_labels())
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
-        """Score the URLs that are new in the feed's files or due again, publish the table, and log the run.
+        """Score the URLs that work.py finds, publish the table, and log the run; return the result.
 
         Raises:
             DriftError: the rows are withheld.
@@ -139,7 +139,10 @@ class ScoringRun:
         return ScoringResult(str(self._folder), self._table.version, len(files), name)
 
     def _label(self, search: FeedSearch, nothing: ScoringResult) -> ScoringResult:
-        """Find the URLs to score, score them, and commit their rows."""
+        """Find the URLs to score, score them, and commit or withhold their rows; return the result.
+
+        If an earlier run with the same work was withheld, its rows are taken instead, and nothing is downloaded.
+        """
         # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
         with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, ThreadPoolExecutor(1) as early:
             pinned = early.submit(self._tracking.pin, self._page, Path(scratch)).result
@@ -165,7 +168,7 @@ class ScoringRun:
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
         """Return the withheld run if its work is the same as this run's; otherwise discard it and return None.
 
-        It is also discarded if it is 12 hours old and would be withheld again.
+        A withheld run that is 12 hours old and would be withheld again is discarded as well.
         """
         waiting = withheld.read(self._folder)
         if waiting is None:
@@ -185,7 +188,7 @@ class ScoringRun:
         return replace(nothing, counts=found.counts, table_version=version)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
-        """Send the network to every host, and load it in every slot; return the plan that this completes."""
+        """Send the network to every host, and load it in every slot; return the completed plan."""
         plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
         return rehearsal.rehearse(spark, plan, slots)
 
@@ -196,7 +199,10 @@ class ScoringRun:
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
-        """Score the URLs that were found, write their rows to the folder `rows`, and write the gallery."""
+        """Score the URLs that were found, write their rows and the gallery, and return the run's figures.
+
+        The folder `rows` also gets a copy of the other rows in the files that the commit will replace.
+        """
         stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = one_pass.run(spark, found, replace(plan, album=pictures), rows)
@@ -231,7 +237,7 @@ class ScoringRun:
         return before
 
     def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
-        """Commit a run's rows, or withhold them if the labels or scores moved beyond the gate.
+        """Commit a run's rows; withhold them if they moved beyond the gate, unless a person accepts the drift.
 
         Raises:
             DriftError: the rows are withheld.
