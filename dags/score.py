@@ -2,9 +2,11 @@
 
 **score_images** downloads each URL that has no row yet, and each whose temporary failure is due for a retry, decodes
 the image, and writes one row per URL to the predictions table: the best labels, or the reason why the URL has no label.
-A URL that has its row is skipped, so running the DAG twice is safe. A new champion labels new URLs only; with
-*Re-score* a run also labels the URLs that an earlier version has labelled. *Limit* leaves the remaining new URLs to the
-next run. *Dry run* only counts.
+A URL that has its row is skipped, so running the DAG twice is safe. A row remembers which key of the page decided it:
+when that key is loosened (`scoring.allow_addresses`, for example), the URL is due again. *Retry statuses* requests URLs
+with these statuses once more. A new champion labels new URLs only; with *Re-score* a run also labels the URLs that an
+earlier version has labelled, and with `scoring.rescore: champion` on the page each new champion does. *Limit* leaves
+the remaining new URLs to the next run. *Dry run* only counts.
 
 A backfill reads the feed's files of its days, one day per run, if the page's feed contains `{date}`. URLs that have a
 row are skipped: `airflow backfill create --dag-id score_NAME --from-date 2026-11-01 --to-date 2026-11-07
@@ -17,9 +19,11 @@ The DAG runs at the page's hour (`scoring.schedule`, UTC). If the page labels wi
 runs as soon as a train DAG announces a new champion. The form changes values for one run;
 `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` does the same without a form.
 
-A failed download does not fail the task: the URL gets a row, and later runs retry it where that makes sense. If the
-page has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at
-the run's gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
+A failed download does not fail the task: the URL gets a row, and later runs retry it where that makes sense. If too few
+of a run's URLs get a label (`scoring.minimum_ok_share`), its rows are committed and the task fails, with the keys that
+decided it; its retries find nothing new, contact no host, and fail for the same reason in seconds. If the page has a
+drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at the run's
+gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
 again. After five failed runs in a row Airflow pauses the DAG.
 """
 
@@ -31,9 +35,10 @@ from pathlib import Path
 import windrow_dags
 import windrow_drift
 from airflow.sdk import DAG, Param
+from windrow.scoring.fetch.status import Status
 from windrow_spark import SparkJob
 
-FORM = {"Scoring": ("scoring.feed", "scoring.drift_gate")}
+FORM = {"Scoring": ("scoring.feed", "scoring.drift_gate", "scoring.minimum_ok_share", "scoring.rescore")}
 DAY = "{{ params.date or (dag_run.logical_date | ds if dag_run.run_type == 'backfill' else '') }}"
 DATE = Param(
     None,
@@ -43,6 +48,7 @@ DATE = Param(
     section="This run",
     description_md="only the feed's files of this day, if the page's feed contains `{date}` (`--date`)",
 )
+STATUSES = [status.value for status in Status if status is not Status.OK]
 THIS_RUN = {
     "limit": Param(
         None,
@@ -58,6 +64,15 @@ THIS_RUN = {
         title="Re-score",
         section="This run",
         description_md="also label the URLs that earlier model versions have labelled, and compare (`--rescore`)",
+    ),
+    "retry_status": Param(
+        [],
+        type="array",
+        items={"type": "string", "enum": STATUSES},
+        examples=STATUSES,
+        title="Retry statuses",
+        section="This run",
+        description_md="request the URLs with these statuses once more, also where that is final (`--retry-status`)",
     ),
     "dry_run": Param(
         False,

@@ -9,7 +9,11 @@ Only what is new in the feed's files is read. A URL that has a row is not downlo
 (windrow/scoring/fetch/status.py) and the URL is due; the URL's new row then replaces the old one. With --rescore the
 model also labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels.
 A URL that can't be labelled gets a row with the reason, and does not fail the job. If a bug or a lost cluster fails the
-job, the table is unchanged.
+job, the table is unchanged. A row remembers which key of the page decided it (scoring.max_bytes, for example), and is
+due again when that key is loosened. --retry-status http_error,not_an_image requests URLs with these statuses once more.
+
+If too few of a run's URLs get a label (scoring.minimum_ok_share), its rows are committed, and the job ends with exit
+code 1.
 
 If the page has a drift gate and labels or scores have moved beyond it, the rows are withheld: the table is unchanged,
 the job ends with exit code 1 and reports what moved. With --accept-drift the withheld rows are committed, without
@@ -34,11 +38,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow import command, experiment, paths
+from windrow.scoring.fetch.status import unlabelled
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment, ScoringSection
-    from windrow.model.network import Network
-    from windrow.scoring.report.result import CommittedRun, Logged
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,9 +71,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--accept-drift", action="store_true", help="commit rows although the page's scoring.drift_gate withholds them"
     )
+    parser.add_argument(
+        "--retry-status",
+        type=unlabelled,
+        action="extend",
+        default=[],
+        metavar="STATUS[,STATUS...]",
+        help="request the URLs whose rows have one of these statuses once more, also where that is final; repeatable",
+    )
     arguments = parser.parse_args()
-    if arguments.maintain and arguments.dry_run:
-        parser.error("--dry-run must come without --maintain, which downloads nothing anyway; remove either")
+    for option in ("dry_run", "retry_status"):
+        if arguments.maintain and getattr(arguments, option):
+            name = f"--{option.replace('_', '-')}"
+            parser.error(f"{name} must come without --maintain, which downloads nothing; remove either")
     return arguments
 
 
@@ -111,8 +124,10 @@ def score(
     from windrow.scoring.report import text
     from windrow.scoring.run import Options, ScoringRun
     from windrow.scoring.table.predictions_table import PredictionTable
+    from windrow.tracking.on_first_use import MLflow
 
-    options = Options(arguments.rescore, arguments.limit, arguments.accept_drift)
+    retry = frozenset(arguments.retry_status)
+    options = Options(arguments.rescore, arguments.limit, arguments.accept_drift, retry_statuses=retry)
     run = ScoringRun(page, scoring, PredictionTable(folder), run_id, options, MLflow())
     result = run.count(files) if arguments.dry_run else run.score(files)
     print(text.outlook(result) if arguments.dry_run else text.summary(result), file=sys.stderr)
@@ -128,22 +143,6 @@ def maintain(scoring: ScoringSection, folder: Path, run_id: str) -> dict[str, ob
     table = PredictionTable(folder)
     copy.check(scoring.publish, table.folder)
     return {**upkeep.maintain(table, run_id), **(copy.publish(scoring.publish, table.folder) or {})}
-
-
-class MLflow:
-    """The functions of windrow.tracking that a run uses, imported on first use: a run without work needs no MLflow."""
-
-    def pin(self, page: Experiment, scratch: Path) -> Network:
-        """Return the network that labels the images, with its files."""
-        from windrow.tracking import models
-
-        return models.pin(page, scratch)
-
-    def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a scoring run to MLflow, or update its log; return the id of its MLflow run, and links."""
-        from windrow.tracking import scoring_runs
-
-        return scoring_runs.log_scoring(page, run, note, gallery, withheld)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
     │   ├── BuilderError     a user's network function that can't be used
     │   └── StudyError       a study that can't be used as asked, or whose trials did not end ok
     ├── DriftError           exit code 1: a scoring run's rows are withheld until a person accepts them
+    ├── ShortfallError       exit code 1: a scoring run labelled too few of its URLs; its rows are committed
     ├── AbsentError          a part of the Windrow page in Airflow that can't be shown; readers see the reason there
     └── ServiceError         exit code 1: a service, a lock or disk space is unavailable; a later run may succeed
         ├── DownloadError    no mirror served the file
@@ -77,6 +78,10 @@ class StudyError(UserError):
 
 class DriftError(WindrowError):
     """A scoring run's labels or scores have moved too far; its rows are withheld until a person accepts them."""
+
+
+class ShortfallError(WindrowError):
+    """A scoring run labelled a smaller share of its URLs than the page's minimum; its rows are committed."""
 
 
 class AbsentError(WindrowError):

@@ -211,7 +211,8 @@ def test_drift_starts_the_training_of_a_page_that_says_so(folders: dict[str, dic
 def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["score_imagenet"]["dag"]
     assert dag["timetable"]["__type"].endswith("NullTimetable")
-    assert set(form(dag)) == {"scoring.feed", "scoring.drift_gate", "limit", "rescore", "dry_run", "date", "set"}
+    keys = {"scoring.feed", "scoring.drift_gate", "scoring.minimum_ok_share", "scoring.rescore"}
+    assert set(form(dag)) == keys | {"limit", "rescore", "retry_status", "dry_run", "date", "set"}
 
 
 def test_the_form_offers_the_pages_values(parsed: dict[str, Any], pages: dict[str, experiment.Experiment]) -> None:

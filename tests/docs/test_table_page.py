@@ -43,6 +43,15 @@ def test_every_status_is_there_with_its_kind() -> None:
     assert shown == {status.value: "passing" if status.passing else "final" for status in Status}
 
 
+def test_every_key_that_decides_a_status_is_there() -> None:
+    section = text_of(PAGE).partition("### When a key of the page decided\n")[2].partition("\n### ")[0]
+    lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    shown = {
+        status: set(re.findall(r"`([\w.]+)`", keys)) for cell, keys in lines for status in re.findall(r"`(\w+)`", cell)
+    }
+    assert shown == {status.value: set(status.deciding_keys) for status in Status if status.rule.keys}
+
+
 def test_a_row_is_final_after_as_many_attempts_as_it_says() -> None:
     found = re.search(r"in `scoring.attempts` runs \((\d+) by default\)", " ".join(text_of(PAGE).split()))
     pause = re.search(r"`scoring.retry_hours` \((\d+) by default\)", " ".join(text_of(PAGE).split()))

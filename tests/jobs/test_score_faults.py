@@ -320,8 +320,10 @@ def test_an_mlflow_that_is_away_at_the_end_is_told_by_the_next_run(
     assert rows_of(table) == {url: "ok"}
     assert scorings() == []
     second = run_job("score_images", "--experiment", page)
-    assert (second.code, second.result["rows"]) == (0, 0), second.output
+    assert (second.code, second.result["rows"], second.result["earlier_rows"]) == (0, 1, 1), second.output
+    assert (second.result["statuses"], second.result["model_version"], second.result["new"]) == ({"ok": 1}, "1", 1)
     (run,) = scorings()
+    assert second.result["run_id"] == run.info.run_id
     assert (run.info.status, run.data.metrics["status_ok"], run.data.metrics["rows"]) == ("FINISHED", 1, 1)
     assert run.data.params["model_version"] == "1"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from windrow.tracking.server import connect
 
-from .conftest import PAGE, SCORING, Images, crown, write_feed
+from .conftest import PAGE, SCORING, Images, crown, scorings, write_feed
 
 Run = Callable[..., Any]
 
@@ -67,13 +67,22 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     assert len(images.paths) == asked
 
     write_feed(home, "three.txt", f"{images.address}/20.png", f"{images.address}/0.png#known")
+    decided = frame["decided_by"].dropna().to_dict()
+    assert decided == {"http://[::1]:9/a.png": '{"scoring.allow_addresses":["127.0.0.0/8"]}'}
+    assert first.result["deciding_keys"] == {"refused_address": ["scoring.allow_addresses"]}
+    looser = ("--set", 'scoring.allow_addresses=["127.0.0.0/8", "::1/128"]', "--retry-status", "http_error,invalid_url")
     third = run_job(
-        "score_images", "--experiment", page, "--feed", home / "feeds" / "t*.txt", "--set", "scoring.top_k=1"
+        *("score_images", "--experiment", page, "--feed", home / "feeds" / "t*.txt", "--set", "scoring.top_k=1"),
+        *looser,
     )
     assert third.code == 0, third.output
-    assert counts(third.result) == {"urls": 2, "new": 1, "already_scored": 1, "rows": 1, "table_version": 2}
-    assert third.result["files_read"] == 1
-    assert DeltaTable(str(table)).to_pyarrow_table().num_rows == 11
+    assert counts(third.result) == {"urls": 2, "new": 1, "already_scored": 1, "rows": 3, "table_version": 2}
+    assert (third.result["files_read"], third.result["retried"], third.result["reopened"]) == (1, 2, 2)
+    assert third.result["statuses"] == {"ok": 1, "http_error": 1, "connect_failed": 1}
+    healed = DeltaTable(str(table)).to_pandas().set_index("url", verify_integrity=True)
+    assert len(healed) == 11
+    assert healed.loc["http://[::1]:9/a.png", ["status", "attempt"]].tolist() == ["connect_failed", 1]
+    assert healed.loc[f"{images.address}/absent.png", ["status", "attempt"]].tolist() == ["http_error", 2]
 
 
 def table_of(result: dict[str, Any]) -> Any:
@@ -93,22 +102,24 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
     run_job: Run, images: Images, tmp_path: Path
 ) -> None:
     page = tmp_path / "brightness.yaml"
-    page.write_text(PAGE + SCORING.replace("top_k: 2", "top_k: 2, retry_hours: 0, attempts: 3, keep_mebibytes: 1"))
+    keys = "top_k: 2, retry_hours: 0, attempts: 3, keep_mebibytes: 1, truth: seen"
+    page.write_text(PAGE + SCORING.replace("top_k: 2", keys))
     (tmp_path / "home" / "feeds").mkdir(parents=True)
     feed = tmp_path / "home" / "feeds" / "shop.csv"
     lines = [
-        f"{images.address}/20.png,7",
-        f"{images.address}/150.png,8",
-        f"{images.address}/flaky/250.png,9",
-        f"{images.address}/absent.png,10",
+        f"{images.address}/20.png,7,dark",
+        f"{images.address}/150.png,8,bright",
+        f"{images.address}/flaky/250.png,9,bright",
+        f"{images.address}/absent.png,10,bright",
     ]
-    feed.write_text("\n".join(["url,shop", *lines]) + "\n")
+    feed.write_text("\n".join(["url,shop,seen", *lines]) + "\n")
     arguments = ("score_images", "--experiment", page, "--feed", feed)
 
     first = run_job(*arguments)
     assert first.code == 0, first.output
     assert first.result["statuses"] == {"ok": 2, "http_error": 1, "http_unavailable": 1}
     assert table_of(first.result)["attempt"].tolist() == [1] * 4
+    assert (first.result["accuracy"], first.result["truth"]["images"], first.result["macro_f1"]) == (1.0, 2, 1.0)
 
     images.requests.clear()
     images.awake = True
@@ -121,17 +132,22 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
         **dict.fromkeys(("20.png", "150.png", "250.png"), "ok"),
         "absent.png": "http_error",
     }
-    assert rows.loc[("250.png", "1"), ["attempt", "label", "extra"]].tolist() == [2, "bright", '{"shop":"9"}']
+    extra = '{"shop":"9","seen":"bright"}'
+    assert rows.loc[("250.png", "1"), ["attempt", "label", "extra"]].tolist() == [2, "bright", extra]
 
     crown("2")  # what was bright at 150 is dark now
     images.requests.clear()
     third = run_job(*arguments)
     assert third.code == 0, third.output
     assert (third.result["rows"], third.result["files_read"]) == (0, 0)
+    assert third.result["earlier_labels"] == {"1": 3}
+    assert "3 URLs have labels of version 1; --rescore, or scoring.rescore: champion, labels again" in third.output
 
-    fourth = run_job(*arguments, "--rescore")
+    champion = ("--set", "scoring.rescore=champion")
+    fourth = run_job(*arguments, *champion)
     assert fourth.code == 0, fourth.output
     assert (fourth.result["rescored"], fourth.result["statuses"]) == (3, {"ok": 3})
+    assert (fourth.result["accuracy"], fourth.result["earlier_labels"]) == (0.6667, {})
     assert (fourth.result["compared"], round(fourth.result["agree"], 3)) == (3, 0.667)
     assert images.paths == []  # the page keeps the bytes
     rows = table_of(fourth.result)
@@ -140,8 +156,11 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
         "150.png": {"1": "bright", "2": "dark"},
         "250.png": {"1": "bright", "2": "bright"},
     }
-    assert rows.loc[("250.png", "2"), "extra"] == '{"shop":"9"}'
+    assert rows.loc[("250.png", "2"), "extra"] == extra
     assert fourth.result["table_version"] == 3
+    assert scorings()[-1].data.metrics["accuracy"] == 0.6667
+    fifth = run_job(*arguments, *champion)
+    assert (fifth.code, fifth.result["rows"], fifth.result["earlier_labels"]) == (0, 0, {}), fifth.output
 
 
 @pytest.mark.spark

@@ -92,22 +92,22 @@ def with_figures(folder: Path) -> PredictionTable:
 def test_where_mlflow_or_the_store_is_away_the_other_one_is_told_all_the_same(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
 ) -> None:
-    from score_images import MLflow
+    from windrow.scoring import reporting
     from windrow.scoring.report.result import ScoringResult
-    from windrow.scoring.run import Options, ScoringRun
+    from windrow.tracking.on_first_use import MLflow
 
     url = f"{bucket}/t"
     page = experiment.load(page_with(tmp_path, url))
     assert page.scoring
     table = with_figures(tmp_path / "t")
-    run = ScoringRun(page, page.scoring, table, "r1", Options(), MLflow())
+    scoring = page.scoring
     nothing = ScoringResult(str(table.folder), table.version, 0, "brightness", run_id="r1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(TrackingError, match="the next run logs them"):
-        run.report(nothing)
+        reporting.report(page, scoring, nothing, MLflow())
     assert rows_at(url) == {}
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     S3FileSystem.clear_instance_cache()
     with pytest.raises(PublishError, match=r"the next run publishes them: .*; .* the next run logs them"):
-        run.report(nothing)
+        reporting.report(page, scoring, nothing, MLflow())

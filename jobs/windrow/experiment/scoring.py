@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,19 @@ class ScoringSection(Section):
     )
     keep_mebibytes: int | None = Field(
         None, ge=1, description="MiB of downloaded bytes to cache next to the table, for re-scoring; no cache if empty"
+    )
+    minimum_ok_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of a run's new URLs that must get a label, of 20 or more; below it the rows are committed "
+        "and the run fails",
+    )
+    rescore: Literal["never", "champion"] = Field(
+        "never", description="whether a new champion labels again what earlier versions have labelled"
+    )
+    truth: str | None = Field(
+        None, min_length=1, description="column of the feed with the true class, for the accuracy; none if empty"
     )
     drift_gate: float | None = Field(
         None,

@@ -29,6 +29,7 @@ from windrow.scoring.network import predict
 from windrow.scoring.network.pixels import DecodedImage, as_jpeg, decode
 from windrow.scoring.network.unpacking import unpacked
 from windrow.scoring.report.album import Album, AlbumPage
+from windrow.scoring.table.deciding import NO_KEYS, DecidingKeys
 from windrow.scoring.table.prediction import SCHEMA, Patience, Prediction, Stamp, record_batch
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class ScoringPlan:
         batch_size: images that the network labels in one step.
         max_pixels: the most pixels that an image may have, by the size in its header.
         patience: when a URL is tried again.
+        keys: the page's values that rows remember if they are decided by them.
         precision: what the network loses at a lower precision, see low_precision.py; None if it was not converted.
         threads: number of cores per task.
         cache: where downloaded bytes of this and earlier runs are stored; None if the page does not cache them.
@@ -67,6 +69,7 @@ class ScoringPlan:
     batch_size: int
     max_pixels: int
     patience: Patience
+    keys: DecidingKeys = NO_KEYS
     precision: PrecisionLoss | None = None
     threads: int = 1
     cache: ByteCache | None = None
@@ -102,7 +105,7 @@ def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.R
     targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
     pictures = plan.album.page() if plan.album else None
     rows = progress.reported(predictions(targets, plan, pictures), plan.progress, task, attempt)
-    yield from _record_batches(rows, plan.patience)
+    yield from _record_batches(rows, plan)
     if pictures:
         pictures.write(task)
 
@@ -121,15 +124,15 @@ def in_task(plan: ScoringPlan) -> ScoringPlan:
     )
 
 
-def _record_batches(rows: Iterable[Prediction], patience: Patience) -> Iterator[pa.RecordBatch]:
+def _record_batches(rows: Iterable[Prediction], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
     pending: list[Prediction] = []
     for row in rows:
         pending.append(row)
         if len(pending) == _ROWS_PER_RECORD_BATCH:
-            yield record_batch(pending, patience)
+            yield record_batch(pending, plan.patience, plan.keys)
             pending = []
     if pending:
-        yield record_batch(pending, patience)
+        yield record_batch(pending, plan.patience, plan.keys)
 
 
 def predictions(

@@ -16,6 +16,7 @@ from windrow.model.network import Network
 from windrow.scoring.fetch.fetcher import FetchPolicy
 from windrow.scoring.network import low_precision, unpacking
 from windrow.scoring.pipeline import ScoringPlan
+from windrow.scoring.table.deciding import DecidingKeys
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.spark import ship_file
 
@@ -85,4 +86,5 @@ def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -
         batch_size=scoring.batch_size,
         max_pixels=scoring.max_pixels,
         patience=Patience(scoring.attempts, scoring.retry_hours),
+        keys=DecidingKeys.of(scoring),
     )

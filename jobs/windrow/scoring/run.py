@@ -8,28 +8,31 @@ A run finds the URLs, downloads and labels them, commits or withholds their rows
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from windrow.errors import DriftError, TrackingError, WindrowError
+from windrow.errors import DriftError, TrackingError, UserError
 from windrow.plural import counted
-from windrow.scoring import pipeline, planning, progress, rehearsal, work
+from windrow.scoring import one_pass, planning, rehearsal, reporting, work
 from windrow.scoring.fetch import byte_cache
 from windrow.scoring.publish import copy
-from windrow.scoring.report import album, drift, gallery, text
+from windrow.scoring.report import album, drift, gallery, text, truth
 from windrow.scoring.report.figures import Agreement, Figures
-from windrow.scoring.report.measurement import Measurement, measure
-from windrow.scoring.report.result import CommittedRun, Logged, ScoringResult
-from windrow.scoring.table import pending, predictions_table, rescoring, withheld
+from windrow.scoring.report.pace import held_back_by
+from windrow.scoring.report.result import CommittedRun, ScoringResult
+from windrow.scoring.table import earlier, pending, predictions_table, rescoring, withheld
+from windrow.scoring.table.deciding import DecidingKeys
 from windrow.scoring.table.lock import OWN
-from windrow.scoring.table.predictions_table import PredictionTable
+from windrow.scoring.table.pending import DueRule
+from windrow.scoring.table.predictions_table import DAG_RUN, PredictionTable
 from windrow.scoring.table.withheld import WithheldRun
 from windrow.spark import open_session
 
@@ -39,35 +42,10 @@ if TYPE_CHECKING:
     from windrow.experiment import Experiment, ScoringSection
     from windrow.model.network import Network
     from windrow.scoring.pipeline import ScoringPlan
+    from windrow.scoring.reporting import Tracking
     from windrow.scoring.work import FeedSearch, Work
 
     Pinned = Callable[[], Network]
-
-IMAGES_PER_TASK = 64
-"""The fewest images that are worth a task of their own: importing TensorFlow for fewer costs more than it gains."""
-
-
-class Tracking(Protocol):
-    """What a run needs of windrow.tracking. A Protocol, because tracking imports this package and not the reverse."""
-
-    def pin(self, page: Experiment, scratch: Path) -> Network:
-        """Return the network that labels the run's images. Its files may be downloaded to `scratch`."""
-        ...
-
-    def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a run, or update it if it is logged already.
-
-        Args:
-            page: the experiment page.
-            run: the run; if withheld, with the table's version before it.
-            note: the description of the run, in Markdown.
-            gallery: the path of the run's gallery.
-            withheld: whether the run's rows are withheld.
-
-        Raises:
-            TrackingError: the run can't be logged.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -78,11 +56,13 @@ class Options:
         rescore: whether to label again the URLs that only earlier models have labelled.
         limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
+        retry_statuses: statuses whose URLs are due in this run, also where they are final.
     """
 
     rescore: bool = False
     limit: int | None = None
     accept_drift: bool = False
+    retry_statuses: frozenset[str] = frozenset()
 
 
 class ScoringRun:
@@ -99,17 +79,18 @@ class ScoringRun:
     ) -> None:
         self._page, self._scoring, self._options, self._tracking = page, scoring, options, tracking
         self._table, self._folder, self._run_id = table, table.folder, run_id
+        self._dag_run = os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
         """Count the URLs that a run would score, without downloading them or adding a row to the table."""
         search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
         if not search:
-            return nothing
+            return replace(nothing, earlier_labels=self._earlier_labels())
         name = f"count {self._page.name}"
         with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, open_session(name) as spark:
             pinned = cache(lambda: self._tracking.pin(self._page, Path(scratch)))
             found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
-            return replace(nothing, counts=found.counts)
+            return replace(nothing, counts=found.counts, earlier_labels=self._earlier_labels())
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
         """Score the URLs that work.py finds, publish the table, and log the run; return the result.
@@ -118,15 +99,40 @@ class ScoringRun:
             DriftError: the rows are withheld.
             PublishError: the rows are committed, but the table is not copied.
             TrackingError: the rows are committed, but the run is not logged.
+            ShortfallError: the rows are committed, but too few URLs have a label.
         """
         search, result = self._look(files), self._nothing(files)
         copy.check(self._scoring.publish, self._folder)
-        if search:  # without anything to do, neither Spark nor MLflow is needed
+        unreported = self._table.unreported(self._dag_run)
+        if search:  # without anything to do, Spark is not needed
             result = self._label(search, result)
-        return self.report(result)
+        if result.figures is None:
+            result = replace(result, earlier_labels=self._earlier_labels())
+        result = reporting.with_earlier(result, unreported)
+        return reporting.report(self._page, self._scoring, result, self._tracking)
 
     def _look(self, files: Sequence[Path]) -> FeedSearch:
-        return work.look(self._table, files, self._options.rescore, self._options.limit)
+        """Find out what there is to do; with scoring.rescore also whether a new champion must label again."""
+        rule = DueRule(keys=DecidingKeys.of(self._scoring), statuses=self._options.retry_statuses)
+        search = work.look(self._table, files, self._options.rescore, self._options.limit, rule)
+        if self._scoring.rescore == "champion" and not search.rescore and self._table.files():
+            model = self._tracking.version(self._page)
+            return replace(search, rescore=bool(model and earlier.labels(self._table, model)))
+        return search
+
+    def _earlier_labels(self) -> Mapping[str, int] | None:
+        """Count the URLs with labels of earlier versions; None if the registry can't say which version labels now.
+
+        A run that has nothing to do does not fail for that.
+        """
+        if not self._table.files():
+            return {}
+        try:
+            model = self._tracking.version(self._page)
+        except (TrackingError, UserError) as error:
+            print(f"labels of earlier versions are not counted: {error}", file=sys.stderr)
+            return None
+        return earlier.labels(self._table, model) if model else None
 
     def _nothing(self, files: Sequence[Path]) -> ScoringResult:
         name = self._scoring.model_name or self._page.model_name
@@ -144,7 +150,7 @@ class ScoringRun:
                 with self._table.staged(waiting.run_id) as rows:
                     return self._settle(waiting, rows, nothing)
             with open_session(f"score {self._page.name}") as spark:
-                slots = _tasks(spark, search.at_most)
+                slots = one_pass.tasks(spark, search.at_most)
                 rehearsed = early.submit(self._rehearse, spark, pinned, slots, Path(scratch))
                 found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
                 if not found.urls:
@@ -189,7 +195,7 @@ class ScoringRun:
     def _digest(self, search: FeedSearch, model: Network) -> str:
         """Return the digest that identifies this run's work; see withheld.digest."""
         name = f"{model.name}/{model.version}/{model.digest}"
-        options = search.rescore, search.limit
+        options = search.rescore, search.limit, *sorted(self._options.retry_statuses)
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
@@ -199,25 +205,36 @@ class ScoringRun:
         """
         stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
-            measured = _pass(spark, found, replace(plan, album=pictures), rows)
+            measured = one_pass.run(spark, found, replace(plan, album=pictures), rows)
+            written = predictions_table.written(rows)
             figures = replace(
                 measured.figures,
                 counts=found.counts,
                 model_name=stamp.model_name,
                 model_version=stamp.model_version,
                 precision=plan.precision,
+                held_back_by=held_back_by(measured.busiest, measured.seconds, self._scoring),
+                earlier_labels=self._labels_left(found, stamp.identity, written),
             )
+            if column := self._scoring.truth:
+                figures = replace(figures, truth=truth.compare(written, column, plan.model.labels))
             if found.counts.rescored:
-                files = predictions_table.written(rows)
-                compared = rescoring.agreement(spark, self._table.files(), files, stamp.identity)
+                compared = rescoring.agreement(spark, self._table.files(), written, stamp.identity)
                 figures = replace(figures, agreement=Agreement(*compared))
             past = (Figures.from_json(values) for values in self._table.past())
             figures = replace(figures, drift=drift.compare(figures, past))
             place = gallery.place(self._folder, stamp.run_id)
             gallery.write(place, self._page.name, figures, pictures, measured.failures)
         if found.due.files:
-            pending.carry(found.due, rows / "part-carried.parquet")
+            pending.carry(found.due, rows)
         return figures
+
+    def _labels_left(self, found: Work, model: tuple[str, str], written: Sequence[Path]) -> Mapping[str, int]:
+        """Count the labels of earlier versions that this run leaves as they are."""
+        before = {} if found.counts.rescored else earlier.labels(self._table, model)
+        if before and found.due.targets.num_rows:  # one that is due may have an earlier version's label
+            return earlier.count([*self._table.files(), *written], model)
+        return before
 
     def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
         """Commit a run's rows; withhold them if they moved beyond the gate, unless a person accepts the drift.
@@ -235,7 +252,7 @@ class ScoringRun:
             withheld.restore(self._folder, run, rows)
         figures = replace(figures, drift_accepted=bool(moved))
         model = {"modelName": figures.model_name, "modelVersion": figures.model_version}
-        metadata = {**model, "figures": figures.to_json()}
+        metadata = {**model, "figures": figures.to_json(), **({DAG_RUN: self._dag_run} if self._dag_run else {})}
         version = self._table.commit(rows, run.run_id, metadata, run.replaced, run.marks)
         withheld.discard(self._folder)
         return replace(
@@ -246,6 +263,7 @@ class ScoringRun:
             counts=figures.counts,
             figures=figures,
             run_id=run.run_id,
+            earlier_labels=figures.earlier_labels,
         )
 
     def _withhold(self, run_id: str, figures: Figures, why: str) -> DriftError:
@@ -261,66 +279,3 @@ class ScoringRun:
             f"look at {pictures}; then run "
             "again with --accept-drift to commit them, or correct the feed or the model and run again without"
         )
-
-    def report(self, result: ScoringResult) -> ScoringResult:
-        """Publish the table and log its runs; return the completed result. If one fails, the other is still attempted.
-
-        Raises:
-            PublishError: the table is not published.
-            TrackingError: the runs are not logged.
-        """
-        failed: list[WindrowError] = []
-        try:
-            result = replace(result, copy=copy.publish(self._scoring.publish, self._folder))
-        except WindrowError as error:
-            failed.append(error)
-        try:
-            result = replace(result, logged=self._log(result.run_id))
-        except WindrowError as error:
-            failed.append(error)
-        if failed:
-            raise type(failed[0])("; ".join(map(str, failed)))
-        return result
-
-    def _log(self, run_id: str) -> Logged | None:
-        """Log the table's commits that MLflow does not have yet; return the logged run for `run_id`, if any."""
-        table, logged = PredictionTable(self._folder), None
-        try:
-            for values in table.untold():
-                run = CommittedRun.from_json(values)
-                pictures = gallery.place(self._folder, run.run_id)
-                answer = self._tracking.log_scoring(self._page, run, text.note(run.figures), pictures, withheld=False)
-                logged = answer if run.run_id == run_id else logged
-        except TrackingError as error:
-            raise TrackingError(
-                f"predictions are committed to {self._folder}, but not logged; the next run logs them: {error}"
-            ) from error
-        table.told()
-        gallery.prune(self._folder)
-        return logged
-
-
-def _tasks(spark: SparkSession, urls: int | None) -> int:
-    """Return how many tasks to use for this many URLs; one per slot if their number is not known."""
-    slots = spark.sparkContext.defaultParallelism
-    return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_PER_TASK)))
-
-
-def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
-    """Download and label every URL, write the rows to the folder `rows`, and measure them.
-
-    Raises:
-        WindrowError: the rows are not exactly one per URL.
-    """
-    started = time.monotonic()
-    with progress.shown(spark, found.urls) as address:
-        plan, partitions = replace(plan, progress=address), _tasks(spark, found.urls)
-        predictions_table.write(pipeline.score(found.targets, found.urls, plan, partitions), rows)
-    seconds = time.monotonic() - started
-    measured = measure(predictions_table.written(rows), seconds, spark.sparkContext.defaultParallelism)
-    if not measured.figures.rows == measured.distinct_urls == found.urls:
-        raise WindrowError(
-            f"every URL must get one row; got {counted(measured.figures.rows, 'row')} for "
-            f"{counted(found.urls, 'URL')}; nothing was kept"
-        )
-    return measured

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from windrow.scoring.feed.feed_marks import Seen
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.report.figures import UrlCounts
 from windrow.scoring.table import pending, rescoring
-from windrow.scoring.table.pending import Due
+from windrow.scoring.table.pending import Due, DueRule
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,8 +38,8 @@ class FeedSearch:
         marks: how far the feed is read after the run.
         before: how far the feed is read before the run.
         due: the files of the table with rows that are due again.
+        rule: what makes a row due.
         rescore: whether to label URLs of earlier models again.
-        now: the time that decides which rows are due.
         limit: the largest number of new URLs to take; None for no limit.
     """
 
@@ -48,8 +47,8 @@ class FeedSearch:
     marks: Seen
     before: Seen
     due: Sequence[Path]
+    rule: DueRule
     rescore: bool
-    now: datetime
     limit: int | None = None
 
     def __bool__(self) -> bool:
@@ -66,16 +65,19 @@ class FeedSearch:
         return min(size, self.limit or size)
 
 
-def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> FeedSearch:
+def look(
+    table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None, rule: DueRule | None = None
+) -> FeedSearch:
     """Find the parts of the feed that the last run has not read, and the rows that are due again, without Spark.
 
     Raises:
         UserError: a file of the feed is not in the format that its name says.
     """
-    now = datetime.now(UTC)
+    rule = rule or DueRule()
     before = table.seen()
     pieces, marks = feed_marks.news(files, before)
-    return FeedSearch(pieces, marks, before, pending.due_files(table.pending_files(), now), rescore, now, limit)
+    due = pending.due_files(table.summaries(), rule)
+    return FeedSearch(pieces, marks, before, due, rule, rescore, limit)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def find(
     left = new - min(new, search.limit or new)
     if left:  # ordered by key: the frame is computed more than once, and must have the same rows each time
         targets, new = targets.orderBy("url_key").limit(new - left), new - left
-    due = pending.find(search.due, table.files(), model(), search.now) if search.due else Due()
+    due = pending.find(search.due, table.files(), model(), search.rule) if search.due else Due()
     rescored = 0
     if due.targets.num_rows:
         targets = targets.unionByName(_frame(spark, due.targets))
@@ -136,6 +138,7 @@ def find(
         already_scored=already,
         left=left,
         retried=due.targets.num_rows,
+        reopened=due.reopened,
         rescored=rescored,
     )
     return Work(targets, due, counts, search.before if left else search.marks)

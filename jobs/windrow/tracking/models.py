@@ -13,7 +13,7 @@ from windrow.errors import TrackingError, UserError
 from windrow.model.canaries import Canary
 from windrow.model.network import Network
 from windrow.scoring.network import own_network
-from windrow.tracking.server import connect
+from windrow.tracking.server import ask, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,8 +30,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
         UserError: there is no such model, alias or version, or Windrow did not register it.
         TrackingError: MLflow does not answer.
     """
-    client = connect()
-    version = resolve(client, model_uri)
+    version = resolve(connect(), model_uri)
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -69,19 +68,42 @@ def fetch_model(model_uri: str, into: Path) -> Network:
     )
 
 
-def pin(page: Experiment, scratch: Path) -> Network:
+def current(page: Experiment) -> tuple[str, str] | None:
+    """Return name and version of the model that labels a page's images now; None for a page with its own network file.
+
+    A server is asked without MLflow's client, whose import takes two seconds: a run without work needs nothing else.
+
+    Raises:
+        UserError: there is no such model, alias or version.
+        TrackingError: MLflow does not answer.
+    """
+    if page.scoring is not None and page.scoring.network is not None:
+        return None
+    name, at, alias = page.champion_uri.removeprefix("models:/").partition("@")
+    if not at and "/" in name:
+        pinned, _, version = name.rpartition("/")
+        return pinned, version
+    answer = ask("registered-models/alias", name=name, alias=alias)
+    if answer:
+        return answer["model_version"]["name"], answer["model_version"]["version"]
+    found = resolve(connect(), page.champion_uri)
+    return found.name, str(found.version)
+
+
+def pin(page: Experiment, scratch: Path, version: tuple[str, str] | None = None) -> Network:
     """Return the network for a scoring run.
 
     The network is the file of scoring.network, else the version that scoring.model names, else the champion. An alias
-    is resolved now, and only once.
+    is resolved now, unless `current` has resolved it before, and only once.
 
     Args:
         page: the experiment page; must have a scoring section.
         scratch: a folder for files from the registry, or from an archive.
+        version: name and version that `current` returned before; None to look them up now.
     """
     if page.scoring is not None and page.scoring.network is not None:
         return own_network.bring(page.scoring.network, paths.home(), scratch)
-    return fetch_model(page.champion_uri, scratch)
+    return fetch_model("models:/{}/{}".format(*version) if version else page.champion_uri, scratch)
 
 
 def resolve(client: MlflowClient, model_uri: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.errors import TrackingError
-from windrow.scoring.report.figures import STAGES
+from windrow.scoring.report.figures import STAGES, Truth
 from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.tracking.server import connect, experiment_id, run_link, versions
 
@@ -23,6 +23,7 @@ _METRICS = (
     *(f"{kind}_{stage}_ms" for stage in STAGES for kind in _KINDS),
     *("psi_labels", "psi_scores"),
 )
+_TRUTH = ("images", "right", "low", "high", "baseline", "unknown")
 _LOSS = ("same_labels", "score_change_mean", "score_change_max", "accuracy", "accuracy_as_it_is")
 
 
@@ -70,6 +71,7 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
     names = (*_METRICS, *(f"precision.{key}" for key in _LOSS))
     values = {f"status_{status}": float(count) for status, count in figures.statuses.items()}
     values |= {name: float(value) for name in names if isinstance(value := found.get(name), int | float)}
+    values |= _of_truth(figures.truth)
     metrics = [Metric(name, value, now, 0) for name, value in values.items()]
     params = {
         "model_name": figures.model_name,
@@ -86,6 +88,15 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
         params=[Param(*pair) for pair in params.items()],
         tags=[RunTag(*pair) for pair in tags.items()],
     )
+
+
+def _of_truth(truth: Truth | None) -> dict[str, float]:
+    """Return the figures of a feed with true classes: accuracy, macro_f1, and truth.low and others."""
+    if truth is None:
+        return {}
+    found = {"accuracy": truth.accuracy, "macro_f1": truth.macro_f1}
+    found |= {f"truth.{name}": getattr(truth, name) for name in _TRUTH}
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _run(client: MlflowClient, experiment: str, name: str, scoring: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
 import windrow
@@ -72,14 +72,38 @@ def _check_server(address: str) -> None:
     try:
         answer = requests.post(where, json={"max_results": 1}, timeout=CHECK_SECONDS, auth=credentials())
     except requests.RequestException as error:
-        raise TrackingError(
-            f"MLflow must answer at MLFLOW_TRACKING_URI; {address} gave {type(error).__name__}; "
-            "start it, or correct the address"
-        ) from error
+        raise _silent(address, error) from error
     if answer.status_code == requests.codes.forbidden:
         raise TrackingError(f"MLflow at {address} refused us (403); list this host in its MLFLOW_SERVER_ALLOWED_HOSTS")
     if not answer.ok:
         raise TrackingError(f"MLflow must accept calls; {address} answered {answer.status_code}; look at its log")
+
+
+def ask(path: str, **parameters: str) -> dict[str, Any] | None:
+    """Ask MLflow's REST API, without its client; None if MLflow is a file, or has nothing of that kind.
+
+    Raises:
+        TrackingError: the server does not answer within seconds.
+    """
+    address = uri().rstrip("/")
+    if not address.startswith(("http://", "https://")):
+        return None
+    import requests
+
+    where = f"{address}/api/2.0/mlflow/{path}"
+    try:
+        answer = requests.get(where, params=parameters, timeout=CHECK_SECONDS, auth=credentials())
+        found: dict[str, Any] | None = answer.json() if answer.ok else None
+    except requests.RequestException as error:
+        raise _silent(address, error) from error
+    return found
+
+
+def _silent(address: str, error: Exception) -> TrackingError:
+    return TrackingError(
+        f"MLflow must answer at MLFLOW_TRACKING_URI; {address} gave {type(error).__name__}; "
+        "start it, or correct the address"
+    )
 
 
 def credentials() -> tuple[str, str] | None:

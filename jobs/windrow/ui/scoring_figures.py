@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
-from windrow.scoring.report.figures import Drift, Figures
+from windrow.scoring.report.figures import Drift, Figures, Truth
 
 _STATUSES = frozenset(Status)
 
@@ -16,6 +16,16 @@ class Moved(TypedDict):
 
     psi: float
     word: str
+
+
+class Accuracy(TypedDict):
+    """The share of a run's labels that are right by its feed, with its 95 % interval and what guessing would give."""
+
+    accuracy: float
+    low: float | None
+    high: float | None
+    baseline: float | None
+    images: int
 
 
 class ShownRun(TypedDict):
@@ -32,6 +42,7 @@ class ShownRun(TypedDict):
     statuses: dict[str, int]
     labels: Moved | None
     scores: Moved | None
+    truth: Accuracy | None
 
 
 def scoring_run(figures: Figures, at: float) -> ShownRun:
@@ -49,6 +60,19 @@ def scoring_run(figures: Figures, at: float) -> ShownRun:
         "statuses": {str(Status(name)): count for name, count in figures.statuses.items() if name in _STATUSES},
         "labels": _moved(found.labels),
         "scores": _moved(found.scores),
+        "truth": _accuracy(figures.truth),
+    }
+
+
+def _accuracy(truth: Truth | None) -> Accuracy | None:
+    if truth is None or truth.accuracy is None:
+        return None
+    return {
+        "accuracy": truth.accuracy,
+        "low": truth.low,
+        "high": truth.high,
+        "baseline": truth.baseline,
+        "images": truth.images,
     }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from windrow import experiment
-from windrow.errors import DriftError, TrackingError
+from windrow.errors import DriftError, ShortfallError, TrackingError
 from windrow.experiment import Experiment
 from windrow.model.network import Network
 from windrow.scoring import work
@@ -17,7 +17,7 @@ from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.scoring.run import Options, ScoringRun
 from windrow.scoring.table import withheld
 from windrow.scoring.table.lock import held
-from windrow.scoring.table.predictions_table import PredictionTable
+from windrow.scoring.table.predictions_table import DAG_RUN, PredictionTable
 from windrow.scoring.table.withheld import WithheldRun
 
 from tests.windrow.scoring.table.test_predictions_table import urls_in, write_rows
@@ -42,6 +42,11 @@ class Tracking:
     away: bool = False
     logged: list[tuple[str, bool]] = field(default_factory=list)
 
+    def version(self, page: Experiment) -> tuple[str, str] | None:
+        if self.away:
+            raise TrackingError("no answer")
+        return self.network and self.network.identity
+
     def pin(self, page: Experiment, scratch: Path) -> Network:
         assert self.network is not None, "no network is needed"
         return self.network
@@ -53,11 +58,19 @@ class Tracking:
         return {"run_id": f"mlflow-{run.run_id}", "links": {"mlflow_run": run.run_id}}
 
 
-def run_on(folder: Path, tracking: Tracking, run_id: str = "r1", options: Options = Options()) -> ScoringRun:  # noqa: B008
+def run_on(
+    folder: Path,
+    tracking: Tracking,
+    run_id: str = "r1",
+    options: Options = Options(),  # noqa: B008
+    **keys: object,
+) -> ScoringRun:
+    """A run of the page with these keys of its section scoring changed."""
     with held(folder, run_id):
         pass  # makes the folder for everything that is not a row
     assert PAGE.scoring is not None
-    return ScoringRun(PAGE, PAGE.scoring, PredictionTable(folder), run_id, options, tracking)
+    scoring = PAGE.scoring.model_copy(update=keys)
+    return ScoringRun(PAGE, scoring, PredictionTable(folder), run_id, options, tracking)
 
 
 def test_a_run_without_anything_new_needs_neither_spark_nor_a_network(tmp_path: Path) -> None:
@@ -78,9 +91,91 @@ def test_a_commit_that_was_not_logged_is_logged_by_the_next_run(tmp_path: Path) 
     away, back = Tracking(away=True), Tracking()
     with pytest.raises(TrackingError, match="the next run logs them: no answer"):
         run_on(table.folder, away).score([])
-    assert run_on(table.folder, back, "r2").score([]).logged is None  # that was another run
+    result = run_on(table.folder, back, "r2").score([]).to_json()
     assert back.logged == [("r0", False)]
     assert PredictionTable(table.folder).untold() == []
+    assert [result[key] for key in ("rows", "earlier_rows", "new", "scoring", "run_id", "model_version")] == [
+        *(1, 1, 1, "r0", "mlflow-r0", "3"),
+    ]
+    again = run_on(table.folder, back, "r3").score([]).to_json()
+    assert (again["rows"], "earlier_rows" in again) == (0, False)
+
+
+def test_a_try_of_the_same_dag_run_reports_what_was_committed_whatever_failed_after_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit was logged, and then the store was away: nothing is left to log, and Airflow knows of no row."""
+    table = PredictionTable(tmp_path / "t")
+    table.commit(table.folder / "run-r0", "r0", {"figures": MOVED.to_json(), DAG_RUN: "scheduled__1"})
+    (table.folder / "_windrow").mkdir()
+    PredictionTable(table.folder).told()
+    for dag_run, rows in (("scheduled__1", 1), ("scheduled__2", 0)):
+        monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", dag_run)
+        assert run_on(table.folder, Tracking(), "r2").score([]).to_json()["rows"] == rows
+
+
+FEW = Figures(
+    rows=96,
+    statuses={"refused_address": 93, "ok": 3},
+    first_tries={"refused_address": 93, "ok": 3},
+    model_name="m",
+    model_version="3",
+)
+
+
+def test_a_run_that_labelled_too_few_fails_after_its_commit_and_so_does_its_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__1")
+    table = PredictionTable(tmp_path / "t")
+    table.commit(table.folder / "run-r0", "r0", {"figures": FEW.to_json(), DAG_RUN: "scheduled__1"})
+    sentence = "93 of 96 URLs ended as refused_address; scoring.allow_addresses decided that; the rows are committed"
+    tracking = Tracking()
+    for number in range(2):
+        with pytest.raises(ShortfallError, match=sentence):
+            run_on(table.folder, tracking, f"retry{number}").score([])
+    assert tracking.logged == [("r0", False)]
+    assert run_on(table.folder, tracking, "lower", minimum_ok_share=0.03).score([]).to_json()["rows"] == 96
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__2")
+    assert run_on(table.folder, tracking, "next").score([]).figures is None
+
+
+def test_a_run_that_can_not_be_logged_says_that_it_labelled_too_few_as_well(tmp_path: Path) -> None:
+    table = PredictionTable(tmp_path / "t")
+    table.commit(table.folder / "run-r0", "r0", {"figures": FEW.to_json()})
+    with pytest.raises(TrackingError, match=r"the next run logs them: no answer; at least 20.0% of a run's URLs"):
+        run_on(table.folder, Tracking(away=True)).score([])
+
+
+def table_of_version(folder: Path, version: str) -> Path:
+    """A table with labels of one version, a, and its figures in the commit."""
+    table = PredictionTable(folder)
+    write_rows(table.folder / "run-r0", "a")
+    figures = replace(MOVED, model_name="model", model_version=version, earlier_labels={})
+    table.commit(table.folder / "run-r0", "r0", {"figures": figures.to_json()})
+    (table.folder / "_windrow").mkdir()
+    PredictionTable(table.folder).told()
+    return table.folder
+
+
+def test_a_run_without_anything_new_says_how_many_labels_are_of_an_earlier_version(tmp_path: Path) -> None:
+    folder = table_of_version(tmp_path / "t", "1")
+    older, newer = (replace(NETWORK, name="model", version=version) for version in "12")
+    assert run_on(folder, Tracking(older)).score([]).earlier_labels == {}
+    assert run_on(folder, Tracking(newer)).score([]).earlier_labels == {"1": 1}
+    assert run_on(folder, Tracking(newer)).count([]).earlier_labels == {"1": 1}
+    assert run_on(folder, Tracking(newer, away=True)).score([]).earlier_labels is None
+
+
+def test_a_page_that_re_scores_with_each_champion_looks_for_work_only_where_there_is_some(tmp_path: Path) -> None:
+    folder = table_of_version(tmp_path / "t", "1")
+    older, newer = (Tracking(replace(NETWORK, name="model", version=version)) for version in "12")
+    assert not run_on(folder, older, rescore="champion")._look([])
+    assert run_on(folder, newer, rescore="champion")._look([]).rescore
+    assert not run_on(folder, newer)._look([])
+    assert not run_on(tmp_path / "empty", newer, rescore="champion")._look([])
+    with pytest.raises(TrackingError):  # what there is to do can't be known
+        run_on(folder, Tracking(away=True), rescore="champion").score([])
 
 
 def test_withheld_rows_wait_for_a_person_and_are_committed_without_a_download(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from windrow import experiment
+from windrow.scoring.report.figures import Figures, Truth
 from windrow.scoring.report.result import CommittedRun
 from windrow.tracking.scoring_runs import log_scoring
 from windrow.tracking.server import connect
@@ -83,6 +84,16 @@ def test_figures_are_metrics_and_a_file_and_the_gallery_is_beside_them(tmp_path:
     assert run.data.tags["mlflow.note.content"] == "- two lines\n- of words"
     assert json.loads(artifact(run, "figures.json"))["scores"] == [0, 2]
     assert artifact(run, "gallery.html") == "<!doctype html>"
+
+
+def test_the_accuracy_by_the_feeds_true_classes_is_a_metric_with_its_interval() -> None:
+    truth = Truth("class", 200, 174, 0.8161, 0.9099, 0.35, 0.8612, 3, ("horse",))
+    log_scoring(experiment.parse(PAGE), CommittedRun("a1", "t", 1, Figures(rows=200, truth=truth)))
+    (run,) = runs()
+    names = ("accuracy", "macro_f1", "truth.low", "truth.high", "truth.baseline", "truth.unknown")
+    assert [run.data.metrics[name] for name in names] == [0.87, 0.8612, 0.8161, 0.9099, 0.35, 3]
+    log_scoring(experiment.parse(PAGE), CommittedRun("a2", "t", 2, Figures(rows=9, truth=Truth("class"))))
+    assert "accuracy" not in next(run for run in runs() if run.data.metrics["rows"] == 9).data.metrics
 
 
 def test_a_gallery_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:

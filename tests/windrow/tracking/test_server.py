@@ -7,8 +7,9 @@ from urllib.parse import parse_qs
 
 import pytest
 from harness.web import Web
+from windrow import experiment
 from windrow.errors import TrackingError, UserError
-from windrow.tracking import server
+from windrow.tracking import models, server
 from windrow.tracking.models import fetch_model
 from windrow.tracking.server import connect, uri
 
@@ -54,6 +55,29 @@ def test_a_model_that_is_not_registered_is_told_with_its_cure(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     with pytest.raises(UserError, match=r"must be in the registry; it is not; run the train DAG"):
         fetch_model(absent, tmp_path)
+
+
+def test_the_version_that_labels_is_asked_of_a_server_without_its_client(
+    mlflow_server: str, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    scoring = "scoring: {feed: x}\n"
+    page = experiment.parse(f"name: asked\nspace: {{units: {{type: int, low: 1, high: 2}}}}\n{scoring}")
+    with pytest.raises(UserError, match="run the train DAG"):
+        models.current(page)
+    client = connect()
+    client.create_registered_model("asked")
+    for _ in range(2):
+        client.create_model_version("asked", "s3://nowhere/model")
+    client.set_registered_model_alias("asked", "champion", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "connect", lambda: pytest.fail("the client was imported"))
+        assert models.current(page) == ("asked", "2")
+        pinned = experiment.parse("name: pinned\nscoring: {feed: x, model: models:/asked/1}\n")
+        assert models.current(pinned) == ("asked", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(TrackingError, match="start it, or correct the address"):
+        models.current(page)
 
 
 def test_links_are_a_browsers_where_jobs_know_the_server_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:

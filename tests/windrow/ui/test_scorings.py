@@ -20,13 +20,14 @@ from windrow.errors import AbsentError
 from windrow.scoring.fetch.urls import understand
 from windrow.scoring.report import album, drift, gallery
 from windrow.scoring.report.album import Chosen, Picture
-from windrow.scoring.report.figures import UrlCounts
+from windrow.scoring.report.figures import Figures, Truth, UrlCounts
 from windrow.scoring.report.measurement import measure
 from windrow.scoring.table import prediction, withheld
 from windrow.scoring.table.prediction import Stamp
 from windrow.scoring.table.predictions_table import PredictionTable, parts
 from windrow.scoring.table.withheld import WithheldRun
 from windrow.ui import scorings
+from windrow.ui.scoring_figures import scoring_run
 
 DAG = "score_digits"
 HOSTILE = '"><script>alert(1)</script>'
@@ -90,6 +91,13 @@ def test_a_run_says_what_its_commit_says(tmp_path: Path) -> None:
     assert (run["rows"], run["statuses"], run["model_version"]) == (9, {"ok": 6, "http_error": 3}, "3")
     assert abs(run["at"] - time.time()) < 60
     assert run["labels"] is None
+
+
+def test_a_run_whose_feed_has_true_classes_has_its_accuracy_and_not_their_names() -> None:
+    truth = Truth(HOSTILE, 200, 174, 0.8161, 0.9099, 0.35, 0.8612, 3, (HOSTILE,))
+    shown = scoring_run(Figures(rows=200, truth=truth), 0.0)
+    assert shown["truth"] == {"accuracy": 0.87, "low": 0.8161, "high": 0.9099, "baseline": 0.35, "images": 200}
+    assert scoring_run(Figures(rows=200, truth=Truth("class")), 0.0)["truth"] is None
 
 
 def test_the_newest_run_comes_first_and_upkeep_is_no_run(tmp_path: Path) -> None:

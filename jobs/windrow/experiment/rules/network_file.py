@@ -132,6 +132,9 @@ def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
     if scoring.get("model") is not None and ("scoring", "model") not in wrong:
         message = f"must be empty where scoring.network labels; got {shown(scoring['model'])}; remove either"
         yield ("scoring", "model"), message
+    if scoring.get("rescore") == "champion":
+        message = "must be never where scoring.network labels, which no champion replaces; got champion; run --rescore"
+        yield ("scoring", "rescore"), message
     file, member = given.get("file"), given.get("member")
     if file is None or (*base, "member") in wrong:
         return

@@ -73,7 +73,7 @@ class Fetcher:
         clock = _Clock(self._policy.timeout_seconds)
         fetched = await self._persist(url, clock, image=True)
         self._hosts.of(fetched.final_url or url).note(fetched.status)
-        return replace(fetched, milliseconds=clock.used * 1000)
+        return replace(fetched, milliseconds=clock.used * 1000 if clock.asked else None)
 
     async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
         """Download a URL and return the outcome; retry an error that often passes, if the deadline leaves time."""
@@ -116,9 +116,11 @@ class Fetcher:
             async with host.turn(self._policy.timeout_seconds), self._at_once:
                 await self._room.wait()
                 answer = await clock.spend(self._session.ask(url, image=image))
+            clock.asked |= not isinstance(answer, Fetched) or answer.status is not Status.REFUSED_ADDRESS
         except HostUnavailableError as error:
             return Fetched(Status.HOST_UNAVAILABLE, url, error=error.reason, next_attempt=error.next_attempt)
         except TimeoutError:
+            clock.asked = True
             seconds = self._policy.timeout_seconds
             return Fetched(Status.TIMEOUT, url, error=f"the whole answer must come within {seconds:g} s; it did not")
         if isinstance(answer, Fetched) and answer.next_attempt is not None:
@@ -158,6 +160,7 @@ class _Clock:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.used = 0.0  # seconds
+        self.asked = False  # whether a host was contacted
 
     @property
     def left(self) -> float:

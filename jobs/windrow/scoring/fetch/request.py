@@ -68,7 +68,7 @@ class Fetched:
         http_status: the answer's code; None without an answer.
         content: the bytes; empty unless the status is OK.
         error: the reason as a message for the user; None if the status is OK.
-        milliseconds: the time of all tries and redirects, which `Fetcher.fetch` sets; None without a download.
+        milliseconds: the time of all tries and redirects, which `Fetcher.fetch` sets; None if no host was contacted.
         etag: the ETag header; None if there is none.
         next_attempt: when the host asked to be contacted again; None if it did not ask.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +40,11 @@ class Status(StrEnum):
         """True if a later run may end differently, and therefore tries again."""
         return RULES[self].passing
 
+    @property
+    def deciding_keys(self) -> tuple[str, ...]:
+        """The keys of the page that decide the status, with the section's name."""
+        return tuple(f"scoring.{key}" for key in RULES[self].keys)
+
 
 @dataclass(frozen=True)
 class StatusRule:
@@ -51,6 +57,7 @@ class StatusRule:
         of_the_host: the host failed; after ten failures in a row, a task does not contact the host again in this run.
         no_connection: no answer was received. If a robots.txt ends so, the image gets the same status, not
             robots_unavailable, because the image's download would have failed in the same way.
+        keys: the keys of the page's section scoring that decide it: with other values the URL may end differently.
     """
 
     meaning: str
@@ -58,6 +65,7 @@ class StatusRule:
     retried_now: bool = False
     of_the_host: bool = False
     no_connection: bool = False
+    keys: tuple[str, ...] = ()
 
 
 RULES: dict[Status, StatusRule] = {
@@ -68,14 +76,18 @@ RULES: dict[Status, StatusRule] = {
     Status.REFUSED_SCHEME: StatusRule("neither http nor https, in the feed or in a redirect"),
     Status.REFUSED_CREDENTIALS: StatusRule("the URL has a user or a password; secrets do not belong in feeds"),
     Status.REFUSED_ADDRESS: StatusRule(
-        "the host's address is not on the public internet and not in scoring.allow_addresses", no_connection=True
+        "the host's address is not on the public internet and not in scoring.allow_addresses",
+        no_connection=True,
+        keys=("allow_addresses",),
     ),
     Status.REFUSED_ROBOTS: StatusRule(
-        "robots.txt or an X-Robots-Tag (noai, noimageai, noindex, noimageindex, none) forbids it"
+        "robots.txt or an X-Robots-Tag (noai, noimageai, noindex, noimageindex, none) forbids it",
+        keys=("robots",),
     ),
     Status.ROBOTS_UNAVAILABLE: StatusRule(
         "the host's robots.txt could not be read, and might forbid it",
         passing=True,
+        keys=("robots",),
     ),
     Status.HOST_UNAVAILABLE: StatusRule(
         "not requested: the host failed 10 times in a row in this run, or asked for a long pause",
@@ -100,6 +112,7 @@ RULES: dict[Status, StatusRule] = {
         passing=True,
         of_the_host=True,
         no_connection=True,
+        keys=("timeout_seconds", "connect_seconds", "read_seconds"),
     ),
     Status.BROKEN_RESPONSE: StatusRule(
         "the server closed the connection, or did not speak HTTP",
@@ -114,10 +127,12 @@ RULES: dict[Status, StatusRule] = {
         of_the_host=True,
     ),
     Status.HTTP_ERROR: StatusRule("any other answer that is not 2xx, such as 404 or 410"),
-    Status.TOO_LARGE: StatusRule("more bytes than scoring.max_bytes"),
+    Status.TOO_LARGE: StatusRule("more bytes than scoring.max_bytes", keys=("max_bytes",)),
     Status.TOO_MANY_REDIRECTS: StatusRule("more than 5 redirects"),
     Status.NOT_AN_IMAGE: StatusRule("the bytes are not a PNG, JPEG, GIF, BMP or WebP file"),
-    Status.IMAGE_TOO_LARGE: StatusRule("more pixels than scoring.max_pixels, by the file's header"),
+    Status.IMAGE_TOO_LARGE: StatusRule(
+        "more pixels than scoring.max_pixels, by the file's header", keys=("max_pixels",)
+    ),
     Status.BROKEN_IMAGE: StatusRule(
         "it begins like an image but can't be decoded, for example because it is truncated"
     ),
@@ -130,3 +145,13 @@ def of_http(code: int) -> Status:
     if 200 <= code < 300:
         return Status.OK
     return Status.HTTP_UNAVAILABLE if code in _UNAVAILABLE or code >= 500 else Status.HTTP_ERROR
+
+
+def unlabelled(text: str) -> list[str]:
+    """Parse a command-line value that must be statuses of URLs without a label, separated by commas."""
+    known = [status.value for status in Status if status is not Status.OK]
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in given if name not in known]:
+        hint = "; rows that are ok have their label, which --rescore replaces" if Status.OK in unknown else ""
+        raise argparse.ArgumentTypeError(f"must be among {', '.join(known)}; got {', '.join(unknown)}{hint}")
+    return given

@@ -36,6 +36,15 @@ def unnamed(label_id: int) -> str:
     return f"class {label_id}"
 
 
+def numbers(labels: Sequence[str]) -> dict[str, int]:
+    """Return the number of each class by its label, and by each name between the label's commas, in lower case."""
+    found: dict[str, int] = {}
+    for number, label in enumerate(labels):
+        for name in (label, *label.split(",")):
+            found.setdefault(name.strip().lower(), number)
+    return found
+
+
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
     """Return one label per class of a network with `classes` classes.
 

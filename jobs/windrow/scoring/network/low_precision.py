@@ -34,6 +34,7 @@ from windrow.model.canaries import Canary
 from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.model.precision_loss import PrecisionLoss
+from windrow.scoring.network import labels as class_names
 from windrow.scoring.network import own_network
 from windrow.scoring.network.openvino_convert import NETWORK, REPORT, Request
 
@@ -117,10 +118,7 @@ def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) ->
 
     None if a sub-folder has another name, or an image is not in a sub-folder.
     """
-    numbers: dict[str, int] = {}
-    for number, label in enumerate(labels):
-        for name in (label, *label.split(",")):
-            numbers.setdefault(name.strip().lower(), number)
+    numbers = class_names.numbers(labels)
     names = {path.parent.name for path in images if path.parent != folder}
     unknown = sorted(name for name in names if name.lower() not in numbers)
     if unknown and len(unknown) < len(names):

@@ -39,6 +39,7 @@ class UrlCounts:
         left: new URLs beyond the run's limit; the next run takes them.
         retried: URLs of the table that were due again.
         rescored: URLs that an earlier model had labelled, and that this run labels again.
+        reopened: those of `retried` that a changed key of the page, or a person, made due before their time.
     """
 
     files_read: int = 0
@@ -48,6 +49,7 @@ class UrlCounts:
     left: int = 0
     retried: int = 0
     rescored: int = 0
+    reopened: int = 0
 
     @property
     def to_do(self) -> int:
@@ -107,6 +109,37 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Truth:
+    """A run's labels against the true classes in a column of its feed.
+
+    Attributes:
+        column: the column's name.
+        images: labelled images whose true class is one of the network's; the other figures but `unknown` are of these.
+        right: those whose label is the true class.
+        low, high: the 95 % interval of the accuracy, both 0 to 1; None without images.
+        baseline: the accuracy of guessing the most frequent true class; None without images.
+        macro_f1: mean over the true classes of the F1 score, the harmonic mean of precision and recall; None as above.
+        unknown: labelled images with a true class that the network does not have.
+        unknown_names: the most frequent ones of those classes.
+    """
+
+    column: str
+    images: int = 0
+    right: int = 0
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    macro_f1: float | None = None
+    unknown: int = 0
+    unknown_names: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the images whose label is right, 0 to 1."""
+        return round(self.right / self.images, 4) if self.images else None
+
+
+@dataclass(frozen=True)
 class Figures:
     """The figures of a scoring run.
 
@@ -126,6 +159,12 @@ class Figures:
         precision: what the network lost at a lower precision; None if it was not converted.
         drift: None in commits of versions of Windrow that did not compare runs.
         drift_accepted: whether a person has accepted the rows although they moved beyond the gate.
+        first_tries: statuses of the URLs that were tried for the first time, or again because a key changed; empty
+            in commits that lack it.
+        held_back_by: the page's key that limited the run most, if hosts were asked as slowly as that; else empty.
+        earlier_labels: URLs whose newest label is of an earlier version, and which this one did not try, by version;
+            None in commits that lack it.
+        truth: None unless the page names a column with true classes.
     """
 
     rows: int = 0
@@ -148,6 +187,10 @@ class Figures:
     precision: PrecisionLoss | None = None
     drift: Drift | None = None
     drift_accepted: bool = False
+    first_tries: Mapping[str, int] = field(default_factory=dict)
+    held_back_by: str = ""
+    earlier_labels: Mapping[str, int] | None = None
+    truth: Truth | None = None
 
     @property
     def ok(self) -> int:
@@ -172,12 +215,15 @@ class Figures:
             "precision": asdict(self.precision) if self.precision else None,
             **(_drift_to_json(drift) if drift else {}),
             **({"drift_accepted": True} if self.drift_accepted else {}),
+            **{name: value for name in _LATER if (value := getattr(self, name)) not in ({}, "", None)},
+            **({"earlier_labels": dict(self.earlier_labels)} if self.earlier_labels is not None else {}),
+            **(_truth_to_json(self.truth) if self.truth else {}),
         }
 
     @classmethod
     def from_json(cls, values: Json) -> Figures:
         """Read the figures of a commit, a result or a withheld run. Unknown keys, as of later versions, are ignored."""
-        plain = {name: values[name] for name in (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE) if name in values}
+        plain = {name: values[name] for name in _PLAIN if name in values}
         times = {stage: Milliseconds(*(values.get(f"{kind}_{stage}_ms") for kind in _KINDS)) for stage in STAGES}
         return cls(
             **plain,
@@ -188,12 +234,15 @@ class Figures:
             counts=_read(UrlCounts, values),
             precision=_read(PrecisionLoss, values["precision"]) if values.get("precision") else None,
             drift=_drift_from_json(values) if "drift" in values else None,
+            truth=_truth_from_json(values["truth"]) if values.get("truth") else None,
         )
 
 
 _BEFORE_TIMES = ("rows", "statuses", "ok_share", "images_per_second", "urls_per_second")
 _AFTER_TIMES = ("slots", "ceiling_images_per_second", "share_of_ceiling")
 _AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_accepted")
+_LATER = ("first_tries", "held_back_by")
+_PLAIN = (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE, *_LATER, "earlier_labels")
 _KINDS = tuple(each.name for each in fields(Milliseconds))
 
 
@@ -210,3 +259,13 @@ def _drift_from_json(values: Json) -> Drift:
     moved = values["drift"].get("moved")
     found = {**values["drift"], "moved": tuple(moved) if moved else None}
     return _read(Drift, found | {"labels": values.get("psi_labels"), "scores": values.get("psi_scores")})
+
+
+def _truth_to_json(truth: Truth) -> dict[str, object]:
+    """Return the figures that people choose by at the top, where Airflow's asset events have them, and all below."""
+    values = asdict(truth) | {"unknown_names": list(truth.unknown_names)}
+    return {"accuracy": truth.accuracy, "macro_f1": truth.macro_f1, "truth": values}
+
+
+def _truth_from_json(values: Json) -> Truth:
+    return _read(Truth, {**values, "unknown_names": tuple(values.get("unknown_names", ()))})

@@ -6,7 +6,7 @@ measured.figures, measured.failures
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report.failures import Failure, FailureExamples
 from windrow.scoring.report.figures import STAGES, Figures, HostFailures, Milliseconds
+from windrow.scoring.report.pace import BusiestHost
 from windrow.scoring.table import prediction
 
 SCORE_BINS = 10
@@ -30,7 +31,13 @@ _HOSTS = 10
 _LONGEST_NAME = 80  # characters
 _HOST = urls.HOST.replace("(", "(?P<host>", 1)
 _TIMES = tuple(f"{stage}_ms" for stage in STAGES)
-_KEPT = ("url_key", "status", "score", *_TIMES)  # small columns, kept whole for distinct counts and quantiles
+_KEPT = (
+    "url_key",
+    "status",
+    "score",
+    "attempt",
+    *_TIMES,
+)  # small columns, kept whole for distinct counts and quantiles
 _COLUMNS = (*_KEPT, "label", "url", "address", "error")
 
 
@@ -42,11 +49,15 @@ class Measurement:
         figures: the run's figures, without the model, the counts of the feed, and the comparisons with earlier runs.
         distinct_urls: number of different URL keys.
         failures: a few failed URLs for each reason.
+        seconds: wall clock of the run.
+        busiest: the host with the most URLs; None if no URL has a host.
     """
 
     figures: Figures
     distinct_urls: int
     failures: tuple[Failure, ...]
+    seconds: float = 0.0
+    busiest: BusiestHost | None = None
 
 
 def measure(files: Sequence[Path], seconds: float, slots: int) -> Measurement:
@@ -84,8 +95,10 @@ def measure(files: Sequence[Path], seconds: float, slots: int) -> Measurement:
         labels=(named := labels.most_frequent()),
         other_labels=labels.counts.total() - sum(named.values()),
         hosts=hosts.worst(),
+        first_tries=count(rows.filter(pc.equal(rows["attempt"], 1))["status"]),
     )
-    return Measurement(figures, pc.count_distinct(rows["url_key"]).as_py(), examples.chosen())
+    distinct = pc.count_distinct(rows["url_key"]).as_py()
+    return Measurement(figures, distinct, examples.chosen(), seconds, hosts.busiest())
 
 
 def count(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
@@ -144,12 +157,15 @@ class _Hosts:
         self._asked: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
+        self._milliseconds: defaultdict[str, float] = defaultdict(float)
 
     def add(self, rows: pa.RecordBatch) -> None:
         addresses = pc.coalesce(rows.column("address"), rows.column("url"))
         found = pc.struct_field(pc.extract_regex(addresses, _HOST), "host")
-        for host, status, number in _grouped(found, rows.column("status")):
+        for group in _grouped(found, rows):
+            host, status, number = group["host"], group["status"], group["fetch_ms_count"]
             self._asked[host] += number
+            self._milliseconds[host] += group["fetch_ms_sum"] or 0.0
             if status != Status.OK:
                 self._failed[host] += number
                 self._reasons[host, status] += number
@@ -158,14 +174,23 @@ class _Hosts:
         order = sorted(self._failed.items(), key=lambda pair: (-pair[1], pair[0]))[:_HOSTS]
         return tuple(self._host(host, failed) for host, failed in order)
 
+    def busiest(self) -> BusiestHost | None:
+        """Return the host with the most URLs; of several, the first by name."""
+        if not self._asked:
+            return None
+        host, urls = min(self._asked.items(), key=lambda pair: (-pair[1], pair[0]))
+        return BusiestHost(urls, self._milliseconds[host] / 1000)
+
     def _host(self, host: str, failed: int) -> HostFailures:
         reasons = {status: number for (name, status), number in self._reasons.items() if name == host}
         status = max(sorted(reasons), key=lambda each: reasons[each])
         return HostFailures(host[:_LONGEST_NAME], failed, self._asked[host], status)
 
 
-def _grouped(hosts: Any, statuses: Any) -> list[tuple[str, str, int]]:
-    """Count rows by (host, status). Rows without a host are left out."""
-    grouped = pa.table({"host": hosts, "status": statuses}).group_by(["host", "status"])
-    rows = grouped.aggregate([("host", "count")]).to_pylist()
-    return [(row["host"], row["status"], row["host_count"]) for row in rows if row["host"]]
+def _grouped(hosts: Any, rows: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Count rows and sum their milliseconds by (host, status). Rows without a host are left out."""
+    every = pa.table({"host": hosts, "status": rows.column("status"), "fetch_ms": rows.column("fetch_ms")})
+    grouped = every.group_by(["host", "status"])
+    all_rows = pc.CountOptions(mode="all")
+    found = grouped.aggregate([("fetch_ms", "count", all_rows), ("fetch_ms", "sum")]).to_pylist()
+    return [group for group in found if group["host"]]

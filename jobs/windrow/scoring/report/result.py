@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TypedDict
 
+from windrow.scoring.fetch.status import Status
 from windrow.scoring.publish.copy import PublishedCopy
 from windrow.scoring.report.figures import Figures, Json, UrlCounts
 
@@ -52,6 +54,9 @@ class ScoringResult:
         dry_run: whether the URLs were only counted.
         copy: the table's copy in an object store, if there is one.
         logged: the run in MLflow; None if the run added no row.
+        earlier_rows: rows that earlier tries committed and could not report. If the run itself added none, its figures
+            are those of the newest such try.
+        earlier_labels: URLs whose newest label is of an earlier version, by version; None if that was not looked up.
     """
 
     table: str
@@ -65,15 +70,22 @@ class ScoringResult:
     dry_run: bool = False
     copy: PublishedCopy | None = None
     logged: Logged | None = None
+    earlier_rows: int = 0
+    earlier_labels: Mapping[str, int] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the result as JSON values, with the figures and the counts at its top level."""
         nothing = {"rows": 0, "statuses": {}, "images_per_second": None}
+        statuses = self.figures.statuses if self.figures else {}
+        keys = {name: list(found) for name in statuses if (found := Status(name).deciding_keys)}
         return {
             "table": self.table,
             "files": self.files,
             **(self.figures.to_json() if self.figures else nothing),
             **asdict(self.counts),
+            "deciding_keys": keys,
+            "earlier_labels": self.earlier_labels,
+            **({"earlier_rows": self.earlier_rows} if self.earlier_rows else {}),
             "model_name": self.model_name,
             "model_version": self.model_version,
             "table_version": self.table_version,

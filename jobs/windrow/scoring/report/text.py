@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from windrow.plural import counted
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
-from windrow.scoring.report.figures import Figures
+from windrow.scoring.report.figures import Figures, UrlCounts
 from windrow.scoring.report.result import ScoringResult
 
 _HOSTS = 3
@@ -21,13 +23,17 @@ def summary(result: ScoringResult) -> str:
     if counts.left:
         lines.append(f"{counted(counts.left, 'new URL is', 'new URLs are')} left to the next run")
     if counts.retried:
-        lines.append(f"{counted(counts.retried, 'URL that was due', 'URLs that were due')} tried again")
+        due = counted(counts.retried, "URL that was due", "URLs that were due")
+        lines.append(f"{due} tried again{_reopened(counts)}")
     if counts.rescored:
         labelled = counted(counts.rescored, "URL of an earlier model", "URLs of earlier models")
         lines.append(f"{labelled} labelled again{_agreement(figures)}")
+    if result.earlier_rows:
+        lines.append(f"{counted(result.earlier_rows, 'row')} that an earlier try committed and could not report")
     if figures is not None:
         lines += [f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in figures.statuses.items()]
         lines += _details(figures)
+    lines += earlier_labels(result.earlier_labels, result.model_name)
     lines.append(f"table {result.table}, version {result.table_version}")
     if result.copy is not None:
         files, size = counted(result.copy["uploaded"], "file"), counted(result.copy["uploaded_bytes"], "byte")
@@ -47,13 +53,14 @@ def outlook(result: ScoringResult) -> str:
     ]
     if counts.left:
         lines.append(f"{counted(counts.left, 'new URL')} would be left to the run after it")
+    lines += earlier_labels(result.earlier_labels, result.model_name)
     return "\n".join(lines)
 
 
 def _details(figures: Figures) -> list[str]:
     model = f"{figures.model_name} version {figures.model_version}"
     lines = [f"{figures.images_per_second} images a second with {model}{_of_the_ceiling(figures)}"]
-    lines += _precision(figures)
+    lines += [*_precision(figures), *_truth(figures)]
     if (slow := figures.times["fetch"].p95) is not None:
         lines.append(f"95 of 100 downloads took {slow:,.0f} ms or less")
     if hosts := [f"{each.host} {each.failed:,} of {each.asked:,}" for each in figures.hosts]:
@@ -67,11 +74,12 @@ def sentences(figures: Figures) -> list[str]:
     lines = [f"{ok:,} of {counted(rows, 'URL')} labelled by {figures.model_name} version {figures.model_version}."]
     if rows > ok:
         failed = [(status, number) for status, number in figures.statuses.items() if status != Status.OK]
-        reasons = ", ".join(f"{number:,} {status.replace('_', ' ')}" for status, number in failed)
+        reasons = ", ".join(f"{number:,} {status.replace('_', ' ')}{_keys(status)}" for status, number in failed)
         lines.append(f"{rows - ok:,} without a label: {reasons}.")
     if ok and figures.images_per_second:
         lines.append(f"{figures.images_per_second:,} images a second{_of_the_ceiling(figures)}.")
-    more = [*_precision(figures), *_drift_sentence(figures)]
+    more = [*_truth(figures), *_precision(figures), *_drift_sentence(figures)]
+    more += earlier_labels(figures.earlier_labels, figures.model_name)
     return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in more)]
 
 
@@ -89,7 +97,8 @@ def _of_the_ceiling(figures: Figures) -> str:
     if share is None:
         return ""
     cores = counted(figures.slots or 1, "core")
-    return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting"
+    held = f"; {figures.held_back_by} held the run back" if figures.held_back_by else ""
+    return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting{held}"
 
 
 def _precision(figures: Figures) -> list[str]:
@@ -124,5 +133,60 @@ def _agreement(figures: Figures | None) -> str:
     return f"; {found.agree:.1%} of {found.compared:,} have the same label" if found and found.compared else ""
 
 
+def earlier_labels(by_version: Mapping[str, int] | None, model: str) -> list[str]:
+    """Describe the URLs whose newest label is of an earlier version, by version; empty without any."""
+    if not by_version:
+        return []
+    versions = [(f"version {version}", number) for version, number in by_version.items()]
+    urls = counted(sum(by_version.values()), "URL has a label", "URLs have labels")
+    if len(versions) == 1:
+        urls += f" of {versions[0][0]}"
+    else:
+        urls += f" of earlier versions ({', '.join(f'{number:,} of {version}' for version, number in versions)})"
+    return [f"{urls}; --rescore, or scoring.rescore: champion, labels again with the newest {model}"]
+
+
+def _one_of(names: Sequence[str]) -> str:
+    """List names: a, b or c."""
+    return " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def _reopened(counts: UrlCounts) -> str:
+    return f", {counts.reopened:,} of them by a changed key or --retry-status" if counts.reopened else ""
+
+
+def _truth(figures: Figures) -> list[str]:
+    """Compare the labels with the true classes in the feed; empty if the page names no column with them."""
+    found = figures.truth
+    if found is None:
+        return []
+    column = f"the feed's column {found.column}"
+    lines = [f"no labelled image has a true class in {column} (scoring.truth)"] if not found.images else []
+    if found.accuracy is not None and found.low is not None and found.high is not None:
+        labels = counted(found.images, "label")
+        lines.append(
+            f"{found.accuracy:.1%} of {labels} are right by {column} (95% interval {found.low:.1%} to "
+            f"{found.high:.1%}); the most frequent class alone would give {found.baseline:.1%}; macro-F1 "
+            f"{found.macro_f1:.3f}"
+        )
+    if found.unknown:
+        names = ", ".join(found.unknown_names)
+        images = counted(found.unknown, "image has", "images have")
+        lines.append(f"{images} a true class that the network does not know: {names}")
+    return lines
+
+
+def decided_by(status: str) -> str:
+    """Name the keys of the page that made a status final; empty for a passing one, which time may change as well."""
+    found = Status(status)
+    return "" if found.passing else _one_of(found.deciding_keys)
+
+
 def _remark(status: str) -> str:
-    return "  may pass" if Status(status).passing else ""
+    if Status(status).passing:
+        return "  may pass"
+    return f"  {keys} decides" if (keys := decided_by(status)) else ""
+
+
+def _keys(status: str) -> str:
+    return f" ({keys})" if (keys := decided_by(status)) else ""

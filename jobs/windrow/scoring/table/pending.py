@@ -1,17 +1,19 @@
-"""Find the URLs that are due again: those of rows with a passing status whose `next_attempt` has come.
+"""Find the URLs that are due again: their time has come, a key that decided them has changed, or a person asks for it.
 
-A run writes rows with a passing status to separate files. The run that tries them again replaces those files: its
-commit removes them, and adds its own files with the new rows and a copy of the rows that were not due. So every reader
-sees a URL's newest attempt, and the cost depends on the number of pending rows, not on the size of the table.
+A run writes rows that may be due some day to separate files: those with a next attempt, and those that a key of the
+page decided. The run that tries them again replaces those files: its commit removes them and adds its own, with a copy
+of the rows that were not due. So every reader sees a URL's newest attempt, and the cost depends on what is pending or
+what the key decided, not on the size of the table. Only a person's request by status reads every file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +23,90 @@ import pyarrow.parquet as pq
 from windrow.scoring.feed import known_keys
 from windrow.scoring.feed.new_urls import TARGET_SCHEMA
 from windrow.scoring.table import prediction
+from windrow.scoring.table.deciding import ATTEMPTS, NO_KEYS, DecidingKeys
+
+if TYPE_CHECKING:
+    from windrow.scoring.table.log_entries import FileSummary
+
+_RULE_COLUMNS = ("next_attempt", "decided_by", "status", "final_url", "content_hash")
+
+
+@dataclass(frozen=True)
+class DueRule:
+    """What makes a row due.
+
+    Attributes:
+        now: rows whose next attempt is not later than this are due.
+        keys: the page's values; rows that a stricter value decided are due.
+        statuses: rows with one of these are due, unless their URL can't be requested at all.
+    """
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    keys: DecidingKeys = NO_KEYS
+    statuses: frozenset[str] = frozenset()
+
+    def due(self, rows: Any) -> Any:
+        """Return an Arrow mask of the rows that are due, of a batch or table with the columns _RULE_COLUMNS."""
+        return pc.or_(self._by_time(rows), self._reopened(rows))
+
+    def reopened(self, rows: Any) -> Any:
+        """Return a mask of the rows that are due before their time, or although they are final."""
+        return pc.and_not(self._reopened(rows), self._by_time(rows))
+
+    def restarted(self, rows: Any) -> Any:
+        """Return a mask of the rows whose attempts count from the beginning: another value of a key decides now."""
+        texts = [text for text in _values(rows["decided_by"]) if set(self.keys.loosened(text)) - {ATTEMPTS}]
+        return pc.is_in(rows["decided_by"], value_set=pa.array(texts, pa.string()))
+
+    def may_be_in(self, file: FileSummary) -> bool:
+        """Return whether a file may have rows that are due, by what the log says of it."""
+        if self.statuses or file.pending:
+            return True
+        if file.decided_by is None:
+            return False
+        first, last = file.decided_by
+        return first != last or bool(self.keys.loosened(first))
+
+    def _by_time(self, rows: Any) -> Any:
+        return pc.fill_null(pc.less_equal(rows["next_attempt"], pa.scalar(self.now, pa.timestamp("us", "UTC"))), False)
+
+    def _reopened(self, rows: Any) -> Any:
+        texts = [text for text in _values(rows["decided_by"]) if self.keys.loosened(text)]
+        by_key = pc.is_in(rows["decided_by"], value_set=pa.array(texts, pa.string()))
+        asked = pc.is_in(rows["status"], value_set=pa.array(sorted(self.statuses), pa.string()))
+        # A line of the feed that is no URL, or must not be requested, has neither: another run would end the same way.
+        requested = pc.or_(pc.is_valid(rows["final_url"]), pc.is_valid(rows["content_hash"]))
+        return pc.or_(by_key, pc.and_(asked, requested))
 
 
 @dataclass(frozen=True)
 class Due:
-    """The URLs to try again (`targets`, with the columns of urls.Target), and the `files` that the commit replaces."""
+    """The URLs to try again.
+
+    Attributes:
+        targets: in the columns of urls.Target.
+        files: the files whose rows they replace.
+        rule: what made them due.
+        reopened: how many are due before their time, or although they were final.
+    """
 
     targets: pa.Table = field(default_factory=TARGET_SCHEMA.empty_table)
     files: Sequence[Path] = ()
+    rule: DueRule = field(default_factory=DueRule)
+    reopened: int = 0
 
 
-def due_files(files: Sequence[Path], now: datetime) -> list[Path]:
-    """List those of the given files of the table that have a row that is due at the time `now`."""
-    return [path for path in files if pc.any(_is_due(pq.read_table(path, columns=["next_attempt"]), now)).as_py()]
+def due_files(files: Sequence[FileSummary], rule: DueRule) -> list[Path]:
+    """List the files that have a row that is due; those that the log rules out are not opened."""
+    return [file.path for file in files if rule.may_be_in(file) and _has_due(file.path, rule)]
 
 
-def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], now: datetime) -> Due:
-    """Return the URLs that are due and that a model tries again, each only once.
+def _has_due(path: Path, rule: DueRule) -> bool:
+    return any(pc.any(rule.due(rows)).as_py() for rows in prediction.read_rows(path, _RULE_COLUMNS))
+
+
+def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], rule: DueRule) -> Due:
+    """Return the due rows that a model (name, version) tries again, one per URL.
 
     A row of another model or version is left out if this model already has a row for the URL: the failure concerns the
     other model alone.
@@ -49,43 +118,62 @@ def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], now
         now: the time that decides which rows are due.
     """
     if not due:
-        return Due()
-    columns = ["url", "url_key", "address", "attempt", "extra", "next_attempt", "model_name", "model_version"]
-    batches = (batch.filter(_is_due(batch, now)) for path in due for batch in prediction.read_rows(path, columns))
+        return Due(rule=rule)
+    columns = ["url", "url_key", "address", "attempt", "extra", "model_name", "model_version", *_RULE_COLUMNS]
+    batches = (batch.filter(rule.due(batch)) for path in due for batch in prediction.read_rows(path, columns))
     rows = pa.Table.from_batches(batches).sort_by([("attempt", "descending")])
     foreign = pc.invert(known_keys.is_of(rows, model)).to_numpy()
     if foreign.any():
         taken = known_keys.contains(known_keys.read(table, model), _keys(rows))
         rows = rows.filter(pa.array(~(foreign & taken)))
     _, first = np.unique(_keys(rows), return_index=True)
-    return Due(_as_targets(rows.take(np.sort(first))), list(due)) if len(first) else Due()
+    if not len(first):
+        return Due(rule=rule)
+    chosen = rows.take(np.sort(first)).combine_chunks()
+    return Due(_as_targets(chosen, rule), list(due), rule, pc.sum(rule.reopened(chosen)).as_py())
 
 
-def _as_targets(rows: pa.Table) -> pa.Table:
-    address = pc.coalesce(rows["address"], rows["url"])
+def _as_targets(rows: pa.Table, rule: DueRule) -> pa.Table:
+    columns = {name: rows[name] for name in ("url", "url_key", "extra")}
+    columns["address"] = pc.coalesce(rows["address"], rows["url"])
+    columns["attempt"] = pc.if_else(rule.restarted(rows), pa.scalar(0, pa.int32()), rows["attempt"])
     nothing = pa.nulls(rows.num_rows, pa.string())
-    columns = {**{name: rows[name] for name in ("url", "url_key", "extra", "attempt")}, "address": address}
     return pa.table([columns.get(name, nothing) for name in TARGET_SCHEMA.names], schema=TARGET_SCHEMA)
 
 
-def carry(due: Due, into: Path) -> None:
-    """Copy, from the files that will be replaced, all rows that are not tried again to the Parquet file `into`.
+def carry(due: Due, folder: Path) -> None:
+    """Copy the rows of the replaced files that are not tried again now to files in a folder.
 
-    Final rows are always copied; the files contain final rows if another tool has merged files of the table.
+    Of a URL that is tried again, only rows that are due or pending are replaced. Others stay: such files have some if
+    another tool merged files, or if a person asked for a status.
     """
     asked = np.sort(_keys(due.targets))
-    into.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(into, prediction.SCHEMA) as writer:
+    folder.mkdir(parents=True, exist_ok=True)
+    writers: dict[str, pq.ParquetWriter] = {}
+    with ExitStack() as stack:
         for path in due.files:
             for rows in prediction.read_rows(path, prediction.SCHEMA.names):
-                replaced = known_keys.contains(asked, known_keys.of_hex(rows.column("url_key")))
-                final = rows.column("next_attempt").is_null()
-                writer.write_batch(rows.filter(pc.or_(pa.array(~replaced), final)))
+                replaced = pa.array(known_keys.contains(asked, known_keys.of_hex(rows.column("url_key"))))
+                open_rows = pc.or_(rows["next_attempt"].is_valid(), due.rule.due(rows))
+                for kind, some in _by_kind(rows.filter(pc.invert(pc.and_(replaced, open_rows)))):
+                    if kind not in writers:
+                        file = folder / f"part-carried-{len(writers)}.parquet"
+                        writers[kind] = stack.enter_context(pq.ParquetWriter(file, prediction.SCHEMA))
+                    writers[kind].write_batch(some)
+
+
+def _by_kind(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Divide rows into those that predictions_table.write writes to separate files, each with a name."""
+    pending = rows["next_attempt"].is_valid()
+    kinds = pc.if_else(pending, "pending", pc.coalesce(rows["decided_by"], pa.scalar("final")))
+    for kind in _values(kinds):
+        yield kind, rows.filter(pc.equal(kinds, kind))
+
+
+def _values(column: Any) -> list[str]:
+    """Return the different texts in a column."""
+    return [value for value in pc.unique(column).to_pylist() if value is not None]
 
 
 def _keys(rows: pa.Table) -> known_keys.Keys:
     return known_keys.of_hex(rows["url_key"].combine_chunks())
-
-
-def _is_due(rows: Any, now: datetime) -> Any:
-    return pc.fill_null(pc.less_equal(rows["next_attempt"], pa.scalar(now, pa.timestamp("us", "UTC"))), False)

@@ -16,6 +16,7 @@ from windrow.scoring.fetch.request import Fetched
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.network.pixels import DecodedImage
+from windrow.scoring.table.deciding import NO_KEYS, DecidingKeys
 
 
 class RankedLabel(TypedDict):
@@ -44,7 +45,8 @@ class Prediction:
     """One row of the predictions table. Each field is a column; None becomes null.
 
     The pipeline builds a row in steps: `of` after the download, then `with_image` after decoding and `with_labels`
-    after the network, which return copies. At the end, `record_batch` sets `scored_at` and decides on `next_attempt`.
+    after the network, which return copies. At the end, `record_batch` sets `scored_at`, `next_attempt` and
+    `decided_by`.
     """
 
     url: _Text  # as written in the feed, shortened, without a password
@@ -74,6 +76,7 @@ class Prediction:
     scored_at: _Time | None = None
     error: _Text | None = None  # the reason, if status is not ok
     extra: _Text | None = None  # the feed's other columns as a JSON object
+    decided_by: _Text | None = None  # the page's keys that decided the status, with their values, as a JSON object
 
     @classmethod
     def of(cls, target: Target, fetched: Fetched | None, stamp: Stamp) -> Prediction:
@@ -192,16 +195,23 @@ class Stamp:
         return self.model_name, self.model_version
 
 
-def record_batch(rows: Sequence[Prediction], patience: Patience) -> pa.RecordBatch:
+def record_batch(rows: Sequence[Prediction], patience: Patience, keys: DecidingKeys = NO_KEYS) -> pa.RecordBatch:
     """Return rows as Arrow columns; `scored_at` is now, and `next_attempt` the time when a URL is due again.
 
     A final row has no next attempt. Any other URL is due after the pause of `patience`, or later if its host asked for
     a longer pause, but within a week.
+
+    Args:
+        rows: the rows.
+        patience: the page's.
+        keys: the page's values, which `decided_by` takes; without any, no row remembers a key.
     """
     now = datetime.now(UTC)
+    due = [_next_attempt(row, patience, now) for row in rows]
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     columns["scored_at"] = [now] * len(rows)
-    columns["next_attempt"] = [_next_attempt(row, patience, now) for row in rows]
+    columns["next_attempt"] = due
+    columns["decided_by"] = [keys.decided_by(row.status, at is None) for row, at in zip(rows, due, strict=True)]
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 

@@ -13,28 +13,23 @@ if it was killed, a later vacuum removes them (see upkeep.py).
 
 from __future__ import annotations
 
-import json
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pyarrow.parquet as pq
 
 from windrow.errors import ServiceError, UserError
 from windrow.files import clear_when_full, why_full, write_bytes, write_text
 from windrow.scoring.feed import feed_marks
 from windrow.scoring.feed.feed_marks import Seen
-from windrow.scoring.table import prediction
+from windrow.scoring.table import log_entries, prediction
 from windrow.scoring.table.lock import OWN, place
+from windrow.scoring.table.log_entries import FileSummary, Statistics
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-    from deltalake.transaction import AddAction, RemoveAction
     from pyspark.sql import DataFrame
 
 # Each run's commit raises the version of this application transaction by one, from the version that the run found when
@@ -45,6 +40,10 @@ _RUNS = "windrow.scoring"
 # commit itself selects the marks: they can't be newer or older than the rows, whenever a run is killed.
 _SEEN = "windrow.seen"
 _HISTORY_COMMITS = 100
+_TRIES = 10  # commits of one DAG run, or in between; Airflow tries a task three times
+
+DAG_RUN = "dagRunId"
+"""The key of a commit's metadata with Airflow's run."""
 
 
 class PredictionTable:
@@ -68,18 +67,13 @@ class PredictionTable:
         """List the Parquet files of the snapshot."""
         return _committed(self._delta, self.folder)
 
+    def summaries(self) -> list[FileSummary]:
+        """List the files of the snapshot with what the log says of their rows."""
+        return log_entries.summaries(self._delta, self.folder)
+
     def pending_files(self) -> list[Path]:
         """List the files with rows that are not final."""
-        # This uses the statistics in the log. A file that another tool wrote may have none, and is then read itself.
-        actions: Any = self._delta.get_add_actions(flatten=True)
-        names = actions.schema.names
-        nulls = actions.column("null_count.next_attempt").to_pylist() if "null_count.next_attempt" in names else []
-        rows = actions.column("num_records").to_pylist()
-        return [
-            path
-            for path, total, empty in zip(self.files(), rows, nulls or [None] * len(rows), strict=True)
-            if (Footer.of(path).final_rows if empty is None else empty) != total
-        ]
+        return [each.path for each in self.summaries() if each.pending]
 
     def seen(self) -> Seen:
         """Return how far the feed was read, as of the last commit.
@@ -95,19 +89,35 @@ class PredictionTable:
 
         Each is a dictionary that CommittedRun.from_json reads.
         """
-        path = self.folder / OWN / "told"
-        after = int(path.read_text()) if path.is_file() else 0
+        after = self._told()
         entries = self._delta.history(self.version - after) if self.version > after else []
-        return [
-            {
-                **entry["figures"],
-                "table": str(self.folder),
-                "table_version": entry["version"],
-                "scoring": entry["runId"],
-            }
-            for entry in reversed(entries)
-            if "figures" in entry
-        ]
+        return [self._figures(entry) for entry in reversed(entries) if "figures" in entry]
+
+    def unreported(self, dag_run: str | None) -> list[dict[str, Any]]:
+        """List the figures in the newest commits whose run could not report them, oldest first.
+
+        They are those that are not logged yet, and those of the DAG run `dag_run`, of which this must be a later try:
+        the tries before it ended with an error after their commit.
+        """
+        after = self._told()
+        found: list[dict[str, Any]] = []
+        for entry in self._delta.history(max(0, self.version - after) + _TRIES):
+            if "figures" not in entry:
+                continue
+            if entry["version"] <= after and not (dag_run and entry.get(DAG_RUN) == dag_run):
+                break
+            found.append(self._figures(entry))
+        return found[::-1]
+
+    def _told(self) -> int:
+        """Return the version up to which the commits' figures are logged to the tracking server."""
+        path = self.folder / OWN / "told"
+        return int(path.read_text()) if path.is_file() else 0
+
+    def _figures(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return the figures in a commit with where they come from."""
+        place = {"table": str(self.folder), "table_version": entry["version"], "scoring": entry["runId"]}
+        return {**entry["figures"], **place}
 
     def past(self) -> Iterator[dict[str, Any]]:
         """Yield the figures of those of the last 100 commits that have figures, newest first."""
@@ -175,9 +185,9 @@ class PredictionTable:
         if marks is not None:
             transactions.append(Transaction(_SEEN, self._keep(marks)))
         properties = CommitProperties(custom_metadata={"runId": run_id, **metadata}, app_transactions=transactions)
-        footers = [(path, Footer.of(path)) for path in written(folder)]
-        added = [_add_action(path, footer, self.folder, data_change) for path, footer in footers if footer.rows]
-        actions = [*added, *(_remove_action(path, self.folder, data_change) for path in replaced)]
+        found = [(path, Statistics.of(path)) for path in written(folder)]
+        added = [log_entries.add_action(path, each, self.folder, data_change) for path, each in found if each.rows]
+        actions = [*added, *(log_entries.remove_action(path, self.folder, data_change) for path in replaced)]
         try:
             # The check above and this write are not one step; delta-rs refuses if another run commits in between.
             self._delta.create_write_transaction(actions, "append", prediction.SCHEMA, commit_properties=properties)
@@ -210,7 +220,10 @@ class PredictionTable:
 
 
 def write(predictions: DataFrame, folder: Path) -> None:
-    """Write predictions as Parquet files that readers do not see yet; pending rows go to separate files.
+    """Write predictions as Parquet files that readers do not see yet.
+
+    Rows that may be due some day go to separate files, which a later run can replace: pending ones, and for each value
+    of `decided_by` those that it decided. So a changed key of the page costs what it decided, not the table.
 
     Raises:
         ServiceError: a disk is full.
@@ -219,8 +232,10 @@ def write(predictions: DataFrame, folder: Path) -> None:
 
     # Spark's default, INT96, is not a type that Delta knows.
     predictions.sparkSession.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-    marked = predictions.withColumn("pending", F.col("next_attempt").isNotNull())
-    writer = marked.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").partitionBy("pending")
+    decided = F.concat(F.lit("decided-"), F.crc32("decided_by"))  # null if no key decided
+    kind = F.when(F.col("next_attempt").isNotNull(), "pending").otherwise(F.coalesce(decided, F.lit("final")))
+    marked = predictions.withColumn("kind", kind)
+    writer = marked.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").partitionBy("kind")
     try:
         writer.parquet(f"file://{folder}")
     except Exception as error:
@@ -239,44 +254,7 @@ def written(folder: Path) -> list[Path]:
 
 def parts(folder: Path) -> list[Path]:
     """List the Parquet files with rows in a run's folder."""
-    return [path for path in written(folder) if Footer.of(path).rows]
-
-
-@dataclass(frozen=True)
-class Footer:
-    """The number of a file's `rows`, and of its final rows, which have no next attempt. The log stores both."""
-
-    rows: int
-    final_rows: int
-
-    @classmethod
-    def of(cls, path: Path) -> Footer:
-        """Read the numbers from a Parquet file's footer, or from its rows if the footer does not count nulls."""
-        metadata = pq.read_metadata(path)
-        if not metadata.num_rows:
-            return cls(0, 0)
-        column = metadata.schema.names.index("next_attempt")
-        groups = [metadata.row_group(number).column(column) for number in range(metadata.num_row_groups)]
-        if all(group.is_stats_set and group.statistics.has_null_count for group in groups):
-            return cls(metadata.num_rows, sum(group.statistics.null_count for group in groups))
-        values = pq.read_table(path, columns=["next_attempt"])["next_attempt"]
-        return cls(metadata.num_rows, values.null_count)
-
-
-def _add_action(path: Path, footer: Footer, folder: Path, data_change: bool) -> AddAction:
-    """Return the log entry that adds a file to the table in `folder`."""
-    from deltalake.transaction import AddAction
-
-    facts = path.stat()
-    statistics = json.dumps({"numRecords": footer.rows, "nullCount": {"next_attempt": footer.final_rows}})
-    modified = int(facts.st_mtime * 1000)
-    return AddAction(path.relative_to(folder).as_posix(), facts.st_size, {}, modified, data_change, statistics)
-
-
-def _remove_action(path: Path, folder: Path, data_change: bool) -> RemoveAction:
-    from deltalake.transaction import RemoveAction
-
-    return RemoveAction(path.relative_to(folder).as_posix(), data_change, int(time.time() * 1000), None, {})
+    return [path for path in written(folder) if Statistics.of(path).rows]
 
 
 def _seen_name(version: int) -> str:

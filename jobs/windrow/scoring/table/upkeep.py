@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from windrow.scoring.table import prediction
+from windrow.scoring.table.log_entries import Range
 from windrow.scoring.table.prediction import read_rows
 from windrow.scoring.table.predictions_table import PredictionTable
 
@@ -36,11 +37,22 @@ def maintain(table: PredictionTable, run_id: str) -> dict[str, int]:
 def _groups(table: PredictionTable) -> Iterator[list[Path]]:
     """Yield groups of two or more small files that fit into one large file.
 
-    Files with pending rows are left out: a later run replaces them anyway.
+    Files with pending rows are left out: a later run replaces them anyway. Files whose rows a key of the page decided
+    are merged only with those that the same value decided, because a run replaces them when the page has another value.
     """
+    kinds: dict[Range | None, list[Path]] = {}
+    for file in table.summaries():
+        if not file.pending:
+            kinds.setdefault(file.decided_by, []).append(file.path)
+    for files in kinds.values():
+        yield from _groups_of(sorted(files))
+
+
+def _groups_of(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield groups of two or more small files, of files that may be merged."""
     group: list[Path] = []
     size = 0
-    for path in sorted(set(table.files()) - set(table.pending_files())):
+    for path in files:
         facts = path.stat()
         if facts.st_size >= SMALL_BYTES:
             continue

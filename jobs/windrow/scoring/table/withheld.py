@@ -60,18 +60,21 @@ class WithheldRun:
         return time.time() - self.at < _FRESH_SECONDS
 
 
-def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | None], settings: ScoringSection) -> str:
+def digest(marks: Seen, version: int, model: str, options: Sequence[object], settings: ScoringSection) -> str:
     """Return a digest of a run's work. Two runs with the same digest have the same URLs, and would commit alike.
 
     Args:
         marks: how far the feed is read after the run.
         version: the table's version.
         model: the network's name, version and digest.
-        options: whether URLs of earlier models are labelled again, and the limit of new URLs.
-        settings: the page's scoring section. Its schedule, drift gate and copy do not count, because they do not change
-            the rows; its feed and its model count by `marks` and `model`.
+        options: whether URLs of earlier models are labelled again, the limit of new URLs, and statuses to try again.
+        settings: the page's scoring section. Its schedule, copy, drift gate and minimum share do not count, because
+            they do not change the rows; its feed, its model and `rescore` count by the other arguments.
     """
-    decisive = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
+    indifferent = {"drift_gate", "schedule", "feed", "model", "publish", "minimum_ok_share", "rescore"}
+    if settings.truth is None:  # so that the digest of a page without it is that of an earlier Windrow
+        indifferent.add("truth")
+    decisive = settings.model_dump_json(exclude=indifferent)
     parts = [feed_marks.dump(marks).decode(), version, model, options, decisive]
     return sha256(json.dumps(parts).encode()).hexdigest()
 

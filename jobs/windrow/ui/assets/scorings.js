@@ -22,6 +22,7 @@ export function scorings(section, values) {
     { title: "Scores", cell: (run) => drift(run.scores), kind: "text" },
     { title: "Version", cell: (run) => run.model_version ?? "–" },
   ];
+  if (values.nights.some((run) => run.truth)) columns.splice(3, 0, { title: "Right by the feed", cell: (run) => accuracy(run.truth), kind: "text" });
   const parts = [];
   if (values.withheld) parts.push(sentence(withheld(values.withheld)));
   if (values.nights.length) parts.push(table(values.nights.length > 1 ? `The last ${count(values.nights.length)} scoring runs, newest first` : "The only scoring run so far", columns, values.nights));
@@ -38,6 +39,8 @@ function statuses(run) {
   const words = pairs.map(([status, number]) => `${count(number)} ${spaced(status)}`).join(", ");
   return element("div", {}, bar(parts), element("span", { class: "small" }, words));
 }
+
+const accuracy = (truth) => (truth ? `${percent(truth.accuracy)} of ${count(truth.images)} (${percent(truth.low)} to ${percent(truth.high)}; guessing ${percent(truth.baseline)})` : "–");
 
 const drift = (moved) => (moved ? `${moved.word} (PSI ${moved.psi.toFixed(2)})` : "–");
 

@@ -109,6 +109,14 @@ def test_either_a_registered_model_labels_or_a_file() -> None:
     ]
 
 
+def test_no_champion_replaces_a_file() -> None:
+    text = page(GRAPH).replace("feed: '*.txt'", "feed: '*.txt', rescore: champion")
+    assert sentences(text) == [
+        "scoring.rescore (line 2): must be never where scoring.network labels, which no champion replaces; "
+        "got champion; run --rescore"
+    ]
+
+
 def test_a_page_without_a_space_only_scores() -> None:
     assert not experiment.parse(page(KERAS)).trains
     assert not experiment.parse("name: a\nscoring: {feed: a, model: 'models:/b@champion'}\n").trains

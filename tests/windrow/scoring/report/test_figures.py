@@ -12,8 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 from harness.predictions import PATIENCE, row_of
 from windrow.model.precision_loss import PrecisionLoss
-from windrow.scoring.report.figures import STAGES, Agreement, Drift, Figures, HostFailures, Milliseconds, UrlCounts
+from windrow.scoring.fetch.urls import Target
+from windrow.scoring.report.figures import (
+    STAGES,
+    Agreement,
+    Drift,
+    Figures,
+    HostFailures,
+    Milliseconds,
+    Truth,
+    UrlCounts,
+)
 from windrow.scoring.report.measurement import NAMED_LABELS, measure
+from windrow.scoring.report.pace import BusiestHost
 from windrow.scoring.table import prediction
 from windrow.scoring.table.prediction import Prediction
 from windrow.tracking import scoring_runs
@@ -53,6 +64,10 @@ EVERY = Figures(
     precision=PrecisionLoss("int8", "OpenVINO", 32, 0.98, 0.01, 0.1, 0.9, 0.89),
     drift=Drift(0.1, 0.2, 3, 900, ("a", 0.4, 0.5), "moved"),
     drift_accepted=True,
+    first_tries={"ok": 7},
+    held_back_by="scoring.host_rate",
+    earlier_labels={"3": 5},
+    truth=Truth("class", 8, 6, 0.4, 0.9, 0.5, 0.7, 1, ("horse",)),
 )
 """With a value in every field."""
 
@@ -78,6 +93,14 @@ def test_counts_rates_and_milliseconds_are_those_of_the_files(tmp_path: Path) ->
     assert found.times["fetch"].p50 == np.quantile([*times, 5000.0], 0.5)
     assert found.times["fetch"].p95 == pytest.approx(np.quantile([*times, 5000.0], 0.95))
     assert (found.times["decode"].mean, found.times["predict"].p95, found.share_of_ceiling) == (None, None, None)
+
+
+def test_urls_that_were_tried_before_are_no_first_tries_and_the_busiest_host_has_its_seconds(tmp_path: Path) -> None:
+    rows = [row(f"http://b.example/{place}", fetch_ms=500.0) for place in range(3)]
+    again = row_of(Target("http://a.example/x", "k", "http://a.example/x", attempt=2), "timeout", fetch_ms=9000.0)
+    measured = measure([write(tmp_path / "part-1.parquet", *rows, again)], seconds=2.0, slots=2)
+    assert (measured.figures.statuses, measured.figures.first_tries) == ({"ok": 3, "timeout": 1}, {"ok": 3})
+    assert (measured.busiest, measured.seconds) == (BusiestHost(3, 1.5), 2.0)
 
 
 def test_the_ceiling_is_what_the_cores_could_do_by_this_runs_own_times(tmp_path: Path) -> None:
@@ -154,7 +177,9 @@ EXAMPLES = json.loads((Path(__file__).parent / "examples" / "figures-2026-11-27.
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_figures_that_were_written_as_a_dictionary_are_read_and_written_key_by_key(example: dict[str, Any]) -> None:
-    assert list(Figures.from_json(example).to_json().items()) == list(example.items())
+    found = Figures.from_json(example).to_json()
+    assert found.pop("reopened") == 0  # came later
+    assert list(found.items()) == list(example.items())
 
 
 def test_what_was_written_is_found_in_the_record() -> None:

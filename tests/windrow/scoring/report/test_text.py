@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from windrow.scoring.report import text
-from windrow.scoring.report.figures import Figures, UrlCounts
+from windrow.scoring.report.figures import Figures, Truth, UrlCounts
 from windrow.scoring.report.result import Logged, ScoringResult
 
 from .test_gallery import told
@@ -46,6 +46,57 @@ def test_a_small_share_of_the_ceiling_is_not_told_as_nothing() -> None:
     assert "0.3% of what 1 core could label" in "\n".join(lines(share_of_ceiling=0.003, slots=1))
 
 
+def test_the_limit_that_held_a_run_back_is_named() -> None:
+    line = "0.2% of what 2 cores could label without waiting; scoring.host_rate held the run back"
+    assert line in "\n".join(lines(share_of_ceiling=0.002, held_back_by="scoring.host_rate"))
+
+
+def test_where_nothing_was_downloaded_no_download_has_a_time() -> None:
+    assert "downloads" not in "\n".join(lines(mean_fetch_ms=None, p50_fetch_ms=None, p95_fetch_ms=None))
+
+
+def test_the_key_that_decided_a_status_is_named_in_the_summary_the_note_and_the_result() -> None:
+    refused = {"statuses": {"refused_address": 93, "http_error": 2, "ok": 3}, "rows": 98}
+    assert "  refused_address             93  scoring.allow_addresses decides" in lines(**refused)
+    assert "  http_error                   2" in lines(**refused)
+    without = "95 without a label: 93 refused address (scoring.allow_addresses), 2 http error."
+    assert without in text.sentences(told(**refused))
+    found = replace(NOTHING, figures=told(**refused)).to_json()["deciding_keys"]
+    assert found == {"refused_address": ["scoring.allow_addresses"]}
+
+
+def test_labels_of_earlier_versions_are_counted_in_one_line() -> None:
+    one = replace(NOTHING, earlier_labels={"3": 1204})
+    assert text.summary(one).splitlines()[-2] == (
+        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels again with the newest "
+        "digits"
+    )
+    two = replace(NOTHING, earlier_labels={"3": 1000, "shoes/7": 204})
+    assert "1,204 URLs have labels of earlier versions (1,000 of version 3, 204 of version shoes/7);" in (
+        text.outlook(two)
+    )
+    assert len(text.summary(replace(NOTHING, earlier_labels={})).splitlines()) == 2
+
+
+def test_urls_that_a_key_made_due_are_told_from_those_whose_time_had_come() -> None:
+    counts = UrlCounts(retried=95, reopened=93)
+    assert "95 URLs that were due tried again, 93 of them by a changed key or --retry-status" in (
+        text.summary(replace(NOTHING, counts=counts))
+    )
+
+
+def test_a_feed_with_true_classes_has_its_accuracy_beside_what_guessing_gives() -> None:
+    truth = Truth("class", 200, 174, 0.8161, 0.9099, 0.35, 0.8612, 3, ("horse", "Esel"))
+    found = text.sentences(replace(told(), truth=truth))
+    assert (
+        "87.0% of 200 labels are right by the feed's column class (95% interval 81.6% to 91.0%); the most frequent "
+        "class alone would give 35.0%; macro-F1 0.861." in found
+    )
+    assert "3 images have a true class that the network does not know: horse, Esel." in found
+    nothing = "No labelled image has a true class in the feed's column class (scoring.truth)."
+    assert nothing in text.sentences(replace(told(), truth=Truth("class")))
+
+
 def test_a_run_with_nothing_to_do_says_no_more_than_that() -> None:
     assert text.summary(NOTHING).splitlines() == ["something new in 0 of 2 files of the feed", "table t, version 4"]
 
@@ -66,8 +117,9 @@ def test_an_outlook_says_what_a_run_would_ask_and_what_it_would_leave() -> None:
 
 def test_the_result_of_a_run_has_the_keys_that_it_had_as_a_dictionary() -> None:
     nothing = NOTHING.to_json()
-    counts = {"files_read", "urls", "new", "already_scored", "left", "retried", "rescored"}
+    counts = {"files_read", "urls", "new", "already_scored", "left", "retried", "rescored", "reopened"}
     assert set(nothing) == counts | {
+        *("deciding_keys", "earlier_labels"),
         *("table", "table_version", "model_name", "model_version", "files", "rows", "statuses", "images_per_second"),
         "links",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +12,7 @@ from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target, understand
 from windrow.scoring.network.pixels import DecodedImage
 from windrow.scoring.table import prediction
+from windrow.scoring.table.deciding import DecidingKeys
 from windrow.scoring.table.prediction import Prediction
 
 # Tables of earlier versions and their readers rely on these names, types and this order: add at the end of the class.
@@ -47,7 +48,8 @@ run_id: string
 dag_run_id: string
 scored_at: timestamp[us, tz=UTC]
 error: string
-extra: string"""
+extra: string
+decided_by: string"""
 
 
 def test_the_schema_is_the_fields_and_as_it_always_was() -> None:
@@ -74,8 +76,16 @@ def test_a_labelled_row_is_written_column_by_column() -> None:
             {"rank": 2, "label_id": 0, "label": "a", "score": 0.25},
         ],
         **{"fetch_ms": 12.5, "decode_ms": 1.5, "predict_ms": 3.5, "error": None, "extra": None, "dag_run_id": None},
+        "decided_by": None,
         **{"model_name": "model", "model_version": "1", "model_digest": "digest", "run_id": "run"},
     }
+
+
+def test_a_row_has_the_pages_keys_that_decided_it_once_it_is_final() -> None:
+    keys = DecidingKeys({"max_bytes": 1000, "attempts": 5})
+    rows = [row_of("http://a.example/1", "too_large"), row_of("http://a.example/2", "timeout")]
+    found = prediction.record_batch([*rows, replace(rows[1], attempt=5)], PATIENCE, keys).column("decided_by")
+    assert found.to_pylist() == ['{"scoring.max_bytes":1000}', None, '{"scoring.attempts":5}']
 
 
 def test_a_url_that_is_not_downloaded_has_the_targets_status_and_reason() -> None:

@@ -19,7 +19,10 @@ from windrow.scoring.fetch.fetcher import Fetched
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target, understand
 from windrow.scoring.table import pending, prediction, predictions_table, upkeep
+from windrow.scoring.table.deciding import NO_KEYS, DecidingKeys
 from windrow.scoring.table.lock import held
+from windrow.scoring.table.log_entries import Statistics
+from windrow.scoring.table.pending import DueRule
 from windrow.scoring.table.prediction import Patience, Prediction, Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 
@@ -242,10 +245,13 @@ def write_pending(folder: Path, version: str, **urls_due: float) -> None:
 
 
 def due_now(folder: Path, version: str) -> tuple[pending.Due, list[str]]:
-    table = PredictionTable(folder)
-    now = datetime.now(UTC)
-    due = pending.find(pending.due_files(table.pending_files(), now), table.files(), ("model", version), now)
+    due = found_due(folder, DueRule(), version)
     return due, [url[-1] for url in due.targets["url"].to_pylist()]
+
+
+def found_due(folder: Path, rule: DueRule, version: str = "1") -> pending.Due:
+    table = PredictionTable(folder)
+    return pending.find(pending.due_files(table.summaries(), rule), table.files(), ("model", version), rule)
 
 
 def test_rows_that_are_due_are_replaced_in_one_commit_and_the_others_carried_over(tmp_path: Path) -> None:
@@ -262,7 +268,7 @@ def test_rows_that_are_due_are_replaced_in_one_commit_and_the_others_carried_ove
     predictions = PredictionTable(folder)
     with predictions.staged("r2") as staging:
         write_rows(staging, "c", "e")
-        pending.carry(due, staging / "part-carried.parquet")
+        pending.carry(due, staging)
         predictions.commit(staging, "r2", {}, due.files)
     rows = opened(folder).to_pandas().set_index("url")["status"].to_dict()
     assert {url[-1]: status for url, status in rows.items()} == dict.fromkeys("abce", "ok") | {"d": "timeout"}
@@ -295,8 +301,8 @@ def test_a_label_stays_where_another_tool_has_merged_it_into_a_file_with_what_is
     assert len(PredictionTable(folder).files()) == 1
     due, urls_due = due_now(folder, "2")
     assert urls_due == ["a"]
-    pending.carry(due, tmp_path / "carried" / "part-0.parquet")
-    kept_rows = pq.read_table(tmp_path / "carried" / "part-0.parquet").to_pylist()
+    pending.carry(due, tmp_path / "carried")
+    kept_rows = pa.concat_tables(map(pq.read_table, predictions_table.written(tmp_path / "carried"))).to_pylist()
     assert sorted((row["url"][-1], row["model_version"], row["status"]) for row in kept_rows) == [
         ("a", "1", "ok"),
         ("b", "2", "timeout"),
@@ -361,7 +367,7 @@ def test_a_table_of_an_earlier_windrow_gets_the_columns_that_came_since(tmp_path
     from deltalake import DeltaTable
 
     folder = tmp_path / "t"
-    younger = ("address", "etag", "extra")
+    younger = ("address", "etag", "extra", "decided_by")
     earlier = pa.schema([column for column in prediction.SCHEMA if column.name not in younger])
     DeltaTable.create(str(folder), earlier)
     write_rows(folder / "run-r0", "a")
@@ -454,14 +460,180 @@ def test_what_mlflow_has_not_heard_is_told_from_the_commits_oldest_first(tmp_pat
     assert PredictionTable(folder).untold() == []
 
 
+def write_decided(folder: Path, page: DecidingKeys, status: str, *names: str, version: str = "1") -> None:
+    """A file of rows that keys of the page decided, as Spark writes them."""
+    folder.mkdir(exist_ok=True, parents=True)
+    stamp = Stamp("run", "model", version, "digest")
+    targets = some_targets(*names)
+    rows = [row_of(target, status, stamp, final_url=target.address) for target in targets]
+    path = folder / f"part-{status}-{names[0]}.parquet"
+    with pq.ParquetWriter(path, prediction.SCHEMA) as writer:
+        writer.write_batch(prediction.record_batch(rows, Patience(1, 0.0), page))
+
+
+def at_most(size: int) -> DecidingKeys:
+    return DecidingKeys({"max_bytes": size, "attempts": 1, "allow_addresses": []})
+
+
+def ends(due: pending.Due) -> list[str]:
+    return sorted(url[-1] for url in due.targets["url"].to_pylist())
+
+
+def test_rows_that_a_key_decided_are_due_when_it_is_loosened_and_the_log_alone_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    predictions = PredictionTable(folder)
+    with predictions.staged("r1") as staging:
+        write_rows(staging, "a")
+        write_decided(staging, at_most(1000), "too_large", "b", "c")
+        write_decided(staging, at_most(1000), "refused_address", "d")
+        predictions.commit(staging, "r1", {})
+    files = {file.path.name: file for file in PredictionTable(folder).summaries()}
+    assert {name for name, file in files.items() if file.decided_by} == {
+        "part-too_large-b.parquet",
+        "part-refused_address-d.parquet",
+    }
+    for size in (1000, 999):
+        assert not [name for name, file in files.items() if DueRule(keys=at_most(size)).may_be_in(file)]
+    assert ends(found_due(folder, DueRule(keys=at_most(1000)))) == []
+    due = found_due(folder, DueRule(keys=at_most(2000)))
+    assert (ends(due), due.reopened, due.targets["attempt"].to_pylist()) == (["b", "c"], 2, [0, 0])
+    assert [path.name for path in due.files] == ["part-too_large-b.parquet"]
+    predictions = PredictionTable(folder)
+    with predictions.staged("r2") as staging:
+        write_rows(staging, "b")
+        write_decided(staging, at_most(2000), "too_large", "c")
+        pending.carry(due, staging)
+        predictions.commit(staging, "r2", {}, due.files)
+    rows = opened(folder).to_pandas().set_index("url")["status"].to_dict()
+    assert {url[-1]: status for url, status in rows.items()} == {
+        **dict.fromkeys("ab", "ok"),
+        **{"c": "too_large", "d": "refused_address"},
+    }
+    for size in (2000, 1000, 2000):  # changed back and forth
+        assert ends(found_due(folder, DueRule(keys=at_most(size)))) == []
+    assert ends(found_due(folder, DueRule(keys=at_most(2001)))) == ["c"]
+
+
+def test_more_attempts_make_a_row_due_that_goes_on_counting(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    predictions = PredictionTable(folder)
+    with predictions.staged("r1") as staging:
+        write_decided(staging, DecidingKeys({"attempts": 1}), "http_unavailable", "a")
+        predictions.commit(staging, "r1", {})
+    due = found_due(folder, DueRule(keys=DecidingKeys({"attempts": 2})))
+    assert (ends(due), due.targets["attempt"].to_pylist()) == (["a"], [1])
+
+
+def test_a_person_may_ask_for_a_final_status_but_not_for_a_line_that_is_no_url(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    predictions = PredictionTable(folder)
+    with predictions.staged("r1") as staging:
+        write_rows(staging, "a")
+        write_decided(staging, NO_KEYS, "http_error", "b", "c")
+        write_decided(staging, NO_KEYS, "not_an_image", "d")
+        line = Target("no url", "f" * 64, None, "invalid_url", "no")
+        with pq.ParquetWriter(staging / "part-line.parquet", prediction.SCHEMA) as writer:
+            writer.write_batch(prediction.record_batch([Prediction.of(line, None, STAMP)], PATIENCE))
+        predictions.commit(staging, "r1", {})
+    assert ends(found_due(folder, DueRule())) == []
+    assert ends(found_due(folder, DueRule(statuses=frozenset({"http_error"})))) == ["b", "c"]
+    due = found_due(folder, DueRule(statuses=frozenset({"http_error", "not_an_image", "invalid_url"})))
+    assert (ends(due), due.reopened, due.targets["attempt"].to_pylist()) == (["b", "c", "d"], 3, [1, 1, 1])
+    pending.carry(due, tmp_path / "carried")
+    kept_rows = [
+        row for path in predictions_table.written(tmp_path / "carried") for row in pq.read_table(path).to_pylist()
+    ]
+    assert [row["status"] for row in kept_rows] == []
+    assert len(due.files) == 2
+
+
+def test_what_is_carried_over_stays_in_files_by_what_may_make_it_due(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    predictions = PredictionTable(folder)
+    with predictions.staged("r1") as staging:
+        write_rows(staging, "a")
+        write_pending(staging, "1", b=-1, c=5)
+        write_decided(staging, at_most(1000), "too_large", "d")
+        predictions.commit(staging, "r1", {})
+    opened(folder).optimize.compact()
+    (file,) = PredictionTable(folder).summaries()
+    assert file.pending
+    due = found_due(folder, DueRule(keys=at_most(1000)))
+    assert ends(due) == ["b"]
+    predictions = PredictionTable(folder)
+    with predictions.staged("r2") as staging:
+        write_rows(staging, "b")
+        pending.carry(due, staging)
+        predictions.commit(staging, "r2", {}, due.files)
+    kinds = [(file.pending, file.decided_by) for file in PredictionTable(folder).summaries()]
+    decided = at_most(1000).decided_by(Status.TOO_LARGE, True)
+    assert sorted(kinds, key=str) == sorted(
+        [(False, None), (False, None), (True, None), (False, (decided, decided))], key=str
+    )
+
+
+def test_upkeep_merges_what_one_value_decided_and_nothing_else_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    for number, (size, name) in enumerate([(1000, "a"), (1000, "b"), (2000, "c"), (2000, "d")]):
+        predictions = PredictionTable(folder)
+        with predictions.staged(f"r{number}") as staging:
+            write_rows(staging, f"{name}{name}")
+            write_decided(staging, at_most(size), "too_large", name)
+            predictions.commit(staging, f"r{number}", {})
+    result = upkeep.maintain(PredictionTable(folder), "upkeep")
+    assert (result["merged"], result["made"]) == (8, 3)
+    assert ends(found_due(folder, DueRule(keys=at_most(2000)))) == ["a", "b"]
+
+
+def test_a_file_of_before_the_column_has_no_row_that_a_key_decided(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    predictions = PredictionTable(folder)
+    write_decided(folder / "run-r0", NO_KEYS, "too_large", "a")
+    path = folder / "run-r0" / "part-too_large-a.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["decided_by"]), path)
+    predictions.commit(folder / "run-r0", "r0", {})
+    assert [(file.pending, file.decided_by) for file in PredictionTable(folder).summaries()] == [(False, None)]
+    assert ends(found_due(folder, DueRule(keys=at_most(9000)))) == []
+    assert ends(found_due(folder, DueRule(statuses=frozenset({"too_large"})))) == ["a"]
+
+
+def commit_figures(folder: Path, run_id: str, **metadata: str) -> None:
+    predictions = PredictionTable(folder)
+    with predictions.staged(run_id) as staging:
+        write_rows(staging, run_id)
+        predictions.commit(staging, run_id, {"figures": {"rows": 1}, **metadata})
+
+
+def test_what_no_result_reported_is_what_is_not_logged_and_what_this_dag_run_committed(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    PredictionTable(folder)
+    (folder / "_windrow").mkdir()
+
+    def unreported(dag_run: str | None) -> list[str]:
+        return [entry["scoring"] for entry in PredictionTable(folder).unreported(dag_run)]
+
+    commit_figures(folder, "r1", dagRunId="monday")
+    commit_figures(folder, "r2", dagRunId="tuesday")
+    assert unreported(None) == ["r1", "r2"]
+    PredictionTable(folder).told()
+    PredictionTable(folder).note("r3", {})
+    assert unreported(None) == unreported("wednesday") == []
+    assert unreported("tuesday") == ["r2"]
+    assert unreported("monday") == []  # another run has committed since
+    commit_figures(folder, "r4", dagRunId="tuesday")
+    assert unreported("tuesday") == ["r2", "r4"]
+    assert unreported("wednesday") == ["r4"]
+
+
 @pytest.mark.parametrize("statistics", [True, False])
 def test_a_footer_counts_the_rows_that_are_final_also_where_a_file_has_no_statistics(
     tmp_path: Path, statistics: bool
 ) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
-    rows = pa.Table.from_pylist([{"url": "a"}, {"url": "b", "next_attempt": later}], schema=prediction.SCHEMA)
+    one, two = {"url": "a", "decided_by": "y"}, {"url": "b", "next_attempt": later, "decided_by": "x"}
+    rows = pa.Table.from_pylist([one, two, {"url": "c"}], schema=prediction.SCHEMA)
     pq.write_table(rows, tmp_path / "part-0.parquet", write_statistics=statistics, row_group_size=1)
-    assert predictions_table.Footer.of(tmp_path / "part-0.parquet") == predictions_table.Footer(2, 1)
+    assert Statistics.of(tmp_path / "part-0.parquet") == Statistics(3, 2, 1, ("x", "y"))
     pq.write_table(rows.slice(0, 0), tmp_path / "part-1.parquet")
     assert predictions_table.parts(tmp_path) == [tmp_path / "part-0.parquet"]
     assert len(predictions_table.written(tmp_path)) == 2

@@ -1,4 +1,5 @@
-"""The predictions table in any order of nights, retries, gates, upkeep and deaths, against a plain dictionary.
+"""The predictions table in any order of nights, retries, changes of a key, gates, upkeep and deaths, against a plain
+dictionary.
 
 A night here is what jobs/score_images.py does, without Spark and without the web: the feed's news and what is due are
 found, rows are written as Spark writes them, and one commit decides. It may die before or after anything that it writes
@@ -31,7 +32,9 @@ from windrow.scoring import work
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.table import pending, prediction, upkeep, withheld
+from windrow.scoring.table.deciding import DecidingKeys
 from windrow.scoring.table.lock import held
+from windrow.scoring.table.pending import DueRule
 from windrow.scoring.table.prediction import Patience, Stamp
 from windrow.scoring.table.predictions_table import PredictionTable
 
@@ -40,7 +43,7 @@ from .test_predictions_table import opened
 PAGE = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x}\n")
 ATTEMPTS = 3
 PASSING = "timeout"
-ANSWERS = st.sampled_from(["ok", "ok", "http_error", "timeout now", "timeout later"])
+ANSWERS = st.sampled_from(["ok", "ok", "http_error", "timeout now", "timeout later", "too_large"])
 WRITES = st.integers(0, 9)
 HOW = st.sampled_from(["before", "after", "torn"])
 MOST_WRITES = 30
@@ -49,19 +52,23 @@ MOST_WRITES = 30
 
 @dataclass(frozen=True)
 class Row:
-    """A row as the model has it. `due` is "now", "later", or "" where it is final."""
+    """A row as the model has it.
+
+    `due` is "now", "later", or "" where it is final; `max_bytes` the page's value if that decided the row.
+    """
 
     status: str
     attempt: int
     due: str = ""
+    max_bytes: int | None = None
 
 
 Key = tuple[str, str]
 Rows = dict[Key, Row]
 State = tuple[Rows, Mapping[str, Any]]
 """The rows of a table, and what of the feed has been read: one commit decides both."""
-Work = tuple[Mapping[str, Any], int, str, bool]
-"""What decides the rows of a night: what of the feed is read then, the table's version, the model, and `rescore`."""
+Work = tuple[Mapping[str, Any], int, str, bool, int]
+"""What decides the rows of a night: what of the feed is read then, the table's version, the model, `rescore`, a key."""
 
 
 @dataclass
@@ -93,6 +100,7 @@ class Tables(RuleBasedStateMachine):
         self.lines: list[str] = []
         self.withheld: dict[str, tuple[Work, State]] = {}
         self.runs = 0
+        self.max_bytes = 2000
         self.heard: list[str] = []
         self.looked_at: list[str] = []
         self._watch_the_writes()
@@ -243,6 +251,10 @@ class Tables(RuleBasedStateMachine):
             table.told()
             assert table.untold() == []
 
+    @rule(size=st.sampled_from([1000, 2000, 3000]))
+    def the_page_has_another_limit(self, size: int) -> None:
+        self.max_bytes = size
+
     @rule(text=st.sampled_from(["touched", "copied over itself", "rewritten"]))
     def the_feeds_file_changes_and_its_urls_do_not(self, text: str) -> None:
         if text == "rewritten":
@@ -258,10 +270,10 @@ class Tables(RuleBasedStateMachine):
     def look(self, run: str, version: str, rescore: bool) -> Night:
         """What there is to ask, as the job finds it."""
         table = PredictionTable(self.folder)
-        search = work.look(table, [self.feed], rescore=False)
+        search = work.look(table, [self.feed], rescore=False, rule=DueRule(keys=self.keys))
         found = new_urls.read_here(search.pieces, known_keys.read(table.files())).to_pylist()
         fresh = [Target(**{k: v for k, v in row.items() if k != "known"}) for row in found if not row["known"]]
-        due = pending.find(search.due, table.files(), ("model", version), search.now)
+        due = pending.find(search.due, table.files(), ("model", version), search.rule)
         again = [Target(**row) for row in due.targets.to_pylist()]
         asked = {target.url for target in (*fresh, *again)}
         assert len(asked) == len(fresh) + len(again), "a URL is asked twice"
@@ -271,14 +283,22 @@ class Tables(RuleBasedStateMachine):
             fresh += [self.target(url) for url in sorted(self.of_earlier(version) - asked)]
         return Night(run, version, table, search, [*fresh, *again], due)
 
+    @property
+    def keys(self) -> DecidingKeys:
+        return DecidingKeys({"max_bytes": self.max_bytes})
+
+    def reopened(self, row: Row) -> bool:
+        """A smaller limit than the page's decided it."""
+        return row.max_bytes is not None and row.max_bytes < self.max_bytes
+
     def due(self, version: str) -> set[str]:
         """URLs with a row that is due; another version's only where this one has none of its own."""
-        due = {key for key, row in self.rows.items() if row.due == "now"}
+        due = {key for key, row in self.rows.items() if row.due == "now" or self.reopened(row)}
         return {url for url, of in due if of == version or (url, version) not in self.rows}
 
     def of_earlier(self, version: str) -> set[str]:
         """URLs that other versions have labelled, and nobody is to ask again."""
-        waiting = {url for (url, _), row in self.rows.items() if row.due}
+        waiting = {url for (url, _), row in self.rows.items() if row.due or self.reopened(row)}
         mine = {url for url, of in self.rows if of == version}
         return {url for url, _ in self.rows} - waiting - mine
 
@@ -293,40 +313,43 @@ class Tables(RuleBasedStateMachine):
 
     def digest(self, night: Night, rescore: bool) -> str:
         assert PAGE.scoring is not None
-        return withheld.digest(night.search.marks, night.table.version, night.version, (rescore, None), PAGE.scoring)
+        page = PAGE.scoring.model_copy(update={"max_bytes": self.max_bytes})
+        return withheld.digest(night.search.marks, night.table.version, night.version, (rescore, None), page)
 
     def work(self, night: Night, rescore: bool) -> Work:
-        return night.search.marks, night.table.version, night.version, rescore
+        return night.search.marks, night.table.version, night.version, rescore, self.max_bytes
 
     def answer_to(self, target: Target, answers: list[str]) -> Row:
         status, _, due = answers[len(target.url) * 7 % 4 - int(target.url[-1]) % 4].partition(" ")
         attempt = target.attempt + 1
-        return Row(status, attempt, due if attempt < ATTEMPTS else "")
+        decided = self.max_bytes if status == "too_large" else None
+        return Row(status, attempt, due if attempt < ATTEMPTS else "", decided)
 
     def model_of(self, night: Night, answers: list[str]) -> State:
         """What there is when a night has committed."""
         rows = dict(self.rows)
         again = self.due(night.version)
-        for key in [key for key, row in rows.items() if row.due and key[0] in again]:
+        for key in [key for key, row in rows.items() if (row.due or self.reopened(row)) and key[0] in again]:
             del rows[key]
         rows |= {(target.url, night.version): self.answer_to(target, answers) for target in night.targets}
         return rows, night.search.marks
 
     def write(self, night: Night, answers: list[str], folder: Path) -> None:
-        """What Spark would have written: final and pending rows in files of their own."""
+        """What Spark would have written: final, pending and decided rows in files of their own."""
         stamp = Stamp(night.run, "model", night.version, "digest")
-        batches: dict[bool, list[pa.RecordBatch]] = {True: [], False: []}
+        batches: dict[str, list[pa.RecordBatch]] = {"final": [], "pending": [], "decided": []}
         for target in night.targets:
             answer = self.answer_to(target, answers)
             row = row_of(target, answer.status, stamp)
             patience = Patience(ATTEMPTS, hours=0.0 if answer.due == "now" else 1000.0)
-            batches[bool(answer.due)].append(prediction.record_batch([row], patience))
-        for is_pending, some in batches.items():
-            path = folder / f"pending={str(is_pending).lower()}" / "part-0.parquet"
+            kind = "pending" if answer.due else "decided" if answer.max_bytes else "final"
+            batches[kind].append(prediction.record_batch([row], patience, self.keys))
+        for kind, some in batches.items():
+            path = folder / f"kind={kind}" / "part-0.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             self.crasher.write(partial(pq.write_table, pa.Table.from_batches(some, prediction.SCHEMA), path))
         if night.due.files:
-            pending.carry(night.due, folder / "part-carried.parquet")
+            pending.carry(night.due, folder)
 
     def on_disk(self) -> Rows:
         """The table as anybody with delta-rs reads it."""
@@ -341,7 +364,8 @@ class Tables(RuleBasedStateMachine):
             assert key not in rows, f"two rows for {key}"
             assert row["next_attempt"] is None or row["status"] == PASSING
             due = "" if row["next_attempt"] is None else "now" if row["next_attempt"] <= now else "later"
-            rows[key] = Row(row["status"], row["attempt"], due)
+            decided = json.loads(row["decided_by"] or "{}")
+            rows[key] = Row(row["status"], row["attempt"], due, decided.get("scoring.max_bytes"))
         return rows
 
     @invariant()
@@ -406,7 +430,7 @@ class TestTablesAtLength(Tables.TestCase):  # type: ignore[misc]
 
 # What a random search finds by chance alone: runs that die in each of their writes, and what comes just so.
 
-OK, LATER, NOW = ["ok"] * 4, ["timeout later"] * 4, ["timeout now"] * 4
+OK, LATER, NOW, LARGE = ["ok"] * 4, ["timeout later"] * 4, ["timeout now"] * 4, ["too_large"] * 4
 Step = Callable[[Tables], None]
 
 
@@ -435,6 +459,10 @@ def a_night(
 
 DYING: dict[str, tuple[list[Step], Callable[[tuple[int, str]], Step]]] = {
     "that asks again": ([a_night(3, NOW), a_night(1, LATER)], lambda death: a_night(1, OK, death=death)),
+    "that a key made due": (
+        [a_night(2, LARGE), a_night(1, LATER), lambda tables: tables.the_page_has_another_limit(3000)],
+        lambda death: a_night(1, OK, death=death),
+    ),
     "that finds nothing": ([a_night(1, OK)], lambda death: a_night(0, OK, version="2", death=death)),
     "that takes another's place": (
         [a_night(1, OK), a_night(1, OK, "withhold")],

@@ -1,0 +1,92 @@
+"""Count the URLs whose newest label is of an earlier version: those that `--rescore` would label again.
+
+Reading the keys of a whole table takes a third of a second for each million rows. So a run's commit has the numbers,
+and a run with the same model takes them from there. Numbers that are in no commit are kept in a file:
+
+    TABLE/_windrow/earlier.json     of one version of the table and one model; it may be removed at any time
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from windrow.files import write_text
+from windrow.scoring.feed import known_keys
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.table import prediction
+from windrow.scoring.table.lock import OWN
+
+if TYPE_CHECKING:
+    from windrow.scoring.table.predictions_table import PredictionTable
+
+_FILE = "earlier.json"
+_COLUMNS = ("url_key", "status", "model_name", "model_version", "scored_at")
+
+
+def labels(table: PredictionTable, model: tuple[str, str]) -> Mapping[str, int]:
+    """Count the labels of a table that a model (name, version) would replace, by the version that gave them."""
+    newest = next(table.past(), {})
+    if (newest.get("model_name"), newest.get("model_version")) == model and "earlier_labels" in newest:
+        found: Mapping[str, int] = newest["earlier_labels"]
+        return found
+    file, place = table.folder / OWN / _FILE, [table.version, *model]
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if kept.get("of") != place:
+        kept = {"of": place, "labels": count(table.files(), model)}
+        write_text(file, json.dumps(kept))
+    return dict(kept["labels"])
+
+
+def count(files: Sequence[Path], model: tuple[str, str]) -> dict[str, int]:
+    """Count URLs of which a model has no row, by the version of their newest label, most frequent first.
+
+    A version of another model is named NAME/VERSION.
+    """
+    own: list[known_keys.Keys] = [np.empty(0, known_keys.DTYPE)]
+    labelled = _Labelled(model[0])
+    for path in files:
+        for rows in prediction.read_rows(path, _COLUMNS):
+            mine = known_keys.is_of(rows, model)
+            own.append(known_keys.of_hex(rows.filter(mine)["url_key"]))
+            labelled.add(rows.filter(pc.and_not(pc.equal(rows["status"], Status.OK.value), mine)))
+    return labelled.count_without(np.sort(np.concatenate(own)))
+
+
+class _Labelled:
+    """Labelled rows: their keys, the numbers of their versions, and their times in microseconds."""
+
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+        self._numbers: dict[str, int] = {}
+        self._keys: list[known_keys.Keys] = [np.empty(0, known_keys.DTYPE)]
+        self._versions: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        self._times: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        full = pc.binary_join_element_wise(rows["model_name"], rows["model_version"], "/")
+        own = pc.equal(rows["model_name"], self._model_name)
+        names = pc.if_else(own, rows["model_version"], full).dictionary_encode()
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in names.dictionary.to_pylist()]
+        self._keys.append(known_keys.of_hex(rows["url_key"]))
+        self._versions.append(np.array(numbers, np.int64)[names.indices.to_numpy()])
+        self._times.append(pc.fill_null(rows["scored_at"].cast(pa.int64()), 0).to_numpy())
+
+    def count_without(self, known: known_keys.Keys) -> dict[str, int]:
+        """Count the URLs that are not among the sorted keys `known`, by the version of the newest row."""
+        keys = np.concatenate(self._keys)
+        left = ~known_keys.contains(known, keys)
+        keys, versions = keys[left], np.concatenate(self._versions)[left]
+        order = np.lexsort((np.concatenate(self._times)[left], keys))
+        newest = np.ones(len(order), np.bool_)
+        newest[:-1] = keys[order][1:] != keys[order][:-1]
+        counts = np.bincount(versions[order][newest], minlength=len(self._numbers)).tolist()
+        pairs = [(name, counts[number]) for name, number in self._numbers.items() if counts[number]]
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
