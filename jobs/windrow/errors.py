@@ -5,7 +5,8 @@
     │   ├── PageError        an experiment page with mistakes; lists all of them
     │   ├── DatasetError     a source or a prepared data set that can't be used
     │   ├── BuilderError     a user's network function that can't be used
-    │   └── StudyError       a study folder that belongs to another search, or holds nothing to promote
+    │   ├── StudyError       a study folder that belongs to another search, or holds nothing to promote
+    │   └── NoChampionError  nothing is champion yet; a scheduled scoring run is skipped
     ├── DriftError           exit code 1: a scoring run's rows are withheld until a person accepts them
     ├── AbsentError          a part of the Windrow page in Airflow that can't be shown; all its readers see the reason
     └── ServiceError         exit code 1: an outside service is unavailable; a later run may succeed
@@ -72,6 +73,10 @@ class BuilderError(UserError):
 
 class StudyError(UserError):
     """A study folder that belongs to another search, or that holds nothing to promote."""
+
+
+class NoChampionError(UserError):
+    """The registry has no champion to label with yet; a run that its schedule has started is skipped."""
 
 
 class DriftError(WindrowError):
