@@ -37,7 +37,8 @@ from windrow_spark import SparkJob
 FORM = {
     "Sweep": ("sweep.trials", "sweep.epochs", "sweep.sampler", "sweep.pruner", "sweep.objective", "sweep.seed"),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
-    "Data": ("dataset.source",),
+    "Data": ("dataset.source", "dataset.image_size"),
+    "Network": ("network.builder",),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
         *("promotion.significant", "promotion.approval"),
