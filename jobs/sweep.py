@@ -106,7 +106,7 @@ def train(
             imports = aside.submit(warm or cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
-            with log, channel.open_channel(spark) as line:
+            with log, command.when_stopped(log.kill), channel.open_channel(spark) as line:
                 search = Search(page, builder, dataset, study, log, line.address, cluster.gives_gpu(spark))
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)
                 clock.import_seconds += sum(imports.result())
