@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from windrow.errors import EXIT_FAILURE, NoChampionError, WindrowError
-from windrow.files import check_writable, plain, write_json
+from windrow.files import check_writable, json_text, write_json
 
 
 def bare_parser(description: str | None) -> argparse.ArgumentParser:
@@ -74,7 +73,7 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
         traceback.print_exc()
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return EXIT_FAILURE
-    print(json.dumps(result, sort_keys=True, default=plain))
+    print(json_text(result, encoding=sys.stdout.encoding or "ascii"))
     return 0
 
 

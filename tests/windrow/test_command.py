@@ -322,3 +322,18 @@ def test_outside_the_block_and_in_another_thread_a_stop_is_what_it_was() -> None
     thread.start()
     thread.join()
     assert entered == [True]
+
+
+@pytest.mark.parametrize(("label", "kept"), [("Schuhgröße 鞋", True), ("bad \udcff name", False)])
+def test_a_result_reads_as_it_was_written_and_what_is_no_text_is_escaped(
+    label: str, kept: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "result.json"
+    assert command.run(lambda _: {"label": label}, arguments("--result", str(file))) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads(file.read_text()) == {"label": label}
+    assert (label in file.read_text()) is (label in printed) is kept
+
+
+def test_a_terminal_that_lacks_the_letters_gets_escapes() -> None:
+    assert files.json_text({"label": "größe"}, encoding="ascii") == '{"label": "gr\\u00f6\\u00dfe"}'
