@@ -32,6 +32,7 @@ ACTIONS = ["rollback", "promote", "approve", "reject"]
 FORM = {
     "page": Param(
         next(iter(PAGES), None),
+        type="string",
         enum=list(PAGES),
         title="Page",
         section="Champion",
@@ -39,6 +40,7 @@ FORM = {
     ),
     "action": Param(
         ACTIONS[0],
+        type="string",
         enum=ACTIONS,
         title="Action",
         section="Champion",

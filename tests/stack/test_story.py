@@ -760,6 +760,31 @@ def test_a_version_is_trained_again_to_the_same_bits_and_nothing_else_is(place: 
     assert place.aliases() == {"champion": "1"}
 
 
+def test_what_is_switched_off_is_named_until_it_is_switched_on(place: Any) -> None:
+    path = f"/api/dags/{TRAIN}/paused"
+    assert "maintain_digits is paused; switch it on" in place.values(path)["sentence"]
+    for dag in (TRAIN, SCORE, "maintain_digits"):
+        place.airflow.unpause(dag)
+    assert place.values(path)["sentence"] == ""
+
+
+@pytest.mark.faults
+def test_a_sweep_that_a_person_ends_is_stopped_at_once_on_the_page_in_mlflow_and_in_the_note(place: Any) -> None:
+    place.airflow.unpause(TRAIN)
+    run = place.airflow.trigger(TRAIN, {"sweep.trials": 400, "sweep.epochs": 500})
+    path = f"/api/dags/{TRAIN}/sweep?run_id={quote(run, safe='')}"
+    soon(lambda: place.values(path).get("training", 0) > 0)
+    task = f"/dags/{TRAIN}/dagRuns/{quote(run, safe='')}/taskInstances/sweep"
+    assert place.ask_as("admin", "PATCH", task, {"new_state": "failed"}).ok
+    shown = soon(lambda: [found for found in [place.values(path)] if found["stopped"]])[0]
+    assert shown["training"] == 0
+    soon(lambda: place.airflow.run_state(TRAIN, run) == "failed")
+    note = place.airflow.get(f"/dags/{TRAIN}/dagRuns/{quote(run, safe='')}")["note"]
+    assert note == "sweep: admin marked it as failed; a cleared task continues where it can"
+    soon(lambda: place.mlflow_states("sweep") == {"KILLED"})
+    assert place.mlflow_states("trial") <= {"KILLED", "FINISHED"}
+
+
 def test_drift_starts_the_training_of_a_page_that_wants_it(place: Any) -> None:
     no_slot = place.ask_as("admin", "PATCH", "/pools/default_pool?update_mask=slots", {"slots": 0})
     assert no_slot.ok, no_slot.text  # so the run begins, and none of its tasks

@@ -44,7 +44,7 @@ export const isLive = (sweep, now) => !isOver(sweep) && !sweep.stopped && !isSil
 // Return the state by the sweep's task, and by the ledger for a sweep that Airflow has not started.
 export function state(sweep, now) {
   if (isOver(sweep)) return "all trials have ended";
-  if (sweep.stopped) return "stopped: clear its task, and the study continues";
+  if (sweep.stopped) return "stopped: clear its task to continue";
   if (!sweep.training) return sweep.trials || isSilent(sweep, now) ? "nothing is training" : "beginning";
   return isSilent(sweep, now) ? "no change for a long time: look at the sweep's task" : "running";
 }
