@@ -6,7 +6,8 @@
 The network that is evaluated on the test split is the registered file, loaded back from MLflow. Running the job again
 for the same finalists repeats the recorded decision and registers nothing.
 
-Without a study it answers or undoes an earlier decision, and needs no Spark:
+With one of the options below, the job trains nothing and needs no Spark. It records a person's answer to a request for
+approval, or rolls back to the previous champion:
 
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
@@ -61,7 +62,7 @@ def main() -> int:
 
 
 def moves(arguments: argparse.Namespace) -> bool:
-    """Return True if the command answers or undoes an earlier decision."""
+    """Return True if the command trains nothing: it answers a request for approval, promotes a version, or rolls back."""
     return bool(arguments.rollback or arguments.promote or arguments.approve or arguments.reject)
 
 
@@ -83,7 +84,10 @@ def move(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
-    """Train the finalists, register the best, evaluate it on the test split and decide; return the job's result."""
+    """Train the finalists, register the best, evaluate it on the test split and decide; return the job's result.
+
+    If the decision for these finalists is recorded already, train nothing and return that decision's result.
+    """
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
@@ -113,7 +117,10 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, object]:
-    """Register the challenger, evaluate it and its rivals once on the test split, decide, and move aliases."""
+    """Register the challenger, evaluate it and its rivals once on the test split, decide, and move the aliases.
+
+    Return the job's result. If another job has decided meanwhile, only return that decision's result.
+    """
     from windrow.data import shards
     from windrow.selection import evidence
     from windrow.selection.rule import decide

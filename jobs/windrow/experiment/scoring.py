@@ -14,7 +14,7 @@ Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class ScoringSection(Section):
-    """How image URLs are labelled, with the champion or another network, and how they are downloaded."""
+    """The settings for labelling image URLs, with the champion or another network, and for downloading them."""
 
     feed: str = Field(
         min_length=1,
@@ -70,5 +70,5 @@ class ScoringSection(Section):
 
     @property
     def model_name(self) -> str | None:
-        """The name of the page's own network; None if a registered model is used."""
+        """Return the name of the page's own network; None if a registered model is used."""
         return self.network.name if self.network else None

@@ -85,7 +85,10 @@ def _comparison(found: Comparison) -> ComparisonFigures:
 
 
 def to_read(final: Final) -> dict[str, bytes]:
-    """Return the unregistered networks to evaluate, by name: those of the winner's other seeds, and the default's."""
+    """Return the unregistered networks to evaluate, by name: those of the winner's other seeds, and the default's.
+
+    The default configuration adds none if it is the winner.
+    """
     networks = {_name(final.winner, seed): repeat.network for seed, repeat in _seeds(final.winner) if seed > 1}
     if final.default is not None and final.default is not final.winner:
         networks |= {_name(final.default, seed): repeat.network for seed, repeat in _seeds(final.default)}
@@ -107,7 +110,10 @@ def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, i
 
 
 def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | None) -> list[Row]:
-    """Return a row for the challenger, and for default configuration and champion if each was evaluated separately.
+    """Return a row for the challenger, one for the default configuration, and one for the champion.
+
+    The default configuration has no row if it is the challenger itself or has no network. The champion has no row if it
+    was not evaluated.
 
     Args:
         figures: predictions by name: the registered challenger as CHALLENGER, a champion that can be compared as

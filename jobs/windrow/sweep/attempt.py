@@ -17,6 +17,7 @@ from typing import TextIO
 import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -28,8 +29,8 @@ _PRINTED_CHARACTERS = 10_000  # most output of a user's code per trial
 _MEBIBYTE = 1 << 20
 
 
-class Attempt:
-    """One running attempt.
+class RunningAttempt:
+    """An attempt while it runs on an executor; ledger.Attempt is its entry on the driver.
 
     Attributes:
         spec: what to train.
@@ -125,7 +126,7 @@ class Attempt:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Send heartbeats and watch the memory during the block; kill the processes that it has left running.
+        """Send heartbeats and watch the memory during the block; then kill processes that the block has left running.
 
         A separate thread sends the heartbeats, so that a worker in a long compilation or epoch does not look lost.
         """
@@ -171,7 +172,8 @@ class Attempt:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _too_long(self) -> str:
-        return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {len(self.epochs)} epochs"
+        epochs = counted(len(self.epochs), "epoch")
+        return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {epochs}"
 
     def _report(self, content: dict[str, object]) -> None:
         if self._line is None or not self._line.mine:

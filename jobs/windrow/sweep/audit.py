@@ -1,7 +1,7 @@
-"""Check that a study's three books agree: Optuna's journal and MLflow must match the ledger, which is the truth.
+"""Check that a study's three records agree: Optuna's journal and MLflow must match the ledger, which decides.
 
     books = read_books(folder)
-    audit(books, runs)      # one sentence per difference; empty if the books agree
+    audit(books, runs)      # one sentence per difference; empty if the records agree
 
 MLflow's runs are an argument, because only tracking/ may read them: see tracking/runs.py. An interrupted study is not a
 mistake: its journal and MLflow may be behind the ledger until the next sweep, but must not contradict it.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
+from windrow.plural import counted
 from windrow.sweep.ledger import FILE, Attempt, Entry, Ledger
 from windrow.sweep.outcomes import RULES, Ending, Outcome, Signal
 
@@ -73,7 +74,7 @@ class Books:
 
     @property
     def over(self) -> bool:
-        """True if all trials of the budget have ended; then no book may be behind the ledger."""
+        """True if all trials of the budget have ended; then neither the journal nor MLflow may be behind the ledger."""
         return self.ended == len(self.entries) >= self.budget
 
 
@@ -109,7 +110,7 @@ def _journal(path: Path) -> dict[int, FrozenTrial]:
 
 
 def audit(books: Books, said: SweepRun | None = None) -> list[str]:
-    """Return the differences between the books, one sentence per difference.
+    """Return the differences between a study's records, one sentence per difference.
 
     Args:
         books: the ledger and the journal.
@@ -188,7 +189,8 @@ def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):
-        yield f"the sweep's run must say {len(books.entries)} trials in MLflow; it says {said.trials}; {_AGAIN}"
+        trials = counted(len(books.entries), "trial")
+        yield f"the sweep's run must say {trials} in MLflow; it says {said.trials}; {_AGAIN}"
     runs: dict[int, list[TrialRun]] = {}
     for run in said.runs:
         runs.setdefault(run.number, []).append(run)

@@ -38,7 +38,7 @@ class Signal(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class EndingRule:
     """The consequences of an ending.
 
     Attributes:
@@ -52,14 +52,14 @@ class Rule:
     status: str
 
 
-RULES: dict[Ending, Rule] = {
-    Ending.OK: Rule(1, Signal.VALUE, "FINISHED"),
-    Ending.PRUNED: Rule(1, Signal.SO_FAR, "FINISHED"),
-    Ending.DIVERGED: Rule(1, Signal.WORST, "FAILED"),
-    Ending.TIMEOUT: Rule(1, Signal.SO_FAR, "KILLED"),
-    Ending.OUT_OF_MEMORY: Rule(1, Signal.WORST, "KILLED"),
-    Ending.LOST: Rule(3, Signal.NOTHING, "FAILED"),
-    Ending.FAILED: Rule(1, Signal.NOTHING, "FAILED"),
+RULES: dict[Ending, EndingRule] = {
+    Ending.OK: EndingRule(1, Signal.VALUE, "FINISHED"),
+    Ending.PRUNED: EndingRule(1, Signal.SO_FAR, "FINISHED"),
+    Ending.DIVERGED: EndingRule(1, Signal.WORST, "FAILED"),
+    Ending.TIMEOUT: EndingRule(1, Signal.SO_FAR, "KILLED"),
+    Ending.OUT_OF_MEMORY: EndingRule(1, Signal.WORST, "KILLED"),
+    Ending.LOST: EndingRule(3, Signal.NOTHING, "FAILED"),
+    Ending.FAILED: EndingRule(1, Signal.NOTHING, "FAILED"),
 }
 
 

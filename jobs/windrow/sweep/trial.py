@@ -12,7 +12,7 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.data.splits import Split
-from windrow.sweep.attempt import Attempt, limited_output
+from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training import fused, loop, runtime
@@ -39,7 +39,7 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
     Args:
         gain: the gain that the probe measured before it decided against one graph; recorded in the outcome.
     """
-    attempt = Attempt(spec)
+    attempt = RunningAttempt(spec)
     try:
         with attempt.watched(), limited_output(spec.number):
             attempt.import_seconds = start_tensorflow(spec.threads, spec.deterministic)
@@ -104,7 +104,7 @@ def _train_together(
     group: list[TrialSpec], members: list[Member], data: tuple[Examples, Examples], gain: float, imported: float
 ) -> list[Outcome]:
     """Train the group in one graph; a trial that ends before the others is removed from the graph."""
-    attempts = [Attempt(spec) for spec in group]
+    attempts = [RunningAttempt(spec) for spec in group]
     attempts[0].import_seconds = imported
     outcomes: dict[int, Outcome] = {}
     with attempts[0].watched():
@@ -131,7 +131,7 @@ def _train_together(
     return [outcomes[index] for index in range(len(group))]
 
 
-def _train(attempt: Attempt, dataset: Path) -> Outcome:
+def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     """Train one trial alone; each epoch is added to the attempt at once, so that a failure keeps earlier epochs."""
     spec = attempt.spec
     data = _data(spec, dataset)

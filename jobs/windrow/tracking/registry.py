@@ -17,6 +17,7 @@ from windrow import paths
 from windrow.errors import TrackingError, UserError
 from windrow.experiment.wording import point_text
 from windrow.files import locked
+from windrow.plural import counted
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking.server import connect, version_link
@@ -243,8 +244,8 @@ def description(result: PromotionResult) -> str:
     return (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "
-        f"{result.objective} {result.value:.4f}, the mean of {result.seeds} seed(s); the best of "
-        f"them by validation is registered, and was read on {result.test_images} test images once.\n\n"
+        f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
+        f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
         f"{result.evidence}\n\n"
         "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
     )

@@ -89,7 +89,7 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
 
 
 def _run(client: MlflowClient, experiment: str, name: str, scoring: str) -> str:
-    """Return the id of the MLflow run for a scoring run; an earlier call may have created it, else create it."""
+    """Return the id of the MLflow run for a scoring run: the one that an earlier call has created, else a new one."""
     for run in client.search_runs([experiment], f"tags.`windrow.scoring` = '{scoring}'", max_results=1):
         return str(run.info.run_id)
     tags = {"mlflow.runName": f"score {name}", "windrow.kind": "scoring", "windrow.scoring": scoring, **versions()}

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import layers, loop
+from windrow.training import dense, layers, loop
 from windrow.training.data import Examples, tensors
 from windrow.training.graphs import EpochPlan
 from windrow.training.loop import Epoch
-from windrow.training.networks import Builder, dense_weights
+from windrow.training.networks import Builder
 from windrow.training.stack_trainer import Member, StackTrainer
 from windrow.training.stacked import NetworkStack
 
@@ -86,7 +86,7 @@ class FusedRun:
         self._stacked = list(range(len(members)))  # index of the member at each position in the stack
         weights = [
             layers.initial_weights(
-                dense_weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
+                dense.weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
             )
             for member in members
         ]

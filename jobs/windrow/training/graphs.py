@@ -245,7 +245,7 @@ def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]],
 
 
 def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, NDArray[np.int64]]]:
-    """Compile a function () → (mean loss, predicted labels (n,)) of any keras.Model over a split, without dropout."""
+    """Compile a function () → (mean loss, predicted labels (n,)) that evaluates any keras.Model on a whole split."""
     import tensorflow as tf
 
     forward, (images, labels) = of_keras(network), tensors(split)
