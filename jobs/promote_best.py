@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def moves(arguments: argparse.Namespace) -> bool:
-    """Return True if the command trains nothing: it answers a request for approval, promotes a version, or rolls back."""
+    """Return True if the command trains nothing: it answers a request, promotes a version, or rolls back."""
     return bool(arguments.rollback or arguments.promote or arguments.approve or arguments.reject)
 
 

@@ -146,9 +146,8 @@ def run_folder(dag_id: str, run_id: str) -> str:
 def cron(expression: str | None) -> CronTriggerTimetable | None:
     """Return the timetable of a cron expression in UTC; None without an expression.
 
-    A DAG that has never run waits for its next hour, and does not make up for a past one.
-
-    Airflow's own limit of what is past is a tenth of the interval, more than two hours for a nightly DAG.
+    A DAG that has never run waits for its next hour, and does not make up for a past one. Airflow's own limit of what
+    is past is a tenth of the interval, more than two hours for a nightly DAG.
     """
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=LATEST) if expression else None
 
