@@ -102,7 +102,7 @@ def open_section(form: Locator, name: str) -> None:
 
 def add_override(form: Locator, text: str) -> None:
     open_section(form, "Anything else")
-    form.get_by_placeholder("Enter each string on a new line").fill(text)
+    form.locator("#element_set").fill(text)
 
 
 def trigger(form: Locator) -> str:
@@ -196,7 +196,7 @@ def test_after_the_login_the_navigation_offers_windrow(place: Any, page: Page) -
 @in_a_browser
 def test_the_form_has_sections_with_titled_fields_and_their_help(place: Any, page: Page, picture: Keep) -> None:
     form = open_form(page, place)
-    for section in ("Sweep", "Limits", "Data", "Promotion", "Anything else", "Reproduce"):
+    for section in ("Sweep", "Limits", "Data", "Network", "Promotion", "Anything else", "Reproduce"):
         expect(form.get_by_role("button", name=section, exact=True)).to_be_visible()
     open_section(form, "Sweep")
     sweep = form.get_by_role("region", name="Sweep")
