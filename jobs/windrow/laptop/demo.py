@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from windrow.dag_ids import KINDS, dag_id, paused
+from windrow.dag_ids import KINDS, dag_id
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
 from windrow.files import write_json
 from windrow.laptop import demo_feed, demo_summary, services, stack, watch
@@ -252,8 +252,6 @@ def _print(request: DemoRequest, running: Stack, values: dict[str, object]) -> N
     print(f"  {'time':18} {values['seconds']:.0f} s{set_up}")
     if "peak_bytes" in values:
         print(f"  {'peak memory':18} {int(str(values['peak_bytes'])) / 1024**3:.1f} GiB, all processes")
-    if off := values.get("paused"):
-        print(f"\n  {paused(list(map(str, off)))}")  # type: ignore[call-overload]
     print(f"\n  Airflow  {running.airflow_pages}  login {stack.USER} / {running.password}")
     print(f"  MLflow   {running.mlflow_pages}\n  Both run until {running.ended_by}.")
 

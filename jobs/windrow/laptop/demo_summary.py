@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from windrow.dag_ids import paused
 from windrow.errors import ServiceError
 from windrow.plural import counted
 
@@ -175,6 +176,8 @@ def lines(values: Mapping[str, Any]) -> list[str]:
             ("statuses", counts(values["statuses"])),
             ("share correct", share),
         ]
+    if values.get("paused"):
+        facts.append(("DAGs", paused(values["paused"])))
     return [f"  {name:18} {value}" for name, value in facts]
 
 
