@@ -62,7 +62,7 @@ class Tracking(Protocol):
             run: the run; if withheld, with the table's version before it.
             note: the description of the run, in Markdown.
             gallery: the path of the run's gallery.
-            withheld: whether its rows are withheld.
+            withheld: whether the run's rows are withheld.
 
         Raises:
             TrackingError: the run can't be logged.
@@ -101,7 +101,7 @@ class ScoringRun:
         self._table, self._folder, self._run_id = table, table.folder, run_id
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
-        """Count the URLs that a run would score, without downloading or writing anything."""
+        """Count the URLs that a run would score, without downloading them or adding a row to the table."""
         search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
         if not search:
             return nothing
@@ -112,7 +112,7 @@ class ScoringRun:
             return replace(nothing, counts=found.counts)
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
-        """Score the URLs that are new in the feed's files or due again, publish the table, and log the run.
+        """Score the URLs that work.py finds, publish the table, and log the run; return the result.
 
         Raises:
             DriftError: the rows are withheld.
@@ -133,7 +133,10 @@ class ScoringRun:
         return ScoringResult(str(self._folder), self._table.version, len(files), name)
 
     def _label(self, search: FeedSearch, nothing: ScoringResult) -> ScoringResult:
-        """Find the URLs to score, score them, and commit their rows."""
+        """Find the URLs to score, score them, and commit or withhold their rows; return the result.
+
+        If an earlier run with the same work was withheld, its rows are taken instead, and nothing is downloaded.
+        """
         # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
         with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, ThreadPoolExecutor(1) as early:
             pinned = early.submit(self._tracking.pin, self._page, Path(scratch)).result
@@ -159,7 +162,7 @@ class ScoringRun:
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
         """Return the withheld run if its work is the same as this run's; otherwise discard it and return None.
 
-        It is also discarded if it is 12 hours old and would be withheld again.
+        A withheld run that is 12 hours old and would be withheld again is discarded as well.
         """
         waiting = withheld.read(self._folder)
         if waiting is None:
@@ -179,7 +182,7 @@ class ScoringRun:
         return replace(nothing, counts=found.counts, table_version=version)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
-        """Send the network to every host, and load it in every slot; return the plan that this completes."""
+        """Send the network to every host, and load it in every slot; return the completed plan."""
         plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
         return rehearsal.rehearse(spark, plan, slots)
 
@@ -190,7 +193,10 @@ class ScoringRun:
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
-        """Score the URLs that were found, write their rows to the folder `rows`, and write the gallery."""
+        """Score the URLs that were found, write their rows and the gallery, and return the run's figures.
+
+        The folder `rows` also gets a copy of the other rows in the files that the commit will replace.
+        """
         stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = _pass(spark, found, replace(plan, album=pictures), rows)
@@ -214,7 +220,7 @@ class ScoringRun:
         return figures
 
     def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
-        """Commit a run's rows, or withhold them if the labels or scores moved beyond the gate.
+        """Commit a run's rows; withhold them if they moved beyond the gate, unless a person accepts the drift.
 
         Raises:
             DriftError: the rows are withheld.
@@ -257,7 +263,7 @@ class ScoringRun:
         )
 
     def report(self, result: ScoringResult) -> ScoringResult:
-        """Publish the table and log its runs. If one of the two fails, the other one is still done.
+        """Publish the table and log its runs; return the completed result. If one fails, the other is still attempted.
 
         Raises:
             PublishError: the table is not published.
@@ -301,7 +307,11 @@ def _tasks(spark: SparkSession, urls: int | None) -> int:
 
 
 def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
-    """Download and label every URL, write the rows to the folder `rows`, and measure them."""
+    """Download and label every URL, write the rows to the folder `rows`, and measure them.
+
+    Raises:
+        WindrowError: the rows are not exactly one per URL.
+    """
     started = time.monotonic()
     with progress.shown(spark, found.urls) as address:
         plan, partitions = replace(plan, progress=address), _tasks(spark, found.urls)

@@ -78,9 +78,9 @@ class Outcome:
         lease: the attempt's token in the ledger; the outcome counts only while this lease is open.
         peak_mebibytes: the largest resident memory of the worker that was measured during the attempt.
         fused: number of trials in the same graph, this one included; 1 for a trial that trained alone.
-        gain: measured by the probe: images per second of a fused graph divided by those of single trials; 0 if unknown.
+        gain: images per second of a fused graph divided by those of single trials, by fused.gain; 0 if not measured.
         began_at, ended_at: Unix seconds by the worker's clock, for display; durations are measured by another clock.
-        repeat: number of a finalist's seed, from 1; 0 in a sweep. Not part of `record`.
+        repeat: number of a finalist's seed, from 1; 0 in a sweep.
     """
 
     number: int

@@ -21,23 +21,24 @@ from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
 WORTHWHILE = 1.1
-"""Trials are trained in one graph if the probe measures at least this gain in images per second."""
+"""Trials are trained in one graph if `fused.gain` measures at least this gain in images per second."""
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     """Run a Spark task's trials and return their outcomes.
 
-    It reads all its input and never raises, because only then does Spark reuse the Python worker, where TensorFlow is
-    already imported.
+    All input is read, and a trial's errors become outcomes, because only then does Spark reuse the Python worker, where
+    TensorFlow is already imported.
     """
     return iter([one for group in groups(list(specs)) for one in _run_group(group, shipped(group[0].dataset))])
 
 
 def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
-    """Train one trial on the data set's files in `dataset`. Every error becomes an outcome.
+    """Train one trial on the data set's files in `dataset`. Every error but KeyboardInterrupt becomes an outcome.
 
     Args:
-        gain: the gain that the probe measured before it decided against one graph; recorded in the outcome.
+        gain: the gain that `fused.gain` measured if it was too small for one graph; 0 if it was not measured. Recorded
+            in the outcome.
     """
     attempt = RunningAttempt(spec)
     try:
@@ -58,7 +59,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
     """Group the specifications that may be trained in one graph; every other one forms a group of its own."""
 
     def key(spec: TrialSpec) -> str:
-        # Limits apply to one trial, but the trials in a shared graph have their time and memory in common.
+        # Limits apply to one trial, but trials in a shared graph share time and memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
@@ -103,7 +104,7 @@ def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
 def _train_together(
     group: list[TrialSpec], members: list[Member], data: tuple[Examples, Examples], gain: float, imported: float
 ) -> list[Outcome]:
-    """Train the group in one graph; a trial that ends before the others is removed from the graph."""
+    """Train the group in one graph, and return the outcomes; a trial that ends before the others leaves the graph."""
     attempts = [RunningAttempt(spec) for spec in group]
     attempts[0].import_seconds = imported
     outcomes: dict[int, Outcome] = {}
@@ -132,7 +133,10 @@ def _train_together(
 
 
 def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
-    """Train one trial alone; each epoch is added to the attempt at once, so that a failure keeps earlier epochs."""
+    """Train one trial alone, and return its outcome.
+
+    Each epoch is added to the attempt at once, so that the outcome of a failure has the earlier epochs.
+    """
     spec = attempt.spec
     data = _data(spec, dataset)
     training = loop.prepare(spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed)

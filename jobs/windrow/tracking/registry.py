@@ -78,7 +78,10 @@ def is_settled(version: Any, result: PromotionResult) -> bool:
 
 
 def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
-    """Return whether the champion has changed since a version was compared with it."""
+    """Return whether the champion has changed since a version was compared with it.
+
+    False if that version is now champion itself.
+    """
     champion = aliased(client, result.model_name, "champion")
     now = str(champion.version) if champion else None
     return now not in (result.champion_before, result.model_version)
@@ -106,6 +109,8 @@ def settle(client: MlflowClient, result: PromotionResult, description: str) -> N
 
 def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult:
     """Approve or reject a version that awaits approval, on behalf of a person; return the promotion's new result.
+
+    The same answer again completes what was interrupted, and otherwise changes nothing.
 
     Raises:
         UserError: the version is unknown or does not await approval, or the champion has changed since.
@@ -138,7 +143,10 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
 
 
 def rollback(model: str) -> dict[str, object]:
-    """Swap the aliases champion and previous, or without a champion make previous champion; return the job's result.
+    """Swap the aliases champion and previous, and return the job's result.
+
+    Without a champion, the previous version becomes champion and the alias previous is removed. A rollback that was
+    interrupted is completed.
 
     Raises:
         UserError: no version has the alias previous.

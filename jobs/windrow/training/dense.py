@@ -1,7 +1,7 @@
 """Define the built-in dense network: the order of its layers is in `logits`, and nowhere else.
 
 The same function builds the keras.Model, lists the weights without importing Keras, and computes a stack of networks
-that train as one graph (stacked.py). Each gives it another set of operations.
+that train as one graph (stacked.py). For each of these uses, it gets another set of operations.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ class Operations(Protocol):
     """The operations of the dense network. They map activations of any type to activations of the same type."""
 
     def multiply(self, x: Any, width: int, bias: bool) -> Any:
-        """Multiply by a kernel (inputs, width), and add a bias (width,) if `bias`."""
+        """Return `x` multiplied by a kernel (inputs, width), plus a bias (width,) if `bias`."""
 
     def normalize(self, x: Any) -> Any:
-        """Apply batch normalisation."""
+        """Return `x` after batch normalisation."""
 
     def activate(self, x: Any, name: str) -> Any:
-        """Apply the activation `name`, by Keras' names."""
+        """Return `x` after the activation that Keras calls `name`."""
 
     def drop(self, x: Any) -> Any:
-        """Apply dropout, where the rate is above 0."""
+        """Return `x` after dropout, or unchanged if there is none."""
 
 
 def logits(operations: Operations, x: Any, parameters: Mapping[str, Value], units: int, classes: int) -> Any:
     """Return the logits of a dense network, computed with the given operations.
 
     Args:
-        operations: compute the layers.
-        x: flat images.
+        operations: the operations that compute the layers.
+        x: flat images, in the form that `operations` takes.
         parameters: hyper-parameters; `layers`, `activation` and `batch_norm` are read.
         units: width of the hidden layers.
         classes: number of labels.

@@ -96,8 +96,8 @@ class FusedRun:
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
         """Train, and yield after each epoch a tuple with one Epoch per member, or None for a member that was dropped.
 
-        The seconds of an Epoch are the member's share of the wall clock. Dropping members between epochs makes the
-        remaining ones faster.
+        The seconds of an Epoch are the member's share of the wall clock. Once half of the stack was dropped between
+        epochs, the remaining members are faster.
 
         Raises:
             RuntimeError: a group that was prepared later uses the same graphs.
@@ -134,7 +134,7 @@ class FusedRun:
         return network
 
     def step_all(self) -> None:
-        """Repeat the steps of the first epoch without evaluation, for timing."""
+        """Run the training steps of the first epoch, without evaluation, for timing."""
         for value in self._trainer.steps(self._data[0], self._members, 1, 0):
             value.numpy()  # waits for the device
 

@@ -41,7 +41,8 @@ class Builder:
             classes: number of labels.
 
         Raises:
-            BuilderError: a user's file can't be imported, or its function does not return such a keras.Model.
+            BuilderError: a user's file can't be imported, or its function does not return a keras.Model for this
+                shape and number of classes.
             Exception: whatever a user's function raises; it may fail for some points of the space only.
         """
         if self.source is None:

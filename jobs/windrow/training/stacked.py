@@ -48,7 +48,10 @@ class NetworkStack:
         return [value for name, value in zip(self._names, self._values, strict=True) if name not in AVERAGES]
 
     def load(self, state: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
-        """Load what state() returned for as many members; values beyond the stack's width must be padding."""
+        """Load what state() returned for as many members, with each member's learning rate.
+
+        Values beyond this stack's width are cut off, so they must be padding.
+        """
         self.rates.assign(rates)
         for variable, arrays in zip(self._all(), state, strict=True):
             padded = np.zeros(variable.shape, np.float32)
@@ -149,7 +152,7 @@ class _StackedLayers:
         return x + self._vector(next(self._values)) if bias else x
 
     def normalize(self, x: Any) -> Any:
-        """Apply Keras' batch normalisation to each member's images."""
+        """Return each member's activations after Keras' batch normalisation; in training, also update the averages."""
         import tensorflow as tf
 
         gamma, beta, *averages = (next(self._values) for _ in range(4))
@@ -169,7 +172,7 @@ class _StackedLayers:
     def drop(self, x: Any) -> Any:
         if not self._training or self._dropout is None:
             return x
-        seed = self._seed + self._drops  # another one for each layer
+        seed = self._seed + self._drops  # a different seed for each layer
         self._drops += 1
         return _drop(x, self._dropout, seed)
 

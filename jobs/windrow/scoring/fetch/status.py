@@ -48,9 +48,9 @@ class StatusRule:
         meaning: an explanation for the user.
         passing: a later run may end differently, so the URL is tried again; a status that is not passing is final.
         retried_now: a second try in the same run often helps.
-        of_the_host: the host failed; after ten failures in a row the run does not contact it any more.
-        no_connection: no answer was received. If this happens to a robots.txt, the image gets the same status, not
-            robots_unavailable, because its download would have failed in the same way.
+        of_the_host: the host failed; after ten failures in a row, a task does not contact the host again in this run.
+        no_connection: no answer was received. If a robots.txt ends so, the image gets the same status, not
+            robots_unavailable, because the image's download would have failed in the same way.
     """
 
     meaning: str

@@ -76,7 +76,10 @@ def sentences(figures: Figures) -> list[str]:
 
 
 def note(figures: Figures, withheld: str = "") -> str:
-    """Return a run's description in MLflow, as Markdown; `withheld` is the reason why its rows are not in the table."""
+    """Return a run's description in MLflow, as Markdown.
+
+    `withheld` is the reason why the run's rows are not in the table; empty if they are.
+    """
     lines = [f"**Withheld:** {withheld}."] if withheld else []
     return "\n".join(f"- {line}" for line in [*lines, *sentences(figures)])
 

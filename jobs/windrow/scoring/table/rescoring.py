@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
     """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
 
-    They have the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
+    The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -44,7 +44,7 @@ def agreement(
     """Compare a run's labels with the latest labels that another model or version gave the same URLs.
 
     Returns:
-        The number of URLs compared, and the share of them that keep their label; None if no URL was compared.
+        The number of URLs compared, and the share of these URLs that keep their label, None if no URL was compared.
     """
     from pyspark.sql import functions as F  # noqa: N812
 

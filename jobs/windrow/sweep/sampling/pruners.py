@@ -18,7 +18,7 @@ _WARM_UP_TRIALS = 5  # trials that the median pruner leaves alone
 
 
 def pruner(section: SweepSection) -> BasePruner:
-    """Make the pruner that sweep.pruner of an experiment page names."""
+    """Return the Optuna pruner that the page's sweep.pruner names."""
     return PRUNERS[section.pruner](section)
 
 

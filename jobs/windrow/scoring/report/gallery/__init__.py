@@ -33,7 +33,7 @@ def place(table: Path, run_id: str) -> Path:
 
 
 def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequence[Failure]) -> Path:
-    """Write a run's gallery.
+    """Write a run's gallery and its pictures, and return the gallery's path.
 
     Args:
         path: the file to write; see `place`.
