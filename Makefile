@@ -14,7 +14,7 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help demo reproduce unit test test-faults test-cluster coverage screenshots stop doctor lint lock bench up down
+.PHONY: help start new train score airflow demo reproduce unit test test-faults test-cluster coverage screenshots stop doctor lint lock bench up down
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +23,21 @@ help: ## list the targets
 demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.trials=4 dataset.source=../mnist" TARGET=docker
 	@$(if $(filter docker,$(TARGET)),$(CONTAINERS) demo,$(WINDROW) python -m windrow.laptop.demo) \
 		--experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+
+start: ## the services without the demo: MLflow, Airflow and its DAGs
+	@$(WINDROW) python -m windrow.laptop.stack up
+
+new: ## a page from a folder of images, one folder per class; NAME=shoes FOLDER=/data/shoes FEED=/data/shoes-urls
+	@$(WINDROW) python -m windrow.laptop.page.new --name '$(NAME)' --folder '$(FOLDER)' $(if $(FEED),--feed '$(FEED)')
+
+train: ## train a page's champion in Airflow, and label its feed; EXPERIMENT=shoes SET="sweep.trials=4"
+	@$(WINDROW) python -m windrow.laptop.page.runs train --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+
+score: ## label what is new in a page's feed, in Airflow; EXPERIMENT=shoes
+	@$(WINDROW) python -m windrow.laptop.page.runs score --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+
+airflow: ## Airflow's own command line; ARGS="dags unpause score_shoes"
+	@$(WINDROW) --as-is python -m windrow.laptop.stack airflow $(ARGS)
 
 reproduce: ## train a registered version again from its record, and compare; VERSION=3 MODEL=digits
 	@$(WINDROW) python -m windrow.laptop.reproduce_version --model '$(MODEL)' --version '$(VERSION)'
@@ -49,7 +64,7 @@ coverage: ## line coverage of jobs, plugins and dags by make test, in var/covera
 screenshots: ## the pictures of the README's tour, taken by the story in tests/stack as it goes
 	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/stack
 
-stop: ## end everything that make demo started
+stop: ## end the services that make start, make demo or make train started
 	@test ! -x .venv/bin/python || $(WINDROW) --as-is python -m windrow.laptop.stack stop
 
 doctor: ## check this machine and the services, and say what to do

@@ -25,6 +25,8 @@ decided it; its retries find nothing new, contact no host, and fail for the same
 drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at the run's
 gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
 again. After five failed runs in a row Airflow pauses the DAG.
+
+While there is no champion, a run that its hour or an asset has started is skipped; one that a person has started fails.
 """
 
 from __future__ import annotations
@@ -38,15 +40,23 @@ from airflow.sdk import DAG, Param
 from windrow.scoring.fetch.status import Status
 from windrow_spark import SparkJob
 
-FORM = {"Scoring": ("scoring.feed", "scoring.drift_gate", "scoring.minimum_ok_share", "scoring.rescore")}
+FORM = {
+    "Scoring": (
+        *("scoring.feed", "scoring.drift_gate", "scoring.minimum_ok_share", "scoring.rescore"),
+        "scoring.allow_addresses",
+    )
+}
 DAY = "{{ params.date or (dag_run.logical_date | ds if dag_run.run_type == 'backfill' else '') }}"
+WITHOUT_CHAMPION = "{{ 'skip' if dag_run.run_type in ('scheduled', 'asset_triggered') else 'fail' }}"
+"""A run that a person has started fails without a champion: it can't do what was asked for."""
+
 DATE = Param(
     None,
     type=["null", "string"],
     format="date",
     title="Day",
     section="This run",
-    description_md="only the feed's files of this day, if the page's feed contains `{date}` (`--date`)",
+    description_md="only the feed's files of this day, if the page's feed contains {date} (--date)",
 )
 STATUSES = [status.value for status in Status if status is not Status.OK]
 THIS_RUN = {
@@ -56,14 +66,14 @@ THIS_RUN = {
         minimum=1,
         title="Limit",
         section="This run",
-        description_md="maximum number of new URLs to fetch; the next run continues with the rest (`--limit`)",
+        description_md="maximum number of new URLs to fetch; the next run continues with the rest (--limit)",
     ),
     "rescore": Param(
         False,
         type="boolean",
         title="Re-score",
         section="This run",
-        description_md="also label the URLs that earlier model versions have labelled, and compare (`--rescore`)",
+        description_md="also label the URLs that earlier model versions have labelled, and compare (--rescore)",
     ),
     "retry_status": Param(
         [],
@@ -72,14 +82,14 @@ THIS_RUN = {
         examples=STATUSES,
         title="Retry statuses",
         section="This run",
-        description_md="request the URLs with these statuses once more, also where that is final (`--retry-status`)",
+        description_md="request the URLs with these statuses once more, also where that is final (--retry-status)",
     ),
     "dry_run": Param(
         False,
         type="boolean",
         title="Dry run",
         section="This run",
-        description_md="only count the work: fetch nothing and add no row (`--dry-run`)",
+        description_md="only count the work: fetch nothing and add no row (--dry-run)",
     ),
 }
 """Options of the job for one run; they are not keys of the page."""
@@ -94,7 +104,7 @@ def score_dag(page: windrow_dags.Page) -> DAG:
     ) as dag:
         score_images = SparkJob(
             task_id="score_images",
-            arguments={"experiment": str(page.path), "date": DAY},
+            arguments={"experiment": str(page.path), "date": DAY, "without_champion": WITHOUT_CHAMPION},
             options=tuple(THIS_RUN),
             outlets=[windrow_dags.predictions(page)],
             execution_timeout=timedelta(hours=12),

@@ -43,7 +43,8 @@ FORM = {
         *("sweep.objective", "sweep.seed"),
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
-    "Data": ("dataset.source",),
+    "Data": ("dataset.source", "dataset.image_size"),
+    "Network": ("network.builder",),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
         *("promotion.significant", "promotion.approval"),

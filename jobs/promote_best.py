@@ -11,6 +11,7 @@ approval, or rolls back to the previous champion:
 
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
+    python jobs/promote_best.py --experiment dags/experiments/digits.yaml --promote 3 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --rollback
 """
 
@@ -48,11 +49,12 @@ def parse_args() -> argparse.Namespace:
     move = parser.add_mutually_exclusive_group()
     move.add_argument("--rollback", action="store_true", help="swap champion and previous")
     move.add_argument("--approve", metavar="VERSION", help="promote a version that awaits approval")
+    move.add_argument("--promote", metavar="VERSION", help="make a version of your choice champion")
     move.add_argument("--reject", metavar="VERSION", help="reject a version that awaits approval; the champion stays")
-    parser.add_argument("--by", metavar="NAME", help="who approves or rejects; you by default")
+    parser.add_argument("--by", metavar="NAME", help="who approves, rejects or promotes; you by default")
     arguments = parser.parse_args()
     if not moves(arguments) and None in (arguments.dataset, arguments.study):
-        parser.error("a promotion needs --dataset and --study; or name --rollback, --approve or --reject")
+        parser.error("a promotion needs --dataset and --study; or name --rollback, --promote, --approve or --reject")
     return arguments
 
 
@@ -63,29 +65,29 @@ def main() -> int:
 
 
 def moves(arguments: argparse.Namespace) -> bool:
-    """Return True if the command trains nothing: it answers a request for approval, or rolls back."""
-    return bool(arguments.rollback or arguments.approve or arguments.reject)
+    """Return True if the command trains nothing: it answers a request, promotes a version, or rolls back."""
+    return bool(arguments.rollback or arguments.promote or arguments.approve or arguments.reject)
 
 
 def move(arguments: argparse.Namespace) -> dict[str, object]:
-    """Roll back, or record a person's answer about a version and move the aliases; return the job's result."""
-    from windrow.tracking.registry import answer, rollback
+    """Roll back, promote a chosen version, or record a person's answer on one; return the job's result."""
+    from windrow.tracking.registry import answer, promote, rollback
 
+    by = arguments.by or getpass.getuser()
     model = experiment.load_to_train(arguments.experiment, arguments.overrides).model_name
     if arguments.rollback:
         result = rollback(model)
+    elif arguments.promote:
+        result = promote(model, arguments.promote, by)
     else:
-        approved, by = arguments.approve is not None, arguments.by or getpass.getuser()
+        approved = arguments.approve is not None
         result = answer(model, arguments.approve if approved else arguments.reject, approved, by).to_json()
     print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
     return result
 
 
 def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
-    """Train the finalists, register the best, evaluate it on the test split and decide; return the job's result.
-
-    If the decision for these finalists is recorded already, train nothing and return that decision's result.
-    """
+    """Train the finalists, register the best, and decide; return the result, or that of an earlier decision on them."""
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test

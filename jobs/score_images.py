@@ -60,10 +60,7 @@ def parse_args() -> argparse.Namespace:
         "--dry-run", action="store_true", help="count what there is to do; download nothing, add no row"
     )
     parser.add_argument(
-        "--limit",
-        type=command.positive,
-        metavar="N",
-        help="score at most N new URLs; the next run continues with the rest",
+        "--limit", type=command.positive, metavar="N", help="score at most N new URLs; the next run takes the rest"
     )
     parser.add_argument(
         "--date", type=command.day, metavar="YYYY-MM-DD", help="the files of one day, by {date} in the feed's pattern"
@@ -78,6 +75,9 @@ def parse_args() -> argparse.Namespace:
         default=[],
         metavar="STATUS[,STATUS...]",
         help="request the URLs whose rows have one of these statuses once more, also where that is final; repeatable",
+    )
+    parser.add_argument(
+        "--without-champion", choices=("fail", "skip"), default="fail", help="how a run ends while there is no champion"
     )
     arguments = parser.parse_args()
     for option in ("dry_run", "retry_status"):

@@ -106,7 +106,7 @@ def train(
             imports = aside.submit(warm or cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
-            with log, channel.open_channel(spark) as line:
+            with log, command.when_stopped(log.kill), channel.open_channel(spark) as line:
                 if body is None and study.best is None:
                     imports.result()  # so that the worker has TensorFlow
                     cluster.try_builder(spark, spec.default_spec(page, builder, dataset))

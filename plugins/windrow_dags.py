@@ -36,6 +36,9 @@ import windrow_alerts  # below the check, because it imports windrow too
 OVERRIDES = "set"
 """The form's field for all keys without a field of their own."""
 
+LATEST = timedelta(minutes=5)
+"""So long after its hour a DAG that has never run may still start: the scheduler needs some of it on a busy machine."""
+
 FAILED_RUNS = 5
 """After this many failed runs in a row Airflow pauses a DAG: another run won't help, and a person must look."""
 
@@ -95,23 +98,36 @@ def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = N
         minutes: a run that has not ended this long after it was queued is reported as late; None: no run is.
     """
     section = page.experiment.airflow
-    return {
-        "dag_id": dag_id(kind, page.name),
+    common = common_settings(
+        dag_id(kind, page.name),
+        ["windrow", page.name, kind],
+        f"{manual}\n### {page.path.name}\n{page.experiment.description}",
+    )
+    own = {"on_failure_callback": windrow_alerts.failure(section), "spark_pool": section.pool}
+    return common | {
         "description": page.experiment.description.partition("\n")[0] or None,
-        "doc_md": f"{manual}\n### {page.path.name}\n{page.experiment.description}",
-        "tags": ["windrow", page.name, kind],
+        "user_defined_macros": {"run_folder": run_folder},
+        "deadline": windrow_alerts.late(section, minutes),
+        "default_args": common["default_args"] | own,
+    }
+
+
+def common_settings(name: str, tags: list[str], manual: str | None) -> dict[str, Any]:
+    """Return the arguments that all of Windrow's DAGs are made with, whether they belong to a page or not.
+
+    Args:
+        name: the DAG's id.
+        tags: what the list of DAGs can be filtered by.
+        manual: Markdown that Airflow shows with the DAG.
+    """
+    return {
+        "dag_id": name,
+        "doc_md": manual,
+        "tags": tags,
         "catchup": False,  # also no start date: with one, unpausing a DAG would run its last date at once
         "max_active_runs": 1,
         "max_consecutive_failed_dag_runs": FAILED_RUNS,
-        "user_defined_macros": {"run_folder": run_folder},
-        "deadline": windrow_alerts.late(section, minutes),
-        "default_args": {
-            "owner": "windrow",
-            "retries": 2,
-            "retry_delay": timedelta(minutes=1),
-            "on_failure_callback": windrow_alerts.failure(section),
-            "spark_pool": section.pool,
-        },
+        "default_args": {"owner": "windrow", "retries": 2, "retry_delay": timedelta(minutes=1)},
     }
 
 
@@ -130,10 +146,10 @@ def run_folder(dag_id: str, run_id: str) -> str:
 def cron(expression: str | None) -> CronTriggerTimetable | None:
     """Return the timetable of a cron expression in UTC; None without an expression.
 
-    When a DAG is unpaused, it runs at once only if its scheduled time has just passed: for Airflow, at most a tenth of
-    the interval ago.
+    A DAG that has never run waits for its next hour, and does not make up for a past one. Airflow's own limit of what
+    is past is a tenth of the interval, more than two hours for a nightly DAG.
     """
-    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False) if expression else None
+    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=LATEST) if expression else None
 
 
 def champion(model: str) -> Asset:
@@ -197,7 +213,7 @@ def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param
         items={"type": "string", "pattern": r"^[^=\s]+=[\s\S]*$"},
         title="More overrides",
         section="Anything else",
-        description_md="other values of the page, one KEY=VALUE per line, e.g. `network.builder=cnn`",
+        description_md="other values of the page, one KEY=VALUE per line, e.g. sweep.slots=2; see docs/pages.md",
     )
     return fields
 
@@ -208,7 +224,7 @@ def space_field(page: Page, heading: str) -> dict[str, Param]:
     schema = {
         "title": "Space",
         "section": heading,
-        "description_md": "the hyper-parameters to search, as JSON; docs/pages.md explains the keys (`space`)",
+        "description_md": "the hyper-parameters to search, as JSON; docs/pages.md explains the keys (space)",
     }
     return {"space": Param(written, type="object", minProperties=1, **schema)}
 
@@ -221,6 +237,7 @@ def _field(page: Page, key: str, heading: str) -> Param:
         schema.update({**option, "type": [*schema.get("type", []), option["type"]]})
     schema["title"] = name.replace("_", " ").capitalize()
     schema["section"] = heading
-    schema["description_md"] = f"{schema.pop('description')} (`{key}`)"
+    # Without backticks: where the text wraps, the box around code covers the line above.
+    schema["description_md"] = f"{schema.pop('description')} ({key})"
     schema["default"] = section.model_dump(mode="json")[name]
     return Param(**schema)

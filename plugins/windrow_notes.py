@@ -1,11 +1,13 @@
-"""Write why a run failed into the run's note, so that the list of runs shows the reason without the logs.
+"""Write into a run's note why it failed, so that the list of runs shows the cause without the logs.
 
-A SparkJob stores the cause of its failure as an XCom of its task. When a run has failed, Airflow's scheduler calls the
-listener below, which adds the causes of the run's tasks to the note. Text that a person has written there stays.
+A task stores its cause as an XCom. When a run has ended, Airflow calls the listener below, and the causes of the run's
+tasks become its note: why they failed or were skipped, and what a person must do. A task that was ended from outside
+stored nothing; its note says so. Text that a person has written into the note stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -17,42 +19,83 @@ hookimpl = HookimplMarker("airflow")
 _LONGEST = 1000
 """Maximum length of a note in Airflow's database, in characters."""
 
+_BY_HAND = 'state": "failed"'
+"""What Airflow's audit log has of a request that marks a task or a run as failed."""
 
-class FailureNotes:
-    """A listener for failed runs."""
+
+class Notes:
+    """A listener for runs that have ended."""
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any) -> None:
-        """Add the causes to the run's note. The scheduler's session, which the run belongs to, saves the note."""
-        from airflow.utils.session import create_session  # a worker that loads this plugin may have no database
-        from sqlalchemy.orm import object_session
+        """Write the causes into the run's note."""
+        _note(dag_run)
 
-        if session := object_session(dag_run):
-            _note(dag_run, session)
-        else:  # in dag.test() the run no longer has a session
-            with create_session() as own:
-                _note(own.get(type(dag_run), dag_run.id), own)
+    @hookimpl
+    def on_dag_run_success(self, dag_run: Any) -> None:
+        """Write into the run's note why tasks were skipped, or what a person must do now."""
+        _note(dag_run)
 
 
-def _note(dag_run: Any, session: Any) -> None:
-    causes = "\n\n".join(f"{task}: {cause}" for task, cause in _causes(dag_run, session))
+def _note(dag_run: Any) -> None:
+    """Write the note. The session that the run belongs to, the scheduler's or the API server's, saves it."""
+    from airflow.utils.session import create_session  # a worker that loads this plugin may have no database
+    from sqlalchemy.orm import object_session
+
+    if session := object_session(dag_run):
+        _add_causes(dag_run, session)
+    else:  # in dag.test() the run no longer has a session
+        with create_session() as own:
+            _add_causes(own.get(type(dag_run), dag_run.id), own)
+
+
+def _add_causes(dag_run: Any, session: Any) -> None:
+    session.flush()  # the states that a person has just set
+    causes = dict(_stored(dag_run, session))
+    causes |= {task: cause for task, cause in _ended_from_outside(dag_run, session) if task not in causes}
+    text = "\n\n".join(f"{task}: {cause}" for task, cause in causes.items())
     written = dag_run.note or ""
-    if causes and causes not in written:
-        dag_run.note = "\n\n".join(filter(None, [written, causes]))[:_LONGEST]
+    if text and text not in written:
+        dag_run.note = "\n\n".join(filter(None, [written, text]))[:_LONGEST]
 
 
-def _causes(dag_run: Any, session: Any) -> list[tuple[str, str]]:
-    """Return (task, cause) for each task of the run that has stored a cause, oldest first."""
+def _stored(dag_run: Any, session: Any) -> Iterator[tuple[str, str]]:
+    """Yield (task, cause) for the run's tasks that stored one, oldest first."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 
     of_run = (XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.key == CAUSE)
-    rows = session.scalars(select(XComModel).where(*of_run).order_by(XComModel.timestamp))
-    return [(row.task_id, XComModel.deserialize_value(row)) for row in rows]
+    for row in session.scalars(select(XComModel).where(*of_run).order_by(XComModel.timestamp)):
+        yield row.task_id, XComModel.deserialize_value(row)
+
+
+def _ended_from_outside(dag_run: Any, session: Any) -> Iterator[tuple[str, str]]:
+    """Yield (task, cause) for the run's failed jobs: one that fails by itself stores its cause."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    of_run = (TaskInstance.dag_id == dag_run.dag_id, TaskInstance.run_id == dag_run.run_id)
+    failed = (TaskInstance.state == "failed", TaskInstance.operator == "SparkJob")
+    for task in session.scalars(select(TaskInstance.task_id).where(*of_run, *failed)):
+        person = _who(dag_run, task, session)
+        by = f"{person} marked it as failed" if person else "a person marked it as failed, or its process was killed"
+        yield task, f"{by}; a cleared task continues where it can"
+
+
+def _who(dag_run: Any, task: str, session: Any) -> str | None:
+    """Return who has last changed the state of a task or its run by hand; None if nobody has."""
+    from airflow.models.log import Log
+    from sqlalchemy import or_, select
+
+    of_run = (Log.dag_id == dag_run.dag_id, Log.run_id == dag_run.run_id, Log.extra.contains(_BY_HAND))
+    of_task = or_(Log.task_id == task, Log.task_id.is_(None))
+    newest = select(Log.owner).where(*of_run, of_task).order_by(Log.dttm.desc()).limit(1)
+    owner: str | None = session.scalars(newest).first()
+    return owner
 
 
 class WindrowNotes(AirflowPlugin):  # type: ignore[misc]  # Airflow is not typed strictly
     """Registers the listener."""
 
     name = "windrow_notes"
-    listeners = (FailureNotes(),)
+    listeners = (Notes(),)

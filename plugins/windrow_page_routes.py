@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import windrow_dags
+import windrow_states
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
@@ -68,6 +69,20 @@ def list_experiments(request: Request, user: GetUserDep) -> Response:
     return _answer(request, lambda: {"experiments": experiments.listed(readable, _models(), paths.home())})
 
 
+@router.get("/api/dags/{dag_id}/paused", dependencies=[reads_runs])
+def show_paused(request: Request, dag_id: str, user: GetUserDep) -> Response:
+    """Return a sentence on the experiment's DAGs that are paused; empty if none is."""
+    readable = get_auth_manager().get_authorized_dag_ids(user=user)
+
+    def show() -> Mapping[str, object]:
+        _, name = experiments.name_of(dag_id)
+        own = [dag_ids.dag_id(kind, name) for kind in dag_ids.KINDS]
+        off = windrow_states.paused(dag for dag in own if dag in readable)
+        return {"sentence": f"{dag_ids.paused(off)}." if off else ""}
+
+    return _answer(request, show)
+
+
 @router.get("/api/dags/{dag_id}/sweeps", dependencies=[reads_runs])
 def list_sweeps(request: Request, dag_id: str) -> Response:
     """List the newest sweeps of a train DAG."""
@@ -88,12 +103,15 @@ def show_sweep(
 ) -> Response:
     """Return a train DAG's sweep: of the run `run_id`; else the one in the folder `key`; without both, the newest."""
     folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
+    tasks = windrow_states.sweep_tasks(dag_id)
 
     def show() -> Mapping[str, object]:
-        return sweeps.show(sweeps.choose(_runs(dag_id), folder), most, x, y)
+        sweep = sweeps.choose(_runs(dag_id), folder)
+        return sweeps.show(sweep, most, x, y, tasks.get(sweep.key))
 
     def stamp() -> str:
-        return sweeps.choose(_runs(dag_id), folder).stamp
+        sweep = sweeps.choose(_runs(dag_id), folder)
+        return f"{sweep.stamp} {tasks.get(sweep.key)}"
 
     return _answer(request, show, stamp)
 

@@ -1,4 +1,4 @@
-"""Define what the train DAG does without jobs: skip tasks, ask a person for approval, announce a champion.
+"""Define what train and change_champion do without jobs: skip tasks, ask a person, announce a champion.
 
     approve_champion = windrow_promotion.ask_person(page, "Asks a person whether ...")
     record_decision = SparkJob(..., arguments={"experiment": page} | windrow_promotion.DECISION)
@@ -9,15 +9,20 @@ when run by hand.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import windrow_dags
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param, task
+from airflow.sdk import AssetAlias, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
+from windrow.dag_ids import dag_id, paused
 from windrow.experiment import OBJECTIVE_DIRECTIONS
-from windrow_process import JobResult
+from windrow_process import CAUSE, JobResult
+
+_log = logging.getLogger(__name__)
 
 REPRODUCE = Param(
     None,
@@ -38,6 +43,19 @@ DECISION = {
     "by": f"{{{{ {_ANSWER}.responded_by_user.name }}}}",
 }
 """The options of promote_best for the answer: --approve or --reject with the version, and --by with the person."""
+
+CHANGE = {
+    "rollback": "{{ params.action == 'rollback' }}",
+    **{
+        name: f"{{{{ params.version if params.action == '{name}' else None }}}}"
+        for name in ("promote", "approve", "reject")
+    },
+    "by": "{{ dag_run.triggering_user_name or None }}",
+}
+"""The options of promote_best for the form of change_champion, rendered as native values."""
+
+_CHAMPIONS = AssetAlias("champions")
+"""Stands for the champion of whichever model a run of change_champion changes."""
 
 _LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
 _NEWS = ("model_name", "model_version", "test_accuracy", *OBJECTIVE_DIRECTIONS, "links")
@@ -103,13 +121,54 @@ def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
         doc_md=announce_champion.__doc__,
         execution_timeout=timedelta(minutes=5),
     )
-    settings(announce_champion)(promotion, decision, champion)
+    followers = [dag_id("score", page.name), dag_id("maintain", page.name)] if page.experiment.scoring else []
+    settings(announce_champion)(promotion, decision, champion, followers)
 
 
-def announce_champion(promotion: JobResult, decision: JobResult | None, asset: Any, outlet_events: Any = None) -> None:
-    """Emit the champion's asset event, which starts the score DAGs; skip if the champion has not changed."""
+def announce_champion(
+    promotion: JobResult,
+    decision: JobResult | None,
+    asset: Any,
+    followers: Sequence[str],
+    outlet_events: Any = None,
+    ti: Any = None,
+) -> None:
+    """Emit the champion's asset event, which starts the score DAGs; skip if the champion has not changed.
+
+    A paused DAG misses the event: then the log and the run's note say how to switch it on.
+    """
     result = decision or promotion
     if not result["promoted"]:
         state = "the champion stays" if result.get("champion_before") else "there is no champion"
         raise AirflowSkipException(f"{state}: {result.get('reason', 'the finalist is not better')}")
     outlet_events[asset].extra = {key: result[key] for key in _NEWS if key in result}
+    if off := [dag for dag in followers if ti.get_dag(dag).is_paused]:
+        _log.warning(missed(off))
+        if off[0] == followers[0]:
+            ti.xcom_push(key=CAUSE, value=missed(off))
+
+
+def missed(off: Sequence[str]) -> str:
+    """Say which DAGs of a page are paused, and what that means for the new champion."""
+    score = next((dag for dag in off if dag.startswith("score_")), None)
+    if score is None:
+        return paused(off)
+    return f"the champion labels nothing: {paused(off)}; then trigger {score} once, because it has missed this champion"
+
+
+def announce_after(change: Any) -> None:
+    """Add the task that starts the score DAGs after a person's change.
+
+    Args:
+        change: the output of change_champion.
+    """
+    settings = task(outlets=[_CHAMPIONS], doc_md=announce_change.__doc__, execution_timeout=timedelta(minutes=5))
+    settings(announce_change)(change)
+
+
+def announce_change(change: JobResult, params: Any = None, outlet_events: Any = None) -> None:
+    """Emit the champion's asset event, which starts the score DAGs; skip after a rejection."""
+    if params["action"] == "reject":
+        raise AirflowSkipException(f"the champion stays: {change['reason']}")
+    extra = {key: change[key] for key in _NEWS if key in change}
+    outlet_events[_CHAMPIONS].add(windrow_dags.champion(change["model_name"]), extra=extra)

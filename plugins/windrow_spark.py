@@ -21,7 +21,13 @@ from typing import Any
 import attrs
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import BaseHook, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException, AirflowTaskTimeout
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 from windrow import experiment, paths
 from windrow.errors import EXIT_USER_ERROR, PageError
 from windrow_process import CAUSE, ErrorSentence, JobResult, ProcessGroup, environment
@@ -120,13 +126,14 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         """Run the job and return its result.
 
         Raises:
+            AirflowSkipException: the job had nothing to work with, and its result says why (`skipped`).
             AirflowFailException: the user must fix something (no connection, a wrong page or argument).
             AirflowException: anything else; a retry may succeed.
             AirflowTaskTimeout: the job took longer than the DAG allows.
         """
         try:
             return self._execute(context)
-        except (AirflowException, AirflowTaskTimeout) as error:
+        except (Exception, AirflowTaskTimeout) as error:
             context["ti"].xcom_push(key=CAUSE, value=self._cause(error))
             raise
 
@@ -136,11 +143,13 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         return str(error)
 
     def _execute(self, context: Any) -> JobResult:
-        self._check_page(self._as_overrides(context))
+        self._check_page(self._as_overrides(context) if self.overrides else [])
         self._check_connection()
         folder = Path(tempfile.mkdtemp(prefix="windrow-"))
         try:
             values = self._run(folder)
+            if "skipped" in values:
+                raise AirflowSkipException(values["skipped"])
             self._add_to_events(context.get("outlet_events"), values)
             return values
         finally:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from windrow.errors import EXIT_FAILURE, WindrowError
-from windrow.files import check_writable, plain, write_json
+from windrow.errors import EXIT_FAILURE, NoChampionError, WindrowError
+from windrow.files import check_writable, json_text, write_json
 
 
 def bare_parser(description: str | None) -> argparse.ArgumentParser:
@@ -61,7 +64,7 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
     try:
         if arguments.result is not None:
             check_writable(arguments.result)
-        result = job(arguments)
+        result = _result(job, arguments)
         if arguments.result is not None:
             write_json(arguments.result, result)
     except WindrowError as error:
@@ -71,8 +74,42 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
         traceback.print_exc()
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return EXIT_FAILURE
-    print(json.dumps(result, sort_keys=True, default=plain))
+    print(json_text(result, encoding=sys.stdout.encoding or "ascii"))
     return 0
+
+
+@contextmanager
+def when_stopped(action: Callable[[], None]) -> Iterator[None]:
+    """In this block, call `action` if SIGTERM comes, then end the process at once.
+
+    A task that is stopped in Airflow gives its job a few seconds. Without this the job would end with nothing said.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        try:
+            action()
+        finally:
+            os._exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _result(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the job's result, or {"skipped": reason} for a run that may do without a champion and has none."""
+    try:
+        return job(arguments)
+    except NoChampionError as error:
+        if getattr(arguments, "without_champion", "fail") == "fail":
+            raise
+        print(f"skipped: {error}", file=sys.stderr)
+        return {"skipped": str(error)}
 
 
 def _sentence(error: Exception) -> str:

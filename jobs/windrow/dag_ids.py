@@ -9,6 +9,7 @@ Imports nothing heavy, because DAG files use this module, and Airflow parses the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -31,6 +32,13 @@ class DagId:
 def dag_id(kind: Kind, experiment: str) -> str:
     """Return the id of an experiment's DAG, such as train_digits for the kind train and the experiment digits."""
     return f"{kind}_{experiment}"
+
+
+def paused(dags: Sequence[str]) -> str:
+    """Return a sentence on DAGs that are paused, which are one or more, with the commands that switch them on."""
+    verb, them = ("is", "it") if len(dags) == 1 else ("are", "them")
+    commands = " && ".join(f"airflow dags unpause {dag}" for dag in dags)
+    return f"{' and '.join(dags)} {verb} paused; switch {them} on in Airflow's list of DAGs, or with {commands}"
 
 
 def parse(text: str) -> DagId | None:

@@ -5,7 +5,8 @@
     │   ├── PageError        an experiment page with mistakes; lists all of them
     │   ├── DatasetError     a source or a prepared data set that can't be used
     │   ├── BuilderError     a user's network function that can't be used
-    │   └── StudyError       a study that can't be used as asked, or whose trials did not end ok
+    │   ├── StudyError       a study that can't be used as asked, or whose trials did not end ok
+    │   └── NoChampionError  nothing is champion yet; a scheduled scoring run is skipped
     ├── DriftError           exit code 1: a scoring run's rows are withheld until a person accepts them
     ├── ShortfallError       exit code 1: a scoring run labelled too few of its URLs; its rows are committed
     ├── AbsentError          a part of the Windrow page in Airflow that can't be shown; readers see the reason there
@@ -74,6 +75,10 @@ class BuilderError(UserError):
 
 class StudyError(UserError):
     """A study can't be used as asked: it belongs to another search, say, or none of its trials ended ok."""
+
+
+class NoChampionError(UserError):
+    """The registry has no champion to label with yet; a run that its schedule has started is skipped."""
 
 
 class DriftError(WindrowError):

@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file as a whole or not at all; return its path."""
+    """Write a file as a as a whole or not at all; return its path."""
     with replacing(path) as part:
         part.write_bytes(content)
     return path
@@ -70,8 +70,21 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> Path:
-    """Write a JSON file, indented and sorted by key, as a whole or not at all; return its path."""
-    return write_text(path, json.dumps(values, indent=2, sort_keys=True, default=plain) + "\n")
+    """Write a JSON file, indented and sorted by key, whole or not at all; return its path."""
+    return write_text(path, json_text(values, indent=2) + "\n")
+
+
+def json_text(values: object, indent: int | None = None, encoding: str = "utf-8") -> str:
+    """Return values as JSON, sorted by key; with escapes for all but ASCII if the encoding lacks one of its characters.
+
+    A file's name may hold bytes that are no text in any encoding.
+    """
+    text = json.dumps(values, indent=indent, sort_keys=True, default=plain, ensure_ascii=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(values, indent=indent, sort_keys=True, default=plain)
+    return text
 
 
 def plain(value: object) -> Any:

@@ -20,9 +20,11 @@ pytestmark = pytest.mark.airflow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAGS = REPOSITORY / "dags"
+CHANGE = "change_champion"
 JOBS = {
     **{name: name for name in ("prepare_dataset", "sweep", "draw_atlas", "promote_best", "reproduce", "score_images")},
     "record_decision": "promote_best",
+    "change_champion": "promote_best",
     "maintain": "score_images",
 }
 OTHERS = {"approve_champion": "HITLOperator", "announce_champion": "_PythonDecoratedOperator"}
@@ -72,7 +74,8 @@ def with_broken_pages(folders: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def dags(parsed: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((dag_id, values["dag"]) for dag_id, values in parsed["dags"].items())
+    """The DAGs of pages: all but the one that changes champions."""
+    return ((dag_id, values["dag"]) for dag_id, values in parsed["dags"].items() if dag_id != CHANGE)
 
 
 def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -97,7 +100,7 @@ def test_there_is_a_train_dag_a_page_and_a_score_and_a_maintain_dag_a_page_that_
 ) -> None:
     train = {f"train_{name}" for name, page in pages.items() if page.space}
     score = {f"{kind}_{name}" for name, page in pages.items() if page.scoring for kind in ("score", "maintain")}
-    assert set(parsed["dags"]) == train | score
+    assert set(parsed["dags"]) == train | score | {CHANGE}
     assert {"train_digits", "score_digits", "score_imagenet"} <= set(parsed["dags"])
     assert "train_imagenet" not in parsed["dags"]
 
@@ -186,7 +189,7 @@ def test_the_champion_links_the_two_dags(parsed: dict[str, Any]) -> None:
 def test_jobs_wait_in_the_pages_pool_and_other_tasks_do_not(folders: dict[str, dict[str, Any]]) -> None:
     every = [task for _, dag in dags(folders["pooled"]) for task in tasks(dag).values()]
     pools = {task["task_id"]: task.get("pool", "default_pool") for task in every}
-    assert pools == dict.fromkeys(JOBS, "spark") | dict.fromkeys(OTHERS, "default_pool")
+    assert pools == dict.fromkeys(JOBS.keys() - {CHANGE}, "spark") | dict.fromkeys(OTHERS, "default_pool")
 
 
 def test_a_page_with_alerts_has_deadlines_and_serialises_the_same_twice(folders: dict[str, dict[str, Any]]) -> None:
@@ -211,7 +214,7 @@ def test_drift_starts_the_training_of_a_page_that_says_so(folders: dict[str, dic
 def test_a_page_that_only_scores_waits_for_no_champion(parsed: dict[str, Any]) -> None:
     dag = parsed["dags"]["score_imagenet"]["dag"]
     assert dag["timetable"]["__type"].endswith("NullTimetable")
-    keys = {"scoring.feed", "scoring.drift_gate", "scoring.minimum_ok_share", "scoring.rescore"}
+    keys = {f"scoring.{name}" for name in ("feed", "drift_gate", "minimum_ok_share", "rescore", "allow_addresses")}
     assert set(form(dag)) == keys | {"limit", "rescore", "retry_status", "dry_run", "date", "set"}
 
 
@@ -239,7 +242,8 @@ def headings(dag: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def test_a_key_stands_under_the_heading_of_its_section_of_the_page(parsed: dict[str, Any]) -> None:
-    headed = {"sweep": {"Sweep", "Limits"}, "dataset": {"Data"}, "promotion": {"Promotion"}, "scoring": {"Scoring"}}
+    headed = {"sweep": {"Sweep", "Limits"}, "dataset": {"Data"}, "network": {"Network"}}
+    headed |= {"promotion": {"Promotion"}, "scoring": {"Scoring"}}
     for dag_id, dag in dags(parsed):
         for heading, keys in headings(dag).items():
             for key in keys:
@@ -275,8 +279,27 @@ def test_a_run_reproduces_nothing_unless_it_is_asked_for_a_version(parsed: dict[
     assert (param["schema"]["type"], param["schema"]["minimum"]) == (["null", "integer"], 1)
 
 
+def test_one_dag_changes_the_champion_of_any_page_that_trains(
+    parsed: dict[str, Any], pages: dict[str, experiment.Experiment]
+) -> None:
+    dag = parsed["dags"][CHANGE]["dag"]
+    fields = form(dag)
+    assert set(fields["page"]["schema"]["enum"]) == {name for name, page in pages.items() if page.trains}
+    assert fields["action"]["schema"]["enum"] == ["rollback", "promote", "approve", "reject"]
+    found = tasks(dag)
+    assert found["change_champion"]["downstream_task_ids"] == ["announce_change"]
+    assert "champions" in str(found["announce_change"]["outlets"])
+
+
+def test_a_scoring_without_a_champion_is_skipped_unless_a_person_has_started_it(parsed: dict[str, Any]) -> None:
+    template = plain(tasks(parsed["dags"]["score_digits"]["dag"])["score_images"]["arguments"])["without_champion"]
+    kinds = {"scheduled": "skip", "asset_triggered": "skip", "manual": "fail", "backfill": "fail"}
+    for kind, wanted in kinds.items():
+        assert jinja2.Template(template).render(dag_run=SimpleNamespace(run_type=kind)) == wanted
+
+
 def test_a_broken_page_hides_only_its_own_dags(with_broken_pages: dict[str, Any]) -> None:
-    assert set(with_broken_pages["dags"]) == {"train_good", "train_scored", "score_scored", "maintain_scored"}
+    assert set(with_broken_pages["dags"]) == {CHANGE, "train_good", "train_scored", "score_scored", "maintain_scored"}
 
 
 def test_broken_pages_are_one_import_error_that_lists_every_mistake(with_broken_pages: dict[str, Any]) -> None:
@@ -336,6 +359,6 @@ def rendered_day(parsed: dict[str, Any], date: str | None, run: SimpleNamespace)
 
 def test_a_missing_package_is_explained(parser: Any, dag_folder: Callable[..., Path]) -> None:
     [found] = parser.parse(dag_folder(), without_package=True)
-    assert set(found["errors"]) == {"train.py", "score.py", "maintain.py", "check_pages.py"}
+    assert set(found["errors"]) == {"train.py", "score.py", "maintain.py", "change_champion.py", "check_pages.py"}
     for text in found["errors"].values():
         assert "start every Airflow component with PYTHONPATH=" in text

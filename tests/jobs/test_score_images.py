@@ -194,6 +194,16 @@ def test_without_a_champion_nothing_is_asked_and_nothing_written(
     write_feed(tmp_path / "home", "one.txt", f"{images.address}/1.png")
     finished = run_job("score_images", "--experiment", page)
     assert finished.code == 2
-    assert "models:/brightness@champion" in finished.output
+    assert "models:/brightness@champion must be in the registry; it is not; run the train DAG" in finished.error
+
+    skipped = run_job("score_images", "--experiment", page, "--without-champion", "skip")
+    assert skipped.code == 0, skipped.output
+    assert list(skipped.result) == ["skipped"]
+    assert "models:/brightness@champion must be in the registry" in skipped.result["skipped"]
+
+    connect().set_registered_model_alias("brightness", "previous", "1")
+    removed = run_job("score_images", "--experiment", page, "--without-champion", "skip")
+    assert removed.code == 2, "a champion that was removed is a mistake, and no beginning"
+    assert "--rollback makes version 1 champion again, and --promote VERSION any other" in removed.error
     assert images.paths == []
     assert {path.name for path in (tmp_path / "home" / "tables" / "brightness").iterdir()} == {"_delta_log", "_windrow"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import windrow_dags
+from airflow.sdk import DAG
 from windrow import experiment
 from windrow_spark import as_overrides
 
@@ -79,8 +82,29 @@ def test_run_ids_that_differ_in_unsafe_letters_only_keep_apart() -> None:
 def test_nightly_and_after_a_champion() -> None:
     schedule = windrow_dags.scoring_schedule(page("scoring: {feed: x, schedule: '5 4 * * *'}"))
     assert schedule.timetable.expression == "5 4 * * *"
-    assert schedule.timetable.run_immediately is False
     assert [asset.uri for asset in schedule.asset_condition.objects] == ["x-mlflow://models/digits"]
+
+
+@pytest.mark.parametrize(
+    ("now", "first"),
+    [
+        ("2026-11-25T02:59:00", "2026-11-25T03:00:00"),
+        ("2026-11-25T03:00:20", "2026-11-25T03:00:00"),  # the scheduler is a little late
+        ("2026-11-25T03:06:00", "2026-11-26T03:00:00"),
+        ("2026-11-25T05:00:00", "2026-11-26T03:00:00"),  # Airflow's own limit is 05:24
+        ("2026-11-25T23:59:59", "2026-11-26T03:00:00"),
+    ],
+)
+def test_a_dag_that_has_never_run_makes_up_for_no_past_hour(now: str, first: str) -> None:
+    """As the scheduler asks, after the DAG's way through the database."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with DAG("nightly", schedule=windrow_dags.cron("0 3 * * *"), catchup=False) as dag:
+        pass
+    kept = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    with patch("airflow.timetables.trigger.utcnow", return_value=datetime.fromisoformat(now).replace(tzinfo=UTC)):
+        found = kept.next_dagrun_info(last_automated_run_info=None)
+    assert found.run_after.isoformat() == f"{first}+00:00"
 
 
 def test_only_after_a_champion() -> None:
@@ -116,7 +140,7 @@ def test_a_number_has_the_pages_value_the_models_range_and_its_help() -> None:
     assert param.value == 7
     assert (param.schema["type"], param.schema["minimum"], param.schema["maximum"]) == ("integer", 1, 100_000)
     assert (param.schema["title"], param.schema["section"]) == ("Trials", "Sweep")
-    assert param.schema["description_md"] == "points to train (`sweep.trials`)"
+    assert param.schema["description_md"] == "points to train (sweep.trials)"
 
 
 def test_a_choice_lists_its_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,9 @@ import pytest
 import windrow_dags
 import windrow_promotion
 from airflow.sdk.exceptions import AirflowSkipException
+from jinja2.nativetypes import NativeEnvironment
 from windrow import experiment
+from windrow_spark import as_options
 
 PAGE = windrow_dags.Page(
     Path("digits.yaml"), experiment.parse("name: digits\nspace: {units: {type: int, low: 1, high: 2}}")
@@ -89,10 +92,26 @@ def test_the_job_hears_the_answer_under_one_option_and_who_gave_it(chosen: str, 
     assert told == {"approve": approve, "reject": reject, "by": "ada"}
 
 
-def announced(promotion: Any, decision: Any) -> Any:
+FOLLOWERS = ["score_digits", "maintain_digits"]
+
+
+class Task:
+    """A task that knows which DAGs are paused, and keeps what it stores."""
+
+    def __init__(self, paused: Sequence[str] = ()) -> None:
+        self.paused, self.stored = paused, dict[str, str]()
+
+    def get_dag(self, dag: str) -> Any:
+        return SimpleNamespace(is_paused=dag in self.paused)
+
+    def xcom_push(self, key: str, value: str) -> None:
+        self.stored[key] = value
+
+
+def announced(promotion: Any, decision: Any, task: Task | None = None) -> Any:
     """The extra of the event."""
     event = SimpleNamespace(extra=None)
-    windrow_promotion.announce_champion(promotion, decision, "asset", {"asset": event})
+    windrow_promotion.announce_champion(promotion, decision, "asset", FOLLOWERS, {"asset": event}, task or Task())
     return event.extra
 
 
@@ -111,3 +130,69 @@ def test_the_announcement_follows_the_person_where_one_was_asked() -> None:
     assert announced(PROMOTION, {**PROMOTION, "promoted": True}) == NEWS
     with pytest.raises(AirflowSkipException, match="the champion stays: ada said no"):
         announced(PROMOTION, {**PROMOTION, "reason": "ada said no"})
+
+
+def test_a_paused_scoring_is_said_in_the_log_and_the_note_with_the_way_to_switch_it_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = Task(FOLLOWERS)
+    assert announced({**PROMOTION, "promoted": True}, None, task) == NEWS
+    assert task.stored["cause"] == (
+        "the champion labels nothing: score_digits and maintain_digits are paused; switch them on in Airflow's list of "
+        "DAGs, or with airflow dags unpause score_digits && airflow dags unpause maintain_digits; "
+        "then trigger score_digits once, because it has missed this champion"
+    )
+    assert task.stored["cause"] in caplog.text
+
+
+def test_what_is_paused_and_does_not_keep_labels_back_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    task = Task(["maintain_digits"])
+    announced({**PROMOTION, "promoted": True}, None, task)
+    assert task.stored == {}
+    assert "airflow dags unpause maintain_digits" in caplog.text
+
+
+def test_nothing_is_said_where_all_dags_are_on(caplog: pytest.LogCaptureFixture) -> None:
+    task = Task()
+    announced({**PROMOTION, "promoted": True}, None, task)
+    assert (task.stored, caplog.text) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ({"action": "rollback", "version": None}, ["--rollback", "--by", "ada"]),
+        ({"action": "promote", "version": 3}, ["--promote", "3", "--by", "ada"]),
+        ({"action": "approve", "version": 3}, ["--approve", "3", "--by", "ada"]),
+        ({"action": "reject", "version": 3}, ["--reject", "3", "--by", "ada"]),
+    ],
+)
+def test_the_form_for_a_champion_becomes_one_option_and_the_persons_name(
+    form: dict[str, Any], options: list[str]
+) -> None:
+    person = SimpleNamespace(triggering_user_name="ada")
+    values = {
+        name: NativeEnvironment().from_string(template).render(params=form, dag_run=person)
+        for name, template in windrow_promotion.CHANGE.items()
+    }
+    assert as_options(values) == options
+
+
+def changed(action: str) -> list[tuple[str, Any]]:
+    """The events of a change: URI of the asset, and the extra."""
+    events: list[tuple[str, Any]] = []
+    alias = SimpleNamespace(add=lambda asset, extra: events.append((asset.uri, extra)))
+    windrow_promotion.announce_change(
+        {**PROMOTION, "promoted": action != "rollback"}, {"action": action}, {windrow_promotion._CHAMPIONS: alias}
+    )
+    return events
+
+
+@pytest.mark.parametrize("action", ["rollback", "promote", "approve"])
+def test_a_champion_that_a_person_has_chosen_is_announced_like_any_other(action: str) -> None:
+    assert changed(action) == [("x-mlflow://models/numerals", NEWS)]
+
+
+def test_a_rejection_is_announced_to_nobody() -> None:
+    with pytest.raises(AirflowSkipException, match="the champion stays"):
+        changed("reject")

@@ -25,7 +25,7 @@ DAGS = '''
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from windrow_spark import SparkJob
 
 HERE = Path(__file__).parent
@@ -46,6 +46,7 @@ with DAG("contract", params=params, **settings):
     job("unconnected", "done", arguments=told, overrides=False, conn_id="no_such_connection")
     job("cluster", "done", conn_id="spark_cluster")
     job("untuned", "done", conn_id="spark_untuned")
+    job("skips", "skips", outlets=[Asset("labels")])
     SparkJob(task_id="wrong_form", job="done", arguments={"experiment": str(HERE / "page.yml")}, **chosen)
     slow = {"experiment": str(HERE / "slow.yml")}
     SparkJob(task_id="slow", job="done", arguments=slow, execution_timeout=timedelta(seconds=1), retries=0)
@@ -83,6 +84,10 @@ print("error: page.yaml: 2 mistakes", file=sys.stderr)
 print("  sweep.trials (line 3): must be above 0; got 0", file=sys.stderr)
 print("  name: is required", file=sys.stderr)
 sys.exit(2)
+""",
+    "skips": """
+import sys
+open(sys.argv[-1], "w").write('{"skipped": "there is no champion yet"}')
 """,
     "endless": """
 import os, signal, subprocess, sys, time
@@ -198,6 +203,16 @@ def test_exit_code_2_says_every_mistake(contract: Any) -> None:
     message = "page.yaml: 2 mistakes\\n  sweep.trials (line 3): must be above 0; got 0\\n  name: is required"
     assert message in contract.log.replace("\n", "\\n")
     assert contract.tasks["fails"]["xcoms"]["cause"] == message.replace("\\n", "\n")
+
+
+def test_a_job_that_had_nothing_to_work_with_is_skipped_with_its_reason(contract: Any) -> None:
+    assert (contract.tasks["skips"]["state"], contract.tasks["skips"]["tries"]) == ("skipped", 1)
+    assert contract.tasks["skips"]["xcoms"]["cause"] == "there is no champion yet"
+    assert contract.events == []
+
+
+def test_the_reason_is_in_the_runs_note(contract: Any) -> None:
+    assert "skips: there is no champion yet" in contract.note
 
 
 def test_a_job_that_takes_too_long_leaves_the_cause_for_the_runs_note(contract: Any) -> None:

@@ -164,6 +164,15 @@ class Place:
         found = self._mlflow("model-versions/get", name="digits", version=version)["model_version"]["tags"]
         return {tag["key"]: tag["value"] for tag in found}
 
+    def mlflow_states(self, kind: str) -> set[str]:
+        """The states of MLflow's runs of a kind, of all experiments."""
+        address = f"{self.stack.mlflow}/api/2.0/mlflow"
+        found = requests.get(f"{address}/experiments/search", params={"max_results": "100"}, timeout=SECONDS).json()
+        wanted = {"experiment_ids": [one["experiment_id"] for one in found["experiments"]], "max_results": 1000}
+        wanted["filter"] = f"tags.windrow.kind = '{kind}'"
+        answer = requests.post(f"{address}/runs/search", json=wanted, timeout=SECONDS)
+        return {run["info"]["status"] for run in answer.json().get("runs", [])}
+
     def _mlflow(self, path: str, **params: str) -> Any:
         return requests.get(f"{self.stack.mlflow}/api/2.0/mlflow/{path}", params=params, timeout=SECONDS).json()
 

@@ -102,7 +102,7 @@ def open_section(form: Locator, name: str) -> None:
 
 def add_override(form: Locator, text: str) -> None:
     open_section(form, "Anything else")
-    form.get_by_placeholder("Enter each string on a new line").fill(text)
+    form.locator("#element_set").fill(text)
 
 
 def trigger(form: Locator) -> str:
@@ -196,7 +196,7 @@ def test_after_the_login_the_navigation_offers_windrow(place: Any, page: Page) -
 @in_a_browser
 def test_the_form_has_sections_with_titled_fields_and_their_help(place: Any, page: Page, picture: Keep) -> None:
     form = open_form(page, place)
-    for section in ("Sweep", "Limits", "Data", "Promotion", "Anything else", "Reproduce"):
+    for section in ("Sweep", "Limits", "Data", "Network", "Promotion", "Anything else", "Reproduce"):
         expect(form.get_by_role("button", name=section, exact=True)).to_be_visible()
     open_section(form, "Sweep")
     sweep = form.get_by_role("region", name="Sweep")
@@ -759,6 +759,31 @@ def test_a_version_is_trained_again_to_the_same_bits_and_nothing_else_is(place: 
     assert result["bits_equal"] is True
     assert result["difference"] == pytest.approx(0, abs=1e-6)  # the record has six decimals
     assert place.aliases() == {"champion": "1"}
+
+
+def test_what_is_switched_off_is_named_until_it_is_switched_on(place: Any) -> None:
+    path = f"/api/dags/{TRAIN}/paused"
+    assert "maintain_digits is paused; switch it on" in place.values(path)["sentence"]
+    for dag in (TRAIN, SCORE, "maintain_digits"):
+        place.airflow.unpause(dag)
+    assert place.values(path)["sentence"] == ""
+
+
+@pytest.mark.faults
+def test_a_sweep_that_a_person_ends_is_stopped_at_once_on_the_page_in_mlflow_and_in_the_note(place: Any) -> None:
+    place.airflow.unpause(TRAIN)
+    run = place.airflow.trigger(TRAIN, {"sweep.trials": 400, "sweep.epochs": 500})
+    path = f"/api/dags/{TRAIN}/sweep?run_id={quote(run, safe='')}"
+    soon(lambda: place.values(path).get("training", 0) > 0)
+    task = f"/dags/{TRAIN}/dagRuns/{quote(run, safe='')}/taskInstances/sweep"
+    assert place.ask_as("admin", "PATCH", task, {"new_state": "failed"}).ok
+    shown = soon(lambda: [found for found in [place.values(path)] if found["stopped"]])[0]
+    assert shown["training"] == 0
+    soon(lambda: place.airflow.run_state(TRAIN, run) == "failed")
+    note = place.airflow.get(f"/dags/{TRAIN}/dagRuns/{quote(run, safe='')}")["note"]
+    assert note == "sweep: admin marked it as failed; a cleared task continues where it can"
+    soon(lambda: place.mlflow_states("sweep") == {"KILLED"})
+    assert place.mlflow_states("trial") <= {"KILLED", "FINISHED"}
 
 
 def test_drift_starts_the_training_of_a_page_that_wants_it(place: Any) -> None:

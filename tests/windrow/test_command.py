@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from windrow import command, files
-from windrow.errors import PageError, Problem, ServiceError, UserError, WindrowError
+from windrow.errors import NoChampionError, PageError, Problem, ServiceError, UserError, WindrowError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -266,3 +266,74 @@ def test_a_day_is_a_day_of_the_calendar(text: str) -> None:
     assert command.day("2026-11-25") == date(2026, 11, 25)
     with pytest.raises(argparse.ArgumentTypeError, match=r"a day as YYYY-MM-DD; got .*; for example 2026-11-25"):
         command.day(text)
+
+
+@pytest.mark.parametrize(("wanted", "code"), [("fail", 2), ("skip", 0), (None, 2)])
+def test_a_job_without_a_champion_ends_as_it_is_told_to(
+    wanted: str | None, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments()
+    if wanted:
+        given.without_champion = wanted
+    assert command.run(fails_with(NoChampionError("no champion yet")), given) == code
+    printed = capsys.readouterr()
+    if code == 0:
+        assert json.loads(printed.out) == {"skipped": "no champion yet"}
+    else:
+        assert printed.err == "error: no champion yet\n"
+
+
+def test_another_error_is_none_of_a_missing_champion() -> None:
+    given = arguments()
+    given.without_champion = "skip"
+    assert command.run(fails_with(UserError("a page")), given) == 2
+
+
+STOPPED = """
+import os, signal, sys, time
+from windrow.command import when_stopped
+with when_stopped(lambda: print("ended its runs", flush=True)):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+print("went on")
+"""
+
+
+def test_a_job_that_is_stopped_does_what_is_left_to_do_and_ends_at_once() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "jobs")}
+    done = subprocess.run([sys.executable, "-c", STOPPED], env=environment, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout) == (143, "ended its runs\n")
+
+
+def test_outside_the_block_and_in_another_thread_a_stop_is_what_it_was() -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM)
+    with command.when_stopped(lambda: None):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+    entered: list[bool] = []
+
+    def aside() -> None:
+        with command.when_stopped(lambda: None):
+            entered.append(signal.getsignal(signal.SIGTERM) is before)
+
+    thread = threading.Thread(target=aside)
+    thread.start()
+    thread.join()
+    assert entered == [True]
+
+
+@pytest.mark.parametrize(("label", "kept"), [("Schuhgröße 鞋", True), ("bad \udcff name", False)])
+def test_a_result_reads_as_it_was_written_and_what_is_no_text_is_escaped(
+    label: str, kept: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "result.json"
+    assert command.run(lambda _: {"label": label}, arguments("--result", str(file))) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads(file.read_text()) == {"label": label}
+    assert (label in file.read_text()) is (label in printed) is kept
+
+
+def test_a_terminal_that_lacks_the_letters_gets_escapes() -> None:
+    assert files.json_text({"label": "größe"}, encoding="ascii") == '{"label": "gr\\u00f6\\u00dfe"}'

@@ -929,11 +929,18 @@ def test_a_mistake_of_an_override_is_told_as_one() -> None:
     ]
 
 
-def test_unknown_keys_of_overrides_are_told_with_the_known_ones_once() -> None:
-    first, second = sentences(PAGE, "sweep.trails=8", "nonsense=1")
-    assert first == "--set: unknown key 'sweep.trails'; did you mean sweep.trials?"
-    assert second.startswith("--set: unknown key 'nonsense'; known keys are\n      name, description, dataset.source")
-    assert max(map(len, second.splitlines())) <= 110
+def test_an_unknown_key_of_an_override_is_answered_with_the_closest_one() -> None:
+    assert sentences(PAGE, "sweep.trails=8", "trials=8") == [
+        f"--set: unknown key {key!r}; did you mean sweep.trials?; docs/pages.md has all keys"
+        for key in ("sweep.trails", "trials")
+    ]
+
+
+def test_an_unknown_key_that_is_like_no_other_is_answered_with_what_its_place_has() -> None:
+    inside, outside = sentences(PAGE, "promotion.nonsense=1", "nonsense=1")
+    assert "; promotion has promotion.model, promotion.finalists, " in inside
+    assert "sweep." not in inside
+    assert "; sections are name, description, dataset, network, " in outside
 
 
 @pytest.mark.parametrize(

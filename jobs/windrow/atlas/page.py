@@ -92,7 +92,8 @@ def _best_sentence(table: TrialTable) -> str:
         return "No trial has ended ok yet, so that there is no best one."
     point = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in best.point.items())
     measure = table.measure.partition(",")[0]
-    guessing = f" (guessing: {table.guessing:.3g} %)" if table.is_accuracy and table.guessing is not None else ""
+    compares = table.page.sweep.objective == "val_accuracy" and table.guessing is not None
+    guessing = f" (guessing: {table.guessing:.3g} %)" if compares else ""
     return f"Best is trial {best.number} with a {measure} of {table.shown(error_of(best))}{guessing}: {point}."
 
 

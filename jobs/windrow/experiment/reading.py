@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import yaml
 from windrow.errors import PageError, Problem
 from windrow.experiment.rules.mistakes import Places, find
 from windrow.experiment.sections import Experiment, keys, section_of
-from windrow.experiment.wording import Key, dotted, guess, shown
+from windrow.experiment.wording import LIKENESS, Key, dotted, shown
 
 MAX_BYTES = 100_000  # the YAML reader may need 4 s for a file of this size
 MAX_DEPTH = 20
@@ -229,14 +229,21 @@ def _is_legal(key: str) -> bool:
 
 
 def _unknown(strangers: Sequence[str]) -> list[Problem]:
-    """Return a problem per unknown key; the last one lists the known keys."""
-    if not strangers:
-        return []
-    known = [key for key in keys() if "*" not in key]
-    problems = [Problem("--set", f"unknown key {key!r}{guess(key, known)}") for key in strangers]
-    table = textwrap.fill(", ".join(keys()), 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    problems[-1] = Problem("--set", f"{problems[-1].message}; known keys are\n{table}")
-    return problems
+    """Return a problem per unknown key, with the closest key, or with the keys of its section if none is close."""
+    return [Problem("--set", f"unknown key {key!r}{_near(key)}; docs/pages.md has all keys") for key in strangers]
+
+
+def _near(key: str) -> str:
+    known = [name for name in keys() if "*" not in name]
+    section = key.partition(".")[0]
+    inside = [name for name in known if name.startswith(f"{section}.")]
+    # Without the section's name, which would make any two of its keys look alike.
+    full = {name.partition(".")[2] or name: name for name in inside or known}
+    rest = key.partition(".")[2] or key
+    if close := difflib.get_close_matches(rest, full, n=1, cutoff=LIKENESS):
+        return f"; did you mean {full[close[0]]}?"
+    sections = dict.fromkeys(name.partition(".")[0] for name in known)
+    return f"; {section} has {', '.join(inside)}" if inside else f"; sections are {', '.join(sections)}"
 
 
 def _put(values: dict[str, object], key: Key, value: Any, places: Places) -> list[Problem]:

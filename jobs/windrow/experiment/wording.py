@@ -19,6 +19,9 @@ Mistake: TypeAlias = tuple[Key, str]
 MOST_NAMES = 100
 """The most names to list, or to compare with a misspelt name: a page may have thousands, and as many mistakes."""
 
+LIKENESS = 0.65
+"""How alike two names must be for one to be a slip of the other, from 0 to 1, as difflib measures it."""
+
 
 def dotted(key: Key) -> str:
     """Return a key in the form that `--set` takes: sweep.trials."""
@@ -32,7 +35,7 @@ def unknown(word: str, known: Iterable[str]) -> str:
 
 def guess(word: str, known: Iterable[str]) -> str:
     """Return a clause with the known word that was probably meant; "" if no known word is close."""
-    close = difflib.get_close_matches(word, list(islice(known, MOST_NAMES)), n=1, cutoff=0.65)
+    close = difflib.get_close_matches(word, list(islice(known, MOST_NAMES)), n=1, cutoff=LIKENESS)
     return f"; did you mean {close[0]}?" if close else ""
 
 

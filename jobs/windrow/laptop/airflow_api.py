@@ -8,7 +8,7 @@ run = airflow.trigger("train_digits", {"set": ["sweep.trials=4"]})
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -72,6 +72,10 @@ class Airflow:
     def unpause(self, dag: str) -> None:
         """Let the scheduler run the DAG."""
         self._ask("PATCH", f"{self._dag(dag)}?update_mask=is_paused", json={"is_paused": False})
+
+    def paused(self, dags: Sequence[str]) -> list[str]:
+        """Return those of these DAGs that are paused."""
+        return [dag for dag in dags if self._ask("GET", self._dag(dag))["is_paused"]]
 
     def trigger(self, dag: str, conf: Mapping[str, object]) -> str:
         """Start a run with these params and return the run's id."""

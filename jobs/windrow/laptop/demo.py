@@ -21,12 +21,12 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from windrow.dag_ids import dag_id
+from windrow.dag_ids import KINDS, dag_id
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
 from windrow.files import write_json
 from windrow.laptop import demo_feed, demo_summary, services, stack, watch
 from windrow.laptop.airflow_api import FINISHED, Airflow
-from windrow.laptop.demo_request import DemoRequest, find
+from windrow.laptop.demo_request import DemoRequest, check, find
 from windrow.laptop.peak_memory import PeakMemory
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter
@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None, run: Callable[[DemoRequest, Rep
     options = parser.parse_args(arguments)
     reporter = Reporter(started=float(os.environ.get("WINDROW_STARTED") or time.time()))
     try:
-        (run or run_here)(find(options.experiment, options.set), reporter)
+        request = find(options.experiment, options.set)
+        check(request)
+        (run or run_here)(request, reporter)
     except WindrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -90,7 +92,7 @@ def play(request: DemoRequest, running: Stack, reporter: Reporter) -> dict[str, 
     reporter.log(f"services: up; Airflow {running.airflow_pages}, MLflow {running.mlflow_pages}")
     if request.page.scoring is not None:
         prepare_feed(request, running, reporter)
-    wait_for_dags(airflow, request)
+    wait_for_dags(airflow, _dags(request))
     trained, promoted, since = train(airflow, running, request, reporter)
     scored = score(airflow, request, since if promoted else None, reporter) if request.page.scoring else None
     return collect(airflow, running, request, trained, scored) | {"seconds": round(reporter.seconds, 1)}
@@ -142,13 +144,16 @@ def prepare_feed(request: DemoRequest, running: Stack, reporter: Reporter) -> No
     reporter.log(f"feed: {len(truth)} test images as URLs, and some that are broken")
 
 
-def wait_for_dags(airflow: Airflow, request: DemoRequest) -> None:
-    """Wait until Airflow has parsed the page's DAGs, and unpause them.
+def _dags(request: DemoRequest) -> list[str]:
+    return [dag_id("train", request.name), *([dag_id("score", request.name)] if request.page.scoring else [])]
+
+
+def wait_for_dags(airflow: Airflow, dags: Sequence[str]) -> None:
+    """Wait until Airflow has parsed these DAGs, and unpause them.
 
     Raises:
         ServiceError: Airflow takes too long, or a DAG file can't be imported.
     """
-    dags = [dag_id("train", request.name), *([dag_id("score", request.name)] if request.page.scoring else [])]
     end = time.monotonic() + _PARSE_SECONDS
     while missing := [dag for dag in dags if not airflow.has_dag(dag)]:
         errors = airflow.import_errors()
@@ -193,13 +198,18 @@ def score(airflow: Airflow, request: DemoRequest, since: str | None, reporter: R
         run_id = airflow.trigger(dag, {"set": list(request.overrides)})
         reporter.log(f"{dag}: triggered by hand, because the champion has not changed; run {run_id}")
     else:
-        run_id = _run_of_asset(airflow, dag, since)
+        run_id = run_of_champion(airflow, dag, since)
         reporter.log(f"{dag}: triggered by the new champion, run {run_id}")
     watch.wait(airflow, dag, run_id, reporter)
     return run_id
 
 
-def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
+def run_of_champion(airflow: Airflow, dag: str, since: str) -> str:
+    """Wait for the run of a score DAG that a new champion has triggered since an ISO moment, and return its id.
+
+    Raises:
+        ServiceError: it does not begin.
+    """
     end = time.monotonic() + _ASSET_SECONDS
     while not (runs := airflow.runs_since(dag, since, "asset_triggered")):
         if time.monotonic() > end:
@@ -232,7 +242,8 @@ def collect(
         result = airflow.result(dag_id("score", request.name), scored, "score_images") or {}
         truth = demo_feed.read_truth(home(), request.name)
         labels = demo_summary.judge(demo_summary.read_table(result["table"]), truth["reachable"], truth["broken"])
-    return demo_summary.figures(sweep, decision or promotion, champion, labels)
+    known = [dag_id(kind, request.name) for kind in KINDS if request.page.scoring or kind == "train"]
+    return demo_summary.figures(sweep, decision or promotion, champion, labels) | {"paused": airflow.paused(known)}
 
 
 def _print(request: DemoRequest, running: Stack, values: dict[str, object]) -> None:

@@ -46,7 +46,7 @@ def write(home: Path, name: str, server: str) -> dict[str, str]:
     broken = broken_urls(server, name, dataset.digest)
     # Write the truth first: without it the summary could not check the labels.
     write_json(truth_file(home, name), {"reachable": truth, "broken": broken})
-    write_lines(home / "feeds" / name / "demo.txt", [*truth, *broken])
+    write_lines(feed_file(home, name), [*truth, *broken])
     return truth
 
 
@@ -65,6 +65,11 @@ def read_truth(home: Path, name: str) -> Mapping[str, Mapping[str, str]]:
     """Return what `write` has written to truth.json: {"reachable": URL → label, "broken": URL → reason}."""
     values: dict[str, dict[str, str]] = json.loads(truth_file(home, name).read_text(encoding="utf-8"))
     return values
+
+
+def feed_file(home: Path, name: str) -> Path:
+    """Return the demo's feed of an experiment."""
+    return home / "feeds" / name / "demo.txt"
 
 
 def truth_file(home: Path, name: str) -> Path:

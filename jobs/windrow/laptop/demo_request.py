@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from windrow import experiment
 from windrow.errors import UserError
 from windrow.experiment import BUILT_IN_SOURCES, Experiment
-from windrow.paths import REPOSITORY
+from windrow.laptop import demo_feed
+from windrow.paths import REPOSITORY, home
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,45 @@ def find(name: str, overrides: Sequence[str]) -> DemoRequest:
         raise UserError(f"EXPERIMENT must be a page in dags/experiments; got {name!r}; there are {known}")
     whole = tuple(map(_absolute_source, overrides))
     return DemoRequest(path, experiment.load(path, whole), whole)
+
+
+def labels_with_own_champion(page: Experiment) -> bool:
+    """Return whether the page's scoring uses the champion that its training makes."""
+    own = f"models:/{page.model_name}@champion"
+    return page.scoring is not None and page.scoring.network is None and page.champion_uri == own
+
+
+def check(request: DemoRequest) -> None:
+    """Refuse a page whose demo could not end well, before anything starts.
+
+    A run that the new champion starts knows no overrides, so the page itself must find the demo's feed.
+
+    Raises:
+        UserError: the page does not train, or its scoring would not label the demo's feed with the new champion.
+    """
+    if not request.page.trains:
+        raise UserError(
+            f"the demo trains a network; got {request.name}, a page without a space; "
+            f"run make score EXPERIMENT={request.name}"
+        )
+    scoring = experiment.load(request.path).scoring
+    if scoring is None:
+        return
+    cure = f"run make train EXPERIMENT={request.name}, which uses the page's own feed"
+    feed, own = (
+        demo_feed.feed_file(home(), request.name),
+        home() / Path(scoring.feed.replace("{date}", "*")).expanduser(),
+    )
+    if not (own in (feed, feed.parent) or fnmatch(str(feed), str(own))):
+        raise UserError(f"the demo writes its own feed to {feed}; the feed of {request.name} is {own}; {cure}")
+    if not labels_with_own_champion(request.page):
+        named = scoring.model or "a network of its own"
+        raise UserError(f"the demo labels with the champion that it trains; {request.name} scores with {named}; {cure}")
+    if not scoring.allow_addresses:
+        raise UserError(
+            f"the demo's images are on this machine; {request.name} allows addresses of the public internet only; "
+            f"{cure}, or write scoring.allow_addresses: [127.0.0.0/8]"
+        )
 
 
 def _absolute_source(override: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from windrow.dag_ids import paused
 from windrow.errors import ServiceError
 from windrow.plural import counted
 
@@ -163,7 +164,7 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     """Return the summary for the terminal, one fact per line."""
     accuracy = _number(values["champion_test_accuracy"])
     facts = [
-        ("trials", f"{values['trials']} ({_counts(values['outcomes'])})"),
+        ("trials", f"{values['trials']} ({counts(values['outcomes'])})"),
         (f"best {values['objective']}", _number(values["best_value"])),
         ("test accuracy", f"{_number(values['test_accuracy'])} ({values['reason']})"),
         ("champion", f"version {values['champion_version']}, test accuracy {accuracy}"),
@@ -172,14 +173,17 @@ def lines(values: Mapping[str, Any]) -> list[str]:
         share = f"{values['share_correct']:.1%} ({values['correct']} of {values['reachable']} with an image)"
         facts += [
             ("URLs", f"{values['urls']}, rows {values['rows']}, labelled {values['labelled']}"),
-            ("statuses", _counts(values["statuses"])),
+            ("statuses", counts(values["statuses"])),
             ("share correct", share),
         ]
+    if values.get("paused"):
+        facts.append(("DAGs", paused(values["paused"])))
     return [f"  {name:18} {value}" for name, value in facts]
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+def counts(by_name: Mapping[str, int]) -> str:
+    """Return counts as text: 359 ok, 2 http_error."""
+    return ", ".join(f"{count} {name}" for name, count in by_name.items()) or "none"
 
 
 def _number(value: float | None) -> str:

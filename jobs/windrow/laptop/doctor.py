@@ -84,7 +84,7 @@ def check_ports(preferred: Mapping[str, int] = stack.PREFERRED_PORTS) -> Iterato
             yield Finding(f"port of {name}", f"{port}, free")
         else:
             used = services.choose_port(port, stack.state().port(name))
-            yield Finding(f"port of {name}", f"{port} is taken by {holder(port)}; make demo will use {used}")
+            yield Finding(f"port of {name}", f"{port} is taken by {holder(port)}; make start will use {used}")
 
 
 def holder(port: int) -> str:
@@ -102,15 +102,15 @@ def check_services() -> Iterator[Finding]:
     """Check that each service that was started is still up and answers."""
     running = stack.state().running()
     if not running:
-        yield Finding("services", "not running; make demo starts them")
+        yield Finding("services", "not running; make start starts them")
         return
     problems = stack.problems()
     for name, noted in running.items():
         log = f"; see {noted.log}"
         if noted.process() is None:
-            yield Finding(name, "has ended", f"run make demo, which starts it again{log}")
+            yield Finding(name, "has ended", f"run make start, which starts it again{log}")
         elif wrong := problems.get(name, lambda: None)():
-            yield Finding(name, wrong, f"run make stop, then make demo{log}")
+            yield Finding(name, wrong, f"run make stop, then make start{log}")
         else:
             yield Finding(name, f"answers, process {noted.pid}")
 

@@ -1,6 +1,6 @@
 """Define the services of the stack on a laptop with their settings; start and stop them.
 
-    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.stack up | stop
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.stack up | stop | airflow dags list
 
 Airflow's four parts are started one by one, as by `airflow standalone`, but without the log servers of scheduler and
 triggerer, because those would listen on every address whatever the settings. Airflow reads the logs from disk.
@@ -13,7 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -270,16 +270,27 @@ def _migrate(service: Service, logs: Path) -> None:
     done.write_text(version, encoding="utf-8")
 
 
+def command_line(arguments: Sequence[str]) -> int:
+    """Run Airflow's own command line with the settings of the services, and return its exit code."""
+    ports = _ports(state())
+    service = all_services(describe(ports), ports)["airflow-scheduler"]
+    variables = {**service.inherited, **service.variables}
+    return subprocess.run([service.command[0], *arguments], env=variables, cwd=service.folder).returncode
+
+
 def main() -> int:
-    """Run `up` or `stop` and return the exit code."""
+    """Run `up`, `stop` or a command of Airflow's, and return the exit code."""
     try:
         if sys.argv[1:] == ["up"]:
             stack = up()
-            print(f"Airflow {stack.airflow} (login {USER} / {stack.password})\nMLflow {stack.mlflow}")
+            print(f"Airflow  {stack.airflow}  login {USER} / {stack.password}\nMLflow   {stack.mlflow}")
+            print("Both run until make stop.")
         elif sys.argv[1:] == ["stop"]:
             print(f"stopped: {', '.join(stop()) or 'nothing was running'}")
+        elif sys.argv[1:2] == ["airflow"]:
+            return command_line(sys.argv[2:])
         else:
-            print("usage: python -m windrow.laptop.stack up | stop", file=sys.stderr)
+            print("usage: python -m windrow.laptop.stack up | stop | airflow COMMAND", file=sys.stderr)
             return EXIT_USER_ERROR
     except WindrowError as error:
         print(f"error: {error}", file=sys.stderr)

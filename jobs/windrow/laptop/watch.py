@@ -75,7 +75,7 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
         tasks = airflow.tasks(dag, run)
         changes.log(tasks)
         if state is None:
-            raise ServiceError(f"{dag} must still have its run {run}; it was deleted; run make demo again")
+            raise ServiceError(f"{dag} must still have its run {run}; it was deleted; start it again")
         if state in FINISHED:
             break
         time.sleep(POLL_SECONDS)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from windrow import paths
-from windrow.errors import TrackingError, UserError
+from windrow.errors import NoChampionError, TrackingError, UserError
 from windrow.model.canaries import Canary
 from windrow.model.network import Network
 from windrow.scoring.network import own_network
+from windrow.tracking.registry import aliased
 from windrow.tracking.server import ask, connect
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
         message = str(error.message).partition("\n")[0]
         raise TrackingError(
             f"the files of {version_uri} must be available; got from MLflow: {message}; if a server has registered it, "
-            "start that (make demo does), and set MLFLOW_TRACKING_URI to its address"
+            "start that (make start does), and set MLFLOW_TRACKING_URI to its address"
         ) from error
     network, description = folder / "data" / "model.keras", folder / "MLmodel"
     described = yaml.safe_load(description.read_text(encoding="utf-8")) if description.is_file() else None
@@ -110,7 +111,8 @@ def resolve(client: MlflowClient, model_uri: str) -> Any:
     """Return the version that models:/NAME@ALIAS or models:/NAME/VERSION names now.
 
     Raises:
-        UserError: there is no such model, alias or version, or the URI is not of these forms.
+        NoChampionError: no version of the model has that alias, and none was champion before.
+        UserError: there is no such version, the alias was removed, or the URI is not of these forms.
         TrackingError: MLflow can't look it up.
     """
     from mlflow.exceptions import MlflowException
@@ -123,8 +125,19 @@ def resolve(client: MlflowClient, model_uri: str) -> Any:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(*name.rsplit("/", 1))
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise UserError(
-                f"{model_uri} must be in the registry; it is not; run the train DAG (or promote_best.py) first"
-            ) from error
-        raise TrackingError(f"MLflow could not look up {model_uri}: {error.message}") from error
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise TrackingError(f"MLflow could not look up {model_uri}: {error.message}") from error
+        raise _missing(client, model_uri, name, alias) from error
+
+
+def _missing(client: MlflowClient, model_uri: str, name: str, alias: str) -> UserError:
+    """Return the error for a model, alias or version that the registry does not have, with the way to have it."""
+    rule = f"{model_uri} must be in the registry; it is not"
+    previous = aliased(client, name, "previous") if alias == "champion" else None
+    if previous is not None:
+        return UserError(
+            f"{rule}: the alias was removed; promote_best.py --rollback makes version {previous.version} champion "
+            "again, and --promote VERSION any other"
+        )
+    kind = NoChampionError if alias == "champion" else UserError
+    return kind(f"{rule}; run the train DAG (or promote_best.py) first")

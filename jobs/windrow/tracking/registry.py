@@ -1,4 +1,4 @@
-"""Move aliases in the registry: after a recorded decision, after a person's approval, and back by a rollback.
+"""Move aliases in the registry: after a recorded decision, after a person's approval or choice, and by a rollback.
 
 The champion is the version that scoring uses; previous is the champion before it; challenger is the newest version that
 has not become champion. A decision is recorded before any alias moves, and every move can be repeated: the next run
@@ -30,6 +30,8 @@ RESULT, SETTLED = "windrow.result", "windrow.settled"
 
 _APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
 _ROLLBACK = "windrow.rollback"
+_CHOSEN_BY = "windrow.chosen_by"
+"""Tag of a version that a person has made champion: who it was."""
 
 
 @contextmanager
@@ -156,18 +158,9 @@ def rollback(model: str) -> dict[str, object]:
         if previous is None:
             raise UserError(
                 f"a rollback needs a version of {model} with the alias previous; got none; "
-                "set the alias champion to the version that you want, in MLflow"
+                "name a version: promote_best.py --promote VERSION"
             )
-        begun = json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
-        if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
-            champion, previous = begun["from"], champion  # complete a rollback that was interrupted below
-        client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
-        client.set_registered_model_alias(model, "champion", previous)
-        if champion is None:
-            client.delete_registered_model_alias(model, "previous")
-        else:
-            client.set_registered_model_alias(model, "previous", champion)
-        client.delete_registered_model_tag(model, _ROLLBACK)
+        champion, previous = _swap(client, model, champion, previous)
     return {
         "model_name": model,
         "model_version": previous,
@@ -176,6 +169,67 @@ def rollback(model: str) -> dict[str, object]:
         "reason": f"rolled back: version {previous} is champion again, in place of {champion or 'none'}",
         "links": version_link(model, previous),
     }
+
+
+def promote(model: str, version: str, by: str) -> dict[str, object]:
+    """Make a registered version champion, on behalf of a person, and the champion previous; return the job's result.
+
+    Raises:
+        UserError: the version is unknown, awaits approval, or was never evaluated on the test split.
+        TrackingError: MLflow does not answer.
+    """
+    client = connect()
+    with alone(model):
+        found = _version(client, model, version)
+        chosen, result = str(found.version), recorded(found)
+        if result is None:
+            raise UserError(f"a version must be evaluated before it is promoted; got {chosen} of {model}, which is not")
+        if result.awaits_approval:
+            raise UserError(f"version {chosen} of {model} awaits approval; run --approve {chosen} or --reject {chosen}")
+        champion, challenger = (_number(aliased(client, model, alias)) for alias in ("champion", "challenger"))
+        if challenger == chosen:
+            client.delete_registered_model_alias(model, "challenger")
+        if champion != chosen:
+            client.set_model_version_tag(model, chosen, _CHOSEN_BY, by)
+            client.set_registered_model_alias(model, "previous", chosen)
+            if _begun(client, model) is not None:  # of other versions
+                client.delete_registered_model_tag(model, _ROLLBACK)
+            _swap(client, model, champion, chosen)
+        elif (begun := _begun(client, model)) is not None and begun["back"] == chosen:
+            champion, _ = _swap(client, model, chosen, _number(aliased(client, model, "previous")) or chosen)
+    reason = f"made champion by {by}, in place of {champion or 'none'}" if champion != chosen else "is champion already"
+    return {
+        "model_name": model,
+        "model_version": chosen,
+        "champion_before": champion,
+        "promoted": True,
+        "reason": reason,
+        "links": version_link(model, chosen),
+    }
+
+
+def _swap(client: MlflowClient, model: str, champion: str | None, previous: str) -> tuple[str | None, str]:
+    """Make previous champion and champion previous, or complete such a swap that was interrupted.
+
+    Returns:
+        The champion before (None: there was none), and the champion now.
+    """
+    begun = _begun(client, model)
+    if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
+        champion, previous = begun["from"], champion
+    client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
+    client.set_registered_model_alias(model, "champion", previous)
+    if champion is None:
+        client.delete_registered_model_alias(model, "previous")
+    else:
+        client.set_registered_model_alias(model, "previous", champion)
+    client.delete_registered_model_tag(model, _ROLLBACK)
+    return champion, previous
+
+
+def _begun(client: MlflowClient, model: str) -> Any:
+    """Return {"from": version, "back": version} of a swap that was interrupted; None if none was."""
+    return json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
 
 
 def _version(client: MlflowClient, model: str, version: str) -> Any:

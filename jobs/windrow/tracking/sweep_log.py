@@ -180,9 +180,16 @@ class SweepLog:
         """
         self._finish()
         if self._failure is None:
-            for run in self._children("attributes.status = 'RUNNING'"):  # trials that have not ended
-                self.client.set_terminated(run.info.run_id, "KILLED")
-            self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
+            self._close("FINISHED" if kind is None else "FAILED")
+
+    def kill(self) -> None:
+        """End the runs as killed, without waiting for what is still to be logged: the process has seconds left."""
+        self._close("KILLED")
+
+    def _close(self, status: str) -> None:
+        self.client.set_terminated(self.run_id, status)
+        for run in self._children("attributes.status = 'RUNNING'"):  # trials that have not ended
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _finish(self) -> None:
         """Wait until the thread has logged everything and has ended, then record the runs' ids in the ledger.

@@ -21,6 +21,7 @@ from windrow.ui.sweep_heat_map import ShownHeatMap
 
 _MOST_STUDIES = 30
 _MOST_SHOWN = 5000
+_STOPPED = {"failed", "upstream_failed", "skipped", "removed"}
 _RUN = re.compile(r"^(?P<kind>[a-z_]+?)__(?P<day>\d{4}-\d\d-\d\d)T(?P<hour>\d\d)[-:](?P<minute>\d\d)")
 
 
@@ -50,6 +51,7 @@ class ShownSweep(TypedDict):
         falls: whether less is better.
         budget: trials that the study may begin; None if unknown.
         trials: number of trials in the ledger, each `finished`, in `training`, or `waiting` for an attempt.
+        stopped: whether the sweep's task has ended without success, so that nothing trains.
         outcomes: numbers of finished trials by ending.
         changed: Unix time of the ledger's last change, seconds.
         parameters: hyper-parameters that differ among trials.
@@ -65,6 +67,7 @@ class ShownSweep(TypedDict):
     finished: int
     training: int
     waiting: int
+    stopped: bool
     outcomes: dict[str, int]
     changed: float
     parameters: list[str]
@@ -119,7 +122,9 @@ def choose(runs: Path, key: str | None) -> Sweep:
     return Sweep(key, runs / key / "study")
 
 
-def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None) -> ShownSweep:
+def show(
+    sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = None, task: str | None = None
+) -> ShownSweep:
     """Return a sweep for the Windrow page: its progress, its best trials, and its heat map.
 
     Args:
@@ -127,6 +132,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
         most: number of best trials to list.
         x, y: hyper-parameters of the heat map; in place of None, and of one that does not differ among trials, the
             first of heat_map.parameters is taken.
+        task: the state of the sweep's task in Airflow; None if it has none.
 
     Raises:
         AbsentError: the sweep's ledger can't be read.
@@ -138,7 +144,9 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
     ranked = rank(trials, falls)
     budget = str(study.get("trials", ""))
     endings = Counter(trial.ending for trial in trials if trial.ending)
-    training = sum(trial.training for trial in trials)
+    stopped = task in _STOPPED
+    # A killed sweep leaves its trials in training in the ledger, until the next one trains them again.
+    training = 0 if stopped else sum(trial.training for trial in trials)
     return {
         "key": sweep.key,
         "words": sweep.words,
@@ -149,6 +157,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
         "finished": endings.total(),
         "training": training,
         "waiting": len(trials) - endings.total() - training,
+        "stopped": stopped,
         "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
         "changed": round(ledgers.changed_at(sweep.folder), 1),
         "parameters": sweep_heat_map.parameters(trials),

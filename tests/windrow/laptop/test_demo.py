@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from harness.waiting import wait_for
+from windrow import experiment
 from windrow.errors import PageError, ServiceError, UserError
 from windrow.laptop import demo, demo_request, demo_summary, peak_memory, stack, watch
 from windrow.laptop.airflow_api import Task
@@ -159,6 +160,74 @@ def test_mistakes_are_found_before_anything_starts(capsys: pytest.CaptureFixture
     assert demo.main(["--set", "sweep.trails=4"]) == 2
     assert "sweep.trials" in capsys.readouterr().err
     assert not home().exists()
+
+
+def request(tmp_path: Path, scoring: str, space: str = "space: {units: {type: int, low: 1, high: 2}}") -> Any:
+    """A request for the demo of a page of one's own."""
+    file = tmp_path / "shoes.yaml"
+    file.write_text(f"name: shoes\n{space}\n{scoring}\n")
+    return demo_request.DemoRequest(file, experiment.load(file), ())
+
+
+HERE = "allow_addresses: [127.0.0.0/8]"
+
+
+@pytest.mark.parametrize(
+    ("scoring", "wrong"),
+    [
+        (
+            f"scoring: {{feed: /data/urls, {HERE}}}",
+            r"writes its own feed to .*/feeds/shoes/demo.txt; the feed of shoes",
+        ),
+        (
+            f"scoring: {{feed: feeds/shoes/*.csv, {HERE}}}",
+            r"the feed of shoes is .*/feeds/shoes/\*.csv; run make train",
+        ),
+        (
+            f"scoring: {{feed: feeds/shoes, model: 'models:/x@champion', {HERE}}}",
+            "shoes scores with models:/x@champion",
+        ),
+        ("scoring: {feed: feeds/shoes}", r"write scoring.allow_addresses: \[127.0.0.0/8\]"),
+    ],
+)
+def test_a_demo_that_could_not_end_well_is_refused_before_anything_starts(
+    scoring: str, wrong: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=wrong) as refused:
+        demo_request.check(request(tmp_path, scoring))
+    assert "make train EXPERIMENT=shoes" in str(refused.value)
+
+
+def test_a_page_that_only_scores_has_no_demo() -> None:
+    with pytest.raises(
+        UserError, match="the demo trains a network; got imagenet, a page without a space; run make score"
+    ):
+        demo_request.check(demo_request.find("imagenet", []))
+
+
+def test_what_the_command_line_changes_does_not_reach_the_run_that_the_champion_starts(tmp_path: Path) -> None:
+    own = request(tmp_path, "scoring: {feed: /data/urls}")
+    overridden = experiment.load(own.path, ["scoring.feed=feeds/shoes", "scoring.allow_addresses=[127.0.0.0/8]"])
+    with pytest.raises(UserError, match="the demo writes its own feed"):
+        demo_request.check(demo_request.DemoRequest(own.path, overridden, ()))
+
+
+@pytest.mark.parametrize(
+    "feed", ["feeds/shoes", "feeds/shoes/*.txt", "feeds/shoes/demo.txt", "feeds/**/*.txt", "feeds/*/*"]
+)
+def test_a_page_that_finds_the_demos_feed_has_a_demo(feed: str, tmp_path: Path) -> None:
+    demo_request.check(request(tmp_path, f"scoring: {{feed: '{feed}', {HERE}}}"))
+
+
+def test_every_shipped_page_that_trains_has_a_demo_or_says_why_not() -> None:
+    folder = Path(demo_request.__file__).parents[3] / "dags" / "experiments"
+    refused = set()
+    for path in folder.glob("*.yaml"):
+        try:
+            demo_request.check(demo_request.find(path.stem, []))
+        except UserError:
+            refused.add(path.stem)
+    assert refused == {"imagenet"}
 
 
 def test_a_relative_source_means_the_folder_of_whoever_types_it(

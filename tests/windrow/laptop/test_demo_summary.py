@@ -102,3 +102,11 @@ def test_a_registry_that_is_down_is_told_within_seconds(free_port: object) -> No
 @pytest.mark.mlflow
 def test_a_registry_without_the_model_has_no_champion(mlflow_server: str) -> None:
     assert demo_summary.read_champion(mlflow_server, "nobody") is None
+
+
+def test_what_is_switched_off_is_in_the_summary_with_the_way_to_switch_it_on() -> None:
+    values = demo_summary.figures({}, {}, Champion("3"), None)
+    assert "paused" not in "\n".join(demo_summary.lines({**values, "paused": []}))
+    told = demo_summary.lines({**values, "paused": ["score_digits"]})[-1]
+    assert told.startswith("  DAGs               score_digits is paused; switch it on")
+    assert told.endswith("with airflow dags unpause score_digits")

@@ -80,14 +80,14 @@ def test_a_taken_port_is_told_with_its_holder() -> None:
         finding = only(doctor.check_ports({"mlflow": port}))
 
     assert finding.well
-    assert f"{port} is taken by {psutil.Process().name()} (process {os.getpid()}); make demo will use" in finding.found
+    assert f"{port} is taken by {psutil.Process().name()} (process {os.getpid()}); make start will use" in finding.found
 
 
 def test_a_service_that_died_is_told_with_its_log() -> None:
     stack.state().note("mlflow", Running(2**22 + 1, 0.0, "somewhere/mlflow.log"))
     finding = only(doctor.check_services())
     assert (finding.subject, finding.found) == ("mlflow", "has ended")
-    assert "make demo" in finding.cure
+    assert "make start" in finding.cure
     assert "somewhere/mlflow.log" in finding.cure
 
 

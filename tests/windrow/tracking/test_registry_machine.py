@@ -1,4 +1,4 @@
-"""The registry and its aliases in any order of promotions, answers and rollbacks, each of which may be cut off.
+"""The registry and its aliases in any order of promotions, answers, choices and rollbacks, each maybe cut off.
 
 A job may be killed, or its line to MLflow cut, before or after anything that it says; then it is run again, or nobody
 does and others come first. No alias may then point to nothing, a model that has had a champion has one, none that was
@@ -25,7 +25,7 @@ from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking import registry
 from windrow.tracking.promotion import Promotion
-from windrow.tracking.registry import answer, rollback
+from windrow.tracking.registry import answer, promote, rollback
 from windrow.tracking.server import connect
 
 pytestmark = pytest.mark.mlflow
@@ -117,6 +117,9 @@ class Jobs:
     def answer(self, version: str, approved: bool) -> dict[str, Any]:
         return answer(self.model, version, approved, "ada").to_json()
 
+    def choose(self, version: str) -> dict[str, Any]:
+        return promote(self.model, version, "ada")
+
     def rollback(self) -> dict[str, Any]:
         return rollback(self.model)
 
@@ -173,7 +176,7 @@ class Jobs:
 
 
 class Registry(RuleBasedStateMachine):
-    """Jobs of three studies that promote networks to one model, people who answer, and rollbacks."""
+    """Jobs of three studies that promote networks to one model, people who answer or choose, and rollbacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,6 +231,22 @@ class Registry(RuleBasedStateMachine):
         else:
             assert jobs.aliases() == before | {"challenger": version}
 
+    @rule(data=st.data(), cut=cuts(7))
+    @precondition(lambda self: self.jobs.versions())
+    def a_person_chooses(self, data: st.DataObject, cut: Cut | None) -> None:
+        jobs = self.jobs
+        version = data.draw(st.sampled_from(sorted(jobs.versions())))
+        before = jobs.aliases()
+        result = self.done(lambda: jobs.choose(version), cut)
+        after = jobs.aliases()
+        if result is None:
+            assert cut is not None or (after == before and (self.waits(version) or not jobs.result(version)))
+            return
+        assert after["champion"] == version
+        assert after.get("challenger") == (None if before.get("challenger") == version else before.get("challenger"))
+        if before.get("champion") not in (None, version):
+            assert after["previous"] == before["champion"]
+
     @rule(cut=cuts(3))
     def a_rollback(self, cut: Cut | None) -> None:
         jobs = self.jobs
@@ -274,7 +293,10 @@ class Registry(RuleBasedStateMachine):
         assert set(aliases.values()) <= set(versions)
         assert "champion" in aliases or not self.champions, "a champion is gone"
         for alias in {"champion", "previous"} & set(aliases):
-            assert jobs.result(aliases[alias]).get("promoted"), f"{alias} is a version that was never promoted"
+            chosen = "windrow.chosen_by" in versions[aliases[alias]].tags
+            assert chosen or jobs.result(aliases[alias]).get("promoted"), (
+                f"{alias} is a version that was never promoted"
+            )
         if "champion" in aliases:
             champion = aliases["champion"]
             self.champions.add(champion)
@@ -369,6 +391,39 @@ def test_a_rollback_cut_off_anywhere_is_finished_by_the_next() -> None:
     for jobs, _ in at_each_write(prepared):
         assert jobs.aliases() == {"champion": "1", "previous": "2"}
         assert jobs.begun() is None
+
+
+@pytest.mark.usefixtures("one_database")
+def test_a_choice_cut_off_anywhere_is_finished_by_the_next() -> None:
+    def prepared(jobs: Jobs) -> Callable[[], dict[str, Any]]:
+        jobs.promote("a", Ruling.PROMOTED)
+        jobs.promote("b", Ruling.PROMOTED)
+        jobs.promote("c", Ruling.KEPT)
+        return lambda: jobs.choose("3")
+
+    for jobs, result in at_each_write(prepared):
+        assert jobs.aliases() == {"champion": "3", "previous": "2"}
+        assert jobs.begun() is None
+        assert jobs.versions()["3"].tags["windrow.chosen_by"] == "ada"
+        assert result["model_version"] == "3"
+
+
+def test_a_choice_over_a_rollback_that_was_cut_off_counts(jobs: Jobs) -> None:
+    jobs.promote("a", Ruling.PROMOTED)
+    jobs.promote("b", Ruling.PROMOTED)
+    assert jobs.is_cut_off(jobs.rollback, Cut(2))
+    assert jobs.aliases() == {"champion": "1", "previous": "1"}
+    assert jobs.choose("2")["promoted"]
+    assert jobs.aliases() == {"champion": "2", "previous": "1"}
+
+
+def test_a_version_that_waits_for_an_answer_is_not_chosen_past_it(jobs: Jobs) -> None:
+    jobs.promote("a", Ruling.AWAITING_APPROVAL)
+    with pytest.raises(UserError, match="awaits approval; run --approve 1 or --reject 1"):
+        jobs.choose("1")
+    with pytest.raises(UserError, match="must have the version '9' in the registry"):
+        jobs.choose("9")
+    assert jobs.aliases() == {"challenger": "1"}
 
 
 def test_a_promotion_that_was_cut_off_after_a_rollback_that_was_is_no_mistake(jobs: Jobs) -> None:

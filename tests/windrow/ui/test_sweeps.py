@@ -44,6 +44,26 @@ def test_the_page_says_how_far_it_is_and_which_trials_are_best(opened: Opened, r
     assert shown["heat_map"]["trials"] == 4
 
 
+@pytest.mark.parametrize(
+    ("task", "stopped"),
+    [
+        *((state, True) for state in ("failed", "upstream_failed", "skipped", "removed")),
+        *((state, False) for state in (None, "queued", "running", "up_for_retry", "success")),
+    ],
+)
+def test_a_sweep_whose_task_was_killed_trains_no_longer(
+    opened: Opened, runs: Path, task: str | None, stopped: bool
+) -> None:
+    with opened(runs / "r1" / "study") as study:
+        study.ask()
+    shown = sweeps.show(sweeps.choose(runs, "r1"), task=task)
+    assert (shown["stopped"], shown["training"], shown["waiting"]) == (
+        stopped,
+        0 if stopped else 1,
+        1 if stopped else 0,
+    )
+
+
 def test_where_the_objective_is_a_loss_the_least_is_best(opened: Opened, runs: Path) -> None:
     with opened(runs / "r1" / "study", objective="val_loss") as study:
         for value in (0.7, 0.2, 0.4):

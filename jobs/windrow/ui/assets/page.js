@@ -100,7 +100,9 @@ function open(chosen) {
   for (const id of ["scorings", "labels"]) at(id).hidden = !score;
   at("sweep-choice").hidden = !train || Boolean(tab);
   for (const id of ["progress", "champions", "scorings", "labels"]) fill(at(id), sentence("Loading…"));
-  for (const place of ["sweep", "sweeps", "champions", "scorings", "labels"]) forget(place);
+  at("paused").hidden = true;
+  for (const place of ["paused", "sweep", "sweeps", "champions", "scorings", "labels"]) forget(place);
+  follow("paused", [], `${whole(train ?? score)}/paused`, () => ({}), showPaused);
   if (train) {
     followSweep();
     if (!tab) follow("sweeps", [], `${whole(train)}/sweeps`, () => ({}), showSweeps);
@@ -110,6 +112,11 @@ function open(chosen) {
     follow("scorings", ["scorings"], `${whole(score)}/scorings`, () => ({}), (values) => scorings(at("scorings"), values));
     follow("labels", ["labels"], `${whole(score)}/labels`, () => ({}), (values) => labels(at("labels"), values));
   }
+}
+
+function showPaused(values) {
+  at("paused").textContent = values.sentence;
+  at("paused").hidden = !values.sentence;
 }
 
 function showSweeps(values) {

@@ -39,11 +39,12 @@ const isOver = (sweep) => Boolean(sweep.budget) && sweep.finished >= sweep.budge
 const isSilent = (sweep, now) => now - sweep.changed > SILENCE;
 
 // Return true if the next change, or the first one, may come at any moment.
-export const isLive = (sweep, now) => !isOver(sweep) && !isSilent(sweep, now);
+export const isLive = (sweep, now) => !isOver(sweep) && !sweep.stopped && !isSilent(sweep, now);
 
-// Return the state by the ledger. A killed sweep's trials stay in training until it is started again.
+// Return the state by the sweep's task, and by the ledger for a sweep that Airflow has not started.
 export function state(sweep, now) {
   if (isOver(sweep)) return "all trials have ended";
+  if (sweep.stopped) return "stopped: clear its task to continue";
   if (!sweep.training) return sweep.trials || isSilent(sweep, now) ? "nothing is training" : "beginning";
   return isSilent(sweep, now) ? "no change for a long time: look at the sweep's task" : "running";
 }

@@ -1,0 +1,130 @@
+"""Look at a folder of images for what a page needs to know: classes, sizes, colours.
+
+found = look(Path("/data/shoes"))
+found.images, found.classes, found.side, found.channels    # 600, {"boot": 200, ...}, 64, 3
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from windrow.data.folder import list_images
+from windrow.data.image import FORMATS
+from windrow.errors import DatasetError
+
+SIDES = (16, 32, 48, 64, 96)
+"""The image sizes, in pixels, that a small network is trained with in minutes."""
+
+_OPENED = 200  # images that are opened, evenly over the folder
+_SMALL = 32  # pixels of a side, enough to see whether an image is grey
+_GREY = 6  # largest difference between red, green and blue of a grey image: JPEG rounds
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """What a folder holds.
+
+    Attributes:
+        folder: the folder, absolute.
+        classes: images by class, in the order of the classes; without those of a test split of its own.
+        own_test: whether the folder has a test split of its own.
+        width, height: median size of the images, pixels.
+        side: the image size to train with, pixels.
+        channels: 1 if all images are grey, else 3.
+        broken: images that can't be opened, of those that were.
+        opened: number of images that were opened.
+    """
+
+    folder: Path
+    classes: dict[str, int]
+    own_test: bool
+    width: int
+    height: int
+    side: int
+    channels: int
+    broken: int
+    opened: int
+
+    @property
+    def images(self) -> int:
+        """Return the number of images."""
+        return sum(self.classes.values())
+
+    @property
+    def guessing(self) -> float:
+        """Return the share of the most frequent class, which is the accuracy of guessing."""
+        return max(self.classes.values()) / self.images
+
+
+def look(folder: Path) -> FolderFacts:
+    """Count a folder's images by class, and open some of them.
+
+    Raises:
+        DatasetError: no such folder, fewer than two classes, a class without images, or no image that can be opened.
+    """
+    whole = folder.expanduser().resolve()
+    if not whole.is_dir():
+        raise DatasetError(f"FOLDER must be a folder with one folder of images per class; got {folder}; there is none")
+    listing = list_images(whole)
+    if len(listing.classes) < 2:
+        raise DatasetError(
+            f"{whole} must hold two classes or more; got {listing.classes[0]!r} alone; add the other classes' folders"
+        )
+    paths, counts = listing.train.paths, Counter(listing.train.labels.tolist())
+    sample = paths[:: max(1, len(paths) // _OPENED)]
+    sizes, grey = _open(sample)
+    if not sizes:
+        raise DatasetError(f"{whole} must hold images that can be opened; got none; convert them to PNG or JPEG")
+    width, height = (int(median(size[axis] for size in sizes)) for axis in (0, 1))
+    return FolderFacts(
+        folder=whole,
+        classes={name: counts[index] for index, name in enumerate(listing.classes)},
+        own_test=listing.test is not None,
+        width=width,
+        height=height,
+        side=choose_side(sizes),
+        channels=1 if grey else 3,
+        broken=len(sample) - len(sizes),
+        opened=len(sample),
+    )
+
+
+def choose_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """Return the image size to train with, pixels: that of the images if they are small and square, else one of SIDES.
+
+    Args:
+        sizes: (width, height) of images, pixels.
+    """
+    width, height = sizes[0]
+    if set(sizes) == {(width, height)} and width == height and 4 <= width <= SIDES[-1]:
+        return width
+    shorter = median(min(size) for size in sizes)
+    return max((side for side in SIDES if side <= shorter), default=SIDES[0])
+
+
+def _open(paths: Sequence[Path]) -> tuple[list[tuple[int, int]], bool]:
+    """Return the sizes of the images that can be opened, and whether all of them are grey."""
+    sizes, grey = [], True
+    for path in paths:
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                sizes.append(image.size)
+                grey = grey and _is_grey(image)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for broken files
+            continue
+    return sizes, grey
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
+        return True
+    image.draft("RGB", (_SMALL, _SMALL))
+    pixels = np.asarray(image.convert("RGB").resize((_SMALL, _SMALL)), np.int16)
+    return bool(np.ptp(pixels, axis=2).max() <= _GREY)

@@ -1,0 +1,163 @@
+"""Run the DAGs of a page from the command line, and follow them: make train and make score.
+
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.runs train --experiment shoes
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.runs score --experiment shoes
+
+The services are started if they are not running. The page's DAGs are switched on: train_NAME, and score_NAME and
+maintain_NAME as soon as the feed has a file. From then on they also run at the page's hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from windrow.dag_ids import KINDS, Kind, dag_id
+from windrow.errors import UserError, WindrowError
+from windrow.laptop import demo, demo_summary, stack, watch
+from windrow.laptop.airflow_api import Airflow
+from windrow.laptop.demo_request import DemoRequest, find, labels_with_own_champion
+from windrow.laptop.watch import Reporter
+from windrow.paths import home
+from windrow.scoring.feed import new_urls
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("train", "score"), help="train: data set, sweep, champion; score: label URLs")
+    parser.add_argument("--experiment", required=True, metavar="NAME", help="a page in dags/experiments")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the page")
+    options = parser.parse_args(arguments)
+    try:
+        request = find(options.experiment, options.set)
+        (check_train if options.kind == "train" else check_score)(request)
+        reporter = Reporter()
+        reporter.log("services: starting those that are not running")
+        airflow = services()
+        (train if options.kind == "train" else score)(airflow, request, reporter)
+    except WindrowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; the services and the run continue; make stop ends them", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def check_train(request: DemoRequest) -> None:
+    """Refuse a page that does not train.
+
+    Raises:
+        UserError: it has no space.
+    """
+    if not request.page.trains:
+        raise UserError(
+            f"make train needs a page with a space; got {request.name}, which only scores; "
+            f"run make score EXPERIMENT={request.name}"
+        )
+
+
+def check_score(request: DemoRequest) -> None:
+    """Refuse a page that does not score, or whose feed has no file yet.
+
+    Raises:
+        UserError: it has no scoring section, or no file matches its feed.
+    """
+    if request.page.scoring is None:
+        raise UserError(
+            f"make score needs a page with a section scoring; got {request.name} without; add it, with a feed"
+        )
+    new_urls.files(new_urls.of_day(request.page.scoring.feed, None), home())
+
+
+def services() -> Airflow:
+    """Start the services that are not running, and return a client of Airflow that is logged in.
+
+    Raises:
+        ServiceError: a service ended or does not answer.
+    """
+    running = stack.up()
+    airflow = Airflow(running.airflow, stack.USER, running.password, running.airflow_pages)
+    airflow.log_in()
+    return airflow
+
+
+def train(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
+    """Switch the page's DAGs on, train, follow the scoring that a new champion starts, and print what came of both.
+
+    Raises:
+        WindrowError: a task has failed, or Airflow does not answer.
+    """
+    off = _without_feed(request)
+    scores = request.page.scoring is not None and off is None
+    kinds: tuple[Kind, ...] = KINDS if scores else ("train",)
+    demo.wait_for_dags(airflow, [dag_id(kind, request.name) for kind in kinds])
+    dag, since = dag_id("train", request.name), datetime.now(UTC).isoformat()
+    run = airflow.trigger(dag, {"set": list(request.overrides)})
+    reporter.log(f"{dag}: triggered, {airflow.pages}/dags/{dag}/runs/{run}")
+    states = watch.wait(airflow, dag, run, reporter)
+    print("\n".join(_trained(airflow, dag, run)))
+    if off:
+        print(f"score_{request.name} stays off: {off}; then run make score EXPERIMENT={request.name}")
+    elif scores and labels_with_own_champion(request.page) and states.get("announce_champion") == "success":
+        follow(airflow, request, demo.run_of_champion(airflow, dag_id("score", request.name), since), reporter)
+
+
+def score(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
+    """Switch the page's score and maintain DAGs on, label the feed, and print what came of it.
+
+    Raises:
+        WindrowError: the task has failed, or Airflow does not answer.
+    """
+    demo.wait_for_dags(airflow, [dag_id("score", request.name), dag_id("maintain", request.name)])
+    run = airflow.trigger(dag_id("score", request.name), {"set": list(request.overrides)})
+    follow(airflow, request, run, reporter)
+
+
+def follow(airflow: Airflow, request: DemoRequest, run: str, reporter: Reporter) -> None:
+    """Wait for a run of the page's score DAG, and print its counts and where the labels are.
+
+    Raises:
+        WindrowError: the task has failed, or Airflow does not answer.
+    """
+    dag = dag_id("score", request.name)
+    reporter.log(f"{dag}: {airflow.pages}/dags/{dag}/runs/{run}")
+    watch.wait(airflow, dag, run, reporter)
+    result = airflow.result(dag, run, "score_images") or {}
+    statuses = demo_summary.counts(result.get("statuses") or {})
+    known = result.get("already_scored", 0)
+    print(f"{dag}: {result.get('rows', 0)} rows ({statuses}); {known} URLs had theirs")
+    print(f"  labels   {result.get('table', 'none')}; docs/table.md shows how to read them")
+
+
+def _without_feed(request: DemoRequest) -> str | None:
+    """Return why the page's scoring would fail now for lack of URLs; None if it would not, or does not score."""
+    if request.page.scoring is None:
+        return None
+    try:
+        check_score(request)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _trained(airflow: Airflow, dag: str, run: str) -> list[str]:
+    sweep, promotion, decision = (
+        airflow.result(dag, run, task) or {} for task in ("sweep", "promote_best", "record_decision")
+    )
+    final: Mapping[str, Any] = decision or promotion
+    outcomes = demo_summary.counts(sweep.get("outcomes") or {})
+    return [
+        f"{dag}: {sweep.get('trials')} trials ({outcomes}), best {sweep.get('objective')} {sweep.get('best_value')}",
+        f"  version  {final.get('model_version')}: {final.get('reason')}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

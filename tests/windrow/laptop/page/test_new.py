@@ -1,0 +1,113 @@
+"""A page that is written from a folder: it loads, it says what was found, and it replaces nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from windrow import experiment
+from windrow.errors import PageError, UserError
+from windrow.laptop.page import new
+from windrow.laptop.page.look import FolderFacts
+from windrow.paths import home
+
+Draw = Callable[..., Path]
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the pages."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    monkeypatch.setattr(new, "PAGES", folder)
+    return folder
+
+
+def test_a_folder_becomes_a_page_that_loads(drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = drawn({"boot": 30, "sandal": 10}, size=(64, 64), mode="L")
+    assert new.main(["--name", "shoes", "--folder", str(folder), "--feed", "/data/urls"]) == 0
+    page = experiment.load(pages / "shoes.yaml")
+    assert (page.name, page.dataset.source) == ("shoes", str(folder.resolve()))
+    assert (page.dataset.image_size, page.dataset.channels, page.network.builder) == (64, 1, "cnn")
+    assert page.scoring
+    assert page.scoring.feed == "/data/urls"
+    assert page.trains
+    told = capsys.readouterr().out
+    assert "40 images in 2 classes (boot 30, sandal 10)" in told
+    assert "guessing the most frequent class is right for 75.0%" in told
+    assert "few      sandal 10" in told
+    assert told.splitlines()[-1] == "Look at the page, then: make train EXPERIMENT=shoes"
+    assert "40 images in 2 classes (boot 30, sandal 10)" in (pages / "shoes.yaml").read_text().splitlines()[0]
+
+
+def test_without_a_feed_urls_arrive_under_the_home(
+    drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new.main(["--name", "shoes", "--folder", str(drawn({"a": 2, "b": 2}))]) == 0
+    page = experiment.load(pages / "shoes.yaml")
+    assert page.scoring
+    assert page.scoring.feed == "feeds/shoes"
+    assert f"feed     {home()}/feeds/shoes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "yml"])
+def test_a_page_that_is_there_is_kept(
+    suffix: str, drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = pages / f"shoes.{suffix}"
+    taken.write_text("mine")
+    assert new.main(["--name", "shoes", "--folder", str(drawn({"a": 2, "b": 2}))]) == 2
+    assert "NAME must be new; got 'shoes'" in capsys.readouterr().err
+    assert (taken.read_text(), list(pages.iterdir())) == ("mine", [taken])
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "wrong"),
+    [("", "x", "make new NAME=shoes FOLDER="), ("shoes", "", "make new NAME=shoes FOLDER="), ("../x", "x", "name")],
+)
+def test_a_name_or_folder_that_is_none_is_refused_and_nothing_written(
+    name: str, folder: str, wrong: str, pages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new.main(["--name", name, "--folder", folder]) == 2
+    assert wrong in capsys.readouterr().err
+    assert list(pages.iterdir()) == []
+
+
+def test_a_name_must_be_an_experiments(pages: Path) -> None:
+    with pytest.raises(PageError, match="name"):
+        new.place("My Shoes", pages)
+    (pages / "shoes.yaml").touch()
+    with pytest.raises(UserError, match="choose another, or remove that page"):
+        new.place("shoes", pages)
+
+
+FOUND = st.builds(
+    FolderFacts,
+    folder=st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40
+    ).map(lambda name: Path("/data") / name.replace("/", "-")),
+    classes=st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20),
+        st.integers(1, 30_000),
+        min_size=2,
+        max_size=12,
+    ),
+    own_test=st.booleans(),
+    width=st.integers(1, 9000),
+    height=st.integers(1, 9000),
+    side=st.integers(4, 96),
+    channels=st.sampled_from([1, 3]),
+    broken=st.just(0),
+    opened=st.just(9),
+)
+
+
+@given(found=FOUND)
+def test_whatever_a_folder_holds_its_page_loads(found: FolderFacts) -> None:
+    page = experiment.parse(new.page("shoes", found))
+    assert page.dataset.source == str(found.folder)
+    assert (page.dataset.image_size, page.dataset.channels) == (found.side, found.channels)
+    assert page.trains

@@ -1,0 +1,151 @@
+"""Training and scoring a page from the command line: which DAGs are switched on and followed. Airflow is a stand-in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from windrow import experiment
+from windrow.errors import UserError
+from windrow.laptop import watch
+from windrow.laptop.airflow_api import Task
+from windrow.laptop.demo_request import DemoRequest, find
+from windrow.laptop.page import runs
+from windrow.laptop.watch import Reporter
+from windrow.paths import home
+
+SPACE = "space: {units: {type: int, low: 1, high: 2}}"
+SCORES = "scoring: {feed: feeds/shoes/*.txt}"
+RESULTS = {
+    "sweep": {"trials": 4, "outcomes": {"ok": 4}, "objective": "val_accuracy", "best_value": 0.9},
+    "promote_best": {"model_version": "1", "reason": "promoted"},
+    "score_images": {"rows": 3, "statuses": {"ok": 2, "http_error": 1}, "already_scored": 1, "table": "/tables/shoes"},
+}
+
+
+@dataclass
+class StandIn:
+    """An Airflow whose runs end at once."""
+
+    announced: str = "success"
+    on: list[str] = field(default_factory=list)
+    triggered: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    pages: str = "http://airflow"
+
+    def has_dag(self, dag: str) -> bool:
+        return True
+
+    def unpause(self, dag: str) -> None:
+        self.on.append(dag)
+
+    def trigger(self, dag: str, conf: Mapping[str, Any]) -> str:
+        self.triggered.append((dag, conf))
+        return "manual__1"
+
+    def run_state(self, dag: str, run: str) -> str | None:
+        return "success"
+
+    def tasks(self, dag: str, run: str) -> list[Task]:
+        return [Task("announce_champion", self.announced, 1)]
+
+    def result(self, dag: str, run: str, task: str) -> Any:
+        return RESULTS.get(task)
+
+    def runs_since(self, dag: str, moment: str, kind: str) -> list[str]:
+        return ["asset_triggered__1"]
+
+
+@pytest.fixture
+def airflow() -> Any:
+    return StandIn()
+
+
+@pytest.fixture
+def reporter() -> Reporter:
+    return Reporter(io.StringIO())
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.0)
+
+
+def page(*parts: str) -> DemoRequest:
+    return DemoRequest(Path("shoes.yaml"), experiment.parse("\n".join(["name: shoes", *parts])), ("sweep.trials=4",))
+
+
+def write_feed() -> None:
+    folder = home() / "feeds" / "shoes"
+    folder.mkdir(parents=True)
+    (folder / "monday.txt").write_text("http://images.example/1.png\n")
+
+
+def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed(
+    airflow: Any, reporter: Reporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_feed()
+    runs.train(airflow, page(SPACE, SCORES), reporter)
+    assert airflow.on == ["train_shoes", "score_shoes", "maintain_shoes"]
+    assert airflow.triggered == [("train_shoes", {"set": ["sweep.trials=4"]})]
+    told = capsys.readouterr().out
+    assert "train_shoes: 4 trials (4 ok), best val_accuracy 0.9" in told
+    assert "version  1: promoted" in told
+    assert "score_shoes: 3 rows (2 ok, 1 http_error); 1 URLs had theirs" in told
+    assert "/tables/shoes" in told
+
+
+def test_a_page_whose_feed_is_empty_is_trained_and_its_scoring_stays_off_with_the_next_step(
+    airflow: Any, reporter: Reporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.train(airflow, page(SPACE, SCORES), reporter)
+    assert airflow.on == ["train_shoes"]
+    told = capsys.readouterr().out
+    assert "score_shoes stays off: the feed must match at least one file; got none for" in told
+    assert told.endswith("then run make score EXPERIMENT=shoes\n")
+
+
+@pytest.mark.parametrize(
+    ("parts", "announced", "on"),
+    [
+        ((SPACE,), "success", 1),
+        ((SPACE, SCORES), "skipped", 3),
+        ((SPACE, "scoring: {feed: feeds/shoes/*.txt, model: 'models:/shoes/3'}"), "success", 3),
+    ],
+    ids=["no scoring", "champion stays", "a pinned version labels"],
+)
+def test_where_no_scoring_follows_none_is_waited_for(
+    parts: tuple[str, ...],
+    announced: str,
+    on: int,
+    airflow: Any,
+    reporter: Reporter,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_feed()
+    airflow.announced = announced
+    runs.train(airflow, page(*parts), reporter)
+    assert len(airflow.on) == on
+    assert "score_shoes:" not in capsys.readouterr().out
+
+
+def test_a_feed_is_labelled_by_hand(airflow: Any, reporter: Reporter, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.score(airflow, page(SPACE, SCORES), reporter)
+    assert airflow.on == ["score_shoes", "maintain_shoes"]
+    assert [dag for dag, _ in airflow.triggered] == ["score_shoes"]
+    assert "3 rows (2 ok, 1 http_error)" in capsys.readouterr().out
+
+
+def test_what_a_page_cannot_do_is_refused_before_a_service_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="make train needs a page with a space; got imagenet, which only scores"):
+        runs.check_train(find("imagenet", []))
+    with pytest.raises(UserError, match="make score needs a page with a section scoring"):
+        runs.check_score(page(SPACE))
+    with pytest.raises(UserError, match="the feed must match at least one file"):
+        runs.check_score(page(SPACE, SCORES))
+    assert runs.main(["train", "--experiment", "nobody"]) == 2
+    assert "EXPERIMENT must be a page in dags/experiments; got 'nobody'" in capsys.readouterr().err
+    assert not home().exists()
