@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from windrow.selection.finalists import Final, Finalist, Repeat
+from windrow.selection.metrics import macro_f1
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
@@ -14,9 +15,10 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 """Names of the two registered networks among those that are evaluated."""
 
 _HEAD = (
-    "| | test accuracy | 95 % interval | errors | over seeds: median ± deviation | challenger ahead by | McNemar p |"
+    "| | test accuracy | 95 % interval | errors | macro-F1 | over seeds: median ± deviation "
+    "| challenger ahead by | McNemar p |"
 )
-_RULE = "|---|---|---|---|---|---|---|"
+_RULE = "|---|---|---|---|---|---|---|---|"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Row:
         what: the network's trial or version, as text.
         readout: the network's predictions on the test split.
         interval: Wilson's confidence interval of the accuracy.
+        macro_f1: the mean of the classes' F1, 0..1.
         seeds: accuracies over all seeds of the configuration; None for the champion, which is a single network.
         comparison: the challenger compared with this network; None for the challenger itself.
     """
@@ -36,6 +39,7 @@ class Row:
     what: str
     readout: Readout = field(repr=False)
     interval: Interval
+    macro_f1: float
     seeds: Spread | None
     comparison: Comparison | None
 
@@ -45,6 +49,7 @@ class Row:
         return {
             "test_accuracy": read.accuracy,
             "test_loss": read.loss,
+            "macro_f1": self.macro_f1,
             "errors": read.errors,
             "images": read.images,
             "interval": _interval(self.interval),
@@ -55,14 +60,21 @@ class Row:
     def line(self) -> str:
         """Return the row as a line of the Markdown table."""
         interval = f"{self.interval.low:.4f} to {self.interval.high:.4f}"
-        seeds = f"{self.seeds.median:.4f} ± {self.seeds.deviation:.4f} ({self.seeds.seeds})" if self.seeds else ""
+        seeds = _over_seeds_text(self.seeds) if self.seeds else ""
         ahead, p = "", ""
         if self.comparison is not None:
             between = self.comparison.interval
             ahead = f"{self.comparison.difference:+.4f} ({between.low:+.4f} to {between.high:+.4f})"
             p = f"{self.comparison.p:.2g}"
-        cells = (f"{self.readout.accuracy:.4f}", interval, f"{self.readout.errors} of {self.readout.images}")
-        return f"| {self.name}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
+        errors = f"{self.readout.errors} of {self.readout.images}"
+        cells = (f"{self.readout.accuracy:.4f}", interval, errors, f"{self.macro_f1:.4f}", seeds, ahead, p)
+        return f"| {self.name}, {self.what} | {' | '.join(cells)} |"
+
+
+def _over_seeds_text(found: Spread) -> str:
+    if found.seeds == 1:  # one value has no deviation
+        return f"{found.median:.4f} (1)"
+    return f"{found.median:.4f} ± {found.deviation:.4f} ({found.seeds})"
 
 
 def _interval(interval: Interval) -> IntervalFigures:
@@ -132,7 +144,7 @@ def table(found: Iterable[Row]) -> str:
 def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:
     interval = wilson(read.images - read.errors, read.images)
     comparison = compare(challenger.hits, read.hits) if challenger is not None else None
-    return Row(name, what, read, interval, seeds, comparison)
+    return Row(name, what, read, interval, macro_f1(read), seeds, comparison)
 
 
 def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> Spread:

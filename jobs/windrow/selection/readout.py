@@ -22,11 +22,13 @@ class Readout:
         predicted: predicted labels, int64 (n,), in the split's order.
         truth: true labels, int64 (n,).
         loss: mean cross-entropy in nats.
+        confidence: probabilities of the predicted labels, float32 (n,) in 0..1; None if they were not kept.
     """
 
     predicted: NDArray[np.int64]
     truth: NDArray[np.int64]
     loss: float
+    confidence: NDArray[np.float32] | None = None
 
     @property
     def hits(self) -> NDArray[np.bool_]:
@@ -81,5 +83,5 @@ def readout(network: bytes, dataset: Path, threads: int) -> Readout:
 
     runtime.import_tensorflow(threads)
     test = trial.examples(dataset, "test")
-    loss, predicted = compile_evaluation(runtime.from_bytes(network), test)()
-    return Readout(predicted, test.labels, loss)
+    loss, predicted, confidence = compile_evaluation(runtime.from_bytes(network), test)()
+    return Readout(predicted, test.labels, loss, confidence)
