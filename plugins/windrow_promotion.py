@@ -37,7 +37,11 @@ DECISION = {
 }
 """The options of promote_best for the answer: --approve or --reject with the version, and --by with the person."""
 
-_LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
+_LINKS = {
+    "model_version": "the version",
+    "evaluation": "its wrong test images and pictures",
+    "mlflow_run": "its sweep, with the atlas",
+}
 _NEWS = ("model_name", "model_version", "test_accuracy", "val_accuracy", "links")
 
 
