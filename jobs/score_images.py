@@ -111,7 +111,7 @@ def score(
     from windrow.scoring.run import Options, ScoringRun
     from windrow.scoring.table.predictions_table import PredictionTable
 
-    options = Options(arguments.rescore, arguments.limit, arguments.accept_drift)
+    options = Options(arguments.rescore, arguments.limit, arguments.accept_drift, arguments.feed or scoring.feed)
     run = ScoringRun(page, scoring, PredictionTable(folder), run_id, options, MLflow())
     result = run.count(files) if arguments.dry_run else run.score(files)
     print(text.outlook(result) if arguments.dry_run else text.summary(result), file=sys.stderr)

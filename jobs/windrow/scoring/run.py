@@ -66,11 +66,13 @@ class Options:
         rescore: whether to label what earlier models have labelled.
         limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
+        feed: the pattern of the feed's files, for the record.
     """
 
     rescore: bool = False
     limit: int | None = None
     accept_drift: bool = False
+    feed: str = ""
 
 
 class ScoringRun:
@@ -87,6 +89,7 @@ class ScoringRun:
     ) -> None:
         self._page, self._scoring, self._options, self._tracking = page, scoring, options, tracking
         self._table, self._folder, self._run_id = table, table.folder, run_id
+        self._started = time.time()
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
         """Count what a run would do, without downloading or writing anything."""
@@ -184,6 +187,9 @@ class ScoringRun:
                 model_name=stamp.model_name,
                 model_version=stamp.model_version,
                 precision=plan.precision,
+                feed=self._options.feed,
+                started_at=self._started,
+                ended_at=time.time(),
             )
             if found.counts.rescored:
                 files = predictions_table.written(rows)

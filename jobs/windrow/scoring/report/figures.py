@@ -119,6 +119,8 @@ class Figures:
         precision: None for a network as it is.
         drift: None in commits that were not compared with earlier ones.
         drift_accepted: whether a person has accepted the rows although they moved beyond the gate.
+        feed: the pattern of the feed's files; empty in commits that lack it, like the next two.
+        started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed.
     """
 
     rows: int = 0
@@ -141,6 +143,9 @@ class Figures:
     precision: PrecisionLoss | None = None
     drift: Drift | None = None
     drift_accepted: bool = False
+    feed: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
 
     @property
     def ok(self) -> int:
@@ -165,12 +170,13 @@ class Figures:
             "precision": asdict(self.precision) if self.precision else None,
             **(_drift_to_json(drift) if drift else {}),
             **({"drift_accepted": True} if self.drift_accepted else {}),
+            **{name: value for name in _LATER if (value := getattr(self, name))},
         }
 
     @classmethod
     def from_json(cls, values: Json) -> Figures:
         """Read the figures of a commit, a result or a withheld run; other keys, as of later versions, are ignored."""
-        plain = {name: values[name] for name in (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE) if name in values}
+        plain = {name: values[name] for name in _PLAIN if name in values}
         times = {stage: Milliseconds(*(values.get(f"{kind}_{stage}_ms") for kind in _KINDS)) for stage in STAGES}
         return cls(
             **plain,
@@ -187,6 +193,8 @@ class Figures:
 _BEFORE_TIMES = ("rows", "statuses", "ok_share", "images_per_second", "urls_per_second")
 _AFTER_TIMES = ("slots", "ceiling_images_per_second", "share_of_ceiling")
 _AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_accepted")
+_LATER = ("feed", "started_at", "ended_at")
+_PLAIN = (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE, *_LATER)
 _KINDS = tuple(each.name for each in fields(Milliseconds))
 
 

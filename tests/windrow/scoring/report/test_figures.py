@@ -53,6 +53,9 @@ EVERY = Figures(
     precision=PrecisionLoss("int8", "OpenVINO", 32, 0.98, 0.01, 0.1, 0.9, 0.89),
     drift=Drift(0.1, 0.2, 3, 900, ("a", 0.4, 0.5), "moved"),
     drift_accepted=True,
+    feed="feeds/*.txt",
+    started_at=1000.0,
+    ended_at=1090.5,
 )
 """With a value in every field."""
 
