@@ -11,6 +11,8 @@ export function champions(section, values) {
     { title: "Alias", cell: (version) => aliases(version), kind: "text" },
     { title: "Test accuracy", cell: (version) => figure(version.test_accuracy) },
     { title: "95 % interval", cell: (version) => interval(version) },
+    { title: "Macro-F1", cell: (version) => figure(version.macro_f1) },
+    { title: "Lowest recall", cell: (version) => worst(version), kind: "text" },
     { title: "Decision", cell: (version) => version.reason, kind: "text wide" },
     { title: "Decided by", cell: (version) => version.approved_by || "the rule", kind: "text" },
   ];
@@ -29,3 +31,5 @@ function aliases(version) {
 }
 
 const interval = (version) => (version.interval ? `${figure(version.interval[0])} to ${figure(version.interval[1])}` : "–");
+
+const worst = (version) => (version.worst ? `${figure(version.worst[1])}, ${version.worst[0]}` : "–");
