@@ -57,7 +57,7 @@ DATASET = f"{FOLDER}/dataset"
 
 
 def job(task_id: str, hours: int, arguments: dict[str, str], **more: Any) -> SparkJob:
-    """Add a job to the DAG, with its manual and its time limit."""
+    """Add a job to the DAG, with its description from TASKS and its time limit."""
     limit = timedelta(hours=hours)
     return SparkJob(task_id=task_id, doc_md=TASKS[task_id], execution_timeout=limit, arguments=arguments, **more)
 

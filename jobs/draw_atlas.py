@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
-    """Read, draw, and log to MLflow; return the job's result."""
+    """Read the study, draw its atlas, and log the files to MLflow; return the job's result."""
     from windrow import atlas
     from windrow.tracking.atlas import log_atlas
 

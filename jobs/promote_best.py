@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def moves(arguments: argparse.Namespace) -> bool:
-    """Return True if the command answers or undoes an earlier decision."""
+    """Return True if the command trains nothing: it answers a request for approval, or rolls back."""
     return bool(arguments.rollback or arguments.approve or arguments.reject)
 
 

@@ -3,12 +3,13 @@
     spark-submit --master 'local[*]' jobs/score_images.py \\
         --experiment dags/experiments/digits.yaml --feed 'var/feeds/digits/*.txt' --table var/tables/digits
 
-The champion labels them, or the network that the page names.
+The labels come from the champion, or from the network that the page names.
 
 Only what is new in the feed's files is read. A URL that has a row is not downloaded again, unless its status may pass
 (windrow/scoring/fetch/status.py) and it is due; its new row then replaces the old one. With --rescore the model also
-labels what an earlier one has labelled; both rows stay, and the result has the share of equal labels. A URL that can't
-be labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is unchanged.
+labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels. A URL that
+can't be labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is
+unchanged.
 
 If the page has a drift gate and labels or scores have moved beyond it, the rows are withheld: the table is unchanged,
 the job ends with exit code 1 and reports what moved. With --accept-drift they are committed, without downloading
@@ -19,7 +20,7 @@ With --limit a run scores at most that many new URLs, and leaves the others to t
 reports what it would do: it downloads nothing and adds no row.
 
 If the page names an object store, a copy of the table there is brought up to date at the end. If the store or MLflow
-does not answer, the table is still right, the job ends with exit code 1, and the next run catches up.
+does not answer, the table is still correct, the job ends with exit code 1, and the next run catches up.
 
 With --maintain the job scores nothing: it merges the table's small files, removes unused ones, and updates the copy.
 """

@@ -66,7 +66,10 @@ class Message:
 
 
 class Channel:
-    """The driver's side: one thread accepts workers, one thread per worker listens; messages arrive in `inbox`."""
+    """The driver's side of the connections to its workers. Their messages arrive in `inbox`.
+
+    One thread accepts workers, and one thread per worker listens to it.
+    """
 
     def __init__(self, host: str, bind: str | None = None, inbox: queue.SimpleQueue[Any] | None = None) -> None:
         self.inbox: queue.SimpleQueue[Any] = inbox or queue.SimpleQueue()

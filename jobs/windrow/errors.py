@@ -79,7 +79,10 @@ class DriftError(WindrowError):
 
 
 class AbsentError(WindrowError):
-    """A part of the Windrow page in Airflow can't be shown. Browsers show the message: it names no path or address."""
+    """A part of the Windrow page in Airflow can't be shown.
+
+    Browsers show the message, so it must not name a path or an address.
+    """
 
 
 class ServiceError(WindrowError):

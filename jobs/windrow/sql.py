@@ -68,7 +68,7 @@ def functions(spark: SparkSession, page: Experiment) -> dict[str, Callable[..., 
 
 
 def _over_batches(label: _Label, plan: ScoringPlan) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
-    """Return a function over the Arrow batches of a task."""
+    """Return a function that applies `label` to a task's Arrow batches, and yields batches of RESULT structs."""
 
     def function(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         here = pipeline.in_task(plan)

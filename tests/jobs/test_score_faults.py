@@ -1,7 +1,8 @@
 """score_images.py is ended between any two of its steps, with its workers, twice at once, with MLflow or the disk away:
 after the next run there is exactly one row a URL and model version, and readers never see anything else.
 
-In make test a step is ended by an exception that nothing catches; with make test-faults by SIGKILL as well.
+In make test a driver is ended between two steps by an exception that nothing catches; in make test-faults by SIGKILL
+as well, and in a retry and around a withheld run.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def make_due(table: Path) -> None:
     predictions.commit(folder, folder.name, {}, replaced=pending)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("step", ["after windrow.scoring.table.pending.carry", COMMITTED], ids=["before", "after"])
 @pytest.mark.usefixtures("champion")
 def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_one(
@@ -153,6 +155,7 @@ def test_a_retry_that_is_killed_around_its_commit_leaves_the_old_row_or_the_new_
     assert rows_of(table) == {f"{images.address}/flaky/20.png": "ok", "ftp://127.0.0.1/1": "refused_scheme"}
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("champion")
 def test_a_night_that_is_withheld_and_accepted_survives_a_kill_at_either_step(
     run_job: Run, victim: Victim, images: Images, tmp_path: Path
@@ -217,12 +220,13 @@ def test_a_worker_or_executor_that_is_killed_costs_time_and_no_row(
     assert rows_of(Path(finished.result["table"])) == dict.fromkeys(urls, "ok")
 
 
+@pytest.mark.faults
 @pytest.mark.submit
 @pytest.mark.usefixtures("champion")
 def test_a_driver_that_is_killed_with_its_commit_in_the_log_is_gone_on_from(
     run_job: Run, page: Path, tmp_path: Path
 ) -> None:
-    """The one SIGKILL of make test: nothing of the process is left to tidy up, and its lock goes with it."""
+    """SIGKILL: nothing of the process is left to tidy up, and its lock goes with it."""
     feed = ["ftp://127.0.0.1/1", "ftp://127.0.0.1/2"]
     table = tmp_path / "home" / "tables" / "brightness"
     write_feed(tmp_path / "home", "one.txt", *feed)

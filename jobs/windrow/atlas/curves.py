@@ -27,7 +27,7 @@ _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 
 
 def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot the curves of the blog post: median error against learning rate, one line per width."""
+    """Plot median error against learning rate, one line per width, as in the 2016 post (see docs/results.md)."""
     chosen = pair(table, important)
     if chosen is None or not table.ranked:
         return Missing(RATES, "curves need two numeric hyper-parameters that differ, and a trial that ended ok")

@@ -1,4 +1,7 @@
-"""Plot errors over two hyper-parameters, as in the blog post: learning rate and width if both were searched."""
+"""Plot errors over two hyper-parameters: learning rate and width if both were searched, as in the 2016 post.
+
+docs/results.md compares Windrow's pictures with those of the post.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class Cells:
 
 
 def pair(table: TrialTable, important: Sequence[str]) -> tuple[SearchedParameter, SearchedParameter] | None:
-    """Return the two parameters to draw: learning rate and width, else the most important numeric parameters."""
+    """Return the two parameters to draw: learning rate and width, where searched, then the most important others.
+
+    All must be numeric. Returns None if fewer than two parameters are.
+    """
     widths = (table.parameter(name) for name in WIDTHS)
     rate = table.parameter("learning_rate")
     width = next((width for width in widths if width and width.numeric), None)
@@ -193,7 +199,10 @@ def _title(table: TrialTable, cells: Cells, x: SearchedParameter, y: SearchedPar
 
 
 def _near(parameter: SearchedParameter, place: float) -> float | int:
-    """Return the value to show for a position: the nearest of few values, else rounded if all values are integers."""
+    """Return the value to show for a position: the nearest of the parameter's values, if these are few.
+
+    Otherwise return the position itself, rounded if all values are integers.
+    """
     values = [value for value in parameter.values if not isinstance(value, str)]
     if len(values) <= _FEW_VALUES:
         return min(values, key=lambda value: abs(value - place))

@@ -47,7 +47,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares by evaluator and parameter, from `trials` of `of` trials. `unknown` says why there are no shares."""
+    """The importance of a study's hyper-parameters.
+
+    Attributes:
+        shares: evaluator → parameter → share.
+        trials: number of trials that were evaluated.
+        of: number of trials that could have been evaluated.
+        unknown: why there are no shares; empty if there are.
+    """
 
     shares: dict[str, dict[str, Share]]
     trials: int = 0

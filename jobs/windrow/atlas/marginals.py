@@ -93,7 +93,7 @@ def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
 
 
 def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot one line per trial in parallel coordinates. They run downwards, so that names fit on a phone."""
+    """Plot one line per trial in parallel coordinates. Lines run from top to bottom, so that names fit on a phone."""
     if not table.ranked or not table.parameters:
         return Missing(PARALLEL, "parallel coordinates need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)

@@ -47,7 +47,7 @@ class SearchedParameter:
 
     @property
     def named(self) -> str:
-        """Return the name as it stands inside a sentence: a learning rate; units."""
+        """Return the name for use inside a sentence, with an article in the singular: a learning rate; units."""
         return self.words if self.words.endswith("s") else f"a {self.words}"
 
     @property
@@ -205,7 +205,7 @@ def _describe(name: str, dimension: Dimension, trials: Sequence[DrawnTrial]) -> 
 
 
 def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
-    """Use a log axis if the search did, or if integers or choices span more than a factor of 4."""
+    """Return whether to use a log axis: if the search did, or if integers or choices span more than a factor of 4."""
     if not values or float(values[0]) <= 0:
         return False
     if isinstance(dimension, FloatDimension):

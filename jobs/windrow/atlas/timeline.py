@@ -54,7 +54,11 @@ def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
 
 
 def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
-    """Return a function from Unix time to seconds of work, and the times in the latter at which a pause was cut out."""
+    """Leave long pauses between sweeps out of the time.
+
+    Returns:
+        A function that converts Unix time to seconds of work; and the seconds of work at which a pause was cut out.
+    """
     busy: list[list[float]] = []
     for trial in trials:
         if busy and trial.began_at <= busy[-1][1]:

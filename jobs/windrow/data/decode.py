@@ -70,7 +70,7 @@ class Format:
 
 @dataclass(frozen=True)
 class _Opened:
-    """The result of opening one file: its pixels; or only its size, if that is not the wanted one; or a problem."""
+    """The result of opening one file: its pixels; or only its size, if that is not as wanted; or a problem."""
 
     size: tuple[int, int] | None = None
     pixels: bytes | None = None
@@ -78,7 +78,7 @@ class _Opened:
 
 
 def choose_format(files: Files, image_size: int | None, channels: int) -> Format:
-    """Return the page's image size, or the size of the first image that can be opened.
+    """Return the format to convert images to: in the page's size, or in that of the first image that can be opened.
 
     Raises:
         DatasetError: no image can be opened.

@@ -36,9 +36,9 @@ _CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file's name below a mirror's base URL, and the digest with which no mirror has to be trusted.
+    """A file's name below a mirror's base URL, and its digest, so that mirrors need not be trusted.
 
-    `of` says what the digest is of: the file's bytes, or its contents after gunzip.
+    `of` says whether the digest is that of the file's bytes, or that of its contents after gunzip.
     """
 
     name: str
@@ -59,7 +59,7 @@ def check_mirrors(mirrors: Sequence[str]) -> None:
     """Check that every base URL is http or https.
 
     Raises:
-        DatasetError: one is not.
+        DatasetError: a URL is neither.
     """
     for mirror in mirrors:
         if not re.match(r"https?://[^/]", mirror, re.IGNORECASE):
@@ -119,7 +119,7 @@ def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_b
 
     Args:
         url: http or https.
-        folder: for this URL alone.
+        folder: a folder for the files of this URL alone.
         digest: SHA-256, if the user knows it; then the first download is checked, too.
         key: the page's key for the digest, for messages.
         max_bytes: largest size of the download; None: no limit.

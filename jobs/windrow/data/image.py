@@ -41,9 +41,9 @@ def to_pixels(
         height: height of the result, pixels.
         width: width of the result, pixels.
         channels: 1 for grey, 3 for RGB.
-        resize: one of three bilinear filters. smooth: the mean of all pixels that the new one covers; Windrow trains
-            networks with this one. plain: a mixture of the four pixels around the new one's centre, as in
-            tf.image.resize. corner: of the four around its upper left corner, as in TensorFlow 1.
+        resize: one of three bilinear filters. smooth: the mean of all pixels that the new pixel covers; Windrow trains
+            networks with this filter. plain: a mixture of the four pixels around the new pixel's centre, as in
+            tf.image.resize. corner: a mixture of the four around its upper left corner, as in TensorFlow 1.
     """
     if resize == "smooth":  # the other filters read single pixels, which a draft has averaged
         side = DRAFT * max(height, width)
@@ -87,7 +87,7 @@ def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, cent
 def _neighbours(
     size: int, wanted: int, centred: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return, for each wanted row (or column), the two old ones around it and its distance from the first, 0 to 1."""
+    """Return, for each new row (or column), the two old rows around it, and its distance from the first, 0 to 1."""
     half = 0.5 if centred else 0.0
     place = np.maximum((np.arange(wanted) + half) * (size / wanted) - half, 0)
     first = place.astype(np.intp)

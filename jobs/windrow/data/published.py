@@ -66,7 +66,7 @@ def fetch_all(home: Published, mirrors: Sequence[str], folder: Path) -> list[Pat
     Args:
         home: the data set.
         mirrors: base URLs to use instead of the public ones; if empty, the public ones are used.
-        folder: for this data set alone; files that are there already are not downloaded again.
+        folder: a folder for this data set alone; files that are there already are not downloaded again.
 
     Raises:
         DownloadError: no mirror served one of the files.

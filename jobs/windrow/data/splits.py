@@ -70,6 +70,9 @@ def draw(labels: Indices, validation: float, test: float | None, seed: int) -> d
 
 
 def _draw(count: int, seed: int, stream: int) -> Indices:
-    """Permute range(count). NumPy guarantees PCG64's raw stream across versions, but not Generator's methods."""
+    """Return a random permutation of range(count), which depends on `seed` and `stream` only.
+
+    It uses PCG64's raw stream, because NumPy does not guarantee that Generator's methods stay the same across versions.
+    """
     raw = np.random.PCG64([seed, stream]).random_raw(count)
     return np.argsort(raw, kind="stable").astype(np.int64)

@@ -1,6 +1,6 @@
 """Find the dimensions of a space that are searched: those whose conditions (`when`) hold for the hyper-parameters.
 
-A dimension that is not searched has its value from the default configuration, for the network and for other conditions.
+A dimension that is not searched keeps its value in the default configuration, for the network and for other conditions.
 """
 
 from __future__ import annotations

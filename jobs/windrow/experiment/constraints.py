@@ -85,7 +85,7 @@ class Constraint:
         return cls(text, names, tree)
 
     def holds(self, parameters: Mapping[str, Value]) -> bool:
-        """Return whether the constraint is true. It is not if it can't be evaluated, as in a division by zero."""
+        """Return whether the constraint is true; False if it can't be evaluated, as in a division by zero."""
         try:
             return _truth(self._tree, parameters)
         except (_WrongTypeError, ArithmeticError, ValueError, KeyError):

@@ -14,7 +14,7 @@ from windrow.experiment.wording import shown
 
 
 def range_mistakes(low: float | None, high: float | None, log: bool, step: float | None) -> Iterator[tuple[str, str]]:
-    """Yield the mistakes between the keys of a range, as (key, message). None stands for an absent or wrong key."""
+    """Yield contradictions among the keys of a range, as (key, message). None stands for an absent or wrong key."""
     if low is not None and high is not None and low > high:
         yield "low", f"must not be above high; got low {low} and high {high}; swap them"
     if log and low is not None and low <= 0:

@@ -94,7 +94,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one node; refuse aliases, tags and deep nesting. Nine lines of aliases can name a billion values."""
+        """Compose one node; refuse aliases, tags and deep nesting. Nine lines of aliases can mean a billion values."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _RefusalError("must not use * aliases; write the value out", event)
@@ -252,7 +252,10 @@ def _put(values: dict[str, object], key: Key, value: Any, places: Places) -> lis
 
 
 def _fill_empty_sections(values: dict[str, object]) -> None:
-    """Replace empty sections with {}, so that their keys get defaults; an empty `scoring` then lacks its feed."""
+    """Replace empty sections with {}, so that their keys get defaults.
+
+    `scoring.feed` has no default, so an empty `scoring` is reported as a mistake.
+    """
     for name, field in Experiment.model_fields.items():
         if name in values and values[name] is None and (section_of(field.annotation) or name == "space"):
             values[name] = {}

@@ -14,7 +14,7 @@ Rate = Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class ScoringSection(Section):
-    """How image URLs are labelled, with the champion or another network, and how they are downloaded."""
+    """The settings for labelling image URLs, with the champion or another network, and for downloading them."""
 
     feed: str = Field(
         min_length=1,

@@ -157,7 +157,7 @@ class SweepSection(Section):
 
 
 class PromotionSection(Section):
-    """When a sweep's winner becomes the champion."""
+    """The conditions under which a sweep's winner becomes the champion."""
 
     model: str | None = Field(None, pattern=MODEL_NAME, description="registered model's name; the page's if empty")
     finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")
@@ -212,7 +212,7 @@ class Experiment(Section):
         return (self.scoring and self.scoring.model) or f"models:/{self.model_name}@champion"
 
     def search_digest(self) -> str:
-        """Return the identity of the search: two pages with the same digest may continue the same study.
+        """Return a digest that identifies the search: two pages with the same digest may continue the same study.
 
         Trials, slots, limits and budgets do not count, because a study may be given more of each.
         """

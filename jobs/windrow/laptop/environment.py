@@ -3,7 +3,7 @@
     PYTHONPATH=jobs python3 -m windrow.laptop.environment pytest -q
     PYTHONPATH=jobs python3 -m windrow.laptop.environment --as-is python -m windrow.laptop.doctor
 
-Standard library only: it runs before anything is installed. A set-up that was cut off starts again.
+Standard library only: it runs before anything is installed. A set-up that was interrupted starts again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ _FREE_BYTES = 6 * 1024**3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Set up, then become the command. Exit code 2 means that the user must fix something."""
+    """Set up the environment, then replace this process by the command, if any; return the exit code.
+
+    Exit code 2 means that the user must fix something.
+    """
     options = _parse(arguments)
     os.environ.setdefault("WINDROW_STARTED", str(time.time()))
     try:

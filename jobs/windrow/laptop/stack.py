@@ -170,7 +170,10 @@ def _inherited() -> dict[str, str]:
 
 
 def spark_connection() -> str:
-    """Return the connection spark_default as JSON, since a URI can't hold `local[*]`: the user's, else this machine."""
+    """Return the Airflow connection spark_default: the user's if it is set, else one that runs Spark on this machine.
+
+    The latter is written as JSON, because a URI can't hold `local[*]`.
+    """
     return os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT") or '{"conn_type": "spark", "host": "local[*]"}'
 
 

@@ -73,7 +73,10 @@ footer{{margin-top:2.5rem;border-top:1px solid {line};color:{quiet};font-size:.8
 
 @contextmanager
 def applied(salt: str = "windrow") -> Iterator[None]:
-    """Draw and save in this style. `salt` keeps ids reproducible, and distinct between the SVGs of one page."""
+    """Apply this style while the block draws and saves.
+
+    `salt` makes the ids in an SVG reproducible, and different from those in the other SVGs of a page.
+    """
     import matplotlib as mpl
 
     style: Any = {**_STYLE, "svg.hashsalt": salt}
@@ -120,7 +123,7 @@ def _image(drawn: Figure) -> Image:
 
 
 def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:
-    """Write a label at the end of a line or next to a mark, in place of a legend. It reserves no space for itself."""
+    """Write a label at the end of a line or next to a mark, in place of a legend. No space is reserved for it."""
     drawn.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", color=colour, **more)
 
 

@@ -18,7 +18,7 @@ LARGEST = 10_000
 
 
 class _Result(NamedTuple):
-    """The columns that depend on an image's bytes alone. The times are not among them: a duplicate takes no time."""
+    """The columns of a row that depend on the image's bytes alone. Times are not among them: a duplicate takes none."""
 
     status: Status
     error: str | None
@@ -40,7 +40,7 @@ class _Result(NamedTuple):
 
 
 class Duplicates:
-    """Remembers results by `content_hash`, and copies them to duplicate rows, but without decode and predict times.
+    """Remembers results by `content_hash`, and copies them to duplicate rows, without decode and predict times.
 
     Args:
         largest: the number of results to remember.
@@ -60,9 +60,10 @@ class Duplicates:
         return result.copied_to(row)
 
     def waits(self, row: Prediction) -> bool:
-        """Return whether the row waits for an earlier row with the same bytes; `finished` yields the two together.
+        """Return whether the row must wait, because an earlier row with the same bytes is being labelled.
 
-        If it does not wait, the caller labels it, and later rows with the same bytes wait for it.
+        If so, `finished` yields it together with that earlier row. If not, the caller labels the row, and later rows
+        with the same bytes wait for it.
         """
         if (others := self._waiting.get(row.content_hash)) is None:
             self._waiting[row.content_hash] = []

@@ -10,26 +10,27 @@ from windrow.scoring.fetch.politeness import Sharing
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-# A host is large if it has more than this share of the URLs that a task gets on average. So each task has at most four.
+# A host is large if it has more than this share of the URLs that a task gets on average. So there are at most four
+# large hosts per task.
 _LARGE = 0.25
 
 
 def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tuple[DataFrame, Sharing]:
     """Divide targets among tasks, by host.
 
-    All URLs of a host go to one task. Those of a large host are spread evenly over several tasks, which share its
-    limits: over all tasks, or as many as it may have requests at once. Each row carries its partition's number
-    (repartitionById), because adaptive execution may merge the partitions of other shuffles, and one task would then do
-    the downloads of several tasks one after another.
+    All URLs of a host go to one task, unless the host is large. The URLs of a large host are spread evenly over all
+    tasks, or over as many tasks as the host may have requests at once; these tasks share its limits. Rows are assigned
+    to partitions by number (repartitionById), because adaptive execution may merge the partitions of other shuffles,
+    and one task would then do the downloads of several tasks one after another.
 
     Args:
-        targets: the columns of urls.Target.
+        targets: the URLs, with the columns of urls.Target.
         urls_in_all: the number of rows of `targets`.
         tasks: the exact number of partitions.
         at_once: requests that a host may have at once.
 
     Returns:
-        The partitioned targets, and what each task needs to know about the division.
+        The partitioned targets, and how the hosts are shared among the tasks.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -47,10 +48,10 @@ def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tu
 
 
 def _number(host: Column) -> Column:
-    """Return the number of a URL among those of its host, from 1.
+    """Number the URLs of a host, from 1.
 
     With a checksum instead, one of 64 tasks would get a fifth more than its share of 10,000 URLs, and the others would
-    wait for it. The number depends on the rows alone, so a task that runs again gets the same URLs.
+    wait for it. The numbers depend on the rows alone, so a task that runs again gets the same URLs.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812

@@ -1,4 +1,4 @@
-"""Turn URLs into predictions inside Spark's mapInArrow; pixels never pass through the JVM.
+"""Turn URLs into predictions inside Spark's mapInArrow, so that pixels never pass through the JVM.
 
 The main thread decodes and runs the network while a second thread downloads ahead (see fetch/downloads.py).
 """
@@ -46,16 +46,16 @@ class ScoringPlan:
     """Everything that a task needs to know. It is small, because Spark sends it with each task.
 
     Attributes:
-        model: the network, with the name under which its file was sent.
+        model: the network; its `file` is the name under which `planning.ship` sent it.
         stamp: the fields that all rows share.
         fetch: how hosts are contacted.
         top_k: labels per image.
-        batch_size: images per step of the network.
-        max_pixels: the most pixels that an image may have, by its header.
+        batch_size: images that the network labels in one step.
+        max_pixels: the most pixels that an image may have, by the size in its header.
         patience: when a URL is tried again.
         precision: what the network loses at a lower precision, see low_precision.py; None if it was not converted.
-        threads: the cores of a task.
-        cache: downloaded bytes of this run and earlier ones; None if the page does not cache them.
+        threads: number of cores per task.
+        cache: where downloaded bytes of this and earlier runs are stored; None if the page does not cache them.
         progress: the address that tasks report their progress to; None for no reports.
         album: where tasks put pictures for the gallery; None if the run has no gallery.
     """
@@ -75,9 +75,15 @@ class ScoringPlan:
 
 
 def score(targets: DataFrame, urls_in_all: int, plan: ScoringPlan, partitions: int) -> DataFrame:
-    """Return predictions for `targets` (the columns of urls.Target, `urls_in_all` rows) from `partitions` tasks.
+    """Download and label URLs in Spark tasks; return one prediction per URL, in the columns of SCHEMA.
 
-    The URLs are partitioned by host here, so that the page's limits per host hold over all tasks: see partitioning.py.
+    The URLs are partitioned by host, so that the page's limits per host hold over all tasks; see partitioning.py.
+
+    Args:
+        targets: the URLs, with the columns of urls.Target.
+        urls_in_all: the number of rows of `targets`.
+        plan: the run's plan.
+        partitions: the number of tasks.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -88,7 +94,7 @@ def score(targets: DataFrame, urls_in_all: int, plan: ScoringPlan, partitions: i
 
 
 def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
-    """Run a Spark task, which reads all its input and raises for no URL: only then does Spark reuse the worker."""
+    """Run one Spark task. It reads all its input, and no URL makes it raise: only then does Spark reuse the worker."""
     from pyspark import TaskContext
 
     plan, context = in_task(plan), TaskContext.get()
@@ -102,7 +108,7 @@ def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.R
 
 
 def in_task(plan: ScoringPlan) -> ScoringPlan:
-    """Return a plan with what only the task knows: its number, its cores, and the path of the network's file."""
+    """Add to a plan what only a task knows: its number, its cores, and the path of the network's file on its host."""
     from pyspark import SparkFiles, TaskContext
 
     context = TaskContext.get()
@@ -179,9 +185,9 @@ def network(plan: ScoringPlan) -> predict.LoadedNetwork:
 
 
 def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
-    """Yield targets, and load the network before the first one to download; not at all if there is none.
+    """Yield targets, and call `load` before the first target that must be downloaded, if there is one.
 
-    TensorFlow's import holds Python's global lock for seconds at a time; downloads during it would miss their
+    TensorFlow's import holds Python's global lock for seconds at a time; downloads at the same time would miss their
     deadlines.
     """
     loaded = False
@@ -193,7 +199,12 @@ def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Ite
 
 
 def _decoded(row: Prediction, content: bytes, plan: ScoringPlan) -> tuple[Prediction, _Image | None]:
-    """Return a downloaded row with its image's size, and the image as the network takes it; None if it is broken."""
+    """Decode a download, and cache its bytes if they are an image.
+
+    Returns:
+        The row with the image's size or the reason why decoding failed; and the image in the form that the network
+        takes, pixels or a JPEG file's bytes, or None if it can't be decoded.
+    """
     image = _image(content, plan.model, plan.max_pixels)
     if plan.cache is not None and row.content_hash and image.status is Status.OK:
         plan.cache.put(row.content_hash, content)
@@ -209,7 +220,7 @@ def _image(content: bytes, model: Network, max_pixels: int) -> DecodedImage:
 def _labelled_alone(
     row: Prediction, jpeg: bytes, network: predict.LoadedNetwork, plan: ScoringPlan, pictures: AlbumPage | None
 ) -> Prediction:
-    """Label one image with a network that decodes by itself; a file that it can't decode becomes a broken image."""
+    """Label one image with a network that decodes the file itself. A file that it can't decode is a broken image."""
     started = time.perf_counter()
     try:
         ids, scores = network.label_bytes(jpeg)
@@ -225,7 +236,7 @@ def _labelled_alone(
 def _labelled(
     waiting: _Waiting, plan: ScoringPlan, duplicates: Duplicates, pictures: AlbumPage | None
 ) -> Iterator[Prediction]:
-    """Label a batch; the milliseconds of each image are an equal share of the batch's time."""
+    """Label a batch; yield its rows and their duplicates. Each image's time is an equal share of the batch's time."""
     started = time.perf_counter()
     ids, scores = network(plan).label(np.stack([pixels for _, pixels in waiting]))
     milliseconds = (time.perf_counter() - started) * 1000 / len(waiting)

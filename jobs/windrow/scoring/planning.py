@@ -41,10 +41,10 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
 
 
 def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_id: str, scratch: Path) -> ScoringPlan:
-    """Make the plan of a run, and send the network at the page's precision to every host.
+    """Make the plan of a run, and send the network, converted to the page's precision, to every host.
 
     Raises:
-        UserError: at that precision the network loses too much, or it can't be converted.
+        UserError: the network loses too much at that precision, or can't be converted to it.
     """
     loss = None
     if scoring.precision is not None:
@@ -53,7 +53,7 @@ def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_
 
 
 def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
-    """Send the network's file to every host, a folder as an archive; return the name under which executors find it."""
+    """Send the network's file to every host (a folder as a tar archive); return the name by which executors find it."""
     name, file = f"{model.digest}{model.file.suffix}", model.file
     if model.file.is_dir():
         name, file = f"{model.digest}.tar", scratch / f"{model.digest}.tar"
@@ -63,10 +63,10 @@ def ship(spark: SparkSession, model: Network, scratch: Path) -> str:
 
 
 def make_plan(scoring: ScoringSection, model: Network, file: str, run_id: str) -> ScoringPlan:
-    """Return a plan without cache, album and progress, which the job adds.
+    """Return a plan without cache, album and progress, which the run adds later.
 
     Args:
-        scoring: the page's section.
+        scoring: the page's scoring section.
         model: the network.
         file: the network's file, as `ship` named it.
         run_id: the scoring run's id.

@@ -1,11 +1,11 @@
-"""Report how far a scoring run is: tasks count their rows, and the driver prints a line now and then.
+"""Report the progress of a scoring run: tasks count their rows, and the driver prints a line every 15 seconds or so.
 
     with shown(spark, urls) as address:                     # driver
         ...                                                 # stderr: [1,200/5,000] 1,150 ok; 50 failed: 50 timeout; ...
     rows = reported(rows, address, task, attempt)           # executor
 
-Each task sends its counts over channel.py from a separate thread, so a driver that is busy or out of reach delays no
-row and fails no task. Without a connection no line is printed, and nothing else changes.
+Each task sends its counts over channel.py from a separate thread. So a driver that is busy or out of reach delays no
+row and makes no task fail. Without a connection no line is printed, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from windrow.scoring.table.prediction import Prediction
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_REPORT_SECONDS = 2.0  # between two reports of a task
-_PRINT_SECONDS = 15.0  # between two lines, as in a sweep
+_REPORT_SECONDS = 2.0  # between two reports of one task
+_PRINT_SECONDS = 15.0  # between two printed lines, as in a sweep
 _LAST_REPORT_SECONDS = 5.0
-_PACE_SECONDS = 1.0  # a shorter time gives no meaningful pace
+_PACE_SECONDS = 1.0  # a pace measured over a shorter time means nothing
 _MOST_REASONS = 4
 
 
 def reported(
     rows: Iterable[Prediction], address: Address | None, task: int = 0, attempt: int = 0
 ) -> Iterator[Prediction]:
-    """Pass rows on unchanged, and report their counts by status to the driver meanwhile.
+    """Yield rows unchanged, and meanwhile report their counts by status to the driver.
 
     Args:
         rows: the rows of one task.
         address: the driver's address; None to report nothing.
         task: the partition's number.
-        attempt: larger for each retry of the task, whose counts replace those of earlier attempts.
+        attempt: a number that grows with each retry of the task; its counts replace those of earlier attempts.
     """
     if address is None:
         yield from rows
@@ -58,8 +58,8 @@ def reported(
             counts[row.status] += 1
             yield row
     finally:
-        # This also runs if the consumer stops early. The wait is limited, so that a driver out of reach does not hold
-        # up the task.
+        # This also runs if the consumer stops early. The wait is limited, so that a driver out of reach does not delay
+        # the task.
         finished.set()
         reporter.join(_LAST_REPORT_SECONDS)
 
@@ -88,7 +88,7 @@ def _report(address: Address, sender: dict[str, int], counts: Counter[str], fini
 def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
     """Print the progress of a run over `urls` URLs while the block runs; yield the address that tasks report to.
 
-    Yields None if this machine can't listen: the run continues without progress lines.
+    Yields None if the driver can't listen for its tasks; the run then continues without progress lines.
     """
     try:
         line = channel.open_channel(spark)
@@ -107,7 +107,7 @@ def shown(spark: SparkSession, urls: int) -> Iterator[Address | None]:
 
 
 class _Listener(threading.Thread):
-    """Receive the tasks' counts and print lines, until None comes."""
+    """Receives the tasks' counts and prints progress lines, until None is put into the inbox."""
 
     def __init__(self, inbox: queue.SimpleQueue[Any], urls: int) -> None:
         super().__init__(name="progress", daemon=True)
@@ -115,7 +115,7 @@ class _Listener(threading.Thread):
         self._tally = Tally(urls)
 
     def run(self) -> None:
-        """Answer each report; print the first, the last, and some in between."""
+        """Answer each report, and print a line after the first one, every 15 seconds or so, and at the end."""
         printed, printed_at = "", -_PRINT_SECONDS
         message: Message | None
         while (message := self._inbox.get()) is not None:
@@ -133,7 +133,7 @@ class _Listener(threading.Thread):
 
 
 class Tally:
-    """The rows of `urls` URLs that the tasks of a scoring run have reported, counted by status."""
+    """Adds up the tasks' counts of rows by status, for a run over `urls` URLs."""
 
     def __init__(self, urls: int) -> None:
         self._urls = urls
@@ -141,7 +141,7 @@ class Tally:
         self._started: float | None = None
 
     def add(self, content: dict[str, Any]) -> None:
-        """Replace the counts of a task by those in its newest report.
+        """Replace the counts of a task with those in its newest report.
 
         A late report of an earlier attempt is ignored, and so is malformed content: workers are not trusted.
         """
@@ -154,18 +154,18 @@ class Tally:
 
     @property
     def counts(self) -> Counter[str]:
-        """Rows by status."""
+        """The number of rows by status, over all tasks."""
         return sum((counts for _, counts in self._tasks.values()), Counter())
 
     @property
     def done(self) -> int:
-        """Rows so far."""
+        """The number of rows so far."""
         return self.counts.total()
 
     def line(self) -> str:
         """Return a line with the rows so far, the failures, the pace and the time left.
 
-        Seconds count from the first report of a task, which it sends before its network is loaded.
+        The pace is measured from the first report of any task, which is sent before that task has loaded its network.
         """
         counts = self.counts
         done, ok = counts.total(), counts[Status.OK]
@@ -178,7 +178,7 @@ class Tally:
         return "; ".join([*parts, *self._time_left(done, seconds)])
 
     def _time_left(self, done: int, seconds: float) -> list[str]:
-        """Return the time left, estimated from the pace so far; empty at the end, or before there is a pace."""
+        """Return the estimated time left as a list of one text; an empty list at the end, or before there is a pace."""
         if not done or done >= self._urls or seconds < _PACE_SECONDS:
             return []
         from windrow.experiment.wording import time_left  # with pydantic: for the driver, not for each Python worker

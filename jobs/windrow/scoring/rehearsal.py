@@ -1,8 +1,8 @@
 """Load the network in every slot before the first download, and report its properties to the driver.
 
-A network that can't be used is found here, and the job ends with a message instead of a failed Spark stage. The workers
-stay warm: the tasks that follow find TensorFlow imported and the network loaded. The first slot's labels for the
-canaries are the reference for all others, unless the registry has recorded them.
+A network that can't be used is found here, so that the job ends with a message instead of a failed Spark stage. The
+Python workers stay alive: the tasks that follow find TensorFlow imported and the network loaded. All slots must give
+the canaries the labels that the registry has recorded; if it has none, those of the first slot.
 """
 
 from __future__ import annotations
@@ -31,11 +31,18 @@ _SCHEMA = pa.schema([("report", pa.string())])
 
 
 def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
-    """Load the network in every slot; return the plan with its shape, labels and canaries, and what input it takes.
+    """Load the network in every slot; return the plan, completed with facts about the loaded network.
+
+    These are its input shape, its labels, its labels for the canaries, and whether it takes image files or pixels.
+
+    Args:
+        spark: the session.
+        plan: the run's plan.
+        tasks: the number of slots.
 
     Raises:
-        UserError: the file can't be loaded, or does not fit the page.
-        WindrowError: workers give the canaries different labels.
+        UserError: the network's file can't be loaded, or does not fit the page.
+        WindrowError: a worker gives the canaries different labels.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -64,7 +71,7 @@ def _canaries(report: dict[str, Any]) -> tuple[Canary, ...]:
 
 
 def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.RecordBatch]:
-    """Run a slot's task, which reads all its input and does not raise: only then does Spark reuse the worker."""
+    """Run the task of one slot. It reads all its input and never raises: only then does Spark reuse the worker."""
     count = sum(batch.num_rows for batch in batches)
     yield pa.RecordBatch.from_pylist([{"report": json.dumps(_report(plan))}] * min(count, 1), schema=_SCHEMA)
 
@@ -74,7 +81,7 @@ def _report(plan: ScoringPlan) -> dict[str, object]:
         network = pipeline.network(pipeline.in_task(plan))
     except WindrowError as error:
         return {"error": str(error), "user_error": isinstance(error, UserError)}
-    except Exception as error:  # the fault boundary of a slot: the driver raises it again
+    except Exception as error:  # reported to the driver, which raises an error for it
         traceback.print_exc()
         return {"error": f"a worker must load the network; got {error!r}; see its log", "user_error": False}
     return {

@@ -1,9 +1,9 @@
-"""One scoring run on a table that its caller has locked.
+"""Run one scoring run on a table that the caller has locked.
 
     run = ScoringRun(page, scoring, PredictionTable(folder), run_id, options, tracking)
     result = run.score(files)
 
-Find the URLs, download and label them, commit the rows or withhold them, publish the table, and log the run.
+A run finds the URLs, downloads and labels them, commits or withholds their rows, publishes the table, and is logged.
 """
 
 from __future__ import annotations
@@ -43,18 +43,29 @@ if TYPE_CHECKING:
     Pinned = Callable[[], Network]
 
 IMAGES_PER_TASK = 64
-"""A task for fewer costs an import of TensorFlow more than it gains."""
+"""The fewest images that are worth a task of their own: importing TensorFlow for fewer costs more than it gains."""
 
 
 class Tracking(Protocol):
     """What a run needs of windrow.tracking. A Protocol, because tracking imports this package and not the reverse."""
 
     def pin(self, page: Experiment, scratch: Path) -> Network:
-        """Return the network that labels, with its files; what is downloaded goes to `scratch`."""
+        """Return the network that labels the run's images. Its files may be downloaded to `scratch`."""
         ...
 
     def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a run, or update it; raises TrackingError."""
+        """Log a run, or update it if it is logged already.
+
+        Args:
+            page: the experiment page.
+            run: the run; if withheld, with the table's version before it.
+            note: the description of the run, in Markdown.
+            gallery: the path of the run's gallery.
+            withheld: whether its rows are withheld.
+
+        Raises:
+            TrackingError: the run can't be logged.
+        """
         ...
 
 
@@ -63,7 +74,7 @@ class Options:
     """Options of a run that are not on the page.
 
     Attributes:
-        rescore: whether to label what earlier models have labelled.
+        rescore: whether to label again the URLs that only earlier models have labelled.
         limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
         feed: the pattern of the feed's files, for the record.
@@ -76,7 +87,7 @@ class Options:
 
 
 class ScoringRun:
-    """A run with the id `run_id`, from the table as it was opened to its report."""
+    """One scoring run, with the id `run_id`. It is made for one snapshot of the table, and used once."""
 
     def __init__(
         self,
@@ -92,7 +103,7 @@ class ScoringRun:
         self._started = time.time()
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
-        """Count what a run would do, without downloading or writing anything."""
+        """Count the URLs that a run would score, without downloading or writing anything."""
         search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
         if not search:
             return nothing
@@ -103,11 +114,12 @@ class ScoringRun:
             return replace(nothing, counts=found.counts)
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
-        """Score what is new in the feed's files or due, and report it.
+        """Score the URLs that are new in the feed's files or due again, publish the table, and log the run.
 
         Raises:
             DriftError: the rows are withheld.
-            PublishError, TrackingError: they are committed, but not copied, or not logged.
+            PublishError: the rows are committed, but the table is not copied.
+            TrackingError: the rows are committed, but the run is not logged.
         """
         search, result = self._look(files), self._nothing(files)
         copy.check(self._scoring.publish, self._folder)
@@ -147,7 +159,10 @@ class ScoringRun:
                     return self._settle(done, rows, nothing)
 
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
-        """Return the withheld run if its rows are those that this run would make; else discard it."""
+        """Return the withheld run if its work is the same as this run's; otherwise discard it and return None.
+
+        It is also discarded if it is 12 hours old and would be withheld again.
+        """
         waiting = withheld.read(self._folder)
         if waiting is None:
             return None
@@ -161,23 +176,23 @@ class ScoringRun:
         return None
 
     def _read_for_nothing(self, search: FeedSearch, found: Work, nothing: ScoringResult) -> ScoringResult:
-        """Note what was read of the feed, if anything, although it had no URL to score."""
+        """Commit how far the run read the feed, if it read any of it, although it found no URL to score."""
         version = self._table.note(self._run_id, found.marks) if search.pieces else self._table.version
         return replace(nothing, counts=found.counts, table_version=version)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
-        """Send the network to every host and load it in every slot."""
+        """Send the network to every host, and load it in every slot; return the plan that this completes."""
         plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
         return rehearsal.rehearse(spark, plan, slots)
 
     def _digest(self, search: FeedSearch, model: Network) -> str:
-        """Identify a run's work: see withheld.digest."""
+        """Return the digest that identifies this run's work; see withheld.digest."""
         name = f"{model.name}/{model.version}/{model.digest}"
         options = search.rescore, search.limit
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
-        """Score what was found into the folder `rows`, and write the gallery."""
+        """Score the URLs that were found, write their rows to the folder `rows`, and write the gallery."""
         stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = _pass(spark, found, replace(plan, album=pictures), rows)
@@ -204,10 +219,10 @@ class ScoringRun:
         return figures
 
     def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
-        """Commit a run's rows, or withhold them if they moved beyond the gate.
+        """Commit a run's rows, or withhold them if the labels or scores moved beyond the gate.
 
         Raises:
-            DriftError: they are withheld.
+            DriftError: the rows are withheld.
         """
         figures, gate = Figures.from_json(run.figures), self._scoring.drift_gate
         moved = drift.beyond(figures.drift, gate)
@@ -246,7 +261,12 @@ class ScoringRun:
         )
 
     def report(self, result: ScoringResult) -> ScoringResult:
-        """Publish the table and log its runs; if one of both fails, the other one is done all the same."""
+        """Publish the table and log its runs. If one of the two fails, the other one is still done.
+
+        Raises:
+            PublishError: the table is not published.
+            TrackingError: the runs are not logged.
+        """
         failed: list[WindrowError] = []
         try:
             result = replace(result, copy=copy.publish(self._scoring.publish, self._folder))
@@ -261,7 +281,7 @@ class ScoringRun:
         return result
 
     def _log(self, run_id: str) -> Logged | None:
-        """Log the table's commits that MLflow does not have yet; return what was logged for `run_id`."""
+        """Log the table's commits that MLflow does not have yet; return the logged run for `run_id`, if any."""
         table, logged = PredictionTable(self._folder), None
         try:
             for values in table.untold():
@@ -279,13 +299,13 @@ class ScoringRun:
 
 
 def _tasks(spark: SparkSession, urls: int | None) -> int:
-    """Return a number of tasks for these URLs; one per slot if their number is not known."""
+    """Return how many tasks to use for this many URLs; one per slot if their number is not known."""
     slots = spark.sparkContext.defaultParallelism
     return slots if urls is None else max(1, min(slots, -(-urls // IMAGES_PER_TASK)))
 
 
 def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
-    """Download and label every URL, write its row, and measure what was written."""
+    """Download and label every URL, write the rows to the folder `rows`, and measure them."""
     started = time.monotonic()
     with progress.shown(spark, found.urls) as address:
         plan, partitions = replace(plan, progress=address), _tasks(spark, found.urls)

@@ -1,6 +1,6 @@
-"""Find the URLs of a run: new ones in the feed, those that are due again, and optionally those of an earlier model.
+"""Find the URLs of a run: new URLs in the feed, URLs that are due again, and optionally URLs of an earlier model.
 
-No URL is in two of these groups: a new one has no row, and one that is due is not also taken from an earlier model.
+No URL is in two of these groups: a new URL has no row, and a URL that is due is left out of the third group.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Identity = tuple[str, str]
 
 @dataclass(frozen=True)
 class FeedSearch:
-    """The places where a run looks for URLs; true if there is any.
+    """The places where a run looks for URLs. Its truth value is False if there is nothing to look at.
 
     Attributes:
         pieces: the parts of the feed that were not read yet.
         marks: how far the feed is read after the run.
-        before: how far it is read now.
+        before: how far the feed is read before the run.
         due: the files of the table with rows that are due again.
         rescore: whether to label URLs of earlier models again.
-        now: the time that decides what is due.
-        limit: new URLs to take at most; None for all.
+        now: the time that decides which rows are due.
+        limit: the largest number of new URLs to take; None for no limit.
     """
 
     pieces: Sequence[Piece]
@@ -57,7 +57,7 @@ class FeedSearch:
 
     @property
     def at_most(self) -> int | None:
-        """An upper bound of the number of URLs; None if it is unknown before they are read."""
+        """An upper bound of the number of URLs; None if it can't be known before they are read."""
         if self.due or self.rescore:
             return None
         if any(piece.kind == formats.PARQUET for piece in self.pieces):
@@ -67,10 +67,10 @@ class FeedSearch:
 
 
 def look(table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None) -> FeedSearch:
-    """Compare the feed's files and the table with the last run, without Spark.
+    """Find the parts of the feed that the last run has not read, and the rows that are due again, without Spark.
 
     Raises:
-        UserError: a file of the feed is not in the format of its name.
+        UserError: a file of the feed is not in the format that its name says.
     """
     now = datetime.now(UTC)
     before = table.seen()
@@ -83,10 +83,10 @@ class Work:
     """The URLs of a run.
 
     Attributes:
-        targets: in the columns of urls.Target.
-        due: those that are due again, and the files whose rows they replace.
-        counts: the run's figures about its feed.
-        marks: how far the feed is read after the run; as before if the limit leaves URLs over.
+        targets: the URLs, with the columns of urls.Target.
+        due: the URLs that are due again, and the files whose rows they replace.
+        counts: how many URLs the run found, by what it does with them.
+        marks: how far the feed is read after the run; unchanged if the limit leaves URLs for the next run.
     """
 
     targets: DataFrame
@@ -103,20 +103,20 @@ class Work:
 def find(
     spark: SparkSession, table: PredictionTable, search: FeedSearch, model: Callable[[], Identity], scratch: Path
 ) -> Work:
-    """Read the feed and the table, and return the URLs to process.
+    """Read the feed and the table, and return the URLs to score.
 
     Args:
         spark: the session.
         table: a snapshot of the table.
-        search: where to look.
-        model: returns the model that will label; called only if URLs are due or labelled again.
-        scratch: a folder on the driver.
+        search: where to look for URLs.
+        model: returns the model that will label; called only if URLs are due again or to be rescored.
+        scratch: a folder on the driver for temporary files.
     """
-    # Without this the frames persisted below would keep the partitions of their shuffles: 200 tasks for ten URLs.
+    # Without this setting, the frames persisted below would keep their shuffles' partitions: 200 tasks for ten URLs.
     spark.conf.set("spark.sql.optimizer.canChangeCachedPlanOutputPartitioning", "true")
     targets, new, already = _new(spark, table, search.pieces, scratch)
     left = new - min(new, search.limit or new)
-    if left:  # ordered by key, because the frame is computed more than once and must be the same each time
+    if left:  # ordered by key: the frame is computed more than once, and must have the same rows each time
         targets, new = targets.orderBy("url_key").limit(new - left), new - left
     due = pending.find(search.due, table.files(), model(), search.now) if search.due else Due()
     rescored = 0

@@ -119,7 +119,10 @@ def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, i
 
 
 def rows(final: Final, figures: Mapping[str, Readout], champion_version: str | None) -> list[Row]:
-    """Return a row for the challenger, and for default configuration and champion if each was evaluated separately.
+    """Return a row for the challenger, one for the default configuration, and one for the champion.
+
+    The default configuration has no row if it is the challenger itself or has no network. The champion has no row if it
+    was not evaluated.
 
     Args:
         figures: predictions by name: the registered challenger as CHALLENGER, a champion that can be compared as

@@ -125,7 +125,7 @@ class Attempt:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Send heartbeats and watch the memory during the block; kill the processes that it has left running.
+        """Send heartbeats and watch the memory during the block; then kill processes that the block has left running.
 
         A separate thread sends the heartbeats, so that a worker in a long compilation or epoch does not look lost.
         """

@@ -1,7 +1,7 @@
-"""Check that a study's three books agree: Optuna's journal and MLflow must match the ledger, which is the truth.
+"""Check that a study's three records agree: Optuna's journal and MLflow must match the ledger, which decides.
 
     books = read_books(folder)
-    audit(books, runs)      # one sentence per difference; empty if the books agree
+    audit(books, runs)      # one sentence per difference; empty if the records agree
 
 MLflow's runs are an argument, because only tracking/ may read them: see tracking/runs.py. An interrupted study is not a
 mistake: its journal and MLflow may be behind the ledger until the next sweep, but must not contradict it.
@@ -73,7 +73,7 @@ class Books:
 
     @property
     def over(self) -> bool:
-        """True if all trials of the budget have ended; then no book may be behind the ledger."""
+        """True if all trials of the budget have ended; then neither the journal nor MLflow may be behind the ledger."""
         return self.ended == len(self.entries) >= self.budget
 
 
@@ -109,7 +109,7 @@ def _journal(path: Path) -> dict[int, FrozenTrial]:
 
 
 def audit(books: Books, said: SweepRun | None = None) -> list[str]:
-    """Return the differences between the books, one sentence per difference.
+    """Return the differences between a study's records, one sentence per difference.
 
     Args:
         books: the ledger and the journal.

@@ -34,7 +34,7 @@ _SILENT_SECONDS = 120.0  # a connected worker sends a heartbeat every 2 s; after
 _TICK_SECONDS = 0.25
 _RECOUNT_SECONDS = 5.0
 _MOST_THREADS = 10_000
-_BARREN_JOBS = 6  # so many jobs in a row that end before a trial began mean that the cluster is broken
+_BARREN_JOBS = 6  # this many jobs in a row that end before a trial began mean that the cluster is broken
 _TRIED_AGAIN = "its worker or executor was lost, and Spark began the task again"
 
 
@@ -159,7 +159,7 @@ class _Schedule:
         return bool(self._jobs)
 
     def _grow(self) -> None:
-        """Use executors that registered after the start: a busy cluster may have become free, or been enlarged."""
+        """Raise the number of slots if Spark has more now: a busy cluster may have become free, or been enlarged."""
         if self._recount is None or monotonic() - self._counted < _RECOUNT_SECONDS:
             return
         self._counted = monotonic()

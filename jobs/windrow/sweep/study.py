@@ -69,7 +69,7 @@ class StudyRecord:
 
 
 class Study(StudyRecord):
-    """A study that can be continued: it draws points and records outcomes, in the ledger before a call returns.
+    """A study that can be continued. It draws points and records outcomes; both are in the ledger when a call returns.
 
     A driver may die between any two writes. Their order lets the next driver find what is missing: a point is written
     to Optuna's journal before the ledger, and an outcome to the ledger before the journal.

@@ -75,8 +75,9 @@ class Promotion:
     def decided(self) -> PromotionResult | None:
         """Return the recorded result for these finalists; None if this promotion has not been decided before.
 
-        If a promotion was interrupted after its decision, this moves the aliases that had not moved. A result that
-        awaits approval or such moves is ignored if the champion has changed since. Call this in a block of `alone`.
+        If a promotion was interrupted after its decision, this moves the aliases that had not moved. But if the
+        champion has changed since, a result is ignored that still awaits approval, or whose aliases have not moved.
+        Call this in a block of `alone`.
         """
         for version in self._versions():
             result = registry.recorded(version)

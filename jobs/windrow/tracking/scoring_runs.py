@@ -96,7 +96,7 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
 
 
 def _run(client: MlflowClient, experiment: str, name: str, run: CommittedRun) -> str:
-    """Return the id of the MLflow run for a scoring run; an earlier call may have created it, else create it."""
+    """Return the id of the MLflow run for a scoring run: the one that an earlier call has created, else a new one."""
     for found in client.search_runs([experiment], f"tags.`windrow.scoring` = '{run.run_id}'", max_results=1):
         return str(found.info.run_id)
     tags = {"mlflow.runName": f"score {name}", "windrow.kind": "scoring", "windrow.scoring": run.run_id, **versions()}

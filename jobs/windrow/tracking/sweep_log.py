@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _BATCH_METRICS = 1000  # MLflow's limit per call
 _RUNS_A_PAGE = 1000
 _CPU = "system/cpu_utilization_percentage"  # of the driver's host, by the name that MLflow uses for it
-_COMPARED = 10  # the sweep's link compares so many of the best trials
+_COMPARED = 10  # the sweep's link compares this many of the best trials
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 
 

@@ -81,7 +81,10 @@ def initialize(network: Any, seed: int) -> None:
 
 
 def initial_weights(variables: Sequence[tuple[str, tuple[int, ...]]], seed: int) -> list[NDArray[np.float32]]:
-    """Draw initial weights for variables, given by Keras' names and shapes; a seed gives the same in every process."""
+    """Draw initial weights for variables, given by Keras' names and shapes.
+
+    The same seed gives the same weights in every process.
+    """
     generator = np.random.default_rng(seed)
     return [
         _glorot_uniform(generator, shape) if name == "kernel" else np.full(shape, _CONSTANT[name], np.float32)

@@ -28,7 +28,7 @@ def learning_rates(parameters: Mapping[str, Value], start: int, steps: int, tota
 
 
 def step_sizes(parameters: Mapping[str, Value], rates: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """Return the size of each step: the learning rate, for Adam times the bias correction of its averages."""
+    """Return the size of each step: the learning rate; for Adam, multiplied by the bias correction of its averages."""
     if parameters["optimizer"] == "sgd":
         return rates
     taken = np.arange(start + 1, start + len(rates) + 1)

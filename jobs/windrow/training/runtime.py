@@ -20,7 +20,8 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
 
     Args:
         threads: number of threads, one per core of the task; ignored if TensorFlow was imported already.
-        deterministic: give the same bits for the same trial, whatever the threads do; operations that can't, raise.
+        deterministic: whether the same trial must give the same bits, whatever the threads do; an operation that can't
+            guarantee this raises an error.
     """
     seconds = 0.0 if "tensorflow" in sys.modules else _import(threads)
     if deterministic:
@@ -31,7 +32,7 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
 
 
 def take_gpus() -> None:
-    """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs. Call before its import.
+    """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs; call this before importing it.
 
     A Python worker keeps the GPUs of its first task. On a host with several GPUs, give each executor one of its own.
     """

@@ -160,7 +160,7 @@ class NetworkStack:
 
 
 def _true(stored: Any, rates: Any) -> Any:
-    """Return the true weights, stored times rates. The gradient is also that of the true weights."""
+    """Return the true weights, `stored * rates`. `stored` gets the gradient of the true weights."""
     import tensorflow as tf
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -171,7 +171,7 @@ def _true(stored: Any, rates: Any) -> Any:
 
 
 def _product(x: Any, stored: Any, factor: Any, scale: float) -> Any:
-    """Multiply `x * scale` by the true weights, `factor / scale * stored`. The gradient is that of the true weights.
+    """Multiply `x * scale` by the true weights, `factor / scale * stored`. `stored` gets the true weights' gradient.
 
     Args:
         x: (members or 1, n, inputs), not yet scaled.

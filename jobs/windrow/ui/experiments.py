@@ -57,6 +57,6 @@ def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[Li
 
 
 def _changed_at(home: Path, name: str) -> float:
-    """Return the Unix time of an experiment's last run's start or its table's last commit; 0 without either."""
+    """Return the Unix time at which an experiment last began a train run or changed its table; 0 if it did neither."""
     traces = (home / "runs" / dag_id("train", name), home / "tables" / name / "_delta_log")
     return max((trace.stat().st_mtime for trace in traces if trace.is_dir()), default=0.0)

@@ -20,7 +20,7 @@ from windrow.ui.ledgers import TrialSummary
 SHADES = 7
 """Number of shades from the poorest to the best."""
 
-_FEW_VALUES = 8  # distinct values of a parameter up to which each gets a column
+_FEW_VALUES = 8  # up to this many distinct values of a parameter, each gets its own column
 _MOST_BINS = 12
 _LOG_MEDIAN = 0.25  # numbers with a median below this part of their range get logarithmic bins
 _FAVOURITES = ("learning_rate", "units", "filters", "width")

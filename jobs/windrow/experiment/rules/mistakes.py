@@ -66,7 +66,7 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """Where the keys of a page are written: `lines` count from 1; `overridden` keys come from `--set` instead."""
+    """The places of a page's keys: `lines` are counted from 1; `overridden` keys come from `--set`, not the page."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)
@@ -101,7 +101,10 @@ def _key(details: ErrorDetails) -> Key:
 
 
 def _is_about_a_range(details: ErrorDetails) -> bool:
-    """Return whether cross_field reports this mistake too, with its key, and even if the range has other mistakes."""
+    """Return whether a mistake is in a dimension's range as a whole, which cross_field reports better.
+
+    cross_field names the key, and reports the mistake even if the range has others.
+    """
     return details["type"] == "value_error" and details["loc"][0] == "space" and len(details["loc"]) == 3
 
 

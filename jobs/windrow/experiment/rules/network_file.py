@@ -66,7 +66,7 @@ def _range(value: object) -> object:
 
 
 class NetworkFileSection(Section):
-    """A network file that labels instead of a registered model: its place, its labels, and what it does not say."""
+    """A network file that labels instead of a registered model: its place, its labels, and what it leaves open."""
 
     file: str = Field(
         min_length=1,

@@ -1,4 +1,4 @@
-"""Find the mistakes in the constraints and points of a page whose space has none."""
+"""Find the mistakes in the constraints and points of a page whose space has no mistakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from windrow.experiment.wording import Key, Mistake, guess, listed, shown
 def mistakes(
     values: Mapping[str, Any], space: Mapping[str, Dimension], defaults: Mapping[str, Value]
 ) -> Iterator[Mistake]:
-    """Yield the mistakes in `constraints`; if there are none, those in `sweep.points`.
+    """Yield the mistakes in `constraints`, or in `sweep.points` if the constraints have no mistakes.
 
     Args:
         values: the page; its constraints and points are valid by themselves.

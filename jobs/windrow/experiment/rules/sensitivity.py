@@ -1,4 +1,4 @@
-"""Find the mistakes in the sensitivity design of a page whose space and network have none."""
+"""Find the mistakes in the sensitivity design of a page whose space and network have no mistakes."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CONTINUED = (TEXT, JSON_LINES)
 _KINDS = {".csv": CSV, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON_LINES, ".parquet": PARQUET}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 _PIECE_BYTES = 16 << 20
-_LINE_BYTES = 1 << 20  # of a JSON record
+_LINE_BYTES = 1 << 20  # the longest JSON record
 _ROWS = 4096
 
 

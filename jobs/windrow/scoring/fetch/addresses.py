@@ -79,7 +79,7 @@ def _within(address: Address, networks: Sequence[IpNetwork]) -> bool:
 
 
 def _public(address: Address) -> bool:
-    """Return whether an address is public. `is_global` alone accepts multicast and unassigned IPv6 space."""
+    """Return whether an address is public. Python's `is_global` also accepts multicast and unassigned IPv6 space."""
     if address.is_multicast or _within(address, _RESERVED):
         return False
     if isinstance(address, IPv4Address):

@@ -44,10 +44,10 @@ class HostUnavailableError(Exception):
 class Sharing:
     """The division of the hosts among the tasks of a run.
 
-    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
-    it belongs to as many tasks as it may have requests at once, at most to all, and its limits are divided among them.
-    A redirect may lead to a host that belongs to other tasks. There, a task may make one request at a time, at
-    1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
+    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task.
+    It belongs to as many tasks as it may have requests at once, or to all tasks if there are fewer, and its limits are
+    divided among them. A redirect may lead to a host that belongs to other tasks. To such a host, a task may make one
+    request at a time, at 1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
 
     Attributes:
         tasks: the number of tasks of the run.
@@ -112,7 +112,7 @@ class Hosts:
 
 
 class Host:
-    """Gives the turns of one host to this task's requests.
+    """Makes this task's requests to one host wait for their turns.
 
     Args:
         at_once: requests of this task to the host at a time.

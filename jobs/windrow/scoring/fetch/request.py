@@ -92,7 +92,10 @@ class Redirect:
 
 
 class Session:
-    """An aiohttp session that connects only to allowed addresses. An async context manager, inside one event loop."""
+    """An aiohttp session that connects only to allowed addresses.
+
+    Use it as an async context manager, inside one event loop.
+    """
 
     def __init__(self, policy: FetchPolicy) -> None:
         self._policy = policy

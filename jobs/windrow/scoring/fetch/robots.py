@@ -18,7 +18,7 @@ Failure = TypeVar("Failure")
 AGENT = "Windrow"
 MAX_BYTES = 500 * 1024  # the minimum that RFC 9309 requires; the rest is cut off
 _CACHED_SECONDS = 24 * 3600
-# Of the rules' text; protego's parsed form takes up to 75 times as much memory.
+# The limit of a cache on the rules' texts, all together; protego's parsed form takes up to 75 times as much memory.
 _CACHED_CHARACTERS = 2 * 1024 * 1024
 _CACHED_HOSTS = 10_000
 # Each pattern is matched with each URL: a file full of patterns would cost a second per URL.

@@ -4,7 +4,7 @@
 |---|---|---|
 | keras | a .keras file with one input and one output | batches |
 | saved_model | a folder with the signature serving_default | batches |
-| graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, depending on its feed's type |
+| graph | a frozen GraphDef of TensorFlow 1 | batches, or the bytes of one JPEG, by the type of the tensor `feed` |
 | openvino | a folder that openvino_convert.py made from one of these | batches |
 """
 
@@ -212,7 +212,7 @@ def _classes(scores: Any) -> int:
 
 
 def _agreed(own: tuple[int | None, ...], given: Shape | None) -> Shape:
-    """Return the shape of an image: the shape in the file, with the sides that the file leaves open from the page.
+    """Return the shape of an image: the shape in the file, with sides that the file leaves open taken from `given`.
 
     Args:
         own: the shape in the file, without the batch; None for a side that the file leaves open; empty for no shape.

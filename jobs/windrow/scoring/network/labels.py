@@ -38,7 +38,7 @@ def unnamed(label_id: int) -> str:
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
     """Return one label per class of a network with `classes` classes.
 
-    If `open_ended`, the labels come from a label map, which may leave out the last classes; these get a number.
+    If `open_ended`, the labels come from a label map, which may leave out the last classes; their labels are numbers.
 
     Raises:
         UserError: the number of labels does not fit the number of classes.

@@ -162,7 +162,7 @@ def _quantised(network: Any, images: NDArray[np.uint8]) -> Any:
             # Use half of the weights' range in all layers: beyond it, processors without VNNI saturate when they add
             # two products.
             overflow_fix=advanced.OverflowFix.ENABLE,
-            # The default is the mean of the images' maxima, which cuts off larger activations than an average image's.
+            # The default limit, the mean of the images' maxima, would cut off activations above an average maximum.
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
         ),
     )

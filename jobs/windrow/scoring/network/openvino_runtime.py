@@ -1,8 +1,8 @@
 """Run a converted network on OpenVINO in a worker, without TensorFlow.
 
-The results do not depend on the batch, the threads, or further instructions of the processor. At int8, everything else
-is computed in float32, and the weights use half of their range, because on some processors sums of int8 products would
-otherwise saturate.
+The results do not depend on the batch, the threads, or the processor's optional instructions. At int8, operations that
+are not computed in int8 are computed in float32, and the weights use half of their range, because on some processors
+sums of int8 products would otherwise saturate.
 """
 
 from __future__ import annotations

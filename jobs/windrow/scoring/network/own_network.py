@@ -58,7 +58,7 @@ def bring(section: NetworkFileSection, home: Path, scratch: Path) -> Network:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file; of a folder, over the names and digests of its files."""
+    """Return the SHA-256 of a file; for a folder, that of a list of its files' names and digests."""
     if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -158,7 +158,7 @@ def load(
     form: Form = _PLAIN,
     expected: Sequence[Canary] = (),
 ) -> LoadedNetwork:
-    """Return the network of this digest, loaded at most once per Python worker, which keeps one network at a time.
+    """Load the network with this digest, unless this Python worker has it; a worker keeps one network at a time.
 
     Args:
         file: the network's file.

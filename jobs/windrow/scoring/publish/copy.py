@@ -40,14 +40,16 @@ class PublishedCopy(TypedDict):
 
 
 def check(url: str | None, folder: Path) -> None:
-    """Refuse a place that holds something else. A store that does not answer is not refused: it may answer later.
+    """Check that the copy's folder is empty, or holds a copy of this table.
+
+    A store that does not answer is only reported on stderr: it may answer at the end of the run.
 
     Args:
         url: the copy's folder; None for no copy.
         folder: the table's folder.
 
     Raises:
-        UserError: something else is there, or a package is not installed.
+        UserError: the copy's folder holds something else, or a package is not installed.
     """
     if url is None:
         return
@@ -68,8 +70,9 @@ def publish(url: str | None, folder: Path) -> PublishedCopy | None:
         folder: the table's folder.
 
     Raises:
-        UserError: something else is there, or a package is not installed.
-        PublishError: the store does not answer or refuses us. The table itself is complete; the next run goes on.
+        UserError: the copy's folder holds something else, or a package is not installed.
+        PublishError: the store does not answer, or refuses the request. The table itself is complete; the next run
+            uploads the rest.
     """
     if url is None:
         return None
@@ -93,7 +96,7 @@ def publish(url: str | None, folder: Path) -> PublishedCopy | None:
 
 @contextmanager
 def _asking(url: str) -> Iterator[None]:
-    """Turn any exception into a PublishError: each store's library has its own, without a common base."""
+    """Turn any exception into a PublishError: each store's library raises its own types, without a common base."""
     try:
         yield
     except UserError:
@@ -106,7 +109,11 @@ def _asking(url: str) -> Iterator[None]:
 
 
 def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
-    """Refuse to write over something else: other files, or a log that is not the beginning of the table's log."""
+    """Check that the copy's folder holds no other files, and that its log is the beginning of the table's log.
+
+    Raises:
+        UserError: it holds something else.
+    """
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name)]
     if not entries:
         if other := sorted(set(filter(_is_shown, there)) - table.named):
@@ -136,10 +143,11 @@ def _occupied(url: str, name: str) -> UserError:
 
 
 def _summed_up(folder: Path, there: Sizes) -> DeltaLog:
-    """Return the table's log, with a checkpoint of its newest version if readers could not follow the new commits.
+    """Return the table's log; first add a checkpoint of its newest version if the new commits alone are not enough.
 
-    Such a checkpoint is uploaded before the commits. It is needed if a vacuum has removed data files of versions in
-    between, or if the log no longer has the commits after the copy's version, as may happen in a long and old log.
+    With the checkpoint, which is uploaded first, readers need no commits. Without it, they could not read the copy if a
+    vacuum has removed data files of the versions in between, or if the log no longer has all commits after the copy's
+    version, as may happen in a long and old log.
     """
     from deltalake import DeltaTable
 
@@ -206,5 +214,5 @@ def _gone(table: DeltaLog, there: Sizes) -> list[str]:
 
 
 def _is_shown(name: str) -> bool:
-    """Return whether a file is more than a temporary file that a killed driver left in a mounted folder."""
+    """Return False for a temporary file that a killed driver left in a mounted folder; True for any other file."""
     return not name.rpartition("/")[2].startswith(".")

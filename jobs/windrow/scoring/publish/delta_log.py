@@ -13,7 +13,7 @@ from windrow.scoring.table.predictions_table import PredictionTable
 
 FOLDER = "_delta_log"
 HINT = f"{FOLDER}/_last_checkpoint"
-"""Where readers may begin; the only file of a table that changes."""
+"""The file that names the newest checkpoint, where readers may begin. No other file of a table ever changes."""
 
 ENTRY = re.compile(rf"{FOLDER}/\d{{20}}(?P<kind>\.json|\.checkpoint.*\.parquet)")
 

@@ -40,7 +40,7 @@ class Store:
         return content
 
     def put(self, file: Path, name: str) -> None:
-        """Upload a file, in place of an existing object."""
+        """Upload a file; replace an existing object."""
         self._files.put_file(str(file), self._path(name))
 
     def put_new(self, file: Path, name: str) -> None:
@@ -69,7 +69,7 @@ class Folder(Store):
     """A mounted folder. A file is written under a temporary name and then moved, so that no reader sees it grow."""
 
     def put(self, file: Path, name: str) -> None:
-        """Upload a file, in place of an existing object."""
+        """Copy a file into the folder; replace an existing file."""
         path = Path(self._path(name))
         with replacing(path) as part:
             shutil.copyfile(file, part)
@@ -86,7 +86,7 @@ class Folder(Store):
 
 
 def open_store(url: str) -> Store:
-    """Return the store for the folder at a URL, without a request to it.
+    """Return the store for the folder at a URL, without contacting it.
 
     Raises:
         UserError: the package for this kind of store is not installed.

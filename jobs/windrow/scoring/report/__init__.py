@@ -1,1 +1,1 @@
-"""Describe a scoring run: figures, drift, text, gallery."""
+"""Describe a scoring run: its figures, its drift, its description in words, and its gallery of pictures."""

@@ -1,8 +1,8 @@
-"""Collect a few pictures of a run for its gallery: tasks store thumbnails, the driver chooses among them.
+"""Collect a few pictures of a run for its gallery: tasks store thumbnails, and the driver chooses among them.
 
-A task stores those of a sample, which depends on the URL's key alone, and those with the lowest scores. The choice is
-then the same however the run was partitioned. A task has the pixels as the network saw them; thumbnails go to small
-files next to the table, never through Spark.
+A task stores two kinds of pictures: a sample, which depends on the URLs' keys alone, and the pictures with the lowest
+scores. So the driver's choice does not depend on how the run was partitioned. Thumbnails are made in the task, which
+has the pixels as the network saw them. They go to small files next to the table, never through Spark.
 
     TABLE/_windrow/album-RUN/7.jsonl    of task 7: one JSON object per picture, written whole or not at all
 """
@@ -45,7 +45,7 @@ _NO_LABEL: RankedLabel = {"rank": 2, "label_id": -1, "label": "", "score": 0.0}
 
 @dataclass(frozen=True)
 class Picture:
-    """A labelled image of the gallery. `image` is a data URI; `second` the second best label, if any."""
+    """A labelled image of the gallery. `image` is a data URI. `second` is the second best label; empty if none."""
 
     url: str
     url_key: str
@@ -60,24 +60,24 @@ class Picture:
 
 @dataclass(frozen=True)
 class Album:
-    """The folder for the tasks' pictures, and the share of the URLs that is the sample."""
+    """The folder for the tasks' pictures, and the share of the URLs that is in the sample."""
 
     folder: str
     share: float
 
     @property
     def last_key(self) -> str:
-        """URLs whose key begins with this or less are the sample."""
+        """The largest value of a key's first 8 hexadecimal digits for which the URL is in the sample."""
         return f"{min(int(self.share * 16**_KEY_DIGITS), 16**_KEY_DIGITS - 1):0{_KEY_DIGITS}x}"
 
     def page(self) -> AlbumPage:
-        """Return a task's part of the album."""
+        """Return an empty page, for the pictures of one task."""
         return AlbumPage(self)
 
 
 @contextmanager
 def of_run(table: Path, run_id: str, urls: int) -> Iterator[Album]:
-    """Make the album of a run over `urls` URLs; remove it on leaving, with those of runs that were killed."""
+    """Make the album of a run over `urls` URLs. At the end, remove it and any albums that killed runs left behind."""
     try:
         yield Album(str(table / OWN / f"album-{run_id}"), min(1.0, POOL / max(1, urls)))
     finally:
@@ -86,7 +86,7 @@ def of_run(table: Path, run_id: str, urls: int) -> Iterator[Album]:
 
 
 class AlbumPage:
-    """The pictures that a task keeps while it labels. A row that is not kept costs two comparisons."""
+    """Collects the pictures of one task while it labels. A row whose picture is not wanted costs two comparisons."""
 
     def __init__(self, album: Album) -> None:
         self._album = album
@@ -95,7 +95,12 @@ class AlbumPage:
         self._unsure: list[tuple[float, int, Prediction, NDArray[np.uint8] | bytes]] = []  # a heap; the surest first
 
     def offer(self, row: Prediction, pixels: NDArray[np.uint8] | bytes) -> None:
-        """Consider a labelled row with the image: uint8 (height, width, channels), or a JPEG file's bytes."""
+        """Add a labelled row's picture if it is in the sample, or if its score is among the lowest so far.
+
+        Args:
+            row: a row with labels.
+            pixels: the image as uint8 (height, width, channels), or a JPEG file's bytes.
+        """
         score = row.score or 0.0
         if row.url_key[:_KEY_DIGITS] <= self._last_key and len(self._sample) < 2 * POOL:
             self._sample[row.url_key] = _picture(row, pixels)
@@ -105,7 +110,7 @@ class AlbumPage:
                 heapq.heappop(self._unsure)
 
     def write(self, task: int) -> None:
-        """Write the task's file, over one of an earlier attempt. A full disk loses pictures, but no row."""
+        """Write the task's file, and replace the file of an earlier attempt. A full disk loses pictures, but no row."""
         unsure = {row.url_key: (row, pixels) for *_, row, pixels in self._unsure}
         drawn = [_picture(row, pixels) for key, (row, pixels) in unsure.items() if key not in self._sample]
         lines = [json.dumps(asdict(picture)) for picture in (*self._sample.values(), *drawn)]
@@ -134,7 +139,7 @@ def _picture(row: Prediction, pixels: NDArray[np.uint8] | bytes) -> Picture:
 
 
 def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
-    """Return a thumbnail as (data URI, width, height); that of a small image has exactly its pixels.
+    """Return a thumbnail as (data URI, width, height). An image of at most 64 pixels a side keeps its exact pixels.
 
     Args:
         pixels: uint8 (height, width, channels) with 1 or 3 channels, or a valid JPEG file's bytes.
@@ -153,7 +158,7 @@ def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pictures of a gallery, each in one group: `unsure` by score, `examples` by label, `sample` by key."""
+    """The pictures of a gallery, each in one group only: `unsure` by score, `examples` by label, `sample` by key."""
 
     unsure: Sequence[Picture] = ()
     examples: Sequence[Picture] = ()
@@ -161,9 +166,10 @@ class Chosen:
 
 
 def choose(album: Album, most: int = 60) -> Chosen:
-    """Choose at most `most` of the pictures that the tasks have stored; the same ones for the same rows.
+    """Choose at most `most` of the pictures that the tasks have stored. The same rows give the same choice.
 
-    Examples are those of the most frequent labels of the sample, two per label; the rest of the sample fills the page.
+    First come the pictures with the lowest scores, then up to two examples of each frequent label in the sample. The
+    rest of the sample fills the page.
     """
     taken: list[Picture] = []
     pool: dict[str, Picture] = {}

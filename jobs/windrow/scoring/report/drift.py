@@ -1,15 +1,16 @@
 """Compare the labels and scores of a run with those of the runs before it.
 
-PSI, the population stability index, compares two histograms over the same groups. With the shares p of this run and q
-of the earlier ones it is the sum of (p - q) ln(p / q): Jeffreys' divergence, 0 if they are the same. The usual reading
-is that of credit scoring, where the index comes from (N. Siddiqi, Credit Risk Scorecards, 2006): below 0.1 nothing has
-moved, from 0.1 on somewhat, above 0.25 much.
+PSI, the population stability index, compares two histograms over the same groups. If p is a group's share in this run
+and q its share in the earlier runs, PSI is the sum of (p - q) ln(p / q) over the groups: Jeffreys' divergence, 0 for
+equal histograms. It is read as in credit scoring, where the index comes from (N. Siddiqi, Credit Risk Scorecards,
+2006): below 0.1 nothing has moved, from 0.1 to 0.25 the histogram has moved somewhat, above 0.25 much.
 
-Chance alone moves it: without any drift it is about (1/n + 1/m) times a chi-squared number of (groups - 1) degrees of
-freedom, where n and m are the images on either side (B. Yurdakul, Statistical Properties of Population Stability Index,
-2018). With 200 images, seven times as many before, and 20 groups, chance exceeds 0.25 about once in a thousand runs;
-therefore fewer images, and more groups, are not compared. Half an image is added to each group on both sides, so that
-a group that is empty on one side makes no infinity; a group that is empty on both sides does not count.
+Chance alone moves it. Without any drift, PSI is about (1/n + 1/m) times a chi-squared random number with (groups - 1)
+degrees of freedom, where n and m are the numbers of images on the two sides (B. Yurdakul, Statistical Properties of
+Population Stability Index, 2018). With 200 images now, seven times as many before, and 20 groups, chance exceeds 0.25
+about once in a thousand runs; therefore runs with fewer images are not compared, and there are never more groups. Half
+an image is added to each group on both sides, because PSI is infinite if a group is empty on one side only. A group
+that is empty on both sides does not count.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from windrow.scoring.report.figures import Drift, Figures
 RUNS = 7
 """Earlier runs to compare with: a week of nightly runs."""
 ENOUGH_IMAGES = 200
-"""Labelled images that a run needs to be compared, or to be compared with."""
+"""Labelled images that a run needs to be compared, and that an earlier run needs to be compared with."""
 SOME, MUCH = 0.1, 0.25
 
 _GROUPS = 20
@@ -34,9 +35,9 @@ def compare(now: Figures, before: Iterable[Figures]) -> Drift:
 
     Args:
         now: the run's figures.
-        before: those of earlier runs, newest first. The newest RUNS with the same model version and enough labelled
-            images count, but none that is older than a run that a person accepted in spite of its drift: that run
-            begins a new normal.
+        before: the figures of earlier runs, newest first. The newest RUNS with the same model version and enough
+            labelled images count, but none older than a run that a person accepted in spite of its drift: the labels
+            and scores of that run are the new normal.
     """
     earlier = _comparable(now, before)
     images = sum(each.ok for each in earlier)
@@ -53,7 +54,7 @@ def compare(now: Figures, before: Iterable[Figures]) -> Drift:
 
 
 def psi(before: Sequence[float], now: Sequence[float]) -> float:
-    """Return the population stability index of two histograms, counts by the same groups; see the module's text."""
+    """Return the population stability index (see the module) of two histograms, given as counts of the same groups."""
     if len(before) != len(now):
         raise ValueError(f"two histograms must have the same groups; got {len(before)} and {len(now)}")
     pairs = [(q + _ADDED, p + _ADDED) for q, p in zip(before, now, strict=True) if q or p]
@@ -66,7 +67,7 @@ def _comparable(now: Figures, before: Iterable[Figures]) -> list[Figures]:
     found: list[Figures] = []
     for each in before:
         if (each.model_name, each.model_version) != (now.model_name, now.model_version) or not each.scores:
-            continue  # another network's, or from a version of Windrow that stored no histograms
+            continue  # a run of another network, or of a version of Windrow that stored no histograms
         if each.ok >= ENOUGH_IMAGES:
             found.append(each)
         if each.drift_accepted or len(found) == RUNS:
@@ -75,9 +76,9 @@ def _comparable(now: Figures, before: Iterable[Figures]) -> list[Figures]:
 
 
 def _groups(now: Figures, earlier: Sequence[Figures]) -> list[str]:
-    """Choose the labels that are groups of their own: the most frequent ones before and now.
+    """Choose the labels that form a group each: the most frequent ones, before and now. All others are one group.
 
-    Only labels that each run either counts by name or has not seen at all, so that all counts are exact.
+    A label is chosen only if each run either counts it by name or has not seen it at all, so that all counts are exact.
     """
     sides = [now, *earlier]
     known = {label for each in sides for label in each.labels}
@@ -102,11 +103,11 @@ def _most_moved(names: Sequence[str], before: Sequence[int], now: Sequence[int])
 
 
 def beyond(found: Drift | None, gate: float | None) -> str:
-    """Describe what moved beyond the gate and by how much; empty if nothing did.
+    """Describe which histograms moved beyond the gate and by how much; return "" if neither did.
 
     Args:
         found: the run's drift; None if it was not compared.
-        gate: a PSI; None for no gate.
+        gate: the largest PSI that passes; None for no gate.
     """
     if found is None or gate is None:
         return ""
@@ -127,5 +128,5 @@ def _example(found: Drift) -> str:
 
 
 def reading(value: float) -> str:
-    """Return the usual reading of a PSI in words."""
+    """Say in words how much a histogram with this PSI has moved, by the usual thresholds."""
     return "as before" if value < SOME else "moved somewhat" if value <= MUCH else "moved much"

@@ -1,4 +1,4 @@
-"""Choose a few URLs without a label for each reason."""
+"""Choose, for each reason of failure, a few URLs that got no label."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from windrow.scoring.fetch.status import Status
 
-_EXAMPLES = 3  # of each reason
+_EXAMPLES = 3  # per reason
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Failure:
 
 
 class FailureExamples:
-    """URLs of the smallest keys for each reason: the same ones however the rows are divided into files."""
+    """Collects, for each reason, the URLs with the smallest keys, whichever files and batches their rows are in."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[str, Failure]]] = {}
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Consider the rows of a batch, with the columns url_key, status, url and error."""
+        """Add the failures of a batch, which has the columns url_key, status, url and error."""
         failed = rows.filter(pc.not_equal(rows.column("status"), Status.OK.value))
         columns = (failed.column(name).to_pylist() for name in ("url_key", "status", "url", "error"))
         for key, status, url, error in zip(*columns, strict=True):

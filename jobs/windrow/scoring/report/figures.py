@@ -1,9 +1,9 @@
-"""A scoring run in figures: a few KiB of JSON in the table's commit, the job's result and MLflow.
+"""The figures of a scoring run: a few KiB of JSON, stored in the table's commit, in the job's result and in MLflow.
 
     figures = Figures.from_json(commit["figures"])
     commit["figures"] = figures.to_json()
 
-Commits of earlier versions of Windrow lack the later fields: these are empty or None then.
+Commits of earlier versions of Windrow lack the fields that were added later; those are then empty or None.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 STAGES = ("fetch", "decode", "predict")
-"""The stages of a URL; the table's columns are STAGE_ms."""
+"""The stages that a URL goes through. The table has a column STAGE_ms for each."""
 
 Json = Mapping[str, Any]
-"""Values as JSON has them."""
+"""An object as the json module reads it."""
 
 Part = TypeVar("Part", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
 class UrlCounts:
-    """URLs that a run found, by what is done with each.
+    """Counts of the URLs that a run found, by what it does with them.
 
     Attributes:
         files_read: files of the feed with something new.
-        urls: URLs in what was read; new, already_scored or left.
-        already_scored: those that had a row in the table.
-        left: new ones beyond the run's limit, which the next run takes.
+        urls: URLs in the new parts of these files: the sum of new, already_scored and left.
+        new: URLs of the feed that get their first row.
+        already_scored: URLs of the feed that had a row in the table.
+        left: new URLs beyond the run's limit; the next run takes them.
         retried: URLs of the table that were due again.
-        rescored: URLs that an earlier model had labelled.
+        rescored: URLs that an earlier model had labelled, and that this run labels again.
     """
 
     files_read: int = 0
@@ -50,13 +51,13 @@ class UrlCounts:
 
     @property
     def to_do(self) -> int:
-        """URLs that get a row in this run."""
+        """The number of URLs that get a row in this run."""
         return self.new + self.retried + self.rescored
 
 
 @dataclass(frozen=True)
 class Milliseconds:
-    """Milliseconds per URL in a stage, over the rows that have them; None if no row has."""
+    """Milliseconds per URL in a stage: mean, median and 95th percentile of the rows that have a time; None if none."""
 
     mean: float | None = None
     p50: float | None = None
@@ -65,7 +66,7 @@ class Milliseconds:
 
 @dataclass(frozen=True)
 class HostFailures:
-    """A host with failures: `failed` of its `asked` URLs, and the most frequent `status` among them."""
+    """A host with failures: `failed` of its `asked` URLs failed, most often with `status`."""
 
     host: str
     failed: int
@@ -75,7 +76,12 @@ class HostFailures:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of the `compared` URLs that keep the label of an earlier model; None if no URL was compared."""
+    """The comparison of a run's labels with those of earlier models.
+
+    Attributes:
+        compared: URLs that an earlier model had labelled.
+        agree: the share of them that keep their label; None if no URL was compared.
+    """
 
     compared: int
     agree: float | None
@@ -83,12 +89,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Drift:
-    """The distance of a run from earlier ones (drift.py); None if it can't be compared, for the `reason`.
+    """The distance of a run from earlier ones; see drift.py.
 
     Attributes:
-        labels, scores: the PSI of the labels and of the scores' ten bins, to four digits.
-        runs, images: number of runs it was compared with, and of their labelled images.
-        moved: the label whose share has moved most, with that share before and now.
+        labels, scores: the PSI of the labels and of the scores' ten bins, to four digits; None if not compared.
+        runs, images: the number of earlier runs that it was compared with, and of their labelled images.
+        moved: the label whose share has moved most, and its share before and now.
+        reason: why the run was not compared; empty if it was.
     """
 
     labels: float | None = None
@@ -101,23 +108,23 @@ class Drift:
 
 @dataclass(frozen=True)
 class Figures:
-    """A scoring run in figures.
+    """The figures of a scoring run.
 
     Attributes:
-        rows: rows that the run made.
+        rows: number of rows that the run made.
         statuses: rows by status, most frequent first.
         ok_share: share of the rows that have a label; None without rows.
-        images_per_second, urls_per_second: labelled images, and rows of any status, by wall clock.
+        images_per_second, urls_per_second: labelled images, and rows of any status, per second of wall clock.
         times: milliseconds by stage (STAGES).
         slots: tasks that Spark could run at once.
-        ceiling_images_per_second, share_of_ceiling: see measurement.ceiling; None where no image was computed.
+        ceiling_images_per_second, share_of_ceiling: see measurement.ceiling; None if the network computed no image.
         scores: labelled images by score, in ten bins of equal width from 0 to 1; empty in commits without histograms.
-        labels: labelled images by label, the most frequent labels; `other_labels` counts those of any other.
+        labels: labelled images by label, for the most frequent labels; `other_labels` counts all other images.
         hosts: the hosts with the most failures, worst first.
-        agreement: with earlier models' labels; None unless the run has rescored.
-        counts: URLs that the run found.
-        precision: None for a network as it is.
-        drift: None in commits that were not compared with earlier ones.
+        agreement: how the labels agree with those of earlier models; None unless the run has rescored.
+        counts: the URLs that the run found.
+        precision: what the network lost at a lower precision; None if it was not converted.
+        drift: None in commits of versions of Windrow that did not compare runs.
         drift_accepted: whether a person has accepted the rows although they moved beyond the gate.
         feed: the pattern of the feed's files; empty in commits that lack it, like the next two.
         started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed.
@@ -149,11 +156,11 @@ class Figures:
 
     @property
     def ok(self) -> int:
-        """Labelled images."""
+        """The number of labelled images."""
         return self.statuses.get(Status.OK, 0)
 
     def to_json(self) -> dict[str, object]:
-        """Return the figures as JSON values, all at one level but for histograms, hosts, precision and drift."""
+        """Return the figures as a flat JSON object. Only the counts by value, hosts, precision and drift are nested."""
         drift = self.drift
         return {
             **{name: getattr(self, name) for name in _BEFORE_TIMES},
@@ -175,7 +182,7 @@ class Figures:
 
     @classmethod
     def from_json(cls, values: Json) -> Figures:
-        """Read the figures of a commit, a result or a withheld run; other keys, as of later versions, are ignored."""
+        """Read the figures of a commit, a result or a withheld run. Unknown keys, as of later versions, are ignored."""
         plain = {name: values[name] for name in _PLAIN if name in values}
         times = {stage: Milliseconds(*(values.get(f"{kind}_{stage}_ms") for kind in _KINDS)) for stage in STAGES}
         return cls(

@@ -24,7 +24,7 @@ from windrow.scoring.table import prediction
 
 SCORE_BINS = 10
 NAMED_LABELS = 60
-"""Labels that the figures count by name; the others are counted together."""
+"""Number of labels that the figures count by name; all other labels are counted together."""
 
 _HOSTS = 10
 _LONGEST_NAME = 80  # characters
@@ -39,9 +39,9 @@ class Measurement:
     """The result of reading a run's files.
 
     Attributes:
-        figures: without the model, the counts of the feed, and the comparisons with earlier runs.
+        figures: the run's figures, without the model, the counts of the feed, and the comparisons with earlier runs.
         distinct_urls: number of different URL keys.
-        failures: a few URLs of each reason.
+        failures: a few failed URLs for each reason.
     """
 
     figures: Figures
@@ -54,7 +54,7 @@ def measure(files: Sequence[Path], seconds: float, slots: int) -> Measurement:
 
     Args:
         files: the Parquet files of the run.
-        seconds: wall clock from the first URL to the last file, the network's loading included.
+        seconds: wall clock from the first URL to the last file, including the time in which tasks load the network.
         slots: tasks that Spark can run at once, each on its own core.
     """
     kept: list[pa.RecordBatch] = []
@@ -97,11 +97,11 @@ def count(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
 def ceiling(labelled: pa.Table, seconds: float, slots: int) -> tuple[float | None, float | None]:
     """Return the images per second that `slots` cores could label without waiting, and the share that the run reached.
 
-    slots * 1000 / (mean decode_ms + mean predict_ms), by the milliseconds that this run's labelled images took. Those
-    are wall clock of the thread that decodes and labels, one per task: on cores that are busy with other work they are
-    longer, and the ceiling is too low. Waiting for hosts, loading the network, Spark, and slots without work are what
-    the share lacks. Images whose bytes were labelled before (deduplication.py) count in neither. (None, None) if no
-    image was computed.
+    The ceiling is slots * 1000 / (mean decode_ms + mean predict_ms) of this run's labelled images. These times are
+    wall clock of the one thread per task that decodes and labels. If other work keeps the cores busy, they are longer,
+    and the ceiling is too low. The share is below 1 because of waiting for hosts, loading the network, Spark's own
+    work, and slots without work. Images whose bytes were labelled before (deduplication.py) count neither in the
+    ceiling nor in the share. Returns (None, None) if the network computed no image.
     """
     means = [pc.mean(labelled[column]).as_py() for column in ("decode_ms", "predict_ms")]
     spent = sum(mean or 0.0 for mean in means)
@@ -124,7 +124,7 @@ def _scores(scores: pa.ChunkedArray) -> tuple[int, ...]:
 
 
 class _Labels:
-    """Labelled images by label."""
+    """Counts labelled images by label."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -138,7 +138,7 @@ class _Labels:
 
 
 class _Hosts:
-    """Rows by host and status. Hosts alone are kept: addresses are most of a row's bytes."""
+    """Counts rows by host and status. Stores hosts, not addresses, which are most of a row's bytes."""
 
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
@@ -165,7 +165,7 @@ class _Hosts:
 
 
 def _grouped(hosts: Any, statuses: Any) -> list[tuple[str, str, int]]:
-    """Count rows by (host, status); those without a host are left out."""
+    """Count rows by (host, status). Rows without a host are left out."""
     grouped = pa.table({"host": hosts, "status": statuses}).group_by(["host", "status"])
     rows = grouped.aggregate([("host", "count")]).to_pylist()
     return [(row["host"], row["status"], row["host_count"]) for row in rows if row["host"]]

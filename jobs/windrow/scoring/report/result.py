@@ -1,4 +1,4 @@
-"""The result of a scoring run: for the job, and for MLflow once the run is committed."""
+"""The result of a scoring run, as the job returns it and as MLflow receives it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from windrow.scoring.report.figures import Figures, Json, UrlCounts
 
 
 class Logged(TypedDict):
-    """A scoring run in MLflow: its run there, and links for people, empty where MLflow has no pages."""
+    """A scoring run in MLflow: the id of its MLflow run, and links to pages by name, empty if MLflow has no pages."""
 
     run_id: str
     links: dict[str, str]
@@ -18,9 +18,9 @@ class Logged(TypedDict):
 
 @dataclass(frozen=True)
 class CommittedRun:
-    """A scoring run as its table has it; `version` is the table's, and `table` its folder.
+    """A scoring run with the folder of its table, and the table's version after the run's commit.
 
-    A withheld run has the version that the table keeps.
+    For a withheld run, which has no commit, it is the version that the table had before the run.
     """
 
     run_id: str
@@ -29,12 +29,12 @@ class CommittedRun:
     figures: Figures
 
     def to_json(self) -> dict[str, object]:
-        """Return the figures with where they come from, at one level."""
+        """Return the figures, the table, its version and the run's id as JSON values, at one level."""
         return {**self.figures.to_json(), "table": self.table, "table_version": self.version, "scoring": self.run_id}
 
     @classmethod
     def from_json(cls, values: Json) -> CommittedRun:
-        """Read what `to_json` or the table has written."""
+        """Read a run from `to_json`, or from PredictionTable.untold."""
         return cls(values["scoring"], values["table"], values["table_version"], Figures.from_json(values))
 
 
@@ -44,11 +44,11 @@ class ScoringResult:
 
     Attributes:
         table, table_version: the table's folder, and its version at the end.
-        files: files of the feed.
-        model_name, model_version: the model that labelled; the version is None if none was needed.
-        counts: URLs that the run found.
-        figures: None if the run added no row.
-        run_id: of the rows, in the table's columns and commit; "" if the run added no row.
+        files: number of files in the feed.
+        model_name, model_version: the model that labelled; the version is None if no model was needed.
+        counts: the URLs that the run found.
+        figures: the run's figures; None if it added no row.
+        run_id: the id of the run that made the rows, as in the table's columns and commit; "" if the run added no row.
         dry_run: whether the URLs were only counted.
         copy: the table's copy in an object store, if there is one.
         logged: the run in MLflow; None if the run added no row.
@@ -67,7 +67,7 @@ class ScoringResult:
     logged: Logged | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return the result as JSON values, at one level."""
+        """Return the result as JSON values, with the figures and the counts at its top level."""
         nothing = {"rows": 0, "statuses": {}, "images_per_second": None}
         return {
             "table": self.table,

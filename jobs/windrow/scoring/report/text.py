@@ -1,4 +1,4 @@
-"""Describe a scoring run for people: the lines at the job's end, and the sentences of its gallery and of MLflow."""
+"""Describe a scoring run in words: the lines at the job's end, and the sentences in its gallery and in MLflow."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _of_the_ceiling(figures: Figures) -> str:
 
 
 def _precision(figures: Figures) -> list[str]:
-    """Describe what a lower precision loses on the page's images; empty for a network as it is."""
+    """Describe what a lower precision loses on the page's images; empty if the network was not converted."""
     loss = figures.precision
     if loss is None:
         return []
@@ -102,7 +102,7 @@ def _precision(figures: Figures) -> list[str]:
 
 
 def _drift_sentence(figures: Figures) -> list[str]:
-    """Compare the run with those before it; empty for a commit of a version of Windrow that did not compare."""
+    """Describe how the run compares with earlier ones; empty for a commit of a version that did not compare runs."""
     found = figures.drift
     if found is None:
         return []

@@ -1,1 +1,1 @@
-"""Keep the predictions: one Delta table, one commit per scoring run."""
+"""Store the predictions in a Delta table, with one commit per scoring run."""

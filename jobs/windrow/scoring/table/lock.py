@@ -1,4 +1,4 @@
-"""Lock a predictions table: a folder that one run at a time may write to."""
+"""Lock a predictions table, because only one run at a time may write to its folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from windrow.errors import ServiceError, UserError
 from windrow.files import locked_or_refused
 
 OWN = "_windrow"
-"""A folder inside the table for everything but rows. Delta's readers and its vacuum ignore names with an underscore."""
+"""Name of the folder inside the table for everything but rows.
+
+Delta's readers and its vacuum ignore names that begin with an underscore.
+"""
 
 
 @contextmanager
 def held(folder: Path, run_id: str) -> Iterator[None]:
-    """Lock a table while the block runs.
+    """Lock the table in a folder while the block runs.
 
     Raises:
-        UserError: the folder can't be created, or contains something else.
+        UserError: the folder can't be created, or contains something other than a table of predictions.
         ServiceError: another run has the lock.
     """
     folder = place(folder)
@@ -34,7 +37,11 @@ def held(folder: Path, run_id: str) -> Iterator[None]:
 
 
 def place(folder: Path) -> Path:
-    """Return the table's absolute folder, created if absent; refuse a folder that contains something else."""
+    """Create the table's folder if it does not exist; return its absolute path.
+
+    Raises:
+        UserError: the folder can't be created, or contains files but no Delta table.
+    """
     from deltalake import DeltaTable
 
     folder = folder.expanduser().resolve()

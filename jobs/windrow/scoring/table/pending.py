@@ -1,8 +1,8 @@
-"""Find the URLs that are due again: rows with a passing status whose next attempt has come.
+"""Find the URLs that are due again: those of rows with a passing status whose `next_attempt` has come.
 
-A run writes such rows to separate files. The run that tries them again replaces those files: its commit removes them
-and adds its own, with a copy of the rows that were not due. So every reader sees a URL's newest attempt, and the cost
-depends on what is pending, not on the size of the table.
+A run writes rows with a passing status to separate files. The run that tries them again replaces those files: its
+commit removes them, and adds its own files with the new rows and a copy of the rows that were not due. So every reader
+sees a URL's newest attempt, and the cost depends on the number of pending rows, not on the size of the table.
 """
 
 from __future__ import annotations
@@ -25,22 +25,28 @@ from windrow.scoring.table import prediction
 
 @dataclass(frozen=True)
 class Due:
-    """The URLs to try again: `targets` in the columns of urls.Target, and the `files` whose rows they replace."""
+    """The URLs to try again (`targets`, with the columns of urls.Target), and the `files` that the commit replaces."""
 
     targets: pa.Table = field(default_factory=TARGET_SCHEMA.empty_table)
     files: Sequence[Path] = ()
 
 
 def due_files(files: Sequence[Path], now: datetime) -> list[Path]:
-    """List the pending files that have a row that is due."""
+    """List those of the given files of the table that have a row that is due at the time `now`."""
     return [path for path in files if pc.any(_is_due(pq.read_table(path, columns=["next_attempt"]), now)).as_py()]
 
 
 def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], now: datetime) -> Due:
-    """Return the due rows that a model (name, version) tries again, one per URL.
+    """Return the URLs that are due and that a model tries again, each only once.
 
-    A row of another version is left out if this version already has a row for the URL: that failure belongs to the
-    other version alone.
+    A row of another model or version is left out if this model already has a row for the URL: the failure concerns the
+    other model alone.
+
+    Args:
+        due: the files of the table with rows that are due; see `due_files`.
+        table: all files of the table.
+        model: the name and version of the model that will label.
+        now: the time that decides which rows are due.
     """
     if not due:
         return Due()
@@ -63,9 +69,9 @@ def _as_targets(rows: pa.Table) -> pa.Table:
 
 
 def carry(due: Due, into: Path) -> None:
-    """Copy the rows of the replaced files that are not tried again now to a file.
+    """Copy, from the files that will be replaced, all rows that are not tried again to the Parquet file `into`.
 
-    Final rows are always copied. There are some if another tool merged files.
+    Final rows are always copied. These files contain some if another tool has merged files of the table.
     """
     asked = np.sort(_keys(due.targets))
     into.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A prediction: the row that one URL gets. Its fields are the schema of the table, and nothing else defines it."""
+"""A prediction: the row that one URL gets. The fields of the class Prediction define the schema of the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from windrow.scoring.network.pixels import DecodedImage
 
 
 class RankedLabel(TypedDict):
-    """One of the best labels of an image. A dictionary, because Arrow reads nested values from one."""
+    """One of the best labels of an image. It is a dictionary, because Arrow makes nested columns from dictionaries."""
 
     rank: int  # from 1
     label_id: int
@@ -41,20 +41,20 @@ _Ranking = Annotated[tuple[RankedLabel, ...], pa.list_(_RANKED)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One row of the predictions table, field by field a column; None becomes null.
+    """One row of the predictions table. Each field is a column; None becomes null.
 
-    The pipeline builds it step by step, and each step returns a copy: `of` after the download, `with_image` after
-    decoding, `with_labels` after the network. `record_batch` sets `scored_at` and decides on `next_attempt`.
+    The pipeline builds a row in steps: `of` after the download, then `with_image` after decoding and `with_labels`
+    after the network, which return copies. At the end, `record_batch` sets `scored_at` and decides on `next_attempt`.
     """
 
     url: _Text  # as written in the feed, shortened, without a password
     url_key: _Text  # SHA-256 of the normalised URL; one row per key and model version
-    address: _Text | None = None  # the normalised URL, which is downloaded; None: same as `url`, or nothing to download
+    address: _Text | None = None  # the normalised URL to download; None: same as `url`, or nothing can be downloaded
     final_url: _Text | None = None  # where redirects led
     status: _Status
     http_status: _Integer | None = None
     attempt: _Integer  # runs that tried this URL, this one included
-    next_attempt: _Time | None = None  # when a passing status is due again; None: never
+    next_attempt: _Time | None = None  # when a URL with a passing status is due again; None: never
     content_hash: _Text | None = None  # SHA-256 of the bytes
     etag: _Text | None = None  # the ETag header
     width: _Integer | None = None  # pixels, from the file's header
@@ -65,7 +65,7 @@ class Prediction:
     score: _Score | None = None  # probability of `label`, 0 to 1
     fetch_ms: _Milliseconds | None = None  # all tries and redirects
     decode_ms: _Milliseconds | None = None
-    predict_ms: _Milliseconds | None = None  # the image's share of its batch; None for a duplicate, as is decode_ms
+    predict_ms: _Milliseconds | None = None  # the image's share of its batch; None for a duplicate, like decode_ms
     model_name: _Text
     model_version: _Text
     model_digest: _Text
@@ -77,11 +77,11 @@ class Prediction:
 
     @classmethod
     def of(cls, target: Target, fetched: Fetched | None, stamp: Stamp) -> Prediction:
-        """Return the row of a URL before its bytes are decoded.
+        """Return the row of a URL whose bytes are not decoded yet.
 
         Args:
-            target: the URL, with its status if it must not be downloaded.
-            fetched: the download; None if the target's status forbids it.
+            target: the URL; it has a status if it must not be downloaded.
+            fetched: the download; None if the URL must not be downloaded.
             stamp: the fields that all rows of the run share.
         """
         ended = fetched or Fetched(Status(target.status or ""), error=target.error)
@@ -123,10 +123,10 @@ class Prediction:
         """Return a copy with the network's labels.
 
         Args:
-            ids: the best classes, best first.
-            scores: their probabilities.
-            names: the names of all classes.
-            predict_ms: milliseconds of the network.
+            ids: the numbers of the best classes, best first.
+            scores: the probabilities of these classes.
+            names: the names of all classes, by number.
+            predict_ms: milliseconds that the network took for the image.
         """
         top: tuple[RankedLabel, ...] = tuple(
             {"rank": rank, "label_id": label_id, "label": names[label_id], "score": score}
@@ -152,23 +152,25 @@ def _arrow_type(annotation: Any) -> pa.DataType:
 SCHEMA = pa.schema(
     [(name, _arrow_type(hint)) for name, hint in get_type_hints(Prediction, include_extras=True).items()]
 )
-"""The table's schema: the fields of Prediction in their order."""
+"""The table's schema: a column for each field of Prediction, in the same order."""
 
 _LONGEST_PAUSE_HOURS = 168.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """The number of runs that try a URL whose status is passing, and the hours before the second one.
+    """The rule for trying a URL with a passing status again.
 
-    The pause doubles with each attempt, up to a week.
+    Attributes:
+        attempts: the largest number of runs that try a URL.
+        hours: the pause before the second attempt. It doubles with each further attempt, up to a week.
     """
 
     attempts: int
     hours: float
 
     def next_attempt(self, status: Status, attempt: int, now: datetime) -> datetime | None:
-        """Return when a URL is due again whose `attempt`-th try ended with `status`; None: never."""
+        """Return when a URL is due again after attempt number `attempt`, which ended with `status`; None for never."""
         if not status.passing or attempt >= self.attempts:
             return None
         return now + timedelta(hours=min(self.hours * 2.0 ** (attempt - 1), _LONGEST_PAUSE_HOURS))
@@ -191,9 +193,9 @@ class Stamp:
 
 
 def record_batch(rows: Sequence[Prediction], patience: Patience) -> pa.RecordBatch:
-    """Return rows as Arrow columns, with the current time and with the time when they are due again.
+    """Return rows as Arrow columns; `scored_at` is now, and `next_attempt` the time when a URL is due again.
 
-    A row is due after the pause of `patience`, or later if the host asked for a longer pause, of a week at most.
+    A URL is due after the pause of `patience`, or later if its host asked for a longer pause, but within a week.
     """
     now = datetime.now(UTC)
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
@@ -210,7 +212,7 @@ def _next_attempt(row: Prediction, patience: Patience, now: datetime) -> datetim
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Read columns of one of the table's files in batches. A column that the file lacks, being older, is null."""
+    """Read columns of one of the table's files in batches. A column that an older file lacks is filled with nulls."""
     schema = pa.schema([SCHEMA.field(name) for name in columns])
     file = pq.ParquetFile(path)
     present = [name for name in columns if name in file.schema_arrow.names]

@@ -1,4 +1,4 @@
-"""The predictions table: Delta, through delta-rs. Spark writes Parquet files, then one commit makes them visible.
+"""The predictions table, in Delta format. Spark writes Parquet files; then one commit by delta-rs makes them visible.
 
     with held(folder, run_id):
         table = PredictionTable(folder)
@@ -6,9 +6,9 @@
             write(predictions, staging)
             version = table.commit(staging, run_id, {...}, replaced, marks)
 
-Everything that a run decides is in that one commit: the rows that it adds, the files whose rows they replace, and how
-far the feed was read. Files of a run that did not commit are invisible to readers. If the run failed they are removed
-at once; if it was killed, a later vacuum removes them (see upkeep.py).
+A run changes everything in that one commit: the rows that it adds, the files whose rows they replace, and how far the
+feed was read. Readers do not see the files of a run that did not commit. If the run failed, they are removed at once;
+if it was killed, a later vacuum removes them (see upkeep.py).
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction, RemoveAction
     from pyspark.sql import DataFrame
 
-# Each run's commit raises this application transaction by one, from the number that it saw when it read the known keys.
-# Of two runs at once only one can, because the other one's rows might repeat its rows. The table's lock already keeps
-# two runs apart on one machine; this also holds where a file system does not keep locks.
+# Each run's commit raises the version of this application transaction by one, from the version that the run found when
+# it opened the table. Of two runs at the same time only one can commit, because the rows of the other might repeat its
+# rows. On one machine the table's lock already prevents this; the transaction also works where locks do not.
 _RUNS = "windrow.scoring"
-# The version of this one is the beginning of the digest of the file with the marks of the feed. So the commit itself
-# selects the marks: they can't be newer or older than the rows, wherever a run is killed.
+# The version of this transaction is the beginning of the digest of a file, which has the marks of the feed. So the
+# commit itself selects the marks: they can't be newer or older than the rows, whenever a run is killed.
 _SEEN = "windrow.seen"
 _HISTORY_COMMITS = 100
 
 
 class PredictionTable:
-    """A snapshot of the table, taken when this object is created.
+    """A snapshot of the table, taken when this object is created. Creates the table if it does not exist.
 
     Raises:
-        UserError: the folder can't be created, or contains something else.
+        UserError: the folder can't be created, or contains something other than a table of predictions.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +70,7 @@ class PredictionTable:
 
     def pending_files(self) -> list[Path]:
         """List the files with rows that are not final."""
-        # From the statistics in the log; a file of another tool may lack them and is read.
+        # This uses the statistics in the log. A file that another tool wrote may have none, and is then read itself.
         actions: Any = self._delta.get_add_actions(flatten=True)
         names = actions.schema.names
         nulls = actions.column("null_count.next_attempt").to_pylist() if "null_count.next_attempt" in names else []
@@ -82,16 +82,16 @@ class PredictionTable:
         ]
 
     def seen(self) -> Seen:
-        """Return how far the feed was read by the last commit.
+        """Return how far the feed was read, as of the last commit.
 
-        Empty if that file was lost: the feed is then read again, and known URLs are left out by key.
+        Returns no marks if their file is lost. The feed is then read again, and URLs with rows are left out by key.
         """
         version = self._delta.transaction_version(_SEEN)
         path = self.folder / OWN / _seen_name(version or 0)
         return feed_marks.load(path.read_bytes()) if version is not None and path.is_file() else {}
 
     def untold(self) -> list[dict[str, Any]]:
-        """List the figures in commits that are not logged to the tracking server yet, oldest first."""
+        """List the figures of the commits that are not logged to the tracking server yet, oldest first."""
         path = self.folder / OWN / "told"
         after = int(path.read_text()) if path.is_file() else 0
         entries = self._delta.history(self.version - after) if self.version > after else []
@@ -107,16 +107,19 @@ class PredictionTable:
         ]
 
     def past(self) -> Iterator[dict[str, Any]]:
-        """Yield the figures in the last commits, newest first."""
+        """Yield the figures of the last 100 commits, newest first."""
         return (entry["figures"] for entry in self._delta.history(_HISTORY_COMMITS) if "figures" in entry)
 
     def told(self) -> None:
         """Record that the figures of all commits are logged to the tracking server."""
-        # After the logging, never before: if the run is killed in between, figures are logged twice, not lost.
+        # Called after the logging: if the run is killed in between, figures are logged twice, but not lost.
         write_text(self.folder / OWN / "told", str(self.version))
 
     def vacuum(self) -> list[str]:
-        """Remove files that no version of the last week has, and those of runs that were killed before that."""
+        """Remove files that no version of the last week contains, and files of runs that were killed over a week ago.
+
+        Returns the paths of the removed files.
+        """
         removed: list[str] = self._delta.vacuum(dry_run=False, full=True)
         return removed
 
@@ -146,11 +149,11 @@ class PredictionTable:
 
         Args:
             folder: the folder that `staged` yielded.
-            run_id: names the run in the commit.
-            metadata: further JSON values for the commit.
-            replaced: files of the table whose rows are copied to the folder, or have a newer row there.
+            run_id: the run's id, stored in the commit.
+            metadata: further JSON values to store in the commit.
+            replaced: files of the table to remove; each of their rows has a copy, or a newer row, in the folder.
             marks: how far the feed was read with this run; None if that did not change.
-            data_change: False if the same rows only move to other files.
+            data_change: False if the commit only moves rows to other files.
 
         Raises:
             ServiceError: another run has committed since this table was opened.
@@ -180,12 +183,12 @@ class PredictionTable:
         return int(_open(self.folder).version())
 
     def note(self, run_id: str, marks: Seen) -> int:
-        """Commit that a run read the feed and found nothing to add; return the table's new version."""
+        """Commit how far a run read the feed if it found no rows to add; return the table's new version."""
         with clear_when_full(self.folder):
             return self.commit(self.folder / f"run-{run_id}", run_id, {}, marks=marks)
 
     def _keep(self, marks: Seen) -> int:
-        """Write the marks of the feed under the name that the commit will select; return that name's number."""
+        """Write the marks of the feed to a file; return the number in its name, by which the commit selects it."""
         text = feed_marks.dump(marks)
         version = int(sha256(text).hexdigest()[:15], 16)
         current = self._delta.transaction_version(_SEEN)
@@ -204,7 +207,11 @@ class PredictionTable:
 
 
 def write(predictions: DataFrame, folder: Path) -> None:
-    """Write predictions as Parquet files that readers do not see yet; pending rows go to separate files."""
+    """Write predictions as Parquet files that readers do not see yet; pending rows go to separate files.
+
+    Raises:
+        ServiceError: a disk is full.
+    """
     from pyspark.sql import functions as F  # noqa: N812
 
     # Spark's default, INT96, is not a type that Delta knows.
@@ -223,25 +230,25 @@ def write(predictions: DataFrame, folder: Path) -> None:
 
 
 def written(folder: Path) -> list[Path]:
-    """List the files that `write` wrote; some may be empty."""
+    """List the files that `write` wrote; some may have no rows."""
     return sorted(folder.rglob("part-*.parquet"))
 
 
 def parts(folder: Path) -> list[Path]:
-    """List the files that `write` wrote, without empty ones."""
+    """List the files that `write` wrote, without those that have no rows."""
     return [path for path in written(folder) if Footer.of(path).rows]
 
 
 @dataclass(frozen=True)
 class Footer:
-    """The counts that the log has for a file: its `rows`, and those without a next attempt."""
+    """The number of a file's `rows`, and of its final rows, which have no next attempt. The log stores both."""
 
     rows: int
     final_rows: int
 
     @classmethod
     def of(cls, path: Path) -> Footer:
-        """Read a file's footer; its rows only if the footer does not count nulls."""
+        """Read the numbers from a Parquet file's footer, or from its rows if the footer does not count nulls."""
         metadata = pq.read_metadata(path)
         if not metadata.num_rows:
             return cls(0, 0)
@@ -254,7 +261,7 @@ class Footer:
 
 
 def _add_action(path: Path, footer: Footer, folder: Path, data_change: bool) -> AddAction:
-    """Return the log's entry that makes a file a part of the table in `folder`."""
+    """Return the log entry that adds a file to the table in `folder`."""
     from deltalake.transaction import AddAction
 
     facts = path.stat()
@@ -285,7 +292,11 @@ def _open(folder: Path) -> DeltaTable:
 
 
 def _open_or_create(folder: Path) -> DeltaTable:
-    """Open a table, and add the columns that it lacks if an earlier version of Windrow wrote it."""
+    """Open a table, or create it. Add columns that it lacks because an earlier version of Windrow made it.
+
+    Raises:
+        UserError: the folder has a Delta table with other columns.
+    """
     from deltalake import DeltaTable, Schema
 
     if not DeltaTable.is_deltatable(str(folder)):

@@ -1,4 +1,4 @@
-"""Find the URLs for `--rescore`: an earlier model labelled them and this one has not."""
+"""Find the URLs for `--rescore`: URLs that an earlier model has labelled, but this model has not."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Agreement(TypedDict, total=False):
-    """URLs with labels of both models, and the share whose labels are equal; empty without rows."""
+    """The number of URLs with labels of both models, and the share whose labels are equal; empty without rows."""
 
     compared: int
     agree: float | None
 
 
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
-    """Return labelled URLs without a row of a model (name, version), in the columns of urls.Target.
+    """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
 
-    Final failures are left out: a 404 does not depend on the model.
+    They have the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -48,7 +48,7 @@ def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) 
 def agreement(
     spark: SparkSession, table: Sequence[Path], run: Sequence[Path], model: tuple[str, str]
 ) -> tuple[int, float | None]:
-    """Compare a run's labels with each URL's latest label of another version.
+    """Compare a run's labels with the latest labels that another model or version gave the same URLs.
 
     Returns:
         The number of URLs compared, and the share of them that keep their label; None if no URL was compared.

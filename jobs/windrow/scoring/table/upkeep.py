@@ -1,4 +1,4 @@
-"""Keep a table fast and small: merge small files into few large ones, and remove files that no version needs."""
+"""Keep a table fast and small: merge small files into a few large ones, and remove files that no version needs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ LARGE_BYTES = 128 << 20
 
 
 def maintain(table: PredictionTable, run_id: str) -> dict[str, int]:
-    """Compact and vacuum; return how many files were merged, made and removed, and the table's new version.
+    """Merge small files and vacuum the table; return the numbers of files merged, made and removed, and its version.
 
-    Replaced files stay readable as an older version for a week. Files of a killed run stay as long.
+    Merged files stay on disk for a week, so that older versions can still be read. Files of killed runs also stay for a
+    week.
     """
     groups = list(_groups(table))
     merged = [path for group in groups for path in group]
@@ -33,7 +34,10 @@ def maintain(table: PredictionTable, run_id: str) -> dict[str, int]:
 
 
 def _groups(table: PredictionTable) -> Iterator[list[Path]]:
-    """Group small files that fit into a large one, at least two each. Those with pending rows are replaced anyway."""
+    """Yield groups of two or more small files that fit into one large file.
+
+    Files with pending rows are left out: a later run replaces them anyway.
+    """
     group: list[Path] = []
     size = 0
     for path in sorted(set(table.files()) - set(table.pending_files())):
@@ -49,7 +53,7 @@ def _groups(table: PredictionTable) -> Iterator[list[Path]]:
 
 
 def _merge(files: Sequence[Path], into: Path) -> None:
-    """Write the rows of several files to one, with one row group in memory at a time."""
+    """Write the rows of several Parquet files to the file `into`, with one row group in memory at a time."""
     into.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(into, prediction.SCHEMA) as writer:
         for path in files:

@@ -3,11 +3,11 @@
     TABLE/_windrow/withheld/run-RUN/         the rows; no reader and no vacuum looks there
     TABLE/_windrow/withheld/night.json       the planned commit; written last
 
-The feed does not count as read. So the next run with the same work finds these rows and checks them against the gate
-again without a download; with --accept-drift it commits them. A run with other work (more URLs, another model, other
-settings, or a commit in between) discards them and starts from the beginning. So does a run more than 12 hours later
-that would withhold them again, because hosts may have fixed the cause. Nothing is lost, and no row gets into the
-table twice.
+The feed does not count as read, so the next run finds the same URLs. If its work is the same, it checks these rows
+against the gate again, without a download; with --accept-drift it commits them. If its work differs (more URLs, another
+model, other settings, or a commit in between), it discards them and starts from the beginning. It also does so if it
+runs more than 12 hours later and would withhold them again, because hosts may have fixed the cause by then. No URL is
+lost, and no row gets into the table twice.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class WithheldRun:
     """A scoring run that is complete except for its commit.
 
     Attributes:
-        run_id: names the run, and its folder.
+        run_id: the run's id, also in the name of its folder.
         work: the digest of everything that decided its rows; see `digest`.
-        figures: the run's, as JSON values.
+        figures: the run's figures, as JSON values.
         replaced: files of the table that its commit replaces.
         marks: how far the feed is read after the commit.
-        at: Unix time, seconds.
+        at: Unix time in seconds at which its rows were complete.
     """
 
     run_id: str
@@ -56,19 +56,20 @@ class WithheldRun:
 
     @property
     def fresh(self) -> bool:
-        """True while it is too early to contact the same hosts again in the hope of other answers."""
+        """Whether the rows are less than 12 hours old; that is too early to ask the hosts again for better answers."""
         return time.time() - self.at < _FRESH_SECONDS
 
 
 def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | None], settings: ScoringSection) -> str:
-    """Return the identity of a run's work: two runs with the same one have the same URLs and the same commit to make.
+    """Return a digest of a run's work. Two runs with the same digest have the same URLs, and would commit alike.
 
     Args:
         marks: how far the feed is read after the run.
-        version: of the table.
+        version: the table's version.
         model: the network's name, version and digest.
         options: whether URLs of earlier models are labelled again, and the limit of new URLs.
-        settings: the page's. Where and when it runs, the gate itself and the copy make no difference.
+        settings: the page's scoring section. Its schedule, drift gate and copy do not count, because they do not change
+            the rows; its feed and its model count by `marks` and `model`.
     """
     decisive = settings.model_dump_json(exclude={"drift_gate", "schedule", "feed", "model", "publish"})
     parts = [feed_marks.dump(marks).decode(), version, model, options, decisive]
@@ -76,7 +77,7 @@ def digest(marks: Seen, version: int, model: str, options: tuple[bool, int | Non
 
 
 def keep(table: Path, rows: Path, run: WithheldRun) -> None:
-    """Move a run's rows here, in place of an earlier run's."""
+    """Withhold a run: move its rows from the folder `rows`, and replace an earlier withheld run."""
     discard(table)
     folder = table / OWN / _FOLDER
     folder.mkdir(parents=True)
@@ -86,12 +87,12 @@ def keep(table: Path, rows: Path, run: WithheldRun) -> None:
         "replaced": [path.relative_to(table).as_posix() for path in run.replaced],
         "marks": feed_marks.dump(run.marks).decode(),
     }
-    # Last and in one step: without this file `read` finds nothing, so a run that is killed here is simply repeated.
+    # Written last and in one step: without this file `read` finds nothing. So a run that is killed before is repeated.
     write_text(folder / _FILE, json.dumps(values))
 
 
 def read(table: Path) -> WithheldRun | None:
-    """Return the withheld run; None unless it is complete."""
+    """Return the withheld run; None if there is none, or if it is incomplete."""
     file = table / OWN / _FOLDER / _FILE
     if not file.is_file():
         return None
@@ -103,7 +104,10 @@ def read(table: Path) -> WithheldRun | None:
 
 
 def restore(table: Path, run: WithheldRun, rows: Path) -> None:
-    """Move the rows back to where a commit can find them. If the run is killed after it, the work is repeated."""
+    """Move the withheld rows to the folder `rows`, ready to be committed.
+
+    If the run is killed afterwards, the next run does the work again.
+    """
     _rows(table, run).replace(rows)
 
 

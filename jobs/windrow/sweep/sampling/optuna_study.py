@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-_DRAWS = 500  # so many points in a row that break a constraint are an error
+_DRAWS = 500  # this many points in a row that break a constraint are an error
 _SMALL_SPACE = 1000  # points; a sweep is not expected to try all points of a larger space
 
 # Where this file goes beyond Optuna's public ask/tell API (as of 5.0.0): Study.ask, tell, add_trial and get_trials
@@ -77,7 +77,10 @@ class OptunaStudy:
 
     @property
     def limit(self) -> int | None:
-        """The number of points of a grid sweep, defaults and listed points included; None for other samplers."""
+        """The number of points of a grid sweep; None for other samplers.
+
+        The default configuration and the page's own points are counted, too.
+        """
         return len(self._first) if self._page.sweep.sampler == "grid" else None
 
     @property

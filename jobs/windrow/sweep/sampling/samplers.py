@@ -96,7 +96,7 @@ def _quasi_random(section: SweepSection, space: Mapping[str, Dimension], _: int)
     known = spaces.distributions(space)
 
     class SobolSampler(RandomSampler):  # type: ignore[misc]
-        """Derives all values of a trial at once from its number."""
+        """Derives all values of a trial at once from the trial's number."""
 
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
             return known

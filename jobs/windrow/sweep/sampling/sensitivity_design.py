@@ -16,7 +16,7 @@ from windrow.sweep.sampling import sobol, space
 if TYPE_CHECKING:
     from windrow.experiment import Experiment
 
-_DRAWS = 500  # so many points in a row that break a constraint are an error
+_DRAWS = 500  # this many points in a row that break a constraint are an error
 
 
 class Design:

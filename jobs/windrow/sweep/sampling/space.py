@@ -116,7 +116,7 @@ def grid(
 def _with(
     point: dict[str, Value], name: str, values: list[Value], dimension: Dimension, parameters: Mapping[str, Value]
 ) -> list[dict[str, Value]]:
-    """Return the point once per value of a dimension, extended by the value; unchanged if the dimension is inactive."""
+    """Return a copy of the point for each value of a dimension; only the point itself if the dimension is inactive."""
     if not conditions.holds(dimension, {**parameters, **point}):
         return [point]
     return [{**point, name: value} for value in values]

@@ -1,9 +1,10 @@
-"""The gallery of a scoring run: a few pictures with their labels, failures with reasons, and the figures, on one page.
+"""The gallery of a scoring run: one page with a few pictures and their labels, failures and reasons, and the figures.
 
     TABLE/_windrow/galleries/RUN/gallery.html
     TABLE/_windrow/galleries/RUN/pictures.json      the same pictures for the page in Airflow
 
-Both are written before the run's commit, so that they can go to MLflow at any later time. Those of the newest run stay.
+Both are written before the run's commit, so that they can be logged to MLflow at any later time. Only the newest run's
+gallery stays.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _PICTURES = "pictures.json"
 
 
 def place(table: Path, run_id: str) -> Path:
-    """Return the path of the gallery of a table's run, whether it exists or not."""
+    """Return the path of a run's gallery in a table's folder, whether or not it exists."""
     return table / OWN / _FOLDER / run_id / "gallery.html"
 
 
@@ -35,11 +36,11 @@ def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequ
     """Write a run's gallery.
 
     Args:
-        path: see `place`.
-        name: the experiment's.
-        figures: the run's.
-        pictures: thumbnails of the run's tasks, to choose from.
-        failed: a few URLs of each reason.
+        path: the file to write; see `place`.
+        name: the experiment's name.
+        figures: the run's figures.
+        pictures: the thumbnails that the run's tasks stored, to choose from.
+        failed: a few failed URLs for each reason.
     """
     chosen = album.choose(pictures)
     text = page.render(name, figures, chosen, failed)
@@ -48,7 +49,7 @@ def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequ
 
 
 def read(table: Path, run_id: str) -> Chosen | None:
-    """Read the pictures of a run; None if the run kept none, or a later run has replaced them."""
+    """Read the pictures of a run; None if the run wrote no gallery, or a later run has removed it."""
     try:
         values = json.loads(place(table, run_id).with_name(_PICTURES).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -57,7 +58,7 @@ def read(table: Path, run_id: str) -> Chosen | None:
 
 
 def prune(table: Path) -> None:
-    """Remove the galleries of a table except the newest."""
+    """Remove all galleries of a table except the newest."""
     folders = sorted((table / OWN / _FOLDER).glob("*"), key=lambda folder: folder.stat().st_mtime)
     for folder in folders[:-1]:
         shutil.rmtree(folder, ignore_errors=True)

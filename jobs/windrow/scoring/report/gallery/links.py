@@ -1,4 +1,4 @@
-"""Link addresses on a page of HTML, but only those that a browser may safely follow."""
+"""Make links for an HTML page, but only to addresses that a browser may safely follow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 
 
 def link(url: str, content: str, named: str = "") -> str:
-    """Return `content` (HTML) as a link if the URL is safe to follow, else as it is."""
+    """Return `content` as a link if the URL is safe to follow; otherwise return it unchanged.
+
+    Args:
+        url: the address.
+        content: HTML.
+        named: HTML for the link's title; empty for no title.
+    """
     if not _safe(url):
         return content
     title = f' title="{named}"' if named else ""

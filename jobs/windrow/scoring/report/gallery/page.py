@@ -1,7 +1,7 @@
-"""Render a scoring run as one HTML file: no request to anywhere, no script, light and dark, for phones and desktops.
+"""Render a scoring run as one HTML file, for phones and desktops, in light and dark.
 
-Whatever comes from the web or a feed (URLs, labels, reasons) is hostile: it is escaped, and only http and https
-addresses become links.
+The page loads nothing from elsewhere and contains no script. Text from the web or a feed (URLs, labels, reasons) may be
+hostile: it is escaped, and only http and https addresses become links.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _META = f'''<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 
 
 def render(name: str, figures: Figures, pictures: Chosen, failed: Sequence[Failure]) -> str:
-    """Return the page's text.
+    """Return the page's HTML.
 
     Args:
-        name: the experiment's.
-        figures: the run's, with its model and its drift.
-        pictures: to show.
-        failed: a few URLs of each reason.
+        name: the experiment's name.
+        figures: the run's figures, with its model and its drift.
+        pictures: the pictures to show.
+        failed: a few failed URLs for each reason.
     """
     parts = [
         _pictures("unsure", "Least sure", "The lowest scores of the run, lowest first.", pictures.unsure),

@@ -12,19 +12,19 @@ from windrow.scoring.report.figures import STAGES, Figures
 from windrow.scoring.report.gallery.links import link
 
 _LABELS = 15
-_TEXTS = ("for example", "why")  # columns of text, which begin at their left
+_TEXTS = ("for example", "why")  # heads of the columns with text, which is aligned to the left
 _LONGEST_TEXT = 160  # characters of an address or a reason
 
 
 def scores(figures: Figures) -> str:
-    """Return the HTML of the scores' histogram, the highest first."""
+    """Return the histogram of the scores as an HTML table, the highest scores first; "" without labelled images."""
     bins = len(figures.scores)
     rows = [(f"{place / bins:.1f} to {(place + 1) / bins:.1f}", number) for place, number in enumerate(figures.scores)]
     return _histogram("scores", "Scores", "Labelled images by score.", "score", list(reversed(rows)))
 
 
 def labels(figures: Figures) -> str:
-    """Return the HTML of the labels' histogram."""
+    """Return the histogram of the labels as an HTML table; "" without labelled images."""
     pairs = list(figures.labels.items())
     rest = sum(number for _, number in pairs[_LABELS:]) + figures.other_labels
     rows = pairs[:_LABELS] + ([("any other", rest)] if rest else [])
@@ -46,7 +46,7 @@ def _histogram(name: str, title: str, caption: str, what: str, rows: Sequence[tu
 
 
 def drift(figures: Figures) -> str:
-    """Return the comparison of the histograms with earlier runs'; empty without earlier runs."""
+    """Return an HTML table of how the histograms moved against earlier runs; "" if the run was not compared."""
     found = figures.drift
     if found is None or found.labels is None or found.scores is None or found.moved is None:
         return ""
@@ -64,7 +64,7 @@ def drift(figures: Figures) -> str:
 
 
 def reasons(figures: Figures, failed: Sequence[Failure]) -> str:
-    """Return the reasons why URLs got no label, with examples."""
+    """Return an HTML table of the reasons why URLs got no label, with examples; "" if all have one."""
     rows = []
     for status, number in figures.statuses.items():
         if status == Status.OK:
@@ -86,7 +86,7 @@ def _example(failure: Failure | None) -> str:
 
 
 def hosts(figures: Figures) -> str:
-    """Return the hosts that failed most."""
+    """Return an HTML table of the hosts with the most failures; "" without failures."""
     rows = "\n".join(
         f'<tr><th scope="row">{escape(each.host)}</th><td>{each.failed:,}</td><td>{each.asked:,}</td>'
         f"<td>{each.failed / each.asked:.0%}</td><td>{_words(each.status)}</td></tr>"
@@ -97,7 +97,7 @@ def hosts(figures: Figures) -> str:
 
 
 def times(figures: Figures) -> str:
-    """Return the milliseconds that a URL spent in each stage."""
+    """Return an HTML table of the milliseconds that URLs spent in each stage; "" without times."""
     rows = []
     for stage in STAGES:
         found = figures.times[stage]
@@ -110,7 +110,7 @@ def times(figures: Figures) -> str:
 
 
 def _table(name: str, title: str, caption: str, heads: Sequence[str], rows: str, bars: bool = False) -> str:
-    """Return a section with a table; `caption` and `rows` are HTML. With `bars` the last column has bars."""
+    """Return an HTML section with a table. `caption` and `rows` are HTML; with `bars`, the last column holds bars."""
     classes = ["text" if head in (heads[0], *_TEXTS) else "number" for head in heads]
     pairs = zip(heads, classes, strict=True)
     cells = "".join(f'<th scope="col" class="{kind}">{head}</th>' for head, kind in pairs)
