@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import sys
+import urllib.request
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -537,6 +539,11 @@ def test_mlflow_that_goes_away_leaves_nothing_half_promoted(
     result = registry.strong.promote()
     assert result["promoted"] is True
     version = result["model_version"]
+    pictures = re.findall(r"!\[\w+\]\((.*?)\)", client.get_model_version("digits", version).description)
+    for picture in pictures:
+        with urllib.request.urlopen(f"{line.address}/{picture}", timeout=30) as answer:
+            assert answer.read().startswith(b"\x89PNG")
+    assert len(pictures) == 3
     assert aliases(client) == {"champion": version, "previous": "1"}
     assert {str(v.version) for v in client.search_model_versions("name = 'digits'")} == {"1", version}
     assert len(runs_of(client, registry.strong)) == 4

@@ -230,15 +230,25 @@ def _number(version: Any) -> str | None:
 def description(result: PromotionResult) -> str:
     """Return the version's description for MLflow's page, in Markdown."""
     classes = f"{metrics.text(result.metrics, result.test_images or 0)}\n\n" if result.metrics else ""
-    _, _, page = result.links.get("evaluation", "").partition("#")  # works at any address of MLflow's pages
-    files = f"[Confusion matrix, wrong test images, reliability plot](#{page})\n\n" if page else ""
     return (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "
         f"{result.objective} {result.value:.4f}, the mean of {result.seeds} seed(s); the best of "
         f"them by validation is registered, and was read on {result.test_images} test images once.\n\n"
         f"{result.evidence}\n\n"
-        f"{classes}{files}"
+        f"{classes}"
         "Input: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, by "
         "mlflow.tensorflow the probabilities of all classes."
+        f"{_pictures(result)}"
     )
+
+
+def _pictures(result: PromotionResult) -> str:
+    """Return Markdown that shows the version's pictures, and leads to its files, at any address of MLflow's pages."""
+    _, _, page = result.links.get("evaluation", "").partition("#")
+    if not page:
+        return ""
+    folder, model_id = RESULT_FILE.partition("/")[0], page.split("/")[-2]
+    files = f"ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files?artifact_file_path={folder}"
+    shown = "\n\n".join(f"![{name}]({files}/{name}.png)" for name in ("confusion", "reliability", "misclassified"))
+    return f"\n\n[All files of the evaluation](#{page})\n\n{shown}"
