@@ -21,7 +21,7 @@ from windrow import channel, experiment
 from windrow.data.manifest import Manifest
 from windrow.spark import open_session
 from windrow.sweep import schedule, search
-from windrow.sweep.attempt import Attempt
+from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.sweep.study import open_study
@@ -77,7 +77,7 @@ def main() -> None:
 
     def body(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
         for spec in specs:
-            attempt = Attempt(spec)
+            attempt = RunningAttempt(spec)
             with attempt.watched():
                 attempt.begin()
                 for _ in range(spec.epochs):

@@ -1,9 +1,10 @@
 """Keep the predictions table of a page fast and small.
 
-**maintain** merges the many small files of past scoring runs into few large ones. It removes files that no version of
-the last week needs: replaced ones, and leftovers of killed runs. The rows stay the same, and versions of the last week
-stay readable. It scores nothing and needs neither Spark's workers nor MLflow. While a scoring run has the table locked,
-the task fails and is retried.
+**maintain** merges the many small files of past scoring runs into a few large ones. The task also removes files that no
+version of the last week needs: replaced files, and leftovers of killed runs. The rows stay the same, and versions of
+the last week stay readable. If the page names an object store, the table's copy there is updated, too. Nothing is
+scored, so neither Spark's workers nor MLflow are needed. While a scoring run has the table locked, the task fails and
+is retried.
 
 The DAG runs on Sundays at 05:00 UTC, or by hand: `airflow dags trigger maintain_NAME`.
 """
@@ -21,7 +22,7 @@ WEEKLY = "0 5 * * 0"
 
 
 def maintain_dag(page: windrow_dags.Page) -> DAG:
-    """Make the maintain DAG of a page that has a scoring section."""
+    """Return the maintain DAG of a page that has a scoring section."""
     with DAG(
         schedule=windrow_dags.cron(WEEKLY),
         params=windrow_dags.form(page, {}),

@@ -1,23 +1,25 @@
-"""Label the image URLs of a page's feed with the champion, or with the page's own network.
+"""Label the image URLs of a page's feed with the page's champion, or with another model or network that it names.
 
 **score_images** downloads each URL that has no row yet, and each whose temporary failure is due for a retry, decodes
 the image, and writes one row per URL to the predictions table: the best labels, or the reason why the URL has no label.
 A URL that has its row is skipped, so running the DAG twice is safe. A new champion labels new URLs only; with
-*Re-score* a run labels the others too. *Limit* leaves the remaining new URLs to the next run, *Dry run* only counts.
+*Re-score* a run also labels the URLs that an earlier version has labelled. *Limit* leaves the remaining new URLs to the
+next run. *Dry run* only counts.
 
 A backfill reads the feed's files of its days, one day per run, if the page's feed contains `{date}`. URLs that have a
 row are skipped: `airflow backfill create --dag-id score_NAME --from-date 2026-11-01 --to-date 2026-11-07
 --max-active-runs 1`.
 
-**announce_drift** exists if the page sets `sweep.after_drift`: it starts the train DAG when labels or scores have moved
-beyond that value, and is skipped otherwise.
+**announce_drift** exists if the page sets `sweep.after_drift`: the task starts the train DAG when labels or scores
+have moved beyond that value, and is skipped otherwise.
 
-The DAG runs at the page's hour (UTC), and as soon as a train DAG announces a new champion. The form changes values for
-one run; `airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` does the same without a form.
+The DAG runs at the page's hour (`scoring.schedule`, UTC). If the page labels with its model's champion, the DAG also
+runs as soon as a train DAG announces a new champion. The form changes values for one run;
+`airflow dags trigger score_NAME --conf '{"scoring.feed": "feeds/more/*.txt"}'` does the same without a form.
 
-A failed download does not fail the task: it becomes a row, and later runs retry it where that makes sense. If the page
-has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at the
-run's gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
+A failed download does not fail the task: the URL gets a row, and later runs retry it where that makes sense. If the
+page has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at
+the run's gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
 again. After five failed runs in a row Airflow pauses the DAG.
 """
 
@@ -69,7 +71,7 @@ THIS_RUN = {
 
 
 def score_dag(page: windrow_dags.Page) -> DAG:
-    """Make the score DAG of a page that has a scoring section."""
+    """Return the score DAG of a page that has a scoring section."""
     with DAG(
         schedule=windrow_dags.scoring_schedule(page),
         params=windrow_dags.form(page, FORM) | THIS_RUN | {"date": DATE},

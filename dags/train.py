@@ -8,12 +8,14 @@
    the evidence, under *Required Actions*. **record_decision** writes the answer and the person's name into the
    registry. A request without an answer expires after two days and is repeated twice; after that the version waits
    for `promote_best.py --approve`.
-5. **announce_champion** starts the score DAGs of a new champion. It is skipped if the champion has not changed.
+5. **announce_champion** starts the score DAGs that label with a new champion, and is skipped if the champion has not
+   changed.
 
 The DAG runs at the page's hour (`sweep.schedule`, UTC), and after a scoring run whose labels or scores have moved
 further than `sweep.after_drift`, if the page sets these keys.
 
-With a version's number under *Reproduce*, only **reproduce** runs: it trains that version again from its record.
+With a version's number under *Reproduce*, only the task **reproduce** runs: that version is trained again from its
+record.
 
 Trigger the DAG with the defaults to run the page as it is written. The form changes values for one run; to change
 them permanently, edit the page. `airflow dags trigger train_NAME --conf '{"sweep.trials": 4}'` does the same without
@@ -57,13 +59,13 @@ DATASET = f"{FOLDER}/dataset"
 
 
 def job(task_id: str, hours: int, arguments: dict[str, str], **more: Any) -> SparkJob:
-    """Add a job to the DAG, with its description from TASKS and its time limit."""
+    """Add a job to the DAG that is being defined, with its description from TASKS and a time limit; return the task."""
     limit = timedelta(hours=hours)
     return SparkJob(task_id=task_id, doc_md=TASKS[task_id], execution_timeout=limit, arguments=arguments, **more)
 
 
 def train_dag(page: windrow_dags.Page) -> DAG:
-    """Make the train DAG of a page that has a space."""
+    """Return the train DAG of a page that has a space."""
     form = windrow_dags.form(page, FORM) | {"reproduce": windrow_promotion.REPRODUCE}
     experiment = {"experiment": str(page.path)}
     study = {**experiment, "dataset": DATASET, "study": f"{FOLDER}/study"}

@@ -3,8 +3,8 @@
     python jobs/draw_atlas.py \\
         --experiment dags/experiments/digits.yaml --dataset var/data/digits --study var/studies/digits
 
-It reads only the study's ledger, even while its sweep runs: no Spark, no TensorFlow. The pictures of the
-documentation come from the same command, with --out.
+The trials come from the study's ledger, which may be read even while the study's sweep runs. Neither Spark nor
+TensorFlow is started. The documentation's pictures come from the same command, with --out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from windrow import command, experiment, files
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment
@@ -51,15 +52,16 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     files.check_writable(folder / "atlas.html")
     study, image = open_study(page, arguments)
     drawn = atlas.write(atlas.read(study, image), folder)
-    print(f"{drawn[0]} and {len(drawn) - 1} pictures", file=sys.stderr)
+    print(f"{drawn[0]} and {counted(len(drawn) - 1, 'picture')}", file=sys.stderr)
     logged = log_atlas(study.identity, drawn)
     return {**logged, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}
 
 
 def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None]:
-    """Open the study for reading; also return its images' shape and classes if --dataset is given.
+    """Open the study for reading; return it with its images' (height, width, channels) and number of classes.
 
-    Without --dataset, the digest of the data set that the study records is used, unchecked.
+    Without --dataset, return None in place of the images' figures, and take the data set's digest from the study itself
+    without a check.
     """
     from windrow.data import manifest
     from windrow.sweep.study import read_study

@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def prepare(arguments: argparse.Namespace) -> dict[str, object]:
-    """Prepare the data set unless it is there; return the job's result."""
+    """Prepare the data set unless it is there already, as the page asks; return the job's result."""
     section = experiment.load_to_train(arguments.experiment, arguments.overrides).dataset
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):
@@ -48,7 +48,7 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def make(out: Path, section: DatasetSection) -> Manifest:
-    """Load the source and write its splits. Only a folder of images needs Spark; other sources load in seconds."""
+    """Load the source, write its splits, and return their manifest. Only a folder of images needs Spark."""
     print(f"preparing {section.source} in {out}", file=sys.stderr)
     source = sources.load(section, paths.home() / "downloads")
     return shards.write(out, source, section)

@@ -6,7 +6,8 @@
 The network that is evaluated on the test split is the registered file, loaded back from MLflow. Running the job again
 for the same finalists repeats the recorded decision and registers nothing.
 
-Without a study it answers or undoes an earlier decision, and needs no Spark:
+With one of the options below, the job trains nothing and needs no Spark. It records a person's answer to a request for
+approval, or rolls back to the previous champion:
 
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
@@ -64,7 +65,7 @@ def moves(arguments: argparse.Namespace) -> bool:
 
 
 def move(arguments: argparse.Namespace) -> dict[str, object]:
-    """Roll back, or record a person's answer on a version; return the job's result."""
+    """Roll back, or record a person's answer about a version and move the aliases; return the job's result."""
     from windrow.tracking.registry import answer, rollback
 
     model = experiment.load_to_train(arguments.experiment, arguments.overrides).model_name
@@ -78,7 +79,10 @@ def move(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
-    """Train the finalists, register the best, evaluate it on the test split and decide; return the job's result."""
+    """Train the finalists, register the best, evaluate it on the test split and decide; return the job's result.
+
+    If the decision for these finalists is recorded already, train nothing and return that decision's result.
+    """
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
@@ -108,7 +112,10 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: Promotion) -> dict[str, object]:
-    """Register the challenger, evaluate it and its rivals once on the test split, decide, and move aliases."""
+    """Register the challenger, evaluate it and its rivals once on the test split, decide, and move the aliases.
+
+    Return the job's result. If another job has decided meanwhile, only return that decision's result.
+    """
     from windrow.data import shards
     from windrow.selection import evidence
     from windrow.selection.rule import decide

@@ -4,7 +4,8 @@
 
 The page with its overrides, the network's file, the hyper-parameters and the seed come from the record, not from the
 working tree; the data set is prepared again from its source, and must have the recorded digest. The exit code is 0 even
-if the weights differ: the result has the comparison. On one kind of processor, one core per trial, they are equal.
+if the weights differ: the result has the comparison. On the same kind of processor, with one core per trial and the
+same versions of the packages, the weights are equal.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def prepare(out: Path, record: Record) -> Manifest:
-    """Prepare the version's data set again.
+    """Prepare the version's data set in `out`, unless it is there already; return its manifest.
 
     Raises:
         DatasetError: the data set's source is gone, or has changed.
@@ -76,7 +77,7 @@ def prepare(out: Path, record: Record) -> Manifest:
 
 
 def compare(record: Record, again: Reproduction) -> dict[str, object]:
-    """Return the job's result; its `told` is the sentence to print."""
+    """Compare metric and weights with the record; return the job's result, with the sentence to print as `told`."""
     from windrow.tracking.server import version_link
 
     difference = again.accuracy - record.test_accuracy

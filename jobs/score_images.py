@@ -3,20 +3,20 @@
     spark-submit --master 'local[*]' jobs/score_images.py \\
         --experiment dags/experiments/digits.yaml --feed 'var/feeds/digits/*.txt' --table var/tables/digits
 
-The labels come from the champion, or from the network that the page names.
+The labels come from the page's champion, or from another model or network that the page names.
 
 Only what is new in the feed's files is read. A URL that has a row is not downloaded again, unless its status may pass
-(windrow/scoring/fetch/status.py) and it is due; its new row then replaces the old one. With --rescore the model also
-labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels. A URL that
-can't be labelled gets a row with the reason; only a bug or a lost cluster fails the job, and then the table is
-unchanged.
+(windrow/scoring/fetch/status.py) and the URL is due; the URL's new row then replaces the old one. With --rescore the
+model also labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels.
+A URL that can't be labelled gets a row with the reason, and does not fail the job. If a bug or a lost cluster fails the
+job, the table is unchanged.
 
 If the page has a drift gate and labels or scores have moved beyond it, the rows are withheld: the table is unchanged,
-the job ends with exit code 1 and reports what moved. With --accept-drift they are committed, without downloading
-anything again.
+the job ends with exit code 1 and reports what moved. With --accept-drift the withheld rows are committed, without
+downloading anything again.
 
 With --date a run reads the files of one day only, by {date} in the feed's pattern: to catch up on a day, for example.
-With --limit a run scores at most that many new URLs, and leaves the others to the next one. With --dry-run it only
+With --limit a run scores at most that many new URLs, and leaves the others to the next run. With --dry-run it only
 reports what it would do: it downloads nothing and adds no row.
 
 If the page names an object store, a copy of the table there is brought up to date at the end. If the store or MLflow
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def score_images(arguments: argparse.Namespace) -> dict[str, object]:
-    """Lock the table, then score or maintain it; return the job's result."""
+    """Lock the table; then score the feed, only count its URLs, or maintain the table. Return the job's result."""
     from windrow.scoring import planning
     from windrow.scoring.feed import new_urls
     from windrow.scoring.table.lock import held
@@ -140,7 +140,7 @@ class MLflow:
         return models.pin(page, scratch)
 
     def log_scoring(self, page: Experiment, run: CommittedRun, note: str, gallery: Path, withheld: bool) -> Logged:
-        """Log a scoring run, or update its log."""
+        """Log a scoring run to MLflow, or update its log; return the id of its MLflow run, and links."""
         from windrow.tracking import scoring_runs
 
         return scoring_runs.log_scoring(page, run, note, gallery, withheld)

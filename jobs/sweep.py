@@ -49,7 +49,7 @@ def main() -> int:
 def sweep(
     arguments: argparse.Namespace, body: Body | None = None, warm: Callable[..., list[float]] | None = None
 ) -> dict[str, object]:
-    """Train until the study has as many trials as the page says, or its time is over; return the job's result.
+    """Train until the study has the page's number of trials, or its time budget is used up; return the job's result.
 
     Args:
         arguments: the command line.
@@ -87,8 +87,8 @@ def train(
 ) -> tuple[SweepLog, Clock, bool]:
     """Run the study's trials on Spark; return the log, the clock, and True if the time budget was used up.
 
-    Importing MLflow, starting Spark and importing TensorFlow in the workers take seconds each. They happen in three
-    processes, so all are done at the same time.
+    Three steps take seconds each: importing MLflow here, starting Spark, and then importing TensorFlow in the workers.
+    A thread imports MLflow while Spark starts. The workers import TensorFlow while the first trials are prepared.
     """
     from windrow import channel
     from windrow.spark import open_session

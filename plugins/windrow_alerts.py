@@ -1,10 +1,10 @@
 """Send alerts about failed tasks and late runs, by mail and web hook, as set in the page's section `airflow`.
 
-    windrow_alerts.failure(page.experiment.airflow)               # callbacks of every task of its DAGs
+    windrow_alerts.failure(page.experiment.airflow)               # callbacks of every task of the page's DAGs
     windrow_alerts.late(page.experiment.airflow, minutes)         # deadlines of a DAG
 
 Passwords and the hook's address are in Airflow's connections. When a task's last try has failed, the task sends an
-alert with the job's error message. The triggerer sends the alert about a late run; it does not stop the run.
+alert with the job's error message. The triggerer sends the alert about a late run, and does not stop the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FAILED = {
     "cause": _CAUSE,
     "link": "{{ ti.log_url }}",
 }
-"""The alert about a failed task. Slack, Mattermost and Teams show `text`; the rest is for programs."""
+"""The alert about a failed task. Slack, Mattermost and Teams show `text`, a mail shows `text` and `link`."""
 
 
 def _late(minutes: int) -> dict[str, str]:
@@ -41,7 +41,10 @@ def failure(section: AirflowSection) -> list[Any]:
 
 
 def late(section: AirflowSection, minutes: int | None) -> list[DeadlineAlert]:
-    """Return a DAG's deadlines: `minutes` after a run was queued, an alert goes to each channel on the page."""
+    """Return a DAG's deadlines: `minutes` after a run was queued, an alert goes to each channel on the page.
+
+    Return an empty list if `minutes` is None.
+    """
     if minutes is None:
         return []
     return [
@@ -71,5 +74,5 @@ def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple
 
 
 def _escaped(template: str) -> str:
-    """Make a template escape its values for HTML: an error message may quote text from the web."""
+    """Return the template with its values escaped for HTML, because an error message may quote text from the web."""
     return template.replace(" }}", " | e }}")

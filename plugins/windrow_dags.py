@@ -64,7 +64,10 @@ class Pages:
 
 
 def find_pages(folder: Path) -> Pages:
-    """Read every page of a folder, by file name. A page with mistakes does not affect the other pages."""
+    """Return the pages of a folder, read in the order of their file names.
+
+    A page with mistakes, or with the name of an earlier page, is broken and does not affect the other pages.
+    """
     sound: dict[str, Page] = {}
     broken: list[PageError] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -86,10 +89,10 @@ def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = N
     """Return the arguments, including the id, that all of Windrow's DAGs are made with.
 
     Args:
-        page: an experiment page. Its section `airflow` names the pool for jobs, and who is notified of failures.
+        page: an experiment page. Its section `airflow` names the pool for jobs, and who gets alerts.
         kind: train, score or maintain.
-        manual: the DAG file's docstring, which Airflow shows with the DAG.
-        minutes: a run that takes longer is reported as late; None reports none.
+        manual: the DAG file's docstring, which Airflow shows with the DAG, above the page's description.
+        minutes: a run that has not ended this long after it was queued is reported as late; None: no run is.
     """
     section = page.experiment.airflow
     return {
@@ -113,9 +116,10 @@ def settings(page: Page, kind: Kind, manual: str | None, minutes: int | None = N
 
 
 def run_folder(dag_id: str, run_id: str) -> str:
-    """Return the folder for a DAG run's files. All tasks and retries of the run share it; other runs don't.
+    """Return the folder for a DAG run's files, which all tasks and retries of the run share, but no other run.
 
-    Run ids contain ':' and '+', which Hadoop paths and globs misread. The digest separates ids that differ only there.
+    Run ids contain ':' and '+', which Hadoop paths and globs misread, so '-' replaces these characters. A digest keeps
+    the folders of ids that differ only in such characters apart.
     """
     safe = re.sub(r"[^A-Za-z0-9_.-]", "-", run_id).lstrip(".")
     if safe != run_id:
@@ -124,15 +128,16 @@ def run_folder(dag_id: str, run_id: str) -> str:
 
 
 def cron(expression: str | None) -> CronTriggerTimetable | None:
-    """Return a timetable in UTC. An unpaused DAG runs at once only if its scheduled time has just passed.
+    """Return the timetable of a cron expression in UTC; None without an expression.
 
-    For Airflow, "just passed" means up to a tenth of the interval ago.
+    When a DAG is unpaused, it runs at once only if its scheduled time has just passed: for Airflow, at most a tenth of
+    the interval ago.
     """
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False) if expression else None
 
 
 def champion(model: str) -> Asset:
-    """Return the asset for new champions of a registered model. Pages with the same model share it."""
+    """Return the asset for new champions of a registered model. Pages with the same model have the same asset."""
     safe = quote(model, safe="")
     return Asset(name=f"{safe}_champion", uri=f"x-mlflow://models/{safe}")
 
@@ -148,12 +153,12 @@ def predictions(page: Page) -> Asset:
 
 
 def drift(page: Page) -> Asset:
-    """Return the asset for a page's drift: labels or scores of a scoring run have moved beyond the threshold."""
+    """Return the asset for a page's drift: an event says that labels or scores have moved beyond sweep.after_drift."""
     return Asset(name=f"{page.name}_drift", uri=f"x-windrow://drift/{page.name}")
 
 
 def training_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """Return the train DAG's schedule: the page's cron expression, drift, both or neither."""
+    """Return the train DAG's schedule: the page's cron expression, its drift asset's events, both or neither."""
     sweep = page.experiment.sweep
     timetable = cron(sweep.schedule)
     if sweep.after_drift is None:
@@ -198,7 +203,7 @@ def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param
 
 
 def space_field(page: Page, heading: str) -> dict[str, Param]:
-    """Return the form's field for the search space, as JSON. It is checked like the page, before Spark starts."""
+    """Return the form's field for the search space, as JSON. Before Spark starts, the value is checked like a page."""
     written = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in page.experiment.space.items()}
     schema = {
         "title": "Space",

@@ -2,7 +2,8 @@
 
     windrow_drift.announce(page, score_images.output)
 
-Only a committed scoring run can start it. A run that the page's drift gate withholds fails, and waits for a person.
+Only a committed scoring run can start the train DAG. A run whose rows the page's drift gate withholds fails instead,
+and a person must look at that run.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _NEWS = ("model_name", "model_version", "psi_labels", "psi_scores", "rows", "lin
 
 
 def announce(page: windrow_dags.Page, scoring: Any) -> None:
-    """Add the task that emits the drift asset's event, if the page has a threshold.
+    """Add the task that emits the drift asset's event; add nothing if the page has no threshold.
 
     Args:
-        page: the page with the threshold, sweep.after_drift.
+        page: the page; its threshold is sweep.after_drift.
         scoring: the output of score_images.
     """
     threshold = page.experiment.sweep.after_drift

@@ -1,7 +1,7 @@
-"""Write the cause of a failed run into its note, so that the list of runs shows the cause without the logs.
+"""Write why a run failed into the run's note, so that the list of runs shows the reason without the logs.
 
-A SparkJob stores the cause as an XCom of its task. When a run has failed, Airflow's scheduler calls the listener
-below, and the causes of the run's tasks become its note. Text that a person has written into the note stays.
+A SparkJob stores the cause of its failure as an XCom of its task. When a run has failed, Airflow's scheduler calls the
+listener below, which adds the causes of the run's tasks to the note. Text that a person has written there stays.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class FailureNotes:
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any) -> None:
-        """Write the causes into the run's note. The scheduler's session, which the run belongs to, saves the note."""
+        """Add the causes to the run's note. The scheduler's session, which the run belongs to, saves the note."""
         from airflow.utils.session import create_session  # a worker that loads this plugin may have no database
         from sqlalchemy.orm import object_session
 
@@ -42,7 +42,7 @@ def _note(dag_run: Any, session: Any) -> None:
 
 
 def _causes(dag_run: Any, session: Any) -> list[tuple[str, str]]:
-    """Return (task, cause) for the run's tasks that stored one, oldest first."""
+    """Return (task, cause) for each task of the run that has stored a cause, oldest first."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 

@@ -54,7 +54,7 @@ def page(request: Request) -> Response:
 
 @router.get("/static/{name}")
 def static(request: Request, name: str) -> Response:
-    """Return one of the page's style sheets, scripts and icons."""
+    """Return one of the page's style sheets, scripts or icons, by file name."""
     found = {path.name: path for path in _ASSETS.iterdir() if path.suffix != ".html"}.get(name)
     if found is None:
         raise HTTPException(404, "There is no such file.")
@@ -63,7 +63,7 @@ def static(request: Request, name: str) -> Response:
 
 @router.get("/api/experiments")
 def list_experiments(request: Request, user: GetUserDep) -> Response:
-    """List the experiments that the reader may see."""
+    """List the experiments with a DAG that the reader may read."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user)
     return _answer(request, lambda: {"experiments": experiments.listed(readable, _models(), paths.home())})
 
@@ -86,7 +86,7 @@ def show_sweep(
     x: str | None = None,
     y: str | None = None,
 ) -> Response:
-    """Return one sweep: of the DAG run `run_id`, with the folder name `key`, or the newest."""
+    """Return a train DAG's sweep: of the run `run_id`; else the one in the folder `key`; without both, the newest."""
     folder = Path(windrow_dags.run_folder(dag_id, run_id)).name if run_id else key
 
     def show() -> Mapping[str, object]:
@@ -111,7 +111,7 @@ def show_champions(request: Request, dag_id: str) -> Response:
 
 @router.get("/api/dags/{dag_id}/scorings", dependencies=[reads_runs])
 def show_scorings(request: Request, dag_id: str) -> Response:
-    """Return the last scoring runs of a score DAG."""
+    """Return the newest scoring runs in a score DAG's table."""
     return _answer(
         request, lambda: scorings.scoring_runs(_table(dag_id), dag_id), lambda: f"runs {scorings.stamp(_table(dag_id))}"
     )
@@ -119,7 +119,7 @@ def show_scorings(request: Request, dag_id: str) -> Response:
 
 @router.get("/api/dags/{dag_id}/labels", dependencies=[reads_runs])
 def show_labels(request: Request, dag_id: str) -> Response:
-    """Return the newest labels of a score DAG."""
+    """Return the newest labels and pictures in a score DAG's table."""
     return _answer(
         request, lambda: scorings.labels(_table(dag_id), dag_id), lambda: f"labels {scorings.stamp(_table(dag_id))}"
     )
@@ -153,7 +153,8 @@ def _answer(
 
     Args:
         request: the request with the ETag of the reader's copy.
-        make: function that reads the values. If it raises AbsentError, the response is the error's message.
+        make: function that reads the values. If `make` or `stamp` raises AbsentError, the response is
+            {"absent": the error's message}.
         stamp: function whose text changes with the data. Without it, the JSON itself is compared.
     """
     try:

@@ -47,12 +47,13 @@ logger.address.level = error
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the variables that a job needs in addition to Airflow's own.
+    """Write Spark's log settings into a folder; return the variables that a job needs in addition to Airflow's own.
 
-    Spark's default Python, and the first spark-submit on PATH, may differ from the ones that Airflow runs in.
+    Without these variables, Spark might use another Python, and Airflow another spark-submit, than those of Airflow's
+    own environment.
 
     Args:
-        folder: the folder for Spark's log settings; it must exist as long as the job runs.
+        folder: the folder for the settings, which must exist as long as the job runs.
     """
     log4j = folder / "log4j2.properties"
     log4j.write_text(_LOG4J, encoding="utf-8")
@@ -80,7 +81,7 @@ class ErrorSentence:
         return "\n".join(self._lines).removeprefix("error: ")
 
     def listen(self, lines: Iterator[str]) -> Iterator[str]:
-        """Yield the lines that are not blank, and remember the last error among them."""
+        """Yield the lines that are not blank. Meanwhile `text` is the last error so far, `last_line` the last line."""
         for line in lines:
             bare = line.rstrip()
             if bare.startswith("error: "):
@@ -110,10 +111,10 @@ class ProcessGroup:
         self.id = self._guard.pid
 
     def end(self, child: subprocess.Popen[str] | None = None) -> None:
-        """Send SIGTERM, then SIGKILL to processes that outlive the grace period. A second call does nothing.
+        """Send SIGTERM to the group, then SIGKILL if it outlives the grace period. A second call does nothing.
 
         Args:
-            child: this process's own child in the group. Until it is polled, the system counts it as alive.
+            child: this process's own child in the group. Until a child is polled, the system counts it as alive.
         """
         if self._ended:
             return

@@ -3,7 +3,8 @@
     approve_champion = windrow_promotion.ask_person(page, "Asks a person whether ...")
     record_decision = SparkJob(..., arguments={"experiment": page} | windrow_promotion.DECISION)
 
-This module only requests the answer. promote_best writes it into the registry, as it does when run by hand.
+This module only requests the person's answer. The job promote_best writes the answer into the registry, in a task and
+when run by hand.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def reproduces(context: Any) -> None:
 
 
 def ask_person(page: windrow_dags.Page, doc_md: str) -> HITLOperator:
-    """Return the task that waits for a person's answer. It is skipped if promote_best has already decided."""
+    """Return the task that waits for a person's answer. The task is skipped if promote_best has already decided."""
     version = f"version {{{{ {_PROMOTION}.model_version }}}} of {{{{ {_PROMOTION}.model_name }}}}"
     return HITLOperator(
         task_id="approve_champion",
@@ -80,7 +81,7 @@ def _awaits_approval(context: Any) -> None:
 
 
 def evidence(promotion: JobResult) -> str:
-    """Write the request for the person, as Markdown: the reason, the table, and links.
+    """Return the text of the request, as Markdown: the decision's reason, the table of evidence, and links.
 
     Args:
         promotion: the result of promote_best.
@@ -91,7 +92,7 @@ def evidence(promotion: JobResult) -> str:
 
 
 def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
-    """Add the task that starts the score DAGs. If no person is asked, it follows promote_best at once.
+    """Add the task that announces a new champion. If no person is asked, the task does not wait for an answer.
 
     Args:
         page: the page that names the model.

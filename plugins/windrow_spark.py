@@ -156,7 +156,11 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         return as_overrides({key: value for key, value in context["params"].items() if key not in self.options})
 
     def _check_page(self, overrides: Sequence[str]) -> None:
-        """Check the page and the form here, which takes one second; in Spark it would take several."""
+        """Check the page with the form's values here, in one second; the job itself would take several to start.
+
+        Raises:
+            AirflowFailException: the page or a value has a mistake. A job without a page passes.
+        """
         if "experiment" in self.arguments:
             try:
                 experiment.load(str(self.arguments["experiment"]), overrides)
@@ -164,7 +168,10 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
                 raise AirflowFailException(str(error)) from None
 
     def _check_connection(self) -> None:
-        """Refuse an absent connection: the provider would silently use `--master yarn`."""
+        """Refuse an absent connection, and any deploy mode but client.
+
+        Without a connection, the provider would silently use `--master yarn`.
+        """
         try:
             connection = BaseHook.get_connection(self._conn_id)
         except AirflowNotFoundException:
@@ -180,7 +187,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             )
 
     def _connection_conf(self) -> dict[str, object]:
-        """Read Spark settings from the connection's extra, {"conf": {...}}, which the provider ignores."""
+        """Return the Spark settings in the connection's extra, {"conf": {...}}, which the provider ignores."""
         settings = BaseHook.get_connection(self._conn_id).extra_dejson.get("conf") or {}
         if not isinstance(settings, dict):
             raise AirflowFailException(
@@ -224,7 +231,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
             events[asset].extra = figures
 
     def _log_lines(self, lines: Iterator[str]) -> None:
-        """Log each line with its indent: the provider would strip it, and tracebacks and tables need it."""
+        """Log each line with its indent, which the provider would strip although tracebacks and tables need it."""
         for line in self._errors.listen(lines):
             self.log.info(line.rstrip())
 
@@ -253,7 +260,10 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
 
 
 def as_options(arguments: Mapping[str, object]) -> list[str]:
-    """Build a command line: {"out": "x", "set": ["a=1", "b=2"], "feed": None} → --out x --set a=1 --set b=2."""
+    """Return a command line: {"out": "x", "set": ["a=1", "b=2"], "feed": None} → --out x --set a=1 --set b=2.
+
+    None, False and "" drop an option. True gives the option without a value.
+    """
     options: list[str] = []
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"
@@ -265,9 +275,10 @@ def as_options(arguments: Mapping[str, object]) -> list[str]:
 
 
 def as_overrides(params: Mapping[str, object]) -> list[str]:
-    """Return KEY=VALUE for each param of the run. The lines of the param `set` come last, unchanged, so they win.
+    """Return KEY=VALUE for each param that may be a key of the page, then the lines of the param `set`, which win.
 
-    JSON is YAML, so a string keeps its quotes. Unknown keys are passed on: reading the page refuses them.
+    Values are written as JSON, which the job reads as YAML: a string keeps its quotes. Unknown keys are passed on, and
+    refused when the page is read.
     """
     named = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in params.items() if key not in NO_KEYS]
     free = params.get("set") or []

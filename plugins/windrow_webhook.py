@@ -1,4 +1,4 @@
-"""Send a page's alerts with Airflow's own web hook, and keep its address out of the logs.
+"""Send a page's alerts with Airflow's own web hook, and keep the hook's address out of the logs.
 
 Addresses of Slack and similar services contain the secret, and Airflow logs the address if the hook can't be reached.
 """

@@ -2,7 +2,7 @@
 
     with Channel(host) as channel:                      # driver
         message = channel.inbox.get(timeout=1.0)
-        message.answer(go_on)
+        message.answer("")                              # go on; or an Ending as the reason to stop
 
     line = reach(address)                               # executor; None if the driver can't be reached
     line.ask({"lease": ..., "event": "epochs", ...})    # the reason to stop, or ""
@@ -45,7 +45,7 @@ class Address:
 
 
 class Message:
-    """A worker's message. The worker blocks until the driver calls `answer`."""
+    """A worker's message. The worker blocks until the driver calls `answer`, for a minute at most."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -53,7 +53,7 @@ class Message:
         self._answered: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def answer(self, stop: str = "") -> None:
-        """Send the answer: empty to let the worker go on, or the reason to stop, which is the name of an Ending."""
+        """Send the answer: empty to let the worker go on, or an Ending as the reason to stop, such as "pruned"."""
         self._answered.put(stop)
 
     def wait(self) -> str:
@@ -66,7 +66,7 @@ class Message:
 
 
 class Channel:
-    """The driver's side of the connections to its workers. Their messages arrive in `inbox`.
+    """The driver's side of the connections to workers. The workers' messages arrive in `inbox`.
 
     One thread accepts workers, and one thread per worker listens to it.
     """
@@ -103,7 +103,7 @@ class Channel:
             threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
 
     def _listen(self, connected: socket.socket) -> None:
-        """Serve one worker until it disconnects; close a connection that does not know the secret or stays silent."""
+        """Serve one worker until it disconnects. Hang up on a client that does not know the secret, or is silent."""
         hung_up = (OSError, EOFError, ValueError, AuthenticationError, queue.Empty)
         with connected, _connection(connected) as line, suppress(*hung_up):
             self._connected.add(connected)
@@ -149,7 +149,7 @@ class Line:
 
     @property
     def mine(self) -> bool:
-        """True in the process that opened the connection; a fork shares the socket and would mix up the messages."""
+        """Return whether this process opened the connection; a fork shares the socket and would mix up the messages."""
         return os.getpid() == self._owner
 
     def ask(self, content: Mapping[str, object]) -> str:
@@ -168,13 +168,13 @@ class Line:
 
 
 _lines: dict[Address, Line | None] = {}
-"""This process' connections. None: an earlier attempt to connect to this driver failed."""
+"""This process's connection to each driver; None if an attempt to connect to the driver has failed."""
 
 
 def reach(address: Address | None) -> Line | None:
-    """Return this process' connection to the driver; the first call opens the connection.
+    """Return this process's connection to the driver; the first call opens the connection.
 
-    Return None if the driver can't be reached, or if `address` is None.
+    Return None if the driver can't be reached, or could not be at the first call, or if `address` is None.
     """
     if address is None:
         return None
@@ -192,7 +192,7 @@ def reach(address: Address | None) -> Line | None:
 
 
 def forget(address: Address | None) -> None:
-    """Close and drop a broken connection, so that the next call of `reach` connects again."""
+    """Close a broken connection, or forget a failed attempt, so that the next call of `reach` connects again."""
     line = _lines.pop(address, None) if address is not None else None
     if line is not None:
         line.close()

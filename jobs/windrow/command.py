@@ -38,14 +38,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """Parse a command-line value that must be a whole number, 1 or more."""
+    """Return a command-line value as an integer; it must be a whole number, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; got {text!r}; for example 1000")
     return int(text)
 
 
 def day(text: str) -> date:
-    """Parse a command-line value that must be a date, YYYY-MM-DD."""
+    """Return a command-line value as a date; it must be in ISO format, such as 2026-11-25."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -53,9 +53,10 @@ def day(text: str) -> date:
 
 
 def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:
-    """Run a job, write its result, and return the exit code: 0 for success, 2 if the user can fix the error, else 1.
+    """Run a job and return the exit code: 0 for success, 2 if the user can fix the error, else 1.
 
-    After an error, the last line on standard error says what went wrong.
+    The job's result is printed as one line of JSON, and written to the file of --result if that is given. After an
+    error, standard error ends with `error: ` and what went wrong.
     """
     try:
         if arguments.result is not None:

@@ -29,7 +29,7 @@ class DagId:
 
 
 def dag_id(kind: Kind, experiment: str) -> str:
-    """Return the id of an experiment's DAG of this kind."""
+    """Return the id of an experiment's DAG, such as train_digits for the kind train and the experiment digits."""
     return f"{kind}_{experiment}"
 
 

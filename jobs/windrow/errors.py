@@ -5,14 +5,14 @@
     │   ├── PageError        an experiment page with mistakes; lists all of them
     │   ├── DatasetError     a source or a prepared data set that can't be used
     │   ├── BuilderError     a user's network function that can't be used
-    │   └── StudyError       a study folder that belongs to another search, or holds nothing to promote
+    │   └── StudyError       a study that can't be used as asked, or whose trials did not end ok
     ├── DriftError           exit code 1: a scoring run's rows are withheld until a person accepts them
-    ├── AbsentError          a part of the Windrow page in Airflow that can't be shown; all its readers see the reason
-    └── ServiceError         exit code 1: an outside service is unavailable; a later run may succeed
+    ├── AbsentError          a part of the Windrow page in Airflow that can't be shown; readers see the reason there
+    └── ServiceError         exit code 1: a service, a lock or disk space is unavailable; a later run may succeed
         ├── DownloadError    no mirror served the file
         ├── SparkError       no Spark session, or no Spark master
-        ├── TrackingError    MLflow is down, or refuses us
-        └── PublishError     the object store is unavailable, or refuses us
+        ├── TrackingError    MLflow is down, or refuses the request
+        └── PublishError     the object store is unavailable, or refuses the request
 
 A message states the rule, the value that was found, and how to fix it.
 """
@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from windrow.plural import counted
 
 EXIT_USER_ERROR = 2
 EXIT_FAILURE = 1
@@ -57,8 +59,7 @@ class PageError(UserError):
     def __init__(self, page: str, problems: Sequence[Problem]) -> None:
         self.page = page
         self.problems = list(problems)
-        count = len(self.problems)
-        heading = f"{page}: {count} mistake{'s' if count > 1 else ''}"
+        heading = f"{page}: {counted(len(self.problems), 'mistake')}"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
 
 
@@ -71,7 +72,7 @@ class BuilderError(UserError):
 
 
 class StudyError(UserError):
-    """A study folder that belongs to another search, or that holds nothing to promote."""
+    """A study can't be used as asked: it belongs to another search, say, or none of its trials ended ok."""
 
 
 class DriftError(WindrowError):
@@ -81,12 +82,12 @@ class DriftError(WindrowError):
 class AbsentError(WindrowError):
     """A part of the Windrow page in Airflow can't be shown.
 
-    Browsers show the message, so it must not name a path or an address.
+    Browsers show the error's message, so the message must not name a path or an address.
     """
 
 
 class ServiceError(WindrowError):
-    """An outside service is unavailable for now."""
+    """Something that a job needs is unavailable for now: a service, a lock that another run holds, space on a disk."""
 
 
 class DownloadError(ServiceError):
@@ -98,8 +99,8 @@ class SparkError(ServiceError):
 
 
 class TrackingError(ServiceError):
-    """MLflow is down, or refuses us."""
+    """MLflow is down, or refuses the request."""
 
 
 class PublishError(ServiceError):
-    """The object store that holds a table's copy is unavailable, or refuses us."""
+    """The object store that holds a table's copy is unavailable, or refuses the request."""

@@ -1,4 +1,4 @@
-"""Write files whole or not at all, lock what only one process at a time may use, and explain a full disk."""
+"""Write each file as a whole or not at all, lock what only one process may use at a time, and explain a full disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; its file replaces `path` at the end of the block.
+    """Yield a temporary path in the same folder; the file there replaces `path` when the `with` block ends.
 
         with replacing(path) as part:
             part.write_bytes(content)
@@ -56,21 +56,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all; return its path."""
+    """Write a file as a whole or not at all; return its path."""
     with replacing(path) as part:
         part.write_bytes(content)
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a UTF-8 file whole or not at all; return its path."""
+    """Write a UTF-8 file as a whole or not at all; return its path."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
     return path
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> Path:
-    """Write a JSON file, indented and sorted by key, whole or not at all; return its path."""
+    """Write a JSON file, indented and sorted by key, as a whole or not at all; return its path."""
     return write_text(path, json.dumps(values, indent=2, sort_keys=True, default=plain) + "\n")
 
 
@@ -81,7 +81,9 @@ def plain(value: object) -> Any:
 
 @contextmanager
 def locked(folder: Path, name: str = ".lock", *, quiet: bool = False) -> Iterator[None]:
-    """Hold a folder's lock during the block; wait while another process holds it. A process that dies releases it.
+    """Hold a folder's lock during the block, and wait while another process holds the lock.
+
+    A process that ends, or is killed, releases the lock.
 
     Args:
         folder: the folder; made if absent.
@@ -99,7 +101,9 @@ def locked(folder: Path, name: str = ".lock", *, quiet: bool = False) -> Iterato
 
 @contextmanager
 def locked_or_refused(path: Path, owner: str, refusal: Callable[[str], WindrowError]) -> Iterator[None]:
-    """Hold a lock file that names its owner, or raise at once if another process does. A process that dies releases it.
+    """Hold a lock file that names its owner during the block, or raise at once if another process holds it.
+
+    A process that ends, or is killed, releases the lock.
 
     Args:
         path: the lock file, in a folder that exists.
@@ -119,7 +123,7 @@ def locked_or_refused(path: Path, owner: str, refusal: Callable[[str], WindrowEr
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether any process holds a lock file."""
+    """Return whether any process holds the lock of a file, which must exist."""
     with path.open("r") as lock:
         try:
             # A shared lock, so that two simultaneous callers do not mistake each other for the owner.

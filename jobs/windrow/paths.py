@@ -1,4 +1,4 @@
-"""The folders that Windrow writes to."""
+"""The repository's folder, and the folder that Windrow writes to."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import windrow
 from windrow.errors import SparkError, UserError
 from windrow.files import replacing
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
@@ -36,9 +37,9 @@ _NO_MORE_SECONDS = 2.0  # without a new executor: then no more are expected
 
 @contextmanager
 def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
-    """Open a session whose executors can import windrow, and stop it at the end of the block.
+    """Yield a session whose executors can import windrow, and stop the session when the `with` block ends.
 
-    If this process already has a session, as in a notebook, use that session and leave it running.
+    If this process already has a session, as in a notebook, yield that session and leave it running.
 
     Args:
         name: the application's name in Spark's UI.
@@ -80,19 +81,20 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
 
 
 def ship_package(session: SparkSession) -> None:
-    """Send the windrow package to the executors, once per session."""
+    """Send the windrow package to the executors; do nothing if this session has sent the package before."""
     archive = _outbox() / "windrow.zip"
     if not archive.exists():
         session.sparkContext.addPyFile(str(_zip_package(archive)))
 
 
 def ship_file(session: SparkSession, path: Path, name: str) -> None:
-    """Send a file to every executor, once per session; workers find it in SparkFiles' folder under `name`.
+    """Send a file to every executor, unless this session has sent `name` before; workers find it in SparkFiles' folder.
 
     Args:
         session: the session whose executors get the file.
         path: the file; a symbolic link is followed.
-        name: must be unique to the content, for example contain a digest: a session's files can't be replaced.
+        name: the file's name there. Must be unique to the content, for example contain a digest, because a file that a
+            session has sent can't be replaced.
     """
     sent = _outbox() / name
     if sent.exists():
@@ -106,7 +108,7 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
 
 
 def _outbox() -> Path:
-    """Return the driver's folder of files for executors; Spark removes it with the session."""
+    """Return the driver's folder for files that are sent to executors; Spark removes the folder with the session."""
     from pyspark import SparkFiles
 
     folder = Path(SparkFiles.getRootDirectory()) / "sent"
@@ -118,8 +120,8 @@ def _check_task_cores(session: SparkSession, wanted: int) -> None:
     given = int(session.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
     if given != wanted:
         raise UserError(
-            f"a task must get {wanted} cores, as sweep.cores says; the Spark session in this process gives {given} "
-            f"(spark.task.cpus); stop it, or start it with spark.task.cpus={wanted}"
+            f"a task must get {counted(wanted, 'core')}, as sweep.cores says; the Spark session in this process gives "
+            f"{given} (spark.task.cpus); stop it, or start it with spark.task.cpus={wanted}"
         )
 
 
@@ -152,7 +154,7 @@ def _excludes(conf: SparkConf) -> bool:
 
 
 def _check_master(master: str) -> None:
-    """Check that a standalone master answers: Spark itself needs a minute to notice that it does not.
+    """Check that a standalone master answers. Spark itself needs a minute to notice that none does.
 
     Raises:
         SparkError: no master answers.
@@ -165,7 +167,7 @@ def unreachable_masters(master: str) -> str | None:
     """Try to connect to a standalone master: spark://A:7077, or spark://A:7077,B:7077 with a standby.
 
     Returns:
-        The reason for each address; None if one of them answers, or if the master is not a standalone one.
+        Why each address failed, as one text; None if one address answers, or if the master is not a standalone one.
     """
     if not master.startswith("spark://"):
         return None
@@ -184,9 +186,10 @@ def unreachable_masters(master: str) -> str | None:
 
 
 def _await_executors(session: SparkSession) -> None:
-    """Wait until no more executors arrive: those of a standalone master register one by one.
+    """Wait until no more executors register: the executors of a cluster start one by one.
 
-    If none arrives within a minute, the cluster is busy, and the first Spark job waits for its turn.
+    If none registers within a minute, the cluster is busy: say so and return, and the first Spark job waits for its
+    turn. Return at once in local mode and with dynamic allocation.
     """
     context = session.sparkContext
     dynamic = (context.getConf().get("spark.dynamicAllocation.enabled") or "false") == "true"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("status", "label_id", "label", "score", "top_k", "width", "height", "content_hash", "http_status", "error")
 RESULT = pa.struct([SCHEMA.field(name) for name in _COLUMNS])
-"""The result type of both functions: some columns of the predictions table. A null argument gives null."""
+"""The result type of label_image and label_bytes: some columns of the predictions table. Null gives null."""
 
 _Label = Callable[[list[Any], ScoringPlan], list[Prediction | None]]
 
@@ -46,7 +46,7 @@ _Label = Callable[[list[Any], ScoringPlan], list[Prediction | None]]
 def register(spark: SparkSession, page: Experiment) -> None:
     """Add label_image(url STRING) and label_bytes(content BINARY) to a session. Both return a struct (see RESULT).
 
-    The page's model is resolved now; call again to use a later champion.
+    The page's model is resolved now; register again to use a later champion.
 
     Raises:
         UserError: the page has no scoring section, or its model does not exist.
@@ -102,9 +102,9 @@ def label_contents(contents: list[bytes | None], plan: ScoringPlan) -> list[Pred
 
 
 def _plan(spark: SparkSession, page: Experiment) -> ScoringPlan:
-    """Make the plan that all tasks share, and load the network in every slot.
+    """Return the plan that all tasks share, after loading the network in every slot.
 
-    Each web host's limits are divided among the slots.
+    The limits for each web host are divided among the slots.
     """
     from pyspark import SparkFiles
 

@@ -6,7 +6,8 @@
     labeler.transform(photographs).select("url", "prediction.label")
 
 A column of strings holds URLs, a column of binaries holds encoded images. The stage can be saved and loaded with a
-pipeline. It saves the path of the page, and each transform uses the page's model at that time.
+pipeline. What is saved is the path of the page: each transform reads the page again, and uses the model that the page
+names then.
 """
 
 from __future__ import annotations

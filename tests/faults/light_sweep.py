@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from windrow import command
-from windrow.sweep.attempt import Attempt
+from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -51,13 +51,13 @@ class LightTrials:
 
     def __call__(self, specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
         for spec in specs:
-            attempt = Attempt(spec)
+            attempt = RunningAttempt(spec)
             with attempt.watched():
                 attempt.begin()
                 outcome = attempt.stopped() if attempt.stop else self._work(attempt)
             yield attempt.end(outcome)
 
-    def _work(self, attempt: Attempt) -> Outcome:
+    def _work(self, attempt: RunningAttempt) -> Outcome:
         spec = attempt.spec
         self._note("began", spec)
         for number in range(1, spec.epochs + 1):

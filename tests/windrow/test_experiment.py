@@ -1159,6 +1159,14 @@ def test_a_new_key_is_part_of_the_search_unless_it_is_listed(monkeypatch: pytest
     assert with_key.search_digest() == with_value.search_digest() == page.search_digest()
 
 
+def test_a_key_that_was_added_counts_once_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = experiment.parse(PAGE)
+    before = page.search_digest()
+    unset, is_set = (page.model_copy(update={"sweep": LaterSweep(curriculum=each)}) for each in (False, True))
+    monkeypatch.setattr(sections, "_ADDED_TO_SWEEP", {*sections._ADDED_TO_SWEEP, "curriculum"})
+    assert unset.search_digest() == before != is_set.search_digest()
+
+
 def test_the_size_of_a_generation_decides_a_deterministic_search() -> None:
     assert digest("sweep.deterministic=true", "sweep.generation=4") != digest("sweep.deterministic=true")
 

@@ -3,7 +3,7 @@
     table = read(study, image=((28, 28, 1), 10))
     write(table, folder)                # atlas.html and atlas-*.png
 
-Nothing here trains, imports TensorFlow or connects to MLflow, so a study of 2,000 trials is drawn in seconds.
+Drawing needs neither training, TensorFlow nor MLflow, so a study of 2,000 trials is drawn in seconds.
 """
 
 from windrow.atlas.drawing import write

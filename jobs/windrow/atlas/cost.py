@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, scale_axis
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,11 @@ def draw_seconds(table: TrialTable) -> Plot | Missing:
 
 
 def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:
-    """Return the indices of the Pareto front, cheapest first: no other trial is both as cheap and as good."""
+    """Return the indices of the trials on the Pareto front, cheapest first.
+
+    A trial is on the front if no other trial costs at most as much and has at most its error; of equal trials, the
+    first is on the front.
+    """
     found: list[int] = []
     for index in sorted(range(len(costs)), key=lambda each: (costs[each], errors[each])):
         if not found or errors[index] < errors[found[-1]]:
@@ -58,13 +63,14 @@ def _draw(
     _accuracy_axis(axes, table)
     _name_front(axes, y[-1])
     title = _title(table, trials, costs, best, shown)
-    alt = f"{_quality(table)} against {label} for {len(trials):,} trials, {len(best)} on the Pareto front. {title}."
+    shares = f"{counted(len(trials), 'trial')}, {len(best)} on the Pareto front"
+    alt = f"{_quality(table)} against {label} for {shares}. {title}."
     notes = ("Orange: the best for each price; nothing else is as cheap and as good.", *bitmap_note(len(trials)))
     return Plot(name, title, figure, alt, (*notes, *table.floor_note))
 
 
 def _name_front(axes: Axes, best: float) -> None:
-    """Write the front's name above the line, where by definition there are no trials."""
+    """Write "Pareto front" above the front, where by definition there are no trials."""
     axes.margins(y=0.12)
     place: Any = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
     axes.annotate("Pareto front", (0.02, best), (0, 2), color=style.BEST, fontweight="bold", **place)
@@ -75,7 +81,10 @@ def _quality(table: TrialTable) -> str:
 
 
 def _accuracy_axis(axes: Axes, table: TrialTable) -> None:
-    """Put errors on an inverted log scale labelled with accuracies: the last tenths of a percent matter most."""
+    """Put errors on an inverted log scale, on which the last tenths of a percent take most room.
+
+    Label the scale with accuracies, or with losses if the objective is a loss.
+    """
     from matplotlib.ticker import FuncFormatter
 
     scale_axis(axes.yaxis, log=True)
@@ -92,7 +101,7 @@ def _title(
     best: Sequence[int],
     shown: Callable[[float], str],
 ) -> str:
-    """Describe the cheapest trial that is nearly as good as the best."""
+    """Return a sentence about the cheapest trial that is nearly as good as the best, and about the best."""
     winner = best[-1]
     limit = _NEAR * max(error_of(trials[winner]), table.floor)
     cheap = next(index for index in best if max(error_of(trials[index]), table.floor) <= limit)

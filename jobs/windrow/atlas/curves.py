@@ -13,6 +13,7 @@ from windrow.atlas.heat_map import pair
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
 from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ _BEST, _DIVERGED, _OTHERS = 5, 10, 150  # trials whose learning curves are drawn
 
 
 def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot median error against learning rate, one line per width, as in the 2016 post (see docs/results.md)."""
+    """Plot median error against learning rate, one line per width or range of widths.
+
+    If learning rate or width does not differ among the trials, plot the two parameters that heat_map.pair chooses.
+    """
     chosen = pair(table, important)
     if chosen is None or not table.ranked:
         return Missing(RATES, "curves need two numeric hyper-parameters that differ, and a trial that ended ok")
@@ -43,7 +47,7 @@ def draw_rates(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
     _draw_lines(axes, lines, width)
     _mark_diverged(axes, table, x)
     title = _rates_title(table, trials, x)
-    text = f"a line for each of {len(lines)} values or ranges of {width.words}"
+    text = f"a line for each of {counted(len(lines), 'value or range', 'values or ranges')} of {width.words}"
     alt = f"{table.measure} against {x.words}, {text}. {title}."
     notes = (
         "Validation, not test: the search does not see the test split.",
@@ -61,7 +65,7 @@ Line = tuple[str, list[float], list[float]]
 def _lines(
     table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter, width: SearchedParameter
 ) -> list[Line]:
-    """Return the name, the positions on the x axis and the median errors of each line, from narrow to wide."""
+    """Return (name, positions on the x axis, median errors) for each line, from narrow to wide networks."""
     groups = _groups(trials, width)
     places = positions(x, trials)
     values = np.log(places) if x.log else places
@@ -80,7 +84,10 @@ def _lines(
 
 
 def _groups(trials: Sequence[DrawnTrial], width: SearchedParameter) -> list[tuple[str, list[int]]]:
-    """Group the indices of trials by width: one group per value, or about equally large ranges of many values."""
+    """Return (name, indices of trials) for each group of widths, from narrow to wide.
+
+    A group is one width, or a range of widths if there are many; the ranges have about equally many trials.
+    """
     sizes = positions(width, trials)
     distinct = np.unique(sizes)
     if len(distinct) <= _MOST_LINES:
@@ -134,7 +141,7 @@ def _mark_diverged(axes: Axes, table: TrialTable, x: SearchedParameter) -> None:
 
 
 def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedParameter) -> str:
-    """State how many trials are good enough, and the range of x that holds the middle four fifths of them."""
+    """Return a sentence: how many trials are good enough, and the range of `x` in the middle four fifths of them."""
     limit = _GOOD * table.heights(table.ranked[:1])[0]
     good = [trial for trial, error in zip(trials, table.heights(trials), strict=True) if error <= limit]
     if len(good) < 2:
@@ -146,7 +153,7 @@ def _rates_title(table: TrialTable, trials: Sequence[DrawnTrial], x: SearchedPar
 
 
 def draw_epochs(table: TrialTable) -> Plot | Missing:
-    """Plot the error after each epoch: the best five trials, the diverged trials, and other trials behind them."""
+    """Plot the error after each epoch: of the best five trials, up to ten that diverged, and others behind them."""
     from matplotlib.ticker import MaxNLocator
 
     if not any(trial.curve for trial in table.trials):
@@ -170,7 +177,7 @@ def draw_epochs(table: TrialTable) -> Plot | Missing:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.1)
     title = _epochs_title(table, best, len(diverged))
-    text = f"the best {len(best)}, {len(shown)} others and {min(_DIVERGED, len(diverged))} diverged"
+    text = f"the best {len(best)}, {counted(len(shown), 'other')} and {min(_DIVERGED, len(diverged))} diverged"
     alt = f"{table.measure} after each epoch for {text}. {title}."
     return Plot(EPOCHS, title, figure, alt, _epochs_notes(len(shown), len(others), len(diverged)))
 
@@ -181,7 +188,10 @@ def _draw_curves(axes: Axes, table: TrialTable, trials: Sequence[DrawnTrial], co
 
 
 def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) -> None:
-    """Draw diverged curves with a cross at the end; without a finished epoch, only a cross at the top left."""
+    """Draw the curves of diverged trials, each with a cross at its end.
+
+    A trial without a finished epoch gets only a cross, at the top left.
+    """
     _draw_curves(axes, table, diverged, style.DIVERGED, lw=1.0)
     top = axes.get_ylim()[1]
     ends = [(max(1, len(t.curve)), max(t.curve[-1], table.floor) if t.curve else top) for t in diverged]
@@ -192,7 +202,7 @@ def _draw_ends(axes: Axes, table: TrialTable, diverged: Sequence[DrawnTrial]) ->
 
 
 def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) -> str:
-    text = f"{diverged:,} of {len(table.trials):,} trials diverged" if diverged else "no trial diverged"
+    text = f"{diverged:,} of {counted(len(table.trials), 'trial')} diverged" if diverged else "no trial diverged"
     if not best:
         return f"No trial ended ok; {text}"
     near = 1.1 * max(best[0].curve[-1], table.floor)
@@ -201,7 +211,9 @@ def _epochs_title(table: TrialTable, best: Sequence[DrawnTrial], diverged: int) 
 
 
 def _epochs_notes(shown: int, others: int, diverged: int) -> tuple[str, ...]:
-    notes = [f"Behind the best {_BEST}: {shown:,} of {others:,} others, evenly chosen by number."] if others else []
+    notes = []
+    if others:
+        notes.append(f"Behind the best {_BEST}: {shown:,} of {counted(others, 'other')}, evenly chosen by number.")
     if diverged > _DIVERGED:
         notes.append(f"The first {_DIVERGED} of {diverged:,} diverged trials are drawn.")
     return tuple(notes)

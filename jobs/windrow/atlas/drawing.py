@@ -33,7 +33,7 @@ def write(table: TrialTable, folder: Path) -> list[Path]:
 
 
 def _plots(table: TrialTable, mattered: Importance) -> Iterator[Plot | Missing]:
-    """Yield every plot in the order of the HTML page. The common style is applied to each plot separately."""
+    """Yield every plot, or why it is missing, in the order of the HTML page. Each is drawn with the common style."""
     order = mattered.order
     found, cuts = timeline.bars(table)
     draws: list[Callable[[], Plot | Missing]] = [

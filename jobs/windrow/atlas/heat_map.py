@@ -1,6 +1,6 @@
-"""Plot errors over two hyper-parameters: learning rate and width if both were searched, as in the 2016 post.
+"""Plot errors over two hyper-parameters as a heat map: learning rate and network width, if both were searched.
 
-docs/results.md compares Windrow's pictures with those of the post.
+docs/results.md has such a picture for MNIST.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Cells:
 
 
 def pair(table: TrialTable, important: Sequence[str]) -> tuple[SearchedParameter, SearchedParameter] | None:
-    """Return the two parameters to draw: learning rate and width, where searched, then the most important others.
+    """Return the two parameters to draw: learning rate and width, or the most important others in place of either.
 
-    All must be numeric. Returns None if fewer than two parameters are.
+    Only numeric parameters that differ among trials count. Return None if there are fewer than two.
     """
     widths = (table.parameter(name) for name in WIDTHS)
     rate = table.parameter("learning_rate")
@@ -64,7 +64,7 @@ def pair(table: TrialTable, important: Sequence[str]) -> tuple[SearchedParameter
 
 
 def draw(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Draw the heat map. Trials of the same point are first reduced to their median, so that repeats count once."""
+    """Plot the median error per cell. Trials of the same point count as one, with their median error."""
     chosen = pair(table, important)
     if chosen is None:
         return Missing(NAME, "a heat map needs two numeric hyper-parameters that differ among the trials")
@@ -84,7 +84,7 @@ def draw(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
 
 
 def fill(table: TrialTable, x: SearchedParameter, y: SearchedParameter) -> Cells:
-    """Put the trials that have both parameters into cells."""
+    """Return the cells of the trials that have both parameters."""
     trials = [trial for trial in table.trials if x.name in trial.point and y.name in trial.point]
     places = np.array([positions(x, trials), positions(y, trials)])
     points = len({(trial.point[x.name], trial.point[y.name]) for trial in trials})
@@ -105,7 +105,10 @@ def fill(table: TrialTable, x: SearchedParameter, y: SearchedParameter) -> Cells
 
 
 def _edges(parameter: SearchedParameter, bins: int) -> Any:
-    """Return the borders of cells: one cell per value if there are few values, else cells of equal width."""
+    """Return the borders of the cells on an axis: a cell per value if there are only a few values, else `bins` cells.
+
+    The `bins` cells are equally wide; on a log axis, the ratio of the two borders is the same for each.
+    """
     values = np.array(parameter.values, float)
     if parameter.log:
         values = np.log(values)
@@ -146,7 +149,10 @@ def _paint(axes: Axes, cells: Cells, table: TrialTable) -> None:
 
 
 def _mark(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
-    """Mark cells with diverged or pruned trials, outline the best cell, and write errors into the cells if they fit."""
+    """Mark cells with diverged or only pruned trials, and outline the best cell.
+
+    In a map of at most 60 cells, also write the errors into the cells.
+    """
     empty = np.isnan(cells.medians)
     diverged, pruned = empty & (cells.diverged > 0), empty & (cells.diverged == 0) & (cells.pruned > 0)
     some = ~empty & (cells.diverged > 0)
@@ -199,9 +205,9 @@ def _title(table: TrialTable, cells: Cells, x: SearchedParameter, y: SearchedPar
 
 
 def _near(parameter: SearchedParameter, place: float) -> float | int:
-    """Return the value to show for a position: the nearest of the parameter's values, if these are few.
+    """Return the value to show for a position: the nearest of the parameter's values if there are only a few.
 
-    Otherwise return the position itself, rounded if all values are integers.
+    If there are many, return the position itself, rounded if all values are integers.
     """
     values = [value for value in parameter.values if not isinstance(value, str)]
     if len(values) <= _FEW_VALUES:

@@ -1,8 +1,8 @@
 """Estimate the importance of hyper-parameters with two of Optuna's evaluators, which may disagree.
 
 The evaluators measure different things. fANOVA: the share of the errors' variance, over all trials that ended ok, that
-a random forest attributes to a parameter alone. PED-ANOVA: how much the best tenth of the trials differs from all
-trials in a parameter. Bootstrap intervals show how far the order of the parameters can be trusted.
+a random forest attributes to a parameter alone. PED-ANOVA: how much the values of a parameter in the best tenth of the
+trials differ from those in all trials. Bootstrap intervals show how far the order of the parameters can be trusted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from windrow.atlas.plot import Missing, Plot
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 from windrow.sweep.sampling import space
 
@@ -50,7 +51,7 @@ class Importance:
     """The importance of a study's hyper-parameters.
 
     Attributes:
-        shares: evaluator → parameter → share.
+        shares: evaluator → parameter → share. fANOVA has no share for a parameter that some trials did not search.
         trials: number of trials that were evaluated.
         of: number of trials that could have been evaluated.
         unknown: why there are no shares; empty if there are.
@@ -63,14 +64,17 @@ class Importance:
 
     @property
     def order(self) -> list[str]:
-        """Return the parameters by the mean of both evaluators, the most important first."""
+        """Return the parameters by the mean of the evaluators' shares, the most important first; [] without shares."""
         known = self.shares.get(PED_ANOVA, {})
         both = {name: [found[name].value for found in self.shares.values() if name in found] for name in known}
         return sorted(both, key=lambda name: -sum(both[name]) / len(both[name]))
 
 
 def evaluate(table: TrialTable) -> Importance:
-    """Run both evaluators on the trials that ended ok with a point inside the space."""
+    """Run both evaluators on up to 300 trials that ended ok with a point inside the space; return their shares.
+
+    The result has no shares, and says why, if there are too few such trials or all have the same error.
+    """
     page = table.page
     defaults = page.network.defaults()
     inside = [trial for trial in table.ended(Ending.OK) if space.contains(page.space, trial.point, defaults)]
@@ -104,7 +108,10 @@ def _frozen(table: TrialTable, trial: DrawnTrial, names: Sequence[str]) -> Froze
 
 
 def _shares(name: str, trials: Sequence[FrozenTrial], asked: Sequence[str]) -> dict[str, float]:
-    """Return the evaluator's shares, which add up to 1; 0 for a parameter with the same value in all these trials."""
+    """Return an evaluator's share for each parameter in `asked`.
+
+    The shares add up to 1. A parameter with the same value in all of `trials` gets 0; if all errors are equal, all do.
+    """
     import optuna
 
     varied = [each for each in asked if len({trial.params.get(each) for trial in trials}) > 1]
@@ -140,12 +147,12 @@ def draw(table: TrialTable, importance: Importance) -> Plot | Missing:
     style.key(axes)
     axes.grid(axis="x")
     title = sentence(importance)
-    alt = f"Importance of {len(order)} hyper-parameters by {FANOVA} and {PED_ANOVA}. {title}."
+    alt = f"Importance of {counted(len(order), 'hyper-parameter')} by {FANOVA} and {PED_ANOVA}. {title}."
     return Plot(NAME, title, figure, alt, _notes(importance))
 
 
 def sentence(importance: Importance) -> str:
-    """Say in a sentence which parameter mattered most, and whether the evaluators agree."""
+    """Return a sentence: which parameter mattered most, and whether the evaluators agree, if both have shares."""
     first = {}
     for evaluator, shares in importance.shares.items():
         if shares:

@@ -12,6 +12,7 @@ import numpy as np
 from windrow.atlas.plot import Missing, Plot, bitmap_note, marks, measure_axis, number, parameter_axis, positions
 from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.looks import style
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _BINS = 8
 
 
 def draw_marginals(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot the error over each parameter, the most important parameter first."""
+    """Plot the error over each parameter, the most important parameter first, for the trials that ended ok."""
     if not table.ranked or not table.parameters:
         return Missing(MARGINALS, "marginal plots need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -62,7 +63,10 @@ def _draw_marginal(axes: Axes, table: TrialTable, parameter: SearchedParameter) 
 
 
 def _draw_medians(axes: Axes, parameter: SearchedParameter, places: Any, heights: Any) -> None:
-    """Draw a short line in each bin, at the median error of its trials."""
+    """Draw a short line at the median error of each bin of trials.
+
+    A bin is one value of a parameter with few values, else a range; a bin with too few trials gets no line.
+    """
     values = np.log(places) if parameter.log else places
     distinct = np.unique(values)
     if len(distinct) <= _BINS:
@@ -86,14 +90,15 @@ def _marginals_title(table: TrialTable, parameter: SearchedParameter) -> str:
         return f"The best trials do not search {parameter.words}"
     if not parameter.numeric:
         most = max(set(best), key=best.count)
-        return f"{best.count(most)} of the best {len(best)} trials have {parameter.words} {number(most)}"
+        have = "has" if best.count(most) == 1 else "have"
+        return f"{best.count(most)} of the best {counted(len(best), 'trial')} {have} {parameter.words} {number(most)}"
     middle = float(np.median(np.array(best, float)))
     whole = all(isinstance(value, int) for value in parameter.values)
     return f"The best trials have {parameter.named} near {number(round(middle) if whole else middle)}"
 
 
 def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing:
-    """Plot one line per trial in parallel coordinates. Lines run from top to bottom, so that names fit on a phone."""
+    """Plot a line per trial that ended ok in parallel coordinates, from top to bottom so that names fit on a phone."""
     if not table.ranked or not table.parameters:
         return Missing(PARALLEL, "parallel coordinates need a trial that ended ok and a hyper-parameter that differs")
     ranked = sorted(table.parameters, key=lambda each: important.index(each.name) if each.name in important else 99)
@@ -115,13 +120,14 @@ def draw_parallel(table: TrialTable, important: Sequence[str]) -> Plot | Missing
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     title = _parallel_title(table, ranked)
-    alt = f"Parallel coordinates of {', '.join(names)} and error for {len(lines):,} trials that ended ok. {title}."
+    ended = f"{counted(len(lines), 'trial')} that ended ok"
+    alt = f"Parallel coordinates of {', '.join(names)} and error for {ended}. {title}."
     notes = (f"One line a trial that ended ok, from its hyper-parameters down to its error; orange: the best {best}.",)
     return Plot(PARALLEL, title, figure, alt, (*notes, *bitmap_note(len(lines)), *_gaps_note(ranked)))
 
 
 def _shares(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Scale a parameter's values so that the lowest is 0 and the highest 1; NaN for trials that did not search it."""
+    """Return trials' values of a parameter, scaled to 0 for the lowest and 1 for the highest; NaN if not searched."""
     places = positions(parameter, trials)
     ends = (
         np.array([parameter.values[0], parameter.values[-1]], float)
@@ -147,7 +153,7 @@ def _draw_lines(axes: Axes, lines: Any, colour: str, alpha: float, width: float)
 
 
 def _ends(parameter: SearchedParameter) -> list[tuple[float, str]]:
-    """Return positions and labels for an axis: for each value if there are few, else for its two ends."""
+    """Return positions, 0 to 1, and labels for an axis: of each value if there are only a few, else of the two ends."""
     few = (
         parameter.values
         if len(parameter.values) <= 4 or not parameter.numeric
@@ -185,7 +191,7 @@ def _parallel_title(table: TrialTable, ranked: Sequence[SearchedParameter]) -> s
     best = table.ranked[: max(2, min(_BEST, len(table.ranked) // 2))]
     spreads = {each: float(np.ptp(_shares(each, best))) for each in ranked if all(each.name in t.point for t in best)}
     if not spreads or len(table.ranked) < 4:
-        return f"{len(table.ranked):,} trials ended ok"
+        return f"{counted(len(table.ranked), 'trial')} ended ok"
     narrow, wide = min(spreads, key=lambda each: spreads[each]), max(spreads, key=lambda each: spreads[each])
     return f"The best {len(best)} trials agree most on {narrow.words} and least on {wide.words}"
 

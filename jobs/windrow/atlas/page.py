@@ -13,6 +13,7 @@ from windrow.atlas.importance import Importance, sentence
 from windrow.atlas.plot import Missing, Plot, number
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import html, style
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ Section = Drawn | Missing
 
 
 def svg(drawn: Figure) -> str:
-    """Return the picture as an SVG element with the HTML page's colour variables, so that it follows the theme."""
+    """Return a picture as an SVG element. Its colours are the HTML page's CSS variables, so they follow the theme."""
     content = io.StringIO()
     drawn.savefig(content, format="svg", dpi=200, transparent=True)
     text = content.getvalue()
@@ -46,7 +47,7 @@ def svg(drawn: Figure) -> str:
 
 
 def render(table: TrialTable, mattered: Importance, sections: Sequence[Section]) -> str:
-    """Return the HTML page."""
+    """Return the HTML page: a summary, the best trials, the plots, and the plots that could not be drawn."""
     name = escape(table.page.name)
     drawn = "\n".join(map(_figure, (section for section in sections if isinstance(section, Drawn))))
     left_out = [section for section in sections if isinstance(section, Missing)]
@@ -74,7 +75,7 @@ figcaption{{margin-top:.3rem}}
 
 
 def _summary(table: TrialTable, mattered: Importance) -> str:
-    """Summarize the study: the best trial, the parameters that mattered, and the number of trials by ending."""
+    """Return a list in HTML: the best trial, the parameter that mattered most, and the number of trials by ending."""
     lines = [
         _best_sentence(table),
         f"{sentence(mattered) if not mattered.unknown else mattered.unknown}.",
@@ -96,8 +97,8 @@ def _best_sentence(table: TrialTable) -> str:
 
 def _endings(table: TrialTable) -> str:
     counts = [f"{count:,} {ending.value.replace('_', ' ')}" for ending, count in table.endings.most_common()]
-    waiting = f"; {table.waiting:,} have not ended" if table.waiting else ""
-    return f"{len(table.trials):,} trials ended: {', '.join(counts) or 'none'}{waiting}."
+    waiting = f"; {counted(table.waiting, 'has', 'have')} not ended" if table.waiting else ""
+    return f"{counted(len(table.trials), 'trial')} ended: {', '.join(counts) or 'none'}{waiting}."
 
 
 def _best_table(table: TrialTable) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 400
-"""More marks than this are drawn as one bitmap: thousands of shapes would make the HTML page slow."""
+"""A plot with more marks than this draws them as one bitmap, because thousands of shapes would make the page slow."""
 
 _GAP = 2
 """The least pixels between two labels at ticks."""
@@ -32,7 +32,7 @@ class Plot:
     """A picture.
 
     Attributes:
-        name: the name of its PNG file and of its anchor on the HTML page.
+        name: names the PNG file and the anchor on the HTML page.
         title: what the picture shows, as a sentence.
         alt: a description for readers who can't see the picture.
         notes: sentences about how the picture was drawn.
@@ -54,7 +54,7 @@ class Missing:
 
 
 def number(value: Value) -> str:
-    """Format a value for display: 0.0031, 12,000, relu."""
+    """Return a value as text for display: 0.0031, 12,000, relu."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -63,17 +63,17 @@ def number(value: Value) -> str:
 
 
 def measure_axis(axis: Axis, table: TrialTable) -> None:
-    """Make the axis a log axis of errors."""
+    """Make an axis the log axis of errors, with its label."""
     scale_axis(axis, log=True)
     axis.set_label_text(table.measure)
 
 
 def scale_axis(axis: Axis, log: bool) -> None:
-    """Give the axis a log or linear scale with few, plainly written numbers."""
+    """Give an axis a log or linear scale with only a few, plainly written numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     class FewLocator(LogLocator):
-        """Place ticks at powers of ten; if these are few, also at 3, or at 2 and 5, between them."""
+        """Place ticks at powers of ten; on an axis with few of these, also at 3 times, or at 2, 3 and 5 times each."""
 
         def tick_values(self, low: float, high: float) -> Any:
             decades = np.log10(high / low) if 0 < low < high else 1.0
@@ -99,14 +99,14 @@ def _letter(axis: Axis) -> str:
 
 
 def positions(parameter: SearchedParameter, trials: Sequence[DrawnTrial]) -> Any:
-    """Return trials' positions on a parameter's axis: numbers, or indices of choices; NaN if it was not searched."""
+    """Return trials' places on a parameter's axis, float (n,): values, or indices of choices; NaN if not searched."""
     places = {value: place for place, value in enumerate(parameter.values)}
     found = [trial.point.get(parameter.name) for trial in trials]
     return np.array([np.nan if v is None else float(v) if parameter.numeric else places[v] for v in found], float)
 
 
 def parameter_axis(axis: Axis, parameter: SearchedParameter) -> None:
-    """Set the ticks and the name of a parameter's axis."""
+    """Set the scale, the ticks and the name of a parameter's axis."""
     if parameter.numeric:
         scale_axis(axis, parameter.log)
         if len(parameter.values) <= 4:
@@ -145,12 +145,12 @@ def _untangle(axis: Axis, side: int) -> None:
 
 
 def marks(axes: Axes, x: Any, y: Any, colour: str = style.OK, **more: Any) -> None:
-    """Draw dots; many dots are smaller, fainter and drawn as one bitmap."""
+    """Draw dots; more than MANY are drawn smaller, fainter and as one bitmap."""
     many = len(x) > MANY
     more = {"s": 7 if many else 16, "alpha": 0.35 if many else 0.7, "linewidths": 0, **more}
     axes.scatter(x, y, color=colour, rasterized=many, **more)
 
 
 def bitmap_note(count: int) -> tuple[str, ...]:
-    """Return the note for a plot whose marks are drawn as one bitmap; empty for a plot with few marks."""
+    """Return the note for a plot whose marks are drawn as one bitmap; empty for a plot with at most MANY marks."""
     return (f"{count:,} marks are drawn as one bitmap.",) if count > MANY else ()

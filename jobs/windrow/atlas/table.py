@@ -1,6 +1,6 @@
 """Read the data that the atlas draws: the ledger's trials, and the hyper-parameters that differ among them.
 
-Here every trial is judged by an error, so that less is always better: the validation error in percent, or the
+The atlas judges every trial by an error, so that less is always better: the validation error in percent, or the
 validation loss. The search never sees the test split, and neither does the atlas.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from windrow.experiment import CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.experiment.parameters import Value
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.space import filled
 from windrow.training.networks import count_weights
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from windrow.sweep.study import StudyRecord
 
 WIDTHS = ("filters", "units", "width", "neurons", "channels")
-"""Hyper-parameters for a network's width. The first one that was searched is drawn against the learning rate."""
+"""Hyper-parameters for a network's width; the first that differs among trials is drawn against the learning rate."""
 
 _LOG_RATIO = 4  # integers and choices that span more than this factor are drawn on a log axis
 
@@ -33,10 +34,10 @@ class SearchedParameter:
     """A hyper-parameter that differs among the trials.
 
     Attributes:
-        values: its distinct values in the trials: numbers from low to high, others as on the experiment page.
-        numeric: whether its values are numbers; true and false don't count as numbers.
-        log: whether it is drawn on a log axis.
-        conditional: whether some trials did not search it.
+        values: the distinct values in the trials: numbers from low to high, others as on the experiment page.
+        numeric: whether all values are numbers; true and false don't count as numbers.
+        log: whether the parameter is drawn on a log axis.
+        conditional: whether some trials did not search the parameter.
     """
 
     name: str
@@ -47,7 +48,7 @@ class SearchedParameter:
 
     @property
     def named(self) -> str:
-        """Return the name for use inside a sentence, with an article in the singular: a learning rate; units."""
+        """Return the name for use inside a sentence, with an article unless it ends with s: a learning rate; units."""
         return self.words if self.words.endswith("s") else f"a {self.words}"
 
     @property
@@ -61,12 +62,14 @@ class DrawnTrial:
     """A trial that has ended for good.
 
     Attributes:
-        point: the hyper-parameters that were searched for it.
+        point: the value of each searched hyper-parameter that applies to this trial; the default where the trial's own
+            point has none.
         error: validation error in percent, or validation loss, after the last epoch; None unless the ending is ok.
-        curve: error after each epoch; for a diverged trial, up to the last epoch whose error was a number.
+        curve: error after each epoch; for a diverged trial, up to the epoch before its first loss that was no number.
         seconds: wall-clock time of training.
-        weights: trainable weights; None where they can't be counted.
-        began_at, ended_at: Unix seconds; 0 where they are not known.
+        weights: number of trainable weights; None for a user's network, or if `read` got no `image`.
+        began_at, ended_at: Unix time in seconds; 0 if not known.
+        worker: host and process that trained, as host/pid.
     """
 
     number: int
@@ -83,7 +86,13 @@ class DrawnTrial:
 
 @dataclass(frozen=True)
 class TrialTable:
-    """A study's trials. `waiting`: how many have not ended. `constant`: hyper-parameters that never differed."""
+    """The trials of a study that have ended, and what differs among them.
+
+    Attributes:
+        parameters: hyper-parameters of the space that differ among the trials.
+        constant: names of the space's other hyper-parameters.
+        waiting: number of trials in the ledger that have not ended.
+    """
 
     page: Experiment
     trials: tuple[DrawnTrial, ...]
@@ -93,7 +102,7 @@ class TrialTable:
 
     @property
     def is_accuracy(self) -> bool:
-        """Return True if errors are percents of images, False if they are nats."""
+        """Return True if errors are percentages of images, False if errors are losses in nats."""
         return self.page.sweep.objective == "val_accuracy"
 
     @property
@@ -102,7 +111,7 @@ class TrialTable:
         return "validation error, %" if self.is_accuracy else "validation loss, nats"
 
     def shown(self, error: float) -> str:
-        """Format an error for display: 1.39 %."""
+        """Return an error as text for display: 1.39 %; without the unit if the objective is a loss."""
         return f"{error:.3g} %" if self.is_accuracy else f"{error:.3g}"
 
     @property
@@ -126,7 +135,10 @@ class TrialTable:
 
     @cached_property
     def floor(self) -> float:
-        """Return the least error to draw: a log axis has no zero, but a small validation split can give zero errors."""
+        """Return the least error to draw: half the least error above zero.
+
+        A log axis has no zero, but a small validation split can give zero errors.
+        """
         positive = [error for trial in self.ranked if (error := error_of(trial)) > 0]
         return min(positive) / 2 if positive else 0.01
 
@@ -136,9 +148,10 @@ class TrialTable:
 
     @property
     def floor_note(self) -> tuple[str, ...]:
-        """Return the note for a plot if some error is zero; empty otherwise."""
+        """Return the note that trials without any error are drawn at `floor`; empty if there is no such trial."""
         zeros = sum(error_of(trial) == 0 for trial in self.ranked)
-        return (f"{zeros:,} trials without any error are drawn at {self.shown(self.floor)}.",) if zeros else ()
+        which = counted(zeros, "trial without any error is", "trials without any error are")
+        return (f"{which} drawn at {self.shown(self.floor)}.",) if zeros else ()
 
     def parameter(self, name: str) -> SearchedParameter | None:
         """Return the hyper-parameter of that name; None if it does not differ among the trials."""
@@ -151,7 +164,7 @@ def error_of(trial: DrawnTrial) -> float:
 
 
 def read(study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None) -> TrialTable:
-    """Return the table of a study.
+    """Return the table of a study, from its ledger.
 
     Args:
         image: (shape, number of classes) of the data set, for counting weights; None leaves the weights out.
@@ -205,7 +218,10 @@ def _describe(name: str, dimension: Dimension, trials: Sequence[DrawnTrial]) -> 
 
 
 def _is_log(dimension: Dimension, values: Sequence[Value]) -> bool:
-    """Return whether to use a log axis: if the search did, or if integers or choices span more than a factor of 4."""
+    """Return whether to draw a dimension on a log axis; never if a value is 0 or less.
+
+    A float is drawn as it was searched. Integers and choices also get a log axis if they span more than a factor of 4.
+    """
     if not values or float(values[0]) <= 0:
         return False
     if isinstance(dimension, FloatDimension):

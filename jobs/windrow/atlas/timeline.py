@@ -13,6 +13,7 @@ import numpy as np
 from windrow.atlas.plot import COLOURS, MANY, Missing, Plot, scale_axis
 from windrow.atlas.table import DrawnTrial, TrialTable
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _POINTS = 300  # points on the speed-up line
 
 @dataclass(frozen=True)
 class Bar:
-    """A trial on its slot's row; times are seconds since the first trial began, without long pauses between sweeps."""
+    """A trial on the row of a slot; times are seconds since the first trial began, without long pauses."""
 
     trial: DrawnTrial
     slot: int
@@ -35,9 +36,9 @@ class Bar:
 
 
 def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
-    """Assign every trial whose times are known to a slot; also return the times at which a pause was cut out.
+    """Return a bar for every trial whose times are known, and the times of the cuts, at which a pause was left out.
 
-    A worker keeps its slot as long as it lives; a new worker takes the first free slot.
+    A slot belongs to one worker from its first trial to its last; a new worker takes the first free slot.
     """
     trials = sorted((t for t in table.trials if t.began_at and t.ended_at > t.began_at), key=lambda t: t.began_at)
     clock, cuts = _working_time(trials)
@@ -54,10 +55,11 @@ def bars(table: TrialTable) -> tuple[list[Bar], list[float]]:
 
 
 def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
-    """Leave long pauses between sweeps out of the time.
+    """Find the long pauses between sweeps, in which no trial ran.
 
     Returns:
-        A function that converts Unix time to seconds of work; and the seconds of work at which a pause was cut out.
+        A function that converts Unix time to seconds since the first trial began, without the long pauses; and the
+        seconds, counted in that way, at which each long pause was cut out.
     """
     busy: list[list[float]] = []
     for trial in trials:
@@ -76,7 +78,7 @@ def _working_time(trials: Sequence[DrawnTrial]) -> tuple[Any, list[float]]:
 
 
 def draw_timeline(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> Plot | Missing:
-    """Draw one row per slot and one bar per trial, in the colour of its ending."""
+    """Plot one row per slot and one bar per trial, in the colour of the trial's ending."""
     if not found:
         return Missing(TIMELINE, "no trial's begin and end are known")
     slots = 1 + max(bar.slot for bar in found)
@@ -97,7 +99,7 @@ def draw_timeline(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]
     axes.set_xlabel(f"{unit} since the first trial began")
     style.key(axes, 5)
     title = _timeline_title(found, slots)
-    alt = f"Timeline of {len(found):,} trials on {slots} slots. {title}."
+    alt = f"Timeline of {counted(len(found), 'trial')} on {counted(slots, 'slot')}. {title}."
     return Plot(TIMELINE, title, figure, alt, _notes(table, found, cuts))
 
 
@@ -125,12 +127,12 @@ def _timeline_title(found: Sequence[Bar], slots: int) -> str:
     span = max(bar.end for bar in found)
     unit, per_unit = _unit(span)
     share = float(_busy(found, np.linspace(0, span, _POINTS)).mean()) / slots
-    text = f"{len(found):,} trials on {slots} slot{'s' * (slots > 1)} in {span / per_unit:.3g} {unit}"
-    return f"{text}; slots were busy {100 * share:.0f} % of it"
+    text = f"{counted(len(found), 'trial')} on {counted(slots, 'slot')} in {span / per_unit:.3g} {unit}"
+    return f"{text}, busy {100 * share:.0f} % of it"
 
 
 def _busy(found: Sequence[Bar], at: Any) -> Any:
-    """Return the number of busy slots at each time."""
+    """Return the number of busy slots at each of the times `at`."""
     working = np.zeros((1 + max(bar.slot for bar in found), len(at)), bool)
     for bar in found:
         working[bar.slot] |= (bar.begin <= at) & (at <= bar.end)
@@ -140,7 +142,9 @@ def _busy(found: Sequence[Bar], at: Any) -> Any:
 def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tuple[str, ...]:
     notes = []
     if len(found) < len(table.trials):
-        notes.append(f"{len(table.trials) - len(found):,} trials whose begin or end is not known are left out.")
+        unknown = "whose begin or end is not known"
+        missing = counted(len(table.trials) - len(found), f"trial {unknown} is", f"trials {unknown} are")
+        notes.append(f"{missing} left out.")
     if cuts:
         notes.append(f"A dotted line is a pause between two sweeps of the study, cut out ({len(cuts)}).")
     if len(found) > MANY:
@@ -149,7 +153,10 @@ def _notes(table: TrialTable, found: Sequence[Bar], cuts: Sequence[float]) -> tu
 
 
 def speed_ups(found: Sequence[Bar]) -> tuple[Any, Any]:
-    """Return times in seconds since the first trial began, and speed-ups so far: training seconds over wall clock."""
+    """Return 300 times, and the speed-up up to each: training seconds of all trials, divided by wall-clock seconds.
+
+    The times are seconds since the first trial began, without long pauses.
+    """
     at = np.linspace(0, max(bar.end for bar in found), _POINTS + 1)[1:]
     done = np.zeros(_POINTS)
     for bar in found:
@@ -166,7 +173,7 @@ def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
     figure, axes = style.axes(2.5)
     unit, per_unit = _unit(at[-1])
     axes.plot(at / per_unit, speed_up, color=style.OK, lw=2)
-    for height, words in {1: "one slot", slots: f"{slots} slots, never idle"}.items():
+    for height, words in {1: "one slot", slots: f"{counted(slots, 'slot')}, never idle"}.items():
         axes.axhline(height, color=style.QUIET, lw=1, ls="--")
         axes.annotate(
             words,
@@ -184,6 +191,6 @@ def draw_speed_up(found: Sequence[Bar]) -> Plot | Missing:
     scale_axis(axes.yaxis, log=False)
     axes.set_xlabel(f"{unit} since the first trial began")
     axes.set_ylabel("speed-up")
-    title = f"{slots} slot{'s' * (slots > 1)} trained {speed_up[-1]:.2f} times as fast as one that does nothing else"
+    title = f"{counted(slots, 'slot')} trained {speed_up[-1]:.2f} times as fast as one that does nothing else"
     alt = f"Training seconds over wall clock, from the begin to each moment. {title}."
     return Plot(SPEED_UP, title, figure, alt, ("Training seconds of all trials over wall clock, from the begin on.",))

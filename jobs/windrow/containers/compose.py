@@ -4,7 +4,7 @@
     PYTHONPATH=jobs python3 -m windrow.containers.compose demo --experiment digits
     PYTHONPATH=jobs python3 -m windrow.containers.compose down [--volumes]
 
-Standard library only: it needs Docker and Python, but not Windrow's environment.
+This module uses only the standard library: it needs Docker and Python, but not Windrow's environment.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
 
 
 def check_engine() -> None:
-    """Check that Docker and Compose work.
+    """Check that Docker works, with Compose.
 
     Raises:
         UserError: Docker or Compose is not installed, is not running, or may not be used by this user.
@@ -83,10 +83,10 @@ def check_engine() -> None:
 
 
 def up() -> Mapping[str, str]:
-    """Build the image, start all parts, wait until they are healthy, and return the settings of shell and .env.
+    """Build the image, start all services, and wait until they are healthy; return the settings of .env and shell.
 
     Raises:
-        ServiceError: the build failed, or a part does not become healthy.
+        ServiceError: the build failed, or a service does not become healthy.
     """
     known = settings.complete(FOLDER / ".env") | os.environ  # the shell's values win, as in compose
     build(known)
@@ -97,7 +97,7 @@ def up() -> Mapping[str, str]:
 
 
 def build(known: Mapping[str, str]) -> None:
-    """Build the image; unchanged layers are reused."""
+    """Build the image with the pip settings in `known`; unchanged layers are reused."""
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         pip = Path(folder) / "pip.conf"
         pip.write_text(settings.pip_conf(known), encoding="utf-8")
@@ -114,7 +114,7 @@ def down(volumes: bool) -> None:
     """Stop and remove all containers; with `volumes`, remove the data as well.
 
     Raises:
-        ServiceError: Docker could not remove them.
+        ServiceError: Docker could not remove the containers.
     """
     settings.complete(FOLDER / ".env")  # compose requires every secret, for each command
     _compose("--profile", "*", "down", "--remove-orphans", *(["--volumes"] if volumes else []))

@@ -2,7 +2,7 @@
 
     make demo TARGET=docker
 
-It runs the laptop's demo (windrow/laptop/demo.py); the jobs run on the Spark cluster.
+The demo is that of the laptop (windrow/laptop/demo.py), but the jobs run on the Spark cluster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
 
 
 def run(request: DemoRequest, reporter: Reporter) -> None:
-    """Run the demo on the stack of this container.
+    """Run the demo on the stack that this container is part of.
 
     Raises:
         WindrowError: a service or a task has failed, or the table has problems.

@@ -1,6 +1,6 @@
 """Make the settings of docker/compose.yaml for this machine: secrets (made once) and pip's configuration.
 
-Standard library only: it runs on machines that have only Docker and Python.
+This module uses only the standard library, because the machine may have only Docker and Python.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SECRETS: Mapping[str, Callable[[], str]] = {
 
 
 def read(file: Path) -> dict[str, str]:
-    """Read a file of NAME=VALUE lines; empty if the file does not exist."""
+    """Return name → value from a file of NAME=VALUE lines; empty if the file does not exist."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def complete(file: Path) -> dict[str, str]:
-    """Add missing secrets to the file, readable by this user only, and return all its values.
+    """Add missing secrets to a file of settings, which only this user can then read; return all values of the file.
 
     Existing secrets stay as they are: the database's volume was made with the existing password.
     """
@@ -54,7 +54,7 @@ def complete(file: Path) -> dict[str, str]:
 
 
 def pip_conf(variables: Mapping[str, str]) -> str:
-    """Return a pip.conf with the registries in the PIP_* variables, except those that are files on this machine."""
+    """Return the text of a pip.conf with the registries in the PIP_* variables, but without file:// addresses."""
     lines = ["[global]"]
     for name in ("INDEX_URL", "EXTRA_INDEX_URL", "TRUSTED_HOST", "DEFAULT_TIMEOUT", "RETRIES"):
         values = [value for value in variables.get(f"PIP_{name}", "").split() if urlsplit(value).scheme != "file"]

@@ -35,10 +35,10 @@ _BATCH_BYTES = 1 << 23
 
 @dataclass(frozen=True)
 class DecodedFiles:
-    """The images that could be decoded.
+    """The images that could be decoded, and the reasons for the others.
 
     Attributes:
-        images: uint8 (n, h, w, c), mapped from a scratch file.
+        images: uint8 (n, h, w, c), mapped from a scratch file unless empty.
         labels: int64 (n,).
         left_out: reason for each file that could not be decoded, by its name.
     """
@@ -59,18 +59,22 @@ class Format:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
+        """Return (height, width, channels)."""
         return self.height, self.width, self.channels
 
     @property
     def bytes(self) -> int:
-        """Number of bytes of an image's pixels."""
+        """Return the number of bytes of an image's pixels."""
         return self.height * self.width * self.channels
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """The result of opening one file: its pixels; or only its size, if that is not as wanted; or a problem."""
+    """The result of opening one file: size and pixels; only the size if it is not as wanted; or a problem.
+
+    Attributes:
+        size: (width, height) of the upright image.
+    """
 
     size: tuple[int, int] | None = None
     pixels: bytes | None = None
@@ -78,7 +82,10 @@ class _Opened:
 
 
 def choose_format(files: Files, image_size: int | None, channels: int) -> Format:
-    """Return the format to convert images to: in the page's size, or in that of the first image that can be opened.
+    """Return the format to convert images to.
+
+    If `image_size` is None, the format has the size of the first image that can be opened, and images of another size
+    are an error. Otherwise images are resized to squares with sides of `image_size` pixels.
 
     Raises:
         DatasetError: no image can be opened.
@@ -98,7 +105,9 @@ def choose_format(files: Files, image_size: int | None, channels: int) -> Format
 
 
 def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -> DecodedFiles:
-    """Decode the files in Spark tasks; the pixels go to an unnamed file in `scratch` that vanishes with the array.
+    """Decode the files in Spark tasks; return the pixels, the labels, and the reasons for files that can't be decoded.
+
+    The pixels are in an unnamed file in `scratch`, which vanishes with the array.
 
     Raises:
         DatasetError: images differ in size and `target` does not resize.
@@ -122,7 +131,7 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
 
 
 def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Map the file as an array; return an empty array for an empty file, which can't be mapped."""
+    """Return the file, mapped as an array; an empty array for an empty file, which can't be mapped."""
     return np.memmap(file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
 
 
@@ -134,7 +143,7 @@ def _odd_size(name: str, size: tuple[int, int], target: Format) -> str:
 
 
 def _open_all(paths: Sequence[Path], target: Format, session: SparkSession) -> Iterator[tuple[int, _Opened]]:
-    """Yield every file's index and result, in order.
+    """Open every file in Spark tasks, and yield its index and result, in order.
 
     Each Spark job takes a portion of the files, which bounds the driver's memory.
     """
@@ -182,7 +191,7 @@ def _open_batches(batches: Iterable[pa.RecordBatch], target: Format) -> Iterator
 
 
 def _open(path: str, target: Format) -> _Opened:
-    """Decode one file."""
+    """Decode one file; return its pixels, its size if that is not as wanted, or its problem. Raise nothing."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -78,13 +78,13 @@ _CURE = (
 def fetch(
     remote: RemoteFile, mirrors: Sequence[str], folder: Path, cure: str = _CURE, *, max_bytes: int | None = None
 ) -> Path:
-    """Return the path of the file in `folder`; download the file unless it is there with the right digest.
+    """Download a file unless `folder` has it with the right digest; return its path there.
 
     Args:
         remote: the file.
         mirrors: base URLs, tried in this order.
         folder: where the file is stored; made if absent.
-        cure: how to fix it if no mirror serves the file; the end of the error message.
+        cure: the end of the error message if no mirror serves the file: what the user can do.
         max_bytes: largest size of the download, and of a .gz file's contents if those have the digest; None: no limit.
 
     Raises:
@@ -113,14 +113,15 @@ def fetch(
 
 
 def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_bytes: int | None = None) -> Path:
-    """Return the path of a file without a published digest: trust the first download, and check later ones against it.
+    """Download a file without a published digest, and return its path. Later downloads are checked against the first.
 
-    The digest is printed and written next to the file as NAME.sha256. A file that is there is not downloaded again.
+    Without `digest`, the first download's digest is printed, and written next to the file as NAME.sha256. A file that
+    is there with its digest is not downloaded again.
 
     Args:
         url: http or https.
         folder: a folder for the files of this URL alone.
-        digest: SHA-256, if the user knows it; then the first download is checked, too.
+        digest: SHA-256, if the user knows it, to check the first download as well; None: trust the first download.
         key: the page's key for the digest, for messages.
         max_bytes: largest size of the download; None: no limit.
 
@@ -141,7 +142,7 @@ def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_b
 
 
 def _take_on_trust(url: str, target: Path, max_bytes: int | None) -> str:
-    """Download a whole file without continuing an earlier download, and return its SHA-256."""
+    """Download a whole file, without continuing an earlier download, to `target`; return its SHA-256."""
     part = target.with_name(f".{target.name}.first.part")
     part.unlink(missing_ok=True)
     try:
@@ -173,7 +174,7 @@ def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | Non
 
 
 def _download(url: str, part: Path, max_bytes: int | None) -> None:
-    """Complete `part`; after an interruption, try again as long as each try adds bytes."""
+    """Complete `part`; after an interruption, try again, up to six tries in all, as long as each try adds bytes."""
     for attempt in range(_TRIES):
         before = _size(part)
         try:
@@ -187,7 +188,10 @@ def _download(url: str, part: Path, max_bytes: int | None) -> None:
 
 
 def _append(url: str, part: Path, max_bytes: int | None) -> None:
-    """Send one request for the rest of `part`, and save the response."""
+    """Send one request for what `part` lacks, and add the response to it.
+
+    Start `part` again if the mirror sends the whole file, or if `part` is longer than the mirror's file.
+    """
     start = _size(part)
     try:
         with requests.get(
@@ -264,7 +268,7 @@ def _digest(stream: BinaryIO, remote: RemoteFile, max_bytes: int | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the root cause in a few words: requests and urllib3 wrap it in several messages with object addresses."""
+    """Return the root cause in a few words, without the layers and object addresses in the messages of requests."""
     if isinstance(error, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)):
         return f"no connection within {_CONNECT_SECONDS:g} s"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):

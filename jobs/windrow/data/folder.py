@@ -1,4 +1,4 @@
-"""List the images of a folder with one subfolder per class, and limit the share of broken ones.
+"""List the images of a folder with one subfolder per class, and limit the share of broken images.
 
     photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
     photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
@@ -46,10 +47,11 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """Find the classes and their image files, without opening the files.
+    """Return the classes of a folder and their image files, without opening the files.
 
     Raises:
-        DatasetError: no classes, a class without images, or train/ and test/ with different classes.
+        DatasetError: no classes, a class without images, a class name with characters that can't be printed, or train/
+            and test/ with different classes.
     """
     splits = [folder / "train", folder / "test"]
     if not all(split.is_dir() for split in splits):
@@ -66,7 +68,7 @@ def list_images(folder: Path) -> Listing:
 
 
 def check_left_out(total: int, left_out: dict[str, str]) -> None:
-    """Report the images that were left out.
+    """Print which images were left out, and why; nothing if there are none.
 
     Raises:
         DatasetError: their share is above LEFT_OUT_LIMIT.
@@ -80,7 +82,8 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
             "; fix or remove them"
         )
-    print(f"left out {len(left_out)} of {total} images that can't be decoded: {listed}{more}", file=sys.stderr)
+    images = counted(total, "image")
+    print(f"left out {len(left_out)} of {images} that can't be decoded: {listed}{more}", file=sys.stderr)
 
 
 def _classes(folder: Path) -> list[str]:
@@ -106,7 +109,8 @@ def _files(root: Path, folder: Path, classes: Sequence[str]) -> Files:
                 f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"
             )
         if len(visible) > len(found):
-            print(f"ignored in {folder / name}: {len(visible) - len(found)} that are not image files", file=sys.stderr)
+            others = counted(len(visible) - len(found), "file that is not an image", "files that are not images")
+            print(f"ignored in {folder / name}: {others}", file=sys.stderr)
         paths += found
         counts.append(len(found))
     return Files(root, tuple(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))

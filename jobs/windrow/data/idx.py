@@ -1,7 +1,7 @@
 """Read the IDX format of MNIST and similar data sets, plain or gzipped.
 
     2 bytes    zero
-    1 byte     type of the values; 0x08 (unsigned byte) is the only one here
+    1 byte     type of the values; only 0x08 (unsigned byte) can be read here
     1 byte     number of dimensions
     4 bytes    size of a dimension, big-endian, repeated for each dimension
     the rest   the values, last dimension fastest
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -28,10 +29,10 @@ _CHUNK_BYTES = 1 << 22
 
 
 def read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read images, uint8 (n, h, w, c) with c 1 or 3, and their labels, int64 (n,) in 0..255.
+    """Return the images, uint8 (n, h, w, c) with c 1 or 3, and their labels, int64 (n,) in 0..255.
 
     Raises:
-        DatasetError: a file can't be read, is incomplete or damaged, or the two don't belong together.
+        DatasetError: a file can't be read, is incomplete or damaged, or the two files don't belong together.
     """
     images = read(images_path, dimensions=(3, 4))
     labels = read(labels_path, dimensions=(1,))
@@ -50,7 +51,7 @@ def read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], 
 
 
 def read(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Read the array in an IDX file, which must have one of these numbers of dimensions.
+    """Return the array in an IDX file, plain or gzipped. `dimensions` lists the legal numbers of dimensions.
 
     Raises:
         DatasetError: the file can't be read, or is not a complete and valid IDX file.
@@ -69,7 +70,7 @@ def read(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def parse(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Read the array in a stream of IDX bytes. `name` is the file's name in error messages.
+    """Return the array in a stream of IDX bytes. `name` is the file's name in error messages.
 
     Raises:
         DatasetError: the first four bytes, the sizes or the length is wrong.
@@ -81,7 +82,7 @@ def parse(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> NDArray[n
     if len(values) != expected:
         sizes = " x ".join(map(str, shape))
         got = "more" if len(values) > expected else str(len(values))
-        raise DatasetError(f"{name} must hold {expected} values ({sizes}); got {got}; fetch it again")
+        raise DatasetError(f"{name} must hold {counted(expected, 'value')} ({sizes}); got {got}; fetch it again")
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
@@ -99,7 +100,8 @@ def _parse_header(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> t
         raise DatasetError(f"{name} must have {legal} dimensions; got {count}; are images and labels swapped?")
     sizes = _take(stream, 4 * count)
     if len(sizes) < 4 * count:
-        raise DatasetError(f"{name} must begin with {count} sizes of 4 bytes; got {len(sizes)} bytes; fetch it again")
+        begin = f"{counted(count, 'size')} of 4 bytes"
+        raise DatasetError(f"{name} must begin with {begin}; got {counted(len(sizes), 'byte')}; fetch it again")
     shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
     if 0 in shape:
         raise DatasetError(f"{name} must not be empty; got sizes {' x '.join(map(str, shape))}; take another file")
@@ -107,7 +109,7 @@ def _parse_header(stream: BinaryIO, name: str, dimensions: tuple[int, ...]) -> t
 
 
 def _take(stream: BinaryIO, count: int) -> bytearray:
-    """Read up to `count` bytes, in chunks: read(count) would allocate whatever a broken header claims."""
+    """Return up to `count` bytes, read in chunks: read(count) would allocate whatever a broken header claims."""
     taken = bytearray()
     while len(taken) < count:
         chunk = stream.read(min(_CHUNK_BYTES, count - len(taken)))

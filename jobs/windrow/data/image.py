@@ -1,8 +1,8 @@
 """Convert an image to pixels, with the same code for a folder of training images and for scored URLs.
 
-Pillow's and TensorFlow's bilinear filters differ enough to flip close labels, so training and scoring share one:
-`smooth`. A network trained elsewhere may need one of the other two: on 68 photographs, MobileNet, trained with `plain`,
-gives 11 a different label under `smooth`.
+Pillow's and TensorFlow's bilinear filters differ enough to flip close labels, so training and scoring both use Pillow's
+(`smooth`). A network trained elsewhere may need `plain` or `corner`: MobileNet, trained with `plain`, gives 11 of 68
+photographs a different label under `smooth`.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:  # executors that label images need no pydantic
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 
 DRAFT = 3
-"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, if the result is at least this many times the requested size.
+"""Under `smooth`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is at least DRAFT times the requested size.
 
 For an input of 192 pixels, this saves 1 of 9 ms per image of 1,200 pixels' width, 33 of 47 ms at 2,400 and 131 of 152
 ms at 4,000. Of the 68 photographs, enlarged to 1,200 and 2,400 pixels, 68 and 67 keep their label, and no score changes
-by more than 0.03. With 2 in place of 3, 67 and 66 keep it (0.05), and with 1, 63 and 62 (0.13). At their original size,
-500 pixels, no label changes.
+by more than 0.03. With 2 in place of 3, 67 and 66 keep their label (0.05), and with 1, 63 and 62 (0.13). At their
+original size, 500 pixels, no label changes.
 """
 
 
 def to_pixels(
     image: Image.Image, height: int, width: int, channels: int, resize: Resize = "smooth"
 ) -> NDArray[np.uint8]:
-    """Convert an opened image to pixels, upright and resized: uint8, shape (height, width, channels).
+    """Return an opened image's pixels, upright and resized: uint8, shape (height, width, channels).
 
     Transparent parts are laid over black, MNIST's background. A broken image raises what Pillow raises, mostly OSError.
 
@@ -41,9 +41,10 @@ def to_pixels(
         height: height of the result, pixels.
         width: width of the result, pixels.
         channels: 1 for grey, 3 for RGB.
-        resize: one of three bilinear filters. smooth: the mean of all pixels that the new pixel covers; Windrow trains
-            networks with this filter. plain: a mixture of the four pixels around the new pixel's centre, as in
-            tf.image.resize. corner: a mixture of the four around its upper left corner, as in TensorFlow 1.
+        resize: one of three bilinear filters. smooth: Pillow's, a weighted mean of all pixels near the new pixel, in
+            which nearer ones count more; Windrow trains networks with this filter. plain: a mixture of the four pixels
+            around the new pixel's centre, as in tf.image.resize. corner: a mixture of the four pixels around the new
+            pixel's upper left corner, as in TensorFlow 1.
     """
     if resize == "smooth":  # the other filters read single pixels, which a draft has averaged
         side = DRAFT * max(height, width)
@@ -60,7 +61,10 @@ def to_pixels(
 
 
 def flat(image: Image.Image) -> Image.Image:
-    """Return an opened image upright, eight bits deep and without transparency; the image may be rotated in place."""
+    """Return an opened image upright, with 16-bit grey reduced to 8 bits and transparent parts laid over black.
+
+    The image itself may be rotated in place.
+    """
     upright: Any = image
     ImageOps.exif_transpose(upright, in_place=True)  # otherwise even an upright image is copied
     if upright.mode.startswith("I;16"):
@@ -74,7 +78,10 @@ def flat(image: Image.Image) -> Image.Image:
 
 
 def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, centred: bool) -> NDArray[np.uint8]:
-    """Resize as TensorFlow's bilinear filter does, and round; `pixels` is (height, width, channels) of any size."""
+    """Resize pixels, uint8 (height, width, channels), as TensorFlow's bilinear filter does, and round them.
+
+    `centred`: True for the filter `plain`, False for `corner`.
+    """
     above, below, down = _neighbours(pixels.shape[0], height, centred)
     left, right, across = _neighbours(pixels.shape[1], width, centred)
     upper, lower = pixels[above], pixels[below]
@@ -87,7 +94,10 @@ def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, cent
 def _neighbours(
     size: int, wanted: int, centred: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return, for each new row (or column), the two old rows around it, and its distance from the first, 0 to 1."""
+    """Return three arrays with an item per new row (or column).
+
+    The items are the two old rows around the new row, and the new row's distance from the first of them, 0 to 1.
+    """
     half = 0.5 if centred else 0.0
     place = np.maximum((np.arange(wanted) + half) * (size / wanted) - half, 0)
     first = place.astype(np.intp)

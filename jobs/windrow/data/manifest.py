@@ -1,4 +1,7 @@
-"""manifest.json: what a prepared data set holds. It is written last, so a folder that has one is complete."""
+"""Read, write and verify manifest.json, the description of a prepared data set.
+
+The manifest is written last, so a folder with a manifest is complete.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class Manifest:
 
     Attributes:
         name: short name of the source.
-        source: where it came from: a built-in source's name, or the absolute path of a folder.
+        source: where the images came from: a built-in source's name, or the absolute path of a folder.
         digest: SHA-256 of the contents; the same images, labels and splits have the same digest.
         shape: (height, width, channels) of an image.
         labels: names of the classes; an image's label is an index into them.

@@ -17,13 +17,13 @@ def check(folder: Path) -> None:
     """Compare every test image with all training and validation images, by a digest of its pixels.
 
     Raises:
-        DatasetError: some test images are also in training or validation, whatever their labels.
+        DatasetError: some test images have the same pixels as a training or validation image, whatever the labels.
     """
     seen = {*_digests(folder, "train"), *_digests(folder, "validation")}
     common = [digest in seen for digest in _digests(folder, "test")]
     if any(common):
         raise DatasetError(
-            f"a test image must not be in training or validation too; {sum(common)} of {len(common)} in {folder} are; "
+            f"a test image must not be in training or validation too; got {sum(common)} of {len(common)} in {folder}; "
             "remove the copies from the source, and prepare it again"
         )
 

@@ -61,14 +61,16 @@ FASHION_MNIST = Published(
 
 
 def fetch_all(home: Published, mirrors: Sequence[str], folder: Path) -> list[Path]:
-    """Download the files of a published data set, in the order of FILE_NAMES.
+    """Download the files of a published data set; return their paths, in the order of FILE_NAMES.
 
     Args:
         home: the data set.
         mirrors: base URLs to use instead of the public ones; if empty, the public ones are used.
-        folder: a folder for this data set alone; files that are there already are not downloaded again.
+        folder: a folder for this data set alone; undamaged files that are there already are not downloaded again.
 
     Raises:
+        DatasetError: a mirror is not http or https.
         DownloadError: no mirror served one of the files.
+        ServiceError: the disk is full.
     """
     return [download.fetch(file, mirrors or home.mirrors, folder, max_bytes=_MAX_BYTES) for file in home.files]

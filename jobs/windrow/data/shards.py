@@ -36,7 +36,9 @@ _CHUNK_BYTES = 1 << 25
 
 
 def existing(out: Path, section: DatasetSection) -> Manifest | None:
-    """Return the data set in `out` if it is complete and what `section` asks for; None if it must be made.
+    """Verify the data set in `out`; return its manifest if the data set is whole and as `section` asks for.
+
+    Return None if the data set is absent or damaged, or was made with other settings or from another source.
 
     Raises:
         DatasetError: the source folder is gone.
@@ -55,7 +57,9 @@ def existing(out: Path, section: DatasetSection) -> Manifest | None:
 
 
 def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
-    """Split a source and write it to `out`, in place of what was there. The caller holds the lock (files.locked).
+    """Split a source, write the splits to `out` in place of what was there, and return their manifest.
+
+    The caller holds the lock of `out` (files.locked).
 
     Raises:
         DatasetError: the source can't be split as the page asks.
@@ -82,7 +86,9 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
 
 
 def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Load images, uint8 (n, h, w, c), mapped read-only, and labels, int64 (n,). Needs only the split's two files.
+    """Return a split's images, uint8 (n, h, w, c), mapped read-only, and its labels, int64 (n,).
+
+    The folder needs only the two files of the split.
 
     Raises:
         DatasetError: one of the files is missing or broken.
@@ -97,7 +103,7 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
 
 
 def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """Return the files of these splits, images before labels, to be sent to executors."""
+    """Return the paths of the named splits' files, images before labels, to be sent to executors."""
     return [Path(folder) / file for name in names for file in (_images(name), _labels(name))]
 
 
@@ -110,7 +116,10 @@ def _labels(split: Split) -> str:
 
 
 def _identity(settings: dict[str, object]) -> dict[str, object]:
-    """Return the settings that decide the contents. Mirrors don't, as their files are checked by digest."""
+    """Return the settings that the contents depend on, without the source, which is compared by itself.
+
+    The contents do not depend on the mirrors, because the files from them are checked by digest.
+    """
     return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
 
 
@@ -122,9 +131,10 @@ def _pick(source: Source, parts: dict[Split, splits.Indices], split: Split) -> t
 
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
-    """Make a folder to write files in before they are moved, and remove such folders that killed processes left.
+    """Yield a folder inside `out` to write files in before they are moved; remove the folder after the block.
 
-    files.replacing would not do: the six files must move together, once all of them are written.
+    Folders of this kind that killed processes left behind are removed first. files.replacing would not do: the six
+    files must move together, once all of them are written.
     """
     for stale in out.glob(f"{_ASIDE_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)

@@ -70,6 +70,7 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     Raises:
         DatasetError: the source is unknown, missing, or not valid.
         DownloadError: no mirror served a file.
+        ServiceError: the disk is full, or Spark can't be used for a folder of images.
     """
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
@@ -80,12 +81,14 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
 
 
 def origin(section: DatasetSection) -> str:
-    """Return a built-in source's name, or the absolute path of a folder."""
+    """Return where a page's images come from: a built-in source's name, or the absolute path of a folder."""
     return section.source if section.source in SOURCES else str(_folder(section.source))
 
 
 def fingerprint(section: DatasetSection) -> str:
-    """Return a digest that changes when a file of a source folder does; "" for a built-in source, which never changes.
+    """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
+
+    The digest tells whether the folder has changed since the data set was prepared. A built-in source never changes.
 
     Raises:
         DatasetError: the folder does not exist.
@@ -120,7 +123,7 @@ SOURCES: dict[str, Callable[[DatasetSection, Path], Source]] = {
     "mnist": partial(_published, home=MNIST),
     "fashion_mnist": partial(_published, home=FASHION_MNIST),
 }
-"""The built-in sources: name → how to load one, from the page's dataset section and the folder of downloads.
+"""The built-in sources: name → function that loads the source, from the dataset section and the folder of downloads.
 
 experiment.sections.BUILT_IN_SOURCES repeats the names, because that module must not import NumPy.
 """
@@ -140,7 +143,7 @@ def _existing_folder(source: str) -> Path:
 
 
 def _idx_files(path: Path, kind: str) -> list[Path]:
-    """Return the IDX files of a kind such as train-images; "t10k" in a file's name also means test, as in MNIST."""
+    """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST."""
     pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-ubyte(\.gz)?")
     return sorted(file for file in path.iterdir() if pattern.fullmatch(file.name))
 
@@ -168,7 +171,7 @@ def _idx_folder(path: Path, state: str) -> Source:
 
 
 def _label_names(path: Path) -> dict[int, str]:
-    """Return the names of the label values, from labels.txt if there is one."""
+    """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
         return dict(enumerate((path / "labels.txt").read_text(encoding="utf-8").splitlines()))
     except FileNotFoundError:
@@ -176,7 +179,10 @@ def _label_names(path: Path) -> dict[int, str]:
 
 
 def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:
-    """Make a source of four IDX files. Label values may begin anywhere and have gaps; they are replaced by indices."""
+    """Return a source from four IDX files: training images and labels, test images and labels.
+
+    Label values may begin anywhere and have gaps: the source has indices into its class names in their place.
+    """
     train_images, train_labels = idx.read_pair(files[0], files[1])
     test_images, test_labels = idx.read_pair(files[2], files[3])
     if train_images.shape[1:] != test_images.shape[1:]:

@@ -18,7 +18,7 @@ _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
 
 def check_classes(labels: Indices, names: Sequence[str], splits: int) -> None:
-    """Check that every class has at least one image for each of the `splits` that it is divided among.
+    """Check that there are two classes or more, and that every class has at least `splits` images: one for each split.
 
     Raises:
         DatasetError: there are fewer than two classes, or a class has too few images.
@@ -39,7 +39,7 @@ def hold_out(
 ) -> tuple[Indices, Indices]:
     """Divide `indices` into (kept, held out), both in random order.
 
-    Of each class, `share` is held out, rounded; but at least one image is held out and at least `leave` are kept.
+    Of each class, the rounded `share` is held out, but at least one image is held out and at least `leave` are kept.
 
     Args:
         labels: class of every image, int64 (n,).
@@ -59,7 +59,14 @@ def hold_out(
 
 
 def draw(labels: Indices, validation: float, test: float | None, seed: int) -> dict[Split, Indices]:
-    """Return the indices of the training images by split. `test` is None if the source has its own test split."""
+    """Divide a source's training images among the splits; return the indices of each split's images, in random order.
+
+    Args:
+        labels: class of every image, int64 (n,).
+        validation: share for validation of what the test split leaves over.
+        test: share for the test split; None if the source has its own, and then the result has no "test".
+        seed: seed of the draw, 0 or more.
+    """
     rest = np.arange(len(labels), dtype=np.int64)
     parts: dict[Split, Indices] = {}
     if test is not None:
@@ -70,9 +77,10 @@ def draw(labels: Indices, validation: float, test: float | None, seed: int) -> d
 
 
 def _draw(count: int, seed: int, stream: int) -> Indices:
-    """Return a random permutation of range(count), which depends on `seed` and `stream` only.
+    """Return a random permutation of range(count), which depends only on `count`, `seed` and `stream`.
 
-    It uses PCG64's raw stream, because NumPy does not guarantee that Generator's methods stay the same across versions.
+    The permutation comes from PCG64's raw stream, because NumPy does not guarantee that Generator's methods stay the
+    same across versions.
     """
     raw = np.random.PCG64([seed, stream]).random_raw(count)
     return np.argsort(raw, kind="stable").astype(np.int64)

@@ -4,8 +4,8 @@
     page.sweep.trials                     # 8
 
 A page is validated as a whole: `load` raises one PageError that lists every mistake with its key, line, rule, value and
-how to fix it. Light on purpose, because DAG files import it: it needs pydantic and YAML only. docs/pages.md is the
-reference for users.
+how to fix it. DAG files import this package, so it needs only pydantic, YAML, and croniter where a page has a schedule.
+docs/pages.md is the reference for users.
 """
 
 from __future__ import annotations

@@ -23,7 +23,10 @@ def holds(dimension: Dimension, values: Mapping[str, Value]) -> bool:
 
 
 def order(space: Mapping[str, Dimension]) -> list[str]:
-    """Return the dimensions with parents before children: generation by generation, each in the page's order.
+    """Return the dimensions, each after its parents: the other dimensions that its conditions name.
+
+    First come the dimensions without parents, in the page's order; then the dimensions whose parents have come, again
+    in the page's order; and so on.
 
     Samplers draw in this order; in a different order, the same seed would give different points.
 
@@ -57,7 +60,7 @@ def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameter
 
 
 def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list[str]]:
-    """Find circles of conditions: (dimension, its parent in the circle) → the path from the dimension back to itself.
+    """Return circles of conditions: (dimension, its parent in the circle) → path from the dimension back to itself.
 
     A circle is reported once, at the dimension that is first on the page. The conditions of that dimension are then
     removed to find the next circle, so there are at most as many circles as dimensions.
@@ -84,7 +87,7 @@ def mistakes(
     sound: Mapping[str, Dimension],
     defaults: Mapping[str, Value] | None,
 ) -> Iterator[Mistake]:
-    """Find the mistakes in the conditions of a space.
+    """Yield the mistakes in the conditions of a space.
 
     Args:
         written: the `when` of each dimension, as on the page.

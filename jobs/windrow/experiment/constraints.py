@@ -46,7 +46,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], range]] = {
     "abs": (abs, range(1, 2)),
     "log2": (math.log2, range(1, 2)),
 }
-"""Name → function of numbers, and the legal numbers of arguments."""
+"""Name → a function of numbers, and how many arguments it may get."""
 
 LEGAL = (
     "hyper-parameters, numbers, text, + - * / // % **, comparisons, in (a, b), and, or, not, "
@@ -55,12 +55,15 @@ LEGAL = (
 
 
 class _WrongTypeError(Exception):
-    """An operand has the wrong type: it must be true or false, or must be a number, and is not."""
+    """An operand has the wrong type: a number where true or false is needed, say, or text where a number is."""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """An expression over hyper-parameters that is true or false for a trial. Two with the same text are equal."""
+    """An expression over hyper-parameters that is true or false for a trial.
+
+    Constraints with the same text are equal. `names` are the hyper-parameters in the expression.
+    """
 
     text: str
     names: frozenset[str] = field(compare=False)
@@ -68,10 +71,10 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read an expression.
+        """Return the constraint that a text states.
 
         Raises:
-            ValueError: the text is too long, is not an expression, or uses something that `LEGAL` does not list.
+            ValueError: the text is too long or too deep, is not an expression, or uses what `LEGAL` does not list.
         """
         if len(text) > MAX_LENGTH:
             raise ValueError(f"must have at most {MAX_LENGTH} characters; got {len(text):,}; split it into two")
@@ -92,7 +95,7 @@ class Constraint:
             return False
 
     def is_sound(self, parameters: Mapping[str, Value]) -> bool:
-        """Return whether the operands have the right types, and the result is true or false.
+        """Return whether all hyper-parameters have values, operands the right types, and the result is true or false.
 
         A constraint that only fails for some numbers, as in a division by zero, is sound.
         """
@@ -112,7 +115,7 @@ def _names(node: ast.expr, text: str, depth: int) -> Iterator[str]:
     """Yield the hyper-parameters of an expression.
 
     Raises:
-        ValueError: it has too many levels, or uses something that `LEGAL` does not list.
+        ValueError: the expression has too many levels, or uses something that `LEGAL` does not list.
     """
     if depth == 0:
         raise ValueError(f"must have at most {MAX_DEPTH} levels; got {shown(text)}; split it into two")
@@ -133,7 +136,7 @@ def _operands(node: ast.expr) -> list[ast.expr]:
 
 
 def _problem(node: ast.expr) -> str | None:
-    """Return why a node is not legal, or None; its operands are checked separately."""
+    """Return why a node of the syntax tree is not legal, or None. The node's operands are checked separately."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str()) | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
             return None
@@ -162,7 +165,13 @@ def _comparison(sign: ast.cmpop, right: ast.expr) -> str | None:
 
 
 def _value(node: ast.expr, parameters: Mapping[str, Value]) -> Any:
-    """Return the value of an expression, evaluating its operands recursively."""
+    """Return the value of an expression for the given hyper-parameters.
+
+    Raises:
+        _WrongTypeError: an operand has the wrong type.
+        KeyError: a hyper-parameter has no value.
+        ArithmeticError, ValueError: the numbers allow no result.
+    """
     match node:
         case ast.Name(id=name):
             return parameters[name]
@@ -232,5 +241,5 @@ def _true(sign: type[ast.cmpop], left: Any, right: Any) -> bool:
 
 
 def same(left: object, right: object) -> bool:
-    """Compare two values as pages do: 1 equals 1.0, but not true."""
+    """Return whether two values on a page are equal: 1 equals 1.0, but not true."""
     return left == right and isinstance(left, bool) == isinstance(right, bool)

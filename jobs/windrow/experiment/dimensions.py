@@ -14,7 +14,7 @@ from windrow.experiment.wording import shown
 
 
 def range_mistakes(low: float | None, high: float | None, log: bool, step: float | None) -> Iterator[tuple[str, str]]:
-    """Yield contradictions among the keys of a range, as (key, message). None stands for an absent or wrong key."""
+    """Yield (key, message) for each contradiction among the keys of a range. None is an absent key, or a wrong one."""
     if low is not None and high is not None and low > high:
         yield "low", f"must not be above high; got low {low} and high {high}; swap them"
     if log and low is not None and low <= 0:

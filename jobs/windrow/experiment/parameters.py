@@ -1,6 +1,6 @@
 """The hyper-parameters that the training loop and the built-in networks know: one table, read by pages and by code.
 
-Light on purpose: DAG files import it through the experiment page, so this module must not import anything heavy.
+DAG files import this module through the experiment page, so it must not import anything heavy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """The default and the legal values of a hyper-parameter: `low` to `high`, both inclusive, or `choices` for text."""
+    """The default and the legal values of a hyper-parameter.
+
+    Legal values are the numbers from `low` to `high`, both inclusive, or the texts in `choices`, or true and false.
+    """
 
     default: Value
     help: str
@@ -22,11 +25,11 @@ class Parameter:
 
     @property
     def kind(self) -> type:
-        """The type of the values: bool, int, float or str."""
+        """Return the type of the values: bool, int, float or str."""
         return type(self.default)
 
     def problem(self, value: object) -> str | None:
-        """Return what is wrong with a value, as a clause that starts with "must"; None if it is legal."""
+        """Return what is wrong with a value, as a clause that starts with "must"; None if the value is legal."""
         if self.choices:
             return None if value in self.choices else f"must be one of {', '.join(self.choices)}; got {value!r}"
         if self.kind is bool:
@@ -78,5 +81,5 @@ def known(builder: str) -> dict[str, Parameter] | None:
 
 
 def defaults(builder: str) -> dict[str, Value]:
-    """Return the defaults of all known parameters; for a user's function, only those of training are known."""
+    """Return the defaults of all known parameters. For a user's function, only the training's parameters are known."""
     return {name: parameter.default for name, parameter in {**BUILDERS.get(builder, {}), **TRAINING}.items()}

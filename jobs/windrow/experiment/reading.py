@@ -20,7 +20,7 @@ MAX_DEPTH = 20
 
 
 def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read and validate an experiment page; `KEY=VALUE` overrides replace its values.
+    """Read and validate an experiment page; overrides, each KEY=VALUE, replace values of the page.
 
     Raises:
         PageError: the file can't be read, or it has mistakes; all of them are listed.
@@ -94,7 +94,10 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one node; refuse aliases, tags and deep nesting. Nine lines of aliases can mean a billion values."""
+        """Compose one node; refuse aliases, tags, deep nesting, and text that UTF-8 can't hold.
+
+        With aliases, nine lines can mean a billion values.
+        """
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _RefusalError("must not use * aliases; write the value out", event)
@@ -113,7 +116,7 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Construct a value; text that only looks like a date or a number is refused, with its line."""
+        """Construct a value; refuse dates that do not exist, broken numbers, and integers of more than 18 digits."""
         try:
             value = super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
@@ -134,7 +137,7 @@ _Loader.add_implicit_resolver(
 
 
 def _is_unicode(text: str) -> bool:
-    """Return whether a text has no half of a surrogate pair; an escape such as \\ud800 would make one."""
+    """Return whether UTF-8 can hold a text: it has no half of a surrogate pair, which the escape \\ud800 would make."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -151,9 +154,9 @@ def _construct(root: yaml.Node | None) -> Any:
 
 
 def _walk(node: yaml.Node | None, path: Key, lines: dict[Key, int]) -> Iterator[Problem]:
-    """Record the line of every key and item, and yield a problem per duplicate key: YAML would take the last one.
+    """Record the line of every key and item in `lines`, and yield a problem per duplicate key.
 
-    Every key becomes text: `on: 1` is the key "on", not true.
+    YAML would silently take the last of two equal keys. Every key becomes text: `on: 1` is the key "on", not true.
     """
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -252,9 +255,9 @@ def _put(values: dict[str, object], key: Key, value: Any, places: Places) -> lis
 
 
 def _fill_empty_sections(values: dict[str, object]) -> None:
-    """Replace empty sections with {}, so that their keys get defaults.
+    """Replace empty sections, an empty space and empty network parameters with {}, so that missing keys get defaults.
 
-    `scoring.feed` has no default, so an empty `scoring` is reported as a mistake.
+    An empty `scoring` or `space` is still a mistake: `scoring.feed` has no default, and a space needs a dimension.
     """
     for name, field in Experiment.model_fields.items():
         if name in values and values[name] is None and (section_of(field.annotation) or name == "space"):

@@ -70,5 +70,5 @@ class ScoringSection(Section):
 
     @property
     def model_name(self) -> str | None:
-        """The name of the page's own network; None if a registered model is used."""
+        """Return the name of the page's own network; None if a registered model is used."""
         return self.network.name if self.network else None

@@ -38,10 +38,13 @@ _NOT_DECISIVE_IN_SWEEP = {
     *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
     *("trial_seconds", "trial_mebibytes", "budget_seconds"),
 }
-"""The keys, here and in _NOT_DECISIVE, that may change while a study continues. All others are part of its identity.
+"""The keys, with those in _NOT_DECISIVE, that may change while a study continues. All others identify the study.
 
-The data set is identified by its contents, whose digest is in study.json, and not by its keys.
+The contents of the data set, whose digest is in study.json, identify the study, too; the section dataset does not.
 """
+
+_ADDED_TO_SWEEP = {"sensitivity"}
+"""Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
 
 _BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
 
@@ -77,12 +80,12 @@ class NetworkSection(Section):
 
     @property
     def function(self) -> tuple[str, str] | None:
-        """(file, function) of a user's network, as written on the page; None for a built-in one."""
+        """Return (file, function) of a user's network, as written on the page; None for a built-in network."""
         match = _BUILDER_FUNCTION.fullmatch(self.builder)
         return (match["file"], match["function"]) if match else None
 
     def defaults(self) -> dict[str, Value]:
-        """Return the default configuration: the default of every known parameter, or the page's value if it has one."""
+        """Return the default configuration: all known parameters' defaults, replaced by the page's values."""
         return {**parameters.defaults(self.builder), **self.parameters}
 
 
@@ -152,7 +155,7 @@ class SweepSection(Section):
 
     @property
     def direction(self) -> str:
-        """The direction of the objective in Optuna's terms: maximize or minimize."""
+        """Return the direction of the objective in Optuna's terms: maximize or minimize."""
         return OBJECTIVE_DIRECTIONS[self.objective]
 
 
@@ -198,36 +201,36 @@ class Experiment(Section):
 
     @property
     def model_name(self) -> str:
-        """The registered model's name in MLflow."""
+        """Return the registered model's name in MLflow."""
         return self.promotion.model or self.name
 
     @property
     def trains(self) -> bool:
-        """True if there is a space to search; without one the page only scores."""
+        """Return whether there is a space to search. A page without a space only scores."""
         return bool(self.space)
 
     @property
     def champion_uri(self) -> str:
-        """The URI of the registered model that scores if scoring.network is not set: scoring.model, or the champion."""
+        """Return the URI of the model that scores if scoring.network is not set: scoring.model, or the champion."""
         return (self.scoring and self.scoring.model) or f"models:/{self.model_name}@champion"
 
     def search_digest(self) -> str:
         """Return a digest that identifies the search: two pages with the same digest may continue the same study.
 
-        Trials, slots, limits and budgets do not count, because a study may be given more of each.
+        Keys that may change while a study continues, such as the number of trials, do not count (_NOT_DECISIVE and
+        _NOT_DECISIVE_IN_SWEEP).
         """
-        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP)
+        known = type(self.sweep).model_fields
+        unset = {name for name in _ADDED_TO_SWEEP if getattr(self.sweep, name) == known[name].default}
         if not self.sweep.deterministic:
-            del sweep["generation"]
-        # The first studies did not have this key yet. It counts only if it is set, so that they can continue.
-        if self.sweep.sensitivity is None:
-            del sweep["sensitivity"]
+            unset.add("generation")
+        sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP | unset)
         parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """Return the section that a key of the page holds; None for a value, or for a mapping with free keys."""
+    """Return the section that a key with this annotation holds; None for a value, or a mapping with free keys."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate
@@ -235,7 +238,7 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 
 def keys() -> list[str]:
-    """List every key that `--set` may change, dotted; `*` stands for a hyper-parameter's name."""
+    """Return every key that `--set` may change, dotted; `*` stands for a hyper-parameter's name."""
     return [*_keys(Experiment, ""), "network.parameters.*", "space.*"]
 
 

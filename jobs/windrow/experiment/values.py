@@ -1,4 +1,4 @@
-"""The types of values on a page, beyond pydantic's own, and the base classes of its sections."""
+"""Define types of values on a page, in addition to pydantic's, and the base classes of the page's sections."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _one_value(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    """Turn a single value into a tuple of one value; leave a list as it is."""
+    """Return a single value as a tuple of one value, and a list as it is."""
     return value if isinstance(value, list | tuple) else (_one_value(value),)
 
 
@@ -122,7 +122,7 @@ Cron = Annotated[str | None, AfterValidator(_cron)]
 
 
 def no_guessing(cls: type[BaseModel], value: object, info: ValidationInfo) -> object:
-    """Refuse values that pydantic alone would convert: true to 1, and '8' to 8."""
+    """Return the value, but refuse values that pydantic alone would convert: true to 1, and '8' to 8."""
     annotation = cls.model_fields[str(info.field_name)].annotation
     kinds = {annotation, *get_args(annotation)}
     if value is None and NoneType in kinds:
@@ -143,6 +143,6 @@ class Part(BaseModel):
 
 
 class Section(Part):
-    """A part of the page with fixed keys, whose values are not converted to other types."""
+    """A part of the page with fixed keys. Their values are not converted between text, numbers, and true or false."""
 
     _exact = field_validator("*", mode="before")(no_guessing)

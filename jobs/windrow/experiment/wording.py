@@ -17,7 +17,7 @@ Mistake: TypeAlias = tuple[Key, str]
 
 
 MOST_NAMES = 100
-"""The most names that are listed, or compared with a misspelt one: a page may have thousands, and as many mistakes."""
+"""The most names to list, or to compare with a misspelt name: a page may have thousands, and as many mistakes."""
 
 
 def dotted(key: Key) -> str:
@@ -26,24 +26,24 @@ def dotted(key: Key) -> str:
 
 
 def unknown(word: str, known: Iterable[str]) -> str:
-    """Suggest the closest known key, and list all known keys."""
+    """Return the message about an unknown key: the closest known key, if one is close, and all known keys."""
     return f"unknown key{guess(word, known)}; known keys are {', '.join(known)}"
 
 
 def guess(word: str, known: Iterable[str]) -> str:
-    """Suggest the known word that was probably meant, as a clause; return "" if none is close."""
+    """Return a clause with the known word that was probably meant; "" if no known word is close."""
     close = difflib.get_close_matches(word, list(islice(known, MOST_NAMES)), n=1, cutoff=0.65)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def listed(names: Collection[str]) -> str:
-    """Join names with commas; beyond the first MOST_NAMES, only count them."""
+    """Return names, joined with commas; of names beyond the first MOST_NAMES, only their number."""
     more = len(names) - MOST_NAMES
     return ", ".join(islice(names, MOST_NAMES)) + (f" and {more:,} more" if more > 0 else "")
 
 
 def shown(value: object) -> str:
-    """Format a value as it is written on a page, cut to 80 characters."""
+    """Return a value as it is written on a page, cut to 80 characters; "nothing" for None."""
     if value is None:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -51,12 +51,12 @@ def shown(value: object) -> str:
 
 
 def point_text(point: dict[str, Value]) -> str:
-    """Format a point for the user: learning_rate=0.0012, units=64."""
+    """Return a point as text for the user: learning_rate=0.0012, units=64."""
     return ", ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
     )
 
 
 def time_left(seconds: float) -> str:
-    """Format the time that a job still takes, for its progress line: in minutes if more than 90 seconds."""
+    """Return the time that a job still takes, for its progress line; in minutes if more than 90 seconds."""
     return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {max(0.0, seconds):.0f} s left"

@@ -1,1 +1,1 @@
-"""Run the stack on one machine: environment, services, doctor, demo. Uses Airflow and MLflow over HTTP only."""
+"""Run the stack on one machine: environment, services, doctor, demo. The demo uses Airflow and MLflow over HTTP."""

@@ -1,6 +1,7 @@
 """Use Airflow's REST API: trigger a DAG, look at its tasks, read results and logs. Does not import Airflow.
 
 airflow = Airflow("http://127.0.0.1:8080", "admin", password)
+airflow.log_in()
 run = airflow.trigger("train_digits", {"set": ["sweep.trials=4"]})
 """
 
@@ -57,14 +58,14 @@ class Airflow:
         self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def has_dag(self, dag: str) -> bool:
-        """Return True once Airflow has parsed this DAG."""
+        """Return whether Airflow has parsed this DAG, and its file is still there."""
         try:
             return not self._ask("GET", self._dag(dag))["is_stale"]
         except NotFoundError:
             return False
 
     def import_errors(self) -> dict[str, str]:
-        """Return the import error of each DAG file, by file."""
+        """Return DAG file → import error, for files that can't be imported."""
         errors = self.get("/importErrors", limit=100)["import_errors"]
         return {error["filename"]: error["stack_trace"].strip() for error in errors}
 
@@ -73,7 +74,7 @@ class Airflow:
         self._ask("PATCH", f"{self._dag(dag)}?update_mask=is_paused", json={"is_paused": False})
 
     def trigger(self, dag: str, conf: Mapping[str, object]) -> str:
-        """Start a run and return its id."""
+        """Start a run with these params and return the run's id."""
         answer = self._ask("POST", f"{self._dag(dag)}/dagRuns", json={"logical_date": None, "conf": dict(conf)})
         return str(answer["dag_run_id"])
 
@@ -85,7 +86,10 @@ class Airflow:
             return None
 
     def runs_since(self, dag: str, moment: str, kind: str) -> list[str]:
-        """Return the ids of runs of one kind (manual, scheduled, asset_triggered) since an ISO moment, oldest first."""
+        """Return the ids of the runs of one kind, such as asset_triggered, since an ISO moment, oldest first.
+
+        Only the first 100 runs of all kinds since that moment are searched.
+        """
         wanted = {"order_by": "id", "limit": 100, "run_after_gte": moment}
         runs = self._ask("GET", f"{self._dag(dag)}/dagRuns", params=wanted)
         return [run["dag_run_id"] for run in runs["dag_runs"] if run["run_type"] == kind]
@@ -122,7 +126,12 @@ class Airflow:
         return f"{self._dag(dag)}/dagRuns/{quote(run, safe='')}"
 
     def _ask(self, method: str, url: str, **options: Any) -> Any:
-        """Send a request. Repeat a failed GET: SQLite can be locked or the server busy for a moment."""
+        """Send a request and return the parsed JSON. Repeat a failed GET, because SQLite or the server may be busy.
+
+        Raises:
+            NotFoundError: Airflow answers 404.
+            ServiceError: Airflow does not answer, or answers with another error.
+        """
         wrong = ""
         for attempt in range(_TRIES if method == "GET" else 1):
             time.sleep(attempt)

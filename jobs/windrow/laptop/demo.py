@@ -3,8 +3,8 @@
     make demo
     make demo EXPERIMENT=mnist SET="dataset.source=../data/mnist sweep.trials=4"
 
-A second demo finds the champion of the first and only scores again, which adds no rows. The services stay up until
-make stop.
+A second demo of the same page and overrides finds the champion of the first and only scores again, which adds no rows.
+The services stay up until make stop.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None, run: Callable[[DemoRequest, Reporter], None] | None = None) -> int:
-    """Run the demo and return the exit code.
+    """Run the demo of the requested page, and return the exit code.
 
     Args:
         arguments: the command line.
@@ -109,14 +109,18 @@ def finish(request: DemoRequest, running: Stack, values: dict[str, object]) -> N
 
 
 def _processes() -> set[psutil.Process]:
-    """Return all processes of the demo. A set, because services that the demo started are also its children."""
+    """Return all processes of the demo, each once: services that this demo has started are also its children."""
     own = psutil.Process()
     noted = stack.state().running().values()
     return {own, *own.children(recursive=True), *(process for service in noted for process in services.tree(service))}
 
 
 def prepare_feed(request: DemoRequest, running: Stack, reporter: Reporter) -> None:
-    """Prepare the data set for the image server, as the train DAG will, and write the feed."""
+    """Prepare the data set for the image server, as the train DAG will, and write the feed.
+
+    Raises:
+        ServiceError: the data set could not be prepared.
+    """
     out = demo_feed.dataset_folder(home(), request.name)
     spark_submit = str(Path(sys.executable).with_name("spark-submit"))
     overrides = [text for override in request.overrides for text in ("--set", override)]
@@ -158,7 +162,7 @@ def wait_for_dags(airflow: Airflow, request: DemoRequest) -> None:
 
 
 def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Reporter) -> tuple[str, bool, str]:
-    """Train the requested page, or use an earlier demo's run that has succeeded or is still running.
+    """Train the requested page, or use the run of an earlier demo of the same request that succeeded or still runs.
 
     Returns:
         The id of the successful run, True if it has just announced a champion, and the ISO moment of its start.
@@ -180,7 +184,10 @@ def train(airflow: Airflow, running: Stack, request: DemoRequest, reporter: Repo
 
 
 def score(airflow: Airflow, request: DemoRequest, since: str | None, reporter: Reporter) -> str:
-    """Wait for the run that a new champion has triggered after `since`, or trigger a run; return its id."""
+    """Wait until a scoring run has succeeded, and return the run's id.
+
+    With `since`, an ISO moment, this is the run that a new champion has triggered since then. With None, start a run.
+    """
     dag = dag_id("score", request.name)
     if since is None:
         run_id = airflow.trigger(dag, {"set": list(request.overrides)})
@@ -206,7 +213,11 @@ def _run_of_asset(airflow: Airflow, dag: str, since: str) -> str:
 def collect(
     airflow: Airflow, running: Stack, request: DemoRequest, trained: str, scored: str | None
 ) -> dict[str, object]:
-    """Collect the figures of the summary."""
+    """Return the figures of the summary.
+
+    Raises:
+        ServiceError: the registry has no champion, or the predictions table can't be read.
+    """
     dag = dag_id("train", request.name)
     sweep, promotion, decision = (
         airflow.result(dag, trained, task) or {} for task in ("sweep", "promote_best", "record_decision")

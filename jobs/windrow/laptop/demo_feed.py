@@ -1,7 +1,7 @@
 """Write the demo's feed: URLs of test images on the image server, and some URLs that can't be labelled.
 
 HOME/feeds/NAME/demo.txt     one URL per line, for the score DAG
-HOME/demo/NAME/truth.json    URL → true label, for the demo's summary only
+HOME/demo/NAME/truth.json    the true labels, and the URLs without one, for the demo's summary only
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def dataset_folder(home: Path, name: str) -> Path:
 
 
 def write(home: Path, name: str, server: str) -> dict[str, str]:
-    """Write the feed and the true labels for the prepared data set of experiment `name`.
+    """Write the feed and the true labels for up to 500 test images of experiment `name`.
 
     Args:
         home: WINDROW_HOME.
@@ -51,7 +51,7 @@ def write(home: Path, name: str, server: str) -> dict[str, str]:
 
 
 def broken_urls(server: str, name: str, digest: str) -> dict[str, str]:
-    """Return the URLs that can't be labelled, each with the reason."""
+    """Return URL → reason, for the URLs of the feed that can't be labelled."""
     return {
         f"{server}{image_path(name, digest, 10**9 - 1)}": "404",
         f"{server}/{name}/{digest[:DIGEST_LENGTH]}/no-such-folder/0.png": "404",
@@ -62,13 +62,13 @@ def broken_urls(server: str, name: str, digest: str) -> dict[str, str]:
 
 
 def read_truth(home: Path, name: str) -> Mapping[str, Mapping[str, str]]:
-    """Read the truth that `write` wrote: {"reachable": URL → label, "broken": URL → reason}."""
+    """Return what `write` has written to truth.json: {"reachable": URL → label, "broken": URL → reason}."""
     values: dict[str, dict[str, str]] = json.loads(truth_file(home, name).read_text(encoding="utf-8"))
     return values
 
 
 def truth_file(home: Path, name: str) -> Path:
-    """Return the file of true labels. It is outside the feed's folder, where a glob could take it for a feed."""
+    """Return the path of the file of true labels, outside the feed's folder: a glob there could take it for a feed."""
     return home / "demo" / name / "truth.json"
 
 

@@ -28,7 +28,7 @@ class DemoRequest:
         return self.page.name
 
     def key(self) -> str:
-        """Return a digest of page, network file and overrides. A second demo with the same key needs no training."""
+        """Return a digest of the page, its network file and the overrides. Demos with the same key train only once."""
         digest = hashlib.sha256(self.path.read_bytes() + json.dumps(self.overrides).encode())
         if self.page.network.function is not None:
             digest.update((self.path.parent / self.page.network.function[0]).read_bytes())
@@ -36,7 +36,7 @@ class DemoRequest:
 
 
 def find(name: str, overrides: Sequence[str]) -> DemoRequest:
-    """Read the page with its overrides, and check it before any service starts.
+    """Read and check the page `name` in dags/experiments with the overrides, before any service starts.
 
     Raises:
         UserError: the page does not exist, or has mistakes.
@@ -51,7 +51,7 @@ def find(name: str, overrides: Sequence[str]) -> DemoRequest:
 
 
 def _absolute_source(override: str) -> str:
-    """Make a relative folder absolute: a job runs in another working directory."""
+    """Return the override, with a folder in dataset.source made absolute, because jobs run in another folder."""
     key, _, value = override.partition("=")
     if key.strip() != "dataset.source" or value in BUILT_IN_SOURCES or not Path(value).exists():
         return override

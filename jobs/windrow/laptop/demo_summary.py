@@ -12,12 +12,13 @@ from typing import Any
 import requests
 
 from windrow.errors import ServiceError
+from windrow.plural import counted
 
 OK = "ok"
 
 
 @dataclass(frozen=True)
-class Prediction:
+class TableRow:
     """The columns of a row of the predictions table that the summary needs."""
 
     url: str
@@ -41,7 +42,7 @@ class Labels:
 
     Attributes:
         urls: URLs in the feed.
-        rows: rows for these URLs in the table, of the newest model version per URL.
+        rows: rows for the feed's URLs in the table; of each URL, only rows of its newest model version are counted.
         labelled: URLs with a label.
         reachable: URLs that show an image whose label is known.
         correct: reachable URLs that were labelled with their true label.
@@ -63,22 +64,22 @@ class Labels:
         return self.correct / self.reachable if self.reachable else 0.0
 
     def figures(self) -> dict[str, object]:
-        """Return all values for the summary's file."""
+        """Return all counts for the summary's file, with the share of correct labels and the problem, if any."""
         return {**asdict(self), "share_correct": self.share_correct, "problem": self.problem()}
 
     def problem(self) -> str | None:
         """Return what is wrong with the table; None if it has exactly one row per URL."""
         if self.missing or self.rows != self.urls:
             repeated = self.rows - (self.urls - self.missing)
-            found = f"{self.missing} URLs without, {repeated} rows too many"
+            found = f"{counted(self.missing, 'URL')} without, {counted(repeated, 'row')} too many"
             return f"the table must have exactly one row per URL; got {found}"
         return None
 
 
-def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable[str]) -> Labels:
-    """Compare the table's rows with the truth; rows of URLs outside the demo are ignored.
+def judge(rows: Iterable[TableRow], truth: Mapping[str, str], broken: Iterable[str]) -> Labels:
+    """Compare the table's rows with the true labels, and return the counts; rows of URLs outside the demo are ignored.
 
-    A URL has one row per model version: the newest version's row counts.
+    A URL has one row per model version: the row of the newest version counts.
 
     Args:
         rows: all rows of the table.
@@ -96,8 +97,8 @@ def judge(rows: Iterable[Prediction], truth: Mapping[str, str], broken: Iterable
     return Labels(len(feed), current, len(labels), len(truth), correct, missing, dict(statuses.most_common()))
 
 
-def read_table(table: str) -> list[Prediction]:
-    """Read all rows of the predictions table.
+def read_table(table: str) -> list[TableRow]:
+    """Return all rows of the predictions table.
 
     Raises:
         ServiceError: the table does not exist, or has other columns.
@@ -107,12 +108,12 @@ def read_table(table: str) -> list[Prediction]:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    columns = [column.name for column in fields(Prediction)]
+    columns = [column.name for column in fields(TableRow)]
     try:
         # Read file by file: after a read with Arrow's dataset, the process sometimes aborted when it exited.
         names = pa.table(DeltaTable(table).get_add_actions())["path"].to_pylist()
         files = [pq.ParquetFile(Path(table, name)).read(columns) for name in names]
-        return [Prediction(**row) for rows in files for row in rows.to_pylist()]
+        return [TableRow(**row) for rows in files for row in rows.to_pylist()]
     except (DeltaError, OSError, TypeError, ValueError) as error:
         raise ServiceError(f"{table} must be a table with columns {', '.join(columns)}; got {error}") from error
 
@@ -160,7 +161,7 @@ def figures(
 
 
 def lines(values: Mapping[str, Any]) -> list[str]:
-    """Format the summary for the terminal, one fact per line."""
+    """Return the summary for the terminal, one fact per line."""
     accuracy = _number(values["champion_test_accuracy"])
     facts = [
         ("trials", f"{values['trials']} ({_counts(values['outcomes'])})"),

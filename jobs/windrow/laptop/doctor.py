@@ -74,7 +74,7 @@ def check_java() -> Iterator[Finding]:
 
 
 def check_ports(preferred: Mapping[str, int] = stack.PREFERRED_PORTS) -> Iterator[Finding]:
-    """Report the ports of the services. A taken port is no problem: the next free one is used instead."""
+    """Report the ports of the services. A taken port is no problem, because the next free port is used instead."""
     running = stack.state().running()
     for name, port in preferred.items():
         noted = running.get(name)
@@ -88,7 +88,7 @@ def check_ports(preferred: Mapping[str, int] = stack.PREFERRED_PORTS) -> Iterato
 
 
 def holder(port: int) -> str:
-    """Return the name and id of the process that listens on a port, if this user may see it."""
+    """Return the name and id of the process that listens on a port, as text; a phrase if this user may not see it."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
@@ -99,7 +99,7 @@ def holder(port: int) -> str:
 
 
 def check_services() -> Iterator[Finding]:
-    """Check that each started service is up and answers."""
+    """Check that each service that was started is still up and answers."""
     running = stack.state().running()
     if not running:
         yield Finding("services", "not running; make demo starts them")
@@ -128,7 +128,7 @@ def check_mlflow() -> Iterator[Finding]:
 
 
 def check_spark() -> Iterator[Finding]:
-    """Check the Spark connection that the DAGs use, and that its master answers."""
+    """Check the Spark connection that the DAGs use; if it names a standalone master, check that the master answers."""
     text = stack.spark_connection()
     try:
         host, port = _master(text)
@@ -167,7 +167,7 @@ def check_pages(folder: Path = REPOSITORY / "dags" / "experiments") -> Iterator[
 
 
 def check_space() -> Iterator[Finding]:
-    """Check the free disk space and memory."""
+    """Check that there is enough free disk space, and enough memory unless the services run already."""
     folder = next(parent for parent in (home(), *home().parents) if parent.exists())
     disk, memory = shutil.disk_usage(folder).free, psutil.virtual_memory().available
     needs_memory = _MEMORY_BYTES if not stack.state().running() else 0

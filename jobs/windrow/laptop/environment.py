@@ -3,7 +3,8 @@
     PYTHONPATH=jobs python3 -m windrow.laptop.environment pytest -q
     PYTHONPATH=jobs python3 -m windrow.laptop.environment --as-is python -m windrow.laptop.doctor
 
-Standard library only: it runs before anything is installed. A set-up that was interrupted starts again.
+This module uses only the standard library, because it runs before anything is installed. An interrupted set-up starts
+again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from windrow.errors import ServiceError, UserError, WindrowError
 from windrow.files import locked
 from windrow.laptop.setup import class_archive, java
 from windrow.paths import REPOSITORY, home
+from windrow.plural import counted
 
 LOCK = REPOSITORY / "requirements.txt"
 VENV = REPOSITORY / ".venv"
@@ -32,9 +34,9 @@ _FREE_BYTES = 6 * 1024**3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Set up the environment, then replace this process by the command, if any; return the exit code.
+    """Set up the environment, unless --as-is is given; then replace this process by the command, if there is one.
 
-    Exit code 2 means that the user must fix something.
+    Return the exit code if the set-up fails or there is no command; 2 means that the user must fix something.
     """
     options = _parse(arguments)
     os.environ.setdefault("WINDROW_STARTED", str(time.time()))
@@ -89,8 +91,8 @@ def _dotted(version: tuple[int, ...]) -> str:
 def set_up(venv: Path, lock: Path) -> bool:
     """Install exactly the packages of `lock` in `venv`; return False if they were installed already.
 
-    A folder without the stamp comes from an interrupted set-up or an older lock. It is removed and made again, because
-    pip takes a half-copied package for an installed one.
+    A folder without the right stamp comes from an interrupted set-up or another lock. The folder is removed and made
+    again, because pip takes a half-copied package for an installed one.
 
     Raises:
         UserError: Python can't make environments, or the disk is too small.
@@ -112,7 +114,7 @@ def set_up(venv: Path, lock: Path) -> bool:
 
 
 def stamp(lock: Path) -> str:
-    """Return the stamp of a complete environment: its Python, and the SHA-256 of the lock's packages."""
+    """Return the stamp of a complete environment: the version of Python, and the SHA-256 of the lock's packages."""
     lines = (line.strip() for line in lock.read_text(encoding="utf-8").splitlines())
     packages = "\n".join(line for line in lines if line and not line.startswith("#"))
     digest = hashlib.sha256(packages.encode()).hexdigest()
@@ -177,12 +179,13 @@ def _run(command: list[str], log: Path, what: str) -> None:
 
 
 def _stage(log: Path) -> str:
-    """Describe the progress of pip, from its log."""
+    """Return the progress of pip as text, from pip's log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in reversed(lines):
         if line.startswith("Installing collected packages: "):
-            return f"{line.count(',') + 1} packages to unpack"
-    return f"{sum(line.startswith('Collecting ') for line in lines)} packages found"
+            return f"{counted(line.count(',') + 1, 'package')} to unpack"
+    found = sum(line.startswith("Collecting ") for line in lines)
+    return f"{counted(found, 'package')} found"
 
 
 def _say(line: str) -> None:
@@ -191,7 +194,11 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Hold a lock, so that a second make waits for the first, and then finds the set-up complete."""
+    """Hold a lock during the block, so that a second make waits for the first, and then finds the set-up complete.
+
+    Raises:
+        UserError: WINDROW_HOME can't be written.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(home(), "setup.lock", quiet=True))
@@ -203,9 +210,15 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def command_environment(venv: Path, java_home: Path | None, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables for a command in the environment: this .venv, this Java, this code.
+    """Return the environment variables for a command: this .venv, this Java, this code, and the shell's variables.
 
-    The shell's SPARK_HOME and PYTHONPATH are left out: they would mix in another Spark or other packages.
+    Of the shell's variables, SPARK_HOME, PYTHONPATH and a few more are left out or replaced, because they would mix in
+    another Spark or other packages.
+
+    Args:
+        venv: the environment's folder.
+        java_home: the Java to use; None leaves the shell's.
+        base: variables in place of the shell's.
     """
     variables = dict(os.environ if base is None else base)
     for name in (

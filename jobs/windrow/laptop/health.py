@@ -8,12 +8,12 @@ SECONDS = 5.0
 
 
 def mlflow_problem(url: str) -> str | None:
-    """Check the tracking server with a request to its API: /health answers 200 even if the API answers 403."""
+    """Check the tracking server with a request to its API, because /health answers 200 even if the API answers 403."""
     return _get(url, "/api/2.0/mlflow/experiments/search?max_results=1")[1]
 
 
 def airflow_problem(url: str, part: str) -> str | None:
-    """Check a part of Airflow: metadatabase, scheduler, dag_processor or triggerer."""
+    """Check a part of Airflow. `part`: metadatabase, scheduler, dag_processor or triggerer."""
     response, problem = _get(url, "/api/v2/monitor/health")
     if response is None:
         return problem

@@ -1,7 +1,7 @@
 """Serve prepared test images as PNG over HTTP, for the demo's feed.
 
     /NAME/DIGEST/test/INDEX.png    the image; 404 for an unknown index, or if the data set has changed
-    /NAME/DIGEST/test/INDEX.cut    the first half of it: a truncated image
+    /NAME/DIGEST/test/INDEX.cut    the first half of the image's bytes: a truncated image
     /NAME/about.html               a page, not an image
     /health                        answers once the server is up
 
@@ -46,7 +46,7 @@ def to_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the data sets under `root`; rereads a data set after it was prepared again."""
+    """Serves the data sets under `root`. A data set that was prepared again is read again."""
 
     protocol_version = "HTTP/1.1"
 

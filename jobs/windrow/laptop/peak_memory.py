@@ -12,7 +12,7 @@ _SECONDS = 3.0  # measuring takes 1 to 2 ms per process
 
 
 class PeakMemory:
-    """Measures memory in the background while its `with` block runs.
+    """A context manager that measures memory in the background while its `with` block runs.
 
     Args:
         processes: returns the processes to measure.
@@ -20,7 +20,7 @@ class PeakMemory:
 
     Attributes:
         bytes: the peak memory of all processes together.
-        largest: the largest processes at the peak, each with its bytes.
+        largest: id and command → bytes, for the ten largest processes at the peak.
     """
 
     def __init__(self, processes: Callable[[], Iterable[psutil.Process]], seconds: float = _SECONDS) -> None:

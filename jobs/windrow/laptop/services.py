@@ -1,11 +1,11 @@
 """Start long-running processes, record them, and end exactly these processes.
 
     state = State(home() / "services.json")
-    start(Service("images", [...], variables, port, ready), state, log_folder)
+    ensure(Service("images", [...], variables, ready, port=8765), state, log_folder)
     stop(state, home())
 
 Each process runs in its own session, so that it stays up after make has ended. A process is recognised by its id and
-start time: a new process that has got the same id is left alone.
+start time together: another process that has got the same id later is left alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Service:
     seconds: float = 120.0  # to become ready
 
     def digest(self) -> str:
-        """Return a digest of command and settings. A service whose digest has changed is restarted."""
+        """Return a digest of command, folder and settings. A service whose digest has changed is restarted."""
         asked = json.dumps([list(self.command), sorted(self.variables.items()), str(self.folder)])
         return hashlib.sha256(asked.encode()).hexdigest()
 
@@ -74,7 +74,7 @@ class Running:
 
 
 def mark(home: Path) -> dict[str, str]:
-    """Return variables that mark a stack's processes and all their descendants."""
+    """Return environment variables that mark a process, and all its descendants, as started for `home`."""
     # SPT_NOENV: when Airflow's processes change their titles, they must not overwrite these variables.
     return {_MARK: str(home), "SPT_NOENV": "1"}
 
@@ -90,7 +90,7 @@ class State:
         return {name: Running(**values) for name, values in self._read().get("running", {}).items()}
 
     def port(self, name: str) -> int | None:
-        """Return the last recorded port of a service."""
+        """Return the last recorded port of a service; None if none was recorded."""
         ports: dict[str, int] = self._read().get("ports", {})
         return ports.get(name)
 
@@ -116,7 +116,7 @@ def choose_port(preferred: int, remembered: int | None, taken: Iterable[int] = (
     """Return the remembered port if it is free, else the first free port from `preferred` on; skip ports in `taken`.
 
     Raises:
-        ServiceError: a hundred ports in a row are taken.
+        ServiceError: all of a hundred ports in a row are taken.
     """
     candidates = list(range(preferred, preferred + 100))
     others = set(taken)
@@ -129,7 +129,10 @@ def choose_port(preferred: int, remembered: int | None, taken: Iterable[int] = (
 
 
 def is_free(port: int) -> bool:
-    """Return True if no process listens on the port. Binding is no proof: on macOS it can shadow a wildcard bind."""
+    """Return whether a service can use the port: nothing listens on the port, and it can be bound.
+
+    Binding alone proves nothing: on macOS it succeeds even if another process has bound the port on all addresses.
+    """
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((LOOPBACK, port)) == 0:
@@ -144,7 +147,10 @@ def is_free(port: int) -> bool:
 
 
 def ensure(service: Service, state: State, logs: Path) -> bool:
-    """Start a service unless it already runs with these settings; return True if started. Does not wait for it."""
+    """Start a service, unless it already runs with these settings; return True if it was started.
+
+    A service that runs with other settings is ended first. Return without waiting until the service answers.
+    """
     noted = state.running().get(service.name)
     if noted is not None:
         if noted.process() is not None and noted.digest == service.digest():
@@ -191,7 +197,10 @@ def _log_end(log: str, lines: int = 12) -> str:
 
 
 def stop(state: State, home: Path) -> list[str]:
-    """End all recorded processes and all with the mark of `home`; return the names of the services that were alive."""
+    """End all recorded services, and every process whose environment marks it as started for `home`.
+
+    Return the names of the services that were alive.
+    """
     noted = state.running()
     alive = [name for name, running in noted.items() if running.process() is not None]
     end(noted.values(), home)
@@ -201,9 +210,10 @@ def stop(state: State, home: Path) -> list[str]:
 
 
 def end(noted: Iterable[Running], home: Path | None = None, grace: float = 10.0) -> None:
-    """Send SIGTERM to all processes of the trees at once, and SIGKILL to the rest after `grace` seconds.
+    """End the recorded processes with their descendants, and with `home` all processes that are marked for it.
 
-    The signal goes to all at once, because a parent (Airflow's scheduler) would wait for its children's work to finish.
+    SIGTERM goes to all at once, because a parent (Airflow's scheduler) would wait for its children's work to finish.
+    SIGKILL goes to those that are left after `grace` seconds.
     """
     doomed = {process for running in noted for process in tree(running)} | marked(home)
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
@@ -225,7 +235,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def tree(running: Running) -> list[psutil.Process]:
-    """Return the recorded process and all its descendants; empty if it has ended."""
+    """Return the recorded process and all its descendants; an empty list if the process has ended."""
     process = running.process()
     if process is None:
         return []
@@ -236,7 +246,10 @@ def tree(running: Running) -> list[psutil.Process]:
 
 
 def marked(home: Path | None) -> set[psutil.Process]:
-    """Return this user's processes with the mark of `home`, also orphans, but not this process and its parents."""
+    """Return this user's processes that are marked as started for `home`, also orphans; empty without `home`.
+
+    This process and its parents are not among them.
+    """
     if home is None:
         return set()
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}

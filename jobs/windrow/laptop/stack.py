@@ -2,8 +2,8 @@
 
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.stack up | stop
 
-Airflow's four parts are started one by one, as `airflow standalone` does, but without the log servers of scheduler and
-triggerer: they would listen on every address, and no setting changes that. Airflow reads the logs from disk.
+Airflow's four parts are started one by one, as by `airflow standalone`, but without the log servers of scheduler and
+triggerer, because those would listen on every address whatever the settings. Airflow reads the logs from disk.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def up(dags: Path = DAGS, users: str = USERS) -> Stack:
 
     Args:
         dags: the folder of the DAG files and their experiments.
-        users: NAME:ROLE, separated by commas; Airflow makes missing passwords, in the file that `password` reads.
+        users: NAME:ROLE, separated by commas. Airflow makes missing passwords, and adds them to the file that the
+            function `password` reads.
 
     Raises:
         ServiceError: a service ended or does not answer.
@@ -96,7 +97,7 @@ def mlflow() -> Mapping[str, str]:
     """Start MLflow alone, unless it runs, and return the variables for a job that uses that server.
 
     Raises:
-        ServiceError: it ended or does not answer.
+        ServiceError: MLflow ended or does not answer.
     """
     with _one_at_a_time():
         noted = state()
@@ -119,14 +120,14 @@ def _one_at_a_time() -> AbstractContextManager[None]:
 
 
 def describe(ports: Mapping[str, int]) -> Stack:
-    """Return the stack with these ports, whether it runs or not."""
+    """Return the stack with these ports, whether or not its services run."""
     urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
     variables = _job_variables(urls["mlflow"])
     return Stack(urls["airflow-api"], urls["mlflow"], urls["images"], password(), variables)
 
 
 def _ports(noted: State) -> dict[str, int]:
-    """Choose the ports: a running service keeps its port, any other service gets a free port."""
+    """Return service → port: a running service keeps its port; any other gets a free port, its last one if possible."""
     ports: dict[str, int] = {}
     running = noted.running()
     for name, preferred in PREFERRED_PORTS.items():
@@ -139,7 +140,7 @@ def _ports(noted: State) -> dict[str, int]:
 
 
 def password() -> str:
-    """Return the password of the login. It is made once, in a file that only this user can read."""
+    """Return the password of the login, from a file that only this user can read. The first call makes both."""
     file = home() / "airflow" / "passwords.json"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -172,13 +173,13 @@ def _inherited() -> dict[str, str]:
 def spark_connection() -> str:
     """Return the Airflow connection spark_default: the user's if it is set, else one that runs Spark on this machine.
 
-    The latter is written as JSON, because a URI can't hold `local[*]`.
+    The connection for this machine is written as JSON, because a URI can't hold `local[*]`.
     """
     return os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT") or '{"conn_type": "spark", "host": "local[*]"}'
 
 
 def problems() -> dict[str, Callable[[], str | None]]:
-    """Return a check for each service, by name. A check returns the problem, or None if the service works."""
+    """Return service → check. A check returns the problem, or None if the service works."""
     noted = state()
     ports = {name: noted.port(name) or preferred for name, preferred in PREFERRED_PORTS.items()}
     return {name: service.ready for name, service in all_services(describe(ports), ports).items()}
@@ -249,7 +250,11 @@ def _mlflow(python: Path, port: int) -> list[str]:
 
 
 def _migrate(service: Service, logs: Path) -> None:
-    """Create or upgrade Airflow's database, once per version, before any part of Airflow opens it."""
+    """Create or upgrade Airflow's database, once per version, before any part of Airflow opens it.
+
+    Raises:
+        ServiceError: the command failed.
+    """
     done = home() / "airflow" / "migrated"
     version = metadata.version("apache-airflow-core")
     if done.is_file() and done.read_text(encoding="utf-8") == version:

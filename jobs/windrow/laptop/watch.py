@@ -39,7 +39,7 @@ class Reporter:
         self._passing = ""
 
     def passing(self, line: str) -> None:
-        """Print a line of progress: overwritten by the next on a terminal, elsewhere at most every 10 seconds."""
+        """Print a line of progress: on a terminal until the next line, elsewhere at most every 10 seconds."""
         if line == self._passing:
             return
         if self._terminal:
@@ -63,11 +63,11 @@ class RunFailedError(ServiceError):
 
 
 def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, str]:
-    """Wait until the run has succeeded, and return its tasks' states.
+    """Wait until the run has succeeded, print its progress, and return task → state.
 
     Raises:
         RunFailedError: the run failed.
-        ServiceError: Airflow no longer answers.
+        ServiceError: Airflow no longer answers, or the run was deleted.
     """
     changes = _Changes(airflow, dag, run, reporter)
     while True:
@@ -93,7 +93,10 @@ class _Changes:
         self._log_read = -LOG_SECONDS
 
     def log(self, tasks: list[Task]) -> None:
-        """Print the new state of each task whose state has changed, and the progress of the running task."""
+        """Print the state of each task whose state has changed, and the progress of the running task.
+
+        For a task that is retried, also print why; for one that awaits a person's answer, the page to answer on.
+        """
         for task in tasks:
             if task.state not in _IDLE and self._states.get(task.name) != task.state:
                 self._reporter.log(f"{self._dag}  {task.name}: {task.state}")
@@ -113,12 +116,12 @@ class _Changes:
 
 
 def progress(log: list[str]) -> str | None:
-    """Return the last line of progress in a job's log: `[3/12] trial 2: ...`."""
+    """Return the last line of progress in a job's log, such as `[3/12] trial 2: ...`; None without any."""
     return next((found[0] for line in reversed(log) if (found := _PROGRESS.search(line))), None)
 
 
 def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
-    """Describe the failed tasks of a run, each with the reason from its log."""
+    """Return the message about a failed run: its page in Airflow, and each failed task with the reason from its log."""
     failed = [task for task in tasks if task.state == "failed"]
     lines = [f"{dag} must succeed; got a failed run {run}; see {airflow.pages}/dags/{dag}/runs/{run}"]
     for task in failed:
@@ -127,7 +130,7 @@ def failure(airflow: Airflow, dag: str, run: str, tasks: list[Task]) -> str:
 
 
 def reason(log: list[str]) -> str:
-    """Return the job's last `error:` message, or its last line."""
+    """Return the last `error:` message in a job's log, else the last line that says something."""
     sentences = [line[line.index("error: ") :] for line in log if "error: " in line]
     return (
         sentences[-1] if sentences else next((line for line in reversed(log) if _MEANT.match(line)), "its log is empty")

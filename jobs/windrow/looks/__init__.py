@@ -1,1 +1,1 @@
-"""Define the look of plots and HTML pages: the palette, the style sheet, the frame of a page."""
+"""Define the look of plots and HTML pages: the palette, the style sheet, the outline of a page."""

@@ -1,4 +1,4 @@
-"""Write an HTML page as one file, without scripts and requests, for light and dark themes.
+"""Make an HTML page that needs no other file and no scripts, for light and dark themes.
 
 document(title, css, header, main, footer)
 """
@@ -9,12 +9,12 @@ from windrow.looks import style
 
 
 def document(title: str, css: str, header: str, main: str, footer: str, meta: str = "") -> str:
-    """Return a whole page.
+    """Return the text of a whole HTML page.
 
     Args:
         title: HTML for <title> and for the <h1>.
         css: rules that follow the common style sheet.
-        header, main, footer: HTML inside the elements of these names; in the header it follows the <h1>.
+        header, main, footer: HTML inside the elements of these names; `header` follows the <h1>.
         meta: further elements of the <head>, each followed by a line break.
     """
     return f"""<!doctype html>

@@ -1,6 +1,7 @@
-"""Define the look of every picture: palette, width, labels. A colour means the same in all pictures.
+"""Define the look of every picture: palette, width, labels.
 
-The hues are those of Okabe and Ito, which colour-blind people can distinguish; each also has its own marker.
+The hues are close to those of Okabe and Ito, which colour-blind people can distinguish. Marks of different kinds also
+differ in shape or size.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ DARK = {
     **{OK: "#56b4e9", BEST: "#ff8b3d", PRUNED: "#8b969e", DIVERGED: "#e58fc0", OTHER: "#e6b93c"},
     **dict(zip(STEPS, ("#35698f", "#4a8ab8", "#69abd6", "#94cbec", "#c9e8fb"), strict=True)),
 }
-"""For each colour, the one that replaces it on a dark page."""
+"""Colour on a light page → colour on a dark page."""
 
 VARIABLES = {colour: f"--c{place}" for place, colour in enumerate(DARK)}
 """The CSS variable of each colour, so that it changes with the reader's theme."""
 
 WIDTH = 4.3
-"""Inches of every picture: its 9-point text can be read on a phone, and two fit side by side on a desktop."""
+"""Width of every picture, inches: text of 9 points can be read on a phone, and two fit side by side on a desktop."""
 
 _DOTS = 150  # a PNG's dots per inch
 _TITLE = 50  # characters per line of a PNG's title
@@ -75,7 +76,7 @@ footer{{margin-top:2.5rem;border-top:1px solid {line};color:{quiet};font-size:.8
 def applied(salt: str = "windrow") -> Iterator[None]:
     """Apply this style while the block draws and saves.
 
-    `salt` makes the ids in an SVG reproducible, and different from those in the other SVGs of a page.
+    `salt` makes the ids in an SVG reproducible. Each SVG on a page needs its own salt, so that their ids differ.
     """
     import matplotlib as mpl
 
@@ -92,7 +93,7 @@ def figure(height: float) -> Figure:
 
 
 def axes(height: float = 3.1) -> tuple[Figure, Axes]:
-    """Return a picture with one pair of axes."""
+    """Return an empty picture of this height, in inches, and its one pair of axes."""
     drawn = figure(height)
     return drawn, drawn.add_subplot()
 
@@ -128,7 +129,7 @@ def end_label(drawn: Axes, x: float, y: float, text: str, colour: str, **more: A
 
 
 def key(drawn: Axes, columns: int = 4) -> None:
-    """Add a legend above the axes, which shrink to make room for it."""
+    """Add a legend above the axes, which shrink to make room; add none if nothing has a label."""
     handles, labels = drawn.get_legend_handles_labels()
     root: Any = drawn.get_figure(root=True)
     if handles:
@@ -148,6 +149,6 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def steps(count: int) -> list[str]:
-    """Return colours for `count` ordered lines, as far apart as possible."""
+    """Return `count` of STEPS for ordered lines, as far apart as possible; beyond five, colours repeat."""
     last = len(STEPS) - 1
     return [STEPS[round(index * last / (count - 1))] if count > 1 else STEPS[-1] for index in range(count)]

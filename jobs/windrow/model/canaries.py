@@ -1,7 +1,7 @@
 """Canaries: images that every worker labels when it loads a network, to find a worker that labels differently.
 
-A registered version records their expected labels when it is created. For a network from a file, the labels
-of a run's first worker are the reference. The driver itself never runs the network.
+When a version is registered, the network's labels for these images are recorded as the reference. For a network from a
+file, the labels of a run's first worker are the reference. The driver of a scoring run never runs the network itself.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Canary:
 
     @classmethod
     def of(cls, label_ids: Sequence[int], scores: Sequence[float]) -> Canary:
-        """Keep the first KEPT of a network's labels, with scores rounded to six decimals."""
+        """Return a canary with the first KEPT of a network's labels, and their scores rounded to six decimals."""
         kept = tuple(round(float(score), 6) for score in scores[:KEPT])
         return cls(tuple(int(one) for one in label_ids[:KEPT]), kept)
 
@@ -46,7 +46,7 @@ class Canary:
 def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return the canary images in the order of NAMES, uint8 (3, *shape).
 
-    They are made with integer arithmetic, so that they are equal on every machine.
+    The images are made with integer arithmetic, so that they are equal on every machine.
     """
     height, width, channels = shape
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(channels), indexing="ij")
@@ -57,16 +57,17 @@ def images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def label(images: Sequence[Any], run: Callable[[Any], tuple[Any, Any]]) -> tuple[Canary, ...]:
-    """Label the images one by one. `run` is the network: image → (label ids, scores), best first."""
+    """Return the labels of the images, one by one. `run` is the network: image → (label ids, scores), best first."""
     answers = [run(image) for image in images]
     return tuple(Canary.of(np.ravel(ids).tolist(), np.ravel(scores).tolist()) for ids, scores in answers)
 
 
 def check(found: Sequence[Canary], expected: Sequence[Canary], host: str) -> None:
-    """Compare a network's labels on a host with the expected ones, if there are any.
+    """Compare the labels that a network found on a host with the expected labels, if there are any.
 
     Raises:
-        WindrowError: labels or scores differ; the message has the host, the image, and the difference.
+        WindrowError: a score differs by more than TOLERANCE, or the best label differs although the expected label
+            leads by more than 2 * TOLERANCE. The message has the host, the image, and the difference.
     """
     for name, got, wanted in zip(NAMES, found, expected, strict=False):
         apart = max((abs(a - b) for a, b in zip(got.scores, wanted.scores, strict=False)), default=0.0)

@@ -1,4 +1,4 @@
-"""Describe a network that labels images: from the registry, from a file, or converted from one of these."""
+"""Describe a network that labels images: one from the registry or from a file, or a conversion of such a network."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class Network:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """Name and version."""
+        """Return name and version."""
         return self.name, self.version

@@ -1,7 +1,7 @@
 """Label identical image bytes only once per task, however many URLs they have.
 
-A task remembers the last 10,000 images that it labelled, and the images in the batch that is not full yet. Tasks share
-nothing, so bytes that several hosts serve may be labelled once in each task.
+A task remembers the results of the last 10,000 images, and the images in the batch that is not full yet. Bytes that it
+has forgotten are labelled again. Tasks share nothing, so bytes that several hosts serve may be labelled in each task.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST = 10_000
 
 
 class _Result(NamedTuple):
-    """The columns of a row that depend on the image's bytes alone. Times are not among them: a duplicate takes none."""
+    """The columns of a row that depend on the image's bytes alone. Times are left out: a duplicate takes none."""
 
     status: Status
     error: str | None
@@ -52,7 +52,7 @@ class Duplicates:
         self._waiting: dict[str | None, list[Prediction]] = {}
 
     def find(self, row: Prediction) -> Prediction | None:
-        """Return the finished row if its bytes were labelled or rejected before; else None."""
+        """Return the finished row if the result for its bytes is remembered; else None."""
         result = self._results.get(row.content_hash)
         if result is None:
             return None
@@ -62,8 +62,8 @@ class Duplicates:
     def waits(self, row: Prediction) -> bool:
         """Return whether the row must wait, because an earlier row with the same bytes is being labelled.
 
-        If so, `finished` yields it together with that earlier row. If not, the caller labels the row, and later rows
-        with the same bytes wait for it.
+        `finished` yields a row that waits together with the earlier row. A row that does not wait must be labelled by
+        the caller, and later rows with the same bytes wait for it.
         """
         if (others := self._waiting.get(row.content_hash)) is None:
             self._waiting[row.content_hash] = []
@@ -72,7 +72,7 @@ class Duplicates:
         return True
 
     def finished(self, row: Prediction) -> Iterator[Prediction]:
-        """Yield a row whose bytes were labelled or rejected, and the rows that waited for it."""
+        """Yield a row that is labelled or could not be decoded, and the rows that waited for it."""
         result = _Result.of(row)
         yield row
         for duplicate in self._waiting.pop(row.content_hash, ()):

@@ -18,10 +18,10 @@ _LARGE = 0.25
 def divide(targets: DataFrame, urls_in_all: int, tasks: int, at_once: int) -> tuple[DataFrame, Sharing]:
     """Divide targets among tasks, by host.
 
-    All URLs of a host go to one task, unless the host is large. The URLs of a large host are spread evenly over all
-    tasks, or over as many tasks as the host may have requests at once; these tasks share its limits. Rows are assigned
-    to partitions by number (repartitionById), because adaptive execution may merge the partitions of other shuffles,
-    and one task would then do the downloads of several tasks one after another.
+    All URLs of a host go to one task, unless the host is large. The URLs of a large host are spread evenly over as many
+    tasks as the host may have requests at once, or over all tasks if there are fewer; these tasks share its limits.
+    Rows are assigned to partitions by number (repartitionById), because adaptive execution may merge the partitions of
+    other shuffles, and one task would then do the downloads of several tasks one after another.
 
     Args:
         targets: the URLs, with the columns of urls.Target.

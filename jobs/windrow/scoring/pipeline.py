@@ -185,7 +185,7 @@ def network(plan: ScoringPlan) -> predict.LoadedNetwork:
 
 
 def _loading_first(targets: Iterable[Target], load: Callable[[], object]) -> Iterator[Target]:
-    """Yield targets, and call `load` before the first target that must be downloaded, if there is one.
+    """Yield targets, and call `load` before the first target that has an address, if there is one.
 
     TensorFlow's import holds Python's global lock for seconds at a time; downloads at the same time would miss their
     deadlines.
@@ -220,7 +220,7 @@ def _image(content: bytes, model: Network, max_pixels: int) -> DecodedImage:
 def _labelled_alone(
     row: Prediction, jpeg: bytes, network: predict.LoadedNetwork, plan: ScoringPlan, pictures: AlbumPage | None
 ) -> Prediction:
-    """Label one image with a network that decodes the file itself. A file that it can't decode is a broken image."""
+    """Label one image with a network that decodes the file itself. If it can't, the status is broken_image."""
     started = time.perf_counter()
     try:
         ids, scores = network.label_bytes(jpeg)

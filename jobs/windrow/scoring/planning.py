@@ -33,7 +33,7 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
         name: the page's name, for the message.
 
     Raises:
-        UserError: the page has no such section.
+        UserError: the page has no scoring section.
     """
     if page.scoring is None:
         raise UserError(f"{name} needs a scoring section to score images; it has none; add scoring.feed")
@@ -41,10 +41,10 @@ def scoring_section(page: Experiment, name: str) -> ScoringSection:
 
 
 def plan_with(spark: SparkSession, scoring: ScoringSection, model: Network, run_id: str, scratch: Path) -> ScoringPlan:
-    """Make the plan of a run, and send the network, converted to the page's precision, to every host.
+    """Make the plan of a run, and send the network to every host, converted first if the page names a precision.
 
     Raises:
-        UserError: the network loses too much at that precision, or can't be converted to it.
+        UserError: the network loses too much at the page's precision, or can't be converted.
     """
     loss = None
     if scoring.precision is not None:

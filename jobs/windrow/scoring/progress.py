@@ -115,7 +115,10 @@ class _Listener(threading.Thread):
         self._tally = Tally(urls)
 
     def run(self) -> None:
-        """Answer each report, and print a line after the first one, every 15 seconds or so, and at the end."""
+        """Answer each report, and print a line at the first rows, every 15 seconds or so, and at the end.
+
+        A line is left out if no row has come since the line before.
+        """
         printed, printed_at = "", -_PRINT_SECONDS
         message: Message | None
         while (message := self._inbox.get()) is not None:

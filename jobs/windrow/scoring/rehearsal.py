@@ -2,7 +2,7 @@
 
 A network that can't be used is found here, so that the job ends with a message instead of a failed Spark stage. The
 Python workers stay alive: the tasks that follow find TensorFlow imported and the network loaded. All slots must give
-the canaries the labels that the registry has recorded; if it has none, those of the first slot.
+the canaries the labels that the registry has recorded; if the registry has none, those of the first slot.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _SCHEMA = pa.schema([("report", pa.string())])
 def rehearse(spark: SparkSession, plan: ScoringPlan, tasks: int) -> ScoringPlan:
     """Load the network in every slot; return the plan, completed with facts about the loaded network.
 
-    These are its input shape, its labels, its labels for the canaries, and whether it takes image files or pixels.
+    The facts are the input shape, the labels, the labels for the canaries, and whether the network takes image files
+    or pixels.
 
     Args:
         spark: the session.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import DriftError, TrackingError, WindrowError
+from windrow.plural import counted
 from windrow.scoring import pipeline, planning, progress, rehearsal, work
 from windrow.scoring.fetch import byte_cache
 from windrow.scoring.publish import copy
@@ -61,7 +62,7 @@ class Tracking(Protocol):
             run: the run; if withheld, with the table's version before it.
             note: the description of the run, in Markdown.
             gallery: the path of the run's gallery.
-            withheld: whether its rows are withheld.
+            withheld: whether the run's rows are withheld.
 
         Raises:
             TrackingError: the run can't be logged.
@@ -103,7 +104,7 @@ class ScoringRun:
         self._started = time.time()
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
-        """Count the URLs that a run would score, without downloading or writing anything."""
+        """Count the URLs that a run would score, without downloading them or adding a row to the table."""
         search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
         if not search:
             return nothing
@@ -114,7 +115,7 @@ class ScoringRun:
             return replace(nothing, counts=found.counts)
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
-        """Score the URLs that are new in the feed's files or due again, publish the table, and log the run.
+        """Score the URLs that work.py finds, publish the table, and log the run; return the result.
 
         Raises:
             DriftError: the rows are withheld.
@@ -135,7 +136,10 @@ class ScoringRun:
         return ScoringResult(str(self._folder), self._table.version, len(files), name)
 
     def _label(self, search: FeedSearch, nothing: ScoringResult) -> ScoringResult:
-        """Find the URLs to score, score them, and commit their rows."""
+        """Find the URLs to score, score them, and commit or withhold their rows; return the result.
+
+        If an earlier run with the same work was withheld, its rows are taken instead, and nothing is downloaded.
+        """
         # The network is fetched while Spark starts, and loaded on the executors while the driver looks for work.
         with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, ThreadPoolExecutor(1) as early:
             pinned = early.submit(self._tracking.pin, self._page, Path(scratch)).result
@@ -161,7 +165,7 @@ class ScoringRun:
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
         """Return the withheld run if its work is the same as this run's; otherwise discard it and return None.
 
-        It is also discarded if it is 12 hours old and would be withheld again.
+        A withheld run that is 12 hours old and would be withheld again is discarded as well.
         """
         waiting = withheld.read(self._folder)
         if waiting is None:
@@ -181,7 +185,7 @@ class ScoringRun:
         return replace(nothing, counts=found.counts, table_version=version)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
-        """Send the network to every host, and load it in every slot; return the plan that this completes."""
+        """Send the network to every host, and load it in every slot; return the completed plan."""
         plan = planning.plan_with(spark, self._scoring, pinned(), self._run_id, scratch)
         return rehearsal.rehearse(spark, plan, slots)
 
@@ -192,7 +196,10 @@ class ScoringRun:
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
     def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
-        """Score the URLs that were found, write their rows to the folder `rows`, and write the gallery."""
+        """Score the URLs that were found, write their rows and the gallery, and return the run's figures.
+
+        The folder `rows` also gets a copy of the other rows in the files that the commit will replace.
+        """
         stamp = plan.stamp
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = _pass(spark, found, replace(plan, album=pictures), rows)
@@ -219,7 +226,7 @@ class ScoringRun:
         return figures
 
     def _settle(self, run: WithheldRun, rows: Path, nothing: ScoringResult) -> ScoringResult:
-        """Commit a run's rows, or withhold them if the labels or scores moved beyond the gate.
+        """Commit a run's rows; withhold them if they moved beyond the gate, unless a person accepts the drift.
 
         Raises:
             DriftError: the rows are withheld.
@@ -256,12 +263,13 @@ class ScoringRun:
         except TrackingError as error:
             print(f"the withheld run was not logged to MLflow: {error}", file=sys.stderr)
         return DriftError(
-            f"{why}: {figures.rows:,} rows are withheld and {self._folder} is as it was; look at {pictures}; then run "
+            f"{why}: {counted(figures.rows, 'row is', 'rows are')} withheld and {self._folder} is as it was; "
+            f"look at {pictures}; then run "
             "again with --accept-drift to commit them, or correct the feed or the model and run again without"
         )
 
     def report(self, result: ScoringResult) -> ScoringResult:
-        """Publish the table and log its runs. If one of the two fails, the other one is still done.
+        """Publish the table and log its runs; return the completed result. If one fails, the other is still attempted.
 
         Raises:
             PublishError: the table is not published.
@@ -305,7 +313,11 @@ def _tasks(spark: SparkSession, urls: int | None) -> int:
 
 
 def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Measurement:
-    """Download and label every URL, write the rows to the folder `rows`, and measure them."""
+    """Download and label every URL, write the rows to the folder `rows`, and measure them.
+
+    Raises:
+        WindrowError: the rows are not exactly one per URL.
+    """
     started = time.monotonic()
     with progress.shown(spark, found.urls) as address:
         plan, partitions = replace(plan, progress=address), _tasks(spark, found.urls)
@@ -314,6 +326,7 @@ def _pass(spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Me
     measured = measure(predictions_table.written(rows), seconds, spark.sparkContext.defaultParallelism)
     if not measured.figures.rows == measured.distinct_urls == found.urls:
         raise WindrowError(
-            f"every URL must get one row; got {measured.figures.rows} rows for {found.urls} URLs; nothing was kept"
+            f"every URL must get one row; got {counted(measured.figures.rows, 'row')} for "
+            f"{counted(found.urls, 'URL')}; nothing was kept"
         )
     return measured

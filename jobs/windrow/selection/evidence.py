@@ -97,7 +97,10 @@ def _comparison(found: Comparison) -> ComparisonFigures:
 
 
 def to_read(final: Final) -> dict[str, bytes]:
-    """Return the unregistered networks to evaluate, by name: those of the winner's other seeds, and the default's."""
+    """Return the unregistered networks to evaluate, by name: those of the winner's other seeds, and the default's.
+
+    The default configuration adds none if it is the winner.
+    """
     networks = {_name(final.winner, seed): repeat.network for seed, repeat in _seeds(final.winner) if seed > 1}
     if final.default is not None and final.default is not final.winner:
         networks |= {_name(final.default, seed): repeat.network for seed, repeat in _seeds(final.default)}

@@ -1,4 +1,4 @@
-"""Retrain the best trials by validation with several seeds; the trial with the best mean is the challenger.
+"""Retrain a study's best trials by validation with several seeds; the trial with the best mean is the challenger.
 
 The default configuration is retrained, too, as the baseline that the challenger is compared with.
 """
@@ -38,7 +38,7 @@ class Repeat:
 
     @property
     def network(self) -> bytes:
-        """The trained network as a .keras file's bytes; empty unless the repeat ended ok."""
+        """Return the trained network as a .keras file's bytes; empty unless the repeat ended ok."""
         return self.outcome.network or b""
 
 
@@ -58,12 +58,12 @@ class Finalist:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The objective of every repeat that ended ok, best first."""
+        """Return the objective of every repeat that ended ok, best first."""
         return tuple(repeat.outcome.value for repeat in self.good if repeat.outcome.value is not None)
 
     @property
     def value(self) -> float:
-        """Mean of the objective over the repeats that ended ok; a ranked finalist has at least one."""
+        """Return the mean of the objective over the repeats that ended ok, of which there must be at least one."""
         return mean(self.values)
 
 
@@ -83,7 +83,7 @@ class Final:
 
     @property
     def winner(self) -> Finalist:
-        """The finalist with the best mean of the objective."""
+        """Return the finalist with the best mean of the objective."""
         return self.ranked[0]
 
 
@@ -104,12 +104,12 @@ def best(page: Experiment, study: StudyRecord) -> list[Entry]:
 
 
 def default(study: StudyRecord) -> list[Entry]:
-    """Return the default configuration, which is trial 0 of every study; empty while it has not ended."""
+    """Return a list of trial 0, which is the default configuration in every study; empty until trial 0 has ended."""
     return [trial for trial in study.finished() if trial.number == 0]
 
 
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
-    """Describe one training per trial and seed; the first seed is the trial's own, so that it repeats the trial."""
+    """Describe a training for each trial and seed. A trial's first seed is its own, which repeats the trial."""
     return [
         replace(
             trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_network=True),
@@ -153,7 +153,7 @@ def train(
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
-    """Rank the finalists by the mean objective of their repeats.
+    """Return the finalists, ranked by the mean objective of their repeats, and the default configuration.
 
     Args:
         trials: the finalists.

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.plural import counted
+
 if TYPE_CHECKING:
     from windrow.selection.readout import Readout
 
@@ -160,7 +162,9 @@ def text(found: MetricFigures, images: int) -> str:
         for each in shown
     ]
     head = ["| class | test images | predicted | precision | recall | F1 |", "|---|---|---|---|---|---|"]
-    return "\n".join([f"Macro-F1 {found['macro_f1']:.4f}{ece}, on {images:,} test images.{which}\n", *head, *rows])
+    return "\n".join(
+        [f"Macro-F1 {found['macro_f1']:.4f}{ece}, on {counted(images, 'test image')}.{which}\n", *head, *rows]
+    )
 
 
 def _cell(label: str) -> str:

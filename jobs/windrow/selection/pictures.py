@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.selection import metrics
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def draw(read: Readout, images: Any, labels: Sequence[str]) -> dict[str, bytes]:
 
 
 def confusion(counts: Any, labels: Sequence[str]) -> bytes:
-    """Draw the confusion matrix.
+    """Return a picture of the confusion matrix.
 
     Args:
         counts: images by true class (row) and predicted class (column), int (classes, classes).
@@ -85,20 +86,24 @@ def _name_classes(axes: Axes, labels: Sequence[str]) -> None:
 
 def _confusion_title(counts: Any, wrong: Any, labels: Sequence[str]) -> str:
     images, mistakes = int(counts.sum()), int(wrong.sum())
-    text = f"{mistakes:,} of {images:,} test images are labelled wrong"
     if not mistakes:
-        return f"All {images:,} test images are labelled right"
+        return f"{counted(images, 'test image')}, all labelled right"
     row, column = map(int, np.unravel_index(int(wrong.argmax()), wrong.shape))
-    return f"{text}; most often {_short(labels[row])} as {_short(labels[column])}, {wrong[row, column]} times"
+    often = counted(int(wrong[row, column]), "time")
+    return f"{_wrong(images, mistakes)}; most often {_short(labels[row])} as {_short(labels[column])}, {often}"
+
+
+def _wrong(images: int, mistakes: int) -> str:
+    return f"{mistakes:,} of {counted(images, 'test image')} {'is' if mistakes == 1 else 'are'} labelled wrong"
 
 
 def misclassified(images: Any, truth: Any, predicted: Any, labels: Sequence[str], most: int = 36) -> bytes:
-    """Draw the misclassified images, each with "true → predicted".
+    """Return a picture of the misclassified images, each with "true → predicted".
 
     Args:
         images: uint8 (n, height, width, channels), grey or RGB.
         truth, predicted: int (n,), indices into `labels`.
-        most: the most images to show; of more mistakes, a selection at regular intervals in the split's order.
+        most: the most images to show; of more mistakes, a selection that is evenly spread over the split is shown.
 
     Returns:
         A PNG.
@@ -127,8 +132,8 @@ def _show_image(axes: Axes, image: Any) -> None:
 
 def _misclassified_title(images: int, wrong: int, shown: int) -> str:
     if not wrong:
-        return f"None of {images:,} test images is labelled wrong"
-    told = f"{wrong:,} of {images:,} test images are labelled wrong: true → predicted"
+        return f"None of {counted(images, 'test image')} is labelled wrong"
+    told = f"{_wrong(images, wrong)}: true → predicted"
     return told if shown == wrong else f"{told}; {shown} of them"
 
 

@@ -1,4 +1,4 @@
-"""The result of a promotion: the job's result, and what the registry stores with the version.
+"""Define the result of a promotion: what the job returns, and what the registry stores with the version.
 
 result = PromotionResult.from_json(json.loads(tags["windrow.result"]))
 """
@@ -100,7 +100,7 @@ class PromotionResult:
 
     @property
     def awaits_approval(self) -> bool:
-        """True while a person's answer is awaited."""
+        """Return whether a person's answer is awaited."""
         return self.decision is Ruling.AWAITING_APPROVAL
 
     def answered(self, approved: bool, by: str) -> PromotionResult:
@@ -109,7 +109,7 @@ class PromotionResult:
         return replace(self, decision=decision.ruling, promoted=decision.promoted, reason=decision.reason, approval=by)
 
     def to_json(self) -> dict[str, object]:
-        """Return the result as JSON values; the key of `value` is the objective's name."""
+        """Return the result as JSON values. `value` has the objective's name as its key, and is absent without one."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["decision"] = self.decision.value if self.decision else None
         keys = {name: self.objective if name == "value" else name for name in values}
@@ -128,7 +128,7 @@ class PromotionResult:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:
-        """Read what `to_json` of this or another version of Windrow has written; unknown keys are ignored."""
+        """Return the result that `to_json`, of this or another version of Windrow, has written; ignore unknown keys."""
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         decision = next((ruling for ruling in Ruling if ruling == values.get("decision")), None)
         return cls(**known | {"decision": decision, "value": values.get(values.get("objective", ""))})

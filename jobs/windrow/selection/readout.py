@@ -32,27 +32,27 @@ class Readout:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Whether each image was classified correctly, bool (n,)."""
+        """Return whether each image was classified correctly, bool (n,)."""
         return np.equal(self.predicted, self.truth)
 
     @property
     def errors(self) -> int:
-        """Number of misclassified images."""
+        """Return the number of misclassified images."""
         return self.images - int(np.count_nonzero(self.hits))
 
     @property
     def images(self) -> int:
-        """Number of test images."""
+        """Return the number of test images."""
         return len(self.truth)
 
     @property
     def accuracy(self) -> float:
-        """Share of images that were classified correctly, 0..1."""
+        """Return the share of images that were classified correctly, 0..1."""
         return (self.images - self.errors) / self.images
 
 
 def read_test(spark: SparkSession, networks: Mapping[str, bytes], dataset: str, threads: int) -> dict[str, Readout]:
-    """Evaluate .keras networks on the shipped test split.
+    """Evaluate networks on the test split that was sent to the executors, one Spark task per network.
 
     Args:
         networks: bytes of .keras files, by name.
@@ -76,7 +76,7 @@ def _read_all(tasks: Iterable[tuple[str, bytes, str, int]]) -> Iterator[tuple[st
 
 
 def readout(network: bytes, dataset: Path, threads: int) -> Readout:
-    """Evaluate a network on the test split in the folder `dataset`."""
+    """Return the predictions of a network, the bytes of a .keras file, on the test split in the folder `dataset`."""
     from windrow.sweep import trial
     from windrow.training import runtime
     from windrow.training.loop import compile_evaluation

@@ -1,4 +1,4 @@
-"""Retrain a registered version from its record."""
+"""Retrain a registered version from the record of how it was made."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Reproduction:
 
 
 def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: Path) -> Reproduction:
-    """Retrain a version as it was trained for its promotion, and evaluate it on the same test split.
+    """Retrain a version as for its promotion; return its accuracy on the same test split, and its weights' digest.
 
     Args:
         record: the version's record.
-        dataset, folder: the data set, prepared as it was then, and its folder.
+        dataset, folder: the manifest of the data set, prepared as for that training, and the data set's folder.
 
     Raises:
         StudyError: the training did not end ok.
@@ -63,7 +63,10 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
 
 
 def _digests(networks: Iterable[bytes]) -> Iterator[str]:
-    """Compute the digests of weights on an executor, because workers have imported TensorFlow, unlike the driver."""
+    """Return the digest of each network's weights.
+
+    Runs on an executor, where a worker has TensorFlow imported already, unlike the driver of this job.
+    """
     runtime.import_tensorflow(threads=1)
     return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
 
@@ -78,8 +81,8 @@ class Record:
 
     Attributes:
         model, version: the registered model's name, and its version.
-        page: the experiment page after overrides; its data set's source is the one that was used then.
-        builder: the network function, with the text that a user's file had then.
+        page: the experiment page after overrides; dataset.source is the source that was used for that training.
+        builder: the network function; for a user's function, with the text of its file at that time.
         parameters: every hyper-parameter of the trial.
         trial: the trial's number.
         seed: the seed that the registered network was trained with.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from windrow.experiment import PromotionSection
 
 SIGNIFICANCE = 0.05
-"""A lead counts as more than luck if McNemar's p is below this."""
+"""A lead counts as more than luck if McNemar's p is below this value."""
 
 
 class Ruling(StrEnum):
@@ -33,24 +33,24 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """A ruling and the grounds for it. `grounds` completes the sentence that begins with the ruling's words."""
+    """A ruling and the grounds for it. `grounds` follows the ruling's words in one sentence: "promoted: ..."."""
 
     ruling: Ruling
     grounds: str
 
     @property
     def reason(self) -> str:
-        """The ruling and its grounds as one sentence, without the full stop."""
+        """Return the ruling and its grounds as one sentence, without the full stop."""
         return _WORDS[self.ruling] + self.grounds
 
     @property
     def promoted(self) -> bool:
-        """True if the challenger becomes champion now."""
+        """Return whether the challenger becomes champion now."""
         return self.ruling is Ruling.PROMOTED
 
     @classmethod
     def of(cls, ruling: str, reason: str) -> Decision:
-        """Return the decision with this ruling and reason (see `reason`)."""
+        """Return the decision with the given ruling, whose property `reason` is the given text."""
         return cls(Ruling(ruling), reason.removeprefix(_WORDS[Ruling(ruling)]))
 
     def settled(self, approved: bool, by: str) -> Decision:
@@ -60,14 +60,15 @@ class Decision:
 
 
 def decide(challenger: Readout, champion: Readout | None, rule: PromotionSection, incomparable: str = "") -> Decision:
-    """Decide about a challenger by test accuracies.
+    """Return the decision about a challenger, by the test accuracies.
 
     Args:
         challenger: the challenger's predictions on the test split.
         champion: the champion's predictions on the same test split; None if no champion can be compared.
         rule: how much better the challenger must be (at 0 it must still be better, not equal), whether the lead must be
             statistically significant, and whether a person must approve.
-        incomparable: why the current champion can't be compared; empty if it can, or if there is no champion.
+        incomparable: why the current champion can't be compared, as the end of a sentence that begins "the champion";
+            empty if the champion can be compared, or there is none.
     """
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
     accuracy = f"{challenger.accuracy:.4f}"

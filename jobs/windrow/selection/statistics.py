@@ -68,7 +68,7 @@ def wilson(hits: int, images: int) -> Interval:
 
 
 def compare(first: Hits, second: Hits) -> Comparison:
-    """Compare two networks' hits on the same images, in the same order."""
+    """Return the comparison of two networks by their hits on the same images, in the same order."""
     difference = first.astype(np.int8) - second.astype(np.int8)
     return Comparison(mcnemar(first, second), float(difference.mean()), bootstrap(difference))
 
@@ -77,8 +77,8 @@ def mcnemar(first: Hits, second: Hits) -> float:
     """Return the two-sided p-value of the hypothesis that both networks are wrong equally often.
 
     Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947), in its exact form: by the hypothesis, each network is expected to be the right one on half
-    of the images that only one of them labels correctly. This is scipy.stats.binomtest with 0.5.
+    Psychometrika 12 (1947), in its exact form: by the hypothesis, of the images that only one network labels correctly,
+    each network is expected to have half. This is scipy.stats.binomtest with 0.5.
     """
     from scipy import stats
 
@@ -112,6 +112,6 @@ def bootstrap(difference: NDArray[np.int8]) -> Interval:
 
 
 def spread(accuracies: Sequence[float]) -> Spread:
-    """Summarize at least one accuracy."""
+    """Return a summary of accuracies, of which there must be at least one."""
     deviation = stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Spread(len(accuracies), mean(accuracies), median(accuracies), deviation, min(accuracies), max(accuracies))

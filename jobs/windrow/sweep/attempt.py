@@ -17,6 +17,7 @@ from typing import TextIO
 import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -28,13 +29,14 @@ _PRINTED_CHARACTERS = 10_000  # most output of a user's code per trial
 _MEBIBYTE = 1 << 20
 
 
-class Attempt:
-    """One running attempt.
+class RunningAttempt:
+    """An attempt while it runs on an executor; ledger.Attempt is its entry on the driver.
 
     Attributes:
         spec: what to train.
         epochs: metrics of the epochs so far.
-        stop: the ending for which the attempt should stop, set by the driver's answers and the time limit; "" to go on.
+        stop: the ending with which the attempt must stop before its last epoch; "" to go on. It is set by the
+            driver's answers, by the time limit, and if the driver's consent is required but no driver answers.
         import_seconds: time that importing TensorFlow took.
         peak: the largest resident memory so far, in MiB.
     """
@@ -63,7 +65,7 @@ class Attempt:
             self.stop = self.stop or Ending.LOST
 
     def add(self, epoch: Epoch) -> None:
-        """Add an epoch and report it; the answer may set `stop`."""
+        """Add an epoch, and report it now or with a later one; the driver's answer or the time limit may set `stop`."""
         self.epochs.append(epoch)
         # A report waits about a millisecond for its answer, which is as long as a whole epoch of a small network.
         if self.spec.prune or perf_counter() - self._reported_at >= _REPORT_SECONDS:
@@ -74,7 +76,10 @@ class Attempt:
             self.stop = self.stop or Ending.TIMEOUT
 
     def end(self, outcome: Outcome) -> Outcome:
-        """Report the outcome, and return it for the Spark task's result, in case the report does not arrive."""
+        """Report the outcome, unless it contains a network, and return it.
+
+        The Spark task returns the outcome too, in case the report does not arrive.
+        """
         if outcome.network is None:  # a network is larger than a message may be
             self._report({"event": "ended", "outcome": outcome.record()})
         return outcome
@@ -109,7 +114,7 @@ class Attempt:
         return self.outcome(Ending.OK, last.metrics()[self.spec.objective])
 
     def stopped(self) -> Outcome:
-        """Return the outcome of an attempt that was asked to stop."""
+        """Return the outcome of an attempt that stops before its last epoch; `stop` is the ending."""
         ending = Ending(self.stop)
         errors = {
             Ending.PRUNED: "",
@@ -125,7 +130,7 @@ class Attempt:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Send heartbeats and watch the memory during the block; then kill processes that the block has left running.
+        """Send heartbeats and enforce the memory limit in the block; then kill processes that the block left running.
 
         A separate thread sends the heartbeats, so that a worker in a long compilation or epoch does not look lost.
         """
@@ -171,7 +176,8 @@ class Attempt:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _too_long(self) -> str:
-        return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {len(self.epochs)} epochs"
+        epochs = counted(len(self.epochs), "epoch")
+        return f"a trial may take until it is stopped; it was, after {self.seconds:.1f} s and {epochs}"
 
     def _report(self, content: dict[str, object]) -> None:
         if self._line is None or not self._line.mine:
@@ -187,7 +193,10 @@ class Attempt:
 
 @contextmanager
 def limited_output(number: int) -> Iterator[None]:
-    """Cut off a user's code's output beyond a limit, so that it does not fill the disk with the executor's log."""
+    """Limit what a user's code prints during the block, so that the executor's log does not fill the disk.
+
+    Standard output goes to standard error.
+    """
     before = sys.stdout, sys.stderr
     budget = [_PRINTED_CHARACTERS]
     sys.stdout = sys.stderr = _LimitedOutput(before[1], number, budget)
@@ -215,7 +224,7 @@ class _LimitedOutput:
 
 
 def _end_children(before: set[int]) -> None:
-    """Kill this process' descendants, except those in `before`, that the trial has left running."""
+    """Kill the processes that the trial has left running: all descendants of this one, except those in `before`."""
     if not _has_children():
         return
     ended = []

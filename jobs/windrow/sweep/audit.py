@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
+from windrow.plural import counted
 from windrow.sweep.ledger import FILE, Attempt, Entry, Ledger
 from windrow.sweep.outcomes import RULES, Ending, Outcome, Signal
 
@@ -30,7 +31,7 @@ _AGAIN = "run the sweep again, it brings the other books in line with the ledger
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial's run in MLflow. `metrics` has (step, value) for every epoch, or only for the last epoch."""
+    """A trial's run in MLflow. For each metric, `metrics` has (step, value) for every epoch, or only the last value."""
 
     number: int
     run_id: str
@@ -68,12 +69,15 @@ class Books:
 
     @property
     def budget(self) -> int:
-        """The number of trials that the latest sweep was to train."""
+        """The number of trials that the latest sweep was to train; the number in the ledger if study.json has none."""
         return int(self.identity.get("trials", len(self.entries)))
 
     @property
     def over(self) -> bool:
-        """True if all trials of the budget have ended; then neither the journal nor MLflow may be behind the ledger."""
+        """True if every trial in the ledger has ended, and there are at least as many as the budget.
+
+        Then neither the journal nor MLflow may be behind the ledger.
+        """
         return self.ended == len(self.entries) >= self.budget
 
 
@@ -82,7 +86,7 @@ def read_books(folder: Path) -> Books:
 
     Raises:
         StudyError: the folder holds no study.
-        ServiceError: the ledger can't be read.
+        ServiceError: the ledger can't be opened.
     """
     if not (folder / "study.json").is_file() or not (folder / FILE).is_file():
         raise StudyError(f"a study's folder must hold study.json and {FILE}; {folder} does not; run sweep.py first")
@@ -120,7 +124,7 @@ def audit(books: Books, said: SweepRun | None = None) -> list[str]:
 
 
 def _of_ledger(books: Books) -> Iterator[str]:
-    """Check the ledger alone: numbers without gaps, one end per trial under its own lease, no attempt after the end."""
+    """Yield one sentence per mistake in the ledger itself, such as a gap in the numbers or an attempt after the end."""
     numbers = [entry.number for entry in books.entries]
     if numbers != list(range(len(numbers))):
         yield f"the ledger's trials must be numbered from 0 without gaps; got {_few(numbers)}"
@@ -151,7 +155,7 @@ def _of_attempts(entry: Entry, attempts: Sequence[Attempt], over: bool) -> Itera
 
 
 def _of_journal(books: Books) -> Iterator[str]:
-    """Compare Optuna's journal with the ledger: each trial's point, and what the sampler was told."""
+    """Yield one sentence per difference between Optuna's journal and the ledger, in points or in how trials ended."""
     left = dict(books.journal)
     for entry in books.entries:
         trial = left.pop(entry.optuna_number, None)
@@ -184,11 +188,12 @@ def _of_told(entry: Entry, trial: FrozenTrial, over: bool) -> Iterator[str]:
 
 
 def _of_mlflow(books: Books, said: SweepRun) -> Iterator[str]:
-    """Compare MLflow with the ledger: the parent run has ended; each trial has one run, with the ledger's values."""
+    """Yield one sentence per difference between MLflow and the ledger, in the parent run or in the trials' runs."""
     if books.over and said.status != "FINISHED":
         yield f"the sweep's run {said.run_id} must be FINISHED in MLflow; it is {said.status}; {_AGAIN}"
     if books.over and said.trials != len(books.entries):
-        yield f"the sweep's run must say {len(books.entries)} trials in MLflow; it says {said.trials}; {_AGAIN}"
+        trials = counted(len(books.entries), "trial")
+        yield f"the sweep's run must say {trials} in MLflow; it says {said.trials}; {_AGAIN}"
     runs: dict[int, list[TrialRun]] = {}
     for run in said.runs:
         runs.setdefault(run.number, []).append(run)

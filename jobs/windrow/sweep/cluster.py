@@ -24,13 +24,16 @@ class WorkerLostError(Exception):
 
 
 def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
-    """Count the trials that can run at once: as many as Spark's cores allow, but at most `wanted` (sweep.slots)."""
+    """Return how many trials can run at once: as many as Spark's cores allow, at least 1 and at most `wanted`.
+
+    `wanted` is sweep.slots; None sets no limit.
+    """
     offered = max(1, _cores(spark) // task_cores)
     return min(offered, wanted or offered)
 
 
 def _cores(spark: SparkSession) -> int:
-    """Count the cores of the registered executors or, with dynamic allocation, of the largest number of executors."""
+    """Count the cores of the registered executors, or of the most executors that dynamic allocation may start."""
     # Dynamic allocation adds executors only while jobs wait for them. A sweep that started only as many jobs as the
     # present executors can run would never get more.
     conf = spark.sparkContext.getConf()
@@ -46,7 +49,9 @@ def gives_gpu(spark: SparkSession) -> bool:
 
 
 def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
-    """Send splits of a prepared data set to every executor, once per session. Workers find them by `trial.shipped`.
+    """Send splits of a prepared data set to every executor; workers find them by `trial.shipped`.
+
+    A second call in the same session sends nothing again.
 
     Args:
         spark: the session.
@@ -61,7 +66,8 @@ def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:
     """Import TensorFlow in `count` workers at once; return the seconds that each took.
 
-    Return an empty list if a worker was lost: if the cause persists, the first trials will show it.
+    Return an empty list if Spark reports an error, such as a lost worker; if the cause persists, the first trials will
+    show it.
     """
 
     def start(_: Iterable[int]) -> Iterator[float]:

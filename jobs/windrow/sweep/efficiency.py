@@ -20,7 +20,7 @@ class Clock:
         trial_seconds: time that the attempts took, without importing TensorFlow.
         import_seconds: time that workers took to import TensorFlow for attempts.
         fused_trials: attempts that trained in one graph with others.
-        fused_gain: the gain that the last probe measured; 0 without a probe.
+        fused_gain: the last gain that fused.gain measured, see Outcome; 0 if it was not measured.
     """
 
     slots: int
@@ -67,8 +67,9 @@ class Clock:
     def figures(self, cores: int) -> dict[str, float]:
         """Return the sweep's figures, where each trial used `cores` cores; empty if nothing was trained.
 
-        overhead_seconds_per_trial: slot-seconds spent neither training, nor importing TensorFlow, nor in the idle tail.
-        tensorflow_import_seconds: sum over all workers.
+        overhead_seconds_per_trial: slot-seconds spent neither training, nor importing TensorFlow, nor in the idle tail;
+            at least 0.
+        tensorflow_import_seconds: sum over all attempts.
         idle_tail_seconds: slot-seconds without work after the last job started.
         speed_up: training seconds per second of wall clock, which is the gain over one slot that only trains.
         fused_trials, fused_gain: see the attributes.

@@ -42,7 +42,10 @@ class LeasedJob:
         return f"windrow-{self.number}"
 
     def is_late(self, lease: str, now: float) -> bool:
-        """Return whether a trial has exceeded its time limit."""
+        """Return whether a trial has exceeded its time limit.
+
+        Until the job's first message, return whether the whole job has exceeded the limits of its trials together.
+        """
         spec = self.waiting[lease]
         if spec.seconds is None:
             return False

@@ -121,7 +121,8 @@ class Ledger:
     left open; abandoned attempts do not count against their trials.
 
     Raises:
-        ServiceError: from every call, if the disk is full or can't be written.
+        ServiceError: from opening and from every call that writes, if the disk is full, or the file is damaged or
+            can't be written.
     """
 
     def __init__(self, folder: Path, reading: bool = False) -> None:
@@ -145,7 +146,7 @@ class Ledger:
         self._book.close()
 
     def enter(self, point: dict[str, Value], optuna_number: int) -> Entry:
-        """Record a new trial under the next number; trials are numbered from 0 without gaps."""
+        """Record a new trial under the next number, and return it; trials are numbered from 0 without gaps."""
         entry = Entry(len(self), point, optuna_number)
         self._change(
             "INSERT INTO trials (number, point, asked_as) VALUES (?, ?, ?)",
@@ -170,7 +171,7 @@ class Ledger:
     def settle(self, outcome: Outcome) -> Entry | None:
         """Record an outcome and return its trial; if the outcome's lease is not open, change nothing and return None.
 
-        The returned trial has no outcome if it was lost and has attempts left.
+        The returned trial has no outcome yet if this attempt was lost and the trial has attempts left.
         """
         # The condition is part of the statement: if both a worker and the driver report an outcome under one lease,
         # the first one counts.
@@ -186,7 +187,7 @@ class Ledger:
         return self._remember(replace(self._entries[number], outcome=final))
 
     def abandon(self, lease: str) -> None:
-        """Withdraw a lease under which no worker has begun; it does not count against the trial."""
+        """Withdraw an open lease under which no worker has begun; the attempt does not count against the trial."""
         self._change("UPDATE attempts SET state = 'abandoned' WHERE lease = ? AND state = 'open'", lease)
 
     def is_open(self, lease: str) -> bool:
@@ -194,12 +195,12 @@ class Ledger:
         return bool(self._number("SELECT count(*) FROM attempts WHERE lease = ? AND state = 'open'", lease))
 
     def note_run(self, number: int, run_id: str) -> Entry:
-        """Record the trial's run in MLflow."""
+        """Record the id of the trial's run in MLflow, and return the trial."""
         self._change("UPDATE trials SET run_id = ? WHERE number = ?", run_id, number)
         return self._remember(replace(self._entries[number], run_id=run_id))
 
     def note_told(self, number: int) -> Entry:
-        """Mark the trial as reported to the sampler."""
+        """Mark the trial as reported to the sampler, and return it."""
         self._change("UPDATE trials SET told = 1 WHERE number = ?", number)
         return self._remember(replace(self._entries[number], told=True))
 
@@ -217,11 +218,11 @@ class Ledger:
         return self._entries[number]
 
     def entries(self) -> list[Entry]:
-        """Return every trial, by number."""
+        """Return every trial, in order of number."""
         return list(self._entries.values())
 
     def attempts(self) -> list[Attempt]:
-        """Read every attempt at every trial from the file, by trial and attempt number."""
+        """Read every attempt at every trial from the file; return them in order of trial and attempt number."""
         query = "SELECT trial, attempt, lease, state, outcome FROM attempts ORDER BY trial, attempt"
         return [
             Attempt(trial, number, lease, state, Outcome.of(json.loads(record)) if record else None)

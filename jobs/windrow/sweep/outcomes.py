@@ -38,7 +38,7 @@ class Signal(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class EndingRule:
     """The consequences of an ending.
 
     Attributes:
@@ -52,14 +52,14 @@ class Rule:
     status: str
 
 
-RULES: dict[Ending, Rule] = {
-    Ending.OK: Rule(1, Signal.VALUE, "FINISHED"),
-    Ending.PRUNED: Rule(1, Signal.SO_FAR, "FINISHED"),
-    Ending.DIVERGED: Rule(1, Signal.WORST, "FAILED"),
-    Ending.TIMEOUT: Rule(1, Signal.SO_FAR, "KILLED"),
-    Ending.OUT_OF_MEMORY: Rule(1, Signal.WORST, "KILLED"),
-    Ending.LOST: Rule(3, Signal.NOTHING, "FAILED"),
-    Ending.FAILED: Rule(1, Signal.NOTHING, "FAILED"),
+RULES: dict[Ending, EndingRule] = {
+    Ending.OK: EndingRule(1, Signal.VALUE, "FINISHED"),
+    Ending.PRUNED: EndingRule(1, Signal.SO_FAR, "FINISHED"),
+    Ending.DIVERGED: EndingRule(1, Signal.WORST, "FAILED"),
+    Ending.TIMEOUT: EndingRule(1, Signal.SO_FAR, "KILLED"),
+    Ending.OUT_OF_MEMORY: EndingRule(1, Signal.WORST, "KILLED"),
+    Ending.LOST: EndingRule(3, Signal.NOTHING, "FAILED"),
+    Ending.FAILED: EndingRule(1, Signal.NOTHING, "FAILED"),
 }
 
 
@@ -78,9 +78,9 @@ class Outcome:
         lease: the attempt's token in the ledger; the outcome counts only while this lease is open.
         peak_mebibytes: the largest resident memory of the worker that was measured during the attempt.
         fused: number of trials in the same graph, this one included; 1 for a trial that trained alone.
-        gain: measured by the probe: images per second of a fused graph divided by those of single trials; 0 if unknown.
+        gain: images per second of a fused graph divided by those of single trials, by fused.gain; 0 if not measured.
         began_at, ended_at: Unix seconds by the worker's clock, for display; durations are measured by another clock.
-        repeat: number of a finalist's seed, from 1; 0 in a sweep. Not part of `record`.
+        repeat: number of a finalist's seed, from 1; 0 in a sweep.
     """
 
     number: int

@@ -42,7 +42,7 @@ class TrialSource(Protocol):
     """Supplies trials and takes their results. Every method is called from the thread that runs the schedule."""
 
     def next(self, slots: int) -> list[TrialSpec]:
-        """Return trials for one slot; empty if there is nothing to train now."""
+        """Return trials for one of `slots` slots; an empty list if there is nothing to train now."""
 
     def report(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
         """Take a running trial's metrics from epoch `first` on; return why the trial should stop, or ""."""
@@ -54,7 +54,10 @@ class TrialSource(Protocol):
         """Take back a trial that was given to a slot but never began."""
 
     def tick(self, running: int) -> bool:
-        """Return whether the running trials must stop because the sweep's time is used up; called in every loop."""
+        """Return whether the running trials must stop because the sweep's time is used up.
+
+        Called a few times per second, with the number of trials that have no outcome yet.
+        """
 
 
 def run(
@@ -67,8 +70,9 @@ def run(
 ) -> Clock:
     """Keep `count` slots busy until the source has no more trials and every outcome has arrived.
 
-    Without a channel, outcomes arrive when a job ends, workers check time limits at the end of an epoch, and nothing is
-    pruned.
+    Returns the Clock, which has the run's times and counts. Without a channel, outcomes arrive when a job ends, and
+    nothing is pruned. A worker checks the time limit after each epoch, and the driver cancels a job that takes longer
+    than the limits of its trials together.
 
     Args:
         recount: returns the number of slots that Spark has now; called every few seconds. A larger number is used; a
@@ -188,7 +192,8 @@ class _Schedule:
             except WorkerLostError as error:
                 self._inbox.put(Ended(job, error=str(error)))
 
-        # Spark keeps job tags and description per JVM thread: PySpark pins a JVM thread to each such Python thread.
+        # Spark keeps job tags and descriptions per JVM thread, and PySpark gives each Python thread a JVM thread of its
+        # own. The wrapper hands this thread's properties and tags on to it.
         inheriting = inheritable_thread_target(self._spark)(work)
 
         def end_in_any_case() -> None:
@@ -236,7 +241,14 @@ class _Schedule:
         return Ending.TIMEOUT.value if lease in job.stop_since else ""
 
     def _end(self, ended: Ended) -> None:
-        """Settle the outcomes that a Spark job returned; its other trials are lost if they began, else given back."""
+        """Settle the outcomes that a Spark job returned, and all its other trials.
+
+        A trial without an outcome is lost if it began, or if no worker has ever connected; otherwise it is given back.
+
+        Raises:
+            SparkError: several jobs in a row have ended before a trial began.
+            Exception: the fault with which the job ended.
+        """
         if ended.fault is not None:
             raise ended.fault
         job = ended.job
@@ -253,7 +265,7 @@ class _Schedule:
             if (lease := key_of(outcome)) in job.waiting:
                 self._settle(job, lease, outcome)
         for lease in list(job.waiting):
-            # Only if workers can connect, a trial that has not reported has not begun. Giving a trial back does not
+            # If workers can connect, a trial that has not reported has not begun. Giving a trial back does not
             # count as an attempt, so a trial that kills its worker before it can report must not be given back: it
             # would be tried again forever.
             if lease in job.began or not self._clock.connected:
@@ -285,7 +297,10 @@ class _Schedule:
                 self._cancel(job, lease, job.lost(lease, f"its worker was silent for {_SILENT_SECONDS:.0f} s"))
 
     def _cancel(self, job: LeasedJob, lease: str, outcome: Outcome) -> None:
-        """Settle a trial on the driver and cancel its job; the job's other trials are settled when the job ends."""
+        """Settle a trial on the driver and cancel its job.
+
+        When the job ends, its other trials are settled or given back.
+        """
         # Settle before cancelling: an outcome that the worker still sends must no longer count.
         self._settle(job, lease, outcome)
         self._spark.sparkContext.cancelJobsWithTag(job.tag)

@@ -35,7 +35,7 @@ _STATUS_SECONDS = 15.0  # between two lines of progress while no trial ends
 
 
 class TrialLog(Protocol):
-    """Logs a sweep's trials. Methods return at once; those that log outcomes are called after the ledger is written."""
+    """Logs a sweep's trials. Methods return at once; `end` is called when the outcome is already in the ledger."""
 
     def begin(self, lease: Lease, facts: TrialFacts) -> None:
         """Log that an attempt was given to a slot."""
@@ -73,7 +73,7 @@ class Search:
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset
         self._study, self._log, self._address = study, log, address
-        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md): no probe by default.
+        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md): not tried by default.
         self._fused = gpu if page.sweep.fused is None else page.sweep.fused
         self._running: dict[str, Lease] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
@@ -84,7 +84,10 @@ class Search:
         self.out_of_time = False
 
     def next(self, slots: int) -> list[TrialSpec]:
-        """Return trials for one slot: one, or several short ones; empty if no trial is due or no time is left."""
+        """Return trials for one slot: one, or several that are short or may share a graph.
+
+        The list is empty if no trial is due, or if none would end in time.
+        """
         self._slots = slots
         wanted = self._leases(slots)
         specs: list[TrialSpec] = []
@@ -105,11 +108,11 @@ class Search:
         return Ending.PRUNED.value if pruned else ""
 
     def settle(self, outcome: Outcome) -> None:
-        """Record an outcome in the ledger, then the sampler, then MLflow, unless its lease no longer counts.
+        """Record an outcome in the ledger, the sampler and MLflow; an outcome whose lease no longer counts is ignored.
 
         Raises:
             BuilderError: a user's network function can't be used, and no trial has ended ok yet.
-            ServiceError: the study's disk is full.
+            ServiceError: the study's disk is full or can't be written.
         """
         self._running.pop(outcome.lease, None)
         entry = self._study.settle(outcome)
@@ -156,7 +159,7 @@ class Search:
         )
 
     def _leases(self, slots: int) -> int:
-        """Return how many trials a slot gets at once: more if they are short or fused, fewer towards the end."""
+        """Return how many trials a slot gets at once: several if they are short or may be fused, fewer near the end."""
         wanted, fair = 1, math.ceil(self._study.left / (2 * slots))
         if self._durations:
             seconds = median(self._durations[-_RECENT:])
@@ -203,7 +206,10 @@ class Search:
         self._log.progress(finished, pruned, study.best)
 
     def _time_left(self, finished: int) -> list[str]:
-        """Estimate the time left from the mean duration so far; empty until a trial has ended ok, and at the end."""
+        """Return the time left as a list of one text: an estimate by the mean duration so far, at most the time budget.
+
+        The list is empty until a trial has ended ok, and at the end.
+        """
         left = self._study.budget - finished
         if not self._durations or left <= 0:
             return []

@@ -45,7 +45,7 @@ class TrialSpec:
         fused: whether the trial may be trained in one graph with others.
         deterministic: whether to train bit for bit reproducibly, which is slower.
         dataset: the data set's digest, by which a worker finds the files that were sent.
-        digests: SHA-256 of the data set's files by name; a worker checks them once.
+        digests: (name, SHA-256) of each file of the data set except those of the test split; a worker checks each once.
         ask_first: whether to train only with the driver's consent. Set if the connection to the driver is known to
             work, so that no answer means that the driver is gone.
         repeat: number of a finalist's seed, from 1; 0 for a trial of the sweep.

@@ -42,15 +42,15 @@ class StudyRecord:
 
     @property
     def id(self) -> str:
-        """The id of the search and its data: the same page, network and data give the same id."""
+        """The study's id. The same experiment name, search settings, network file and data set give the same id."""
         return self.identity["id"]
 
     def entries(self) -> list[Entry]:
-        """Return every trial, by number."""
+        """Return every trial, in order of number."""
         return self.ledger.entries()
 
     def finished(self) -> list[Entry]:
-        """Return the trials that have ended for good, by number; each has an outcome."""
+        """Return the trials that have ended for good, in order of number; each has an outcome."""
         return [entry for entry in self.entries() if entry.outcome is not None]
 
     def ranked(self) -> list[Entry]:
@@ -75,7 +75,7 @@ class Study(StudyRecord):
     to Optuna's journal before the ledger, and an outcome to the ledger before the journal.
 
     Raises:
-        ServiceError: from any call, if the folder's disk is full.
+        ServiceError: from any call that writes to the ledger, if the disk is full or can't be written.
     """
 
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str]) -> None:
@@ -101,13 +101,13 @@ class Study(StudyRecord):
 
     @property
     def left(self) -> int:
-        """The number of trials that have not been drawn yet."""
+        """The number of trials that have not been drawn yet; negative if the page now wants fewer than were drawn."""
         return self.budget - len(self.ledger)
 
     def ask(self) -> Lease | None:
-        """Return the next attempt, of unfinished trials first, then of new ones; None if there is nothing to train now.
+        """Lease an attempt at an unfinished trial, or else at a new one; return None if there is nothing to train now.
 
-        A deterministic sweep begins a generation of trials only after every trial of the one before has ended.
+        A deterministic sweep begins the next sweep.generation trials only after all trials before them have ended.
 
         Raises:
             StudyError: the constraints exclude nearly the whole space.
@@ -124,7 +124,7 @@ class Study(StudyRecord):
     def settle(self, outcome: Outcome) -> Entry | None:
         """Record an outcome and return its trial; None if the outcome's lease no longer counts.
 
-        `ask` returns a lost trial that has attempts left again, before any new trial.
+        If the attempt was lost and the trial has attempts left, `ask` leases the trial again, before any new trial.
         """
         entry = self.ledger.settle(outcome)
         if entry is None:
@@ -138,7 +138,7 @@ class Study(StudyRecord):
         return entry
 
     def give_back(self, lease: Lease) -> None:
-        """Take back an attempt that never began: `ask` returns the trial again, and no attempt is counted."""
+        """Take back an attempt that never began: `ask` leases the trial again, and no attempt is counted."""
         # If the worker was slow rather than lost, the outcome may have been recorded meanwhile; then the trial is done.
         if self.ledger.is_open(lease.token):
             self.ledger.abandon(lease.token)
@@ -149,7 +149,7 @@ class Study(StudyRecord):
         return self._optuna.report(self.ledger.entry(number).optuna_number, epoch, value)
 
     def note_run(self, number: int, run_id: str) -> None:
-        """Record the trial's run in MLflow."""
+        """Record the id of the trial's run in MLflow."""
         self.ledger.note_run(number, run_id)
 
     def _generation_is_running(self) -> bool:
@@ -157,7 +157,7 @@ class Study(StudyRecord):
         return self.page.sweep.deterministic and whole and bool(self._open)
 
     def _tell_due(self) -> None:
-        """Report outcomes to the sampler: each when its trial ends or, if deterministic, whole generations in order."""
+        """Report outcomes to the sampler: each when its trial ends; if deterministic, a whole generation at once."""
         due = self._untold - self._open
         more = self.left > 0 and not self._optuna.exhausted
         if self.page.sweep.deterministic and (self._open or more):

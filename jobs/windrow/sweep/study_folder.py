@@ -68,7 +68,7 @@ def check_present(folder: Path) -> None:
 
 
 def identify(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None) -> dict[str, str]:
-    """Return the study's identity; write it first if the folder holds no study.
+    """Return the study's identity, the content of study.json; write the file first if the folder holds no study.
 
     Raises:
         StudyError: the folder holds a study of another page, network or data set.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from windrow.data import manifest, shards
 from windrow.data.splits import Split
-from windrow.sweep.attempt import Attempt, limited_output
+from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training import fused, loop, runtime
@@ -21,25 +21,26 @@ from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
 WORTHWHILE = 1.1
-"""Trials are trained in one graph if the probe measures at least this gain in images per second."""
+"""Trials are trained in one graph if `fused.gain` measures at least this gain in images per second."""
 
 
 def run_all(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     """Run a Spark task's trials and return their outcomes.
 
-    It reads all its input and never raises, because only then does Spark reuse the Python worker, where TensorFlow is
-    already imported.
+    All input is read, and a trial's errors become outcomes, because only then does Spark reuse the Python worker, where
+    TensorFlow is already imported.
     """
     return iter([one for group in groups(list(specs)) for one in _run_group(group, shipped(group[0].dataset))])
 
 
 def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
-    """Train one trial on the data set's files in `dataset`. Every error becomes an outcome.
+    """Train one trial on the data set's files in `dataset`. Every error but KeyboardInterrupt becomes an outcome.
 
     Args:
-        gain: the gain that the probe measured before it decided against one graph; recorded in the outcome.
+        gain: the gain that `fused.gain` measured if it was too small for one graph; 0 if it was not measured. Recorded
+            in the outcome.
     """
-    attempt = Attempt(spec)
+    attempt = RunningAttempt(spec)
     try:
         with attempt.watched(), limited_output(spec.number):
             attempt.import_seconds = start_tensorflow(spec.threads, spec.deterministic)
@@ -58,7 +59,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
     """Group the specifications that may be trained in one graph; every other one forms a group of its own."""
 
     def key(spec: TrialSpec) -> str:
-        # Limits apply to one trial, but the trials in a shared graph have their time and memory in common.
+        # Limits apply to one trial, but trials in a shared graph share time and memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
@@ -103,8 +104,8 @@ def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
 def _train_together(
     group: list[TrialSpec], members: list[Member], data: tuple[Examples, Examples], gain: float, imported: float
 ) -> list[Outcome]:
-    """Train the group in one graph; a trial that ends before the others is removed from the graph."""
-    attempts = [Attempt(spec) for spec in group]
+    """Train the group in one graph, and return the outcomes; a trial that ends before the others leaves the graph."""
+    attempts = [RunningAttempt(spec) for spec in group]
     attempts[0].import_seconds = imported
     outcomes: dict[int, Outcome] = {}
     with attempts[0].watched():
@@ -131,8 +132,11 @@ def _train_together(
     return [outcomes[index] for index in range(len(group))]
 
 
-def _train(attempt: Attempt, dataset: Path) -> Outcome:
-    """Train one trial alone; each epoch is added to the attempt at once, so that a failure keeps earlier epochs."""
+def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
+    """Train one trial alone, and return its outcome.
+
+    Each epoch is added to the attempt at once, so that the outcome of a failure has the earlier epochs.
+    """
     spec = attempt.spec
     data = _data(spec, dataset)
     training = loop.prepare(spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed)

@@ -12,7 +12,9 @@ FOLDER = "atlas"
 
 
 def log_atlas(identity: Mapping[str, object], files: Sequence[Path]) -> LoggedRun:
-    """Log the files to the study's parent run, replacing those of an earlier atlas; return the run's id and links.
+    """Log the files to the study's parent run, and return the run's id and links.
+
+    Files of the same name from an earlier atlas are replaced.
 
     Args:
         identity: the content of the study's study.json, with the id of its run.

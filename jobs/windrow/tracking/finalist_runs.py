@@ -35,7 +35,7 @@ class FinalistRuns:
         self._runs: dict[tuple[int, int], str] = {}
 
     def log(self, final: Final) -> None:
-        """Delete the runs that an interrupted promotion has left, and log one run with its epochs per training."""
+        """Delete the runs that an interrupted promotion has left, and log one run, with all epochs, per repeat."""
         query = " and ".join(f"tags.{key} = '{value}'" for key, value in self._tags.items())
         for run in self._client.search_runs([self._experiment], query, max_results=5000):
             self._client.delete_run(run.info.run_id)
@@ -44,7 +44,7 @@ class FinalistRuns:
                 self._runs[finalist.trial.number, repeat.number] = self._log(finalist, repeat)
 
     def log_test(self, read: Mapping[tuple[int, int], Readout]) -> None:
-        """Log test figures, given by (trial, repeat), to the runs of these repeats."""
+        """Log test figures, given by (trial, repeat), each to the run of that repeat."""
         for key, figures in read.items():
             metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
             self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))

@@ -1,7 +1,7 @@
 """Read the versions of a model from the registry, without changing anything.
 
-A server is read over HTTP: MLflow's own client needs two seconds and 160 MiB to start, which is too much in the process
-that also serves Airflow's API. Only that client can read a local SQLite file.
+A server is asked with plain HTTP requests, because MLflow's own client needs two seconds and 160 MiB to start: too much
+in the process that also serves Airflow's API. A local SQLite file can be read only with that client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Version:
 
     Attributes:
         at: Unix time of the registration.
-        aliases: the version's aliases, of champion, previous and challenger; may be empty.
+        aliases: the names of all aliases of the version, such as champion, sorted; may be empty.
         result: the result of the version's promotion; None before the decision.
         approved_by: the person who approved or rejected the version; empty if nobody did.
     """

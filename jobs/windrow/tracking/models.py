@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def fetch_model(model_uri: str, into: Path) -> Network:
-    """Resolve models:/NAME@ALIAS or models:/NAME/VERSION once, and download that version's files into a folder.
+    """Download the files of the version that models:/NAME@ALIAS or models:/NAME/VERSION names; return the network.
+
+    An alias is resolved only once, and the files are written to the folder `into`.
 
     Raises:
         UserError: there is no such model, alias or version, or Windrow did not register it.
@@ -62,7 +64,10 @@ def fetch_model(model_uri: str, into: Path) -> Network:
 
 
 def pin(page: Experiment, scratch: Path) -> Network:
-    """Return the network for a scoring run: the page's own network file, or the version that is champion now.
+    """Return the network for a scoring run.
+
+    The network is the file of scoring.network, else the version that scoring.model names, else the champion. An alias
+    is resolved now, and only once.
 
     Args:
         page: the experiment page; must have a scoring section.

@@ -100,7 +100,7 @@ def _save(path: str, mlflow_model: Model, **options: Any) -> None:
 
 
 def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:
-    """Compute the network's labels for the canary images; every worker that scores with it must reproduce them."""
+    """Compute the labels and scores of the canary images, which every worker that uses the network must reproduce."""
 
     def run(image: NDArray[np.uint8]) -> tuple[Any, Any]:
         scores = np.asarray(network(image[None].astype(np.float32), training=False))[0]

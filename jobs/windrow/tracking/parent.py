@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.experiment.wording import point_text
+from windrow.plural import counted
 from windrow.tracking.record import PAGE_FILE
 from windrow.tracking.server import versions
 
@@ -99,8 +100,9 @@ def searched(page: Experiment, dataset: Manifest) -> str:
         [
             f"{page.description}\n" if page.description else "",
             f"Searched for the {'highest' if sweep.direction == 'maximize' else 'lowest'} {sweep.objective} with "
-            f"{sweep.sampler}, pruner {sweep.pruner}: up to {sweep.trials:,} trials of {sweep.epochs} epochs, "
-            f"seed {sweep.seed}; network {page.network.builder}; data set {dataset.name} ({images} images).\n",
+            f"{sweep.sampler}, pruner {sweep.pruner}: up to {counted(sweep.trials, 'trial')} of "
+            f"{counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; network {page.network.builder}; "
+            f"data set {dataset.name} ({images} images).\n",
             *("| hyper-parameter | searched |", "|---|---|", *rows),
         ]
     ).strip()
@@ -124,7 +126,8 @@ def summary(
         [
             f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
             f"{result['best_value']:.4f}** at {point_text(result['best_point'])}.",
-            f"{result['trials']:,} trials ({endings}) in {result['seconds']:,.0f} s on {result['slots']} slots.",
+            f"{counted(result['trials'], 'trial')} ({endings}) in {result['seconds']:,.0f} s on "
+            f"{counted(result['slots'], 'slot')}.",
             searched(page, dataset),
             f"[The atlas, once drawn]({artifacts}/atlas/atlas.html) · [the page]({artifacts}/{PAGE_FILE})",
             ", ".join(f"{name} {version}" for name, version in _packages()),

@@ -39,7 +39,7 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
         finalists: numbers of the finalists' trials.
 
     Raises:
-        StudyError: the study has no parent run in this MLflow.
+        StudyError: the study's study.json names no parent run.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -75,9 +75,9 @@ class Promotion:
     def decided(self) -> PromotionResult | None:
         """Return the recorded result for these finalists; None if this promotion has not been decided before.
 
-        If a promotion was interrupted after its decision, this moves the aliases that had not moved. But if the
-        champion has changed since, a result is ignored that still awaits approval, or whose aliases have not moved.
-        Call this in a block of `alone`.
+        If a promotion was interrupted after its decision, this moves the aliases that had not moved. A result that
+        still awaits approval, or whose aliases have not moved, is ignored if the champion has changed since the
+        decision. Call this in a block of `alone`.
         """
         for version in self._versions():
             result = registry.recorded(version)
@@ -144,7 +144,7 @@ class Promotion:
         decision: Decision,
         images: NDArray[np.uint8],
     ) -> PromotionResult:
-        """Record the decision with its evidence, and move the aliases accordingly.
+        """Record the decision with its evidence, move the aliases accordingly, and return the job's result.
 
         Args:
             challenger: the winner's registered version.
@@ -213,9 +213,10 @@ class Promotion:
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """Delete versions that an interrupted promotion has left without a decision, or without its aliases moved.
+        """Delete this study's versions that have no decision, or one against promotion whose aliases have not moved.
 
-        A version whose decision was to promote it stays, because it may already have become champion.
+        An interrupted promotion leaves such versions. A version whose decision was to promote it stays, because it may
+        already have become champion; so does any version with the alias champion or previous.
         """
         for version in self._versions():
             result = registry.recorded(version)

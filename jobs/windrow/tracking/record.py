@@ -27,7 +27,7 @@ _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.wei
 
 
 def read_record(model: str, version: str) -> Record:
-    """Read a version's complete record.
+    """Read all that is needed to retrain a version, and return it.
 
     Raises:
         UserError: there is no such model or version, Windrow did not register it, or its record is incomplete.
@@ -58,7 +58,7 @@ def read_record(model: str, version: str) -> Record:
 def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment:
     """Read the page after overrides, with the data set's source from the run.
 
-    The page itself may have a path relative to the folder in which the sweep was started.
+    The source on the page may be a path relative to the folder in which the sweep was started.
     """
     page = experiment.parse(_text(client, version, PAGE_FILE), name=f"the recorded page of {version.name}")
     if not sweep.inputs.dataset_inputs:

@@ -18,6 +18,7 @@ from windrow import paths
 from windrow.errors import TrackingError, UserError
 from windrow.experiment.wording import point_text
 from windrow.files import locked
+from windrow.plural import counted
 from windrow.selection import metrics
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
@@ -117,7 +118,10 @@ def is_settled(version: Any, result: PromotionResult) -> bool:
 
 
 def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
-    """Return whether the champion has changed since a version was compared with it."""
+    """Return whether the champion has changed since a version was compared with it.
+
+    False if that version is now champion itself.
+    """
     champion = aliased(client, result.model_name, "champion")
     now = str(champion.version) if champion else None
     return now not in (result.champion_before, result.model_version)
@@ -145,6 +149,8 @@ def settle(client: MlflowClient, result: PromotionResult, description: str) -> N
 
 def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult:
     """Approve or reject a version that awaits approval, on behalf of a person; return the promotion's new result.
+
+    The same answer again completes what was interrupted, and otherwise changes nothing.
 
     Raises:
         UserError: the version is unknown or does not await approval, or the champion has changed since.
@@ -178,7 +184,10 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
 
 
 def rollback(model: str) -> dict[str, object]:
-    """Swap the aliases champion and previous, or without a champion make previous champion; return the job's result.
+    """Swap the aliases champion and previous, and return the job's result.
+
+    Without a champion, the previous version becomes champion and the alias previous is removed. A rollback that was
+    interrupted is completed.
 
     Raises:
         UserError: no version has the alias previous.
@@ -233,8 +242,8 @@ def description(result: PromotionResult) -> str:
     return (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "
-        f"{result.objective} {result.value:.4f}, the mean of {result.seeds} seed(s); the best of "
-        f"them by validation is registered, and was read on {result.test_images} test images once.\n\n"
+        f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
+        f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
         f"{result.evidence}\n\n"
         f"{classes}"
         "Input: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, by "

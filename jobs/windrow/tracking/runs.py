@@ -19,7 +19,7 @@ METRICS = tuple(field.name for field in fields(Epoch))
 
 
 def read_runs(identity: Mapping[str, object], whole: bool = False) -> SweepRun | None:
-    """Return a study's runs; None if the study has no parent run in this MLflow, or it was deleted.
+    """Return a study's runs; None if the study's parent run is not in this MLflow, or was deleted.
 
     Args:
         identity: the content of the study's study.json.

@@ -33,7 +33,7 @@ _LOSS = ("same_labels", "score_change_mean", "score_change_max", "accuracy", "ac
 def log_scoring(
     page: Experiment, run: CommittedRun, note: str = "", gallery: Path | None = None, withheld: bool = False
 ) -> Logged:
-    """Log a scoring run's figures, as metrics and figures.json, and its gallery; return its id and links in MLflow.
+    """Log a scoring run's figures, as metrics and figures.json, and its gallery; return the MLflow run's id and links.
 
     Args:
         page: the experiment page, whose name is that of the MLflow experiment.

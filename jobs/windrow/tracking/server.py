@@ -24,7 +24,7 @@ CHECK_SECONDS = 15.0  # on a busy machine the server may take several seconds
 
 
 class LoggedRun(TypedDict):
-    """A run's id in MLflow, and links to MLflow's pages by name; no links unless MLflow is a server."""
+    """A run's id in MLflow, and the addresses of MLflow's pages by name; no addresses unless MLflow is a server."""
 
     run_id: str
     links: dict[str, str]
@@ -36,12 +36,14 @@ def uri() -> str:
 
 
 def pages() -> str:
-    """Return MLflow's address for browsers: WINDROW_MLFLOW_PAGES, to be set if it differs from the address for jobs."""
+    """Return MLflow's address for browsers: WINDROW_MLFLOW_PAGES if that is set, else the address that jobs use."""
     return (os.environ.get("WINDROW_MLFLOW_PAGES") or uri()).rstrip("/")
 
 
 def connect() -> MlflowClient:
-    """Check that MLflow answers, and return a client. MLflow itself would retry a dead server for minutes.
+    """Check that MLflow's server answers, if there is one, and return a client.
+
+    The client itself would retry a dead server for minutes.
 
     Raises:
         TrackingError: the server does not answer within seconds, or refuses the request.
@@ -87,7 +89,7 @@ def credentials() -> tuple[str, str] | None:
 
 
 def run_link(experiment_id: str, run_id: str) -> dict[str, str]:
-    """Return the address of a run's page; empty unless MLflow is a server."""
+    """Return {"mlflow_run": the address of a run's page}; {} unless MLflow is a server."""
     address = pages()
     return (
         {"mlflow_run": f"{address}/#/experiments/{experiment_id}/runs/{run_id}"} if address.startswith("http") else {}
@@ -95,7 +97,10 @@ def run_link(experiment_id: str, run_id: str) -> dict[str, str]:
 
 
 def compare_link(experiment_id: str, run_ids: Sequence[str]) -> dict[str, str]:
-    """Return the address of the page that compares runs; empty unless MLflow is a server."""
+    """Return {"compare": the address of the page that compares runs}.
+
+    Return {} for fewer than two runs, or unless MLflow is a server.
+    """
     address = pages()
     if not address.startswith("http") or len(run_ids) < 2:
         return {}
@@ -104,7 +109,7 @@ def compare_link(experiment_id: str, run_ids: Sequence[str]) -> dict[str, str]:
 
 
 def version_link(name: str, version: str) -> dict[str, str]:
-    """Return the address of a model version's page; empty unless MLflow is a server."""
+    """Return {"model_version": the address of a model version's page}; {} unless MLflow is a server."""
     address = pages()
     return {"model_version": f"{address}/#/models/{name}/versions/{version}"} if address.startswith("http") else {}
 

@@ -45,7 +45,7 @@ _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
 def open_sweep(
     page: Experiment, path: Path, dataset: Manifest, study: Study, network_source: str | None = None
 ) -> SweepLog:
-    """Begin a study's parent run, or open it again and make its child runs agree with the ledger.
+    """Begin a study's parent run, or open it again; make its child runs agree with the ledger, and return the log.
 
     Args:
         path: the experiment page's file.
@@ -73,10 +73,11 @@ def _alive(client: MlflowClient, run_id: str) -> bool:
 
 
 class SweepLog:
-    """Logs a sweep as a parent run with a child run per trial, all with the same names of parameters and metrics.
+    """A context manager that logs a sweep as a parent run with one child run per trial.
 
-    `begin`, `epochs`, `end` and `progress` return at once, so a slow or failing MLflow does not delay a trial. The end
-    of the block waits until everything is logged. `summarize` raises an error if anything could not be logged.
+    A parameter or metric has the same name in every trial's run. `begin`, `epochs`, `end` and `progress` return at
+    once, so a slow or failing MLflow does not delay a trial. Leaving the `with` block waits until everything is logged.
+    After a failure of MLflow the rest is dropped, and `summarize` raises an error.
     """
 
     def __init__(self, client: MlflowClient, experiment: str, run_id: str, study: Study, dataset: Manifest) -> None:
@@ -94,7 +95,7 @@ class SweepLog:
     def reconcile(self) -> None:
         """Leave exactly one child run per finished trial, which shows the outcome in the ledger.
 
-        Trials without such a run are logged; all other child runs of this sweep are deleted.
+        A finished trial without such a run is logged; all other trials' runs of this sweep are deleted.
         """
         runs: dict[int, list[Run]] = {}
         for run in self._children():
@@ -138,7 +139,7 @@ class SweepLog:
         self._pending.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
-        """Wait until everything is logged, log the sweep's figures to the parent run, and return its id and links.
+        """Wait until everything is logged, log the sweep's figures to the parent run; return the run's id and links.
 
         Args:
             result: the result of jobs/sweep.py.
@@ -173,7 +174,10 @@ class SweepLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait until everything is logged, and end the runs: a stopped sweep must not look as if it were running."""
+        """Wait until everything is logged, and end the runs: a stopped sweep must not look as if it were running.
+
+        If MLflow has failed during the sweep, the runs are left as they are.
+        """
         self._finish()
         if self._failure is None:
             for run in self._children("attributes.status = 'RUNNING'"):  # trials that have not ended
@@ -181,7 +185,10 @@ class SweepLog:
             self.client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED")
 
     def _finish(self) -> None:
-        """Wait until everything is logged, then record the runs' ids in the ledger."""
+        """Wait until the thread has logged everything and has ended, then record the runs' ids in the ledger.
+
+        Do nothing if the thread is not running.
+        """
         if self._writer.is_alive():
             self._pending.put(None)
             self._writer.join()

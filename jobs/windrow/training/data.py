@@ -33,7 +33,7 @@ def tensors(examples: Examples) -> tuple[Any, Any]:
 
 
 def _shared(array: NDArray[np.uint8]) -> Any:
-    """Return a tensor that shares the array's memory if that is contiguous and aligned; otherwise a copy."""
+    """Return a tensor that shares the array's memory; a copy if the array is empty, not contiguous or not aligned."""
     import tensorflow as tf
 
     if not array.flags.c_contiguous or array.ctypes.data % _ALIGNMENT_BYTES or not array.size:

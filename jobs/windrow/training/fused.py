@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import layers, loop
+from windrow.training import dense, layers, loop
 from windrow.training.data import Examples, tensors
 from windrow.training.graphs import EpochPlan
 from windrow.training.loop import Epoch
-from windrow.training.networks import Builder, dense_weights
+from windrow.training.networks import Builder
 from windrow.training.stack_trainer import Member, StackTrainer
 from windrow.training.stacked import NetworkStack
 
@@ -86,7 +86,7 @@ class FusedRun:
         self._stacked = list(range(len(members)))  # index of the member at each position in the stack
         weights = [
             layers.initial_weights(
-                dense_weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
+                dense.weights(member.parameters, int(member.parameters["units"]), shape, classes), member.seed
             )
             for member in members
         ]
@@ -96,8 +96,8 @@ class FusedRun:
     def epochs(self) -> Iterator[tuple[Epoch | None, ...]]:
         """Train, and yield after each epoch a tuple with one Epoch per member, or None for a member that was dropped.
 
-        The seconds of an Epoch are the member's share of the wall clock. Dropping members between epochs makes the
-        remaining ones faster.
+        The seconds of an Epoch are the member's share of the wall clock. Once half of the stack was dropped between
+        epochs, the remaining members are faster.
 
         Raises:
             RuntimeError: a group that was prepared later uses the same graphs.
@@ -134,7 +134,7 @@ class FusedRun:
         return network
 
     def step_all(self) -> None:
-        """Repeat the steps of the first epoch without evaluation, for timing."""
+        """Run the training steps of the first epoch, without evaluation, for timing."""
         for value in self._trainer.steps(self._data[0], self._members, 1, 0):
             value.numpy()  # waits for the device
 

@@ -225,7 +225,7 @@ def evaluation(forward: Forward) -> Graph:
 
 
 def in_pieces(images: Any, labels: Any, measure: Callable[..., tuple[Any, Any]], zero: Any) -> tuple[Any, Any]:
-    """Evaluate batch by batch, inside a graph, and return the means over all images of two quantities.
+    """Evaluate batch by batch, inside a graph, and return the means of two quantities over all images.
 
     Args:
         images: tensor (n, ...).

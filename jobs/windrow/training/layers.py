@@ -35,7 +35,7 @@ def logits(network: Any, images: Any, training: bool, dropout: Any, seed: Any) -
 
 
 def _apply(layer: Any, x: Any, scale: float | None, training: bool, dropout: Any, seed: Any) -> Any:
-    """Apply one layer to `x` times `scale`."""
+    """Apply one layer to `x` times `scale`, or to `x` itself if `scale` is None."""
     import keras
     import tensorflow as tf
 

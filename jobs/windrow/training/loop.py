@@ -1,7 +1,8 @@
 """Train a network: a whole epoch runs as one compiled graph, without a Python loop over batches (see bench/epoch.py).
 
-A Python worker trains one trial after another, so the graphs of the latest architectures are cached. A trial on cached
-graphs gives exactly the epochs that it gives in a new process: weights, averages and draws depend on its seed only.
+A Python worker trains one trial after another, so the graphs of the latest built-in architectures are cached. A trial
+on cached graphs gives the epochs that it gives in a new process, up to the order in which threads add numbers: its
+weights, averages and draws depend on its seed only.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def prepare(
         seed: seed of the initial weights, the order of images, dropout and augmentation.
 
     Raises:
-        BuilderError: a user's file can't be imported, or its function does not return such a keras.Model.
+        BuilderError: a user's file can't be imported, or its function does not return a keras.Model for this shape
+            and number of classes.
         Exception: whatever a user's function raises.
     """
     plan = EpochPlan.of(parameters, len(training))
@@ -125,7 +127,7 @@ class Run:
             yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start)
 
     def step_all(self) -> None:
-        """Repeat the steps of the first epoch without evaluation, for timing."""
+        """Run the training steps of the first epoch, without evaluation, for timing."""
         self._compiled.trainer.epoch(self._data[0], self._parameters, 1, self._seed, 0)
 
 
@@ -136,7 +138,7 @@ def _compiled(
     classes: int,
     plan: EpochPlan,
 ) -> _Compiled:
-    """Return the cached graphs of a built-in network, or make and cache new ones."""
+    """Return the cached graphs of a built-in network, or make new ones, and cache them unless the network is large."""
     architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
     architecture["dropout"] = bool(parameters["dropout"])
     key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)

@@ -18,12 +18,10 @@ from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
+from windrow.training import dense
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
-
-AVERAGES = ("moving_mean", "moving_variance")
-"""The weights of batch normalisation that are not trained by gradients, by Keras' names."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ class Builder:
             classes: number of labels.
 
         Raises:
-            BuilderError: a user's file can't be imported, or its function does not return such a keras.Model.
+            BuilderError: a user's file can't be imported, or its function does not return a keras.Model for this
+                shape and number of classes.
             Exception: whatever a user's function raises; it may fail for some points of the space only.
         """
         if self.source is None:
@@ -111,38 +110,9 @@ def _check(name: str, network: Any, shape: Shape, classes: int) -> None:
         )
 
 
-def _dense(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
-    from keras import Input, Model, layers
-
-    image = Input(shape)
-    x = layers.Flatten()(layers.Rescaling(1 / 255)(image))
-    for _ in range(int(parameters["layers"])):
-        x = layers.Dense(int(parameters["units"]), use_bias=not parameters["batch_norm"])(x)
-        if parameters["batch_norm"]:
-            x = layers.BatchNormalization()(x)
-        x = layers.Activation(str(parameters["activation"]))(x)
-        if parameters["dropout"]:
-            x = layers.Dropout(float(parameters["dropout"]))(x)
-    return Model(image, layers.Softmax()(layers.Dense(classes)(x)))
-
-
-def dense_weights(
-    parameters: Mapping[str, Value], units: int, shape: Shape, classes: int
-) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the names and shapes of the weights of a dense network that is `units` wide, in Keras' order."""
-    found: list[tuple[str, tuple[int, ...]]] = []
-    inputs = math.prod(shape)
-    for _ in range(int(parameters["layers"])):
-        found.append(("kernel", (inputs, units)))
-        names = ("gamma", "beta", *AVERAGES) if parameters["batch_norm"] else ("bias",)
-        found += [(name, (units,)) for name in names]
-        inputs = units
-    return [*found, ("kernel", (inputs, classes)), ("bias", (classes,))]
-
-
 def _count_dense(parameters: Mapping[str, Value], shape: Shape, classes: int) -> int:
-    known = dense_weights(parameters, int(parameters["units"]), shape, classes)
-    return sum(math.prod(own) for name, own in known if name not in AVERAGES)
+    weights = dense.weights(parameters, int(parameters["units"]), shape, classes)
+    return sum(math.prod(own) for name, own in weights if name not in dense.AVERAGES)
 
 
 def _cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
@@ -181,5 +151,5 @@ def _count_cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> i
     return total + height * width * channels * units + units + units * classes + classes
 
 
-_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {"dense": _dense, "cnn": _cnn}
+_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {"dense": dense.build, "cnn": _cnn}
 _COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {"dense": _count_dense, "cnn": _count_cnn}

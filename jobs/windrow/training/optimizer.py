@@ -19,7 +19,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
 def learning_rates(parameters: Mapping[str, Value], start: int, steps: int, total: int) -> NDArray[np.float64]:
-    """Return the learning rates of steps `start` to `start + steps` of a trial that takes `total` steps, (steps,)."""
+    """Return the learning rates of `steps` steps, the first of number `start` (from 0), in a trial of `total` steps."""
     rate = float(parameters["learning_rate"])
     if parameters["decay"] == "cosine":
         done = np.minimum(np.arange(start, start + steps) / max(1, total), 1.0)
@@ -39,7 +39,13 @@ class Optimizer:
     """Adam or SGD over a network's variables; it keeps its moving averages in its own (slot) variables."""
 
     def __init__(self, kind: str, variables: Sequence[Any], decays: bool) -> None:
-        """`variables`: keras.Variables. `decays`: whether steps also shrink the weights (weight decay)."""
+        """Begin with averages of zero.
+
+        Args:
+            kind: "adam" or "sgd".
+            variables: the keras.Variables to train.
+            decays: whether steps also shrink the weights (weight decay).
+        """
         import tensorflow as tf
 
         self._kind, self._variables, self._decays = kind, variables, decays
@@ -56,7 +62,14 @@ class Optimizer:
                 slot.assign(np.zeros(slot.shape, slot.dtype.as_numpy_dtype))
 
     def apply(self, gradients: Sequence[Any], size: Any, shrink: Any, momentum: Any) -> None:
-        """Take one step, inside a graph. `size`, `shrink` (a factor of the weights), `momentum`: float32 scalars."""
+        """Take one step, inside a graph.
+
+        Args:
+            gradients: of the variables, in the same order; a variable whose gradient is None does not change.
+            size: step size, float32 scalar.
+            shrink: factor of the weights, float32 scalar; ignored without weight decay.
+            momentum: float32 scalar; ignored by Adam.
+        """
         import tensorflow as tf
 
         for variable, gradient, slots in zip(self._variables, gradients, self._slots, strict=True):
@@ -80,7 +93,7 @@ class Optimizer:
                 var=value.handle, accum=slots[0].handle, lr=scalar(size), grad=gradient, momentum=scalar(momentum)
             )
             return
-        # Powers of 0 turn the operation's bias correction off; step_sizes() has already applied it.
+        # Beta powers set to 0 turn off the operation's bias correction; step_sizes() has already applied it.
         tf.raw_ops.ResourceApplyAdam(
             var=value.handle,
             m=slots[0].handle,

@@ -32,7 +32,9 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
 
 
 def take_gpus() -> None:
-    """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs; call this before importing it.
+    """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs.
+
+    This has no effect once TensorFlow is imported.
 
     A Python worker keeps the GPUs of its first task. On a host with several GPUs, give each executor one of its own.
     """

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training.networks import AVERAGES, dense_weights
+from windrow.training import dense
+from windrow.training.dense import AVERAGES
 from windrow.training.optimizer import BETA_1, BETA_2, EPSILON
 
 # Keras' defaults of BatchNormalization.
@@ -33,7 +34,8 @@ class NetworkStack:
 
         self.members = members
         self._parameters, self._adam = parameters, parameters["optimizer"] == "adam"
-        known = dense_weights(parameters, units, shape, classes)
+        self._units, self._classes = units, classes
+        known = dense.weights(parameters, units, shape, classes)
         self._names = [name for name, _ in known]
         self._values = [tf.Variable(tf.zeros((members, *own))) for _, own in known]
         averages = 2 if self._adam else 1
@@ -46,7 +48,10 @@ class NetworkStack:
         return [value for name, value in zip(self._names, self._values, strict=True) if name not in AVERAGES]
 
     def load(self, state: Sequence[Sequence[NDArray[np.float32]]], rates: NDArray[np.float32]) -> None:
-        """Load what state() returned for as many members; values beyond the stack's width must be padding."""
+        """Load what state() returned for as many members, with each member's learning rate.
+
+        Values beyond this stack's width are cut off, so they must be padding.
+        """
         self.rates.assign(rates)
         for variable, arrays in zip(self._all(), state, strict=True):
             padded = np.zeros(variable.shape, np.float32)
@@ -86,21 +91,8 @@ class NetworkStack:
             dropout: rate of each member, (members,); None: no dropout.
             seed: seed of the dropped activations, int32 (2,).
         """
-        import tensorflow as tf
-
-        values = dict(enumerate(self._values))
-        index, x, scale = 0, images, 1 / 255
-        for layer in range(int(self._parameters["layers"])):
-            x = _product(x, values[index], self._wide(scale), scale)
-            if self._parameters["batch_norm"]:
-                x, index = self._normalize(x, index + 1, training), index + 5
-            else:
-                x, index = x + self._vector(index + 1), index + 2
-            x = getattr(tf.nn, str(self._parameters["activation"]))(x)
-            if training and dropout is not None:
-                x = _drop(x, dropout, seed + layer)
-            scale = 1.0
-        return _product(x, values[index], self._wide(scale), scale) + self._vector(index + 1)
+        operations = _StackedLayers(self._values, self.rates, training, dropout, seed)
+        return dense.logits(operations, images, self._parameters, self._units, self._classes)
 
     def apply(self, gradients: Sequence[Any], size: Any, shrinks: Any, momenta: Any) -> None:
         """Take one step.
@@ -138,25 +130,55 @@ class NetworkStack:
     def _flat_slots(self) -> list[Any]:
         return [slot for slots in self._slots for slot in slots]
 
-    def _wide(self, scale: float) -> Any:
-        return self.rates[:, None, None] * scale
 
-    def _vector(self, index: int) -> Any:
-        """Return the variable at `index`, one value per unit, at its true scale, (members, 1, units)."""
-        return _true(self._values[index], self.rates[:, None])[:, None, :]
+class _StackedLayers:
+    """Computes the dense network for all members at once, in one pass. Activations are (members, n, units).
 
-    def _normalize(self, x: Any, index: int, training: bool) -> Any:
-        """Apply Keras' batch normalisation to each member's images. gamma, beta and the averages begin at `index`."""
+    Args:
+        values: the variables, in the order of dense.weights. Each operation takes those that come next.
+        rates: learning rate of each member, (members,).
+        training, dropout, seed: those of NetworkStack.logits.
+    """
+
+    def __init__(self, values: Sequence[Any], rates: Any, training: bool, dropout: Any, seed: Any) -> None:
+        self._values, self._rates = iter(values), rates
+        self._training, self._dropout, self._seed = training, dropout, seed
+        self._scale = 1 / 255  # of the first product: pixels are 0..255
+        self._drops = 0
+
+    def multiply(self, x: Any, width: int, bias: bool) -> Any:
+        scale, self._scale = self._scale, 1.0
+        x = _product(x, next(self._values), self._rates[:, None, None] * scale, scale)
+        return x + self._vector(next(self._values)) if bias else x
+
+    def normalize(self, x: Any) -> Any:
+        """Return each member's activations after Keras' batch normalisation; in training, also update the averages."""
         import tensorflow as tf
 
-        averages = self._values[index + 2], self._values[index + 3]
+        gamma, beta, *averages = (next(self._values) for _ in range(4))
         mean, variance = (average[:, None, :] for average in averages)
-        if training:
+        if self._training:
             mean, variance = tf.nn.moments(x, axes=[1], keepdims=True)
             for average, value in zip(averages, (mean, variance), strict=True):
                 average.assign(average * _MOMENTUM + value[:, 0, :] * (1 - _MOMENTUM))
-        gamma, beta = self._vector(index), self._vector(index + 1)
+        gamma, beta = self._vector(gamma), self._vector(beta)
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON)
+
+    def activate(self, x: Any, name: str) -> Any:
+        import tensorflow as tf
+
+        return getattr(tf.nn, name)(x)
+
+    def drop(self, x: Any) -> Any:
+        if not self._training or self._dropout is None:
+            return x
+        seed = self._seed + self._drops  # a different seed for each layer
+        self._drops += 1
+        return _drop(x, self._dropout, seed)
+
+    def _vector(self, value: Any) -> Any:
+        """Return a variable with one value per unit at its true scale, (members, 1, units)."""
+        return _true(value, self._rates[:, None])[:, None, :]
 
 
 def _true(stored: Any, rates: Any) -> Any:

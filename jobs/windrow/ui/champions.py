@@ -41,7 +41,7 @@ class ShownVersions(TypedDict):
 
 
 class Registry:
-    """Fetches a model's versions at most every few seconds, for any number of readers and however slow MLflow is."""
+    """Fetches a model's versions at most every 15 seconds, for any number of readers and however slow MLflow is."""
 
     def __init__(self) -> None:
         self._cached: dict[str, tuple[float, list[Version] | TrackingError]] = {}

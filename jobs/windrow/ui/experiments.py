@@ -1,4 +1,4 @@
-"""List the experiments on the Windrow page: those with a DAG that the reader may read, and with data to show."""
+"""List the experiments on the Windrow page: those with a DAG that the reader may read, and a page or files here."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ListedExperiment(TypedDict):
 
 
 def name_of(dag: str) -> tuple[str, str]:
-    """Return the kind (train or score) and the experiment's name of a DAG.
+    """Return a DAG's kind (train or score) and its experiment's name.
 
     Raises:
-        AbsentError: the DAG is not one of Windrow's.
+        AbsentError: the DAG is not a train or score DAG of Windrow's.
     """
     found = _parsed(dag)
     if found is None:
@@ -39,12 +39,12 @@ def _parsed(dag: str) -> DagId | None:
 
 
 def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[ListedExperiment]:
-    """List a reader's experiments, the last active one first, each with the DAGs that the reader may read.
+    """Return a reader's experiments, the last active one first, each with the DAGs that the reader may read.
 
     Args:
         readable: ids of the DAGs that the reader may read.
         pages: names of the experiments whose pages exist here.
-        home: WINDROW_HOME, where experiments without a page here may still have files.
+        home: WINDROW_HOME; an experiment whose page is gone is still listed if it has files there.
     """
     known = set(pages)
     found: dict[str, dict[str, str]] = {}
@@ -57,6 +57,6 @@ def listed(readable: Iterable[str], pages: Iterable[str], home: Path) -> list[Li
 
 
 def _changed_at(home: Path, name: str) -> float:
-    """Return the Unix time at which an experiment last began a train run or changed its table; 0 if it did neither."""
+    """Return the Unix time of an experiment's last train run or commit to its table; 0 if it has neither."""
     traces = (home / "runs" / dag_id("train", name), home / "tables" / name / "_delta_log")
     return max((trace.stat().st_mtime for trace in traces if trace.is_dir()), default=0.0)

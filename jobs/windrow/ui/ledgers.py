@@ -2,8 +2,8 @@
 
     trials = ledgers.read(folder)
 
-The sweep's own reader (windrow/sweep/ledger.py) opens the database for writing. This one reads only, and lets SQLite
-drop the epochs, which are most of the bytes: 2,000 trials of 30 epochs then take a tenth of the time.
+The sweep's own reader (windrow/sweep/ledger.py) also reads the epochs of every trial. Here SQLite drops the epochs,
+which are most of the bytes, so that 2,000 trials of 30 epochs take a tenth of the time.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class TrialSummary:
     """A trial in the ledger.
 
     Attributes:
-        ending: how the trial ended; None while it has not.
+        ending: how the trial ended; None until it has ended for good.
         value: the objective's value; None unless the ending is ok.
-        seconds: wall-clock time of the attempt that counts.
-        attempts: number of attempts that have begun.
+        seconds: wall-clock time of the attempt that counts; 0 until the trial has ended.
+        attempts: number of attempts, abandoned ones included.
         training: whether an attempt is under way, or was when the sweep was killed.
     """
 
@@ -54,12 +54,12 @@ class TrialSummary:
 
 
 def exists(folder: Path) -> bool:
-    """Return True if the folder has a study."""
+    """Return whether the folder has a study, that is, a ledger."""
     return (folder / FILE).is_file()
 
 
 def stamp(folder: Path) -> str:
-    """Return a text that changes with the ledger; the cost does not depend on the ledger's size."""
+    """Return a text that changes with the ledger, made only from its files' times and sizes."""
     return "-".join(f"{found.st_mtime_ns:x}.{found.st_size:x}" for found in _facts(folder))
 
 
@@ -69,7 +69,7 @@ def changed_at(folder: Path) -> float:
 
 
 def read(folder: Path) -> list[TrialSummary]:
-    """Read every trial of a study, by number.
+    """Return every trial in a study's ledger, by number.
 
     Raises:
         AbsentError: the study is gone, or its ledger can't be read.

@@ -1,7 +1,8 @@
 """Return the scoring runs of an experiment, and its newest labels and pictures, for the Windrow page.
 
-Both come from the predictions table: each run's figures are in its commit, so MLflow is not needed. The table is opened
-for reading only, and the amount read is bounded, however long its history and however large its files.
+All come from the predictions table and the folder `_windrow` in it: each run's figures are in its commit, so MLflow is
+not needed. The table is only read, and the amount read is bounded, however long its history and however large its
+files.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _THUMBNAIL = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
 
 class ScoringRuns(TypedDict):
-    """The scoring runs, newest first (`nights`), and the run that a drift gate withholds."""
+    """The scoring runs, newest first (`nights`), and the run whose rows a drift gate withholds, if there is one."""
 
     nights: list[ShownRun]
     withheld: ShownRun | None
@@ -85,14 +86,14 @@ class _Commit:
 
 
 def stamp(table: Path) -> str:
-    """Return a text that changes with every commit, withheld run and gallery."""
+    """Return a text that changes with every commit to the table, withheld run and gallery."""
     log = max((path.name for path in (table / "_delta_log").glob("*.json")), default="")
     aside = [table / OWN / "withheld" / "night.json", table / OWN / "galleries"]
     return "-".join([log, *(f"{path.stat().st_mtime_ns:x}" for path in aside if path.exists())])
 
 
 def scoring_runs(table: Path, dag: str) -> ScoringRuns:
-    """Return the newest scoring runs that added rows, newest first, and the run that a drift gate withholds.
+    """Return up to 30 scoring runs that were committed, newest first, and the run whose rows are withheld, if any.
 
     Args:
         table: the predictions table's folder.
@@ -123,7 +124,7 @@ def labels(table: Path, dag: str) -> ShownLabels:
 
 
 def address(url: str) -> str:
-    """Return a URL as it may be shown: without user, password, query and fragment, which may hold secrets."""
+    """Return a URL without user, password, query and fragment, which may hold secrets; a phrase for what is no URL."""
     try:
         parts = urlsplit(url)
         host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
@@ -195,7 +196,10 @@ def _shown(picture: Picture, group: str) -> ShownPicture:
 
 
 def _newest(delta: DeltaTable, table: Path) -> list[ShownRow]:
-    """Return the rows that were scored last; at most a fixed number of rows of the newest files is read."""
+    """Return the 24 rows that were scored last, newest first.
+
+    Only the 8 newest files are read, and about 200,000 of their rows at most.
+    """
     read = 0
     newest: list[tuple[float, int, Any]] = []
     for file, group in _groups(_files(delta, table)):
@@ -230,7 +234,7 @@ def _files(delta: DeltaTable, table: Path) -> list[Path]:
 
 
 def _groups(files: list[Path]) -> Iterator[tuple[ParquetFile, int]]:
-    """Yield row groups of files, the newest first by their statistics; skip files that were vacuumed meanwhile."""
+    """Yield (file, row group), newest first by the groups' statistics; skip files that were vacuumed meanwhile."""
     from pyarrow.parquet import ParquetFile
 
     found: list[tuple[float, ParquetFile, int]] = []

@@ -15,9 +15,9 @@ from windrow.errors import AbsentError
 from windrow.experiment.parameters import Value
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
-from windrow.ui import heat_map, ledgers
-from windrow.ui.heat_map import ShownHeatMap
+from windrow.ui import ledgers, sweep_heat_map
 from windrow.ui.ledgers import TrialSummary
+from windrow.ui.sweep_heat_map import ShownHeatMap
 
 _MOST_STUDIES = 30
 _MOST_SHOWN = 5000
@@ -25,7 +25,7 @@ _RUN = re.compile(r"^(?P<kind>[a-z_]+?)__(?P<day>\d{4}-\d\d-\d\d)T(?P<hour>\d\d)
 
 
 class RankedTrial(TypedDict):
-    """A trial that ended ok; `rank` counts from 1, `value` is the objective's, `seconds` is wall-clock time."""
+    """A trial that ended ok; `rank` counts from 1, `value` is the objective, `seconds` is wall-clock time."""
 
     rank: int
     trial: int
@@ -49,7 +49,7 @@ class ShownSweep(TypedDict):
         objective: the metric that the search optimizes.
         falls: whether less is better.
         budget: trials that the study may begin; None if unknown.
-        trials: number of trials that have begun: `finished`, in `training`, or `waiting` for another attempt.
+        trials: number of trials in the ledger, each `finished`, in `training`, or `waiting` for an attempt.
         outcomes: numbers of finished trials by ending.
         changed: Unix time of the ledger's last change, seconds.
         parameters: hyper-parameters that differ among trials.
@@ -82,7 +82,7 @@ class Sweep:
 
     @property
     def stamp(self) -> str:
-        """Return a text that changes with the sweep."""
+        """Return a text that changes when the sweep's ledger does."""
         return f"{self.key} {ledgers.stamp(self.folder)}"
 
     @property
@@ -95,7 +95,7 @@ class Sweep:
 
 
 def find(runs: Path) -> list[Sweep]:
-    """List the newest sweeps among the runs of a DAG, the last changed first."""
+    """Return up to 30 sweeps among a DAG's runs, the last changed first. `runs`: the folder of the DAG's runs."""
     folders = [folder for folder in runs.iterdir() if folder.is_dir()] if runs.is_dir() else []
     found = [Sweep(folder.name, folder / "study") for folder in folders if ledgers.exists(folder / "study")]
     return sorted(found, key=lambda sweep: -ledgers.changed_at(sweep.folder))[:_MOST_STUDIES]
@@ -105,7 +105,7 @@ def choose(runs: Path, key: str | None) -> Sweep:
     """Return the sweep with this key; the newest sweep if the key is None.
 
     Raises:
-        AbsentError: no sweep has that key.
+        AbsentError: no sweep has this key; or there is none at all.
     """
     if key is None:
         found = find(runs)
@@ -125,7 +125,8 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
     Args:
         sweep: the sweep to show.
         most: number of best trials to list.
-        x, y: hyper-parameters of the heat map; the most interesting ones if None, or if the sweep lacks them.
+        x, y: hyper-parameters of the heat map; in place of None, and of one that does not differ among trials, the
+            first of heat_map.parameters is taken.
 
     Raises:
         AbsentError: the sweep's ledger can't be read.
@@ -150,7 +151,7 @@ def show(sweep: Sweep, most: int = 50, x: str | None = None, y: str | None = Non
         "waiting": len(trials) - endings.total() - training,
         "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
         "changed": round(ledgers.changed_at(sweep.folder), 1),
-        "parameters": heat_map.parameters(trials),
+        "parameters": sweep_heat_map.parameters(trials),
         "ranked": len(ranked),
         "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],
         "heat_map": _heat_map(trials, x, y, falls, objective == "val_accuracy"),
@@ -177,12 +178,12 @@ def _heat_map(
     trials: Sequence[TrialSummary], x: str | None, y: str | None, falls: bool, share: bool
 ) -> ShownHeatMap | NoHeatMap:
     ended = [trial for trial in trials if trial.ending]
-    names = heat_map.parameters(ended)
+    names = sweep_heat_map.parameters(ended)
     if len(names) < 2:
         return {"absent": "A heat map needs two hyper-parameters that differ among the trials that have ended."}
     first = x if x in names else next(name for name in names if name != y)
     second = y if y in names and y != first else next(name for name in names if name != first)
-    return heat_map.fill(ended, first, second, falls, share)
+    return sweep_heat_map.fill(ended, first, second, falls, share)
 
 
 def _identity(folder: Path) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from windrow import atlas
 from windrow.looks import style
+from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
 Make = Callable[..., Any]
@@ -155,7 +156,7 @@ def test_a_study_with_little_or_nothing_is_drawn_too(
     study: Make, tmp_path: Path, count: int, ending: Ending, missing: set[str]
 ) -> None:
     page, _, names = drawn(study(count, ended=lambda *_: ending), tmp_path / "out")
-    assert f"{count} trials ended:" in page.text
+    assert f"{counted(count, 'trial')} ended:" in page.text
     assert shows_all_but(missing, page, names)
 
 

@@ -113,6 +113,17 @@ def test_the_speed_up_is_training_over_wall_clock(study: Make) -> None:
     assert speed_up[-1] == pytest.approx(12 * 9 / 59)
 
 
+def test_one_trial_on_one_slot_is_written_in_the_singular(study: Make) -> None:
+    table = study(1, ended=lambda *_: Ending.OK)
+    found, cuts = timeline.bars(table)
+    drawn, speed_up = timeline.draw_timeline(table, found, cuts), timeline.draw_speed_up(found)
+    assert isinstance(drawn, Plot)
+    assert isinstance(speed_up, Plot)
+    assert drawn.title == "1 trial on 1 slot in 9 seconds, busy 100 % of it"
+    assert drawn.alt.startswith("Timeline of 1 trial on 1 slot. ")
+    assert speed_up.title == "1 slot trained 1.00 times as fast as one that does nothing else"
+
+
 def test_labels_are_spread_in_their_order() -> None:
     moved = style.spread([1.0, 1.01, 5.0, 1.02], 0.5)
     assert np.argsort(moved).tolist() == [0, 1, 3, 2]

@@ -50,7 +50,7 @@ def test_hidden_and_foreign_files_are_not_images(tmp_path: Path, capsys: pytest.
     listing = folder.list_images(make(tmp_path, "__MACOSX/1.png"))
     assert listing.classes == ("cat", "dog")
     assert [listing.train.name(index) for index in range(2)] == ["cat/1.PNG", "dog/1.jpeg"]
-    assert f"ignored in {tmp_path}/cat: 2 that are not image files" in capsys.readouterr().err
+    assert f"ignored in {tmp_path}/cat: 2 files that are not images" in capsys.readouterr().err
 
 
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -25,5 +25,5 @@ def test_splits_without_a_common_image_pass(tmp_path: Path) -> None:
 
 def test_test_images_that_training_or_validation_has_too_are_refused_with_their_number(tmp_path: Path) -> None:
     folder = written(tmp_path, train=[1, 2], validation=[3], test=[2, 3, 3, 4, 5])
-    with pytest.raises(DatasetError, match=r"3 of 5 in .* are; remove the copies from the source"):
+    with pytest.raises(DatasetError, match=r"got 3 of 5 in .*; remove the copies from the source"):
         overlap.check(folder)

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from windrow.errors import ServiceError
 from windrow.laptop import demo_summary
-from windrow.laptop.demo_summary import Champion, Labels, Prediction
+from windrow.laptop.demo_summary import Champion, Labels, TableRow
 
 TRUTH = {"http://a/0.png": "zero", "http://a/1.png": "one", "http://a/2.png": "two"}
 BROKEN = ["http://a/404.png"]
 
 
-def row(url: str, label: str | None, status: str = "ok", version: str = "1", hour: int = 3) -> Prediction:
-    return Prediction(url, status, label, version, datetime(2026, 11, 23, hour, tzinfo=UTC))
+def row(url: str, label: str | None, status: str = "ok", version: str = "1", hour: int = 3) -> TableRow:
+    return TableRow(url, status, label, version, datetime(2026, 11, 23, hour, tzinfo=UTC))
 
 
 GOOD = [
@@ -39,17 +39,17 @@ def test_a_wrong_label_a_failed_download_and_a_missing_row_are_all_not_correct()
     rows = [row("http://a/0.png", "one"), row("http://a/1.png", "one", "timeout"), GOOD[3]]
     labels = demo_summary.judge(rows, TRUTH, BROKEN)
     assert (labels.correct, labels.labelled, labels.rows) == (0, 1, 3)
-    assert labels.problem() == "the table must have exactly one row per URL; got 1 URLs without, 0 rows too many"
+    assert labels.problem() == "the table must have exactly one row per URL; got 1 URL without, 0 rows too many"
 
 
 def test_a_url_with_two_rows_of_one_version_is_found_out() -> None:
     labels = demo_summary.judge([*GOOD, GOOD[0]], TRUTH, BROKEN)
-    assert labels.problem() == "the table must have exactly one row per URL; got 0 URLs without, 1 rows too many"
+    assert labels.problem() == "the table must have exactly one row per URL; got 0 URLs without, 1 row too many"
 
 
 def test_a_missing_row_does_not_make_up_for_a_repeated_one() -> None:
     labels = demo_summary.judge([*GOOD[:3], GOOD[0]], TRUTH, BROKEN)
-    assert labels.problem() == "the table must have exactly one row per URL; got 1 URLs without, 1 rows too many"
+    assert labels.problem() == "the table must have exactly one row per URL; got 1 URL without, 1 row too many"
 
 
 def test_rows_of_earlier_versions_and_of_other_feeds_do_not_count() -> None:

@@ -93,7 +93,7 @@ def test_withheld_rows_wait_for_a_person_and_are_committed_without_a_download(tm
     waiting = WithheldRun("r0", run._digest(search, NETWORK), MOVED.to_json(), [], search.marks, time.time())
     withheld.keep(table.folder, table.folder / "run-r0", waiting)
 
-    with pytest.raises(DriftError, match=r"the labels moved by 0.50 \(a most, .* 1 rows are withheld"):
+    with pytest.raises(DriftError, match=r"the labels moved by 0.50 \(a most, .* 1 row is withheld"):
         run.score([feed])
     assert (urls_in(table.folder), tracking.logged) == ([], [("r0", True)])
 

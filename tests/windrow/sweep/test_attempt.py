@@ -19,7 +19,7 @@ from windrow import channel
 from windrow.channel import Address, Channel
 from windrow.experiment import parameters
 from windrow.sweep import trial
-from windrow.sweep.attempt import Attempt
+from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -83,27 +83,27 @@ def gone() -> Address:
 
 
 def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_is_gone() -> None:
-    attempt = Attempt(spec(address=gone(), ask_first=True))
+    attempt = RunningAttempt(spec(address=gone(), ask_first=True))
     attempt.begin()
     assert attempt.stopped().ending is Ending.LOST
     assert "the driver's consent" in attempt.stopped().error
 
 
 def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_goes_before_it_answers(driver: Driver) -> None:
-    attempt = Attempt(spec(address=driver.address, ask_first=True))
+    attempt = RunningAttempt(spec(address=driver.address, ask_first=True))
     driver.channel.close()
     attempt.begin()
     assert attempt.stop == Ending.LOST
 
 
 def test_a_trial_that_need_not_ask_trains_where_the_driver_can_not_be_reached() -> None:
-    attempt = Attempt(spec(address=gone()))
+    attempt = RunningAttempt(spec(address=gone()))
     attempt.begin()
     assert not attempt.stop
 
 
 def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -> None:
-    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt = RunningAttempt(spec(address=driver.address, prune=True))
     attempt.begin()
     for _ in range(3):
         attempt.add(EPOCH)
@@ -116,7 +116,7 @@ def test_an_attempt_tells_its_beginning_its_epochs_and_its_end(driver: Driver) -
 
 
 def test_short_epochs_are_told_several_at_once_where_nobody_prunes(driver: Driver) -> None:
-    attempt = Attempt(spec(address=driver.address, epochs=500))
+    attempt = RunningAttempt(spec(address=driver.address, epochs=500))
     for _ in range(500):
         attempt.add(EPOCH)
     attempt.end(attempt.verdict())
@@ -127,7 +127,7 @@ def test_short_epochs_are_told_several_at_once_where_nobody_prunes(driver: Drive
 @pytest.mark.parametrize("ending", [Ending.PRUNED, Ending.TIMEOUT, Ending.LOST])
 def test_an_attempt_ends_as_the_driver_says(driver: Driver, ending: Ending) -> None:
     driver.stop, driver.after = ending.value, 2
-    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt = RunningAttempt(spec(address=driver.address, prune=True))
     attempt.add(EPOCH)
     assert not attempt.stop
     attempt.add(EPOCH)
@@ -137,7 +137,7 @@ def test_an_attempt_ends_as_the_driver_says(driver: Driver, ending: Ending) -> N
 
 def test_a_word_that_comes_with_the_last_epoch_does_not_spoil_a_finished_trial(driver: Driver) -> None:
     driver.stop, driver.after = "pruned", 3
-    attempt = Attempt(spec(address=driver.address, prune=True))
+    attempt = RunningAttempt(spec(address=driver.address, prune=True))
     for _ in range(3):
         attempt.add(EPOCH)
     assert attempt.verdict().ending is Ending.OK
@@ -145,7 +145,7 @@ def test_a_word_that_comes_with_the_last_epoch_does_not_spoil_a_finished_trial(d
 
 def test_a_driver_that_can_not_be_reached_does_not_stop_a_trial() -> None:
     address = Address("127.0.0.1", 9, b"nobody listens there")
-    attempt = Attempt(spec(address=address, prune=True))
+    attempt = RunningAttempt(spec(address=address, prune=True))
     attempt.begin()
     for _ in range(3):
         attempt.add(EPOCH)
@@ -154,7 +154,7 @@ def test_a_driver_that_can_not_be_reached_does_not_stop_a_trial() -> None:
 
 
 def test_an_attempt_stops_itself_when_its_time_is_over() -> None:
-    attempt = Attempt(spec(seconds=0.001))
+    attempt = RunningAttempt(spec(seconds=0.001))
     wait_for(lambda: attempt.seconds > 0.001, every=0.001)
     attempt.add(EPOCH)
     outcome = attempt.verdict()
@@ -166,7 +166,7 @@ def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch)
     """A machine's date may be set back by hours in the middle of a trial."""
     import time
 
-    attempt = Attempt(spec(seconds=100.0))
+    attempt = RunningAttempt(spec(seconds=100.0))
     now = time.time()
     for jump in (-1e6, 1e6):
         monkeypatch.setattr(time, "time", lambda jump=jump: now + jump)
@@ -176,7 +176,7 @@ def test_a_clock_that_jumps_changes_no_duration(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_trials_value_is_that_of_its_last_epoch_and_not_of_its_best() -> None:
-    attempt = Attempt(spec(epochs=2))
+    attempt = RunningAttempt(spec(epochs=2))
     attempt.add(replace(EPOCH, val_accuracy=0.9))
     attempt.add(replace(EPOCH, val_accuracy=0.6))
     assert attempt.verdict().value == 0.6
@@ -219,8 +219,8 @@ def test_a_process_beyond_its_memory_says_so_and_is_gone(driver: Driver) -> None
     address = f"Address('127.0.0.1', {driver.address.port}, bytes.fromhex({driver.address.secret.hex()!r}))"
     code = (
         f"import sys, time\nsys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
-        "from test_attempt import Address, Attempt, spec\n"
-        f"with Attempt(spec(address={address}, mebibytes=1)).watched():\n    time.sleep(20)\n"
+        "from test_attempt import Address, RunningAttempt, spec\n"
+        f"with RunningAttempt(spec(address={address}, mebibytes=1)).watched():\n    time.sleep(20)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -9

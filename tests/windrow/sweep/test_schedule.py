@@ -17,7 +17,7 @@ from windrow.data import manifest
 from windrow.errors import SparkError
 from windrow.experiment import parameters
 from windrow.sweep import cluster, schedule, trial
-from windrow.sweep.attempt import Attempt
+from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training.loop import Epoch
@@ -56,7 +56,7 @@ def light(number: int, *acts: str, **changes: Any) -> TrialSpec:
 def play(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     """What a worker does for light trials: the same words to the driver, and an act an epoch instead of training."""
     for one in specs:
-        attempt = Attempt(one)
+        attempt = RunningAttempt(one)
         with attempt.watched():
             attempt.begin()
             for act in str(one.parameters["acts"]).split() or ["rest"]:
@@ -277,7 +277,7 @@ def test_a_cluster_that_can_begin_no_trial_ends_the_sweep_and_costs_no_trial(shi
 
 def tells_whether_it_asks(specs: Iterable[TrialSpec]) -> Iterator[Outcome]:
     for one in specs:
-        attempt = Attempt(one)
+        attempt = RunningAttempt(one)
         attempt.begin()
         yield attempt.end(attempt.outcome(Ending.FAILED, error=f"asks first: {one.ask_first}"))
 

@@ -224,26 +224,26 @@ def test_a_graph_that_can_not_be_made_leaves_each_trial_to_itself(
 def test_a_trial_that_is_pruned_leaves_the_graph_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, digits: Path
 ) -> None:
-    from windrow.sweep.attempt import Attempt
+    from windrow.sweep.attempt import RunningAttempt
 
-    said = Attempt._report
+    said = RunningAttempt._report
 
-    def say(self: Attempt, content: dict[str, object]) -> None:
+    def say(self: RunningAttempt, content: dict[str, object]) -> None:
         said(self, content)
         if self.spec.number == 1 and len(self.epochs) == 2:
             self.stop = "pruned"
 
-    monkeypatch.setattr(Attempt, "_report", say)
+    monkeypatch.setattr(RunningAttempt, "_report", say)
     outcomes = run_group(monkeypatch, digits, group(3, prune=True, epochs=4), gain=2.0)
     assert [outcome.ending for outcome in outcomes] == [Ending.OK, Ending.PRUNED, Ending.OK]
     assert [len(outcome.epochs) for outcome in outcomes] == [4, 2, 4]
 
 
 def test_a_trial_whose_lease_counts_no_longer_trains_in_no_graph(monkeypatch: pytest.MonkeyPatch, digits: Path) -> None:
-    from windrow.sweep.attempt import Attempt
+    from windrow.sweep.attempt import RunningAttempt
 
     monkeypatch.setattr(
-        Attempt, "begin", lambda self: setattr(self, "stop", "lost" if self.spec.number == 0 else self.stop)
+        RunningAttempt, "begin", lambda self: setattr(self, "stop", "lost" if self.spec.number == 0 else self.stop)
     )
     outcomes = run_group(monkeypatch, digits, group(3), gain=2.0)
     assert [outcome.ending for outcome in outcomes] == [Ending.LOST, Ending.OK, Ending.OK]

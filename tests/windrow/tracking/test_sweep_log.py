@@ -209,7 +209,7 @@ def test_the_figures_of_the_sweep_are_on_its_run(client: Any, page: Experiment, 
     )
     note, best = data.tags["mlflow.note.content"], runs(client, log)[0].info.run_id
     assert f"**Best: [trial 0](#/experiments/{log.experiment}/runs/{best}), val_accuracy 0.3000** at units=8." in note
-    assert "1 trials (1 ok) in 4 s on 2 slots" in note
+    assert "1 trial (1 ok) in 4 s on 2 slots" in note
     assert "| units | 8 to 99 |" in note
     assert "tensorflow 2." in note
 

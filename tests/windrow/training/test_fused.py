@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from windrow.experiment import parameters
-from windrow.training import fused, loop, networks
+from windrow.training import dense, fused, layers, loop
 from windrow.training.fused import FusedRun, Member
 from windrow.training.loop import Epoch, Examples
 from windrow.training.networks import Builder
+from windrow.training.stacked import NetworkStack
 
 DENSE = Builder("dense")
 needs_tensorflow = pytest.mark.tensorflow
@@ -20,6 +21,16 @@ WIDTHS = [
     {"units": 20, "learning_rate": 0.001, "weight_decay": 0.1},
     {"units": 1, "learning_rate": 0.02, "weight_decay": 0.0, "momentum": 0.0},
 ]
+
+
+COMMON = [
+    {"optimizer": "adam", "layers": 3, "activation": "gelu"},
+    {"optimizer": "sgd", "decay": "cosine", "batch_size": 300, "activation": "tanh"},
+    {"optimizer": "adam", "decay": "cosine", "batch_norm": True, "layers": 2, "activation": "elu"},
+    {"optimizer": "sgd", "batch_norm": True, "layers": 2, "activation": "relu"},
+    {"optimizer": "adam", "batch_norm": False, "layers": 2, "activation": "selu"},
+]
+"""Together with WIDTHS, other than the defaults for each parameter that a fused trial may have."""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +83,54 @@ def test_augmented_trials_and_other_networks_have_no_key() -> None:
     assert fused.key(Builder("mine.py:build", "", "build"), parameters.defaults("mine.py:build")) is None
 
 
+def test_the_groups_that_are_compared_have_every_value_that_a_page_allows() -> None:
+    known = parameters.known("dense") or {}
+    compared = [values(**common, **own) for common in COMMON for own in WIDTHS]
+    # Augmented trials are never fused; dropout is drawn otherwise, and has a test of its own.
+    for name in set(known) - {"shift", "rotation", "dropout"}:
+        found = {each[name] for each in compared}
+        choices = known[name].choices or ((False, True) if known[name].kind is bool else ())
+        assert found >= set(choices), name
+        assert len(found) > 1, name
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("activation", parameters.BUILDERS["dense"]["activation"].choices)
+def test_a_stack_computes_what_its_members_compute_alone(activation: str, batch_norm: bool, training: bool) -> None:
+    """Logits, gradients and, with batch normalisation, its averages, of two layers and of random weights."""
+    import tensorflow as tf
+
+    chosen = values(activation=activation, batch_norm=batch_norm, layers=2)
+    images, truth = tf.random.stateless_uniform((32, 8, 8, 1), [0, 0]) * 255, tf.range(32) % 8
+    members = [DENSE.build({**chosen, "units": units}, (8, 8, 1), 8) for units in (5, 16)]
+    generator, rates = np.random.default_rng(0), np.array([0.5, 2.0], np.float32)
+    for network in members:
+        network.set_weights([generator.uniform(0.1, 1, weight.shape) - 0.5 for weight in network.weights])
+        for weight in network.weights:
+            if weight.name == "moving_variance":
+                weight.assign(weight + 1)
+    stack = NetworkStack(chosen, 2, 16, (8, 8, 1), 8)
+    stack.begin([network.get_weights() for network in members], rates)
+
+    with tf.GradientTape() as tape:
+        stacked = stack.logits(tf.reshape(images, (1, 32, 64)), training, None, None)
+        loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.stack([truth] * 2), stacked))
+    wide = tape.gradient(loss, stack.trained)
+    for index, network in enumerate(members):
+        trained = [variable.value for variable in network.trainable_variables]
+        with tf.GradientTape() as tape:
+            alone = layers.logits(network, images, training, 0.0, tf.constant([0, 0]))
+            loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, alone))
+        np.testing.assert_allclose(stacked[index], alone, rtol=1e-4, atol=1e-4)
+        for own, gradient in zip(tape.gradient(loss, trained), wide, strict=True):
+            cut = gradient[index][tuple(slice(size) for size in own.shape)]
+            np.testing.assert_allclose(cut, own, rtol=1e-3, atol=1e-3)
+        for own, array in zip(network.get_weights(), stack.weights(index), strict=True):
+            np.testing.assert_allclose(array[tuple(slice(size) for size in own.shape)], own, rtol=1e-4, atol=1e-6)
+
+
 @needs_tensorflow
 def test_members_of_two_keys_are_refused(examples: Examples) -> None:
     with pytest.raises(ValueError, match="must have one key"):
@@ -79,14 +138,7 @@ def test_members_of_two_keys_are_refused(examples: Examples) -> None:
 
 
 @needs_tensorflow
-@pytest.mark.parametrize(
-    "common",
-    [
-        {"optimizer": "adam", "layers": 3, "activation": "gelu"},
-        {"optimizer": "sgd", "decay": "cosine", "batch_size": 300, "activation": "tanh"},
-        {"optimizer": "adam", "decay": "cosine", "batch_norm": True, "layers": 2, "activation": "elu"},
-    ],
-)
+@pytest.mark.parametrize("common", COMMON)
 def test_each_member_gives_the_epochs_of_its_solo_run(examples: Examples, common: dict[str, Any]) -> None:
     members = group(*WIDTHS, **common)
     rows = list(prepared(examples, members).epochs())
@@ -99,7 +151,7 @@ def test_each_member_gives_the_epochs_of_its_solo_run(examples: Examples, common
 def test_padding_stays_zero_through_training(examples: Examples) -> None:
     run = prepared(examples, group(*WIDTHS, layers=2, batch_norm=True, optimizer="adam"))
     list(run.epochs())
-    known = networks.dense_weights(values(layers=2, batch_norm=True), 5, (8, 8, 1), 8)
+    known = dense.weights(values(layers=2, batch_norm=True), 5, (8, 8, 1), 8)
     for (name, own), wide in zip(known, run._trainer.stack.weights(0), strict=True):
         if name in ("kernel", "beta", "moving_mean"):
             wide[tuple(slice(size) for size in own)] = 0
@@ -111,7 +163,7 @@ def test_padding_stays_zero_through_training(examples: Examples) -> None:
 def test_the_variables_are_those_of_the_builder(changes: dict[str, Any]) -> None:
     network = DENSE.build(values(**changes), (8, 8, 1), 8)
     built = [(variable.name, tuple(variable.shape)) for variable in network.weights]
-    assert networks.dense_weights(values(**changes), 64, (8, 8, 1), 8) == built
+    assert dense.weights(values(**changes), 64, (8, 8, 1), 8) == built
 
 
 @needs_tensorflow

@@ -28,7 +28,7 @@ _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 
 def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
-    """Return the mistakes that involve several keys. Keys that are `wrong` by themselves are skipped."""
+    """Return the mistakes that involve several keys. Keys that are wrong by themselves, in `wrong`, are skipped."""
     space, network, sweep, scoring = (
         _section(values, name, wrong) for name in ("space", "network", "sweep", "scoring")
     )
@@ -67,7 +67,7 @@ def _section(values: Mapping[str, Any], name: str, wrong: set[Key]) -> dict[str,
 
 
 def _space_mistakes(values: Mapping[str, object], scoring: Mapping[str, object]) -> Iterator[Mistake]:
-    """Report a missing space, unless the page only labels with an existing network."""
+    """Yield a mistake if the space is missing, unless the page only labels with an existing network."""
     if "space" in values:
         return
     lone = f"add at least one hyper-parameter under it, for example {EXAMPLE}"
@@ -193,7 +193,7 @@ def _name_mistake(name: str, builder: str) -> str | None:
 
 
 def _grid_mistakes(space: Mapping[str, Dimension], dimensions: int) -> Iterator[Mistake]:
-    """Find dimensions that a grid can't enumerate, and a grid with too many points.
+    """Yield a mistake for each dimension that a grid can't enumerate, and for a grid with too many points.
 
     Args:
         space: the dimensions without mistakes.

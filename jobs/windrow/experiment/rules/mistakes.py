@@ -66,7 +66,7 @@ _PATTERNS = {
 
 @dataclass
 class Places:
-    """The places of a page's keys: `lines` are counted from 1; `overridden` keys come from `--set`, not the page."""
+    """The places of a page's keys: `lines` are counted from 1; keys in `overridden` come from `--set`."""
 
     lines: dict[Key, int] = field(default_factory=dict)
     overridden: set[Key] = field(default_factory=set)
@@ -80,7 +80,7 @@ class Places:
 
 
 def find(values: Mapping[str, object], places: Places) -> list[Problem]:
-    """Return each mistake in a page's values once; an empty list means that they are valid."""
+    """Return each mistake in a page's values once; an empty list if the values are valid."""
     try:
         Experiment.model_validate(values)
         errors = []
@@ -103,13 +103,13 @@ def _key(details: ErrorDetails) -> Key:
 def _is_about_a_range(details: ErrorDetails) -> bool:
     """Return whether a mistake is in a dimension's range as a whole, which cross_field reports better.
 
-    cross_field names the key, and reports the mistake even if the range has others.
+    cross_field names the key at fault, and reports the mistake even if other keys of the range are wrong, too.
     """
     return details["type"] == "value_error" and details["loc"][0] == "space" and len(details["loc"]) == 3
 
 
 def _is_about_items(details: ErrorDetails) -> bool:
-    """Return whether a list counts as empty only because all its items are wrong; these are reported already."""
+    """Return whether a list counts as empty only because all its items are wrong: each of them has its own mistake."""
     return details["type"] == "too_short" and bool(details["input"])
 
 
@@ -139,7 +139,7 @@ def _missing(key: Key) -> str:
 
 
 def _cure(key: Key, kind: str, value: object, rule: str) -> str:
-    """Suggest what to write, as a clause; return "" where the rule is enough."""
+    """Return a clause that suggests what to write; "" where the rule is enough."""
     if kind in _CURES:
         return f"; {_CURES[kind]}"
     if kind == "dict_type":
@@ -157,7 +157,7 @@ def _cure(key: Key, kind: str, value: object, rule: str) -> str:
 
 
 def _keys_beside(details: ErrorDetails) -> list[str]:
-    """Return the keys that are legal in the section where an unknown one was found."""
+    """Return the legal keys of the section in which an unknown key was found."""
     location = [str(part) for part in details["loc"]]
     if location[0] == "space" and len(location) > 1:
         return list(DIMENSIONS[location[2]].model_fields)

@@ -1,6 +1,6 @@
 """The section scoring.network, which labels with a network file instead of a registered model.
 
-Here are its keys, and the checks of which keys go together.
+This module has the section's keys, and checks which of them go together.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ class NetworkFileSection(Section):
 
     @property
     def kind(self) -> Kind:
-        """The kind of the network's file."""
+        """Return the kind of the network's file."""
         return kind(self.member or self.file)
 
     @property
     def name(self) -> str:
-        """The network's name in the table of labels: the file's name without folders and suffix."""
+        """Return the network's name in the predictions table: the file's name without folders or suffix."""
         return PurePosixPath(_bare(self.member or self.file)).stem
 
 
@@ -123,7 +123,7 @@ def _bare(name: str) -> str:
 
 
 def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
-    """Yield mistakes for keys of scoring.network that do not go together."""
+    """Yield mistakes for keys of scoring.network that contradict each other, or scoring.model."""
     base = ("scoring", "network")
     written = scoring.get("network")
     if not isinstance(written, dict) or base in wrong:
@@ -146,7 +146,7 @@ def mistakes(scoring: Mapping[str, Any], wrong: set[Key]) -> Iterator[Mistake]:
 def _file_mistakes(
     file: str, member: str | None, given: Mapping[str, Any], wrong: set[Key]
 ) -> Iterator[tuple[str, str]]:
-    """Check the other keys against the kind of the file, and yield (key, message)."""
+    """Yield (key, message) for each key of the section that does not fit the kind of the file."""
     place, what = ("member", member) if member else ("file", file)
     if PurePosixPath(_bare(what)).name == "saved_model.pb":
         yield place, f"must be the SavedModel's folder; got {what!r}, which is a part of one; name the folder"

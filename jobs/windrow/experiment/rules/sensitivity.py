@@ -16,7 +16,7 @@ _EXAMPLE = "sensitivity: {parameters: [learning_rate, units]}"
 def mistakes(
     sweep: Mapping[str, Any], space: Mapping[str, Dimension], defaults: Mapping[str, Value]
 ) -> Iterator[Mistake]:
-    """Check `sweep.sensitivity`, valid by itself or absent, against the sampler, the space and the defaults."""
+    """Yield what `sweep.sensitivity`, valid by itself or absent, contradicts in sampler, space or defaults."""
     section, sampler = sweep.get("sensitivity"), sweep.get("sampler")
     if section is None:
         if sampler == "sensitivity":

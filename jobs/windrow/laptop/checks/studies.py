@@ -12,13 +12,14 @@ from windrow.errors import TrackingError, WindrowError
 from windrow.laptop import services, stack
 from windrow.laptop.checks.finding import Finding
 from windrow.paths import home
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from windrow.sweep.audit import SweepRun
 
 
 def check_studies() -> Iterator[Finding]:
-    """Check each study in studies/, and the newest study of each train DAG."""
+    """Compare the records of each study in WINDROW_HOME/studies, and of the newest study of each train DAG."""
     newest = {path.parents[2]: path for path in sorted(home().glob("runs/*/*/study/study.json"), key=_modified)}
     for path in (*sorted(home().glob("studies/*/study.json")), *(newest[dag] for dag in sorted(newest))):
         yield _compare(path.parent)
@@ -46,12 +47,17 @@ def _compare(folder: Path) -> Finding:
         return Finding(
             subject, f"its ledger, Optuna's journal and MLflow differ in {len(differing):,}", differing[0] + more
         )
-    trials = f"{books.ended:,} trials" if books.over else f"{books.ended:,} of {books.budget:,} trials have ended"
+    trials = counted(books.ended, "trial")
+    if not books.over:
+        trials = f"{books.ended:,} of {counted(books.budget, 'trial')} ended so far"
     return Finding(subject, f"{trials}; {agreement}")
 
 
 def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
-    """Return a study's MLflow runs (None if MLflow can't be reached), and the text to report if no record differs."""
+    """Return a study's MLflow runs, and the text to report if no record differs.
+
+    The runs are None if MLflow can't be reached, or has none of this study.
+    """
     from windrow.tracking.runs import read_runs
 
     two = "ledger and journal agree"
@@ -67,7 +73,7 @@ def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
 
 @contextmanager
 def _mlflow() -> Iterator[bool]:
-    """Use the MLflow that the shell names, else the stack's, else the local file; yield False if there is none."""
+    """Use the MLflow that the shell names, else the stack's, else the local file; yield whether one of them exists."""
     noted = stack.state().running().get("mlflow")
     if noted is not None and noted.process() is not None and "MLFLOW_TRACKING_URI" not in os.environ:
         os.environ["MLFLOW_TRACKING_URI"] = f"http://{services.LOOPBACK}:{noted.port}"

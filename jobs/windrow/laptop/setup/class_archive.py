@@ -1,7 +1,7 @@
-"""Archive Spark's Java classes in the JVM's memory layout: each spark-submit then starts about 6 s sooner.
+"""Archive Spark's Java classes in the JVM's memory layout, so that each spark-submit starts about 6 s sooner.
 
-The JVM calls this class data sharing. An archive fits one Java and one set of jars; any other Java or set of jars
-ignores it. This module uses only the standard library, except in the script that it runs with spark-submit.
+The JVM calls this class data sharing. An archive fits one Java and one set of jars, and is ignored with any other. This
+module uses only the standard library, except in the script that it runs with spark-submit.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def option(file: Path) -> str:
 
 
 def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
-    """Run a script with the Spark functions that jobs use, and archive the classes that it loads in `file`.
+    """Run a script that uses Spark as the jobs do, and archive the classes that are loaded meanwhile in `file`.
 
-    Does nothing if the file exists. A failure is printed but raises no error: jobs then just start more slowly.
+    Do nothing if the file exists. A failure is printed but raises no error: jobs then just start more slowly.
 
     Args:
         file: the path of the archive.

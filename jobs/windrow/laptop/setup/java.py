@@ -1,7 +1,7 @@
 """Find a Java that Spark can start with, or install one.
 
-Spark's launcher adds the module jdk.incubator.vector, and a Java without this module exits at once. So this searches
-for a Java with the module. Standard library only.
+Spark's launcher adds the module jdk.incubator.vector, and a Java without this module exits at once. So only a Java with
+the module is used. This Python module uses only the standard library.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def problem(folder: Path) -> str | None:
 
 
 def find_or_install(python: Path) -> Path:
-    """Return a usable JAVA_HOME. If none exists, install a Java: with apt as root, else with install-jdk.
+    """Return a usable JAVA_HOME. Without one, install a Java: as root with apt; else, or if apt fails, by download.
 
     Args:
         python: the environment's Python, which has the install-jdk package.
@@ -80,7 +80,10 @@ def find_or_install(python: Path) -> Path:
 
 
 def _apt() -> str | None:
-    """Install OpenJDK 17 with apt if this is root; return the reason for a failure, None without apt or root."""
+    """Install OpenJDK 17, else 21, with apt; do nothing without apt or if this is not root.
+
+    Return why that failed; None if it succeeded, or if nothing was done.
+    """
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return None
     log = home() / "log" / "apt.log"
@@ -96,9 +99,11 @@ def _apt() -> str | None:
 
 
 def _download(python: Path) -> str | None:
-    """Download OpenJDK 17 into WINDROW_HOME/java with install-jdk; return None, or the reason for a failure.
+    """Download OpenJDK 17 into WINDROW_HOME/java with install-jdk, unless there is a usable Java by now.
 
-    A JRE is tried first: it is a quarter of a JDK's size, and usually has the module.
+    Return why that failed; None if there is a usable Java.
+
+    A JRE is tried before a JDK: it is a quarter of the size, and usually has the module.
     """
     if find() is not None:
         return None

@@ -2,10 +2,10 @@
 
     pieces, seen = news(files, table.seen())
 
-A file is recognised by its path, size and time; if those differ, by the SHA-256 of its bytes. If a file has only grown
-at its end, only the new part is read, provided that every line end in its format ends a record (text, JSON lines). A
-file that changed in any other way is read again as a whole. Reading it again costs time but adds no rows, because URLs
-that have a row are left out by key. Nothing is ever skipped.
+A file whose path, size and time are those of an earlier run is not read. If its size or time differs, the SHA-256 of
+its bytes decides whether it has changed. If a file has only grown at its end, only the new part is read, provided that
+every line end in its format ends a record (text, JSON lines). A file that changed in any other way is read again as a
+whole. Reading it again costs time but adds no rows, because URLs that have a row are left out by key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Mark:
-    """The state of a feed file when it was last read. Of its `size` bytes, the first `whole` are complete lines."""
+    """The state of a feed file when it was last read.
+
+    Of its `size` bytes, the first `whole` are complete lines; `digest` is the SHA-256 of all.
+    """
 
     size: int
     modified: int  # nanoseconds
@@ -65,7 +68,7 @@ def _news_of(path: Path, mark: Mark | None) -> tuple[list[Piece], Mark]:
 def _digest(path: Path, size: int, earlier: int) -> tuple[Mark, str | None]:
     """Return the mark of a file's first `size` bytes, and the digest of its first `earlier` bytes.
 
-    The digest is None if the file has fewer than `earlier` bytes.
+    The digest is None if `earlier` is 0, or if the file has fewer bytes.
     """
     digest, before, position, whole = sha256(), None, 0, 0
     with path.open("rb") as file:

@@ -48,7 +48,7 @@ class Piece:
 
 
 def kind(path: Path) -> str:
-    """Return the format of a file by its suffix; an unknown suffix means text.
+    """Return the format that a file's suffix names, after a look at its beginning; an unknown suffix means text.
 
     Raises:
         UserError: the file is compressed, is not in the format that its name says, or has no column url.
@@ -72,7 +72,10 @@ def _check(path: Path, columns: list[str]) -> None:
 
 
 def _check_json(path: Path) -> None:
-    """Refuse a JSON document that spans many lines, because each of its lines would become a row."""
+    """Refuse a file whose first line does not begin an object, or is only "{".
+
+    Each line of a JSON document that spans many lines would otherwise become a row.
+    """
     with path.open("rb") as file:
         first = next((line for line in iter(lambda: file.readline(_LINE_BYTES), b"") if line.strip()), b"{}")
     if not first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") or first.strip() == b"{":
@@ -87,7 +90,10 @@ def _parquet(path: Path) -> Any:
 
 
 def pieces(path: Path, kind: str, start: int, size: int) -> list[Piece]:
-    """Cut a file, from byte `start` on, into pieces that can be read in parallel."""
+    """Cut a file into pieces that can be read in parallel.
+
+    Text and JSON lines are cut from byte `start` on; a Parquet or CSV file is always read as a whole.
+    """
     if kind == PARQUET:
         return [Piece(str(path), kind, group, group + 1) for group in range(_parquet(path).num_row_groups)]
     if kind == CSV:  # a line end may lie inside a quoted value
@@ -215,7 +221,7 @@ def _encoded(text: str) -> bytes:
 
 
 def as_json(record: Mapping[str, object]) -> str:
-    """Return a record as one line of JSON: bytes as base64, dates and decimals as text, NaN as null."""
+    """Return a record as one line of JSON: bytes as base64, dates and decimals as text, NaN and infinity as null."""
     try:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
     except ValueError:

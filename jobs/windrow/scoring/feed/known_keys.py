@@ -27,7 +27,11 @@ _HEX_DIGITS = 64
 
 
 def of_hex(column: Any) -> Keys:
-    """Return the keys of an Arrow array of SHA-256 hex digits without nulls."""
+    """Return the keys of an Arrow array of SHA-256 hex digits without nulls.
+
+    Raises:
+        ValueError: a text has not exactly 64 characters.
+    """
     texts = pa.array([], pa.string()) if len(column) == 0 else column.cast(pa.string())
     if len(texts) == 0:
         return np.empty(0, DTYPE)
@@ -41,7 +45,7 @@ def of_hex(column: Any) -> Keys:
 
 
 def read(files: Sequence[Path], model: tuple[str, str] | None = None) -> Keys:
-    """Read the keys in Parquet files and sort them; if `model` (name, version) is given, only the keys of its rows."""
+    """Return the sorted keys in Parquet files; if `model` (name, version) is given, only the keys of its rows."""
     columns = ["url_key", *(["model_name", "model_version"] if model else [])]
     keys = np.empty(sum(pq.read_metadata(path).num_rows for path in files), DTYPE)
     filled = 0

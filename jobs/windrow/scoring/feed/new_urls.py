@@ -50,11 +50,12 @@ _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 def files(pattern: str, folder: Path) -> list[Path]:
     """List the files of a feed: one file, the files in a folder, or the files that a glob matches.
 
-    A relative pattern is looked up in `folder`, and `**` matches any depth. Files and matched folders whose names begin
-    with . or _ are left out, because writers use such names for incomplete files.
+    A relative pattern is looked up in `folder`, and `**` matches any depth. A name that begins with . or _ is left out,
+    because writers use such names for incomplete files; but the names of a single file, of a folder, and before the
+    first wildcard of a glob are taken as they are.
 
     Raises:
-        UserError: no file matches.
+        UserError: no file matches, or the pattern is not a glob.
     """
     given = folder / Path(pattern).expanduser()
     if given.is_file():
@@ -70,7 +71,7 @@ def files(pattern: str, folder: Path) -> list[Path]:
 
 
 def of_day(pattern: str, day: date | None) -> str:
-    """Replace `{date}` in a pattern by a day, or by a wildcard if no day is given.
+    """Return a pattern with `{date}` replaced by a day, or by a wildcard if no day is given.
 
     Raises:
         UserError: a day is given, and the pattern has no `{date}`.
@@ -105,13 +106,13 @@ def _is_feed(path: Path, fixed: int) -> bool:
 
 
 def are_few(pieces: Sequence[Piece]) -> bool:
-    """Return whether the pieces are so small that the driver should read them."""
+    """Return whether the driver should read the pieces: together they are small, and none is Parquet."""
     sizes = (piece.end - piece.start for piece in pieces)
     return all(piece.kind != formats.PARQUET for piece in pieces) and sum(sizes) <= _FEW_BYTES
 
 
 def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> pa.Table:
-    """Return the rows that `read` would return, without Spark; for small pieces."""
+    """Return the rows that `read` would return, but as an Arrow table and without Spark; for small pieces."""
     rows = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
     order = [(name, "ascending", "at_start") for name in ("url_key", "known", *_SPELLING)]
     rows = rows.take(pc.sort_indices(rows, order))

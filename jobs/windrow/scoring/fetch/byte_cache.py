@@ -31,7 +31,7 @@ class ByteCache:
             return None
 
     def put(self, content_hash: str, content: bytes) -> None:
-        """Cache bytes if there is room."""
+        """Cache bytes under their content hash, if there is room and they are not cached yet."""
         path = self._path(content_hash)
         if len(content) > self.room or path.exists():
             return
@@ -51,7 +51,7 @@ def of_folder(folder: Path, mebibytes: int | None) -> ByteCache | None:
 
     Args:
         folder: the cache's folder, which need not exist.
-        mebibytes: the limit on its size; None if the page caches no bytes. Bytes that are already there are still used.
+        mebibytes: the limit on the cache's size; None if the page caches no bytes. Cached bytes are used even then.
     """
     if mebibytes is None and not folder.is_dir():
         return None

@@ -65,10 +65,11 @@ class Downloads:
     def stream(
         self, targets: Iterable[Target], cache: ByteCache | None = None
     ) -> Iterator[tuple[Target, Fetched | None]]:
-        """Yield every target with its download, or None if it must not be downloaded, in the order of completion.
+        """Yield every target with its download, or None if the target has no address, in the order of completion.
 
-        At most `ahead` targets are taken from the input before their results are yielded. Re-raises an unexpected error
-        of the event loop's thread.
+        A target whose bytes are in the cache is yielded with these bytes and not downloaded. At most `ahead` targets
+        are taken from the input before their results are yielded. An unexpected error of the event loop's thread is
+        raised again here.
         """
         outstanding = 0
         for target in targets:
@@ -92,7 +93,7 @@ class Downloads:
         ready = self._ready.get()
         if isinstance(ready, BaseException):
             raise ready
-        # Free the bytes only now, when the caller takes them. Only the loop's thread may change the count.
+        # Give the bytes' room back only now, when the caller takes them. Only the loop's thread may change the count.
         self._loop.call_soon_threadsafe(self._make_room, len(ready[1].content))
         return ready
 
@@ -124,7 +125,7 @@ class Downloads:
 
     async def _fetch(self, target: Target) -> None:
         fetched = await self._fetcher.fetch(target.address or "")
-        self._make_room(-len(fetched.content))  # before the caller can take and free them
+        self._make_room(-len(fetched.content))  # before the caller can take them, which gives the room back
         self._ready.put((target, fetched))
 
     def _make_room(self, size: int) -> None:

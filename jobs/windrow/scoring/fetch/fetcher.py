@@ -65,10 +65,10 @@ class Fetcher:
         await self._session.__aexit__(kind, error, trace)
 
     async def fetch(self, url: str) -> Fetched:
-        """Download `url` (normalised, see urls.normalise), with retries, within the total deadline.
+        """Download `url` (normalised, see urls.normalise), with retries, within the total deadline; return the outcome.
 
-        The deadline counts the time that hosts take, not the time that the URL waits in queues here. Whatever a server
-        does becomes a status; only a bug raises.
+        The deadline counts requests and the pauses between tries, not the time that the URL waits in queues here or for
+        robots.txt. Whatever a server does becomes a status; only a bug raises.
         """
         clock = _Clock(self._policy.timeout_seconds)
         fetched = await self._persist(url, clock, image=True)
@@ -76,7 +76,7 @@ class Fetcher:
         return replace(fetched, milliseconds=clock.used * 1000)
 
     async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Download a URL, and retry after an error that often passes, if the deadline leaves time for the pause."""
+        """Download a URL and return the outcome; retry an error that often passes, if the deadline leaves time."""
         fetched = await self._follow(url, clock, image=image)
         for pause in RETRY_PAUSES_SECONDS:
             wait = _pause(fetched, pause)
@@ -90,7 +90,7 @@ class Fetcher:
         return fetched
 
     async def _follow(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
-        """Request a URL and follow redirects; every hop passes the same checks as the first URL."""
+        """Request a URL, follow redirects, and return the outcome; each hop passes the same checks as the first URL."""
         for _ in range(MAX_REDIRECTS + 1):
             if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
                 return refused
@@ -110,7 +110,7 @@ class Fetcher:
         return Fetched(Status.TOO_MANY_REDIRECTS, url, answer.http_status, error=reason)
 
     async def _ask(self, url: str, clock: _Clock, *, image: bool) -> Fetched | Redirect:
-        """Wait for the host's turn, then make one request."""
+        """Wait for the host's turn, then make one request; return its outcome, or the redirect."""
         host = self._hosts.of(url)
         try:
             async with host.turn(self._policy.timeout_seconds), self._at_once:
@@ -138,8 +138,8 @@ class Fetcher:
     async def _fetch_rules(self, origin: str) -> Rules | Fetched:
         """Download an origin's robots.txt; return its rules, or the reason why they are not known.
 
-        By RFC 9309 a file that does not exist (4xx, or too many redirects) allows everything, and a file that can't be
-        reached forbids everything for now.
+        By RFC 9309 a file that does not exist allows everything, and a file that can't be reached forbids everything
+        for now. A file counts as absent after too many redirects or an HTTP error, but not after 408, 425, 429 or 5xx.
         """
         url = f"{origin}/robots.txt"
         fetched = await self._persist(url, _Clock(self._policy.timeout_seconds), image=False)

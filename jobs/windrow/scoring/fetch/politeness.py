@@ -32,7 +32,7 @@ _REMEMBERED_HOSTS = 10_000  # a few hundred bytes each; a feed may have millions
 
 
 class HostUnavailableError(Exception):
-    """The host gets no further request in this run. `next_attempt` is the time that it asked for, if any."""
+    """The host gets no request for this URL in this run. `next_attempt` is the time that the host asked for, if any."""
 
     def __init__(self, reason: str, next_attempt: datetime | None = None) -> None:
         super().__init__(reason)
@@ -44,10 +44,10 @@ class HostUnavailableError(Exception):
 class Sharing:
     """The division of the hosts among the tasks of a run.
 
-    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task.
-    It belongs to as many tasks as it may have requests at once, or to all tasks if there are fewer, and its limits are
-    divided among them. A redirect may lead to a host that belongs to other tasks. To such a host, a task may make one
-    request at a time, at 1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
+    A host belongs to one task, chosen by the checksum of its name. A host in `spread` has too many URLs for one task:
+    the host belongs to as many tasks as it may have requests at once, or to all tasks if there are fewer, and these
+    tasks divide its limits. A redirect may lead to a host of other tasks. To such a host, a task may make one request
+    at a time, at 1 / `tasks` of the rate, so all redirects of a run together at most double the host's rate.
 
     Attributes:
         tasks: the number of tasks of the run.
@@ -76,7 +76,7 @@ ALONE = Sharing()
 
 
 class Hosts:
-    """The hosts that a task contacts. To bound memory, those that were not used for the longest time are forgotten.
+    """The hosts that a task contacts. To bound memory, the idle hosts that were used least recently are forgotten.
 
     Args:
         at_once: requests to one host at a time, over all tasks together.
@@ -165,7 +165,7 @@ class Host:
         self._interval = max(self._interval, min(crawl_delay, LONGEST_WAIT.total_seconds()) * self._tasks)
 
     def note(self, status: Status) -> None:
-        """Count the host's failures in a row, by how a download ended."""
+        """Count the host's failures in a row: one more if a download failed by the host's fault, else back to 0."""
         # A skipped URL says nothing new about the host: it must neither add to the failures nor reset them.
         if status is not Status.HOST_UNAVAILABLE:
             self._failures = self._failures + 1 if status.rule.of_the_host else 0

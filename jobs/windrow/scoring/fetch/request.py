@@ -68,8 +68,8 @@ class Fetched:
         http_status: the answer's code; None without an answer.
         content: the bytes; empty unless the status is OK.
         error: the reason as a message for the user; None if the status is OK.
-        milliseconds: the time of all tries and redirects.
-        etag: the ETag header.
+        milliseconds: the time of all tries and redirects, which `Fetcher.fetch` sets; None without a download.
+        etag: the ETag header; None if there is none.
         next_attempt: when the host asked to be contacted again; None if it did not ask.
     """
 
@@ -112,7 +112,7 @@ class Session:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            # Compressed bytes would let a small answer grow without bound; images are compressed already.
+            # Decompressing could let a small response grow without bound; images are compressed already.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
@@ -128,7 +128,7 @@ class Session:
         await self._session.close()
 
     async def ask(self, url: str, *, image: bool = True) -> Fetched | Redirect:
-        """Make one request.
+        """Make one request; return its outcome, or the redirect. A network error becomes an outcome.
 
         Args:
             url: normalised.
@@ -146,7 +146,10 @@ class Session:
             return Fetched(reached, url, error=clean(reason))
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, image: bool) -> Fetched:
-        """Read the body; refuse an image beyond the size limit, and cut off a robots.txt there."""
+        """Read the body and return the outcome.
+
+        An image beyond the page's size limit is refused, and a robots.txt is cut off at a limit of its own.
+        """
         cap = self._policy.max_bytes if image else robots.MAX_BYTES
         announced = response.content_length or 0
         if image and announced > cap:
@@ -164,13 +167,13 @@ class Session:
 
 
 async def _fill(body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:
-    """Append chunks to `body` until they end or it is larger than `limit`."""
+    """Append chunks to `body` until there are no more, or `body` is larger than `limit`."""
     while len(body) <= limit and (chunk := await anext(chunks, b"")):
         body += chunk
 
 
 class _Allowance:
-    """Memory that large bodies share, in bytes; one body alone always gets what it needs."""
+    """Memory that large bodies share, in bytes. A body that would need more than all of it takes all of it."""
 
     def __init__(self, size: int) -> None:
         self._size = self._free = size
@@ -192,7 +195,7 @@ class _Allowance:
 
 
 def clean(text: str) -> str:
-    """Shorten a server's text, and replace what is not valid UTF-8."""
+    """Return a server's text, cut to 300 characters, with what is not valid UTF-8 replaced."""
     return text[:300].encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
 
 

@@ -46,7 +46,7 @@ class Rules:
 
 
 def _ours(text: str) -> str:
-    """Reduce a robots.txt to the lines that can apply to this program, so that any file is parsed quickly.
+    """Reduce a robots.txt to its lines on user agents, paths and delays, so that any file is parsed quickly.
 
     All other user agents get one name, because protego compares every agent with every other. Beyond 500 patterns, a
     forbidden pattern is widened to its prefix before the first wildcard, and an allowed pattern is dropped.
@@ -116,7 +116,7 @@ def _size(fetched: asyncio.Task[Rules | Failure]) -> int:
 
 
 def forbidden_by(headers: Iterable[str]) -> str | None:
-    """Return the first directive of X-Robots-Tag headers that forbids an image; None if it is allowed.
+    """Return the first directive of X-Robots-Tag headers that forbids an image; None if none does.
 
     A header that begins with another agent's name, such as `googlebot: noindex`, is ignored.
     """

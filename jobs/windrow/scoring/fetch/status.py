@@ -30,7 +30,7 @@ class Status(StrEnum):
     BROKEN_IMAGE = "broken_image"
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> StatusRule:
         """The consequences of the status."""
         return RULES[self]
 
@@ -41,16 +41,16 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class StatusRule:
     """The consequences of a status.
 
     Attributes:
         meaning: an explanation for the user.
         passing: a later run may end differently, so the URL is tried again; a status that is not passing is final.
         retried_now: a second try in the same run often helps.
-        of_the_host: the host failed; after ten failures in a row the run does not contact it any more.
-        no_connection: no answer was received. If this happens to a robots.txt, the image gets the same status, not
-            robots_unavailable, because its download would have failed in the same way.
+        of_the_host: the host failed; after ten failures in a row, a task does not contact the host again in this run.
+        no_connection: no answer was received. If a robots.txt ends so, the image gets the same status, not
+            robots_unavailable, because the image's download would have failed in the same way.
     """
 
     meaning: str
@@ -60,65 +60,67 @@ class Rule:
     no_connection: bool = False
 
 
-RULES: dict[Status, Rule] = {
-    Status.OK: Rule("labelled"),
-    Status.INVALID_URL: Rule(
+RULES: dict[Status, StatusRule] = {
+    Status.OK: StatusRule("labelled"),
+    Status.INVALID_URL: StatusRule(
         "the line is not a URL that can be requested: no scheme or host, too long, or control characters"
     ),
-    Status.REFUSED_SCHEME: Rule("neither http nor https, in the feed or in a redirect"),
-    Status.REFUSED_CREDENTIALS: Rule("the URL has a user or a password; secrets do not belong in feeds"),
-    Status.REFUSED_ADDRESS: Rule(
+    Status.REFUSED_SCHEME: StatusRule("neither http nor https, in the feed or in a redirect"),
+    Status.REFUSED_CREDENTIALS: StatusRule("the URL has a user or a password; secrets do not belong in feeds"),
+    Status.REFUSED_ADDRESS: StatusRule(
         "the host's address is not on the public internet and not in scoring.allow_addresses", no_connection=True
     ),
-    Status.REFUSED_ROBOTS: Rule(
+    Status.REFUSED_ROBOTS: StatusRule(
         "robots.txt or an X-Robots-Tag (noai, noimageai, noindex, noimageindex, none) forbids it"
     ),
-    Status.ROBOTS_UNAVAILABLE: Rule(
+    Status.ROBOTS_UNAVAILABLE: StatusRule(
         "the host's robots.txt could not be read, and might forbid it",
         passing=True,
     ),
-    Status.HOST_UNAVAILABLE: Rule(
+    Status.HOST_UNAVAILABLE: StatusRule(
         "not requested: the host failed 10 times in a row in this run, or asked for a long pause",
         passing=True,
         no_connection=True,
     ),
-    Status.UNRESOLVED_HOST: Rule(
+    Status.UNRESOLVED_HOST: StatusRule(
         "the host name has no address",
         passing=True,
         of_the_host=True,
         no_connection=True,
     ),
-    Status.CONNECT_FAILED: Rule(
+    Status.CONNECT_FAILED: StatusRule(
         "no connection, or no trusted TLS certificate",
         passing=True,
         retried_now=True,
         of_the_host=True,
         no_connection=True,
     ),
-    Status.TIMEOUT: Rule(
+    Status.TIMEOUT: StatusRule(
         "no connection, no next piece, or no whole answer within the page's limits",
         passing=True,
         of_the_host=True,
         no_connection=True,
     ),
-    Status.BROKEN_RESPONSE: Rule(
+    Status.BROKEN_RESPONSE: StatusRule(
         "the server closed the connection, or did not speak HTTP",
         passing=True,
         retried_now=True,
         of_the_host=True,
     ),
-    Status.HTTP_UNAVAILABLE: Rule(
+    Status.HTTP_UNAVAILABLE: StatusRule(
         "HTTP 408, 425, 429 or 5xx",
         passing=True,
         retried_now=True,
         of_the_host=True,
     ),
-    Status.HTTP_ERROR: Rule("any other answer that is not 2xx, such as 404 or 410"),
-    Status.TOO_LARGE: Rule("more bytes than scoring.max_bytes"),
-    Status.TOO_MANY_REDIRECTS: Rule("more than 5 redirects"),
-    Status.NOT_AN_IMAGE: Rule("the bytes are not a PNG, JPEG, GIF, BMP or WebP file"),
-    Status.IMAGE_TOO_LARGE: Rule("more pixels than scoring.max_pixels, by the file's header"),
-    Status.BROKEN_IMAGE: Rule("it begins like an image but can't be decoded, for example because it is truncated"),
+    Status.HTTP_ERROR: StatusRule("any other answer that is not 2xx, such as 404 or 410"),
+    Status.TOO_LARGE: StatusRule("more bytes than scoring.max_bytes"),
+    Status.TOO_MANY_REDIRECTS: StatusRule("more than 5 redirects"),
+    Status.NOT_AN_IMAGE: StatusRule("the bytes are not a PNG, JPEG, GIF, BMP or WebP file"),
+    Status.IMAGE_TOO_LARGE: StatusRule("more pixels than scoring.max_pixels, by the file's header"),
+    Status.BROKEN_IMAGE: StatusRule(
+        "it begins like an image but can't be decoded, for example because it is truncated"
+    ),
 }
 _UNAVAILABLE = frozenset({408, 425, 429})
 

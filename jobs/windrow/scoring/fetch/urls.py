@@ -49,8 +49,9 @@ class Target:
     """One URL of a feed. Either `address` is set, or `status` and `error` are.
 
     Attributes:
-        url: the URL as the feed has it, for reading and for joins, but cut to 1,000 characters, with a password masked.
-        url_key: SHA-256 of the normalised URL.
+        url: the URL as the feed has it, for reading and for joins, but cut to 1,000 characters, with user and
+            password masked.
+        url_key: SHA-256 of the normalised URL; of the line if it has no normal form.
         address: the normalised URL, which is requested; None if the URL must not be requested.
         status: the reason why the URL must not be requested.
         error: the same reason as a message for the user.

@@ -46,7 +46,11 @@ def tensor(graph: Any, key: str, name: str) -> Any:
 
 
 def between(definition: Any, feed: str, fetch: str) -> Any:
-    """Return the part of a graph that computes the tensor `fetch` from `feed`, for any number of images."""
+    """Return the part of a graph that computes the tensor `fetch` from `feed`, for any number of images.
+
+    Raises:
+        UserError: `fetch` does not depend on `feed`, or needs another input as well.
+    """
     import tensorflow as tf
 
     nodes = {node.name: node for node in definition.node}
@@ -77,7 +81,7 @@ def _operation(tensor: str) -> str:
 
 
 def _free_batch(part: Any) -> None:
-    """Let each Reshape to (1, ...) take any number of images; the graph was made for one at a time.
+    """Let each Reshape to a constant shape (1, ...) take any number of images; the graph was made for one at a time.
 
     For one image this changes nothing, since -1 then means the 1 that it replaces.
     """
@@ -98,5 +102,5 @@ def _free_batch(part: Any) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of a library's error about a file."""
+    """Return the first line of a library's error, or the error's type if it has no text."""
     return (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__

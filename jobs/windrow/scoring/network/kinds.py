@@ -27,8 +27,8 @@ class Opened:
     """A network that is ready to label.
 
     Attributes:
-        best: the function that labels. It takes pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. It
-            returns the best classes and their scores, best first, each of shape (n, k).
+        best: the function that labels pixels, uint8 (n, *shape), or one JPEG's bytes if `takes_bytes`. The result is
+            the best classes and their scores, best first, each of shape (n, k).
         shape: the (height, width, channels) of an image; None if a network that decodes by itself does not need it.
         classes: the number of classes.
         takes_bytes: whether the network decodes JPEG files by itself.
@@ -50,7 +50,7 @@ class _Loaded:
 
 
 def open_network(file: Path, form: Form, shape: Shape | None, batch_size: int, top_k: int, threads: int = 1) -> Opened:
-    """Load a network.
+    """Load a network, and return it ready to label.
 
     Args:
         file: the network's file or folder, of the kind `form.kind`.
@@ -97,7 +97,7 @@ def _load_keras(file: Path, form: Form, shape: Shape | None) -> _Loaded:
 
     try:
         network = keras.saving.load_model(file, compile=False)
-    except Exception as error:  # the fault boundary of a file: Keras raises a dozen types
+    except Exception as error:  # any error is the file's fault: Keras raises a dozen types
         raise UserError(f"a .keras file must be one that Keras can load; got {reason(error)}") from error
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
         raise UserError("a .keras file must have one input and one output; got more, or none; save such a model")
@@ -111,7 +111,7 @@ def _load_saved_model(file: Path, form: Form, shape: Shape | None) -> _Loaded:
     try:
         loaded = tf.saved_model.load(str(file))  # owns the variables that its signature only refers to
         signature = loaded.signatures["serving_default"]
-    except Exception as error:  # the fault boundary of a file, as above
+    except Exception as error:  # any error is the file's fault, as above
         raise UserError(f"a SavedModel must load and have a serving_default; got {reason(error)}") from error
     feeds, fetches = signature.structured_input_signature[1], signature.structured_outputs
     feed, fetch = _one_of("feed", form.feed, feeds), _one_of("fetch", form.fetch, fetches)

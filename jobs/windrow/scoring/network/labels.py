@@ -17,8 +17,9 @@ def read(files: Sequence[Path]) -> tuple[str, ...]:
 
     Args:
         files: one file with one label per line, which may contain synonyms. Or two files, as for ImageNet: a label map
-            with the synset of each class (pbtxt), and the name of each synset (lines of synset, tab, name). Classes
-            that such a map leaves out are called by their number.
+            with the synset of each class (pbtxt), and the name of each synset (lines of synset, tab, name). A class
+            whose synset has no name gets the synset as its label, and a class that the map leaves out gets the label
+            of `unnamed`.
 
     Raises:
         UserError: a file can't be read in that format.
@@ -38,7 +39,8 @@ def unnamed(label_id: int) -> str:
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
     """Return one label per class of a network with `classes` classes.
 
-    If `open_ended`, the labels come from a label map, which may leave out the last classes; their labels are numbers.
+    If `open_ended`, the labels come from a label map, which may leave out the last classes; their labels are then those
+    of `unnamed`.
 
     Raises:
         UserError: the number of labels does not fit the number of classes.

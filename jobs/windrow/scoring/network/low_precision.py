@@ -1,4 +1,4 @@
-"""Convert the page's network to a lower precision once, measure the loss, and refuse it if it loses too much.
+"""Convert the page's network to a lower precision once, measure the loss, and refuse a network that loses too much.
 
     model, loss = lower(model, page.scoring.precision, paths.home())
 
@@ -51,10 +51,11 @@ _LOST = ("images", "same_labels", "score_change_mean", "score_change_max", "accu
 
 
 def lower(model: Network, section: PrecisionSection, home: Path) -> tuple[Network, PrecisionLoss]:
-    """Return (the network with a converted file and the same name and version, its loss).
+    """Return the network with a converted file and the same name and version, and what the conversion loses.
 
     Raises:
         UserError: the network can't be converted, or loses more than the section allows.
+        WindrowError: the conversion failed for a reason that the user can't correct.
     """
     check_installed(section)
     folder = home / Path(section.images).expanduser()
@@ -94,7 +95,7 @@ def check_installed(section: PrecisionSection) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the images of a folder and its sub-folders, ordered by name.
+    """List the images in a folder and in its direct sub-folders, ordered by path.
 
     Raises:
         UserError: the folder does not exist, or has too few or too many images.
@@ -112,7 +113,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) -> list[int] | None:
-    """Return the true class of each image, if every folder's name is a label or a synonym of one; else None."""
+    """Return the true class of each image, which is the name of its sub-folder: a label, or a synonym of one.
+
+    None if a sub-folder has another name, or an image is not in a sub-folder.
+    """
     numbers: dict[str, int] = {}
     for number, label in enumerate(labels):
         for name in (label, *label.split(",")):
@@ -181,7 +185,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Keep only the networks that were used last; otherwise every champion would leave a converted network behind."""
+    """Keep only the 8 converted networks used last; otherwise every champion would leave one behind."""
     places = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
     for path in places[_LARGEST_CACHE:]:
         shutil.rmtree(path, ignore_errors=True)

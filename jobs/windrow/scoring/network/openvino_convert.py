@@ -124,7 +124,7 @@ Labels = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict[str, int | float | None]:
-    """Compare two networks' labels: the shares of equal and of right labels, and the changes of the best score."""
+    """Return how two networks' labels differ: shares of equal and of right labels, and changes of the best score."""
     moved = np.abs(after[1] - before[1])
     return {
         "images": len(moved),
@@ -141,7 +141,7 @@ def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> An
     try:
         # A function must live as long as its trace; weights shared with TensorFlow would be freed with the function.
         return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)(), share_weights=False)
-    except Exception as error:  # the fault boundary of a network: OpenVINO raises a page of text
+    except Exception as error:  # any error is the network's fault: OpenVINO raises a page of text
         raise UserError(
             f"scoring.precision needs a network that OpenVINO can convert; it says: {frozen.reason(error)}; "
             "remove scoring.precision"

@@ -23,7 +23,7 @@ _VERSION_DIGITS = 12
 
 
 def bring(section: NetworkFileSection, home: Path, scratch: Path) -> Network:
-    """Bring the network and its labels to this machine.
+    """Bring the network and its labels to this machine, and return the network.
 
     Args:
         section: the page's section, which names the files.

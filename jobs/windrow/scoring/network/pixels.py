@@ -111,7 +111,7 @@ def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decode
         return DecodedImage(Status.NOT_AN_IMAGE, error=f"must be one of {', '.join(images.FORMATS)}; {begins}")
     except Image.DecompressionBombError as error:
         return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=_short(error))
-    except Exception as error:  # the fault boundary of a URL: Pillow raises a dozen types for broken bytes
+    except Exception as error:  # any error is the file's fault: Pillow raises a dozen types for broken bytes
         return DecodedImage(Status.BROKEN_IMAGE, width, height, error=_short(error))
 
 

@@ -37,8 +37,8 @@ class LoadedNetwork:
         top_k: labels per image, at most the number of classes.
         threads: threads per batch; for TensorFlow, only the process's first import of it sets them.
         form: the kind of the file, and the form of the input.
-        proven: whether to skip the check that an image gets the same labels in a batch as alone, which costs one batch
-            per canary.
+        proven: whether to skip the check that an image gets the same labels in a batch as alone. The check costs one
+            batch per canary.
 
     Attributes:
         takes_bytes: whether the network takes JPEG files, one by one, instead of pixels.
@@ -158,7 +158,7 @@ def load(
     form: Form = _PLAIN,
     expected: Sequence[Canary] = (),
 ) -> LoadedNetwork:
-    """Load the network with this digest, unless this Python worker has it; a worker keeps one network at a time.
+    """Return the network with this digest, loaded unless this Python worker has it; a worker keeps one at a time.
 
     Args:
         file: the network's file.

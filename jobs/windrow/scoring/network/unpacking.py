@@ -19,7 +19,7 @@ MAX_BYTES = 2_000_000_000
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Pack a folder into one file, which Spark can send; equal folders give equal bytes."""
+    """Pack a folder into one .tar file, which Spark can send; the members are in order of path."""
     with tarfile.open(archive, "w") as tar:
         for path in sorted(folder.rglob("*")):
             tar.add(path, str(path.relative_to(folder)), recursive=False)
@@ -45,7 +45,7 @@ def extract(archive: Path, member: str, into: Path) -> Path | None:
     Nothing is written outside `into`, whatever names the archive has.
 
     Raises:
-        UserError: the archive can't be read, or its member is too large.
+        UserError: the archive can't be read, or the member is too large or has a name that leads out of `into`.
     """
     wanted = PurePosixPath(member)
     left = MAX_BYTES

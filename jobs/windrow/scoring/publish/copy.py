@@ -63,7 +63,7 @@ def check(url: str | None, folder: Path) -> None:
 
 
 def publish(url: str | None, folder: Path) -> PublishedCopy | None:
-    """Bring the copy up to date; return None if there is no copy.
+    """Bring the copy up to date, and return what was uploaded; None if the table has no copy.
 
     Args:
         url: the copy's folder; None for no copy.
@@ -96,7 +96,10 @@ def publish(url: str | None, folder: Path) -> PublishedCopy | None:
 
 @contextmanager
 def _asking(url: str) -> Iterator[None]:
-    """Turn any exception into a PublishError: each store's library raises its own types, without a common base."""
+    """Turn any exception but UserError into a PublishError.
+
+    Each store's library raises its own types, without a common base.
+    """
     try:
         yield
     except UserError:
@@ -109,10 +112,13 @@ def _asking(url: str) -> Iterator[None]:
 
 
 def _agree(table: DeltaLog, store: Store, there: Sizes, url: str) -> None:
-    """Check that the copy's folder holds no other files, and that its log is the beginning of the table's log.
+    """Check that the copy's folder is empty, or belongs to this table.
+
+    If the folder has a log, its entries must agree with those of the table's log, and its commits must not be newer.
+    Without a log, the folder may hold only data files of the table.
 
     Raises:
-        UserError: it holds something else.
+        UserError: the folder holds something else.
     """
     entries = [name for name in there if delta_log.ENTRY.fullmatch(name)]
     if not entries:

@@ -158,7 +158,10 @@ def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pictures of a gallery, each in one group only: `unsure` by score, `examples` by label, `sample` by key."""
+    """The pictures of a gallery, each in one group only.
+
+    `unsure` is ordered by score, `examples` by label, and `sample` by key.
+    """
 
     unsure: Sequence[Picture] = ()
     examples: Sequence[Picture] = ()

@@ -31,7 +31,7 @@ _ADDED = 0.5  # images per group and side
 
 
 def compare(now: Figures, before: Iterable[Figures]) -> Drift:
-    """Compare a run with those before it.
+    """Compare a run with those before it, and return its drift.
 
     Args:
         now: the run's figures.

@@ -80,7 +80,7 @@ class Agreement:
 
     Attributes:
         compared: URLs that an earlier model had labelled.
-        agree: the share of them that keep their label; None if no URL was compared.
+        agree: the share of the compared URLs that keep their label; None if no URL was compared.
     """
 
     compared: int
@@ -93,7 +93,7 @@ class Drift:
 
     Attributes:
         labels, scores: the PSI of the labels and of the scores' ten bins, to four digits; None if not compared.
-        runs, images: the number of earlier runs that it was compared with, and of their labelled images.
+        runs, images: the number of earlier runs in the comparison, and of their labelled images.
         moved: the label whose share has moved most, and its share before and now.
         reason: why the run was not compared; empty if it was.
     """

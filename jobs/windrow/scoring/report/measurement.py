@@ -50,7 +50,7 @@ class Measurement:
 
 
 def measure(files: Sequence[Path], seconds: float, slots: int) -> Measurement:
-    """Read a run's files once, batch by batch.
+    """Measure a run by reading its files once, batch by batch.
 
     Args:
         files: the Parquet files of the run.
@@ -89,7 +89,7 @@ def measure(files: Sequence[Path], seconds: float, slots: int) -> Measurement:
 
 
 def count(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    """Count each value, most frequent first."""
+    """Return how often each value occurs, most frequent first."""
     pairs = [(entry["values"], entry["counts"]) for entry in pc.value_counts(values).to_pylist()]
     return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
@@ -97,8 +97,8 @@ def count(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
 def ceiling(labelled: pa.Table, seconds: float, slots: int) -> tuple[float | None, float | None]:
     """Return the images per second that `slots` cores could label without waiting, and the share that the run reached.
 
-    The ceiling is slots * 1000 / (mean decode_ms + mean predict_ms) of this run's labelled images. These times are
-    wall clock of the one thread per task that decodes and labels. If other work keeps the cores busy, they are longer,
+    The ceiling is slots * 1000 / (mean decode_ms + mean predict_ms) of this run's labelled images. These times are wall
+    clock of the one thread per task that decodes and labels. If other work keeps the cores busy, the times are longer,
     and the ceiling is too low. The share is below 1 because of waiting for hosts, loading the network, Spark's own
     work, and slots without work. Images whose bytes were labelled before (deduplication.py) count neither in the
     ceiling nor in the share. Returns (None, None) if the network computed no image.

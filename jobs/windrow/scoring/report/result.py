@@ -20,7 +20,7 @@ class Logged(TypedDict):
 class CommittedRun:
     """A scoring run with the folder of its table, and the table's version after the run's commit.
 
-    For a withheld run, which has no commit, it is the version that the table had before the run.
+    For a withheld run, which has no commit, `version` is the version that the table had before the run.
     """
 
     run_id: str
@@ -47,7 +47,7 @@ class ScoringResult:
         files: number of files in the feed.
         model_name, model_version: the model that labelled; the version is None if no model was needed.
         counts: the URLs that the run found.
-        figures: the run's figures; None if it added no row.
+        figures: the run's figures; None if the run added no row.
         run_id: the id of the run that made the rows, as in the table's columns and commit; "" if the run added no row.
         dry_run: whether the URLs were only counted.
         copy: the table's copy in an object store, if there is one.

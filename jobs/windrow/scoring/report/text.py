@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from windrow.plural import counted
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
 from windrow.scoring.report.figures import Figures
@@ -13,23 +14,24 @@ _HOSTS = 3
 def summary(result: ScoringResult) -> str:
     """Describe what a run did, in a few lines."""
     counts, figures = result.counts, result.figures
-    lines = [f"{counts.files_read:,} of {result.files:,} files of the feed have something new"]
+    lines = [f"something new in {counts.files_read:,} of {counted(result.files, 'file')} of the feed"]
     if counts.files_read:
-        lines.append(
-            f"{counts.urls:,} URLs in what was read: {counts.new:,} new, {counts.already_scored:,} already scored"
-        )
+        found = f"{counts.new:,} new, {counts.already_scored:,} already scored"
+        lines.append(f"{counted(counts.urls, 'URL')} in what was read: {found}")
     if counts.left:
-        lines.append(f"{counts.left:,} new URLs are left to the next run")
+        lines.append(f"{counted(counts.left, 'new URL is', 'new URLs are')} left to the next run")
     if counts.retried:
-        lines.append(f"{counts.retried:,} URLs that were due tried again")
+        lines.append(f"{counted(counts.retried, 'URL that was due', 'URLs that were due')} tried again")
     if counts.rescored:
-        lines.append(f"{counts.rescored:,} URLs of earlier models labelled again{_agreement(figures)}")
+        labelled = counted(counts.rescored, "URL of an earlier model", "URLs of earlier models")
+        lines.append(f"{labelled} labelled again{_agreement(figures)}")
     if figures is not None:
         lines += [f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in figures.statuses.items()]
         lines += _details(figures)
     lines.append(f"table {result.table}, version {result.table_version}")
     if result.copy is not None:
-        sent = f"{result.copy['uploaded']:,} files with {result.copy['uploaded_bytes']:,} bytes uploaded"
+        files, size = counted(result.copy["uploaded"], "file"), counted(result.copy["uploaded_bytes"], "byte")
+        sent = f"{files} with {size} uploaded"
         lines.append(f"copy {result.copy['published']}, version {result.copy['published_version']}; {sent}")
     return "\n".join(lines)
 
@@ -40,11 +42,11 @@ def outlook(result: ScoringResult) -> str:
     kinds = [(counts.new, "new"), (counts.retried, "due again"), (counts.rescored, "labelled by earlier models")]
     parts = ", ".join(f"{number:,} {words}" for number, words in kinds if number)
     lines = [
-        f"a run would score {counts.to_do:,} URLs{f': {parts}' if parts else ''}; "
+        f"a run would score {counted(counts.to_do, 'URL')}{f': {parts}' if parts else ''}; "
         "nothing was downloaded, and no row was added"
     ]
     if counts.left:
-        lines.append(f"{counts.left:,} new URLs would be left to the run after it")
+        lines.append(f"{counted(counts.left, 'new URL')} would be left to the run after it")
     return "\n".join(lines)
 
 
@@ -62,7 +64,7 @@ def _details(figures: Figures) -> list[str]:
 def sentences(figures: Figures) -> list[str]:
     """Describe a run's figures in a few sentences."""
     ok, rows = figures.ok, figures.rows
-    lines = [f"{ok:,} of {rows:,} URLs labelled by {figures.model_name} version {figures.model_version}."]
+    lines = [f"{ok:,} of {counted(rows, 'URL')} labelled by {figures.model_name} version {figures.model_version}."]
     if rows > ok:
         failed = [(status, number) for status, number in figures.statuses.items() if status != Status.OK]
         reasons = ", ".join(f"{number:,} {status.replace('_', ' ')}" for status, number in failed)
@@ -74,7 +76,10 @@ def sentences(figures: Figures) -> list[str]:
 
 
 def note(figures: Figures, withheld: str = "") -> str:
-    """Return a run's description in MLflow, as Markdown; `withheld` is the reason why its rows are not in the table."""
+    """Return a run's description in MLflow, as Markdown.
+
+    `withheld` is the reason why the run's rows are not in the table; empty if they are.
+    """
     lines = [f"**Withheld:** {withheld}."] if withheld else []
     return "\n".join(f"- {line}" for line in [*lines, *sentences(figures)])
 
@@ -83,7 +88,7 @@ def _of_the_ceiling(figures: Figures) -> str:
     share = figures.share_of_ceiling
     if share is None:
         return ""
-    cores = f"{figures.slots} cores" if (figures.slots or 1) > 1 else "one core"
+    cores = counted(figures.slots or 1, "core")
     return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting"
 
 
@@ -93,7 +98,7 @@ def _precision(figures: Figures) -> list[str]:
     if loss is None:
         return []
     line = (
-        f"computed in {loss.type} by {loss.runtime}: of {loss.images:,} images {loss.same_labels:.1%} keep "
+        f"computed in {loss.type} by {loss.runtime}: of {counted(loss.images, 'image')} {loss.same_labels:.1%} keep "
         f"their label, scores move by {loss.score_change_mean:.3f}, at most {loss.score_change_max:.3f}"
     )
     if loss.accuracy is None:

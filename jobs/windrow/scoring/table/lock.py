@@ -10,7 +10,7 @@ from windrow.errors import ServiceError, UserError
 from windrow.files import locked_or_refused
 
 OWN = "_windrow"
-"""Name of the folder inside the table for everything but rows.
+"""Name of the folder inside the table for files that belong neither to the table's rows nor to its log.
 
 Delta's readers and its vacuum ignore names that begin with an underscore.
 """

@@ -71,7 +71,7 @@ def _as_targets(rows: pa.Table) -> pa.Table:
 def carry(due: Due, into: Path) -> None:
     """Copy, from the files that will be replaced, all rows that are not tried again to the Parquet file `into`.
 
-    Final rows are always copied. These files contain some if another tool has merged files of the table.
+    Final rows are always copied; the files contain final rows if another tool has merged files of the table.
     """
     asked = np.sort(_keys(due.targets))
     into.parent.mkdir(parents=True, exist_ok=True)

@@ -195,7 +195,8 @@ class Stamp:
 def record_batch(rows: Sequence[Prediction], patience: Patience) -> pa.RecordBatch:
     """Return rows as Arrow columns; `scored_at` is now, and `next_attempt` the time when a URL is due again.
 
-    A URL is due after the pause of `patience`, or later if its host asked for a longer pause, but within a week.
+    A final row has no next attempt. Any other URL is due after the pause of `patience`, or later if its host asked for
+    a longer pause, but within a week.
     """
     now = datetime.now(UTC)
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}

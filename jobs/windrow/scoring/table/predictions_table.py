@@ -91,7 +91,10 @@ class PredictionTable:
         return feed_marks.load(path.read_bytes()) if version is not None and path.is_file() else {}
 
     def untold(self) -> list[dict[str, Any]]:
-        """List the figures of the commits that are not logged to the tracking server yet, oldest first."""
+        """List the runs whose figures are not logged to the tracking server yet, oldest first.
+
+        Each is a dictionary that CommittedRun.from_json reads.
+        """
         path = self.folder / OWN / "told"
         after = int(path.read_text()) if path.is_file() else 0
         entries = self._delta.history(self.version - after) if self.version > after else []
@@ -107,7 +110,7 @@ class PredictionTable:
         ]
 
     def past(self) -> Iterator[dict[str, Any]]:
-        """Yield the figures of the last 100 commits, newest first."""
+        """Yield the figures of those of the last 100 commits that have figures, newest first."""
         return (entry["figures"] for entry in self._delta.history(_HISTORY_COMMITS) if "figures" in entry)
 
     def told(self) -> None:
@@ -230,12 +233,12 @@ def write(predictions: DataFrame, folder: Path) -> None:
 
 
 def written(folder: Path) -> list[Path]:
-    """List the files that `write` wrote; some may have no rows."""
+    """List the Parquet files in a run's folder; some may have no rows."""
     return sorted(folder.rglob("part-*.parquet"))
 
 
 def parts(folder: Path) -> list[Path]:
-    """List the files that `write` wrote, without those that have no rows."""
+    """List the Parquet files with rows in a run's folder."""
     return [path for path in written(folder) if Footer.of(path).rows]
 
 
@@ -292,7 +295,7 @@ def _open(folder: Path) -> DeltaTable:
 
 
 def _open_or_create(folder: Path) -> DeltaTable:
-    """Open a table, or create it. Add columns that it lacks because an earlier version of Windrow made it.
+    """Open a table, or create it. Add the columns that a table of an earlier version of Windrow lacks.
 
     Raises:
         UserError: the folder has a Delta table with other columns.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from windrow.scoring.feed.new_urls import TARGET_SCHEMA, spark_path
 from windrow.scoring.fetch.status import Status
@@ -14,17 +14,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-class Agreement(TypedDict, total=False):
-    """The number of URLs with labels of both models, and the share whose labels are equal; empty without rows."""
-
-    compared: int
-    agree: float | None
-
-
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
     """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
 
-    They have the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
+    The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -51,7 +44,7 @@ def agreement(
     """Compare a run's labels with the latest labels that another model or version gave the same URLs.
 
     Returns:
-        The number of URLs compared, and the share of them that keep their label; None if no URL was compared.
+        The number of URLs compared, and the share of these URLs that keep their label, None if no URL was compared.
     """
     from pyspark.sql import functions as F  # noqa: N812
 

@@ -16,10 +16,10 @@ LARGE_BYTES = 128 << 20
 
 
 def maintain(table: PredictionTable, run_id: str) -> dict[str, int]:
-    """Merge small files and vacuum the table; return the numbers of files merged, made and removed, and its version.
+    """Merge small files and vacuum the table; return how many files were merged, made and removed.
 
-    Merged files stay on disk for a week, so that older versions can still be read. Files of killed runs also stay for a
-    week.
+    The result also has the table's version. Merged files stay on disk for a week, so that older versions can still be
+    read. Files of killed runs also stay for a week.
     """
     groups = list(_groups(table))
     merged = [path for group in groups for path in group]

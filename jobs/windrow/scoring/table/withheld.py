@@ -40,11 +40,11 @@ class WithheldRun:
 
     Attributes:
         run_id: the run's id, also in the name of its folder.
-        work: the digest of everything that decided its rows; see `digest`.
+        work: the digest of everything that decided the run's rows; see `digest`.
         figures: the run's figures, as JSON values.
-        replaced: files of the table that its commit replaces.
+        replaced: files of the table that the run's commit replaces.
         marks: how far the feed is read after the commit.
-        at: Unix time in seconds at which its rows were complete.
+        at: Unix time in seconds at which the run's rows were complete.
     """
 
     run_id: str

@@ -143,7 +143,8 @@ class OptunaStudy:
     def report(self, optuna_number: int, epoch: int, value: float) -> bool:
         """Record the objective after an epoch (from 1); return True if the pruner wants the trial to stop.
 
-        A default configuration outside the space is never pruned, because its trial in Optuna is already closed.
+        Without a pruner on the page, record nothing and return False. A default configuration outside the space is
+        never pruned, because its trial in Optuna is already closed.
         """
         if self._page.sweep.pruner == "none":
             return False
@@ -154,7 +155,7 @@ class OptunaStudy:
         return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
     def tell(self, optuna_number: int, outcome: Outcome, objective: str) -> None:
-        """Tell the sampler how a trial ended, according to the rule for the ending."""
+        """Tell the sampler how a trial ended, according to the rule for the ending; a second call does nothing."""
         trial_id = self._trial_id(optuna_number)
         # A driver may die before the ledger marks the trial as told: then this is called a second time.
         if self._storage.get_trial(trial_id).state.is_finished():
@@ -165,14 +166,17 @@ class OptunaStudy:
         elif signal is Signal.NOTHING:
             self._study.tell(optuna_number, state=_states().FAIL)
         else:
-            # Optuna ranks pruned trials below those with a value, by their last report, and last without a report.
+            # Optuna ranks pruned trials below those with a value: by their last report, and last without one.
             reported = outcome.epochs and math.isfinite(value := outcome.epochs[-1].metrics()[objective])
             if signal is Signal.SO_FAR and reported:
                 self._storage.set_trial_intermediate_value(trial_id, len(outcome.epochs), value)
             self._study.tell(optuna_number, state=_states().PRUNED)
 
     def _fixed(self, point: Point) -> tuple[Point, int]:
-        """Add a point that no sampler drew; hide it from the sampler if it lies outside the space, as defaults may."""
+        """Add a point that no sampler drew; return it with its number in Optuna.
+
+        A point outside the space, as a default configuration may be, is hidden from the sampler.
+        """
         from optuna.trial import create_trial
 
         inside = space.contains(self._page.space, point, self._defaults)
@@ -187,12 +191,12 @@ class OptunaStudy:
         return point, len(self._trials()) - 1
 
     def _learn_from_earlier_study(self) -> None:
-        """Add the trials of the study sweep.warm_start to the journal, if they ended ok and lie in this space.
+        """Add to the journal the trials of the study in sweep.warm_start that ended ok and lie in this space.
 
         This happens once: when a study is continued, its journal already has them.
 
         Raises:
-            StudyError: no trial of that study lies in this space.
+            StudyError: the folder holds no study with this objective, or none of its trials lies in this space.
         """
         if self._page.sweep.warm_start is None or self._trials():
             return
@@ -223,7 +227,7 @@ class OptunaStudy:
 
 
 def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
-    """Read the points and values of the trials that ended ok in the study in `folder`.
+    """Return (point, value) of each trial that ended ok in the study in `folder`.
 
     Raises:
         StudyError: the folder holds no study, or a study with another objective.
@@ -242,7 +246,10 @@ def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
 
 
 def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point]:
-    """List the default configuration if it is complete, the page's own points and the grid, without duplicates."""
+    """Return the points to train first, without duplicates: the default configuration and the page's own points.
+
+    Incomplete points are left out. If the sampler is grid, the points of the grid follow.
+    """
     points = [space.filled(page.space, point, defaults) for point in ({}, *page.sweep.points)]
     points = [point for point in points if space.complete(page.space, point, defaults)]
     if page.sweep.sampler == "grid":
@@ -251,7 +258,10 @@ def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point
 
 
 def _all_points(page: Experiment, defaults: Mapping[str, Value]) -> set[tuple[tuple[str, Value], ...]] | None:
-    """Return every point of a small finite space; None for a large or continuous space."""
+    """Return every point of a small finite space that satisfies the constraints.
+
+    None for a large or continuous space, and for the sensitivity design.
+    """
     if page.sweep.sampler == "sensitivity":
         return None  # each point is trained several times, with different seeds
     if any(isinstance(dimension, FloatDimension) and not dimension.step for dimension in page.space.values()):
@@ -270,7 +280,10 @@ def _open_storage(path: Path) -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     class HeldByTheStudy(JournalFileOpenLock):  # type: ignore[misc]
-        """Locks nothing: Optuna's own lock outlives a killed process, and the next one would wait half a minute."""
+        """Locks nothing, because the caller holds the study's lock.
+
+        Optuna's own lock outlives a killed process, and the next process would wait half a minute for it.
+        """
 
         def acquire(self) -> bool:
             return True
@@ -283,7 +296,7 @@ def _open_storage(path: Path) -> BaseStorage:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Drop an incomplete last line, left by a full disk or a kill: the next line would be appended to it."""
+    """Cut off an incomplete last line, left by a full disk or a kill, because the next line would be appended to it."""
     if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
 

@@ -18,27 +18,27 @@ _WARM_UP_TRIALS = 5  # trials that the median pruner leaves alone
 
 
 def pruner(section: SweepSection) -> BasePruner:
-    """Make the pruner that sweep.pruner of an experiment page names."""
-    return PRUNERS[section.pruner]()
+    """Return the Optuna pruner that the page's sweep.pruner names."""
+    return PRUNERS[section.pruner](section)
 
 
-def _none() -> BasePruner:
+def _none(_: SweepSection) -> BasePruner:
     from optuna.pruners import NopPruner
 
     return NopPruner()
 
 
-def _asha() -> BasePruner:
+def _asha(_: SweepSection) -> BasePruner:
     from optuna.pruners import SuccessiveHalvingPruner
 
     return SuccessiveHalvingPruner(min_resource=1, reduction_factor=_REDUCTION)
 
 
-def _median() -> BasePruner:
+def _median(_: SweepSection) -> BasePruner:
     from optuna.pruners import MedianPruner
 
     return MedianPruner(n_startup_trials=_WARM_UP_TRIALS)
 
 
-PRUNERS: dict[str, Callable[[], BasePruner]] = {"none": _none, "asha": _asha, "median": _median}
-"""A function for each value that sweep.pruner may have on a page."""
+PRUNERS: dict[str, Callable[[SweepSection], BasePruner]] = {"none": _none, "asha": _asha, "median": _median}
+"""A function of the section for each value that sweep.pruner may have on a page."""

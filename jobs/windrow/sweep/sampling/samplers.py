@@ -29,7 +29,7 @@ def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) ->
     """Make the page's sampler, for one study only; this takes well under a millisecond.
 
     Random and learning samplers draw from `seed`. The quasi-random sampler ignores `seed`: its points form one
-    sequence, which depends on the page's seed and the trial's number.
+    sequence, which depends on the page's seed and the trial's number in Optuna.
 
     Raises:
         UserError: the sampler needs a package that is not installed.
@@ -39,7 +39,7 @@ def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) ->
 
 
 def check_installed(section: SweepSection) -> None:
-    """Check that the package for the page's sampler is installed; to be called before a study is begun.
+    """Check that the package for the page's sampler, if it needs one, is installed; call this before a study begins.
 
     Raises:
         UserError: the package is not installed.
@@ -96,7 +96,7 @@ def _quasi_random(section: SweepSection, space: Mapping[str, Dimension], _: int)
     known = spaces.distributions(space)
 
     class SobolSampler(RandomSampler):  # type: ignore[misc]
-        """Derives all values of a trial at once from the trial's number."""
+        """Derives all values of a trial at once from the trial's number in Optuna."""
 
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
             return known

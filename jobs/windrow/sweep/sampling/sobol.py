@@ -1,7 +1,7 @@
 """Draw quasi-random points: Sobol's sequence, one axis per dimension, scrambled by the page's seed.
 
-The point of a trial depends only on its number and the seed, so neither a restart nor the order in which trials end
-changes it. If a trial does not search a dimension, the value on that axis is unused.
+A point depends only on its number in the sequence, the space and the seed, so neither a restart nor the order in which
+trials end changes it. If a trial does not search a dimension, the value on that axis is unused.
 """
 
 from __future__ import annotations

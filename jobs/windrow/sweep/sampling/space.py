@@ -51,9 +51,10 @@ def _suggest(trial: Trial, name: str, dimension: Dimension) -> Value:
 def filled(
     space: Mapping[str, Dimension], point: Mapping[str, Value], parameters: Mapping[str, Value]
 ) -> dict[str, Value]:
-    """Complete a point from the page with default values; {} becomes the default configuration.
+    """Fill in a point's missing values with defaults, and drop dimensions whose conditions do not hold.
 
-    The result may lie outside the space, or lack a parameter that has no known default.
+    {} becomes the default configuration. The result may lie outside the space, or lack a parameter that has no known
+    default.
     """
     values = {**parameters, **point}
     searched = active(space, values, parameters)
@@ -100,8 +101,9 @@ def grid(
 ) -> list[dict[str, Value]]:
     """List every point of a grid that satisfies the constraints; an inactive dimension adds no points.
 
-    The points are sorted by value, parents' values first. With a seed, they are shuffled, so that the first points
-    already cover the whole grid; the order then depends only on the seed.
+    Without a seed, the points are in order of their values, parents' first: numbers from low to high, choices as on the
+    page. With a seed, they are shuffled, so that the first points already cover the whole grid; the order then depends
+    only on the seed.
     """
     points: list[dict[str, Value]] = [{}]
     for name in order(space):

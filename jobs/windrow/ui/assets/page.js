@@ -6,7 +6,7 @@ import { heatMap } from "./heat_map.js";
 import { labels, scorings } from "./scorings.js";
 import { Refusal, Silence, ask, forget, isShown, now } from "./server.js";
 import { isLive, leaderboard, news, progress, state as stateOf } from "./sweep.js";
-import { ago, count } from "./words.js";
+import { ago, count, several } from "./words.js";
 
 const STEP = 50;
 const SECONDS = { live: 5, quiet: 30, slow: 60 };
@@ -179,7 +179,7 @@ async function lengthen(most) {
   const shown = state.sweep.best.length;
   state.most = most;
   await followSweep();
-  at("news").textContent = `${count(state.sweep?.best.length ?? shown)} trials are listed.`;
+  at("news").textContent = `${several(state.sweep?.best.length ?? shown, "trial is", "trials are")} listed.`;
   if (at("more").hidden) at("leaderboard").querySelector(".scroll")?.focus();
 }
 

@@ -68,7 +68,7 @@ def test_a_study_whose_books_agree_is_well_without_an_mlflow() -> None:
 
 def test_a_study_that_was_cut_off_is_told_and_no_problem() -> None:
     swept("digits", trials=1)
-    assert only(check_studies()).found.startswith("1 of 2 trials have ended; ledger and journal agree")
+    assert only(check_studies()).found.startswith("1 of 2 trials ended so far; ledger and journal agree")
     assert only(check_studies()).well
 
 

@@ -13,8 +13,8 @@ from windrow.scoring.report import album, gallery
 from windrow.scoring.report.album import Chosen, Picture
 from windrow.scoring.report.failures import Failure
 from windrow.scoring.report.figures import Figures
-from windrow.scoring.report.gallery import page
 from windrow.scoring.report.gallery.links import link
+from windrow.scoring.report.gallery.rendering import render
 from windrow.scoring.report.measurement import measure
 
 from .test_figures import row, write
@@ -70,7 +70,7 @@ def told(**more: Any) -> Figures:
 
 
 def rendered(pictures: Chosen = Chosen(), failed: tuple[Failure, ...] = (), **more: Any) -> Page:  # noqa: B008
-    return Page(page.render("digits", told(**more), pictures, failed))
+    return Page(render("digits", told(**more), pictures, failed))
 
 
 def test_it_asks_nobody_for_anything_and_runs_nothing() -> None:

@@ -43,11 +43,11 @@ def test_the_summary_says_speed_waits_failing_hosts_and_drift() -> None:
 
 
 def test_a_small_share_of_the_ceiling_is_not_told_as_nothing() -> None:
-    assert "0.3% of what one core could label" in "\n".join(lines(share_of_ceiling=0.003, slots=1))
+    assert "0.3% of what 1 core could label" in "\n".join(lines(share_of_ceiling=0.003, slots=1))
 
 
 def test_a_run_with_nothing_to_do_says_no_more_than_that() -> None:
-    assert text.summary(NOTHING).splitlines() == ["0 of 2 files of the feed have something new", "table t, version 4"]
+    assert text.summary(NOTHING).splitlines() == ["something new in 0 of 2 files of the feed", "table t, version 4"]
 
 
 def test_a_run_with_a_copy_says_where_it_is_and_what_travelled() -> None:

@@ -20,7 +20,7 @@ from windrow.scoring.report import album
 from windrow.scoring.report.album import Album, Chosen, Picture
 from windrow.scoring.report.failures import Failure
 from windrow.scoring.report.figures import Figures
-from windrow.scoring.report.gallery import page
+from windrow.scoring.report.gallery.rendering import render
 from windrow.scoring.table.lock import OWN
 
 _FOLDER = "galleries"
@@ -33,7 +33,7 @@ def place(table: Path, run_id: str) -> Path:
 
 
 def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequence[Failure]) -> Path:
-    """Write a run's gallery.
+    """Write a run's gallery and its pictures, and return the gallery's path.
 
     Args:
         path: the file to write; see `place`.
@@ -43,7 +43,7 @@ def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequ
         failed: a few failed URLs for each reason.
     """
     chosen = album.choose(pictures)
-    text = page.render(name, figures, chosen, failed)
+    text = render(name, figures, chosen, failed)
     write_text(path.with_name(_PICTURES), json.dumps(asdict(chosen)))
     return write_text(path, text)
 

@@ -29,8 +29,10 @@ _FAVOURITES = ("learning_rate", "units", "filters", "width")
 class ShownCell(TypedDict):
     """Trials of one pair of groups.
 
-    `median`: of the trials that ended ok. `shade`: from 0 (poor) to SHADES - 1 (best). `ok`, `other`: the numbers of
-    trials that ended ok, and of those that ended otherwise.
+    Attributes:
+        median: median of the objective over the trials that ended ok; None if there are none.
+        shade: from 0 (poor) to SHADES - 1 (best); None without a median.
+        ok, other: number of trials that ended ok, and number of trials that ended otherwise.
     """
 
     median: float | None
@@ -52,7 +54,7 @@ class ShownHeatMap(TypedDict):
 
 @dataclass(frozen=True)
 class Axis:
-    """A hyper-parameter's groups: single values, or ranges between `edges`."""
+    """A hyper-parameter's groups: the single `values`, or the ranges between `edges`."""
 
     name: str
     labels: tuple[str, ...]
@@ -60,14 +62,14 @@ class Axis:
     edges: tuple[float, ...] = ()
 
     def place(self, value: Value) -> int:
-        """Return the group of a value."""
+        """Return the index of the group that a value is in."""
         if self.edges:
             return min(max(bisect_right(self.edges, float(value)) - 1, 0), len(self.labels) - 1)
         return self.values.index(value)
 
 
 def parameters(trials: Sequence[TrialSummary]) -> list[str]:
-    """List the hyper-parameters that differ among trials, those in _FAVOURITES first."""
+    """Return the hyper-parameters that differ among trials, those in _FAVOURITES first."""
     seen: dict[str, set[Value]] = {}
     for trial in trials:
         for name, value in trial.point.items():
@@ -101,7 +103,7 @@ def fill(trials: Sequence[TrialSummary], x: str, y: str, falls: bool, share: boo
 
 
 def axis(name: str, values: Sequence[Value]) -> Axis:
-    """Group a hyper-parameter's values: few values get a group each, many numbers get ranges."""
+    """Return the groups of a hyper-parameter's values: one per value, but ranges for more than 8 numbers."""
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     distinct = tuple(sorted(set(values), key=float)) if numeric else tuple(sorted(set(values), key=str))
     if not numeric or len(distinct) <= _FEW_VALUES:
@@ -125,7 +127,7 @@ def _median(trials: Sequence[TrialSummary]) -> float | None:
 
 
 def _shades(values: dict[tuple[int, int], float], falls: bool, share: bool) -> dict[tuple[int, int], int]:
-    """Grade cells on a log scale of their distance to the ideal: small differences near the best matter most."""
+    """Return a shade for each cell, on a log scale of its distance to the ideal, so that good cells differ most."""
     lost = {place: (1 - value if share else value if falls else -value) for place, value in values.items()}
     positive = [value for value in lost.values() if value > 0]
     if not positive:
