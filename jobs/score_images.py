@@ -126,8 +126,8 @@ def score(
     from windrow.scoring.table.predictions_table import PredictionTable
     from windrow.tracking.on_first_use import MLflow
 
-    retry = frozenset(arguments.retry_status)
-    options = Options(arguments.rescore, arguments.limit, arguments.accept_drift, retry_statuses=retry)
+    retry, pattern = frozenset(arguments.retry_status), arguments.feed or scoring.feed
+    options = Options(arguments.rescore, arguments.limit, arguments.accept_drift, retry, pattern)
     run = ScoringRun(page, scoring, PredictionTable(folder), run_id, options, MLflow())
     result = run.count(files) if arguments.dry_run else run.score(files)
     print(text.outlook(result) if arguments.dry_run else text.summary(result), file=sys.stderr)

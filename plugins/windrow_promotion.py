@@ -57,7 +57,11 @@ CHANGE = {
 _CHAMPIONS = AssetAlias("champions")
 """Stands for the champion of whichever model a run of change_champion changes."""
 
-_LINKS = {"model_version": "the version", "mlflow_run": "its sweep, with the atlas"}
+_LINKS = {
+    "model_version": "the version",
+    "evaluation": "its wrong test images and pictures",
+    "mlflow_run": "its sweep, with the atlas",
+}
 _NEWS = ("model_name", "model_version", "test_accuracy", *OBJECTIVE_DIRECTIONS, "links")
 
 

@@ -41,6 +41,13 @@ RUN_BY = {
     ),
     "docs/testing.md sh": MAKE,
     "docs/testing.md python": f"{HERE}/test_testing_page.py::test_the_example_of_a_test_passes",
+    "docs/use_the_champion.md python: import requests": (
+        f"{HERE}/test_champion_page.py::test_a_web_service_labels_images_as_json"
+    ),
+    "docs/use_the_champion.md python": (
+        f"{HERE}/test_champion_page.py::test_a_notebook_gets_names_and_probabilities_and_files_of_other_formats"
+    ),
+    "docs/use_the_champion.md sh": f"{HERE}/test_champion_page.py::test_a_web_service_labels_images_as_json",
 }
 """Page, language and, where they differ, how a block begins -> the test that runs it, or checks what can be checked."""
 

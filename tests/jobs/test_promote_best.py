@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import sys
+import urllib.request
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +33,7 @@ from windrow.sweep.study import open_study, read_study
 from windrow.tracking.models import fetch_model
 from windrow.tracking.promotion import open_promotion
 from windrow.tracking.registry import answer as record_answer
-from windrow.tracking.registry import rollback
+from windrow.tracking.registry import logged_model, rollback
 from windrow.tracking.server import connect
 from windrow.training.networks import Builder
 from windrow.training.runtime import from_bytes, weights_digest
@@ -234,9 +236,6 @@ def test_a_version_has_what_it_was_made_of_what_it_is_and_why(registry: Registry
     assert result["baseline"] == pytest.approx(37 / 359)
     assert result["figures"]["challenger"]["seeds"]["seeds"] == 2
 
-    model = mlflow.models.get_model_info("models:/digits/1")
-    assert model.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
-    assert model.signature.outputs.inputs[0].shape == (-1, 10)
     example = mlflow.pyfunc.load_model("models:/digits/1").input_example
     assert example.shape == (1, 8, 8, 1)
     repository = Path(promote_best.__file__).resolve().parents[1]
@@ -244,6 +243,66 @@ def test_a_version_has_what_it_was_made_of_what_it_is_and_why(registry: Registry
     needed = Path(mlflow.pyfunc.get_model_dependencies("models:/digits/1")).read_text().split()
     assert {"tensorflow==2.21.0", "keras==3.15.1"} <= set(needed)
     assert set(needed) <= lock
+
+
+def test_a_versions_model_has_its_name_its_metrics_of_the_data_set_and_its_evaluation(
+    registry: Registry, client: Any, tmp_path: Path
+) -> None:
+    import mlflow
+
+    result, strong = registry.strong_champion(), registry.strong
+    version = client.get_model_version("digits", "1")
+    model = client.get_logged_model(logged_model(version))
+    assert (model.name, model.params["units"]) == ("digits", str(strong.final.winner.trial.point["units"]))
+    logged = {metric.key: metric for metric in model.metrics}
+    classes = result["metrics"]["classes"]
+    wanted = {"test_accuracy": result["test_accuracy"], "test_macro_f1": result["metrics"]["macro_f1"]}
+    wanted |= {"test_ece": result["metrics"]["ece"], **{f"test_recall_{c['label']}": c["recall"] for c in classes}}
+    assert {key: logged[key].value for key in wanted} == pytest.approx(wanted)
+    assert {logged[key].dataset_name for key in wanted} == {strong.data.name}
+    assert set(wanted) <= set(client.get_run(version.run_id).data.metrics)
+
+    folder = Path(mlflow.artifacts.download_artifacts("models:/digits/1/evaluation", dst_path=str(tmp_path)))
+    pictures = {"confusion.png", "misclassified.png", "reliability.png"}
+    assert {path.name for path in folder.iterdir()} == {*pictures, "metrics.json", "promotion.json"}
+    details = json.loads((folder / "metrics.json").read_text())
+    assert np.trace(details["confusion"]) == result["test_images"] - result["figures"]["challenger"]["errors"]
+    assert sum(each["images"] for each in details["calibration"]) == result["test_images"] == 359
+    assert json.loads((folder / "promotion.json").read_text()) == json.loads(json.dumps(result))
+
+    tag = json.loads(version.tags["windrow.result"])
+    assert (tag["reason"], tag["evidence"], list(tag["figures"])) == (result["reason"], "", ["challenger"])
+    assert len(version.tags["windrow.result"]) < 2000
+    assert f"Macro-F1 {result['metrics']['macro_f1']:.4f}, expected calibration error" in version.description
+    assert "| class | test images | predicted | precision | recall | F1 |" in version.description
+
+
+def test_a_version_labels_images_of_any_type_with_names_of_classes(registry: Registry) -> None:
+    import mlflow
+
+    registry.strong_champion()
+    champion, strong = mlflow.pyfunc.load_model("models:/digits@champion"), registry.strong
+    images = np.load(strong.folder / "test-images.npy")
+    predicted = _read_once(strong.final.winner.good[0].network, strong.folder).predicted
+    names = np.array(strong.data.labels)[predicted].tolist()
+    for kind in (np.uint8, np.float32, np.float64):
+        found = champion.predict(images.astype(kind))
+        assert list(found.columns) == ["label", "score"]
+        assert found["label"].tolist() == names
+        assert found["score"].between(0.1, 1).all()
+    assert champion.predict(images[..., 0])["label"].tolist() == names, "grey images may lack their channel"
+    assert champion.predict(images[:0]).empty
+    with pytest.raises(ValueError, match=r"must have the shape \(n, 8, 8, 1\); got \(8, 8, 1\); .*image\[None\]"):
+        champion.predict(images[0])
+    probabilities = mlflow.tensorflow.load_model("models:/digits@champion").predict(images, verbose=0)
+    np.testing.assert_allclose(probabilities.max(axis=1), champion.predict(images)["score"], atol=1e-5)
+
+
+def test_a_promotion_prints_no_progress_bars(registry: Registry, capfd: pytest.CaptureFixture[str]) -> None:
+    registry.strong.promote()
+    printed = capfd.readouterr()
+    assert "step" not in printed.out + printed.err
+    assert "━" not in printed.out + printed.err
 
 
 def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
@@ -303,7 +362,7 @@ def test_every_finalist_and_seed_has_a_run_and_those_that_were_read_their_test_f
     assert default is not None
     assert pictured == {("1", str(best)), ("0", str(default.good[0].number))}
     files = {file.path for file in client.list_artifacts(runs["1", str(best)].info.run_id)}
-    assert files == {"confusion.png", "misclassified.png"}
+    assert files == {"confusion.png", "misclassified.png", "reliability.png"}
 
 
 def test_a_promotion_that_is_repeated_repeats_its_decision(registry: Registry, client: Any) -> None:
@@ -603,6 +662,11 @@ def test_mlflow_that_goes_away_leaves_nothing_half_promoted(
     result = registry.strong.promote()
     assert result["promoted"] is True
     version = result["model_version"]
+    pictures = re.findall(r"!\[\w+\]\((.*?)\)", client.get_model_version("digits", version).description)
+    for picture in pictures:
+        with urllib.request.urlopen(f"{line.address}/{picture}", timeout=30) as answer:
+            assert answer.read().startswith(b"\x89PNG")
+    assert len(pictures) == 3
     assert aliases(client) == {"champion": version, "previous": "1"}
     assert {str(v.version) for v in client.search_model_versions("name = 'digits'")} == {"1", version}
     assert len(runs_of(client, registry.strong)) == 4

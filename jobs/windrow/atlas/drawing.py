@@ -7,7 +7,7 @@ from pathlib import Path
 
 from windrow.atlas import cost, curves, heat_map, importance, marginals, page, timeline
 from windrow.atlas.importance import Importance
-from windrow.atlas.plot import Missing, Plot
+from windrow.atlas.plot import Missing, Plot, untangle
 from windrow.atlas.table import TrialTable
 from windrow.files import write_bytes, write_text
 from windrow.looks import style
@@ -25,6 +25,7 @@ def write(table: TrialTable, folder: Path) -> list[Path]:
             sections.append(found)
             continue
         with style.applied(found.name):
+            untangle(found.figure)
             sections.append(page.Drawn(found, page.svg(found.figure)))
             written.append(write_bytes(folder / f"atlas-{found.name}.png", style.png(found.figure, found.title)))
     text = page.render(table, mattered, sections)

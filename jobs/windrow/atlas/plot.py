@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MANY = 400
 """A plot with more marks than this draws them as one bitmap, because thousands of shapes would make the page slow."""
 
+_GAP = 2
+"""The least pixels between two labels at ticks."""
+
 COLOURS = {Ending.OK: style.OK, Ending.PRUNED: style.PRUNED, Ending.DIVERGED: style.DIVERGED}
 
 
@@ -112,6 +115,33 @@ def parameter_axis(axis: Axis, parameter: SearchedParameter) -> None:
     else:
         axis.set_ticks(range(len(parameter.values)), [number(value)[:12] for value in parameter.values])
     axis.set_label_text(parameter.words)
+
+
+def untangle(figure: Figure) -> None:
+    """Turn names at ticks that would overlap, and leave out numbers that would."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis, side in ((axes.xaxis, 0), (axes.yaxis, 1)):
+            _untangle(axis, side)
+
+
+def _untangle(axis: Axis, side: int) -> None:
+    low, high = sorted(axis.get_view_interval())
+    ticks = [(float(tick.get_loc()), tick.label1) for tick in axis.get_major_ticks()]
+    shown = [(at, label) for at, label in ticks if low <= at <= high and label.get_visible() and label.get_text()]
+    kept, end = [], -np.inf
+    for at, label in sorted(shown, key=lambda pair: pair[1].get_window_extent().min[side]):
+        box = label.get_window_extent()
+        if box.min[side] >= end + _GAP:
+            kept.append(at)
+            end = box.max[side]
+    if len(kept) == len(shown):
+        return
+    if side == 0 and any(label.get_text()[0].isalpha() for _, label in shown):
+        for _, label in shown:
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        axis.set_ticks([at for at, _ in shown], [label.get_text() if at in kept else "" for at, label in shown])
 
 
 def marks(axes: Axes, x: Any, y: Any, colour: str = style.OK, **more: Any) -> None:

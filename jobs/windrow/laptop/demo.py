@@ -253,7 +253,8 @@ def _print(request: DemoRequest, running: Stack, values: dict[str, object]) -> N
     if "peak_bytes" in values:
         print(f"  {'peak memory':18} {int(str(values['peak_bytes'])) / 1024**3:.1f} GiB, all processes")
     print(f"\n  Airflow  {running.airflow_pages}  login {stack.USER} / {running.password}")
-    print(f"  MLflow   {running.mlflow_pages}\n  Both run until {running.ended_by}.")
+    print("\n".join(demo_summary.links(values, running.mlflow_pages)))
+    print(f"  Both run until {running.ended_by}.")
 
 
 if __name__ == "__main__":

@@ -156,6 +156,7 @@ def figures(
         "reason": promotion.get("reason"),
         "champion_version": champion.version,
         "champion_test_accuracy": champion.test_accuracy,
+        "links": {"the sweep": _link(sweep, "mlflow_run"), "the version": _link(promotion, "model_version")},
     }
     return values | (labels.figures() if labels else {})
 
@@ -179,6 +180,17 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     if values.get("paused"):
         facts.append(("DAGs", paused(values["paused"])))
     return [f"  {name:18} {value}" for name, value in facts]
+
+
+def _link(result: Mapping[str, Any], name: str) -> str | None:
+    address: str | None = result.get("links", {}).get(name)
+    return address
+
+
+def links(values: Mapping[str, Any], otherwise: str) -> list[str]:
+    """Return lines with the addresses of MLflow's pages of the sweep and the version; `otherwise` without them."""
+    found = [f"{address}  {name}" for name, address in values["links"].items() if address]
+    return [f"  {'' if place else 'MLflow':8} {line}" for place, line in enumerate(found or [otherwise])]
 
 
 def counts(by_name: Mapping[str, int]) -> str:

@@ -57,12 +57,14 @@ class Options:
         limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
         retry_statuses: statuses whose URLs are due in this run, also where they are final.
+        feed: the pattern of the feed's files, for the record.
     """
 
     rescore: bool = False
     limit: int | None = None
     accept_drift: bool = False
     retry_statuses: frozenset[str] = frozenset()
+    feed: str = ""
 
 
 class ScoringRun:
@@ -80,6 +82,7 @@ class ScoringRun:
         self._page, self._scoring, self._options, self._tracking = page, scoring, options, tracking
         self._table, self._folder, self._run_id = table, table.folder, run_id
         self._dag_run = os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
+        self._started = time.time()
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
         """Count the URLs that a run would score, without downloading them or adding a row to the table."""
@@ -215,6 +218,9 @@ class ScoringRun:
                 precision=plan.precision,
                 held_back_by=held_back_by(measured.busiest, measured.seconds, self._scoring),
                 earlier_labels=self._labels_left(found, stamp.identity, written),
+                feed=self._options.feed,
+                started_at=self._started,
+                ended_at=time.time(),
             )
             if column := self._scoring.truth:
                 figures = replace(figures, truth=truth.compare(written, column, plan.model.labels))

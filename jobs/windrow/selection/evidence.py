@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.finalists import Final, Finalist, Repeat
+from windrow.selection.metrics import macro_f1
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
@@ -18,9 +19,10 @@ COMPARED = "challenger_compared"
 """Name of the challenger's row on the images that the champion is compared on, if these are not all test images."""
 
 _HEAD = (
-    "| | test accuracy | 95 % interval | errors | over seeds: median ± deviation | challenger ahead by | McNemar p |"
+    "| | test accuracy | 95 % interval | errors | macro-F1 | over seeds: median ± deviation "
+    "| challenger ahead by | McNemar p |"
 )
-_RULE = "|---|---|---|---|---|---|---|"
+_RULE = "|---|---|---|---|---|---|---|---|"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Row:
         what: the network's trial or version, as text.
         readout: the network's predictions on the test split.
         interval: Wilson's confidence interval of the accuracy.
+        macro_f1: the mean of the classes' F1, 0..1.
         seeds: accuracies over all seeds of the configuration; None for the champion, which is a single network.
         comparison: the challenger compared with this network; None for the challenger itself.
     """
@@ -40,6 +43,7 @@ class Row:
     what: str
     readout: Readout = field(repr=False)
     interval: Interval
+    macro_f1: float
     seeds: Spread | None
     comparison: Comparison | None
 
@@ -49,6 +53,7 @@ class Row:
         return {
             "test_accuracy": read.accuracy,
             "test_loss": read.loss,
+            "macro_f1": self.macro_f1,
             "errors": read.errors,
             "images": read.images,
             "interval": _interval(self.interval),
@@ -59,14 +64,21 @@ class Row:
     def line(self) -> str:
         """Return the row as a line of the Markdown table."""
         interval = f"{self.interval.low:.4f} to {self.interval.high:.4f}"
-        seeds = f"{self.seeds.median:.4f} ± {self.seeds.deviation:.4f} ({self.seeds.seeds})" if self.seeds else ""
+        seeds = _over_seeds_text(self.seeds) if self.seeds else ""
         ahead, p = "", ""
         if self.comparison is not None:
             between = self.comparison.interval
             ahead = f"{self.comparison.difference:+.4f} ({between.low:+.4f} to {between.high:+.4f})"
             p = f"{self.comparison.p:.2g}"
-        cells = (f"{self.readout.accuracy:.4f}", interval, f"{self.readout.errors} of {self.readout.images}")
-        return f"| {self.name.partition('_')[0]}, {self.what} | {' | '.join((*cells, seeds, ahead, p))} |"
+        errors = f"{self.readout.errors} of {self.readout.images}"
+        cells = (f"{self.readout.accuracy:.4f}", interval, errors, f"{self.macro_f1:.4f}", seeds, ahead, p)
+        return f"| {self.name.partition('_')[0]}, {self.what} | {' | '.join(cells)} |"
+
+
+def _over_seeds_text(found: Spread) -> str:
+    if found.seeds == 1:  # one value has no deviation
+        return f"{found.median:.4f} (1)"
+    return f"{found.median:.4f} ± {found.deviation:.4f} ({found.seeds})"
 
 
 def _interval(interval: Interval) -> IntervalFigures:
@@ -174,7 +186,7 @@ def _line(name: str, *cells: str) -> str:
 def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:
     interval = wilson(read.images - read.errors, read.images)
     comparison = compare(challenger.hits, read.hits) if challenger is not None else None
-    return Row(name, what, read, interval, seeds, comparison)
+    return Row(name, what, read, interval, macro_f1(read), seeds, comparison)
 
 
 def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> Spread:

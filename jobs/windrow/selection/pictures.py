@@ -1,4 +1,4 @@
-"""Draw a network's mistakes as PNG files: the confusion matrix, and the misclassified images."""
+"""Draw a network on the test split as PNG files: confusion matrix, misclassified images, reliability of confidence."""
 
 from __future__ import annotations
 
@@ -10,26 +10,46 @@ import numpy as np
 
 from windrow.looks import style
 from windrow.plural import counted
+from windrow.selection import metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from windrow.selection.metrics import Calibration
+    from windrow.selection.readout import Readout
+
 _MOST_COUNTS = 20  # with more classes, cells show no counts
 _MOST_NAMES = 40  # with more classes, not every class is named
 _COLUMNS = 6
+_SMALL_EXCESS = 0.005
 _LONGEST_NAME = 12  # characters
 
 
-def confusion(truth: Any, predicted: Any, labels: Sequence[str]) -> bytes:
+def draw(read: Readout, images: Any, labels: Sequence[str]) -> dict[str, bytes]:
+    """Draw every picture of a network; return {file name: content of the PNG}.
+
+    Args:
+        read: the network's predictions on the test split.
+        images: the test split's images, uint8 (n, height, width, channels).
+        labels: the names of all classes, in order.
+    """
+    drawn = {
+        "confusion.png": confusion(metrics.confusion(read, len(labels)), labels),
+        "misclassified.png": misclassified(images, read.truth, read.predicted, labels),
+    }
+    found = metrics.calibration(read)
+    return drawn if found is None else {**drawn, "reliability.png": reliability(found)}
+
+
+def confusion(counts: Any, labels: Sequence[str]) -> bytes:
     """Return a picture of the confusion matrix.
 
     Args:
-        truth, predicted: int (n,), indices into `labels`.
+        counts: images by true class (row) and predicted class (column), int (classes, classes).
 
     Returns:
         A PNG. Mistakes are coloured by their number; the diagonal is not coloured, because it would dominate.
     """
-    counts = confusion_counts(truth, predicted, len(labels))
     wrong = counts - np.diag(np.diag(counts))
     with style.applied():
         drawn, axes = style.axes(4.3)
@@ -40,13 +60,6 @@ def confusion(truth: Any, predicted: Any, labels: Sequence[str]) -> bytes:
             _write_counts(axes, counts, int(wrong.max()))
         _name_classes(axes, labels)
         return style.png(drawn, _confusion_title(counts, wrong, labels))
-
-
-def confusion_counts(truth: Any, predicted: Any, classes: int) -> Any:
-    """Count images by true class (row) and predicted class (column), int (classes, classes)."""
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (np.asarray(truth), np.asarray(predicted)), 1)
-    return counts
 
 
 def _write_counts(axes: Axes, counts: Any, most_wrong: int) -> None:
@@ -122,6 +135,31 @@ def _misclassified_title(images: int, wrong: int, shown: int) -> str:
         return f"None of {counted(images, 'test image')} is labelled wrong"
     told = f"{_wrong(images, wrong)}: true → predicted"
     return told if shown == wrong else f"{told}; {shown} of them"
+
+
+def reliability(found: Calibration) -> bytes:
+    """Draw accuracy over confidence, a dot per bin, each with its number of images; return a PNG."""
+    with style.applied():
+        drawn, axes = style.axes(3.6)
+        axes.plot([0, 1], [0, 1], color=style.QUIET, lw=0.8)
+        axes.text(0.98, 0.03, "on the line: as often right as it says", ha="right", color=style.QUIET, fontsize=8)
+        axes.vlines(found.confidence, found.confidence, found.accuracy, color=style.HAIRLINE, lw=3)
+        # A dot's area follows its images, because a bin of two images says little.
+        axes.scatter(found.confidence, found.accuracy, 6 + 90 * found.images / found.images.sum(), style.OK, zorder=3)
+        for x, y, images in zip(found.confidence, found.accuracy, found.images, strict=True):
+            at = (0, 7) if y >= x else (0, -13)
+            axes.annotate(f"{images:,}", (x, y), at, textcoords="offset points", ha="center", fontsize=6.5)
+        axes.set(xlim=(0, 1.04), ylim=(-0.06, 1.08))
+        axes.set_xlabel("confidence: probability of the predicted class")
+        axes.set_ylabel("accuracy; numbers are test images")
+        return style.png(drawn, _reliability_title(found))
+
+
+def _reliability_title(found: Calibration) -> str:
+    ece, excess = f"expected calibration error {found.error:.3f}", found.excess
+    if abs(excess) < _SMALL_EXCESS:
+        return f"Confidence is what accuracy is, on average; {ece}"
+    return f"Confidence is {abs(excess):.3f} too {'high' if excess > 0 else 'low'} on average; {ece}"
 
 
 def _short(name: str) -> str:

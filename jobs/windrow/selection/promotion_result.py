@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from windrow.experiment.parameters import Value
+from windrow.selection.metrics import MetricFigures, worst
 from windrow.selection.rule import Decision, Ruling
 
 
@@ -40,10 +41,11 @@ class ComparisonFigures(TypedDict):
 
 
 class NetworkFigures(TypedDict):
-    """A network on the test split: evidence.Row as JSON values."""
+    """A network on the test split: evidence.Row as JSON values. Results from before macro-F1 lack it."""
 
     test_accuracy: float
     test_loss: float
+    macro_f1: NotRequired[float]
     errors: int
     images: int
     interval: IntervalFigures
@@ -75,6 +77,7 @@ class PromotionResult:
         figures: test figures of challenger, default and champion, by these names, and of the challenger on the images
             that the champion was compared on as challenger_compared, if these are a part of the test split.
         hints: what may give a better network, by the challenger's curves and the number of images.
+        metrics: the challenger's metrics on the test split; None in results from before they existed.
         evidence: figures and hints in Markdown.
         links: addresses of MLflow's pages, by name.
     """
@@ -102,6 +105,7 @@ class PromotionResult:
     champion_recorded_images: int | None = None
     figures: Mapping[str, NetworkFigures] = field(default_factory=dict)
     hints: Sequence[str] = ()
+    metrics: MetricFigures | None = None
     evidence: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,7 +124,18 @@ class PromotionResult:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["decision"] = self.decision.value if self.decision else None
         keys = {name: self.objective if name == "value" else name for name in values}
-        return {keys[name]: value for name, value in values.items() if keys[name]}
+        if self.metrics is None:  # a result from before they existed is written as it was
+            del keys["metrics"]
+        return {keys[name]: values[name] for name in keys if keys[name]}
+
+    def short(self) -> PromotionResult:
+        """Return the result without what only the version's page shows: of figures and classes, the challenger's worst.
+
+        A tag of a version holds it: see tracking.registry.
+        """
+        challenger = {name: found for name, found in self.figures.items() if name == "challenger"}
+        kept = self.metrics and MetricFigures(**{**self.metrics, "classes": worst(self.metrics["classes"])[:1]})
+        return replace(self, figures=challenger, metrics=kept, evidence="")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:

@@ -25,11 +25,13 @@ class Readout:
         predicted: predicted labels, int64 (n,), in the split's order.
         truth: true labels, int64 (n,).
         loss: mean cross-entropy in nats; nan where it is not known.
+        confidence: probabilities of the predicted labels, float32 (n,) in 0..1; None if they were not kept.
     """
 
     predicted: NDArray[np.int64]
     truth: NDArray[np.int64]
     loss: float
+    confidence: NDArray[np.float32] | None = None
 
     @property
     def hits(self) -> NDArray[np.bool_]:
@@ -112,5 +114,5 @@ def readout(network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64
     test = trial.examples(dataset, "test")
     if truth is not None:
         test = Examples(test.images[truth >= 0], truth[truth >= 0])
-    loss, predicted = compile_evaluation(runtime.from_bytes(network), test)()
-    return Readout(predicted, test.labels, loss)
+    loss, predicted, confidence = compile_evaluation(runtime.from_bytes(network), test)()
+    return Readout(predicted, test.labels, loss, confidence)

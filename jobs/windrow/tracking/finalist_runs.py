@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
@@ -16,7 +16,6 @@ from windrow.sweep.spec import facts_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
-    from numpy.typing import NDArray
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
@@ -50,23 +49,10 @@ class FinalistRuns:
             metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
             self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))
 
-    def log_pictures(self, trial: int, repeat: int, figures: Readout, images: NDArray[Any]) -> None:
-        """Log the confusion matrix and the misclassified images as PNG files.
-
-        Args:
-            trial, repeat: the finalist's trial, and the repeat whose run gets the files.
-            figures: the network's predictions on the test split.
-            images: the test split's images, uint8 (n, height, width, channels).
-        """
-        from windrow.selection import pictures
-
-        labels = self._dataset.labels
-        drawn = {
-            "confusion.png": pictures.confusion(figures.truth, figures.predicted, labels),
-            "misclassified.png": pictures.misclassified(images, figures.truth, figures.predicted, labels),
-        }
+    def log_pictures(self, trial: int, repeat: int, pictures: Mapping[str, bytes]) -> None:
+        """Log PNG files, given by name, to the run of a finalist's repeat."""
         with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
-            for name, content in drawn.items():
+            for name, content in pictures.items():
                 (Path(folder) / name).write_bytes(content)
             self._client.log_artifacts(self._runs[trial, repeat], folder)
 

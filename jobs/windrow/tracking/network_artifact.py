@@ -1,62 +1,79 @@
-"""Log a network to MLflow with its signature, an input example, pinned requirements, and metadata for scoring."""
+"""Log a network to MLflow in two forms, with an input example, pinned requirements, and metadata for scoring."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.model import canaries
+from windrow.experiment.parameters import Value
+from windrow.model import canaries, windrow_pyfunc
 from windrow.model.canaries import Canary
 from windrow.selection import common_images
 from windrow.selection.common_images import Keys
 
 if TYPE_CHECKING:
+    from mlflow.models import Model, ModelSignature
+
     from windrow.data.manifest import Manifest
 
-_ROOTS = ("tensorflow", "keras", "numpy")
+_ROOTS = ("tensorflow", "keras", "numpy", "pandas", "pyyaml")
 
 
 def log_network(
-    run_id: str, network: bytes, dataset: Manifest, example: NDArray[np.uint8], trial: int, seen: Keys
+    run_id: str,
+    name: str,
+    network: bytes,
+    dataset: Manifest,
+    example: NDArray[np.uint8],
+    trial: int,
+    parameters: Mapping[str, Value],
+    seen: Keys,
 ) -> tuple[str, str]:
-    """Log a network to a run; return its URI and the digest of its weights.
+    """Log a network to a run as a logged model; return its URI and the digest of its weights.
+
+    MLflow loads it in two forms: as a Keras network by mlflow.tensorflow, which gives the probabilities of all classes,
+    and by mlflow.pyfunc, which gives names of classes (model/windrow_pyfunc.py).
 
     Args:
+        name: the logged model's name.
         network: bytes of a .keras file.
         example: one or more images, uint8 (n, height, width, channels).
         trial: number of the trial that the network comes from.
+        parameters: every hyper-parameter of the trial.
         seen: keys of the images that the network was trained and chosen on, uint64 (n,), sorted.
     """
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.models import Model
 
     from windrow.training.runtime import from_bytes, import_tensorflow, weights_digest
 
     import_tensorflow(threads=1)
     loaded, shape = from_bytes(network), list(dataset.shape)
-    with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory(prefix="windrow-") as folder:
+    with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         np.save(images := Path(folder) / common_images.FILE, seen)
-        logged = mlflow.tensorflow.log_model(
-            loaded,
-            name="network",
-            signature=ModelSignature(
-                Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]),
-                Schema([TensorSpec(np.dtype(np.float32), (-1, len(dataset.labels)))]),
-            ),
-            input_example=example.astype(np.float32),
+        logged = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=SimpleNamespace(save_model=_save),
+            flavor_name="tensorflow",
+            run_id=run_id,
+            params={key: str(value) for key, value in parameters.items()},
+            tags={"windrow.dataset.digest": dataset.digest, "windrow.trial": str(trial)},
+            model=loaded,
+            extra_files=[str(images)],
+            signature=_signature(),
+            input_example=example,
             # Without pinned requirements, MLflow would load the model again in another process to guess them.
             pip_requirements=requirements(),
-            extra_files=[str(images)],
             metadata={
                 "windrow": {
                     **{"shape": shape, "labels": list(dataset.labels), "trial": trial},
@@ -65,6 +82,29 @@ def log_network(
             },
         )
     return str(logged.model_uri), weights_digest(loaded)
+
+
+def _signature() -> ModelSignature:
+    """Return a signature that takes images of any type: with a type in it, MLflow would refuse all others.
+
+    An object tensor (-1,) is MLflow's way to say so. The images' shape is checked by windrow_pyfunc.py.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    return ModelSignature(
+        Schema([TensorSpec(np.dtype(object), (-1,))]),
+        Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
+    )
+
+
+def _save(path: str, mlflow_model: Model, **options: Any) -> None:
+    """Save a model as mlflow.tensorflow does, with the names of classes in its pyfunc form."""
+    import mlflow
+
+    mlflow.tensorflow.save_model(path=path, mlflow_model=mlflow_model, code_paths=[windrow_pyfunc.__file__], **options)
+    mlflow_model.flavors["python_function"]["loader_module"] = Path(windrow_pyfunc.__file__).stem
+    mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
 def _canaries(network: Any, shape: tuple[int, int, int]) -> tuple[Canary, ...]:

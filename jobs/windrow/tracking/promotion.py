@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import evidence
+from windrow.selection import evidence, metrics, pictures
 from windrow.selection.common_images import Keys, Rival, between
 from windrow.selection.finalists import Final
 from windrow.selection.hints import hints
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
-from windrow.tracking import registry
+from windrow.sweep.spec import facts_of
+from windrow.tracking import evaluation, registry
 from windrow.tracking.champion import fetch_champion
 from windrow.tracking.finalist_runs import FinalistRuns
 from windrow.tracking.models import fetch_model
 from windrow.tracking.network_artifact import log_network
-from windrow.tracking.server import connect, run_link, version_link, versions
+from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,6 +89,7 @@ class Promotion:
             waits = result.awaits_approval or not registry.is_settled(version, result)
             if waits and registry.is_stale(self._client, result):
                 continue
+            result = registry.whole(version, result)
             if not registry.is_settled(version, result):
                 registry.settle(self._client, result, registry.description(result))
             return result
@@ -127,7 +128,10 @@ class Promotion:
 
         self._ensure_model()
         winner, best = final.winner, final.winner.good[0]
-        source, weights = log_network(self._run_id, best.network, self._dataset, example, winner.trial.number, seen)
+        parameters = facts_of(self._page, winner.trial.number, winner.trial.point).parameters
+        source, weights = log_network(
+            self._run_id, self._page.name, best.network, self._dataset, example, winner.trial.number, parameters, seen
+        )
         tags = {
             "windrow.study": self._study_id,
             "windrow.finalists": self._key,
@@ -159,14 +163,16 @@ class Promotion:
             images: the test split's images, for pictures of the misclassified ones.
         """
         rows = evidence.rows(final, figures, rival)
-        result = self._result(challenger, rival, final, rows, decision)
-        self._log_test(final, figures, rows, images)
-        self._log_figures(result, rows[0].readout, final)
+        version = self._client.get_model_version(challenger.name, challenger.version)
+        model_id = registry.logged_model(version) or ""
+        result = self._result(challenger, rival, final, rows, decision, model_id)
+        drawn = self._log_test(final, figures, rows, images)
+        read, labels = figures[evidence.CHALLENGER], self._dataset.labels
+        evaluation.log_files(self._client, model_id, read, labels, drawn, result)
+        self._log_figures(result, read, final, model_id)
         accuracy = f"{result.test_accuracy:.6f}"
         self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
-        # The tag below records the decision. From then on, an interrupted promotion can be completed.
-        text = json.dumps(result.to_json())
-        self._client.set_model_version_tag(challenger.name, challenger.version, registry.RESULT, text)
+        registry.record(self._client, result)
         registry.settle(self._client, result, registry.description(result))
         return result
 
@@ -177,6 +183,7 @@ class Promotion:
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
+        model_id: str,
     ) -> PromotionResult:
         winner, read, champion = final.winner, rows[0].readout, rival.champion if rival else None
         figures = {row.name: row.values() for row in rows}
@@ -205,11 +212,13 @@ class Promotion:
             champion_recorded_accuracy=champion.accuracy if champion else None,
             champion_recorded_images=champion.images if champion else None,
             figures=figures,
+            metrics=metrics.figures(read, self._dataset.labels),
             hints=advice,
             evidence=evidence.text(rows, rival, advice),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
+                **evaluation_link(self._experiment, model_id),
             },
         )
 
@@ -246,21 +255,24 @@ class Promotion:
         figures: Mapping[str, Readout],
         rows: Sequence[evidence.Row],
         images: NDArray[np.uint8],
-    ) -> None:
+    ) -> dict[str, bytes]:
+        """Log test figures and pictures to the finalists' runs; return the challenger's pictures."""
         self._runs.log_test(evidence.by_repeat(final, figures))
-        pictured = {"challenger": final.winner, "default": final.default}
+        pictured, drawn = {"challenger": final.winner, "default": final.default}, {}
         for row in rows:
             if (finalist := pictured.get(row.name)) is not None:
-                self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, row.readout, images)
+                drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels)
+                self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, drawn[row.name])
+        return drawn["challenger"]
 
-    def _log_figures(self, result: PromotionResult, read: Readout, final: Final) -> None:
-        from mlflow.entities import Metric, RunTag
+    def _log_figures(self, result: PromotionResult, read: Readout, final: Final, model_id: str) -> None:
+        from mlflow.entities import RunTag
 
         now = int(time.time() * 1000)
-        figures = {"test_accuracy": read.accuracy, "test_loss": read.loss}
-        metrics = [Metric(key, float(value), now, 0) for key, value in figures.items()]
+        figures = evaluation.figures_of(read, result.metrics)
+        evaluation.log_figures(self._client, self._run_id, figures, model_id, self._dataset, now)
         tags = [RunTag("windrow.decision", result.reason), RunTag("windrow.model_version", result.model_version)]
-        self._client.log_batch(self._run_id, metrics=metrics, tags=tags)
+        self._client.log_batch(self._run_id, tags=tags)
         rows = [
             {"trial": f.trial.number, "point": f.trial.point, "value": f.value, "values": list(f.values)}
             for f in final.ranked

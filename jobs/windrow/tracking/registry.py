@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from windrow.errors import TrackingError, UserError
 from windrow.experiment.wording import point_text
 from windrow.files import locked
 from windrow.plural import counted
+from windrow.selection import metrics
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking.server import connect, version_link
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RESULT, SETTLED = "windrow.result", "windrow.settled"
-"""Tags of a version: the job's result as JSON, set before the aliases move, and the ruling, set after that."""
+"""Tags of a version: the job's result as short JSON, set before the aliases move, and the ruling, set after that."""
+
+RESULT_FILE = "evaluation/promotion.json"
+"""A version's file with the result that the promotion ended with, with all figures and the evidence."""
 
 _APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
 _ROLLBACK = "windrow.rollback"
@@ -66,10 +71,47 @@ def aliased(client: MlflowClient, model: str, alias: str) -> Any:
         raise
 
 
+def logged_model(version: Any) -> str | None:
+    """Return the id of a version's logged model; None if it was registered from other files.
+
+    MLflow's own registry does not keep the id that it is given, but the source that it was registered from.
+    """
+    kind, _, model_id = str(version.source or "").partition("/")
+    return model_id if kind == "models:" and model_id.startswith("m-") else None
+
+
+def record(client: MlflowClient, result: PromotionResult, file: str | None = RESULT_FILE) -> None:
+    """Record a decision in its version's tags. From then on, a promotion that is interrupted can be completed.
+
+    Args:
+        file: the version's file with the whole result; None if it has none, so that the tag must hold everything.
+    """
+    values = {**result.short().to_json(), "file": file} if file else result.to_json()
+    text = json.dumps(values, ensure_ascii=False)
+    client.set_model_version_tag(result.model_name, result.model_version, RESULT, text)
+
+
 def recorded(version: Any) -> PromotionResult | None:
-    """Return the promotion's result from a version's tags; None before the decision."""
+    """Return the promotion's result from a version's tags, which lack the evidence; None before the decision."""
     text = version.tags.get(RESULT)
     return None if text is None else PromotionResult.from_json(json.loads(text))
+
+
+def whole(version: Any, result: PromotionResult) -> PromotionResult:
+    """Return a version's recorded result with the evidence and all figures, from the version's file if it has one."""
+    import mlflow
+
+    if (file := _file(version)) is None:
+        return result
+    text = mlflow.artifacts.load_text(f"models:/{version.name}/{version.version}/{file}")
+    read = PromotionResult.from_json(json.loads(text))
+    return replace(result, figures=read.figures, metrics=read.metrics, evidence=read.evidence)
+
+
+def _file(version: Any) -> str | None:
+    """Return the name of a version's file with the whole result; None for a version from before there was one."""
+    name: str | None = json.loads(version.tags[RESULT]).get("file")
+    return name
 
 
 def is_settled(version: Any, result: PromotionResult) -> bool:
@@ -134,9 +176,10 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
                 f"the champion must still be the one that version {version} of {model} was compared with, "
                 f"{result.champion_before or 'none'}; it has changed; run promote_best.py for it again"
             )
+        result = whole(found, result)
         if waits:
             result = result.answered(approved, by)
-            client.set_model_version_tag(model, version, RESULT, json.dumps(result.to_json()))
+            record(client, result, _file(found))
         if not is_settled(found, result):
             settle(client, result, description(result))
     return result
@@ -249,11 +292,26 @@ def _number(version: Any) -> str | None:
 
 def description(result: PromotionResult) -> str:
     """Return the version's description for MLflow's page, in Markdown."""
+    classes = f"{metrics.text(result.metrics, result.test_images or 0)}\n\n" if result.metrics else ""
     return (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "
         f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
         f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
         f"{result.evidence}\n\n"
-        "Input: float32 images (n, height, width, channels) in 0..255. Output: probabilities."
+        f"{classes}"
+        "Input: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, by "
+        "mlflow.tensorflow the probabilities of all classes."
+        f"{_pictures(result)}"
     )
+
+
+def _pictures(result: PromotionResult) -> str:
+    """Return Markdown that shows the version's pictures, and leads to its files, at any address of MLflow's pages."""
+    _, _, page = result.links.get("evaluation", "").partition("#")
+    if not page:
+        return ""
+    folder, model_id = RESULT_FILE.partition("/")[0], page.split("/")[-2]
+    files = f"ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files?artifact_file_path={folder}"
+    shown = "\n\n".join(f"![{name}]({files}/{name}.png)" for name in ("confusion", "reliability", "misclassified"))
+    return f"\n\n[All files of the evaluation](#{page})\n\n{shown}"

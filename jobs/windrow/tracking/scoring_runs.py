@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from windrow.errors import TrackingError
-from windrow.scoring.report.figures import STAGES, Truth
+from windrow.scoring.report.figures import STAGES, Figures, Truth
 from windrow.scoring.report.result import CommittedRun, Logged
+from windrow.tracking.registry import logged_model
 from windrow.tracking.server import connect, experiment_id, run_link, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
     from windrow.experiment import Experiment
 
@@ -48,12 +52,15 @@ def log_scoring(
     client = connect()
     try:
         experiment = experiment_id(client, page)
-        logged_run = _run(client, experiment, page.name, run.run_id)
-        _log(client, logged_run, run, note, withheld)
+        logged_run = _run(client, experiment, page.name, run)
+        version = _version(client, run.figures)
+        _log(client, logged_run, run, _with_version(note, version), withheld)
+        _log_inputs(client, logged_run, page, run, version)
         client.log_dict(logged_run, run.to_json(), "figures.json")
         if gallery is not None and gallery.is_file():
             client.log_artifact(logged_run, str(gallery))
-        client.set_terminated(logged_run, "FAILED" if withheld else "FINISHED")
+        ended = run.figures.ended_at
+        client.set_terminated(logged_run, "FAILED" if withheld else "FINISHED", ended and round(ended * 1000))
     except MlflowException as error:
         raise TrackingError(f"MLflow must accept a scoring run's figures; it answered: {error.message}") from error
     links = run_link(experiment, logged_run)
@@ -99,9 +106,49 @@ def _of_truth(truth: Truth | None) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _run(client: MlflowClient, experiment: str, name: str, scoring: str) -> str:
+def _run(client: MlflowClient, experiment: str, name: str, run: CommittedRun) -> str:
     """Return the id of the MLflow run for a scoring run: the one that an earlier call has created, else a new one."""
-    for run in client.search_runs([experiment], f"tags.`windrow.scoring` = '{scoring}'", max_results=1):
-        return str(run.info.run_id)
-    tags = {"mlflow.runName": f"score {name}", "windrow.kind": "scoring", "windrow.scoring": scoring, **versions()}
-    return str(client.create_run(experiment, tags=tags).info.run_id)
+    for found in client.search_runs([experiment], f"tags.`windrow.scoring` = '{run.run_id}'", max_results=1):
+        return str(found.info.run_id)
+    tags = {"mlflow.runName": f"score {name}", "windrow.kind": "scoring", "windrow.scoring": run.run_id, **versions()}
+    started = run.figures.started_at
+    return str(client.create_run(experiment, started and round(started * 1000), tags).info.run_id)
+
+
+def _version(client: MlflowClient, figures: Figures) -> ModelVersion | None:
+    """Return the registered version that labelled; None for a network file of the page."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version(figures.model_name, figures.model_version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _with_version(note: str, version: ModelVersion | None) -> str:
+    """Add a link to the version's page, which works at any address of MLflow's pages."""
+    if not note or version is None:
+        return note
+    page = f"#/models/{quote(version.name)}/versions/{version.version}"
+    return f"{note}\n\nLabelled by [{version.name} version {version.version}]({page})."
+
+
+def _log_inputs(
+    client: MlflowClient, run_id: str, page: Experiment, run: CommittedRun, version: ModelVersion | None
+) -> None:
+    """Log the feed as the run's data set, and the version's logged model as the model that it used."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput
+
+    counts = run.figures.counts
+    feed = Dataset(
+        name=f"{page.name} feed",
+        digest=run.run_id[:32],  # what a run reads of a feed is its own: the table has its rows by this id
+        source_type="local",
+        source=json.dumps({"feed": run.figures.feed, "table": run.table}, ensure_ascii=False),
+        profile=json.dumps({"urls": counts.urls, "new": counts.new, "rows": run.figures.rows}),
+    )
+    model_id = logged_model(version) if version is not None else None
+    models = [LoggedModelInput(model_id)] if model_id else []
+    client.log_inputs(run_id, [DatasetInput(feed, [InputTag("mlflow.data.context", "scoring")])], models)

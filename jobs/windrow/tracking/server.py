@@ -138,6 +138,13 @@ def version_link(name: str, version: str) -> dict[str, str]:
     return {"model_version": f"{address}/#/models/{name}/versions/{version}"} if address.startswith("http") else {}
 
 
+def evaluation_link(experiment_id: str, model_id: str) -> dict[str, str]:
+    """Return the address of the files of a version's logged model; empty unless MLflow is a server."""
+    address = pages()
+    where = f"{address}/#/experiments/{experiment_id}/models/{model_id}/artifacts"
+    return {"evaluation": where} if address.startswith("http") else {}
+
+
 def versions() -> dict[str, str]:
     """Return tags with package versions, the code's commit, and the ids of the Airflow task, if any."""
     packages = ("tensorflow", "keras", "pyspark", "optuna", "mlflow", "numpy")

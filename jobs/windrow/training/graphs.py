@@ -69,19 +69,22 @@ class Forward:
     Attributes:
         outputs: (float32 images, training, dropout, seed) → outputs.
         loss: (labels, outputs) → loss per image.
+        probabilities: outputs → probabilities of the classes, in 0..1.
     """
 
     outputs: Callable[..., Any]
     loss: Callable[[Any, Any], Any]
+    probabilities: Callable[[Any], Any]
 
 
 def built_in(network: Any) -> Forward:
     """Return the functions of a network of networks.py; its outputs are the logits."""
+    import tensorflow as tf
 
     def outputs(images: Any, training: bool, dropout: Any = None, seed: Any = None) -> Any:
         return layers.logits(network, images, training, dropout, seed)
 
-    return Forward(outputs, _crossentropy_of_logits)
+    return Forward(outputs, _crossentropy_of_logits, tf.nn.softmax)
 
 
 def of_keras(network: Any) -> Forward:
@@ -96,7 +99,9 @@ def of_keras(network: Any) -> Forward:
     def outputs(images: Any, training: bool, *_: Any) -> Any:
         return tf.cast(called(images, training=training), tf.float32)  # a user's network may compute in float16
 
-    return Forward(outputs, _crossentropy_of_logits if ends_in_softmax else keras.ops.sparse_categorical_crossentropy)
+    if ends_in_softmax:
+        return Forward(outputs, _crossentropy_of_logits, tf.nn.softmax)
+    return Forward(outputs, keras.ops.sparse_categorical_crossentropy, tf.identity)
 
 
 def _crossentropy_of_logits(truth: Any, logits: Any) -> Any:
@@ -273,22 +278,30 @@ def in_pieces(
     return loss / tf.cast(count, tf.float32), hits / tf.cast(count, tf.float32), *map(macro_f1.of, counts)
 
 
-def compile_evaluation(network: Any, split: Examples) -> Callable[[], tuple[float, NDArray[np.int64]]]:
-    """Compile a function () → (mean loss, predicted labels (n,)) that evaluates any keras.Model on a whole split."""
+def compile_evaluation(
+    network: Any, split: Examples
+) -> Callable[[], tuple[float, NDArray[np.int64], NDArray[np.float32]]]:
+    """Compile the evaluation of any keras.Model over a split, without dropout.
+
+    Returns:
+        A function () → (mean loss in nats, predicted labels (n,), probabilities of the predicted labels (n,) in 0..1).
+    """
     import tensorflow as tf
 
     forward, (images, labels) = of_keras(network), tensors(split)
 
-    def measure(images: Any, labels: Any) -> tuple[Any, Any]:
+    def measure(images: Any, labels: Any) -> tuple[Any, Any, Any]:
         outputs = forward.outputs(tf.cast(images, tf.float32), False)
-        return tf.reduce_sum(forward.loss(labels, outputs)), tf.argmax(outputs, -1)
+        confidence = tf.reduce_max(forward.probabilities(outputs), -1)
+        return tf.reduce_sum(forward.loss(labels, outputs)), tf.argmax(outputs, -1), confidence
 
     graph = Graph(measure)
 
-    def evaluate() -> tuple[float, NDArray[np.int64]]:
+    def evaluate() -> tuple[float, NDArray[np.int64], NDArray[np.float32]]:
         starts = range(0, len(split), _EVALUATION_BATCH)
         parts = [graph(images[at : at + _EVALUATION_BATCH], labels[at : at + _EVALUATION_BATCH]) for at in starts]
-        loss = sum(float(loss) for loss, _ in parts) / len(split)
-        return loss, np.concatenate([predicted.numpy() for _, predicted in parts])
+        loss = sum(float(loss) for loss, _, _ in parts) / len(split)
+        predicted, confidence = (np.concatenate([part[place].numpy() for part in parts]) for place in (1, 2))
+        return loss, predicted, confidence
 
     return evaluate

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TypedDict
 
 from windrow.errors import AbsentError, TrackingError
+from windrow.selection.metrics import MetricFigures, worst
 from windrow.tracking.history import Version, versions
 
 _CACHED_SECONDS = 15.0
@@ -16,7 +17,8 @@ class ShownVersion(TypedDict):
     """A registered version.
 
     `at` is Unix time in seconds, `interval` the 95 % interval of the test accuracy, `baseline` the test accuracy of
-    guessing the most frequent class.
+    guessing the most frequent class. `worst` is the class with the lowest recall, as its name and that recall. These
+    metrics are None in old versions.
     """
 
     version: int
@@ -28,6 +30,8 @@ class ShownVersion(TypedDict):
     interval: list[float] | None
     test_images: int | None
     baseline: float | None
+    macro_f1: float | None
+    worst: tuple[str, float] | None
     trial: int | None
     approved_by: str
 
@@ -83,6 +87,7 @@ def _line(version: Version) -> ShownVersion:
     result = version.result
     challenger = result.figures.get("challenger") if result else None
     interval = challenger.get("interval") if challenger else None
+    metrics = result.metrics if result else None
     return {
         "version": version.number,
         "at": round(version.at, 1),
@@ -93,6 +98,13 @@ def _line(version: Version) -> ShownVersion:
         "interval": [interval["low"], interval["high"]] if interval else None,
         "test_images": result.test_images if result else None,
         "baseline": result.baseline if result else None,
+        "macro_f1": metrics["macro_f1"] if metrics else None,
+        "worst": _worst(metrics) if metrics else None,
         "trial": result.trial if result else None,
         "approved_by": version.approved_by,
     }
+
+
+def _worst(found: MetricFigures) -> tuple[str, float] | None:
+    named = [(each["label"], each["recall"]) for each in worst(found["classes"]) if each["recall"] is not None]
+    return named[0] if named else None

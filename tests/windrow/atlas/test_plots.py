@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from windrow.atlas import cost, curves, heat_map, importance, marginals, timeline
-from windrow.atlas.plot import Missing, Plot
+from windrow.atlas.plot import Missing, Plot, untangle
 from windrow.looks import style
 from windrow.sweep.outcomes import Ending
 
@@ -135,3 +135,44 @@ def test_the_title_of_the_marginals_names_where_the_best_are(study: Make) -> Non
     assert isinstance(drawn, Plot)
     near = float(drawn.title.removeprefix("The best trials have a learning rate near "))
     assert 5e-4 < near < 2e-2, "the least error is at 0.003"
+
+
+CROWDED = (
+    "{kind: {type: categorical, choices: [residual, separable, plain_dense, inception]}, "
+    "units: {type: int, low: 1000, high: 9000, log: true}, "
+    "batch_size: {type: categorical, choices: [1000, 1001, 1002, 1003, 1004, 1005]}}\n"
+    "network: {builder: 'mine.py:build', parameters: {kind: residual, units: 1000}}"
+)
+
+
+def overlaps(figure: Any) -> list[tuple[str, str]]:
+    """Labels at ticks that overlap, as the picture is drawn."""
+    figure.draw_without_rendering()
+    found = []
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        labels = [
+            label
+            for at, label in ((tick.get_loc(), tick.label1) for tick in axis.get_major_ticks())
+            if low <= at <= high and label.get_visible() and label.get_text()
+        ]
+        turned = [label.get_rotation() for label in labels]
+        boxes = [label.get_window_extent() for label in labels]
+        found += [
+            (one.get_text(), other.get_text())
+            for place, one in enumerate(labels)
+            for other, box in list(zip(labels, boxes, strict=True))[place + 1 :]
+            if not any(turned) and boxes[place].overlaps(box)
+        ]
+    return found
+
+
+def test_labels_at_ticks_do_not_overlap(study: Make) -> None:
+    drawn = marginals.draw_marginals(study(40, lambda *_: Ending.OK, CROWDED), [])
+    assert isinstance(drawn, Plot)
+    with style.applied():
+        assert overlaps(drawn.figure), "there is nothing to untangle"
+        untangle(drawn.figure)
+        assert overlaps(drawn.figure) == []
+    names = {label.get_text() for axes in drawn.figure.axes for label in axes.get_xticklabels()}
+    assert {"residual", "separable", "plain_dense", "inception"} <= names, "a name is left out"

@@ -72,6 +72,14 @@ def test_lines_tell_every_figure_and_survive_missing_ones() -> None:
     assert "unknown" in "\n".join(demo_summary.lines(demo_summary.figures({}, {}, Champion("3"), None)))
 
 
+def test_the_last_lines_lead_to_the_sweep_and_the_version() -> None:
+    run, version = "http://127.0.0.1:5000/#/experiments/1/runs/3f", "http://127.0.0.1:5000/#/models/digits/versions/1"
+    sweep, promotion = {"links": {"mlflow_run": run}}, {"links": {"mlflow_run": run, "model_version": version}}
+    values = demo_summary.figures(sweep, promotion, Champion("1"), None)
+    assert demo_summary.links(values, "root") == [f"  MLflow   {run}  the sweep", f"           {version}  the version"]
+    assert demo_summary.links(demo_summary.figures({}, {}, Champion("1"), None), "root") == ["  MLflow   root"]
+
+
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="must be a table with columns url, status, label, model_version, scored_at"):
         demo_summary.read_table(str(tmp_path / "nothing"))

@@ -115,6 +115,14 @@ def test_the_table_is_markdown_with_a_line_a_row() -> None:
     other = champion(30)
     lines = evidence.table(evidence.rows(trained, read(trained, challenger=10), other), other).splitlines()
     assert len({line.count("|") for line in lines}) == 1
-    assert lines[2].startswith("| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.9750 ± 0.0212 (2) |")
+    assert lines[2].startswith(
+        "| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.4975 | 0.9750 ± 0.0212 (2) |"
+    )
     assert lines[4].startswith("| champion, version 4 | 0.9700 |")
     assert lines[4].endswith("| 1.9e-06 |")
+
+
+def test_a_single_seed_has_no_deviation() -> None:
+    one = finalists.rank(PAGE, [SEVENTH], [], [Outcome(7, 1, Ending.OK, 0.8, network=b"7/1", repeat=1)])
+    (line,) = evidence.table(evidence.rows(one, {evidence.CHALLENGER: wrong(10)}, None)).splitlines()[2:]
+    assert "| 0.9900 (1) |" in line

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from windrow.looks import style
-from windrow.selection import pictures
+from windrow.selection import metrics, pictures
+from windrow.selection.readout import Readout
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
 PREDICTED = np.array([0, 1, 1, 1, 0, 0])
@@ -23,16 +24,16 @@ def opened(content: bytes) -> Any:
     return image
 
 
+def counted(predicted: Any, truth: Any = TRUTH, classes: int = 3) -> Any:
+    return metrics.confusion(Readout(predicted, truth, 0.1), classes)
+
+
 def images(count: int, channels: int = 1) -> Any:
     return np.random.default_rng(1).integers(0, 256, (count, 8, 8, channels), np.uint8)
 
 
-def test_images_are_counted_by_true_and_predicted_class() -> None:
-    assert pictures.confusion_counts(TRUTH, PREDICTED, 3).tolist() == [[1, 1, 0], [0, 2, 0], [2, 0, 0]]
-
-
 def test_the_confusion_says_how_many_are_wrong_and_what_is_taken_for_what() -> None:
-    counts = pictures.confusion_counts(TRUTH, PREDICTED, 3)
+    counts = counted(PREDICTED)
     title = pictures._confusion_title(counts, counts - np.diag(np.diag(counts)), LABELS)
     assert title == "3 of 6 test images are labelled wrong; most often a label tha… as cat, 2 times"
 
@@ -40,18 +41,22 @@ def test_the_confusion_says_how_many_are_wrong_and_what_is_taken_for_what() -> N
 @pytest.mark.parametrize("classes", [2, 10, 25, 300])
 def test_any_number_of_classes_draws_small(classes: int) -> None:
     truth = np.arange(1000) % classes
-    content = pictures.confusion(truth, np.roll(truth, 1), [f"class {number}" for number in range(classes)])
+    counts = counted(np.roll(truth, 1), truth, classes)
+    content = pictures.confusion(counts, [f"class {number}" for number in range(classes)])
     assert opened(content).width == WIDE
     assert len(content) < 150_000
 
 
 def test_a_mistake_changes_the_picture() -> None:
-    right, wrong = pictures.confusion(TRUTH, TRUTH, LABELS), pictures.confusion(TRUTH, PREDICTED, LABELS)
+    right, wrong = pictures.confusion(counted(TRUTH), LABELS), pictures.confusion(counted(PREDICTED), LABELS)
     assert opened(right).size != opened(wrong).size or right != wrong
 
 
 def test_a_picture_is_the_same_bytes_each_time() -> None:
-    assert pictures.confusion(TRUTH, PREDICTED, LABELS) == pictures.confusion(TRUTH, PREDICTED, LABELS)
+    read = Readout(PREDICTED, TRUTH, 0.1, np.linspace(0.4, 1, 6).astype(np.float32))
+    drawn = pictures.draw(read, images(6), LABELS)
+    assert drawn == pictures.draw(read, images(6), LABELS)
+    assert sorted(drawn) == ["confusion.png", "misclassified.png", "reliability.png"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -70,3 +75,29 @@ def test_the_title_says_when_not_all_mistakes_are_shown() -> None:
 def test_no_mistake_is_a_picture_too() -> None:
     assert opened(pictures.misclassified(images(6), TRUTH, TRUTH, LABELS)).width == WIDE
     assert pictures._misclassified_title(6, 0, 0) == "None of 6 test images is labelled wrong"
+
+
+@pytest.mark.parametrize("confidence", [[1.0] * 6, [0.5] * 6, [0.34, 0.5, 0.7, 0.9, 0.95, 1.0]])
+def test_the_reliability_is_drawn_for_any_confidence(confidence: list[float]) -> None:
+    found = metrics.calibration(Readout(PREDICTED, TRUTH, 0.1, np.array(confidence, np.float32)))
+    assert found is not None
+    assert opened(pictures.reliability(found)).width == WIDE
+
+
+@pytest.mark.parametrize(
+    ("confidence", "title"),
+    [
+        (0.75, "Confidence is 0.250 too high on average; expected calibration error 0.250"),
+        (0.25, "Confidence is 0.250 too low on average; expected calibration error 0.250"),
+        (0.5, "Confidence is what accuracy is, on average; expected calibration error 0.000"),
+    ],
+)
+def test_the_reliabilitys_title_says_whether_the_network_is_too_sure(confidence: float, title: str) -> None:
+    found = metrics.calibration(Readout(PREDICTED, TRUTH, 0.1, np.full(6, confidence, np.float32)))
+    assert found is not None
+    assert pictures._reliability_title(found) == title
+
+
+def test_a_network_whose_confidence_was_not_kept_has_no_reliability() -> None:
+    drawn = pictures.draw(Readout(PREDICTED, TRUTH, 0.1), images(6), LABELS)
+    assert sorted(drawn) == ["confusion.png", "misclassified.png"]

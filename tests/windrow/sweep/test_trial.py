@@ -69,7 +69,7 @@ def test_a_network_that_is_kept_predicts_what_was_measured(digits: Path) -> None
     assert outcome.network is not None
     network = runtime.from_bytes(outcome.network)
     validation = trial.examples(digits, "validation")
-    _, predicted = compile_evaluation(network, validation)()
+    _, predicted, _ = compile_evaluation(network, validation)()
     assert (predicted == validation.labels).mean() == pytest.approx(outcome.value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,18 @@ def test_files_that_only_a_server_gives_out_are_asked_of_the_embedded_store_with
     client.create_model_version("served", "mlflow-artifacts:/1/models/m-1/artifacts")
     with pytest.raises(TrackingError, match=r"models:/served/1 must be available; .* set MLFLOW_TRACKING_URI to its"):
         fetch_model("models:/served/1", tmp_path)
+
+
+def test_a_version_that_was_registered_before_its_pyfunc_form_gave_names_is_fetched(tmp_path: Path) -> None:
+    """Its MLmodel file is one that Windrow wrote on that day."""
+    folder, client = tmp_path / "model", connect()
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "model.keras").write_bytes(b"a network")
+    shutil.copy(Path(__file__).parent / "examples" / "MLmodel-2026-11-27.yaml", folder / "MLmodel")
+    client.create_registered_model("old")
+    client.create_model_version("old", folder.as_uri(), tags={"windrow.dataset.digest": "d"})
+    network = fetch_model("models:/old/1", tmp_path / "files")
+    assert (network.name, network.version, network.dataset_digest) == ("old", "1", "d")
+    assert (network.shape, network.labels) == ((8, 8, 1), tuple("0123456789"))
+    assert network.digest == hashlib.sha256(b"a network").hexdigest()
+    assert [canary.label_ids[0] for canary in network.canaries] == [4, 4, 4]

@@ -29,7 +29,7 @@ def test_a_worker_labels_the_canaries_as_the_network_did_when_it_was_registered(
     experiment = client.create_experiment("colours", artifact_location=(tmp_path / "artifacts").as_uri())
     run = client.create_run(experiment)
     example, seen = np.zeros((1, 8, 8, 3), np.uint8), np.array([3, 2**63], np.uint64)
-    source, _ = log_network(run.info.run_id, to_bytes(network), dataset, example, 3, seen)
+    source, _ = log_network(run.info.run_id, "colours", to_bytes(network), dataset, example, 3, {}, seen)
     mlflow.register_model(source, "colours")
 
     pinned = fetch_model("models:/colours/1", tmp_path / "files")

@@ -110,3 +110,30 @@ def test_a_withheld_run_has_failed_until_it_is_logged_again_as_committed() -> No
     (run,) = runs()
     assert (run.info.status, run.data.tags["windrow.withheld"]) == ("FINISHED", "false")
     assert (run.data.tags["windrow.table_version"], run.data.tags["mlflow.note.content"]) == ("8", "accepted")
+
+
+def test_a_scoring_run_has_its_real_times_its_feed_and_the_version_that_labelled() -> None:
+    client = connect()
+    labelled_by = client.create_logged_model(client.create_experiment("shoes"), name="shoes")
+    client.create_registered_model("shoes")
+    client.create_model_version("shoes", f"models:/{labelled_by.model_id}")
+    more = {"model_version": "1", "feed": "feeds/*.txt", "started_at": 1000.25, "ended_at": 1090.5}
+    for _ in range(2):  # a repeated call adds nothing
+        log_scoring(experiment.parse(PAGE), run_of(**more), "- words")
+    (found,) = runs()
+    run = client.get_run(found.info.run_id)  # a search leaves out inputs that are models
+    assert (run.info.start_time, run.info.end_time) == (1_000_250, 1_090_500)
+    (feed,) = run.inputs.dataset_inputs
+    assert (feed.dataset.name, json.loads(feed.dataset.source)["feed"]) == ("shoes feed", "feeds/*.txt")
+    assert [used.model_id for used in run.inputs.model_inputs] == [labelled_by.model_id]
+    assert run.data.tags["mlflow.note.content"].endswith("Labelled by [shoes version 1](#/models/shoes/versions/1).")
+
+
+@pytest.mark.parametrize("version", ["", "5f3a9c", "7"])
+def test_a_network_that_is_no_registered_version_is_no_input(version: str) -> None:
+    client = connect()
+    log_scoring(experiment.parse(PAGE), run_of(model_version=version), "- words")
+    (found,) = runs()
+    run = client.get_run(found.info.run_id)
+    assert run.inputs.model_inputs == []
+    assert run.data.tags["mlflow.note.content"] == "- words"

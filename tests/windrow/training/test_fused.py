@@ -201,7 +201,7 @@ def test_a_members_network_has_its_own_width_and_predicts_what_was_measured(exam
     for index, changes in enumerate(WIDTHS):
         network = run.network(index)
         assert network.layers[3].units == changes["units"]
-        loss, predicted = loop.compile_evaluation(network, examples)()
+        loss, predicted, _ = loop.compile_evaluation(network, examples)()
         measured = (loss, np.mean(predicted == examples.labels))
         assert measured == pytest.approx((last[index].val_loss, last[index].val_accuracy), rel=1e-4)
 

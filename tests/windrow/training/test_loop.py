@@ -165,8 +165,9 @@ def test_evaluation_covers_every_image_once_whatever_the_remainder(examples: Exa
     network = prepared(examples).network
     odd = Examples(examples.images[:777], examples.labels[:777])
     probabilities = np.asarray(network(odd.images.astype(np.float32)))
-    loss, predicted = compile_evaluation(network, odd)()
+    loss, predicted, confidence = compile_evaluation(network, odd)()
     assert predicted.tolist() == probabilities.argmax(1).tolist()
+    np.testing.assert_allclose(confidence, probabilities.max(1), rtol=1e-5)
     assert loss == pytest.approx(-np.log(probabilities[np.arange(777), odd.labels]).mean(), rel=1e-4)
 
 
@@ -277,7 +278,7 @@ def test_the_saved_network_predicts_and_tells_what_was_trained(examples: Example
     trained = prepared(examples, dropout=0.3, batch_norm=True)
     *_, last = trained.epochs()
     loaded = runtime.from_bytes(runtime.to_bytes(trained.network))
-    loss, predicted = compile_evaluation(loaded, examples)()
+    loss, predicted, _ = compile_evaluation(loaded, examples)()
     measured = (loss, np.mean(predicted == examples.labels))
     assert measured == pytest.approx((last.val_loss, last.val_accuracy), rel=1e-5)
     assert [layer.rate for layer in loaded.layers if type(layer).__name__ == "Dropout"] == [0.3]

@@ -20,6 +20,13 @@ RESULT = {
     **{"approval": None, "champion_before": None, "test_accuracy": 0.98, "test_images": 359, "trial": 5},
     "baseline": 0.125,
     "figures": {"challenger": {"interval": {"low": 0.96, "high": 0.99}}},
+    "metrics": {
+        **{"macro_f1": 0.97, "ece": 0.01},
+        "classes": [
+            {"label": name, "images": 9, "predicted": 9, "precision": 0.9, "recall": recall, "f1": 0.9}
+            for name, recall in (("cat", 1.0), ("dog", 0.8), ("bird", None))
+        ],
+    },
 }
 
 
@@ -44,6 +51,7 @@ def test_a_version_is_shown_with_its_accuracy_its_interval_and_why(
     assert (version["version"], version["aliases"], version["interval"]) == (1, ("champion",), [0.96, 0.99])
     assert (version["reason"], version["trial"], version["test_accuracy"]) == ("promoted: no champion", 5, 0.98)
     assert version["baseline"] == 0.125
+    assert (version["macro_f1"], version["worst"]) == (0.97, ("dog", 0.8))
 
 
 def test_a_version_without_a_decision_is_shown_as_such(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +60,7 @@ def test_a_version_without_a_decision_is_shown_as_such(mlflow_server: str, monke
     (version,) = Registry().show("undecided", "train_undecided")["versions"]
     assert (version["reason"], version["test_accuracy"]) == ("Nothing is decided about it yet.", None)
     assert version["baseline"] is None
+    assert (version["macro_f1"], version["worst"]) == (None, None)
 
 
 def test_before_the_first_version_it_is_said_what_to_trigger(

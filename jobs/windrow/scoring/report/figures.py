@@ -165,6 +165,8 @@ class Figures:
         earlier_labels: URLs whose newest label is of an earlier version, and which this one did not try, by version;
             None in commits that lack it.
         truth: None unless the page names a column with true classes.
+        feed: the pattern of the feed's files; empty in commits that lack it, like the next two.
+        started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed.
     """
 
     rows: int = 0
@@ -191,6 +193,9 @@ class Figures:
     held_back_by: str = ""
     earlier_labels: Mapping[str, int] | None = None
     truth: Truth | None = None
+    feed: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
 
     @property
     def ok(self) -> int:
@@ -241,7 +246,7 @@ class Figures:
 _BEFORE_TIMES = ("rows", "statuses", "ok_share", "images_per_second", "urls_per_second")
 _AFTER_TIMES = ("slots", "ceiling_images_per_second", "share_of_ceiling")
 _AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_accepted")
-_LATER = ("first_tries", "held_back_by")
+_LATER = ("first_tries", "held_back_by", "feed", "started_at", "ended_at")
 _PLAIN = (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE, *_LATER, "earlier_labels")
 _KINDS = tuple(each.name for each in fields(Milliseconds))
 

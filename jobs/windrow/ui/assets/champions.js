@@ -12,6 +12,8 @@ export function champions(section, values) {
     { title: "Test accuracy", cell: (version) => figure(version.test_accuracy) },
     { title: "95 % interval", cell: (version) => interval(version) },
     { title: "Guessing", cell: (version) => (typeof version.baseline === "number" ? figure(version.baseline) : "–") },
+    { title: "Macro-F1", cell: (version) => figure(version.macro_f1) },
+    { title: "Lowest recall", cell: (version) => worst(version), kind: "text" },
     { title: "Decision", cell: (version) => version.reason, kind: "text wide" },
     { title: "Decided by", cell: (version) => version.approved_by || "the rule", kind: "text" },
   ];
@@ -34,3 +36,5 @@ function aliases(version) {
 }
 
 const interval = (version) => (version.interval ? `${figure(version.interval[0])} to ${figure(version.interval[1])}` : "–");
+
+const worst = (version) => (version.worst ? `${figure(version.worst[1])}, ${version.worst[0]}` : "–");

@@ -68,6 +68,9 @@ EVERY = Figures(
     held_back_by="scoring.host_rate",
     earlier_labels={"3": 5},
     truth=Truth("class", 8, 6, 0.4, 0.9, 0.5, 0.7, 1, ("horse",)),
+    feed="feeds/*.txt",
+    started_at=1000.0,
+    ended_at=1090.5,
 )
 """With a value in every field."""
 

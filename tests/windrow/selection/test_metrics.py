@@ -1,0 +1,135 @@
+"""A network's metrics on the test split: what scikit-learn computes, what is not defined, and the words around it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from windrow.selection import metrics
+from windrow.selection.readout import Readout
+
+LABELS = ("cat", "dog", "bird")
+TRUTH = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+PREDICTED = np.array([0, 0, 0, 1, 1, 1, 0, 0])
+
+
+def read(predicted: Any = PREDICTED, truth: Any = TRUTH, confidence: Any = None) -> Readout:
+    kept = None if confidence is None else np.asarray(confidence, np.float32)
+    return Readout(np.asarray(predicted), np.asarray(truth), 0.1, kept)
+
+
+def test_the_metrics_are_those_computed_by_hand() -> None:
+    cat, dog, _ = metrics.figures(read(), LABELS)["classes"]
+    assert (cat["images"], cat["predicted"], dog["images"], dog["predicted"]) == (4, 5, 4, 3)
+    assert (cat["precision"], cat["recall"]) == (pytest.approx(3 / 5), pytest.approx(3 / 4))
+    assert (dog["precision"], dog["recall"]) == (pytest.approx(2 / 3), pytest.approx(2 / 4))
+    f1 = 2 * 3 / (4 + 5), 2 * 2 / (4 + 3)
+    assert (cat["f1"], dog["f1"]) == pytest.approx(f1)
+    assert metrics.macro_f1(read()) == pytest.approx(sum(f1) / 2), "a class that does not occur does not count"
+
+
+def test_images_are_counted_by_true_and_predicted_class() -> None:
+    assert metrics.confusion(read(), 3).tolist() == [[3, 1, 0], [2, 2, 0], [0, 0, 0]]
+
+
+def test_a_class_without_test_images_has_no_recall_and_there_is_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        never, only_predicted = (
+            metrics.figures(read(predicted), LABELS)["classes"][2] for predicted in (PREDICTED, [2, *PREDICTED[1:]])
+        )
+    assert (never["images"], never["precision"], never["recall"], never["f1"]) == (0, None, None, None)
+    assert (only_predicted["predicted"], only_predicted["precision"], only_predicted["recall"]) == (1, 0.0, None)
+
+
+def test_a_class_that_is_never_predicted_has_no_precision_and_a_recall_of_0() -> None:
+    dog = metrics.figures(read(np.zeros(8, int)), LABELS)["classes"][1]
+    assert (dog["precision"], dog["recall"], dog["f1"]) == (None, 0.0, 0.0)
+
+
+def test_the_calibration_error_is_that_computed_by_hand() -> None:
+    # Five images at 0.9, of which three are right; three at 0.5, of which two are right.
+    found = metrics.calibration(read(confidence=[0.9, 0.9, 0.9, 0.9, 0.5, 0.5, 0.9, 0.5]))
+    assert found is not None
+    assert found.images.tolist() == [3, 5]
+    assert found.accuracy == pytest.approx([2 / 3, 3 / 5])
+    assert found.error == pytest.approx(3 / 8 * (2 / 3 - 0.5) + 5 / 8 * (0.9 - 3 / 5))
+    assert found.excess == pytest.approx(3 / 8 * (0.5 - 2 / 3) + 5 / 8 * (0.9 - 3 / 5))
+
+
+def by_hand(hits: Any, confidence: Any) -> float:
+    """The expected calibration error, as the paper's equation has it: bins ((m - 1) / M, m / M]."""
+    total = 0.0
+    for upper in range(1, metrics.BINS + 1):
+        inside = (confidence > (upper - 1) / metrics.BINS) & (confidence <= upper / metrics.BINS)
+        if inside.any():
+            total += inside.sum() / len(hits) * abs(hits[inside].mean() - confidence[inside].mean())
+    return total
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0078125, 1, width=32)), min_size=1, max_size=60))
+def test_the_calibration_error_is_the_papers_whatever_was_predicted(images: list[tuple[bool, float]]) -> None:
+    hits, confidence = np.array([hit for hit, _ in images]), np.array([sure for _, sure in images], np.float32)
+    found = metrics.calibration(read(np.where(hits, 0, 1), np.zeros(len(hits), int), confidence))
+    assert found is not None
+    assert found.images.sum() == len(hits)
+    assert found.error == pytest.approx(by_hand(hits, confidence.astype(np.float64)), abs=1e-6)
+    assert found.accuracy @ found.images == pytest.approx(hits.sum())
+
+
+@pytest.mark.parametrize("odd", [1.0000001, float("nan"), -1e-9])
+def test_a_confidence_that_is_no_probability_is_taken_as_the_nearest(odd: float) -> None:
+    found = metrics.calibration(read(confidence=[odd, *[0.5] * 7]))
+    assert found is not None
+    assert 0 <= found.error <= 1
+    assert found.images.sum() == 8
+
+
+def test_without_confidences_there_is_no_calibration() -> None:
+    assert metrics.figures(read(), LABELS)["ece"] is None
+    assert "calibration" not in metrics.text(metrics.figures(read(), LABELS), 8)
+
+
+@given(st.integers(2, 30), st.data())
+def test_the_metrics_of_any_split_are_json_and_have_a_class_each(classes: int, data: st.DataObject) -> None:
+    drawn = st.lists(st.integers(0, classes - 1), min_size=9, max_size=9)
+    found = metrics.figures(
+        read(data.draw(drawn), data.draw(drawn), [0.7] * 9), [f"c|{number}" for number in range(classes)]
+    )
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert sum(each["images"] for each in found["classes"]) == 9
+    assert 0 <= found["macro_f1"] <= 1
+    lines = metrics.text(found, 9).splitlines()
+    assert len(lines) == 4 + (
+        classes if classes <= metrics.MOST_CLASSES else min(10, len(metrics.worst(found["classes"])))
+    )
+    assert {line.replace("\\|", "").count("|") for line in lines[2:]} == {7}
+
+
+def test_the_text_has_a_line_a_class_in_their_order() -> None:
+    lines = metrics.text(metrics.figures(read(confidence=[0.5] * 8), LABELS), 8).splitlines()
+    assert lines[0] == "Macro-F1 0.6190, expected calibration error 0.1250 (15 bins), on 8 test images."
+    assert lines[4:] == [
+        "| cat | 4 | 5 | 0.6000 | 0.7500 | 0.6667 |",
+        "| dog | 4 | 3 | 0.6667 | 0.5000 | 0.5714 |",
+        "| bird | 0 | 0 | - | - | - |",
+    ]
+
+
+def test_of_many_classes_the_ten_with_the_lowest_recall_are_shown() -> None:
+    truth = np.repeat(np.arange(30), 10)
+    wrong = np.tile(np.arange(10), 30) < truth % 11  # class 10 has no hit, class 21 as well
+    found = metrics.figures(read(np.where(wrong, 0, truth), truth), [f"class {number}" for number in range(30)])
+    lines = metrics.text(found, 300).splitlines()
+    assert "The 10 of 30 classes with the lowest recall:" in lines[0]
+    assert len(lines) == 14
+    assert lines[4].startswith("| class 10 | 10 | 0 | - | 0.0000 |")
+
+
+def test_a_long_name_is_cut_in_the_table() -> None:
+    assert f"| {'x' * 39}… |" in metrics.text(metrics.figures(read(), ("x" * 60, "dog", "bird")), 8)
