@@ -441,7 +441,7 @@ def test_a_condition_on_an_unknown_hyper_parameter_lists_the_known_ones() -> Non
     )
 
 
-def test_conditions_in_a_circle_are_told_once_with_the_way() -> None:
+def test_conditions_in_a_cycle_are_told_once_with_the_way() -> None:
     text = "name: a\nspace:\n" + "".join(
         f"  {name}: {{type: int, low: 1, high: 2, when: {{{parent}: 1}}}}\n"
         for name, parent in (("shift", "units"), ("units", "layers"), ("layers", "batch_size"), ("batch_size", "units"))
@@ -452,7 +452,7 @@ def test_conditions_in_a_circle_are_told_once_with_the_way() -> None:
     ]
 
 
-def test_two_circles_are_both_told_and_what_hangs_on_one_is_not() -> None:
+def test_two_cycles_are_both_told_and_what_hangs_on_one_is_not() -> None:
     text = """\
 name: a
 space:

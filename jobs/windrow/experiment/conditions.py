@@ -31,13 +31,13 @@ def order(space: Mapping[str, Dimension]) -> list[str]:
     Samplers draw in this order; in a different order, the same seed would give different points.
 
     Raises:
-        ValueError: the conditions form a circle, which is not possible on a validated page.
+        ValueError: the conditions form a cycle, which is not possible on a validated page.
     """
     sorter = TopologicalSorter({name: [parent for parent in space[name].when if parent in space] for name in space})
     try:
         sorter.prepare()
     except CycleError as error:
-        raise ValueError(f"conditions must not form a circle; got {' → '.join(error.args[1])}") from error
+        raise ValueError(f"conditions must not form a cycle; got {' → '.join(error.args[1])}") from error
     place = {name: index for index, name in enumerate(space)}
     ordered: list[str] = []
     while sorter.is_active():
@@ -59,11 +59,11 @@ def active(space: Mapping[str, Dimension], point: Mapping[str, Value], parameter
     return searched
 
 
-def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list[str]]:
-    """Return circles of conditions: (dimension, its parent in the circle) → path from the dimension back to itself.
+def _cycles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list[str]]:
+    """Return cycles of conditions: (dimension, its parent in the cycle) → path from the dimension back to itself.
 
-    A circle is reported once, at the dimension that is first on the page. The conditions of that dimension are then
-    removed to find the next circle, so there are at most as many circles as dimensions.
+    A cycle is reported once, at the dimension that is first on the page. The conditions of that dimension are then
+    removed to find the next cycle, so there are at most as many cycles as dimensions.
     """
     left = {name: [parent for parent in own if parent != name] for name, own in parents.items()}
     place = {name: index for index, name in enumerate(parents)}
@@ -72,9 +72,9 @@ def _circles(parents: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list
         try:
             TopologicalSorter(left).prepare()
         except CycleError as error:
-            circle: list[str] = error.args[1][:0:-1]  # from child to parent; its last item repeats the first
-            first = circle.index(min(circle, key=place.__getitem__))
-            way = [*circle[first:], *circle[: first + 1]]
+            cycle: list[str] = error.args[1][:0:-1]  # from child to parent; its last item repeats the first
+            first = cycle.index(min(cycle, key=place.__getitem__))
+            way = [*cycle[first:], *cycle[: first + 1]]
             found[way[0], way[1]] = way
             left[way[0]] = []
         else:
@@ -95,12 +95,12 @@ def mistakes(
         sound: the dimensions without mistakes of their own.
         defaults: the default configuration; None if the page's network has mistakes.
     """
-    circles = _circles(written)
+    cycles = _cycles(written)
     for name, when in written.items():
         for parent, values in when.items():
             key = ("space", name, "when", parent)
             problem = _parent_problem(name, parent, names, defaults)
-            if problem is None and (way := circles.get((name, parent))):
+            if problem is None and (way := cycles.get((name, parent))):
                 problem = f"must not lead back to {name}; got {' → '.join(way)}; drop one of these conditions"
             if problem:
                 yield key, problem

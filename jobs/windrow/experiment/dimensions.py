@@ -73,7 +73,7 @@ class IntDimension(_Range):
     step: int | None = Field(None, ge=1, description="distance between legal values")
 
     def fits(self, value: object) -> bool:
-        """Return whether a point may have this value, which must be a whole number."""
+        """Return whether a point may have this value: one that the range allows, and a whole number."""
         return super().fits(value) and float(value).is_integer()  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ Value = bool | int | float | str
 class Parameter:
     """The default and the legal values of a hyper-parameter.
 
-    Legal values are the numbers from `low` to `high`, both inclusive, or the texts in `choices`, or true and false.
+    Legal values are the numbers from `low` to `high`, both inclusive, or the strings in `choices`, or true and false.
     """
 
     default: Value

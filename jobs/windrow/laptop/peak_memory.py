@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import psutil  # type: ignore[import-untyped]
 
 _LARGEST = 10
-_SECONDS = 3.0  # measuring takes 1 to 2 ms per process
+_SECONDS = 3.0  # between two measurements, which take 1 to 2 ms per process
 
 
 class PeakMemory:

@@ -93,7 +93,7 @@ def figure(height: float) -> Figure:
 
 
 def axes(height: float = 3.1) -> tuple[Figure, Axes]:
-    """Return an empty picture of this height, in inches, and its one pair of axes."""
+    """Return an empty figure of this height, in inches, and its only Axes."""
     drawn = figure(height)
     return drawn, drawn.add_subplot()
 
@@ -149,6 +149,9 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def steps(count: int) -> list[str]:
-    """Return `count` of STEPS for ordered lines, as far apart as possible; beyond five, colours repeat."""
+    """Return `count` colours of STEPS for lines that have an order, spread over the whole scale.
+
+    With more than five lines, colours repeat.
+    """
     last = len(STEPS) - 1
     return [STEPS[round(index * last / (count - 1))] if count > 1 else STEPS[-1] for index in range(count)]

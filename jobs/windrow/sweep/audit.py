@@ -76,7 +76,7 @@ class Books:
     def over(self) -> bool:
         """True if every trial in the ledger has ended, and there are at least as many as the budget.
 
-        Then neither the journal nor MLflow may be behind the ledger.
+        From then on, a journal or an MLflow that is behind the ledger is a difference to report.
         """
         return self.ended == len(self.entries) >= self.budget
 

@@ -112,7 +112,9 @@ class Outcome:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Outcome:
-        """Read a record, even of another version: unknown keys are ignored, missing keys get their defaults.
+        """Read a record, which another version of Windrow may have written.
+
+        Unknown keys are ignored, missing keys get their defaults.
 
         Raises:
             TypeError, ValueError, KeyError: the record is not that of an outcome.
@@ -134,7 +136,7 @@ def best_figure(outcome: Outcome, sweep: SweepSection) -> dict[str, float]:
 
 
 def epoch_of(record: Mapping[str, object]) -> Epoch:
-    """Read an epoch's record, even of another version, so that studies survive the addition of a metric.
+    """Read an epoch's record, which another version of Windrow may have written, with other metrics.
 
     Raises:
         TypeError: the record is not that of an epoch.

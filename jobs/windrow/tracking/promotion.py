@@ -229,7 +229,7 @@ class Promotion:
         return [self._client.get_model_version(version.name, version.version) for version in mine]
 
     def _forget_undecided(self) -> None:
-        """Delete this study's versions that have no decision, or one against promotion whose aliases have not moved.
+        """Delete this study's versions without a decision, or with one that did not promote and was never carried out.
 
         An interrupted promotion leaves such versions. A version whose decision was to promote it stays, because it may
         already have become champion; so does any version with the alias champion or previous.

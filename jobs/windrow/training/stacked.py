@@ -193,7 +193,9 @@ def _true(stored: Any, rates: Any) -> Any:
 
 
 def _product(x: Any, stored: Any, factor: Any, scale: float) -> Any:
-    """Multiply `x * scale` by the true weights, `factor / scale * stored`. `stored` gets the true weights' gradient.
+    """Multiply `x * scale` by the true weights, which are `stored` times the learning rate.
+
+    In the backward pass `stored` gets the gradient of the true weights in place of its own.
 
     Args:
         x: (members or 1, n, inputs), not yet scaled.

@@ -33,12 +33,12 @@ def test_dimensions_are_drawn_generation_by_generation_each_as_on_the_page(
     assert conditions.order(space(*dimensions)) == expected.split()
 
 
-def test_a_circle_is_refused_with_its_way() -> None:
-    with pytest.raises(ValueError, match=r"must not form a circle; got (a → b → a|b → a → b)"):
+def test_a_cycle_is_refused_with_its_way() -> None:
+    with pytest.raises(ValueError, match=r"must not form a cycle; got (a → b → a|b → a → b)"):
         conditions.order(space(("c", "a"), ("a", "b"), ("b", "a")))
 
 
-def test_circles_that_share_a_dimension_are_both_reported() -> None:
+def test_cycles_that_share_a_dimension_are_both_reported() -> None:
     text = "name: a\nspace:\n" + "".join(
         f"  {name}: {{type: int, low: 1, high: 2, when: {{{parents}}}}}\n"
         for name, parents in (

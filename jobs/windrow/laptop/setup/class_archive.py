@@ -41,7 +41,7 @@ def option(file: Path) -> str:
 
 
 def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
-    """Run a script that uses Spark as the jobs do, and archive the classes that are loaded meanwhile in `file`.
+    """Run a script that uses Spark as the jobs do, and write an archive of the classes that it loads to `file`.
 
     Do nothing if the file exists. A failure is printed but raises no error: jobs then just start more slowly.
 

@@ -92,7 +92,8 @@ def _parquet(path: Path) -> Any:
 def pieces(path: Path, kind: str, start: int, size: int) -> list[Piece]:
     """Cut a file into pieces that can be read in parallel.
 
-    Text and JSON lines are cut from byte `start` on; a Parquet or CSV file is always read as a whole.
+    Text and JSON lines are cut from byte `start` on. The other kinds ignore `start`: a Parquet file gives one piece per
+    row group, a CSV file a single piece.
     """
     if kind == PARQUET:
         return [Piece(str(path), kind, group, group + 1) for group in range(_parquet(path).num_row_groups)]

@@ -39,7 +39,7 @@ class ByteCache:
         self.room -= len(content)
 
     def share(self, tasks: int) -> ByteCache:
-        """Return the cache for one of `tasks` tasks of a run; each task may fill an equal part of the room."""
+        """Return the cache for one of a run's `tasks` tasks, each of which may fill an equal share of the room."""
         return ByteCache(self.folder, self.room // tasks)
 
     def _path(self, content_hash: str) -> Path:

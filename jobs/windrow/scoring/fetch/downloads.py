@@ -35,8 +35,8 @@ class Downloads:
     Args:
         policy: the limits.
         ahead: how many URLs may be taken from the input before the caller has taken their results.
-        buffer_bytes: no request starts while more downloaded bytes than this wait for the caller. Requests under way
-            may exceed the limit by 1 MiB each, and larger bodies by 128 MiB together.
+        buffer_bytes: limit on downloaded bytes that wait for the caller; at the limit, no new request starts. Requests
+            already under way can exceed it: by 1 MiB each, plus 128 MiB in all for bodies larger than 1 MiB.
     """
 
     def __init__(self, policy: FetchPolicy, ahead: int = AHEAD, buffer_bytes: int = BUFFER_BYTES) -> None:
@@ -98,7 +98,7 @@ class Downloads:
         return ready
 
     def _run(self) -> None:
-        # A name look-up blocks a thread; the loop's own pool is too small when many names are slow.
+        # A DNS lookup blocks a thread; the loop's own pool is too small when many lookups are slow.
         self._loop.set_default_executor(ThreadPoolExecutor(_NAME_LOOK_UPS, thread_name_prefix="names"))
         serving = self._loop.create_task(self._serve())
         serving.add_done_callback(self._report)

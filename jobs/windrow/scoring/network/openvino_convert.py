@@ -139,7 +139,8 @@ def loss(before: Labels, after: Labels, truth: NDArray[np.int64] | None) -> dict
 def _converted(openvino: Any, file: Path, form: Form, shape: Shape | None) -> Any:
     source = kinds.traced(file, form, shape)
     try:
-        # A function must live as long as its trace; weights shared with TensorFlow would be freed with the function.
+        # `source` is a variable because its trace is usable only while it lives. Weights shared with TensorFlow would
+        # be freed with `source` when this function returns.
         return openvino.convert_model(getattr(source, "get_concrete_function", lambda: source)(), share_weights=False)
     except Exception as error:  # any error is the network's fault: OpenVINO raises a page of text
         raise UserError(

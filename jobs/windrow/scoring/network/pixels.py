@@ -86,7 +86,7 @@ def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], Decoded
 
 @contextmanager
 def _guarded(max_pixels: int) -> Iterator[None]:
-    """Set Pillow's own limit, for sizes that the header hides, such as a GIF frame larger than its screen.
+    """Set Pillow's own limit, which also applies to sizes that the header hides, such as that of a large GIF frame.
 
     The limit is global to the process, where other code opens images as well, so it is restored afterwards.
     """
