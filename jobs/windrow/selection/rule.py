@@ -101,8 +101,8 @@ def _by_rule(challenger: Readout, champion: Readout, rule: PromotionSection, goo
     gain = gained / challenger.images
     if gained <= 0:
         return Decision(Ruling.KEPT, f"{text} is not better")
-    # A tolerance of half an image: rounding must not make a gain of exactly 0.01 miss a minimum of 0.01.
-    if gain < rule.minimum_improvement - 0.5 / challenger.images:
+    # The tolerance is for rounding: 1 image of 100 must not miss a minimum of 0.01, but must miss one of 0.011.
+    if gain < rule.minimum_improvement - 1e-9:
         least = f"less than the page's {rule.minimum_improvement:g}"
         return Decision(Ruling.KEPT, f"{text} is better by {gain:.4f}, {least}")
     p = mcnemar(challenger.hits, champion.hits)
