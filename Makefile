@@ -31,10 +31,10 @@ new: ## a page from a folder of images, one folder per class; NAME=shoes FOLDER=
 	@$(WINDROW) python -m windrow.laptop.page.new --name '$(NAME)' --folder '$(FOLDER)' $(if $(FEED),--feed '$(FEED)')
 
 train: ## train a page's champion in Airflow, and label its feed; EXPERIMENT=shoes SET="sweep.trials=4"
-	@$(WINDROW) python -m windrow.laptop.page.runs train --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+	@$(WINDROW) python -m windrow.laptop.page.page_runs train --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
 
 score: ## label what is new in a page's feed, in Airflow; EXPERIMENT=shoes
-	@$(WINDROW) python -m windrow.laptop.page.runs score --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
+	@$(WINDROW) python -m windrow.laptop.page.page_runs score --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
 
 airflow: ## Airflow's own command line; ARGS="dags unpause score_shoes"
 	@$(WINDROW) --as-is python -m windrow.laptop.stack airflow $(ARGS)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
-    from windrow.tracking.promotion import Promotion
+    from windrow.tracking.promotions.promotion import Promotion
 
     Read = Callable[[Mapping[str, bytes], Mapping[str, NDArray[np.int64]]], dict[str, Readout]]
 
@@ -94,7 +94,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     from windrow.spark import open_session
     from windrow.sweep import cluster
     from windrow.sweep.study import read_study
-    from windrow.tracking.promotion import open_promotion
+    from windrow.tracking.promotions.promotion import open_promotion
     from windrow.training.networks import read_builder
 
     path = Path(arguments.experiment)

@@ -31,7 +31,7 @@ from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study, read_study
 from windrow.tracking.models import fetch_model
-from windrow.tracking.promotion import open_promotion
+from windrow.tracking.promotions.promotion import open_promotion
 from windrow.tracking.registry import answer as record_answer
 from windrow.tracking.registry import logged_model, rollback
 from windrow.tracking.server import connect

@@ -30,13 +30,16 @@ AT_LEAST_TWO = {
     "jobs/windrow/scoring/report/text.py": {"found.runs"},
     "jobs/windrow/sweep/audit.py": {"RULES[Ending.LOST].attempts"},
     "jobs/windrow/sweep/schedule.py": {"self._barren"},
-    "jobs/windrow/tracking/promotion.py": {"len(champion.labels)"},
+    "jobs/windrow/tracking/promotions/promotion.py": {"len(champion.labels)"},
 }
 """Numbers that are never 1 where they are written."""
 NOT_NUMBERS = {
     "jobs/windrow/tracking/parent.py": {"images"},  # a list of numbers
     "jobs/windrow/training/networks.py": {"shape"},
-    "jobs/windrow/tracking/promotion.py": {"champion.shape", "page.promotion.seeds"},  # the latter: a stored key
+    "jobs/windrow/tracking/promotions/promotion.py": {
+        "champion.shape",
+        "page.promotion.seeds",
+    },  # the latter: a stored key
 }
 
 

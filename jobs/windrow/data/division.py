@@ -34,7 +34,7 @@ Counts = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SplitImages:
     """Some images of a source: rows `indices`, int64 (n,), of its arrays, in this order.
 
     Attributes:
@@ -56,7 +56,7 @@ class Part:
 class Division:
     """A source's images by split, and what is to be known about them; manifest.Manifest describes the fields."""
 
-    parts: dict[Split, Part]
+    parts: dict[Split, SplitImages]
     class_counts: Counts
     left_out: dict[str, str]
     copies: Copies
@@ -94,13 +94,13 @@ def divide(source: Source, section: DatasetSection) -> Division:
     )
 
 
-def _whole(images: NDArray[np.uint8], labels: Indices, names: Sequence[str], kind: str) -> Part:
+def _whole(images: NDArray[np.uint8], labels: Indices, names: Sequence[str], kind: str) -> SplitImages:
     """Return all images of an array. Those that are not files are named by their number, from 0."""
     every = np.arange(len(labels), dtype=np.int64)
-    return Part(images, labels, hashes.of(images), names or [f"{kind} {number}" for number in every], every)
+    return SplitImages(images, labels, hashes.of(images), names or [f"{kind} {number}" for number in every], every)
 
 
-def _pool(train: Part, test: Part | None, classes: Sequence[str]) -> Pool:
+def _pool(train: SplitImages, test: SplitImages | None, classes: Sequence[str]) -> Pool:
     names, labels, found = list(train.names), train.labels, train.hashes
     if test is not None:
         names += test.names
@@ -108,7 +108,9 @@ def _pool(train: Part, test: Part | None, classes: Sequence[str]) -> Pool:
     return Pool(names, labels, found, len(train.labels), classes)
 
 
-def _by_content(train: Part, test: Part | None, section: DatasetSection, without: LeftOut) -> dict[Split, Part]:
+def _by_content(
+    train: SplitImages, test: SplitImages | None, section: DatasetSection, without: LeftOut
+) -> dict[Split, SplitImages]:
     count = len(train.labels)
     usable = np.array([index for index in range(count) if index not in without], np.int64)
     share = section.test if test is None else None
@@ -120,7 +122,9 @@ def _by_content(train: Part, test: Part | None, section: DatasetSection, without
     return parts
 
 
-def _drawn(train: Part, test: Part | None, section: DatasetSection, classes: tuple[str, ...]) -> dict[Split, Part]:
+def _drawn(
+    train: SplitImages, test: SplitImages | None, section: DatasetSection, classes: tuple[str, ...]
+) -> dict[Split, SplitImages]:
     splits.check_classes(train.labels, classes, 3 if test is None else 2)
     share = section.test if test is None else None
     chosen = splits.draw(train.labels, section.validation, share, section.seed)
@@ -128,12 +132,12 @@ def _drawn(train: Part, test: Part | None, section: DatasetSection, classes: tup
     return parts if test is None else {**parts, "test": test}
 
 
-def _count(part: Part, classes: Sequence[str]) -> dict[str, int]:
+def _count(part: SplitImages, classes: Sequence[str]) -> dict[str, int]:
     counts = np.bincount(part.labels[part.indices], minlength=len(classes))
     return dict(zip(classes, counts.tolist(), strict=True))
 
 
-def _near_copies(parts: Mapping[Split, Part]) -> NearCopies:
+def _near_copies(parts: Mapping[Split, SplitImages]) -> NearCopies:
     """Compare the test images with all others, unless there are too many."""
     if sum(len(part.indices) for part in parts.values()) > copies.MOST_IMAGES:
         return NearCopies(None)

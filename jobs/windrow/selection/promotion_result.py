@@ -129,13 +129,13 @@ class PromotionResult:
         return {keys[name]: values[name] for name in keys if keys[name]}
 
     def short(self) -> PromotionResult:
-        """Return the result without what only the version's page shows: of figures and classes, the challenger's worst.
+        """Return the result without what only the version's page shows: evidence, hints, and all but the worst class.
 
         A tag of a version holds it: see tracking.registry.
         """
         challenger = {name: found for name, found in self.figures.items() if name == "challenger"}
         kept = self.metrics and MetricFigures(**{**self.metrics, "classes": worst(self.metrics["classes"])[:1]})
-        return replace(self, figures=challenger, metrics=kept, evidence="")
+        return replace(self, figures=challenger, metrics=kept, hints=(), evidence="")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:

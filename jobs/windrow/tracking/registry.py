@@ -105,7 +105,7 @@ def whole(version: Any, result: PromotionResult) -> PromotionResult:
         return result
     text = mlflow.artifacts.load_text(f"models:/{version.name}/{version.version}/{file}")
     read = PromotionResult.from_json(json.loads(text))
-    return replace(result, figures=read.figures, metrics=read.metrics, evidence=read.evidence)
+    return replace(result, figures=read.figures, metrics=read.metrics, hints=read.hints, evidence=read.evidence)
 
 
 def _file(version: Any) -> str | None:

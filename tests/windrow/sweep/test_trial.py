@@ -86,7 +86,7 @@ def test_a_patient_trial_ends_early_and_keeps_the_network_of_its_best_epoch(digi
     assert len(values) == values.index(best) + 3 < 40
     assert outcome.network is not None
     validation = trial.examples(digits, "validation")
-    loss, predicted = compile_evaluation(runtime.from_bytes(outcome.network), validation)()
+    loss, predicted, _ = compile_evaluation(runtime.from_bytes(outcome.network), validation)()
     measured = {
         "val_accuracy": (predicted == validation.labels).mean(),
         "val_loss": loss,

@@ -24,7 +24,7 @@ from windrow.errors import TrackingError, UserError
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking import registry
-from windrow.tracking.promotion import Promotion
+from windrow.tracking.promotions.promotion import Promotion
 from windrow.tracking.registry import answer, promote, rollback
 from windrow.tracking.server import connect
 

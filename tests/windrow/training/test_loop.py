@@ -112,7 +112,7 @@ def test_class_weights_count_in_the_training_loss_as_in_kerass_own_and_nowhere_e
         assert epoch.loss == pytest.approx(np.mean(losses), rel=1e-4)
     for left, right in zip(mine.network.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(left, right, atol=1e-5)
-    loss, predicted = compile_evaluation(mine.network, rare)()
+    loss, predicted, _ = compile_evaluation(mine.network, rare)()
     assert (epoch.val_loss, epoch.val_accuracy) == pytest.approx((loss, np.mean(predicted == rare.labels)), rel=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_macro_f1_is_measured_over_all_validation_images_if_it_is_asked_for(exam
     values = {**parameters.defaults("dense"), "learning_rate": 0.005}
     measured = prepare(DENSE, values, (8, 8, 1), 8, examples, examples, 2, 1, macro_f1=True)
     epochs = list(measured.epochs())
-    _, predicted = compile_evaluation(measured.network, examples)()
+    _, predicted, _ = compile_evaluation(measured.network, examples)()
     assert epochs[-1].val_macro_f1 == pytest.approx(f1_score(examples.labels, predicted, average="macro"), rel=1e-12)
     plain = run(examples, learning_rate=0.005)
     assert [list(epoch.metrics()) for epoch in plain] == [

@@ -18,11 +18,12 @@ from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.sweep.spec import facts_of
-from windrow.tracking import evaluation, registry
-from windrow.tracking.champion import fetch_champion
-from windrow.tracking.finalist_runs import FinalistRuns
+from windrow.tracking import registry
 from windrow.tracking.models import fetch_model
 from windrow.tracking.network_artifact import log_network
+from windrow.tracking.promotions import evaluation
+from windrow.tracking.promotions.champion import fetch_champion
+from windrow.tracking.promotions.finalist_runs import FinalistRuns
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from windrow.errors import UserError
 from windrow.laptop import watch
 from windrow.laptop.airflow_api import Task
 from windrow.laptop.demo_request import DemoRequest, find
-from windrow.laptop.page import runs
+from windrow.laptop.page import page_runs
 from windrow.laptop.watch import Reporter
 from windrow.paths import home
 
@@ -88,7 +88,7 @@ def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed
     airflow: Any, reporter: Reporter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_feed()
-    runs.train(airflow, page(SPACE, SCORES), reporter)
+    page_runs.train(airflow, page(SPACE, SCORES), reporter)
     assert airflow.on == ["train_shoes", "score_shoes", "maintain_shoes"]
     assert airflow.triggered == [("train_shoes", {"set": ["sweep.trials=4"]})]
     told = capsys.readouterr().out
@@ -101,7 +101,7 @@ def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed
 def test_a_page_whose_feed_is_empty_is_trained_and_its_scoring_stays_off_with_the_next_step(
     airflow: Any, reporter: Reporter, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs.train(airflow, page(SPACE, SCORES), reporter)
+    page_runs.train(airflow, page(SPACE, SCORES), reporter)
     assert airflow.on == ["train_shoes"]
     told = capsys.readouterr().out
     assert "score_shoes stays off: the feed must match at least one file; got none for" in told
@@ -127,13 +127,13 @@ def test_where_no_scoring_follows_none_is_waited_for(
 ) -> None:
     write_feed()
     airflow.announced = announced
-    runs.train(airflow, page(*parts), reporter)
+    page_runs.train(airflow, page(*parts), reporter)
     assert len(airflow.on) == on
     assert "score_shoes:" not in capsys.readouterr().out
 
 
 def test_a_feed_is_labelled_by_hand(airflow: Any, reporter: Reporter, capsys: pytest.CaptureFixture[str]) -> None:
-    runs.score(airflow, page(SPACE, SCORES), reporter)
+    page_runs.score(airflow, page(SPACE, SCORES), reporter)
     assert airflow.on == ["score_shoes", "maintain_shoes"]
     assert [dag for dag, _ in airflow.triggered] == ["score_shoes"]
     assert "3 rows (2 ok, 1 http_error)" in capsys.readouterr().out
@@ -141,11 +141,11 @@ def test_a_feed_is_labelled_by_hand(airflow: Any, reporter: Reporter, capsys: py
 
 def test_what_a_page_cannot_do_is_refused_before_a_service_starts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="make train needs a page with a space; got imagenet, which only scores"):
-        runs.check_train(find("imagenet", []))
+        page_runs.check_train(find("imagenet", []))
     with pytest.raises(UserError, match="make score needs a page with a section scoring"):
-        runs.check_score(page(SPACE))
+        page_runs.check_score(page(SPACE))
     with pytest.raises(UserError, match="the feed must match at least one file"):
-        runs.check_score(page(SPACE, SCORES))
-    assert runs.main(["train", "--experiment", "nobody"]) == 2
+        page_runs.check_score(page(SPACE, SCORES))
+    assert page_runs.main(["train", "--experiment", "nobody"]) == 2
     assert "EXPERIMENT must be a page in dags/experiments; got 'nobody'" in capsys.readouterr().err
     assert not home().exists()

@@ -1,7 +1,7 @@
 """Run the DAGs of a page from the command line, and follow them: make train and make score.
 
-    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.runs train --experiment shoes
-    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.runs score --experiment shoes
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.page_runs train --experiment shoes
+    PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.page_runs score --experiment shoes
 
 The services are started if they are not running. The page's DAGs are switched on: train_NAME, and score_NAME and
 maintain_NAME as soon as the feed has a file. From then on they also run at the page's hours.
