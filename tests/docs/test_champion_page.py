@@ -41,7 +41,7 @@ def champion(tmp_path: Path) -> list[str]:
     run = client.create_run(experiment).info.run_id
     data = Manifest("digits", "digits", "d" * 64, (8, 8, 1), tuple("0123456789"), {}, {}, {})
     example = np.zeros((1, 8, 8, 1), np.uint8)
-    source, _ = log_network(run, "digits", to_bytes(network), data, example, 3, {"units": 9})
+    source, _ = log_network(run, "digits", to_bytes(network), data, example, 3, {"units": 9}, np.array([], np.uint64))
     mlflow.register_model(source, "digits")
     client.set_registered_model_alias("digits", "champion", "1")
     return [str(label) for label in found.target[:8]]

@@ -119,7 +119,8 @@ def test_training_images_that_are_test_images_too_are_left_out_and_the_run_goes_
         done = prepare(run_job, "mnist", tmp_path / "out", f"dataset.source={idx_folder}", "dataset.seed=3")
         assert done.code == 0, done.output
         assert (
-            "left out 2 training images that are test images too: training image 0 (the same pixels as " in done.output
+            "left out 2 training images with the pixels of test images: training image 0 (the same pixels as "
+            in done.output
         )
         assert (done.result["left_out"], done.result["splits"]["test"]) == (2, 20)
 

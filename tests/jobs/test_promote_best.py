@@ -283,7 +283,7 @@ def test_a_version_labels_images_of_any_type_with_names_of_classes(registry: Reg
     registry.strong_champion()
     champion, strong = mlflow.pyfunc.load_model("models:/digits@champion"), registry.strong
     images = np.load(strong.folder / "test-images.npy")
-    predicted = _read_once(strong.final.winner.good[0].network, strong.folder).predicted
+    predicted = _read_once(strong.final.winner.good[0].network, strong.folder, None).predicted
     names = np.array(strong.data.labels)[predicted].tolist()
     for kind in (np.uint8, np.float32, np.float64):
         found = champion.predict(images.astype(kind))

@@ -30,16 +30,22 @@ AT_LEAST_TWO = {
     "jobs/windrow/scoring/report/text.py": {"found.runs"},
     "jobs/windrow/sweep/audit.py": {"RULES[Ending.LOST].attempts"},
     "jobs/windrow/sweep/schedule.py": {"self._barren"},
-    "jobs/windrow/tracking/promotions/promotion.py": {"len(champion.labels)"},
+    "jobs/windrow/data/copies.py": {"len(self.disputed)"},  # two with the same pixels
+    "jobs/windrow/data/division.py": {"len(counts[split])"},
+    "jobs/windrow/data/manifest.py": {"self.copies.images"},
+    "jobs/windrow/laptop/page/new.py": {"found.opened", "found.images", "len(found.classes)"},  # two classes
+    "jobs/windrow/selection/common_images.py": {"len(challenger)"},
+    "jobs/windrow/selection/evidence.py": {"same.images"},  # thirty
+    "jobs/windrow/selection/hints.py": {"classes"},
+    "jobs/windrow/selection/metrics.py": {"len(classes)"},
+    "jobs/windrow/training/networks.py": {"len(images)"},
 }
 """Numbers that are never 1 where they are written."""
 NOT_NUMBERS = {
     "jobs/windrow/tracking/parent.py": {"images"},  # a list of numbers
     "jobs/windrow/training/networks.py": {"shape"},
-    "jobs/windrow/tracking/promotions/promotion.py": {
-        "champion.shape",
-        "page.promotion.seeds",
-    },  # the latter: a stored key
+    "jobs/windrow/selection/common_images.py": {"_shape(network.shape)"},
+    "jobs/windrow/tracking/promotions/promotion.py": {"page.promotion.seeds"},  # a stored key
 }
 
 

@@ -19,6 +19,7 @@ from windrow.data import hashes
 from windrow.data.hashes import Hashes
 from windrow.data.manifest import Copies
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 SHOWN = 10
 """The most groups, pairs, and images of a group that a manifest lists."""
@@ -101,7 +102,7 @@ class LeftOut:
             )
         if self.tested:
             said.append(
-                f"left out {len(self.tested):,} training images that are test images too: "
+                f"left out {counted(len(self.tested), 'training image')} with the pixels of test images: "
                 f"{self._listed(pool, self.tested)}; remove one of each"
             )
         return said

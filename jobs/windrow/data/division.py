@@ -23,6 +23,7 @@ from windrow.data.sources import Source
 from windrow.data.splits import SPLITS, Indices, Split
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
+from windrow.plural import counted
 
 PRECISE = 0.05
 """The half width of an accuracy's interval above which a split is called too small: below 381 images."""
@@ -187,7 +188,8 @@ def _warnings(counts: Counts, cures: Mapping[str, str]) -> list[str]:
                 f"them is not measured there: {in_splits(counts, missing, _SHOWN)}; add images of them"
             )
         if (margin := half_width(total)) > PRECISE:
-            found.append(f"{total:,} {split} images: an accuracy is known to ±{margin:.2f} only; {cures[split]}")
+            images = counted(total, f"{split} image")
+            found.append(f"{images}: an accuracy is known to ±{margin:.2f} only; {cures[split]}")
     return found
 
 

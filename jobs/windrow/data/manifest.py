@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from windrow import files
 from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 FILE = "manifest.json"
 _CURE = "run prepare_dataset.py into it"
@@ -100,7 +101,7 @@ class Manifest:
         elif self.near_copies.images:
             pairs = "; ".join(" ~ ".join(names) for names in self.near_copies.examples)
             lines.append(
-                f"{self.near_copies.images:,} of {self.splits['test']:,} test images look nearly like an image of "
+                f"{counted(self.near_copies.images, 'test image looks', 'test images look')} nearly like an image of "
                 f"training or validation, e.g. {pairs}"
             )
         return lines

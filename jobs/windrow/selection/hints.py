@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.data import shards
+from windrow.plural import counted
 from windrow.selection.statistics import most_frequent_share, wilson
 
 if TYPE_CHECKING:
@@ -82,5 +83,5 @@ def _few(images: Mapping[str, int]) -> str:
     if not few:
         return ""
     interval = wilson((least := min(few.values())) // 2, least)
-    counts = " and ".join(f"{count} {split}" for split, count in few.items())
-    return f"{counts} images make an accuracy uncertain by up to ± {(interval.high - interval.low) / 2:.2f}: add images"
+    counts = " and ".join(counted(count, f"{split} image") for split, count in few.items())
+    return f"{counts} make an accuracy uncertain by up to ± {(interval.high - interval.low) / 2:.2f}: add images"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from windrow.plural import counted
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import mcnemar, wilson
 
@@ -112,7 +113,7 @@ def _by_rule(challenger: Readout, champion: Readout, rule: PromotionSection, goo
 
 
 def _compared(challenger: Readout, champion: Readout, images: int) -> str:
-    part = "" if challenger.images == images else f" on {challenger.images} of {images} test images"
+    part = "" if challenger.images == images else f" on {challenger.images} of {counted(images, 'test image')}"
     accuracies = f"test accuracy {challenger.accuracy:.4f} against the champion's {champion.accuracy:.4f}"
     return f"{accuracies}{part} (guessing {challenger.baseline:.4f})"
 
@@ -123,7 +124,7 @@ def _guessing(challenger: Readout, rival: Rival | None, hints: Sequence[str]) ->
     cure = "; ".join(hints) or "train longer, search more points, or add images"
     return Decision(
         Ruling.KEPT,
-        f": test accuracy {challenger.accuracy:.4f} may be guessing, because its 95 % interval on {challenger.images} "
-        f"images, {interval.low:.4f} to {interval.high:.4f}, is not above {challenger.baseline:.4f}, the share of the "
-        f"most frequent class; {stays}; {cure}",
+        f": test accuracy {challenger.accuracy:.4f} may be guessing, because its 95 % interval on "
+        f"{counted(challenger.images, 'image')}, {interval.low:.4f} to {interval.high:.4f}, is not above "
+        f"{challenger.baseline:.4f}, the share of the most frequent class; {stays}; {cure}",
     )

@@ -60,7 +60,9 @@ def test_a_training_image_that_is_a_test_image_too_is_left_out_of_training() -> 
         "0.png": "the same pixels as 4.png, labelled cat",
         "2.png": "the same pixels as 4.png, labelled cat",
     }
-    assert without.sentences(found)[0].startswith("left out 2 training images that are test images too: 0.png (the")
+    assert without.sentences(found)[0].startswith(
+        "left out 2 training images with the pixels of test images: 0.png (the"
+    )
 
 
 def test_of_a_long_list_five_are_said() -> None:

@@ -54,7 +54,7 @@ def test_its_lines_have_the_images_of_each_class_in_each_split_and_their_copies(
     expected = [
         "3 train, 2 validation, 1 test images: cat 2/1/1, dog 1/1/0 (train/validation/test)",
         "2 images have the same pixels as another one, e.g. cat/2.png = cat/3.png",
-        "1 of 1 test images look nearly like an image of training or validation, e.g. cat/4.png ~ cat/5.png",
+        "1 test image looks nearly like an image of training or validation, e.g. cat/4.png ~ cat/5.png",
     ]
     assert manifest.lines() == expected
     assert manifests.read(tmp_path).lines() == expected, "the order of splits is not that of the file, by name"

@@ -58,7 +58,7 @@ def test_few_images_are_told_with_their_number_and_what_it_does_to_the_accuracy(
     (hint,) = hints(curve(*FLAT), {"train": 400, "validation": 40, "test": 100}, 3)
     assert hint == "40 validation images make an accuracy uncertain by up to ± 0.15: add images"
     (both,) = hints(curve(*FLAT), {"train": 400, "validation": 40, "test": 38}, 3)
-    assert both.startswith("40 validation and 38 test images make")
+    assert both.startswith("40 validation images and 38 test images make")
 
 
 def test_without_an_epoch_only_the_images_count() -> None:

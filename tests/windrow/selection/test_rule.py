@@ -89,7 +89,7 @@ def test_a_champion_that_can_not_be_compared_is_left_to_a_person_whatever_the_pa
 def test_a_comparison_in_doubt_is_left_to_a_person_with_its_figures(errors: int) -> None:
     decision = decide(figures(errors), rival(30, "knows 3 of these 4 classes", compared=600), rule())
     assert decision.ruling is Ruling.AWAITING_APPROVAL
-    assert f"{1 - errors / 600:.4f} against the champion's 0.9500 on 600 of 1000 test images" in decision.reason
+    assert f"{1 - errors / 600:.4f} against the champion's 0.9500 on 600 of 1,000 test images" in decision.reason
     assert decision.reason.endswith("; the champion knows 3 of these 4 classes")
 
 
@@ -99,7 +99,7 @@ def test_the_rule_counts_the_images_that_the_champion_has_not_seen_and_no_others
     assert decide(figures(24), rival(30, compared=600), rule()).promoted
     decision = decide(figures(30), other, rule())
     assert decision.ruling is Ruling.KEPT
-    assert "0.9500 against the champion's 0.9600 on 600 of 1000 test images" in decision.reason
+    assert "0.9500 against the champion's 0.9600 on 600 of 1,000 test images" in decision.reason
 
 
 @pytest.mark.parametrize(("right", "promoted"), [(13, True), (12, False)])

@@ -22,6 +22,7 @@ from windrow.laptop.airflow_api import Airflow
 from windrow.laptop.demo_request import DemoRequest, find, labels_with_own_champion
 from windrow.laptop.watch import Reporter
 from windrow.paths import home
+from windrow.plural import counted
 from windrow.scoring.feed import new_urls
 
 _INTERRUPTED = 130
@@ -131,8 +132,8 @@ def follow(airflow: Airflow, request: DemoRequest, run: str, reporter: Reporter)
     watch.wait(airflow, dag, run, reporter)
     result = airflow.result(dag, run, "score_images") or {}
     statuses = demo_summary.counts(result.get("statuses") or {})
-    known = result.get("already_scored", 0)
-    print(f"{dag}: {result.get('rows', 0)} rows ({statuses}); {known} URLs had theirs")
+    rows, known = counted(result.get("rows", 0), "row"), counted(result.get("already_scored", 0), "URL")
+    print(f"{dag}: {rows} ({statuses}); {known} had theirs")
     print(f"  labels   {result.get('table', 'none')}; docs/table.md shows how to read them")
 
 
@@ -153,8 +154,9 @@ def _trained(airflow: Airflow, dag: str, run: str) -> list[str]:
     )
     final: Mapping[str, Any] = decision or promotion
     outcomes = demo_summary.counts(sweep.get("outcomes") or {})
+    trials = counted(sweep.get("trials", 0), "trial")
     return [
-        f"{dag}: {sweep.get('trials')} trials ({outcomes}), best {sweep.get('objective')} {sweep.get('best_value')}",
+        f"{dag}: {trials} ({outcomes}), best {sweep.get('objective')} {sweep.get('best_value')}",
         f"  version  {final.get('model_version')}: {final.get('reason')}",
     ]
 

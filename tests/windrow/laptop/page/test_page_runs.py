@@ -94,7 +94,7 @@ def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed
     told = capsys.readouterr().out
     assert "train_shoes: 4 trials (4 ok), best val_accuracy 0.9" in told
     assert "version  1: promoted" in told
-    assert "score_shoes: 3 rows (2 ok, 1 http_error); 1 URLs had theirs" in told
+    assert "score_shoes: 3 rows (2 ok, 1 http_error); 1 URL had theirs" in told
     assert "/tables/shoes" in told
 
 
