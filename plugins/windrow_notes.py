@@ -2,7 +2,7 @@
 
 A task stores its cause as an XCom. When a run has ended, Airflow calls the listener below, and the causes of the run's
 tasks become its note: why they failed or were skipped, and what a person must do. A task that was ended from outside
-stored nothing; its note says so. Text that a person has written into the note stays.
+stored nothing, as its note explains. Text that a person has written into the note stays.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _ended_from_outside(dag_run: Any, session: Any) -> Iterator[tuple[str, str]]
 
 
 def _who(dag_run: Any, task: str, session: Any) -> str | None:
-    """Return who has last changed the state of a task or its run by hand; None if nobody has."""
+    """Return who has last changed the state of a task or its run by hand; None without such a person."""
     from airflow.models.log import Log
     from sqlalchemy import or_, select
 

@@ -68,7 +68,7 @@ class Message:
 class Channel:
     """The driver's side of the connections to workers. The workers' messages arrive in `inbox`.
 
-    One thread accepts workers, and one thread per worker listens to it.
+    One thread accepts workers, and each worker has a thread that listens.
     """
 
     def __init__(self, host: str, bind: str | None = None, inbox: queue.SimpleQueue[Any] | None = None) -> None:

@@ -102,7 +102,7 @@ def when_stopped(action: Callable[[], None]) -> Iterator[None]:
 
 
 def _result(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> Mapping[str, Any]:
-    """Return the job's result, or {"skipped": reason} for a run that may do without a champion and has none."""
+    """Return the job's result, or {"skipped": reason} for a run that is skipped for lack of a champion."""
     try:
         return job(arguments)
     except NoChampionError as error:

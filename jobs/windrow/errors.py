@@ -56,7 +56,7 @@ class Problem:
 
 
 class PageError(UserError):
-    """An experiment page with mistakes; `problems` lists all of them, in the page's order."""
+    """An experiment page with mistakes; `problems` lists them all, in the page's order."""
 
     def __init__(self, page: str, problems: Sequence[Problem]) -> None:
         self.page = page

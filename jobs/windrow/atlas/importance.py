@@ -54,7 +54,7 @@ class Importance:
         shares: evaluator → parameter → share. fANOVA has no share for a parameter that some trials did not search.
         trials: number of trials that were evaluated.
         of: number of trials that could have been evaluated.
-        unknown: why there are no shares; empty if there are.
+        unknown: why the shares are missing; else empty.
     """
 
     shares: dict[str, dict[str, Share]]

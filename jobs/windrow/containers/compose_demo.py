@@ -29,7 +29,7 @@ def run(request: DemoRequest, reporter: Reporter) -> None:
     """Run the demo on the stack that this container is part of.
 
     Raises:
-        WindrowError: a service or a task has failed, or the table has problems.
+        WindrowError: the services or tasks have failed, or the table has problems.
     """
     running = around()
     demo.finish(request, running, demo.play(request, running, reporter))

@@ -162,7 +162,7 @@ def _check(counts: Counts, cures: Mapping[str, str], notes: Sequence[str]) -> No
     """Check that every split has an image, and every class a training image.
 
     Raises:
-        DatasetError: one has none; the message has all numbers of images, and what was left out.
+        DatasetError: a split or a class lacks an image; the message has the numbers, and what was left out.
     """
     besides = "".join(f"\nnote: {note}" for note in notes)
     totals = {split: sum(classes.values()) for split, classes in counts.items()}

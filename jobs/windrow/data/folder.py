@@ -80,7 +80,7 @@ def _listing(folder: Path) -> Listing:
 
 
 def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) -> None:
-    """Print which images could not be decoded, and why; nothing if there are none.
+    """Print which images could not be decoded, if any, and why.
 
     Args:
         total: number of images in the folder.

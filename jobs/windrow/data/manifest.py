@@ -42,7 +42,7 @@ class NearCopies:
 
     Attributes:
         images: number of these test images; None if there were too many images to look for them.
-        examples: names of some of them, each with the other image.
+        examples: names of some, each with the other image.
     """
 
     images: int | None = 0
@@ -121,7 +121,7 @@ def in_splits(counts: Mapping[str, Mapping[str, int]], names: Sequence[str], mos
 
 
 def labels_before(folder: Path, source: str) -> tuple[str, ...] | None:
-    """Return the classes of the data set that is in `folder`; None if there is none, or it is of another source."""
+    """Return the classes of the data set that is in `folder`; None without a data set, or for one of another source."""
     try:
         manifest = read(folder)
     except DatasetError:

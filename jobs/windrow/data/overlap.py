@@ -14,7 +14,7 @@ _SHOWN = 10
 def check(folder: Path) -> None:
     """Compare every test image with all training and validation images, by a hash of its pixels.
 
-    The hashes are computed again, because a data set of an earlier version of Windrow has none.
+    The hashes are computed again, because data sets of earlier versions of Windrow lack them.
 
     Raises:
         DatasetError: some test images have the same pixels as a training or validation image, whatever the labels.

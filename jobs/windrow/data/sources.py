@@ -97,7 +97,7 @@ def origin(section: DatasetSection) -> str:
 def fingerprint(section: DatasetSection) -> str:
     """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
 
-    The digest tells whether the folder has changed since the data set was prepared. A built-in source never changes.
+    The digest shows whether the folder has changed since the data set was prepared. A built-in source never changes.
 
     Raises:
         DatasetError: the folder does not exist.

@@ -69,7 +69,7 @@ def run_here(request: DemoRequest, reporter: Reporter) -> None:
     """Run the demo on this machine.
 
     Raises:
-        WindrowError: a service or a task has failed, or the table has problems.
+        WindrowError: the services or tasks have failed, or the table has problems.
     """
     set_up_seconds = reporter.seconds
     reporter.log("services: starting MLflow, Airflow and the image server")
@@ -85,7 +85,7 @@ def play(request: DemoRequest, running: Stack, reporter: Reporter) -> dict[str, 
     """Run the demo on a stack that is up, and return its figures.
 
     Raises:
-        WindrowError: a service or a task has failed.
+        WindrowError: the services or tasks have failed.
     """
     airflow = Airflow(running.airflow, stack.USER, running.password, running.airflow_pages)
     airflow.log_in()

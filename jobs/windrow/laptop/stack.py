@@ -226,9 +226,7 @@ def all_services(stack: Stack, ports: Mapping[str, int]) -> dict[str, Service]:
     own = [
         service("images", _images(python, ports["images"]), mark, partial(page_problem, f"{stack.images}/health")),
         service("mlflow", _mlflow(python, ports["mlflow"]), mlflow, partial(mlflow_problem, stack.mlflow)),
-        service(
-            "airflow-api", [program, "api-server"], airflow, partial(airflow_problem, stack.airflow, "metadatabase")
-        ),
+        service("airflow-api", [program, "api-server"], airflow, partial(problem_of, "metadatabase")),
     ]
     for part, arguments in AIRFLOW_PARTS.items():
         problem = partial(problem_of, part.replace("-", "_"))

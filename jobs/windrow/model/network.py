@@ -1,4 +1,4 @@
-"""Describe a network that labels images: one from the registry or from a file, or a conversion of such a network."""
+"""Describe a network that labels images: one from the registry or from a file, or a converted one."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PrecisionLoss:
-    """What a network loses at a lower precision, measured on the page's images (scoring/network/low_precision.py).
+    """The loss of a network at a lower precision, measured on the page's images (scoring/network/low_precision.py).
 
     Attributes:
         type: the lower precision.

@@ -6,17 +6,17 @@ are right then, but whoever started the run got no result. So the next run, or A
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import ShortfallError, TrackingError, WindrowError
 from windrow.scoring.publish import copy
 from windrow.scoring.report import gallery, text
 from windrow.scoring.report.result import CommittedRun, Logged, ScoringResult
 from windrow.scoring.report.shortfall import shortfall
-from windrow.scoring.table.predictions_table import PredictionTable
+from windrow.scoring.table.predictions_table import CommitFigures, PredictionTable
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment, ScoringSection
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Tracking(Protocol):
-    """What a run needs of windrow.tracking. A Protocol, because tracking imports this package and not the reverse."""
+    """The part of windrow.tracking that a run needs. A Protocol, because tracking imports this package."""
 
     def version(self, page: Experiment) -> tuple[str, str] | None:
         """Return name and version of the registered model that labels now; None for a page's own network."""
@@ -50,7 +50,7 @@ class Tracking(Protocol):
         ...
 
 
-def with_earlier(result: ScoringResult, unreported: Sequence[Mapping[str, Any]]) -> ScoringResult:
+def with_earlier(result: ScoringResult, unreported: Sequence[CommitFigures]) -> ScoringResult:
     """Add what earlier tries committed and could not report.
 
     A run without rows of its own has the figures of the newest of them: its result is the one that the scheduler gets.

@@ -74,7 +74,7 @@ class CommonImages:
 
     @property
     def chosen(self) -> NDArray[np.bool_]:
-        """Whether each test image is compared, bool (n,)."""
+        """Return whether each test image is compared, bool (n,)."""
         return np.greater_equal(self.truth, 0)
 
     @property
@@ -90,7 +90,7 @@ class Rival:
     Attributes:
         champion: the version, with its recorded figures.
         common: the test images that it is compared on, and what a person must weigh.
-        readout: its predictions on these images; None before they are read, and if there are none.
+        readout: its predictions on these images; None before they are read, and without such images.
     """
 
     champion: RegisteredChampion

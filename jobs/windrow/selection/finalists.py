@@ -63,7 +63,7 @@ class Finalist:
 
     @property
     def value(self) -> float:
-        """Return the mean of the objective over the repeats that ended ok, of which there must be at least one."""
+        """Return the mean of the objective over the repeats that ended ok, at least one."""
         return mean(self.values)
 
 

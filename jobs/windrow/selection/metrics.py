@@ -28,7 +28,7 @@ _LONGEST_NAME = 40  # characters
 
 
 class ClassFigures(TypedDict):
-    """A class on the test split. Recall and F1 are None without images of it, precision if it was never predicted.
+    """A class on the test split. Recall and F1 are None without test images, precision without predictions.
 
     `images` counts its test images, `predicted` the test images that were labelled so.
     """
@@ -78,7 +78,7 @@ class Calibration:
 
 
 def macro_f1(read: Readout) -> float:
-    """Return the mean of the classes' F1, 0..1, over the classes that are the true or the predicted one of an image."""
+    """Return the mean of the classes' F1, 0..1, over the classes that occur as a true or a predicted class."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(read.truth, read.predicted, average="macro", zero_division=0))

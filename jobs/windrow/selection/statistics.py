@@ -121,6 +121,6 @@ def bootstrap(difference: NDArray[np.int8]) -> Interval:
 
 
 def spread(accuracies: Sequence[float]) -> Spread:
-    """Return a summary of accuracies, of which there must be at least one."""
+    """Return a summary of at least one accuracy."""
     deviation = stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Spread(len(accuracies), mean(accuracies), median(accuracies), deviation, min(accuracies), max(accuracies))

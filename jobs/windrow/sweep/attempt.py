@@ -1,4 +1,4 @@
-"""Run an attempt at a trial on an executor: measure it, enforce its limits, and report to the driver."""
+"""Run one attempt on an executor: measure it, enforce its limits, and report to the driver."""
 
 from __future__ import annotations
 

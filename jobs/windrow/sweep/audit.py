@@ -69,7 +69,7 @@ class Books:
 
     @property
     def budget(self) -> int:
-        """The number of trials that the latest sweep was to train; the number in the ledger if study.json has none."""
+        """The number of trials that the latest sweep was to train; the number in the ledger if study.json lacks it."""
         return int(self.identity.get("trials", len(self.entries)))
 
     @property

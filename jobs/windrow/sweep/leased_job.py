@@ -94,7 +94,7 @@ class Ended:
     Attributes:
         outcomes: the outcomes that the job returned; workers may already have reported them.
         error: why the worker was lost; empty if it was not lost.
-        fault: an error that must end the sweep; None if there is none.
+        fault: an error that must end the sweep; else None.
     """
 
     job: LeasedJob

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS spent (seconds REAL NOT NULL);
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to report one attempt at a trial.
+    """The right to report on one attempt.
 
     Attributes:
         number: the trial's number.

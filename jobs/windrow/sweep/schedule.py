@@ -54,10 +54,7 @@ class TrialSource(Protocol):
         """Take back a trial that was given to a slot but never began."""
 
     def tick(self, running: int) -> bool:
-        """Return whether the running trials must stop because the sweep's time is used up.
-
-        Called a few times per second, with the number of trials that have no outcome yet.
-        """
+        """Return whether the sweep's time is used up. Called often, with the number of trials without an outcome."""
 
 
 def run(
@@ -297,10 +294,7 @@ class _Schedule:
                 self._cancel(job, lease, job.lost(lease, f"its worker was silent for {_SILENT_SECONDS:.0f} s"))
 
     def _cancel(self, job: LeasedJob, lease: str, outcome: Outcome) -> None:
-        """Settle a trial on the driver and cancel its job.
-
-        When the job ends, its other trials are settled or given back.
-        """
+        """Settle a trial on the driver and cancel its job, whose end settles or gives back the job's other trials."""
         # Settle before cancelling: an outcome that the worker still sends must no longer count.
         self._settle(job, lease, outcome)
         self._spark.sparkContext.cancelJobsWithTag(job.tag)

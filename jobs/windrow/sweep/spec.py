@@ -53,7 +53,7 @@ class TrialSpec:
             work, so that no answer means that the driver is gone.
         repeat: number of a finalist's seed, from 1; 0 for a trial of the sweep.
         patience: epochs without a better objective after which training ends, and the best epoch counts; None to train
-            all epochs, of which the last one counts.
+            all epochs, and the last one counts.
     """
 
     number: int

@@ -16,22 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from windrow import paths
 from windrow.errors import TrackingError, UserError
-from windrow.experiment.wording import point_text
 from windrow.files import locked
-from windrow.plural import counted
-from windrow.selection import metrics
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking.server import connect, version_link
+from windrow.tracking.version_page import RESULT_FILE, description
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RESULT, SETTLED = "windrow.result", "windrow.settled"
 """Tags of a version: the job's result as short JSON, set before the aliases move, and the ruling, set after that."""
-
-RESULT_FILE = "evaluation/promotion.json"
-"""A version's file with the result that the promotion ended with, with all figures and the evidence."""
 
 _APPROVAL = {Ruling.AWAITING_APPROVAL: "pending", Ruling.PROMOTED: "approved", Ruling.KEPT: "rejected"}
 _ROLLBACK = "windrow.rollback"
@@ -84,7 +79,7 @@ def record(client: MlflowClient, result: PromotionResult, file: str | None = RES
     """Record a decision in its version's tags. From then on, a promotion that is interrupted can be completed.
 
     Args:
-        file: the version's file with the whole result; None if it has none, so that the tag must hold everything.
+        file: the version's file with the whole result; None without such a file: then the tag holds everything.
     """
     values = {**result.short().to_json(), "file": file} if file else result.to_json()
     text = json.dumps(values, ensure_ascii=False)
@@ -255,7 +250,7 @@ def _swap(client: MlflowClient, model: str, champion: str | None, previous: str)
     """Make previous champion and champion previous, or complete such a swap that was interrupted.
 
     Returns:
-        The champion before (None: there was none), and the champion now.
+        The champion before, None without one, and the champion now.
     """
     begun = _begun(client, model)
     if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
@@ -288,30 +283,3 @@ def _version(client: MlflowClient, model: str, version: str) -> Any:
 
 def _number(version: Any) -> str | None:
     return str(version.version) if version is not None else None
-
-
-def description(result: PromotionResult) -> str:
-    """Return the version's description for MLflow's page, in Markdown."""
-    classes = f"{metrics.text(result.metrics, result.test_images or 0)}\n\n" if result.metrics else ""
-    return (
-        f"{result.reason}.\n\n"
-        f"Trial {result.trial}: {point_text(dict(result.point))}. "
-        f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
-        f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
-        f"{result.evidence}\n\n"
-        f"{classes}"
-        "Input: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, by "
-        "mlflow.tensorflow the probabilities of all classes."
-        f"{_pictures(result)}"
-    )
-
-
-def _pictures(result: PromotionResult) -> str:
-    """Return Markdown that shows the version's pictures, and leads to its files, at any address of MLflow's pages."""
-    _, _, page = result.links.get("evaluation", "").partition("#")
-    if not page:
-        return ""
-    folder, model_id = RESULT_FILE.partition("/")[0], page.split("/")[-2]
-    files = f"ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files?artifact_file_path={folder}"
-    shown = "\n\n".join(f"![{name}]({files}/{name}.png)" for name in ("confusion", "reliability", "misclassified"))
-    return f"\n\n[All files of the evaluation](#{page})\n\n{shown}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,7 +11,7 @@ from windrow.errors import TrackingError
 from windrow.scoring.report.figures import STAGES, Figures, Truth
 from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.tracking.registry import logged_model
-from windrow.tracking.server import connect, experiment_id, run_link, versions
+from windrow.tracking.server import connect, experiment_id, metrics_at, run_link, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,16 +69,15 @@ def log_scoring(
 
 
 def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withheld: bool) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Param, RunTag
 
-    now = int(time.time() * 1000)
     figures, loss = run.figures, run.figures.precision
     found = figures.to_json() | {f"precision.{key}": getattr(loss, key, None) for key in _LOSS}
     names = (*_METRICS, *(f"precision.{key}" for key in _LOSS))
     values = {f"status_{status}": float(count) for status, count in figures.statuses.items()}
     values |= {name: float(value) for name in names if isinstance(value := found.get(name), int | float)}
     values |= _of_truth(figures.truth)
-    metrics = [Metric(name, value, now, 0) for name, value in values.items()]
+    metrics = metrics_at(0, values)
     params = {
         "model_name": figures.model_name,
         "model_version": figures.model_version,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -17,8 +18,10 @@ from windrow.errors import TrackingError, UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
     from windrow.experiment import Experiment
+    from windrow.training.loop import Epoch
 
 CHECK_SECONDS = 15.0  # on a busy machine the server may take several seconds
 
@@ -193,3 +196,16 @@ def experiment_id(client: MlflowClient, page: Experiment) -> str:
     # Without this tag, MLflow's pages open in the view for prompts and traces, not for training.
     client.set_experiment_tag(identity, "mlflow.experimentKind", "custom_model_development")
     return str(identity)
+
+
+def metrics_at(step: int, values: Mapping[str, float]) -> list[Metric]:
+    """Return values, by name, as MLflow's metrics of one step, with the present time."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(name, float(value), now, step) for name, value in values.items()]
+
+
+def epoch_metrics(first: int, epochs: Sequence[Epoch]) -> list[Metric]:
+    """Return the metrics of consecutive epochs; `first` is the number of the first one, from 1, and its step."""
+    return [metric for number, epoch in enumerate(epochs, first) for metric in metrics_at(number, epoch.metrics())]

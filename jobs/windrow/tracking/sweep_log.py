@@ -21,7 +21,7 @@ from windrow.sweep.outcomes import RULES, best_figure
 from windrow.sweep.spec import TrialFacts, facts_of
 from windrow.tracking import parent
 from windrow.tracking.record import PARAMETERS_TAG
-from windrow.tracking.server import compare_link, connect, experiment_id, run_link
+from windrow.tracking.server import compare_link, connect, epoch_metrics, experiment_id, metrics_at, run_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,7 +136,7 @@ class SweepLog:
         figures = {"trials": float(finished), "trials_pruned": float(pruned)}
         if best is not None and best.value is not None:
             figures[f"best_{self._study.page.sweep.objective}"] = best.value
-        self._pending.put(lambda: self._log(self.run_id, metrics=_metrics(figures, finished)))
+        self._pending.put(lambda: self._log(self.run_id, metrics=metrics_at(finished, figures)))
 
     def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
         """Wait until everything is logged, log the sweep's figures to the parent run; return the run's id and links.
@@ -162,7 +162,7 @@ class SweepLog:
         best_run = self._runs[result["best_trial"]]
         note = parent.summary(self._study.page, self._dataset, result, self.experiment, self.run_id, best_run)
         tags = [RunTag("windrow.best_trial", str(result["best_trial"])), RunTag("mlflow.note.content", note)]
-        self.client.log_batch(self.run_id, metrics=_metrics(figures, int(result["trials"])), tags=tags)
+        self.client.log_batch(self.run_id, metrics=metrics_at(int(result["trials"]), figures), tags=tags)
         best = [self._runs[trial.number] for trial in self._study.ranked()[:_COMPARED]]
         links = run_link(self.experiment, self.run_id) | compare_link(self.experiment, best)
         return {"run_id": self.run_id, "links": links}
@@ -192,10 +192,7 @@ class SweepLog:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _finish(self) -> None:
-        """Wait until the thread has logged everything and has ended, then record the runs' ids in the ledger.
-
-        Do nothing if the thread is not running.
-        """
+        """Wait until the thread, if it runs, has logged everything and ended; then note the runs' ids in the ledger."""
         if self._writer.is_alive():
             self._pending.put(None)
             self._writer.join()
@@ -250,17 +247,17 @@ class SweepLog:
         return dimension is not None and bool(dimension.when)
 
     def _epochs(self, number: int, first: int, epochs: Sequence[Epoch]) -> None:
-        new = [(index, epoch) for index, epoch in enumerate(epochs, start=first) if index > self._logged[number]]
-        if new:
-            self._log(self._runs[number], metrics=[m for index, epoch in new for m in _metrics(epoch.metrics(), index)])
-            self._logged[number] = new[-1][0]
+        start = max(first, self._logged[number] + 1)
+        if new := epochs[start - first :]:
+            self._log(self._runs[number], metrics=epoch_metrics(start, new))
+            self._logged[number] = start + len(new) - 1
 
     def _end(self, outcome: Outcome, over: bool) -> None:
         from mlflow.entities import RunTag
 
         run_id = self._runs[outcome.number]
-        new = enumerate(outcome.epochs[self._logged[outcome.number] :], start=self._logged[outcome.number] + 1)
-        metrics = [metric for index, epoch in new for metric in _metrics(epoch.metrics(), index)]
+        logged = self._logged[outcome.number]
+        metrics = epoch_metrics(logged + 1, outcome.epochs[logged:])
         figures = {"trial_seconds": outcome.seconds, "tensorflow_import_seconds": outcome.import_seconds}
         figures["peak_mebibytes"] = outcome.peak_mebibytes
         figures |= best_figure(outcome, self._study.page.sweep)
@@ -272,7 +269,7 @@ class SweepLog:
             "windrow.fused": str(outcome.fused) if outcome.fused > 1 else "",
         }
         given = [RunTag(key, value[:4000]) for key, value in tags.items() if value]
-        self._log(run_id, metrics=metrics + _metrics(figures, 0), tags=given)
+        self._log(run_id, metrics=metrics + metrics_at(0, figures), tags=given)
         if over:
             self.client.set_terminated(run_id, RULES[outcome.ending].status)
 
@@ -299,10 +296,3 @@ def _shows(run: Run, outcome: Outcome) -> bool:
     tags = run.data.tags
     shown = tags.get("windrow.ending"), tags.get("windrow.attempt"), run.info.status
     return shown == (outcome.ending.value, str(outcome.attempt), RULES[outcome.ending].status)
-
-
-def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return [Metric(name, value, now, step) for name, value in values.items()]

@@ -29,7 +29,7 @@ class Operations(Protocol):
         """Return `x` after the activation that Keras calls `name`."""
 
     def drop(self, x: Any) -> Any:
-        """Return `x` after dropout, or unchanged if there is none."""
+        """Return `x` after dropout, or unchanged without dropout."""
 
 
 def logits(operations: Operations, x: Any, parameters: Mapping[str, Value], units: int, classes: int) -> Any:

@@ -233,10 +233,7 @@ def _hits(truth: Any, outputs: Any) -> Any:
 
 
 def evaluation(forward: Forward, classes: int | None = None) -> Graph:
-    """Compile a function (images, labels) → (mean loss, accuracy) over all images, without dropout.
-
-    With a number of classes, the function also returns the macro-F1.
-    """
+    """Compile (images, labels) → (mean loss, accuracy, and macro-F1 if `classes` is given), without dropout."""
     import tensorflow as tf
 
     def measure(images: Any, labels: Any) -> tuple[Any, ...]:
@@ -244,9 +241,7 @@ def evaluation(forward: Forward, classes: int | None = None) -> Graph:
         sums = tf.reduce_sum(forward.loss(labels, outputs)), _hits(labels, outputs)
         return sums if classes is None else (*sums, macro_f1.count(labels, outputs, classes))
 
-    zeros = [tf.constant(0.0)] * 2
-    if classes is not None:
-        zeros.append(tf.zeros((classes, 3)))
+    zeros = [tf.constant(0.0)] * 2 + ([] if classes is None else [tf.zeros((classes, 3))])
     return Graph(lambda images, labels: in_pieces(images, labels, measure, zeros))
 
 
@@ -258,8 +253,7 @@ def in_pieces(
     Args:
         images: tensor (n, ...).
         labels: tensor (n,).
-        measure: (images, labels) of a batch → the sums of losses and hits over the batch, and perhaps the counts of
-            macro_f1.count.
+        measure: (images, labels) of a batch → sums of losses and hits, and perhaps the counts of macro_f1.count.
         zeros: initial value of each sum.
     """
     import tensorflow as tf
@@ -268,9 +262,8 @@ def in_pieces(
 
     def body(start: Any, *sums: Any) -> tuple[Any, ...]:
         end = tf.minimum(start + _EVALUATION_BATCH, count)
-        return end, *(
-            done + more for done, more in zip(sums, measure(images[start:end], labels[start:end]), strict=True)
-        )
+        pairs = zip(sums, measure(images[start:end], labels[start:end]), strict=True)
+        return end, *(done + more for done, more in pairs)
 
     _, loss, hits, *counts = tf.while_loop(
         lambda start, *_: start < count, body, (tf.constant(0), *zeros), parallel_iterations=1
@@ -283,8 +276,7 @@ def compile_evaluation(
 ) -> Callable[[], tuple[float, NDArray[np.int64], NDArray[np.float32]]]:
     """Compile the evaluation of any keras.Model over a split, without dropout.
 
-    Returns:
-        A function () → (mean loss in nats, predicted labels (n,), probabilities of the predicted labels (n,) in 0..1).
+    The function returns mean loss in nats, predicted labels (n,), and these labels' probabilities (n,) in 0..1.
     """
     import tensorflow as tf
 

@@ -30,7 +30,7 @@ class ShownCell(TypedDict):
     """Trials of one pair of groups.
 
     Attributes:
-        median: median of the objective over the trials that ended ok; None if there are none.
+        median: median of the objective over the trials that ended ok; None without such trials.
         shade: from 0 (poor) to SHADES - 1 (best); None without a median.
         ok, other: number of trials that ended ok, and number of trials that ended otherwise.
     """

@@ -55,7 +55,7 @@ class ShownSweep(TypedDict):
         outcomes: numbers of finished trials by ending.
         changed: Unix time of the ledger's last change, seconds.
         parameters: hyper-parameters that differ among trials.
-        ranked: number of trials that ended ok; `best` lists the first of them.
+        ranked: number of trials that ended ok; `best` lists the first ones.
     """
 
     key: str
@@ -108,7 +108,7 @@ def choose(runs: Path, key: str | None) -> Sweep:
     """Return the sweep with this key; the newest sweep if the key is None.
 
     Raises:
-        AbsentError: no sweep has this key; or there is none at all.
+        AbsentError: no sweep has this key, or no sweep exists.
     """
     if key is None:
         found = find(runs)
@@ -132,7 +132,7 @@ def show(
         most: number of best trials to list.
         x, y: hyper-parameters of the heat map; in place of None, and of one that does not differ among trials, the
             first of heat_map.parameters is taken.
-        task: the state of the sweep's task in Airflow; None if it has none.
+        task: the state of the sweep's task in Airflow; None before it has one.
 
     Raises:
         AbsentError: the sweep's ledger can't be read.

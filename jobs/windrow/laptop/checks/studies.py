@@ -56,7 +56,7 @@ def _compare(folder: Path) -> Finding:
 def _read_mlflow(identity: Mapping[str, object]) -> tuple[SweepRun | None, str]:
     """Return a study's MLflow runs, and the text to report if no record differs.
 
-    The runs are None if MLflow can't be reached, or has none of this study.
+    The runs are None if MLflow can't be reached, or lacks this study's runs.
     """
     from windrow.tracking.runs import read_runs
 

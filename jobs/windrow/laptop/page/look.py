@@ -29,7 +29,7 @@ _GREY = 6  # largest difference between red, green and blue of a grey image: JPE
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """What a folder holds.
+    """The content of a folder of images.
 
     Attributes:
         folder: the folder, absolute.
@@ -64,7 +64,7 @@ class FolderFacts:
 
 
 def look(folder: Path) -> FolderFacts:
-    """Count a folder's images by class, and open some of them.
+    """Count a folder's images by class, and open a sample.
 
     Raises:
         DatasetError: no such folder, fewer than two classes, a class without images, or no image that can be opened.

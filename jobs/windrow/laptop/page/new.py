@@ -94,7 +94,7 @@ def place(name: str, folder: Path) -> Path:
     """Return the file for a new page.
 
     Raises:
-        UserError: the name is none for an experiment, or a page has it already.
+        UserError: the name is not valid for an experiment, or a page has it already.
     """
     experiment.parse(f"name: {json.dumps(name)}\nspace: {{units: {{type: int, low: 1, high: 2}}}}", name="NAME")
     for taken in (folder / f"{name}{suffix}" for suffix in (".yaml", ".yml")):

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from windrow.dag_ids import KINDS, Kind, dag_id
 from windrow.errors import UserError, WindrowError
@@ -111,7 +110,7 @@ def train(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
 
 
 def score(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
-    """Switch the page's score and maintain DAGs on, label the feed, and print what came of it.
+    """Switch the page's score and maintain DAGs on, label the feed, and print the result.
 
     Raises:
         WindrowError: the task has failed, or Airflow does not answer.
@@ -152,7 +151,7 @@ def _trained(airflow: Airflow, dag: str, run: str) -> list[str]:
     sweep, promotion, decision = (
         airflow.result(dag, run, task) or {} for task in ("sweep", "promote_best", "record_decision")
     )
-    final: Mapping[str, Any] = decision or promotion
+    final = decision or promotion
     outcomes = demo_summary.counts(sweep.get("outcomes") or {})
     trials = counted(sweep.get("trials", 0), "trial")
     return [

@@ -187,7 +187,7 @@ class _Clock:
 
 
 def _pause(fetched: Fetched, usual: float) -> float | None:
-    """Return the seconds until the next try in this run; None if there is no next try.
+    """Return the seconds until the next try in this run; None without another try.
 
     A 429 without Retry-After is not retried: such hosts want a longer pause than a run can wait.
     """

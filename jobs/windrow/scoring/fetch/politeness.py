@@ -147,7 +147,7 @@ class Host:
         self._users += 1  # before the first await: a host with waiting requests must not be forgotten
         try:
             async with self._free:
-                # Loop: while we sleep, another request may fail, or be told to wait longer.
+                # Loop: while we sleep, another request may fail, or learn of a longer pause.
                 while (wait := self._wait(patience)) > 0:
                     await asyncio.sleep(wait)
                 # No await since the check, so no other request takes the same moment.

@@ -69,7 +69,7 @@ class Fetched:
         content: the bytes; empty unless the status is OK.
         error: the reason as a message for the user; None if the status is OK.
         milliseconds: the time of all tries and redirects, which `Fetcher.fetch` sets; None if no host was contacted.
-        etag: the ETag header; None if there is none.
+        etag: the ETag header; None without one.
         next_attempt: when the host asked to be contacted again; None if it did not ask.
     """
 

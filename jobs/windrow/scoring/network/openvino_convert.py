@@ -40,7 +40,7 @@ _MAX_PIXELS = 40_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """What to convert, passed between the processes as JSON.
+    """The description of a conversion, passed between the processes as JSON.
 
     Attributes:
         file: the path of the network's file.

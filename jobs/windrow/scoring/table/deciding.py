@@ -35,7 +35,7 @@ _SECTION = "scoring."
 class DecidingKeys:
     """The page's values of the keys that can decide a row, as JSON has them; without values no key decides any."""
 
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, section: ScoringSection) -> DecidingKeys:

@@ -46,7 +46,7 @@ def labels(table: PredictionTable, model: tuple[str, str]) -> Mapping[str, int]:
 
 
 def count(files: Sequence[Path], model: tuple[str, str]) -> dict[str, int]:
-    """Count URLs of which a model has no row, by the version of their newest label, most frequent first.
+    """Count URLs without a row of a model, by the version of their newest label, most frequent first.
 
     A version of another model is named NAME/VERSION.
     """

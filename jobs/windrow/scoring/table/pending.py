@@ -33,7 +33,7 @@ _RULE_COLUMNS = ("next_attempt", "decided_by", "status", "final_url", "content_h
 
 @dataclass(frozen=True)
 class DueRule:
-    """What makes a row due.
+    """The conditions that make a row due.
 
     Attributes:
         now: rows whose next attempt is not later than this are due.
@@ -59,7 +59,7 @@ class DueRule:
         return pc.is_in(rows["decided_by"], value_set=pa.array(texts, pa.string()))
 
     def may_be_in(self, file: FileSummary) -> bool:
-        """Return whether a file may have rows that are due, by what the log says of it."""
+        """Return whether a file may have rows that are due, according to the log."""
         if self.statuses or file.pending:
             return True
         if file.decided_by is None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyspark.sql import DataFrame
 
+CommitFigures = dict[str, Any]
+"""A commit's figures as JSON has them; CommittedRun.from_json reads them."""
+
 # Each run's commit raises the version of this application transaction by one, from the version that the run found when
 # it opened the table. Of two runs at the same time only one can commit, because the rows of the other might repeat its
 # rows. On one machine the table's lock already prevents this; the transaction also works where locks do not.
@@ -68,7 +71,7 @@ class PredictionTable:
         return _committed(self._delta, self.folder)
 
     def summaries(self) -> list[FileSummary]:
-        """List the files of the snapshot with what the log says of their rows."""
+        """List the files of the snapshot with the log's statistics of their rows."""
         return log_entries.summaries(self._delta, self.folder)
 
     def pending_files(self) -> list[Path]:
@@ -84,23 +87,20 @@ class PredictionTable:
         path = self.folder / OWN / _seen_name(version or 0)
         return feed_marks.load(path.read_bytes()) if version is not None and path.is_file() else {}
 
-    def untold(self) -> list[dict[str, Any]]:
-        """List the runs whose figures are not logged to the tracking server yet, oldest first.
-
-        Each is a dictionary that CommittedRun.from_json reads.
-        """
+    def untold(self) -> list[CommitFigures]:
+        """List the figures of the runs that are not logged to the tracking server yet, oldest first."""
         after = self._told()
         entries = self._delta.history(self.version - after) if self.version > after else []
         return [self._figures(entry) for entry in reversed(entries) if "figures" in entry]
 
-    def unreported(self, dag_run: str | None) -> list[dict[str, Any]]:
+    def unreported(self, dag_run: str | None) -> list[CommitFigures]:
         """List the figures in the newest commits whose run could not report them, oldest first.
 
         They are those that are not logged yet, and those of the DAG run `dag_run`, of which this must be a later try:
         the tries before it ended with an error after their commit.
         """
         after = self._told()
-        found: list[dict[str, Any]] = []
+        found: list[CommitFigures] = []
         for entry in self._delta.history(max(0, self.version - after) + _TRIES):
             if "figures" not in entry:
                 continue
@@ -114,12 +114,12 @@ class PredictionTable:
         path = self.folder / OWN / "told"
         return int(path.read_text()) if path.is_file() else 0
 
-    def _figures(self, entry: dict[str, Any]) -> dict[str, Any]:
+    def _figures(self, entry: Mapping[str, Any]) -> CommitFigures:
         """Return the figures in a commit with where they come from."""
         place = {"table": str(self.folder), "table_version": entry["version"], "scoring": entry["runId"]}
         return {**entry["figures"], **place}
 
-    def past(self) -> Iterator[dict[str, Any]]:
+    def past(self) -> Iterator[CommitFigures]:
         """Yield the figures of those of the last 100 commits that have figures, newest first."""
         return (entry["figures"] for entry in self._delta.history(_HISTORY_COMMITS) if "figures" in entry)
 

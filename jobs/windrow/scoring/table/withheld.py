@@ -56,20 +56,23 @@ class WithheldRun:
 
     @property
     def fresh(self) -> bool:
-        """Whether the rows are less than 12 hours old; that is too early to ask the hosts again for better answers."""
+        """Return whether the rows are less than 12 hours old, which is too early to ask the hosts again."""
         return time.time() - self.at < _FRESH_SECONDS
 
 
 def digest(marks: Seen, version: int, model: str, options: Sequence[object], settings: ScoringSection) -> str:
-    """Return a digest of a run's work. Two runs with the same digest have the same URLs, and would commit alike.
+    """Return a digest of what determines a run's rows.
+
+    Two runs with the same digest have the same URLs, and either could be committed in place of the other.
 
     Args:
         marks: how far the feed is read after the run.
         version: the table's version.
         model: the network's name, version and digest.
-        options: whether URLs of earlier models are labelled again, the limit of new URLs, and statuses to try again.
+        options: whether URLs that only earlier models have labelled are labelled again, the limit of new URLs, and the
+            statuses to try again.
         settings: the page's scoring section. Its schedule, copy, drift gate and minimum share do not count, because
-            they do not change the rows; its feed, its model and `rescore` count by the other arguments.
+            they do not change the rows; neither do its feed, model and `rescore`, for which other arguments stand.
     """
     indifferent = {"drift_gate", "schedule", "feed", "model", "publish", "minimum_ok_share", "rescore"}
     if settings.truth is None:  # so that the digest of a page without it is that of an earlier Windrow
@@ -95,7 +98,7 @@ def keep(table: Path, rows: Path, run: WithheldRun) -> None:
 
 
 def read(table: Path) -> WithheldRun | None:
-    """Return the withheld run; None if there is none, or if it is incomplete."""
+    """Return the withheld run; None without one, or if it is incomplete."""
     file = table / OWN / _FOLDER / _FILE
     if not file.is_file():
         return None

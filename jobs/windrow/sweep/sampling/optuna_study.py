@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,13 @@ from windrow.experiment.parameters import Value
 from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.sampling import pruners, samplers, space
+from windrow.sweep.sampling.journal import open_journal
 from windrow.sweep.sampling.sensitivity_design import Design
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.study_folder import JOURNAL
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
 _DRAWS = 500  # this many points in a row that break a constraint are an error
@@ -37,7 +36,7 @@ _SMALL_SPACE = 1000  # points; a sweep is not expected to try all points of a la
 # Study.ask returns. Of a trial that an earlier driver drew, and of a listed point, which is added without drawing, we
 # have only the number. (Enqueueing a listed point and asking for it would run the sampler, and so change later points.)
 # So `report` and `tell` write an epoch's value to the storage and call the pruner, as Trial does. The storage is
-# opened in this file.
+# opened in journal.py.
 Point = dict[str, Value]
 
 
@@ -61,7 +60,7 @@ class OptunaStudy:
         self._design = Design(page) if page.sweep.sampler == "sensitivity" else None
         for point in known:
             self._note(point)
-        self._storage = _open_storage(folder / JOURNAL)
+        self._storage = open_journal(folder / JOURNAL)
         self._study = optuna.create_study(
             study_name=page.name,
             storage=self._storage,
@@ -274,32 +273,6 @@ def _all_points(page: Experiment, defaults: Mapping[str, Value]) -> set[tuple[tu
 
 def _key(point: Point) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(point.items()))
-
-
-def _open_storage(path: Path) -> BaseStorage:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    class HeldByTheStudy(JournalFileOpenLock):  # type: ignore[misc]
-        """Locks nothing, because the caller holds the study's lock.
-
-        Optuna's own lock outlives a killed process, and the next process would wait half a minute for it.
-        """
-
-        def acquire(self) -> bool:
-            return True
-
-        def release(self) -> None:
-            pass
-
-    _drop_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path), HeldByTheStudy(str(path))))
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off an incomplete last line, left by a full disk or a kill, because the next line would be appended to it."""
-    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _states() -> Any:

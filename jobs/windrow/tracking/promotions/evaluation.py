@@ -16,7 +16,7 @@ from windrow.selection import metrics
 from windrow.selection.metrics import MetricFigures
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
-from windrow.tracking.registry import RESULT_FILE
+from windrow.tracking.version_page import RESULT_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,10 @@ from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
 from windrow.sweep.outcomes import RULES, best_figure
 from windrow.sweep.spec import facts_of
+from windrow.tracking.server import epoch_metrics, metrics_at
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
@@ -47,7 +46,7 @@ class FinalistRuns:
         """Log test figures, given by (trial, repeat), each to the run of that repeat."""
         for key, figures in read.items():
             metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
-            self._client.log_batch(self._runs[key], metrics=_metrics(metrics, 0))
+            self._client.log_batch(self._runs[key], metrics=metrics_at(0, metrics))
 
     def log_pictures(self, trial: int, repeat: int, pictures: Mapping[str, bytes]) -> None:
         """Log PNG files, given by name, to the run of a finalist's repeat."""
@@ -72,19 +71,10 @@ class FinalistRuns:
         run_id = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
         parameters = facts_of(self._page, number, finalist.trial.point).parameters
         params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
-        metrics = [
-            metric for index, epoch in enumerate(outcome.epochs, start=1) for metric in _metrics(epoch.metrics(), index)
-        ]
-        metrics += _metrics({"trial_seconds": outcome.seconds} | best_figure(outcome, self._page.sweep), 0)
+        metrics = epoch_metrics(1, outcome.epochs)
+        metrics += metrics_at(0, {"trial_seconds": outcome.seconds} | best_figure(outcome, self._page.sweep))
         self._client.log_batch(run_id, params=params)
         for start in range(0, len(metrics), _BATCH_METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS])
         self._client.set_terminated(run_id, RULES[outcome.ending].status)
         return run_id
-
-
-def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, step) for name, value in values.items()]

@@ -18,7 +18,7 @@ from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.sweep.spec import facts_of
-from windrow.tracking import registry
+from windrow.tracking import registry, version_page
 from windrow.tracking.models import fetch_model
 from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
@@ -92,7 +92,7 @@ class Promotion:
                 continue
             result = registry.whole(version, result)
             if not registry.is_settled(version, result):
-                registry.settle(self._client, result, registry.description(result))
+                registry.settle(self._client, result, version_page.description(result))
             return result
         return None
 
@@ -174,7 +174,7 @@ class Promotion:
         accuracy = f"{result.test_accuracy:.6f}"
         self._client.set_model_version_tag(challenger.name, challenger.version, "windrow.test_accuracy", accuracy)
         registry.record(self._client, result)
-        registry.settle(self._client, result, registry.description(result))
+        registry.settle(self._client, result, version_page.description(result))
         return result
 
     def _result(
