@@ -43,6 +43,8 @@ WORKER_BYTES = 2.5 * 2**30
 """What a worker of the suite may hold: a JVM, two Python workers with TensorFlow, and MLflow."""
 HEAVY = ("stack", "airflow", "submit", "spark", "tensorflow", "mlflow", "store")
 """Markers of tests that are not of make unit, the longest files first: those begin first."""
+SERVERS = {"spark", "mlflow_server", "client"}
+"""Fixtures that start something, so that a test without a marker must not use them."""
 TIMEOUTS = {
     "faults": 1200,
     "stack": 900,
@@ -68,6 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark.name for mark in item.iter_markers()}
         if not marks & {*HEAVY, "faults", "cluster"}:
             item.add_marker("unit")
+            if started := SERVERS & {*getattr(item, "fixturenames", ())}:
+                raise pytest.UsageError(f"{item.nodeid} uses {', '.join(started)}, and needs the marker for it")
         if "timeout" not in marks:
             item.add_marker(pytest.mark.timeout(max([60, *(TIMEOUTS[mark] for mark in marks & TIMEOUTS.keys())])))
     weights: dict[Path, int] = {}

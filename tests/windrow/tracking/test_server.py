@@ -57,6 +57,7 @@ def test_a_model_that_is_not_registered_is_told_with_its_cure(
         fetch_model(absent, tmp_path)
 
 
+@pytest.mark.mlflow
 def test_the_version_that_labels_is_asked_of_a_server_without_its_client(
     mlflow_server: str, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
 ) -> None:
