@@ -82,7 +82,7 @@ def record(client: MlflowClient, result: PromotionResult, file: str | None = RES
         file: the version's file with the whole result; None without such a file: then the tag holds everything.
     """
     values = {**result.short().to_json(), "file": file} if file else result.to_json()
-    text = json.dumps(values, ensure_ascii=False)
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
     client.set_model_version_tag(result.model_name, result.model_version, RESULT, text)
 
 

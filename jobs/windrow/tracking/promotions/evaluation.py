@@ -66,7 +66,7 @@ def _details(read: Readout, labels: tuple[str, ...], found: MetricFigures | None
 
 
 def _write(path: Path, values: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(values, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
 def figures_of(read: Readout, found: MetricFigures | None) -> dict[str, float]:
