@@ -120,7 +120,7 @@ def seen_in(folder: Path) -> Keys:
         folder: a prepared data set.
 
     Raises:
-        DatasetError: its hashes are missing or broken.
+        DatasetError: its hashes are broken, or its images are missing.
     """
     return np.unique(np.concatenate([keys(shards.load_hashes(folder, split)) for split in ("train", "validation")]))
 
