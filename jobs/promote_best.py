@@ -131,7 +131,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         promotion.begin(final)
         rival = promotion.rival(Path(scratch) / "champion", folder)
         example, _ = shards.load_split(folder, "validation")
-        seen = common_images.seen_in(folder)
+        seen, different = common_images.seen_in(folder), common_images.first_of_copies(folder)
         challenger = promotion.register(final, example[:1], seen, Path(scratch) / "challenger")
         networks = {evidence.CHALLENGER: challenger.file.read_bytes(), **evidence.to_read(final)}
         truths = {}
@@ -139,9 +139,9 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
             networks[evidence.CHAMPION], truths[evidence.CHAMPION] = network, rival.common.truth
         figures = read(networks, truths)
         rival = rival and replace(rival, readout=figures.get(evidence.CHAMPION))
-        decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, promotion.hints(final))
-        images, _ = shards.load_split(folder, "test")
-        result = promotion.conclude(challenger, rival, final, figures, decision, images)
+        advice = promotion.hints(final)
+        decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, advice, different)
+        result = promotion.conclude(challenger, rival, final, figures, decision, shards.load_split(folder, "test")[0])
     print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result.evidence}", file=sys.stderr)
     return result.to_json()
 

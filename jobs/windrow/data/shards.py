@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data import hashes, sources
 from windrow.data import manifest as manifests
-from windrow.data import sources
 from windrow.data.division import Division, divide
 from windrow.data.hashes import Hashes
 from windrow.data.manifest import Manifest
@@ -119,10 +119,13 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
 def load_hashes(folder: Path | str, split: Split) -> Hashes:
     """Load the hashes of a split's images, uint8 (n, 16), in the split's order.
 
+    They are computed for a folder without them, as Windrow wrote it before 2026-11-27.
+
     Raises:
-        DatasetError: the file is missing or broken.
+        DatasetError: the file is broken, or the images' file is missing too.
     """
-    return _open_array(Path(folder) / _hashes(split), None)
+    path = Path(folder) / _hashes(split)
+    return _open_array(path, None) if path.exists() else hashes.of(load_split(folder, split)[0])
 
 
 def load_names(folder: Path | str, split: Split) -> list[str]:

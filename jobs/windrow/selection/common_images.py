@@ -1,7 +1,8 @@
 """Find the test images that challenger and champion can be compared on: those that neither was trained or chosen on.
 
 A version remembers the images that it was trained and chosen on by a key of each, in a file among its own. A data set
-may therefore grow between two trainings, and the champion is still compared on images that are new to it.
+may therefore grow between two trainings, and the champion is still compared on images that are new to it. Images with
+the same pixels count as one, because copies are no further evidence.
 """
 
 from __future__ import annotations
@@ -120,9 +121,21 @@ def seen_in(folder: Path) -> Keys:
         folder: a prepared data set.
 
     Raises:
-        DatasetError: its hashes are missing or broken.
+        DatasetError: its hashes are broken, or its images are missing.
     """
     return np.unique(np.concatenate([keys(shards.load_hashes(folder, split)) for split in ("train", "validation")]))
+
+
+def first_of_copies(folder: Path) -> NDArray[np.bool_]:
+    """Return whether each test image of a prepared data set is the first one with its pixels, bool (n,).
+
+    Raises:
+        DatasetError: the test split is missing or broken.
+    """
+    found = keys(shards.load_hashes(folder, "test"))
+    chosen = np.zeros(len(found), bool)
+    chosen[np.unique(found, return_index=True)[1]] = True
+    return chosen
 
 
 def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> CommonImages:
@@ -147,7 +160,7 @@ def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> Co
     else:
         return _none(truth, "does not record which images it was trained on, and these test images may be among them")
     own = np.array([_place(network.labels, label) for label in dataset.labels])
-    found = CommonImages(np.where(is_new, own[truth], -1))
+    found = CommonImages(np.where(is_new & first_of_copies(folder), own[truth], -1))
     return CommonImages(found.truth, _doubt(found.count, network.labels, dataset.labels))
 
 

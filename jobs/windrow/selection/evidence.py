@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class Row:
         read = self.readout
         return {
             "test_accuracy": read.accuracy,
-            "test_loss": read.loss,
+            "test_loss": read.loss if math.isfinite(read.loss) else None,
             "macro_f1": self.macro_f1,
             "errors": read.errors,
             "images": read.images,

@@ -13,6 +13,7 @@ from windrow.selection.statistics import most_frequent_share, wilson
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
+    from windrow.experiment import SweepSection
     from windrow.sweep.study import StudyRecord
     from windrow.training.loop import Epoch
 
@@ -24,15 +25,20 @@ _FALL = 0.01  # of the validation loss over the last fifth of the epochs, as a s
 _NEAR = 0.97  # of the loss of guessing
 
 
-def hints(epochs: Sequence[Epoch], images: Mapping[str, int], classes: int) -> tuple[str, ...]:
+def hints(
+    epochs: Sequence[Epoch], images: Mapping[str, int], classes: int, sweep: SweepSection | None = None
+) -> tuple[str, ...]:
     """Return what the curves and the splits suggest, one sentence each without the full stop; may be empty.
 
     Args:
         epochs: the metrics of a training that ended ok, in order.
         images: number of images by split.
         classes: number of classes; a network that guesses evenly among them has a loss of ln(classes) nats.
+        sweep: what limits the number of epochs; None if only sweep.epochs does.
     """
-    return tuple(filter(None, (_curve(epochs, classes), _gap(epochs), _few(images))))
+    is_early = sweep is not None and sweep.patience is not None and len(epochs) < sweep.epochs
+    longer = "sweep.patience" if is_early else "sweep.epochs"
+    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs), _few(images))))
 
 
 def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, object]:
@@ -44,7 +50,7 @@ def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, o
     epochs = study.best.epochs if study.best else ()
     return {
         "baseline": validation_baseline(folder),
-        "hints": hints(epochs, dataset.splits, len(dataset.labels)),
+        "hints": hints(epochs, dataset.splits, len(dataset.labels), study.page.sweep),
     }
 
 
@@ -53,13 +59,13 @@ def validation_baseline(folder: Path) -> float:
     return most_frequent_share(shards.load_split(folder, "validation")[1])
 
 
-def _curve(epochs: Sequence[Epoch], classes: int) -> str:
+def _curve(epochs: Sequence[Epoch], classes: int, longer: str) -> str:
     if not epochs:
         return ""
     losses, guessing = [epoch.val_loss for epoch in epochs], math.log(classes)
     before = losses[-1 - max(1, len(losses) // 5)] if len(losses) > 1 else math.inf
     if losses[-1] == min(losses) and losses[-1] < before * (1 - _FALL):
-        return f"the validation loss still falls at epoch {len(losses)}, the last one: raise sweep.epochs"
+        return f"the validation loss still falls at epoch {len(losses)}, the last one: raise {longer}"
     if (loss := epochs[-1].loss) > _NEAR * guessing:
         return (
             f"the training loss ends at {loss:.2f}, and guessing among {classes} classes has {guessing:.2f}: "

@@ -5,6 +5,7 @@ result = PromotionResult.from_json(json.loads(tags["windrow.result"]))
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NotRequired, TypedDict
@@ -41,10 +42,13 @@ class ComparisonFigures(TypedDict):
 
 
 class NetworkFigures(TypedDict):
-    """A network on the test split: evidence.Row as JSON values. Results from before macro-F1 lack it."""
+    """A network on the test split: evidence.Row as JSON values. Results from before macro-F1 lack it.
+
+    The loss is None where it is not known, which is so on a part of the test split.
+    """
 
     test_accuracy: float
-    test_loss: float
+    test_loss: float | None
     macro_f1: NotRequired[float]
     errors: int
     images: int
@@ -120,13 +124,16 @@ class PromotionResult:
         return replace(self, decision=decision.ruling, promoted=decision.promoted, reason=decision.reason, approval=by)
 
     def to_json(self) -> dict[str, object]:
-        """Return the result as JSON values. `value` has the objective's name as its key, and is absent without one."""
+        """Return the result as JSON values. `value` has the objective's name as its key, and is absent without one.
+
+        Numbers that are not finite are None: JSON has none, and Airflow refuses them.
+        """
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["decision"] = self.decision.value if self.decision else None
         keys = {name: self.objective if name == "value" else name for name in values}
         if self.metrics is None:  # a result from before they existed is written as it was
             del keys["metrics"]
-        return {keys[name]: values[name] for name in keys if keys[name]}
+        return {keys[name]: _finite(values[name]) for name in keys if keys[name]}
 
     def short(self) -> PromotionResult:
         """Return the result without what only the version's page shows: evidence, hints, and all but the worst class.
@@ -140,6 +147,15 @@ class PromotionResult:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:
         """Return the result that `to_json`, of this or another version of Windrow, has written; ignore unknown keys."""
-        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        known = {each.name: _finite(values[each.name]) for each in fields(cls) if each.name in values}
         decision = next((ruling for ruling in Ruling if ruling == values.get("decision")), None)
         return cls(**known | {"decision": decision, "value": values.get(values.get("objective", ""))})
+
+
+def _finite(value: Any) -> Any:
+    """Return a JSON value with None in place of each number in it that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return type(value)(map(_finite, value)) if isinstance(value, (list, tuple)) else value

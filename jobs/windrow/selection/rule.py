@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from windrow.plural import counted
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import mcnemar, wilson
@@ -63,7 +66,13 @@ class Decision:
         return Decision(ruling, f"{self.grounds}; {verb} by {by}")
 
 
-def decide(challenger: Readout, rival: Rival | None, rule: PromotionSection, hints: Sequence[str] = ()) -> Decision:
+def decide(
+    challenger: Readout,
+    rival: Rival | None,
+    rule: PromotionSection,
+    hints: Sequence[str] = (),
+    different: NDArray[np.bool_] | None = None,
+) -> Decision:
     """Return the decision about a challenger, by the test accuracies.
 
     A challenger that may be guessing is never promoted. One that can't be compared with the champion by the rule alone
@@ -75,10 +84,13 @@ def decide(challenger: Readout, rival: Rival | None, rule: PromotionSection, hin
         rule: how much better the challenger must be (at 0 it must still be better, not equal), whether the lead must be
             statistically significant, and whether a person must approve.
         hints: what may give a better network, for the reason if the challenger may be guessing.
+        different: True for the test images that show whether it may be guessing, which are those that are no copies of
+            an earlier one, bool (n,); None for all.
     """
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
-    if guesses(challenger):
-        return _guessing(challenger, rival, hints)
+    distinct = challenger if different is None or different.all() else challenger.on(different)
+    if guesses(distinct):
+        return _guessing(distinct, challenger.images, rival, hints)
     alone = f" with test accuracy {challenger.accuracy:.4f}, guessing {challenger.baseline:.4f}"
     if rival is None:
         return Decision(good, f"{alone}: there was no champion")
@@ -118,13 +130,14 @@ def _compared(challenger: Readout, champion: Readout, images: int) -> str:
     return f"{accuracies}{part} (guessing {challenger.baseline:.4f})"
 
 
-def _guessing(challenger: Readout, rival: Rival | None, hints: Sequence[str]) -> Decision:
+def _guessing(challenger: Readout, images: int, rival: Rival | None, hints: Sequence[str]) -> Decision:
     interval = wilson(challenger.images - challenger.errors, challenger.images)
     stays = "there is still no champion" if rival is None else f"version {rival.champion.version} stays champion"
+    copies = "" if challenger.images == images else f" that differ, of {counted(images, 'test image')},"
     cure = "; ".join(hints) or "train longer, search more points, or add images"
     return Decision(
         Ruling.KEPT,
         f": test accuracy {challenger.accuracy:.4f} may be guessing, because its 95 % interval on "
-        f"{counted(challenger.images, 'image')}, {interval.low:.4f} to {interval.high:.4f}, is not above "
+        f"{counted(challenger.images, 'image')}{copies or ','} {interval.low:.4f} to {interval.high:.4f}, is not above "
         f"{challenger.baseline:.4f}, the share of the most frequent class; {stays}; {cure}",
     )

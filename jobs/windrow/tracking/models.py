@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
     An alias is resolved only once, and the files are written to the folder `into`.
 
     Raises:
-        UserError: there is no such model, alias or version, or Windrow did not register it.
+        UserError: there is no such model, alias or version, Windrow did not register it, or its files are damaged.
         TrackingError: MLflow does not answer.
     """
     version = resolve(connect(), model_uri)
@@ -45,8 +47,9 @@ def fetch_model(model_uri: str, into: Path) -> Network:
             "start that (make start does), and set MLFLOW_TRACKING_URI to its address"
         ) from error
     network, description = folder / "data" / "model.keras", folder / "MLmodel"
-    described = yaml.safe_load(description.read_text(encoding="utf-8")) if description.is_file() else None
-    facts = ((described or {}).get("metadata") or {}).get("windrow")
+    with _undamaged(description, version):
+        described = yaml.safe_load(description.read_text(encoding="utf-8")) if description.is_file() else None
+        facts = ((described or {}).get("metadata") or {}).get("windrow")
     if described is not None and facts is None:
         raise UserError(
             f"{model_uri} must be a model that promote_best.py registered; version {version.version} is another kind"
@@ -57,16 +60,29 @@ def fetch_model(model_uri: str, into: Path) -> Network:
             f"{model_uri} must have its files in MLflow; version {version.version} has no {missing} there; restore "
             "them, or give the alias to another version"
         )
-    return Network(
-        name=version.name,
-        version=str(version.version),
-        file=network,
-        digest=hashlib.sha256(network.read_bytes()).hexdigest(),
-        shape=tuple(facts["shape"]),
-        labels=tuple(facts["labels"]),
-        dataset_digest=version.tags.get("windrow.dataset.digest"),
-        canaries=tuple(Canary.of(one["label_ids"], one["scores"]) for one in facts.get("canaries", ())),
-    )
+    with _undamaged(description, version):
+        return Network(
+            name=version.name,
+            version=str(version.version),
+            file=network,
+            digest=hashlib.sha256(network.read_bytes()).hexdigest(),
+            shape=tuple(facts["shape"]),
+            labels=tuple(facts["labels"]),
+            dataset_digest=version.tags.get("windrow.dataset.digest"),
+            canaries=tuple(Canary.of(one["label_ids"], one["scores"]) for one in facts.get("canaries", ())),
+        )
+
+
+@contextmanager
+def _undamaged(file: Path, version: Any) -> Iterator[None]:
+    """Turn any error about what a version's file says, in the block, into a UserError."""
+    try:
+        yield
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"models:/{version.name}/{version.version} must have whole files in MLflow; its {file.name} there is "
+            "damaged; restore it, or give the alias to another version"
+        ) from error
 
 
 def current(page: Experiment) -> tuple[str, str] | None:

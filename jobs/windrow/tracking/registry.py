@@ -82,7 +82,7 @@ def record(client: MlflowClient, result: PromotionResult, file: str | None = RES
         file: the version's file with the whole result; None without such a file: then the tag holds everything.
     """
     values = {**result.short().to_json(), "file": file} if file else result.to_json()
-    text = json.dumps(values, ensure_ascii=False)
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
     client.set_model_version_tag(result.model_name, result.model_version, RESULT, text)
 
 
@@ -127,11 +127,7 @@ def is_stale(client: MlflowClient, result: PromotionResult) -> bool:
 def settle(client: MlflowClient, result: PromotionResult, description: str) -> None:
     """Write a decision to its version's tags and description, and move the aliases; a second call changes nothing."""
     name, version, ruling = result.model_name, result.model_version, Ruling(result.decision or "")
-    client.set_model_version_tag(name, version, "windrow.decision", result.reason)
-    if result.approval is not None:
-        client.set_model_version_tag(name, version, "windrow.approval", _APPROVAL[ruling])
-        client.set_model_version_tag(name, version, "windrow.approval_by", result.approval)
-    client.update_model_version(name, version, description=description)
+    _tell(client, result, description)
     if ruling is Ruling.PROMOTED:
         client.set_registered_model_alias(name, "champion", version)
         if result.champion_before not in (None, version):
@@ -142,6 +138,15 @@ def settle(client: MlflowClient, result: PromotionResult, description: str) -> N
     else:
         client.set_registered_model_alias(name, "challenger", version)
     client.set_model_version_tag(name, version, SETTLED, ruling.value)
+
+
+def _tell(client: MlflowClient, result: PromotionResult, description: str) -> None:
+    name, version = result.model_name, result.model_version
+    client.set_model_version_tag(name, version, "windrow.decision", result.reason)
+    if result.approval is not None:
+        client.set_model_version_tag(name, version, "windrow.approval", _APPROVAL[Ruling(result.decision or "")])
+        client.set_model_version_tag(name, version, "windrow.approval_by", result.approval)
+    client.update_model_version(name, version, description=description)
 
 
 def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult:
@@ -169,7 +174,8 @@ def answer(model: str, version: str, approved: bool, by: str) -> PromotionResult
         if approved and (waits or not is_settled(found, result)) and is_stale(client, result):
             raise UserError(
                 f"the champion must still be the one that version {version} of {model} was compared with, "
-                f"{result.champion_before or 'none'}; it has changed; run promote_best.py for it again"
+                f"{result.champion_before or 'none'}; it has changed; run promote_best.py for it again, or with "
+                f"--promote {version}"
             )
         result = whole(found, result)
         if waits:
@@ -213,7 +219,8 @@ def promote(model: str, version: str, by: str) -> dict[str, object]:
     """Make a registered version champion, on behalf of a person, and the champion previous; return the job's result.
 
     Raises:
-        UserError: the version is unknown, awaits approval, or was never evaluated on the test split.
+        UserError: the version is unknown, awaits approval over today's champion, or was never evaluated on the test
+            split.
         TrackingError: MLflow does not answer.
     """
     client = connect()
@@ -222,8 +229,15 @@ def promote(model: str, version: str, by: str) -> dict[str, object]:
         chosen, result = str(found.version), recorded(found)
         if result is None:
             raise UserError(f"a version must be evaluated before it is promoted; got {chosen} of {model}, which is not")
-        if result.awaits_approval:
+        stale = is_stale(client, result)
+        if result.awaits_approval and not stale:
             raise UserError(f"version {chosen} of {model} awaits approval; run --approve {chosen} or --reject {chosen}")
+        if result.awaits_approval:
+            result = result.answered(True, by)
+            record(client, result, _file(found))
+        if stale and not is_settled(found, result):  # or a later job would make the champion of then the previous one
+            _tell(client, result, description(whole(found, result)))
+            client.set_model_version_tag(model, chosen, SETTLED, str(result.decision))
         champion, challenger = (_number(aliased(client, model, alias)) for alias in ("champion", "challenger"))
         if challenger == chosen:
             client.delete_registered_model_alias(model, "challenger")

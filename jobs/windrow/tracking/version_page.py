@@ -10,21 +10,38 @@ from windrow.selection.promotion_result import PromotionResult
 RESULT_FILE = "evaluation/promotion.json"
 """A version's file with the result that the promotion ended with, with all figures and the evidence."""
 
+LONGEST = 5000
+"""Characters of a description that MLflow's database has room for."""
+
 
 def description(result: PromotionResult) -> str:
-    """Return the version's description for MLflow's page, in Markdown."""
-    classes = f"{metrics.text(result.metrics, result.test_images or 0)}\n\n" if result.metrics else ""
-    return (
+    """Return the version's description for MLflow's page, in Markdown of at most 5,000 characters.
+
+    If there are more, the last lines of the tables are left out.
+    """
+    classes = f"\n\n{metrics.text(result.metrics, result.test_images or 0)}" if result.metrics else ""
+    head = (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "
         f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
         f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
-        f"{result.evidence}\n\n"
-        f"{classes}"
-        "Input: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, by "
-        "mlflow.tensorflow the probabilities of all classes."
+    )
+    tail = (
+        "\n\nInput: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, "
+        "by mlflow.tensorflow the probabilities of all classes."
         f"{_pictures(result)}"
     )
+    tables = _cut(f"{result.evidence}{classes}", LONGEST - len(head) - len(tail))
+    return f"{head}{tables}{tail}"[:LONGEST]
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text of at most `most` characters, if there is room for any, by leaving out its last lines."""
+    if len(text) <= most:
+        return text
+    note = f"\n\nThe rest is in {RESULT_FILE}."
+    end = text.rfind("\n", 0, max(0, most - len(note)))
+    return f"{text[: max(0, end)]}{note}"
 
 
 def _pictures(result: PromotionResult) -> str:

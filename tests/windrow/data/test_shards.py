@@ -212,3 +212,13 @@ def test_reading_shards_imports_neither_spark_nor_tensorflow() -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3] / "jobs")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_of_before_there_were_hashes_has_those_of_its_images(tmp_path: Path) -> None:
+    images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
+    np.save(tmp_path / "test-images.npy", images)
+    np.save(tmp_path / "test-labels.npy", np.arange(3))
+    np.testing.assert_array_equal(shards.load_hashes(tmp_path, "test"), hashes.of(images))
+    (tmp_path / "test-hashes.npy").write_bytes(b"no array")
+    with pytest.raises(DatasetError, match="must be a prepared split"):
+        shards.load_hashes(tmp_path, "test")

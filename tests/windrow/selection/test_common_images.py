@@ -72,6 +72,19 @@ def test_a_comparison_on_fewer_than_30_images_is_left_to_a_person(folder: Path, 
     assert (found.count, found.doubt) == (common, doubt)
 
 
+def test_a_picture_that_was_copied_40_times_is_compared_once(folder: Path, tmp_path: Path) -> None:
+    numbers = [0] * 40 + [1, 2, 1]
+    images = np.stack([image(number) for number in numbers])
+    np.save(tmp_path / "test-images.npy", images)
+    np.save(tmp_path / "test-labels.npy", np.array(numbers))
+    np.save(tmp_path / "test-hashes.npy", hashes.of(images))
+    for version in (champion(), RegisteredChampion("4", replace(NETWORK, dataset_digest="new"))):
+        found = common_images.between(version, DATA, tmp_path)
+        assert np.flatnonzero(found.chosen).tolist() == [0, 40, 41]
+        assert found.doubt == "can be compared on 3 images only, and the rule needs 30"
+    assert common_images.first_of_copies(folder).all()
+
+
 def test_an_older_version_records_no_images_and_is_compared_on_the_same_data_set_only(folder: Path) -> None:
     old = RegisteredChampion("4", replace(NETWORK, dataset_digest="new"))
     assert (common_images.between(old, DATA, folder).count, common_images.between(old, DATA, folder).doubt) == (60, "")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from windrow.experiment import parse
@@ -74,6 +76,15 @@ def test_a_champion_is_compared_with_the_challenger_on_the_images_that_are_new_t
     part, other = evidence.table(rows, champion(30, compared=600)).splitlines()[4:6]
     assert part.startswith("| challenger, on the 600 images below | 0.9833 | 0.9696 to 0.9909 | 10 of 600 |")
     assert other.startswith("| champion, version 4 | 0.9500 | 0.9295 to 0.9648 | 30 of 600 |")
+
+
+def test_the_loss_on_a_part_of_the_images_is_not_known_and_its_json_is_valid() -> None:
+    trained = final()
+    rows = evidence.rows(trained, read(trained, challenger=10), champion(30, compared=600))
+    figures = {row.name: row.values() for row in rows}
+    assert figures["challenger_compared"]["test_loss"] is figures["champion"]["test_loss"] is None
+    assert figures["challenger"]["test_loss"] == 0.1
+    json.dumps(figures, allow_nan=False)
 
 
 def test_the_champions_recorded_figures_and_those_of_guessing_are_there_though_it_can_not_be_compared() -> None:

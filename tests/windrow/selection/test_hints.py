@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from windrow.experiment import SweepSection
 from windrow.selection.hints import hints
 from windrow.training.loop import Epoch
 
@@ -28,6 +29,12 @@ def test_a_loss_that_still_falls_asks_for_more_epochs(losses: tuple[float, ...],
     assert hints(curve(*losses), MANY, 10) == (
         f"the validation loss still falls at epoch {epochs}, the last one: raise sweep.epochs",
     )
+
+
+@pytest.mark.parametrize(("epochs", "patience", "key"), [(10, 2, "patience"), (5, 2, "epochs"), (10, None, "epochs")])
+def test_a_training_that_ended_early_asks_for_more_patience(epochs: int, patience: int | None, key: str) -> None:
+    (hint,) = hints(curve(*FALLING), MANY, 10, SweepSection(epochs=epochs, patience=patience))
+    assert hint == f"the validation loss still falls at epoch 5, the last one: raise sweep.{key}"
 
 
 @pytest.mark.parametrize("losses", [FLAT, (*FALLING, 0.65), (1.0, 0.99995)])

@@ -44,3 +44,12 @@ def test_a_version_of_before_there_were_rulings_and_one_of_a_later_windrow_are_r
     old = PromotionResult.from_json({"model_name": "m", "model_version": "1", "promoted": True, "later": 1})
     assert (old.decision, old.promoted, old.test_accuracy, old.figures) == (None, True, None, {})
     assert "" not in old.to_json()
+
+
+def test_a_loss_that_was_written_as_no_number_is_none_and_written_so() -> None:
+    written = json.dumps(EXAMPLES[0] | {"figures": {"challenger_compared": {"test_loss": float("nan"), "images": 9}}})
+    assert "NaN" in written
+    old = PromotionResult.from_json(json.loads(written))
+    assert old.figures["challenger_compared"] == {"test_loss": None, "images": 9}
+    fresh = PromotionResult("m", "1", test_loss=float("inf"), hints=("add images",))
+    assert json.loads(json.dumps(fresh.to_json(), allow_nan=False))["test_loss"] is None

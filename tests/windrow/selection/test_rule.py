@@ -117,6 +117,18 @@ def test_a_first_champion_must_be_better_than_guessing_by_its_interval(right: in
         )
 
 
+def test_copies_of_a_picture_do_not_show_that_a_network_is_not_guessing() -> None:
+    """Of 40 images in four classes, 32 are right, all of them copies of one; 9 differ."""
+    different = np.arange(40) < 9
+    assert decide(figures(8, 40), None, rule()).promoted
+    decision = decide(figures(8, 40), None, rule(), (), different)
+    assert decision.ruling is Ruling.KEPT
+    assert "test accuracy 0.1111 may be guessing, because its 95 % interval on 9 images that differ, of 40 test" in (
+        decision.reason
+    )
+    assert decide(figures(8, 40), None, rule(), (), np.ones(40, bool)).promoted
+
+
 @pytest.mark.parametrize("compared", [IMAGES, 0])
 def test_a_challenger_that_may_be_guessing_is_kept_though_the_champion_is_worse(compared: int) -> None:
     decision = decide(figures(740), rival(900, "" if compared else "is gone", compared), rule(approval=True))

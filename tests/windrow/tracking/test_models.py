@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from windrow.errors import TrackingError
+from windrow.errors import TrackingError, UserError
 from windrow.tracking.models import fetch_model
+from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.server import connect
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.usefixtures("registry_file")]
@@ -35,3 +36,30 @@ def test_a_version_that_was_registered_before_its_pyfunc_form_gave_names_is_fetc
     assert (network.shape, network.labels) == ((8, 8, 1), tuple("0123456789"))
     assert network.digest == hashlib.sha256(b"a network").hexdigest()
     assert [canary.label_ids[0] for canary in network.canaries] == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"metadata: {windrow: [",
+        b"\xff\xfe",
+        b"only words",
+        b"metadata: {windrow: {labels: [a, b]}}",
+        b"metadata: {windrow: {shape: 8, labels: [a, b]}}",
+        b"metadata: {windrow: {shape: [8, 8, 1], labels: [a, b], canaries: [3]}}",
+    ],
+)
+def test_a_damaged_mlmodel_file_is_told_and_leaves_the_champion_to_a_person(tmp_path: Path, content: bytes) -> None:
+    folder, client, name = tmp_path / "model", connect(), f"damaged-{hashlib.sha256(content).hexdigest()[:8]}"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "model.keras").write_bytes(b"a network")
+    (folder / "MLmodel").write_bytes(content)
+    client.create_registered_model(name)
+    client.create_model_version(name, folder.as_uri())
+    client.set_registered_model_alias(name, "champion", "1")
+    with pytest.raises(UserError, match="its MLmodel there is damaged; restore it, or give the alias"):
+        fetch_model(f"models:/{name}/1", tmp_path / "files")
+    champion = fetch_champion(client, name, tmp_path / "champion")
+    assert champion is not None
+    assert champion.network is None
+    assert champion.problem.startswith(f"can't be evaluated: models:/{name}/1 must have whole files")

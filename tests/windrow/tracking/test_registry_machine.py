@@ -32,7 +32,7 @@ pytestmark = pytest.mark.mlflow
 
 DATA = Manifest("x", "x", "d", (8, 8, 1), ("0", "1"), {}, {}, {})
 RULINGS = st.sampled_from([Ruling.PROMOTED, Ruling.AWAITING_APPROVAL, *Ruling])
-MOST_WRITES = 12
+MOST_WRITES = 15
 """More than any of the jobs has."""
 
 
@@ -424,6 +424,25 @@ def test_a_version_that_waits_for_an_answer_is_not_chosen_past_it(jobs: Jobs) ->
     with pytest.raises(UserError, match="must have the version '9' in the registry"):
         jobs.choose("9")
     assert jobs.aliases() == {"challenger": "1"}
+
+
+@pytest.mark.usefixtures("one_database")
+def test_a_version_that_waits_over_a_champion_of_the_past_is_chosen_wherever_it_is_cut_off() -> None:
+    def prepared(jobs: Jobs) -> Callable[[], dict[str, Any]]:
+        jobs.promote("a", Ruling.PROMOTED)
+        jobs.promote("b", Ruling.AWAITING_APPROVAL)
+        jobs.promote("c", Ruling.PROMOTED)
+        with pytest.raises(UserError, match=r"it has changed; .* or with --promote 2"):
+            jobs.answer("2", True)
+        return lambda: jobs.choose("2")
+
+    for jobs, result in at_each_write(prepared):
+        assert result["promoted"]
+        assert jobs.result("2")["reason"].endswith("approved by ada")
+        assert jobs.versions()["2"].tags["windrow.approval"] == "approved"
+        assert jobs.answer("2", True)["promoted"]
+        assert jobs.promote("b", Ruling.KEPT)["model_version"] == "2"
+        assert jobs.aliases() == {"champion": "2", "previous": "3"}, "the champion of now is the previous one"
 
 
 def test_a_promotion_that_was_cut_off_after_a_rollback_that_was_is_no_mistake(jobs: Jobs) -> None:

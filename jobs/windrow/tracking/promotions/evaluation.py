@@ -27,6 +27,9 @@ _FOLDER, _RESULT_NAME = RESULT_FILE.split("/")
 _NOT_IN_A_NAME = re.compile(r"[^\w.\- :]")
 """What MLflow takes in no metric's name, and slashes, which would make folders of its charts."""
 
+_LONGEST_NAME = 247
+"""Characters of a metric's name, of which MLflow takes 250: three are for the number that tells equal ones apart."""
+
 
 def log_files(
     client: MlflowClient,
@@ -66,7 +69,7 @@ def _details(read: Readout, labels: tuple[str, ...], found: MetricFigures | None
 
 
 def _write(path: Path, values: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(values, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
 def figures_of(read: Readout, found: MetricFigures | None) -> dict[str, float]:
@@ -80,7 +83,7 @@ def figures_of(read: Readout, found: MetricFigures | None) -> dict[str, float]:
     if len(found["classes"]) <= metrics.MOST_CLASSES:
         for place, each in enumerate(found["classes"]):
             if each["recall"] is not None:
-                name = f"test_recall_{_NOT_IN_A_NAME.sub('_', each['label'])}"
+                name = f"test_recall_{_NOT_IN_A_NAME.sub('_', each['label'])}"[:_LONGEST_NAME]
                 figures[f"{name} {place}" if name in figures else name] = each["recall"]
     return figures
 

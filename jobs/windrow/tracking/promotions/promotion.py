@@ -116,7 +116,8 @@ class Promotion:
 
     def hints(self, final: Final) -> tuple[str, ...]:
         """Return what may give a better network than the winner's best."""
-        return hints(final.winner.good[0].outcome.epochs, self._dataset.splits, len(self._dataset.labels))
+        epochs = final.winner.good[0].outcome.epochs
+        return hints(epochs, self._dataset.splits, len(self._dataset.labels), self._page.sweep)
 
     def register(self, final: Final, example: NDArray[np.uint8], seen: Keys, into: Path) -> Network:
         """Register the winner's best network; return the new version, downloaded from the registry into a folder.

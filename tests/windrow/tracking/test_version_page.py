@@ -1,0 +1,44 @@
+"""What MLflow has room for: the description of a version, and the names of its metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from windrow.selection import metrics
+from windrow.selection.promotion_result import PromotionResult
+from windrow.selection.readout import Readout
+from windrow.tracking.promotions.evaluation import figures_of
+from windrow.tracking.version_page import LONGEST, description
+
+LINKS = {"evaluation": "http://127.0.0.1/#/experiments/1/models/m-1/artifacts"}
+
+
+def result(lines: int, reason: str = "promoted") -> PromotionResult:
+    """A result whose evidence has so many lines of 30 characters."""
+    evidence = "\n".join(f"| {line:<26} |" for line in range(lines))
+    return PromotionResult("m", "1", reason=reason, value=0.5, evidence=evidence, links=LINKS)
+
+
+def test_a_description_has_at_most_5000_characters_and_only_lines_of_tables_are_left_out() -> None:
+    short, long = description(result(30)), description(result(300))
+    assert f"{result(30).evidence}\n\nInput: images" in short
+    assert LONGEST - 60 < len(long) <= LONGEST
+    shown, _, end = long.partition("\n\nThe rest is in evaluation/promotion.json.")
+    assert end == short.partition(result(30).evidence)[2]
+    assert shown.endswith(" |")
+
+
+@pytest.mark.parametrize("reason", ["a" * 4000, "a" * 6000])
+def test_a_description_with_a_very_long_reason_fits_too(reason: str) -> None:
+    found = description(result(300, reason))
+    assert len(found) <= LONGEST
+    assert found.startswith(reason[:LONGEST])
+
+
+def test_names_of_metrics_have_at_most_250_characters_and_are_as_many_as_classes() -> None:
+    labels = [f"{'long ' * 60}{number}" for number in range(12)]
+    truth = np.arange(12)
+    read = Readout(truth, truth, 0.1)
+    names = [name for name in figures_of(read, metrics.figures(read, labels)) if name.startswith("test_recall_")]
+    assert len(names) == 12
+    assert max(map(len, names)) <= 250
