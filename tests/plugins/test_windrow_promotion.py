@@ -178,12 +178,16 @@ def test_the_form_for_a_champion_becomes_one_option_and_the_persons_name(
     assert as_options(values) == options
 
 
-def changed(action: str) -> list[tuple[str, Any]]:
+def changed(action: str, task: Task | None = None) -> list[tuple[str, Any]]:
     """The events of a change: URI of the asset, and the extra."""
     events: list[tuple[str, Any]] = []
     alias = SimpleNamespace(add=lambda asset, extra: events.append((asset.uri, extra)))
     windrow_promotion.announce_change(
-        {**PROMOTION, "promoted": action != "rollback"}, {"action": action}, {windrow_promotion._CHAMPIONS: alias}
+        {**PROMOTION, "promoted": action != "rollback"},
+        {"digits": FOLLOWERS, "other": ["score_other"]},
+        {"action": action, "page": "digits"},
+        {windrow_promotion._CHAMPIONS: alias},
+        task or Task(),
     )
     return events
 
@@ -191,6 +195,13 @@ def changed(action: str) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("action", ["rollback", "promote", "approve"])
 def test_a_champion_that_a_person_has_chosen_is_announced_like_any_other(action: str) -> None:
     assert changed(action) == [("x-mlflow://models/numerals", NEWS)]
+
+
+def test_a_paused_scoring_of_the_page_is_said_after_a_persons_change_too() -> None:
+    task = Task(["score_digits", "score_other"])
+    assert changed("promote", task) == [("x-mlflow://models/numerals", NEWS)]
+    assert task.stored["cause"].startswith("the champion labels nothing: score_digits is paused; switch it on")
+    assert task.stored["cause"].endswith("then trigger score_digits once, because it has missed this champion")
 
 
 def test_a_rejection_is_announced_to_nobody() -> None:
