@@ -17,7 +17,7 @@ from typing import Any
 import windrow_dags
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import AssetAlias, Param, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException
 from windrow.dag_ids import dag_id, paused
 from windrow.experiment import OBJECTIVE_DIRECTIONS
 from windrow_process import CAUSE, JobResult
@@ -129,8 +129,10 @@ def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
 
 
 def followers(page: windrow_dags.Page) -> list[str]:
-    """Return the DAGs that label with the page's new champion and keep its table."""
-    return [dag_id("score", page.name), dag_id("maintain", page.name)] if page.experiment.scoring else []
+    """Return the DAGs that label with the page's new champion and keep its table; none if another network labels."""
+    if not windrow_dags.labels_with_own_champion(page):
+        return []
+    return [dag_id("score", page.name), dag_id("maintain", page.name)]
 
 
 def announce_champion(
@@ -155,10 +157,19 @@ def announce_champion(
 
 def _tell_paused(followers: Sequence[str], ti: Any) -> None:
     """Say in the log which followers are paused; in the run's note too if the first, which labels, is among them."""
-    if off := [dag for dag in followers if ti.get_dag(dag).is_paused]:
+    if off := [dag for dag in followers if _is_paused(dag, ti)]:
         _log.warning(missed(off))
         if off[0] == followers[0]:
             ti.xcom_push(key=CAUSE, value=missed(off))
+
+
+def _is_paused(dag: str, ti: Any) -> bool:
+    """Return whether a DAG is paused; one that Airflow does not know yet, or cannot look up now, counts as not."""
+    try:
+        return bool(ti.get_dag(dag).is_paused)
+    except AirflowRuntimeError as error:
+        _log.warning("Airflow could not say whether %s is paused: %s", dag, error)
+        return False
 
 
 def missed(off: Sequence[str]) -> str:

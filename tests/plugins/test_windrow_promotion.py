@@ -12,7 +12,8 @@ import jinja2
 import pytest
 import windrow_dags
 import windrow_promotion
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 from jinja2.nativetypes import NativeEnvironment
 from windrow import experiment
 from windrow_spark import as_options
@@ -98,10 +99,12 @@ FOLLOWERS = ["score_digits", "maintain_digits"]
 class Task:
     """A task that knows which DAGs are paused, and keeps what it stores."""
 
-    def __init__(self, paused: Sequence[str] = ()) -> None:
-        self.paused, self.stored = paused, dict[str, str]()
+    def __init__(self, paused: Sequence[str] = (), unknown: Sequence[str] = ()) -> None:
+        self.paused, self.unknown, self.stored = paused, unknown, dict[str, str]()
 
     def get_dag(self, dag: str) -> Any:
+        if dag in self.unknown:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
         return SimpleNamespace(is_paused=dag in self.paused)
 
     def xcom_push(self, key: str, value: str) -> None:
@@ -150,6 +153,31 @@ def test_what_is_paused_and_does_not_keep_labels_back_is_in_the_log_alone(caplog
     announced({**PROMOTION, "promoted": True}, None, task)
     assert task.stored == {}
     assert "airflow dags unpause maintain_digits" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("scoring", "followers"),
+    [
+        ("", []),
+        ("scoring: {feed: x}", FOLLOWERS),
+        ("scoring: {feed: x, model: 'models:/digits@champion'}", FOLLOWERS),
+        ("scoring: {feed: x, model: 'models:/other@champion'}", []),
+        ("scoring: {feed: x, model: 'models:/digits/3'}", []),
+        ("scoring: {feed: x, network: {file: x.keras, labels: [x.txt]}}", []),
+    ],
+)
+def test_only_a_scoring_with_the_pages_own_champion_follows_it(scoring: str, followers: list[str]) -> None:
+    text = f"name: digits\nspace: {{units: {{type: int, low: 1, high: 2}}}}\n{scoring}\n"
+    page = windrow_dags.Page(Path("digits.yaml"), experiment.parse(text))
+    assert windrow_promotion.followers(page) == followers
+
+
+def test_a_dag_that_airflow_does_not_know_yet_does_not_fail_the_announcement(caplog: pytest.LogCaptureFixture) -> None:
+    task = Task(["maintain_digits"], unknown=["score_digits"])
+    assert announced({**PROMOTION, "promoted": True}, None, task) == NEWS
+    assert task.stored == {}
+    assert "could not say whether score_digits is paused" in caplog.text
+    assert "maintain_digits is paused" in caplog.text
 
 
 def test_nothing_is_said_where_all_dags_are_on(caplog: pytest.LogCaptureFixture) -> None:
