@@ -7,7 +7,7 @@
 
 Choose the page and the action, and give the version for all but a rollback. **change_champion** moves the aliases in
 MLflow's registry and records who has triggered the run. **announce_change** starts the score DAGs that follow the
-champion; it is skipped after a rejection.
+champion; it is skipped after a rejection. If the page's score DAG is paused, the run's note says how to switch it on.
 
 `airflow dags trigger change_champion --conf '{"page": "digits", "action": "promote", "version": 3}'` does the same
 without a form, and `jobs/promote_best.py` without Airflow.
@@ -23,11 +23,8 @@ import windrow_promotion
 from airflow.sdk import DAG, Param
 from windrow_spark import SparkJob
 
-PAGES = {
-    page.name: str(page.path)
-    for page in windrow_dags.find_pages(Path(__file__).parent / "experiments").sound
-    if page.experiment.trains
-}
+FOUND = windrow_dags.find_pages(Path(__file__).parent / "experiments").sound
+PAGES = {page.name: str(page.path) for page in FOUND if page.experiment.trains}
 ACTIONS = ["rollback", "promote", "approve", "reject"]
 FORM = {
     "page": Param(
@@ -62,6 +59,7 @@ def change_dag() -> DAG:
     with DAG(
         **windrow_dags.common_settings("change_champion", ["windrow", "champion"], __doc__),
         schedule=None,
+        is_paused_upon_creation=False,  # it has no schedule, and paused it would not run for a person either
         params=FORM,
         user_defined_macros={"page_file": PAGES.get},
         render_template_as_native_obj=True,  # so that a rollback is a flag, and an action that was not chosen is none
@@ -74,7 +72,8 @@ def change_dag() -> DAG:
             execution_timeout=timedelta(minutes=30),
             doc_md="Moves the aliases in the registry, and records who wanted it.",
         )
-        windrow_promotion.announce_after(change_champion.output)
+        followers = {page.name: windrow_promotion.followers(page) for page in FOUND if page.experiment.trains}
+        windrow_promotion.announce_after(change_champion.output, followers)
     return dag
 
 

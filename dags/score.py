@@ -21,9 +21,9 @@ runs as soon as a train DAG announces a new champion. The form changes values fo
 
 A failed download does not fail the task: the URL gets a row, and later runs retry it where that makes sense. If too few
 of a run's URLs get a label (`scoring.minimum_ok_share`), its rows are committed and the task fails, with the keys that
-decided it; its retries find nothing new, contact no host, and fail for the same reason in seconds. If the page has a
-drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at the run's
-gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
+decided it. Its retries fail for the same reason; they contact hosts only if URLs have become due or are new. If the
+page has a drift gate, a run whose labels or scores have moved beyond it fails and its rows are withheld. Then look at
+the run's gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
 again. After five failed runs in a row Airflow pauses the DAG.
 
 While there is no champion, a run that its hour or an asset has started is skipped; one that a person has started fails.

@@ -189,11 +189,22 @@ def scoring_schedule(page: Page) -> AssetOrTimeSchedule | CronTriggerTimetable |
     """
     scoring = page.experiment.scoring
     nightly = cron(scoring.schedule if scoring else None)
-    followed = _CHAMPION_URI.match(page.experiment.champion_uri)
-    if followed is None or (scoring and scoring.network):
+    model = _followed(page)
+    if model is None:
         return nightly
-    asset = champion(followed["model"])
+    asset = champion(model)
     return AssetOrTimeSchedule(timetable=nightly, assets=[asset]) if nightly else [asset]
+
+
+def labels_with_own_champion(page: Page) -> bool:
+    """Return whether the page's score DAG follows the champion that the page's train DAG makes."""
+    return page.experiment.scoring is not None and _followed(page) == page.experiment.model_name
+
+
+def _followed(page: Page) -> str | None:
+    """Return the model whose champion the page scores with; None if it scores with another network."""
+    scoring, found = page.experiment.scoring, _CHAMPION_URI.match(page.experiment.champion_uri)
+    return None if found is None or (scoring and scoring.network) else found["model"]
 
 
 def form(page: Page, sections: Mapping[str, tuple[str, ...]]) -> dict[str, Param]:

@@ -10,14 +10,14 @@ when run by hand.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import windrow_dags
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import AssetAlias, Param, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException
 from windrow.dag_ids import dag_id, paused
 from windrow.experiment import OBJECTIVE_DIRECTIONS
 from windrow_process import CAUSE, JobResult
@@ -125,8 +125,14 @@ def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:
         doc_md=announce_champion.__doc__,
         execution_timeout=timedelta(minutes=5),
     )
-    followers = [dag_id("score", page.name), dag_id("maintain", page.name)] if page.experiment.scoring else []
-    settings(announce_champion)(promotion, decision, champion, followers)
+    settings(announce_champion)(promotion, decision, champion, followers(page))
+
+
+def followers(page: windrow_dags.Page) -> list[str]:
+    """Return the DAGs that label with the page's new champion and keep its table; none if another network labels."""
+    if not windrow_dags.labels_with_own_champion(page):
+        return []
+    return [dag_id("score", page.name), dag_id("maintain", page.name)]
 
 
 def announce_champion(
@@ -146,10 +152,24 @@ def announce_champion(
         state = "the champion stays" if result.get("champion_before") else "there is no champion"
         raise AirflowSkipException(f"{state}: {result.get('reason', 'the finalist is not better')}")
     outlet_events[asset].extra = {key: result[key] for key in _NEWS if key in result}
-    if off := [dag for dag in followers if ti.get_dag(dag).is_paused]:
+    _tell_paused(followers, ti)
+
+
+def _tell_paused(followers: Sequence[str], ti: Any) -> None:
+    """Say in the log which followers are paused; in the run's note too if the first, which labels, is among them."""
+    if off := [dag for dag in followers if _is_paused(dag, ti)]:
         _log.warning(missed(off))
         if off[0] == followers[0]:
             ti.xcom_push(key=CAUSE, value=missed(off))
+
+
+def _is_paused(dag: str, ti: Any) -> bool:
+    """Return whether a DAG is paused; one that Airflow does not know yet, or cannot look up now, counts as not."""
+    try:
+        return bool(ti.get_dag(dag).is_paused)
+    except AirflowRuntimeError as error:
+        _log.warning("Airflow could not say whether %s is paused: %s", dag, error)
+        return False
 
 
 def missed(off: Sequence[str]) -> str:
@@ -160,19 +180,30 @@ def missed(off: Sequence[str]) -> str:
     return f"the champion labels nothing: {paused(off)}; then trigger {score} once, because it has missed this champion"
 
 
-def announce_after(change: Any) -> None:
+def announce_after(change: Any, followers: Mapping[str, Sequence[str]]) -> None:
     """Add the task that starts the score DAGs after a person's change.
 
     Args:
         change: the output of change_champion.
+        followers: name of a page → its DAGs that follow the champion.
     """
     settings = task(outlets=[_CHAMPIONS], doc_md=announce_change.__doc__, execution_timeout=timedelta(minutes=5))
-    settings(announce_change)(change)
+    settings(announce_change)(change, dict(followers))
 
 
-def announce_change(change: JobResult, params: Any = None, outlet_events: Any = None) -> None:
-    """Emit the champion's asset event, which starts the score DAGs; skip after a rejection."""
+def announce_change(
+    change: JobResult,
+    followers: Mapping[str, Sequence[str]],
+    params: Any = None,
+    outlet_events: Any = None,
+    ti: Any = None,
+) -> None:
+    """Emit the champion's asset event, which starts the score DAGs; skip after a rejection.
+
+    A paused DAG of the page misses the event: then the log and the run's note say how to switch it on.
+    """
     if params["action"] == "reject":
         raise AirflowSkipException(f"the champion stays: {change['reason']}")
     extra = {key: change[key] for key in _NEWS if key in change}
     outlet_events[_CHAMPIONS].add(windrow_dags.champion(change["model_name"]), extra=extra)
+    _tell_paused(followers.get(params["page"], ()), ti)

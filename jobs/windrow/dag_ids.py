@@ -18,6 +18,12 @@ from windrow.experiment.sections import SLUG
 Kind = Literal["train", "score", "maintain"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+UNPAUSE = "airflow dags unpause {dag}"
+"""Switches on a DAG where Airflow's components run."""
+
+LAPTOP_UNPAUSE = 'make airflow ARGS="dags unpause {dag}"'
+"""Switches on a DAG of the laptop's Airflow. A bare `airflow` would read another home, with another database."""
+
 _ID = re.compile(rf"(?P<kind>{'|'.join(KINDS)})_(?P<experiment>{SLUG.strip('^$')})")
 
 
@@ -34,10 +40,15 @@ def dag_id(kind: Kind, experiment: str) -> str:
     return f"{kind}_{experiment}"
 
 
-def paused(dags: Sequence[str]) -> str:
-    """Return a sentence on DAGs that are paused, which are one or more, with the commands that switch them on."""
+def paused(dags: Sequence[str], command: str = UNPAUSE) -> str:
+    """Return a sentence on DAGs that are paused, with the commands that switch them on.
+
+    Args:
+        dags: one or more.
+        command: what switches on one DAG; LAPTOP_UNPAUSE on a laptop.
+    """
     verb, them = ("is", "it") if len(dags) == 1 else ("are", "them")
-    commands = " && ".join(f"airflow dags unpause {dag}" for dag in dags)
+    commands = " && ".join(command.format(dag=dag) for dag in dags)
     return f"{' and '.join(dags)} {verb} paused; switch {them} on in Airflow's list of DAGs, or with {commands}"
 
 

@@ -289,6 +289,7 @@ def test_one_dag_changes_the_champion_of_any_page_that_trains(
     found = tasks(dag)
     assert found["change_champion"]["downstream_task_ids"] == ["announce_change"]
     assert "champions" in str(found["announce_change"]["outlets"])
+    assert dag["is_paused_upon_creation"] is False, "a run that a person triggers would wait for ever"
 
 
 def test_a_scoring_without_a_champion_is_skipped_unless_a_person_has_started_it(parsed: dict[str, Any]) -> None:

@@ -65,6 +65,14 @@ def test_the_tree_has_every_folder_of_the_repository_and_every_room() -> None:
     assert (folders | rooms) - shown == set()
 
 
+def test_scoring_is_switched_on_only_once_the_feed_has_a_file() -> None:
+    """Without one, each night's run of score_shoes fails."""
+    _, steps = text_of("README.md").split("\n## Your own images, in five steps\n", 1)
+    before, feed = steps.split("\n4. Put image URLs", 1)
+    switched = re.compile(r"switch on `score_shoes` and `maintain_shoes` only now")
+    assert ("score_shoes" in before, bool(switched.search(" ".join(feed.split())))) == (False, True)
+
+
 def test_a_newcomer_reads_it_in_five_minutes() -> None:
     assert len(text_of("README.md").splitlines()) <= 220
 

@@ -146,7 +146,11 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
     champion = ("--set", "scoring.rescore=champion")
     fourth = run_job(*arguments, *champion)
     assert fourth.code == 0, fourth.output
-    assert (fourth.result["rescored"], fourth.result["statuses"]) == (3, {"ok": 3})
+    assert (fourth.result["rescored"], fourth.result["statuses"], fourth.result.get("first_tries", {})) == (
+        3,
+        {"ok": 3},
+        {},
+    )
     assert (fourth.result["accuracy"], fourth.result["earlier_labels"]) == (0.6667, {})
     assert (fourth.result["compared"], round(fourth.result["agree"], 3)) == (3, 0.667)
     assert images.paths == []  # the page keeps the bytes

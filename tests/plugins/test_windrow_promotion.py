@@ -12,7 +12,8 @@ import jinja2
 import pytest
 import windrow_dags
 import windrow_promotion
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 from jinja2.nativetypes import NativeEnvironment
 from windrow import experiment
 from windrow_spark import as_options
@@ -98,10 +99,12 @@ FOLLOWERS = ["score_digits", "maintain_digits"]
 class Task:
     """A task that knows which DAGs are paused, and keeps what it stores."""
 
-    def __init__(self, paused: Sequence[str] = ()) -> None:
-        self.paused, self.stored = paused, dict[str, str]()
+    def __init__(self, paused: Sequence[str] = (), unknown: Sequence[str] = ()) -> None:
+        self.paused, self.unknown, self.stored = paused, unknown, dict[str, str]()
 
     def get_dag(self, dag: str) -> Any:
+        if dag in self.unknown:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
         return SimpleNamespace(is_paused=dag in self.paused)
 
     def xcom_push(self, key: str, value: str) -> None:
@@ -152,6 +155,31 @@ def test_what_is_paused_and_does_not_keep_labels_back_is_in_the_log_alone(caplog
     assert "airflow dags unpause maintain_digits" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("scoring", "followers"),
+    [
+        ("", []),
+        ("scoring: {feed: x}", FOLLOWERS),
+        ("scoring: {feed: x, model: 'models:/digits@champion'}", FOLLOWERS),
+        ("scoring: {feed: x, model: 'models:/other@champion'}", []),
+        ("scoring: {feed: x, model: 'models:/digits/3'}", []),
+        ("scoring: {feed: x, network: {file: x.keras, labels: [x.txt]}}", []),
+    ],
+)
+def test_only_a_scoring_with_the_pages_own_champion_follows_it(scoring: str, followers: list[str]) -> None:
+    text = f"name: digits\nspace: {{units: {{type: int, low: 1, high: 2}}}}\n{scoring}\n"
+    page = windrow_dags.Page(Path("digits.yaml"), experiment.parse(text))
+    assert windrow_promotion.followers(page) == followers
+
+
+def test_a_dag_that_airflow_does_not_know_yet_does_not_fail_the_announcement(caplog: pytest.LogCaptureFixture) -> None:
+    task = Task(["maintain_digits"], unknown=["score_digits"])
+    assert announced({**PROMOTION, "promoted": True}, None, task) == NEWS
+    assert task.stored == {}
+    assert "could not say whether score_digits is paused" in caplog.text
+    assert "maintain_digits is paused" in caplog.text
+
+
 def test_nothing_is_said_where_all_dags_are_on(caplog: pytest.LogCaptureFixture) -> None:
     task = Task()
     announced({**PROMOTION, "promoted": True}, None, task)
@@ -178,12 +206,16 @@ def test_the_form_for_a_champion_becomes_one_option_and_the_persons_name(
     assert as_options(values) == options
 
 
-def changed(action: str) -> list[tuple[str, Any]]:
+def changed(action: str, task: Task | None = None) -> list[tuple[str, Any]]:
     """The events of a change: URI of the asset, and the extra."""
     events: list[tuple[str, Any]] = []
     alias = SimpleNamespace(add=lambda asset, extra: events.append((asset.uri, extra)))
     windrow_promotion.announce_change(
-        {**PROMOTION, "promoted": action != "rollback"}, {"action": action}, {windrow_promotion._CHAMPIONS: alias}
+        {**PROMOTION, "promoted": action != "rollback"},
+        {"digits": FOLLOWERS, "other": ["score_other"]},
+        {"action": action, "page": "digits"},
+        {windrow_promotion._CHAMPIONS: alias},
+        task or Task(),
     )
     return events
 
@@ -191,6 +223,13 @@ def changed(action: str) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("action", ["rollback", "promote", "approve"])
 def test_a_champion_that_a_person_has_chosen_is_announced_like_any_other(action: str) -> None:
     assert changed(action) == [("x-mlflow://models/numerals", NEWS)]
+
+
+def test_a_paused_scoring_of_the_page_is_said_after_a_persons_change_too() -> None:
+    task = Task(["score_digits", "score_other"])
+    assert changed("promote", task) == [("x-mlflow://models/numerals", NEWS)]
+    assert task.stored["cause"].startswith("the champion labels nothing: score_digits is paused; switch it on")
+    assert task.stored["cause"].endswith("then trigger score_digits once, because it has missed this champion")
 
 
 def test_a_rejection_is_announced_to_nobody() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from windrow.dag_ids import UNPAUSE
 from windrow.errors import UserError
 from windrow.laptop import demo
 from windrow.laptop.demo_request import DemoRequest
@@ -32,7 +33,7 @@ def run(request: DemoRequest, reporter: Reporter) -> None:
         WindrowError: the services or tasks have failed, or the table has problems.
     """
     running = around()
-    demo.finish(request, running, demo.play(request, running, reporter))
+    demo.finish(request, running, demo.play(request, running, reporter), UNPAUSE)
 
 
 def around() -> Stack:

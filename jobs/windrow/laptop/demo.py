@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from windrow import dag_ids
 from windrow.dag_ids import KINDS, dag_id
 from windrow.errors import EXIT_FAILURE, ServiceError, WindrowError
 from windrow.files import write_json
@@ -98,14 +99,16 @@ def play(request: DemoRequest, running: Stack, reporter: Reporter) -> dict[str, 
     return collect(airflow, running, request, trained, scored) | {"seconds": round(reporter.seconds, 1)}
 
 
-def finish(request: DemoRequest, running: Stack, values: dict[str, object]) -> None:
-    """Write the figures to a file, and print them.
+def finish(
+    request: DemoRequest, running: Stack, values: dict[str, object], unpause: str = dag_ids.LAPTOP_UNPAUSE
+) -> None:
+    """Write the figures to a file, and print them; `unpause` is the stack's command that switches on a DAG.
 
     Raises:
         ServiceError: the table does not have exactly one row per URL.
     """
     write_json(home() / "demo" / request.name / "summary.json", values)
-    _print(request, running, values)
+    _print(request, running, values, unpause)
     if values.get("problem"):
         raise ServiceError(str(values["problem"]))
 
@@ -246,8 +249,8 @@ def collect(
     return demo_summary.figures(sweep, decision or promotion, champion, labels) | {"paused": airflow.paused(known)}
 
 
-def _print(request: DemoRequest, running: Stack, values: dict[str, object]) -> None:
-    print(f"\n{request.name}: done\n" + "\n".join(demo_summary.lines(values)))
+def _print(request: DemoRequest, running: Stack, values: dict[str, object], unpause: str) -> None:
+    print(f"\n{request.name}: done\n" + "\n".join(demo_summary.lines(values, unpause)))
     set_up = f", set-up {values['set_up_seconds']:.0f} s" if "set_up_seconds" in values else ""
     print(f"  {'time':18} {values['seconds']:.0f} s{set_up}")
     if "peak_bytes" in values:

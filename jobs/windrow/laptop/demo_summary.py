@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from windrow.dag_ids import paused
+from windrow.dag_ids import LAPTOP_UNPAUSE, paused
 from windrow.errors import ServiceError
 from windrow.plural import counted
 
@@ -161,8 +161,13 @@ def figures(
     return values | (labels.figures() if labels else {})
 
 
-def lines(values: Mapping[str, Any]) -> list[str]:
-    """Return the summary for the terminal, one fact per line."""
+def lines(values: Mapping[str, Any], unpause: str = LAPTOP_UNPAUSE) -> list[str]:
+    """Return the summary for the terminal, one fact per line.
+
+    Args:
+        values: those of `figures`.
+        unpause: the command that switches on a DAG; see dag_ids.
+    """
     accuracy = _number(values["champion_test_accuracy"])
     facts = [
         ("trials", f"{values['trials']} ({counts(values['outcomes'])})"),
@@ -178,7 +183,7 @@ def lines(values: Mapping[str, Any]) -> list[str]:
             ("share correct", share),
         ]
     if values.get("paused"):
-        facts.append(("DAGs", paused(values["paused"])))
+        facts.append(("DAGs", paused(values["paused"], unpause)))
     return [f"  {name:18} {value}" for name, value in facts]
 
 

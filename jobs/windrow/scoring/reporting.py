@@ -76,12 +76,25 @@ def with_earlier(result: ScoringResult, unreported: Sequence[CommitFigures]) -> 
     )
 
 
-def report(page: Experiment, scoring: ScoringSection, result: ScoringResult, tracking: Tracking) -> ScoringResult:
+def report(
+    page: Experiment,
+    scoring: ScoringSection,
+    result: ScoringResult,
+    tracking: Tracking,
+    unreported: Sequence[CommitFigures] = (),
+) -> ScoringResult:
     """Publish the table, log its runs and judge the labels; if one of them fails, the others are done all the same.
+
+    Args:
+        page: the experiment page.
+        scoring: the page's section.
+        result: the run's, with what `with_earlier` adds.
+        tracking: where the runs are logged.
+        unreported: figures of earlier tries' commits, oldest first; each is judged like the run's own.
 
     Raises:
         PublishError, TrackingError: the rows are committed, but not copied, or not logged.
-        ShortfallError: too few URLs got a label.
+        ShortfallError: too few URLs of the run, or of an earlier try, got a label.
     """
     folder = Path(result.table)
     failed: list[WindrowError] = []
@@ -93,11 +106,19 @@ def report(page: Experiment, scoring: ScoringSection, result: ScoringResult, tra
         result = replace(result, logged=_log(page, folder, result.run_id, tracking))
     except WindrowError as error:
         failed.append(error)
-    if result.figures and (reason := shortfall(result.figures, scoring.minimum_ok_share)):
-        failed.append(ShortfallError(reason))
+    if reasons := _shortfalls(result, unreported, scoring.minimum_ok_share):
+        failed.append(ShortfallError("; ".join(reasons)))
     if failed:
         raise type(failed[0])("; ".join(map(str, failed)))
     return result
+
+
+def _shortfalls(result: ScoringResult, unreported: Sequence[CommitFigures], minimum: float) -> list[str]:
+    """Return what `shortfall` says of the run and of earlier tries, each sentence once."""
+    judged = {run.run_id: run.figures for run in map(CommittedRun.from_json, unreported)}
+    if result.figures:
+        judged[result.run_id] = result.figures
+    return list(dict.fromkeys(filter(None, (shortfall(figures, minimum) for figures in judged.values()))))
 
 
 def _log(page: Experiment, folder: Path, run_id: str, tracking: Tracking) -> Logged | None:

@@ -102,7 +102,7 @@ class ScoringRun:
             DriftError: the rows are withheld.
             PublishError: the rows are committed, but the table is not copied.
             TrackingError: the rows are committed, but the run is not logged.
-            ShortfallError: the rows are committed, but too few URLs have a label.
+            ShortfallError: the rows are committed, but too few URLs of this run, or of an earlier try, have a label.
         """
         search, result = self._look(files), self._nothing(files)
         copy.check(self._scoring.publish, self._folder)
@@ -112,7 +112,7 @@ class ScoringRun:
         if result.figures is None:
             result = replace(result, earlier_labels=self._earlier_labels())
         result = reporting.with_earlier(result, unreported)
-        return reporting.report(self._page, self._scoring, result, self._tracking)
+        return reporting.report(self._page, self._scoring, result, self._tracking, unreported)
 
     def _look(self, files: Sequence[Path]) -> FeedSearch:
         """Find out what there is to do; with scoring.rescore also whether a new champion must label again."""

@@ -117,4 +117,4 @@ def test_what_is_switched_off_is_in_the_summary_with_the_way_to_switch_it_on() -
     assert "paused" not in "\n".join(demo_summary.lines({**values, "paused": []}))
     told = demo_summary.lines({**values, "paused": ["score_digits"]})[-1]
     assert told.startswith("  DAGs               score_digits is paused; switch it on")
-    assert told.endswith("with airflow dags unpause score_digits")
+    assert told.endswith('or with make airflow ARGS="dags unpause score_digits"'), "another Airflow would answer"

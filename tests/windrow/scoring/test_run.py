@@ -140,6 +140,27 @@ def test_a_run_that_labelled_too_few_fails_after_its_commit_and_so_does_its_retr
     assert run_on(table.folder, tracking, "next").score([]).figures is None
 
 
+def test_a_retry_with_rows_of_its_own_fails_for_what_an_earlier_try_did_not_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retry's own URL gets a label, and the try before it had labelled too few: once, with its sentence."""
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__1")
+    for earlier in ("r0", "r1"):
+        table = PredictionTable(tmp_path / "t")
+        table.commit(table.folder / f"run-{earlier}", earlier, {"figures": FEW.to_json(), DAG_RUN: "scheduled__1"})
+    feed, tracking = tmp_path / "feed.txt", Tracking(NETWORK)
+    feed.write_text("http://example.com/a\n")
+    run = run_on(table.folder, tracking, "r2", Options(accept_drift=True))
+    search = work.look(PredictionTable(table.folder), [feed], rescore=False)
+    write_rows(table.folder / "run-r2", "a")
+    waiting = WithheldRun("r2", run._digest(search, NETWORK), MOVED.to_json(), [], search.marks, time.time())
+    withheld.keep(table.folder, table.folder / "run-r2", waiting)
+    with pytest.raises(ShortfallError, match="93 of 96 URLs ended as refused_address") as caught:
+        run.score([feed])
+    assert str(caught.value).count("93 of 96 URLs") == 1
+    assert (urls_in(table.folder), len(tracking.logged)) == (["http://example.com/a"], 3)
+
+
 def test_a_run_that_can_not_be_logged_says_that_it_labelled_too_few_as_well(tmp_path: Path) -> None:
     table = PredictionTable(tmp_path / "t")
     table.commit(table.folder / "run-r0", "r0", {"figures": FEW.to_json()})

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from windrow import experiment
 from windrow.errors import UserError, WindrowError
 from windrow.files import write_text
@@ -31,7 +33,7 @@ _PAGE = """\
 # {name}: {found}.
 # `make new` has written this page from the folder. Every value is yours to change; docs/pages.md explains all keys.
 
-name: {name}
+name: {quoted_name}
 description: {description}
 
 dataset:
@@ -100,7 +102,19 @@ def place(name: str, folder: Path) -> Path:
     for taken in (folder / f"{name}{suffix}" for suffix in (".yaml", ".yml")):
         if taken.exists():
             raise UserError(f"NAME must be new; got {name!r}, and {taken} exists; choose another, or remove that page")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix in {".yaml", ".yml"} and _name_in(path) == name:
+            raise UserError(f"NAME must be new; got {name!r}, which is the name in {path}; choose another")
     return folder / f"{name}.yaml"
+
+
+def _name_in(path: Path) -> object:
+    """Return the name that a page has, mistakes elsewhere or not; None if it can't be read."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return values.get("name") if isinstance(values, dict) else None
 
 
 def page(name: str, found: FolderFacts, feed: str | None = None) -> str:
@@ -115,6 +129,7 @@ def page(name: str, found: FolderFacts, feed: str | None = None) -> str:
     own, shares = "  # the folder has a test split of its own\n", f"  test: {0.2 if few else 0.1}\n"
     return _PAGE.format(
         name=name,
+        quoted_name=_quoted(name) if yaml.safe_load(name) != name else name,
         found=_counted(found),
         description=_quoted(f"Tells {len(found.classes)} classes apart: {_named(found)}."),
         source=_quoted(str(found.folder)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from windrow.errors import UserError
@@ -37,12 +37,31 @@ def unnamed(label_id: int) -> str:
 
 
 def numbers(labels: Sequence[str]) -> dict[str, int]:
-    """Return the number of each class by its label, and by each name between the label's commas, in lower case."""
+    """Return the number of each class by its label, and in lower case by its label and each name between its commas.
+
+    Where two classes share a name, a whole label goes before a part of one, and then the first class counts.
+    `number_of` reads the result.
+    """
     found: dict[str, int] = {}
-    for number, label in enumerate(labels):
-        for name in (label, *label.split(",")):
-            found.setdefault(name.strip().lower(), number)
+    names = [(number, label.strip()) for number, label in enumerate(labels)]
+    for number, name in names:
+        found.setdefault(name, number)
+    for number, name in names:
+        found.setdefault(name.lower(), number)
+    for number, name in names:
+        for part in name.split(","):
+            found.setdefault(part.strip().lower(), number)
     return found
+
+
+def number_of(name: str, known: Mapping[str, int]) -> int | None:
+    """Return the number of the class with a name, as written if a label is so, else in any case; None if none has it.
+
+    Args:
+        name: what a person calls the class.
+        known: the result of `numbers`.
+    """
+    return known.get(name, known.get(name.lower()))
 
 
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:

@@ -120,12 +120,13 @@ def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) ->
     """
     numbers = class_names.numbers(labels)
     names = {path.parent.name for path in images if path.parent != folder}
-    unknown = sorted(name for name in names if name.lower() not in numbers)
+    unknown = sorted(name for name in names if class_names.number_of(name, numbers) is None)
     if unknown and len(unknown) < len(names):
         print(f"accuracy is not measured in {folder}: no label is called {unknown[0]!r}", file=sys.stderr)
     if unknown or any(path.parent == folder for path in images):
         return None
-    return [numbers[path.parent.name.lower()] for path in images]
+    found = [class_names.number_of(path.parent.name, numbers) for path in images]
+    return [number for number in found if number is not None]
 
 
 def _key(model: Network, section: PrecisionSection, images: str) -> str:

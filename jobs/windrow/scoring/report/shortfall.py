@@ -34,11 +34,15 @@ def shortfall(figures: Figures, minimum: float) -> str:
     reasons = "; ".join(
         f"{number:,} of {urls} ended as {status}{_decided(status)}" for status, number in failed[:_REASONS]
     )
-    keys = any(text.decided_by(status) for status, _ in failed[:_REASONS])
-    cure = "change that on the page, and its URLs are due again" if keys else "correct the feed"
+    if Status(failed[0][0]).passing:
+        cure = f"URLs that ended as {failed[0][0]} are tried again by themselves; if that is no help, lower the minimum"
+    elif any(text.decided_by(status) for status, _ in failed[:_REASONS]):
+        cure = "change that on the page, and its URLs are due again, or lower the minimum"
+    else:
+        cure = "correct the feed, or lower the minimum"
     return (
         f"at least {minimum:.1%} of a run's URLs must get a label (scoring.minimum_ok_share); got {ok / tried:.1%}: "
-        f"{reasons}; the rows are committed; {cure}, or lower the minimum"
+        f"{reasons}; the rows are committed; {cure}"
     )
 
 

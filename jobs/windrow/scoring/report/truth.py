@@ -3,15 +3,17 @@
     truth = compare(files, "label", names)
     truth.accuracy, truth.low, truth.high, truth.macro_f1
 
-A true class is recognised by a label's text or by one of the names between its commas, in any case of letters. Rows
-without a label, and records without a true class, do not count.
+A true class is recognised by a label's text or by one of the names between its commas, in any case of letters; a label
+that is written the same goes first. Rows without a label, and records without a true class, do not count.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from windrow.scoring.report.figures import Truth
 from windrow.scoring.table import prediction
 from windrow.selection import statistics
 
+_WHOLE = re.compile(r"(-?\d+)\.0+")
 _NAMED = 10
 _LONGEST_NAME = 80  # characters
 
@@ -42,11 +45,11 @@ def compare(files: Sequence[Path], column: str, names: Sequence[str]) -> Truth:
     for path in files:
         for rows in prediction.read_rows(path, ("status", "label_id", "extra")):
             for name, label_id in _labelled(rows, column):
-                number = numbers.get(name.lower())
-                if number is None:
-                    unknown[name[:_LONGEST_NAME]] += 1
-                else:
+                number = _class_of(name, numbers)
+                if number is not None:
                     pairs[number, label_id] += 1
+                elif name.lower() != "nan":  # how CSV may have a gap
+                    unknown[name[:_LONGEST_NAME]] += 1
     most = sorted(unknown, key=lambda name: (-unknown[name], name))[:_NAMED]
     return replace(_figures(column, pairs), unknown=unknown.total(), unknown_names=tuple(most))
 
@@ -60,12 +63,23 @@ def _labelled(rows: pa.RecordBatch, column: str) -> Iterator[tuple[str, int]]:
 
 
 def _name(value: object) -> str:
-    """Return a record's true class as text: 7.0 is 7, as a column of whole numbers with gaps has it."""
-    if value is None:
+    """Return a record's true class as text, empty if it has none: NaN is none, and 7.0 is 7.
+
+    A column of whole numbers with gaps is written so.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
+
+
+def _class_of(name: str, numbers: Mapping[str, int]) -> int | None:
+    """Return the number of the true class `name`; the text 7.0, as in CSV, is 7 unless a label is 7.0."""
+    number = labels.number_of(name, numbers)
+    if number is None and (whole := _WHOLE.fullmatch(name)):
+        return labels.number_of(whole[1], numbers)
+    return number
 
 
 def _figures(column: str, pairs: Counter[tuple[int, int]]) -> Truth:

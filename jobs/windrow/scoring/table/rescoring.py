@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
     """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
 
-    The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model.
+    The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model. Their
+    attempt is 1, whatever the rows say: a URL with a label is no first try, and has most of its attempts before it.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -34,7 +35,7 @@ def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) 
         .select("url_key", "row.*")
     )
     nothing = F.lit(None).cast("string")
-    every = old.withColumns({"status": nothing, "error": nothing, "attempt": F.lit(0)})
+    every = old.withColumns({"status": nothing, "error": nothing, "attempt": F.lit(1)})
     return every.select(*TARGET_SCHEMA.names)
 
 

@@ -84,6 +84,21 @@ def test_a_name_must_be_an_experiments(pages: Path) -> None:
         new.place("shoes", pages)
 
 
+def test_a_name_that_another_page_has_is_refused(pages: Path) -> None:
+    (pages / "broken.yaml").write_text("name: [")
+    (pages / "list.yml").write_text("- shoes")
+    (pages / "boots.yaml").write_text("name: shoes\nspce: {}\n")
+    with pytest.raises(UserError, match=r"got 'shoes', which is the name in .*boots\.yaml; choose another"):
+        new.place("shoes", pages)
+    assert new.place("boats", pages) == pages / "boats.yaml"
+
+
+@pytest.mark.parametrize("name", ["null", "yes", "no", "on", "off", "true", "false", "y", "n", "shoes"])
+def test_a_name_that_is_a_word_of_yaml_stays_a_name(name: str, drawn: Draw, pages: Path) -> None:
+    assert new.main(["--name", name, "--folder", str(drawn({"a": 2, "b": 2}))]) == 0
+    assert experiment.load(pages / f"{name}.yaml").name == name
+
+
 FOUND = st.builds(
     FolderFacts,
     folder=st.text(

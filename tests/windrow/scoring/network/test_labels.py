@@ -36,6 +36,15 @@ def test_a_map_and_names_are_joined_and_what_they_leave_out_is_a_number(tmp_path
     assert labels.fit(read, 6, open_ended=True) == (*read, "class 4", "class 5")
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("B", 1), ("b", 0), ("dog", 3), ("DOG", 3), ("cat", 2), ("Cat, Dog", 2), ("crane", 5), ("heron", 4), ("x", None)],
+)
+def test_the_same_text_goes_before_another_case_and_a_whole_label_before_a_part(name: str, number: int | None) -> None:
+    known = labels.numbers(("b", "B", "cat, dog", "Dog", "heron, crane", "crane"))
+    assert labels.number_of(name, known) == number
+
+
 def test_labels_for_another_number_of_classes_are_refused() -> None:
     assert labels.fit(("a", "b"), 2, open_ended=False) == ("a", "b")
     for classes, open_ended in ((3, False), (1, False), (1, True)):

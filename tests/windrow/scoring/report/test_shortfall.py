@@ -26,6 +26,14 @@ def test_the_sentence_has_the_share_the_statuses_and_the_keys_that_decided() -> 
     )
 
 
+@pytest.mark.parametrize("status", ["connect_failed", "timeout", "unresolved_host"])
+def test_urls_that_mostly_ended_for_now_are_tried_again_and_the_feed_is_not_blamed(status: str) -> None:
+    assert judged(**{status: 30}, http_error=10).endswith(
+        f"the rows are committed; URLs that ended as {status} are tried again by themselves; "
+        "if that is no help, lower the minimum"
+    )
+
+
 @pytest.mark.parametrize(
     ("ok", "failed", "minimum", "fails"),
     [

@@ -40,12 +40,14 @@ def test_labels_are_compared_with_the_column_and_the_rest_is_counted(tmp_path: P
         *(labelled(number, 0, **{"class": " DOG "}) for number in range(6, 8)),
         *(labelled(number, 1, **{"class": "dog"}) for number in range(8, 10)),
         labelled(10, 2, **{"class": 7.0}),  # a column of whole numbers with gaps, in Parquet
-        labelled(11, 2, **{"class": 7}),
+        labelled(11, 2, **{"class": "7.0"}),  # the same in CSV
         labelled(12, 2, **{"class": "horse"}),
         labelled(13, 2, **{"class": "horse"}),
         labelled(14, 2, **{"class": "Esel"}),
         labelled(15, 2, **{"class": None}),
         labelled(16, 2, **{"class": "  "}),
+        labelled(20, 2, **{"class": float("nan")}),
+        labelled(21, 2, **{"class": "nan"}),
         labelled(17, 2, shop=3),
         labelled(18, 2),
         row_of("http://a.example/19", "http_error", extra='{"class":"cat"}'),
