@@ -54,7 +54,7 @@ def list_images(folder: Path) -> Listing:
 
     Raises:
         DatasetError: no classes, a class without images, a class name with characters that can't be printed, a class in
-            test/ only, or something that disappears meanwhile.
+            test/ only, or a file or folder that disappears meanwhile.
     """
     try:
         return _listing(folder)

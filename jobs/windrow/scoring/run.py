@@ -124,7 +124,7 @@ class ScoringRun:
         return search
 
     def _earlier_labels(self) -> Mapping[str, int] | None:
-        """Count the URLs with labels of earlier versions; None if no version labels now, or it is not known which.
+        """Count the URLs with labels of earlier versions; None if the model is not in the registry, or not known.
 
         An error of the registry is only printed: a run that has nothing to do must not fail for it.
         """

@@ -137,7 +137,7 @@ def follow(airflow: Airflow, request: DemoRequest, run: str, reporter: Reporter)
 
 
 def _without_feed(request: DemoRequest) -> str | None:
-    """Return why the page's scoring would fail now for lack of URLs; None if it would not or there is none."""
+    """Return why the page's scoring would fail now for lack of URLs; None if it would not, or nothing is scored."""
     if request.page.scoring is None:
         return None
     try:
