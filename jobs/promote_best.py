@@ -7,7 +7,7 @@ The network that is evaluated on the test split is the registered file, loaded b
 for the same finalists repeats the recorded decision and registers nothing.
 
 With one of the options below, the job trains nothing and needs no Spark. It records a person's answer to a request for
-approval, or rolls back to the previous champion:
+approval, makes a version of your choice champion, or rolls back to the previous champion:
 
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
@@ -70,7 +70,7 @@ def moves(arguments: argparse.Namespace) -> bool:
 
 
 def move(arguments: argparse.Namespace) -> dict[str, object]:
-    """Roll back, promote a chosen version, or record a person's answer on one; return the job's result."""
+    """Roll back, promote a chosen version, or record a person's approval or rejection; return the job's result."""
     from windrow.tracking.registry import answer, promote, rollback
 
     by = arguments.by or getpass.getuser()
@@ -108,7 +108,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:
             return decided.to_json()
-        promotion.rival(Path(scratch), arguments.dataset)  # to find out before the training if MLflow can't give it
+        promotion.rival(Path(scratch), arguments.dataset)  # so that an error of MLflow shows before the training
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset.digest, "test")

@@ -5,8 +5,8 @@
 
 The labels come from the page's champion, or from another model or network that the page names.
 
-Only what is new in the feed's files is read. A URL that has a row is not downloaded again, unless its status may pass
-(windrow/scoring/fetch/status.py) and the URL is due; the URL's new row then replaces the old one. With --rescore the
+Only what is new in the feed's files is read. A URL that has a row is not downloaded again, unless its failure may be
+temporary (windrow/scoring/fetch/status.py) and the URL is due; its new row then replaces the old. With --rescore the
 model also labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels.
 A URL that can't be labelled gets a row with the reason, and does not fail the job. If a bug or a lost cluster fails the
 job, the table is unchanged. A row remembers which key of the page decided it (scoring.max_bytes, for example), and is
@@ -19,7 +19,7 @@ If the page has a drift gate and labels or scores have moved beyond it, the rows
 the job ends with exit code 1 and reports what moved. With --accept-drift the withheld rows are committed, without
 downloading anything again.
 
-With --date a run reads the files of one day only, by {date} in the feed's pattern: to catch up on a day, for example.
+With --date a run reads the files of one day only, by {date} in the feed's pattern, for example to catch up on a day.
 With --limit a run scores at most that many new URLs, and leaves the others to the next run. With --dry-run it only
 reports what it would do: it downloads nothing and adds no row.
 

@@ -70,7 +70,7 @@ def _stored(dag_run: Any, session: Any) -> Iterator[tuple[str, str]]:
 
 
 def _ended_from_outside(dag_run: Any, session: Any) -> Iterator[tuple[str, str]]:
-    """Yield (task, cause) for the run's failed jobs: one that fails by itself stores its cause."""
+    """Yield (task, cause) for the run's failed jobs; the caller drops those that have stored a cause themselves."""
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import select
 

@@ -71,7 +71,7 @@ def list_experiments(request: Request, user: GetUserDep) -> Response:
 
 @router.get("/api/dags/{dag_id}/paused", dependencies=[reads_runs])
 def show_paused(request: Request, dag_id: str, user: GetUserDep) -> Response:
-    """Return a sentence on the experiment's DAGs that are paused; empty if none is."""
+    """Return a sentence on the experiment's DAGs that the user may read and that are paused; empty if none is."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user)
 
     def show() -> Mapping[str, object]:

@@ -145,7 +145,7 @@ def announce_champion(
 ) -> None:
     """Emit the champion's asset event, which starts the score DAGs; skip if the champion has not changed.
 
-    A paused DAG misses the event: then the log and the run's note say how to switch it on.
+    A paused score DAG misses the event: then the log and the run's note say how to switch it on.
     """
     result = decision or promotion
     if not result["promoted"]:
@@ -156,7 +156,7 @@ def announce_champion(
 
 
 def _tell_paused(followers: Sequence[str], ti: Any) -> None:
-    """Say in the log which followers are paused; in the run's note too if the first, which labels, is among them."""
+    """Say in the log which followers are paused, and also in the run's note if the first, the score DAG, is paused."""
     if off := [dag for dag in followers if _is_paused(dag, ti)]:
         _log.warning(missed(off))
         if off[0] == followers[0]:
@@ -200,7 +200,7 @@ def announce_change(
 ) -> None:
     """Emit the champion's asset event, which starts the score DAGs; skip after a rejection.
 
-    A paused DAG of the page misses the event: then the log and the run's note say how to switch it on.
+    If the page's score DAG is paused, it misses the event: then the log and the run's note say how to switch it on.
     """
     if params["action"] == "reject":
         raise AirflowSkipException(f"the champion stays: {change['reason']}")

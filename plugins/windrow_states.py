@@ -1,7 +1,7 @@
 """Read states from Airflow's database for the Windrow page: which DAGs are paused, and which sweeps' tasks run.
 
 Only the API server calls these functions. All parts of Airflow import this file, so the database's models are imported
-inside.
+inside the functions.
 """
 
 from __future__ import annotations

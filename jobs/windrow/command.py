@@ -80,11 +80,12 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
 
 @contextmanager
 def when_stopped(action: Callable[[], None]) -> Iterator[None]:
-    """In this block, call `action` if SIGTERM comes, then end the process at once.
+    """If SIGTERM arrives during the block, call `action`, then end the process at once.
 
-    A task that is stopped in Airflow gives its job a few seconds. Without this the job would end with nothing said.
+    A task that is stopped in Airflow sends its job SIGTERM and gives it a few seconds; `action` can record the stop.
+    Outside the main thread, which alone may set handlers, nothing is set up.
     """
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 

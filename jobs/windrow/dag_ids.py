@@ -45,7 +45,7 @@ def paused(dags: Sequence[str], command: str = UNPAUSE) -> str:
 
     Args:
         dags: one or more.
-        command: what switches on one DAG; LAPTOP_UNPAUSE on a laptop.
+        command: the command that switches on one DAG, {dag}; LAPTOP_UNPAUSE on a laptop.
     """
     verb, them = ("is", "it") if len(dags) == 1 else ("are", "them")
     commands = " && ".join(command.format(dag=dag) for dag in dags)

@@ -78,7 +78,7 @@ class StudyError(UserError):
 
 
 class NoChampionError(UserError):
-    """The registry has no champion to label with yet; a run that its schedule has started is skipped."""
+    """The registry has no champion to label with yet; a run that no person started is skipped."""
 
 
 class DriftError(WindrowError):

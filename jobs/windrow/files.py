@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file as a as a whole or not at all; return its path."""
+    """Write a file as a whole or not at all; return its path."""
     with replacing(path) as part:
         part.write_bytes(content)
     return path
@@ -75,9 +75,9 @@ def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> Path:
 
 
 def json_text(values: object, indent: int | None = None, encoding: str = "utf-8") -> str:
-    """Return values as JSON, sorted by key; with escapes for all but ASCII if the encoding lacks one of its characters.
+    """Return values as JSON, sorted by key; only in ASCII, with escapes, if the encoding lacks one of the characters.
 
-    A file's name may hold bytes that are no text in any encoding.
+    For example, a file's name may have bytes that are not text in any encoding.
     """
     text = json.dumps(values, indent=indent, sort_keys=True, default=plain, ensure_ascii=False)
     try:

@@ -118,7 +118,7 @@ def parameter_axis(axis: Axis, parameter: SearchedParameter) -> None:
 
 
 def untangle(figure: Figure) -> None:
-    """Turn names at ticks that would overlap, and leave out numbers that would."""
+    """Where tick labels would overlap, rotate the names on an x axis; leave out numbers, and names on a y axis."""
     figure.draw_without_rendering()
     for axes in figure.axes:
         for axis, side in ((axes.xaxis, 0), (axes.yaxis, 1)):

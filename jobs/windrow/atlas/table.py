@@ -1,7 +1,7 @@
 """Read the data that the atlas draws: the ledger's trials, and the hyper-parameters that differ among them.
 
-The atlas judges every trial by an error, so that less is always better: what a validation accuracy or macro-F1 lacks of
-100 %, or the validation loss. The search never sees the test split, and neither does the atlas.
+The atlas judges every trial by an error, so that less is always better: 100 % minus the validation accuracy or
+macro-F1, or the validation loss. The search never sees the test split, and neither does the atlas.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class DrawnTrial:
         point: the value of each searched hyper-parameter that applies to this trial; the default where the trial's own
             point has none.
         error: the trial's value as an error, in percent or as a loss; None unless the ending is ok.
-        curve: error after each epoch; for a diverged trial, up to the epoch before its first loss that was no number.
+        curve: error after each epoch; for a diverged trial, up to the epoch before its first loss that was not finite.
         seconds: wall-clock time of training.
         weights: number of trainable weights; None for a user's network, or if `read` got no `image`.
         began_at, ended_at: Unix time in seconds; 0 if not known.

@@ -1,7 +1,8 @@
 """Find images that a source holds more than once: with the same pixels, or nearly the same.
 
-Images with the same pixels are in one split by construction (splits.by_content). Those that can't be used are left out:
-images whose copies have another label, and training images that the source's own test split has as well.
+In a folder of the user's, images with the same pixels are in one split by construction (splits.by_content). Images that
+can't be used are left out: those whose copies have another label, and training images that the folder's own test split
+has as well.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Pool:
 
     @cached_property
     def groups(self) -> list[list[int]]:
-        """The indices of the images with the same pixels, a list a group, both in order."""
+        """Return the indices of images with the same pixels, a list per group; a lone image is a group, too."""
         found = defaultdict(list)
         for index, key in enumerate(hashes.as_keys(self.hashes)):
             found[key].append(index)
@@ -88,12 +89,12 @@ class LeftOut:
         return index in self.disputed or index in self.tested
 
     def by_name(self, pool: Pool) -> dict[str, str]:
-        """Return the reason for each image by its name."""
+        """Return the reason why each of these images is left out, by the image's name."""
         disputed, tested = (self._reasons(pool, found) for found in (self.disputed, self.tested))
         return {**disputed, **tested}
 
     def sentences(self, pool: Pool) -> list[str]:
-        """Return a sentence for each kind of reason, with the first images."""
+        """Return a sentence for each reason that occurs, with the names of the first images."""
         said = []
         if self.disputed:
             said.append(
@@ -122,7 +123,8 @@ class LeftOut:
 def left_out(pool: Pool) -> LeftOut:
     """Find the images that can't be used because of their copies.
 
-    If two copies have different labels, both are left out. Of a training and a test image, the training image is.
+    If copies have different labels, all of them are left out. If training and test images have the same pixels and
+    label, the training images are left out.
 
     Raises:
         DatasetError: all images have the same pixels.
@@ -146,7 +148,7 @@ def left_out(pool: Pool) -> LeftOut:
 
 
 def find(pool: Pool, without: LeftOut) -> Copies:
-    """Return the groups of images with the same pixels, without those that were left out."""
+    """Count the groups of images with the same pixels, without images that were left out; return also some examples."""
     groups = [[index for index in group if index not in without] for group in pool.groups]
     repeated = [group for group in groups if len(group) > 1]
     examples = tuple(tuple(pool.names[index] for index in group[:SHOWN]) for group in repeated[:SHOWN])
@@ -155,7 +157,7 @@ def find(pool: Pool, without: LeftOut) -> Copies:
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """What of n images hardly changes with their size and compression.
+    """Properties of n images that hardly change with size and compression.
 
     Attributes:
         bits: difference hashes, uint64 (n,).
@@ -166,12 +168,12 @@ class Looks:
     small: NDArray[np.int16]
 
     def __add__(self, other: Looks) -> Looks:
-        """Return the looks of these images and, after them, of others."""
+        """Return the looks of these images, followed by those of the other ones."""
         return Looks(np.concatenate([self.bits, other.bits]), np.concatenate([self.small, other.small]))
 
 
 def looks(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> Looks:
-    """Reduce images to 9 x 8 pixels, and return these and whether each is darker than its right neighbour.
+    """Return images reduced to 9 x 8 pixels, and for each pixel with a right neighbour whether that is lighter.
 
     Source of the difference hash: Neal Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013.
 
@@ -192,7 +194,8 @@ def looks(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> Looks:
 def near(tests: Looks, others: Looks) -> list[tuple[int, int]]:
     """Return (test image, the other image most like it) for each test image that has a near copy, as indices.
 
-    Every test image is compared with every other one by the bits, and with at most MOST_LIKE of those by the pixels.
+    A test image is compared with all of `others` by the bits, and by the pixels with the first MOST_LIKE whose bits are
+    alike.
     """
     pairs = []
     rows = max(1, _BLOCK_BYTES // (8 * max(1, len(others.bits))))
@@ -207,5 +210,5 @@ def near(tests: Looks, others: Looks) -> list[tuple[int, int]]:
 
 
 def _contrast(pixels: NDArray[np.int16]) -> float:
-    """Return how far pixels are from their mean, on the average."""
+    """Return the mean distance of pixels from their mean."""
     return float(np.abs(pixels - pixels.mean()).mean())

@@ -194,7 +194,7 @@ def _open_batches(batches: Iterable[pa.RecordBatch], target: Format) -> Iterator
 
 
 def _open(path: str, target: Format) -> _Opened:
-    """Decode one file: return its size and pixels, only its size if that must not be changed, or only its problem."""
+    """Decode one file: return size and pixels; only the size if it is wrong and must not be changed; or the problem."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -3,7 +3,7 @@
     division = divide(source, page.dataset)
 
 A folder of the user's is divided by its images' pixels (splits.by_content), without images that their copies make
-useless. A built-in source is drawn as ever, and nothing is left out.
+useless. A built-in source is drawn class by class (splits.draw), and copies are not left out.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True, eq=False)
 class SplitImages:
-    """Some images of a source: rows `indices`, int64 (n,), of its arrays, in this order.
+    """Some images of a source: the rows `indices` of these arrays, in the order of `indices`.
 
     Attributes:
         images: uint8 (m, height, width, channels), m at least n.
         labels: int64 (m,), indices into the source's classes.
         hashes: uint8 (m, 16).
         names: names of all m images.
-        indices: the rows.
+        indices: int64 (n,), rows of the arrays.
     """
 
     images: NDArray[np.uint8]
@@ -55,7 +55,7 @@ class SplitImages:
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """A source's images by split, and what is to be known about them; manifest.Manifest describes the fields."""
+    """A source's images by split, and what a user should know about them; manifest.Manifest describes the fields."""
 
     parts: dict[Split, SplitImages]
     class_counts: Counts
@@ -69,7 +69,8 @@ def divide(source: Source, section: DatasetSection) -> Division:
     """Divide a source as the page asks.
 
     Raises:
-        DatasetError: there are fewer than two classes, a class or a split has too few images, or all images are equal.
+        DatasetError: there are fewer than two classes or two of one name, a class or a split has too few images, or all
+            images of a user's folder are equal.
     """
     splits.check_names(source.labels)
     train = _whole(source.train_images, source.train_labels, source.train_names, "training image")
@@ -96,7 +97,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
 
 
 def _whole(images: NDArray[np.uint8], labels: Indices, names: Sequence[str], kind: str) -> SplitImages:
-    """Return all images of an array. Those that are not files are named by their number, from 0."""
+    """Return all images of an array. Images that are not files are named by `kind` and their number, from 0."""
     every = np.arange(len(labels), dtype=np.int64)
     return SplitImages(images, labels, hashes.of(images), names or [f"{kind} {number}" for number in every], every)
 
@@ -139,7 +140,7 @@ def _count(part: SplitImages, classes: Sequence[str]) -> dict[str, int]:
 
 
 def _near_copies(parts: Mapping[Split, SplitImages]) -> NearCopies:
-    """Compare the test images with all others, unless there are too many."""
+    """Return the test images that look nearly like others; their number is None if there are too many to compare."""
     if sum(len(part.indices) for part in parts.values()) > copies.MOST_IMAGES:
         return NearCopies(None)
     found = {split: copies.looks(part.images, part.indices) for split, part in parts.items()}
@@ -178,7 +179,7 @@ def _check(counts: Counts, cures: Mapping[str, str], notes: Sequence[str]) -> No
 
 
 def _warnings(counts: Counts, cures: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each class that a split can't measure, and for each split that measures too roughly."""
+    """Return a sentence for each of validation and test that lacks classes, or whose accuracy is too uncertain."""
     found = []
     for split in SPLITS[1:]:
         total, missing = sum(counts[split].values()), [name for name, count in counts[split].items() if not count]
@@ -196,8 +197,9 @@ def _warnings(counts: Counts, cures: Mapping[str, str]) -> list[str]:
 def half_width(count: int) -> float:
     """Return half the width of Wilson's 95 % interval of an accuracy of 0.5 that `count` images, 1 or more, gave.
 
-    No other accuracy has a wider one. Source: E. B. Wilson, "Probable inference, the law of succession, and statistical
-    inference", Journal of the American Statistical Association 22, 1927; at 0.5 his formula is z / (2 sqrt(n + z²)).
+    No other accuracy has a wider interval. Source: E. B. Wilson, "Probable inference, the law of succession, and
+    statistical inference", Journal of the American Statistical Association 22, 1927. At 0.5 his formula is
+    z / (2 sqrt(n + z²)).
     """
     z = NormalDist().inv_cdf(0.975)
     return float(z / (2 * np.sqrt(count + z * z)))

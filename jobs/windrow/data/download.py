@@ -240,7 +240,7 @@ def _size(part: Path) -> int:
 
 
 def matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
-    """Return whether the file exists and has the digest; of a .gz file's contents no more than `max_bytes` are read."""
+    """Return whether the file exists and has the digest; at most `max_bytes` of a gzip file's contents are read."""
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"

@@ -54,7 +54,7 @@ def list_images(folder: Path) -> Listing:
 
     Raises:
         DatasetError: no classes, a class without images, a class name with characters that can't be printed, a class in
-            test/ only, or a folder that is gone meanwhile.
+            test/ only, or a file or folder that disappears meanwhile.
     """
     try:
         return _listing(folder)
@@ -88,7 +88,7 @@ def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) 
         changed: whether the folder changed while it was read.
 
     Raises:
-        DatasetError: their share is above LEFT_OUT_LIMIT.
+        DatasetError: the share of images that could not be decoded is above LEFT_OUT_LIMIT.
     """
     if not left_out:
         return
@@ -116,7 +116,7 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _files(root: Path, folder: Path, classes: Sequence[str], needed: bool = True) -> Files:
-    """List the images of each class; `needed` says whether each class must have some."""
+    """List the images of each class; raise a DatasetError for a class without images if `needed` is true."""
     paths: list[Path] = []
     counts = []
     for name in classes:

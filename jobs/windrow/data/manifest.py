@@ -42,7 +42,7 @@ class NearCopies:
 
     Attributes:
         images: number of these test images; None if there were too many images to look for them.
-        examples: names of some, each with the other image.
+        examples: names of some of these test images, each with the name of the image that it looks like.
     """
 
     images: int | None = 0
@@ -66,7 +66,7 @@ class Manifest:
         left_out: reason for each image that could not be used, by its name.
         class_counts: number of images, by split and name of the class; empty in manifests before 2026-11-27.
         copies: images with the same pixels.
-        near_copies: test images that look nearly like another image.
+        near_copies: test images that look nearly like an image of training or validation.
         warnings: sentences on what makes the data set's figures less certain.
     """
 
@@ -88,7 +88,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Describe the images in lines of text: by split and class, and their copies."""
+        """Return lines on the numbers of images by split and class, and on copies; none without class counts."""
         if not self.class_counts:
             return []
         classes = in_splits(self.class_counts, self.labels, most=20)

@@ -119,7 +119,7 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
 def load_hashes(folder: Path | str, split: Split) -> Hashes:
     """Load the hashes of a split's images, uint8 (n, 16), in the split's order.
 
-    They are computed for a folder without them, as Windrow wrote it before 2026-11-27.
+    In a folder that Windrow wrote before 2026-11-27 there are no hashes; then they are computed from the images.
 
     Raises:
         DatasetError: the file is broken, or the images' file is missing too.
@@ -129,7 +129,10 @@ def load_hashes(folder: Path | str, split: Split) -> Hashes:
 
 
 def load_names(folder: Path | str, split: Split) -> list[str]:
-    """Load the names of a split's images, in its order: of their files; if they were none, their numbers from 0."""
+    """Return the names of a split's images, in the split's order.
+
+    They are the names of the images' files, or "train image 0" and so on for images that were not files.
+    """
     path = Path(folder) / _NAMES
     if path.exists():
         return list(json.loads(path.read_bytes())[split])
@@ -137,7 +140,7 @@ def load_names(folder: Path | str, split: Split) -> list[str]:
 
 
 def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """Return the paths of the named splits' files, images before labels, to be sent to executors; no hashes."""
+    """Return the paths of the named splits' files, images before labels, to be sent to executors, without hashes."""
     return [Path(folder) / file for name in names for file in (_images(name), _labels(name))]
 
 
@@ -200,7 +203,7 @@ def _write_array(path: Path, array: NDArray[Any], indices: Indices) -> tuple[str
 
 
 def _write_names(path: Path, division: Division) -> str:
-    """Write the names of the files by split; return the file's SHA-256."""
+    """Write the names of the images' files, by split, to `path`; return the SHA-256 of what was written."""
     names = {split: [part.names[index] for index in part.indices] for split, part in division.parts.items()}
     content = json.dumps(names).encode()
     path.write_bytes(content)

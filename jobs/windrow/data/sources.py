@@ -47,11 +47,11 @@ class Source:
         labels: names of the classes.
         left_out: reason for each image that could not be decoded, by its name.
         fingerprint: state of the source folder when it was read; "" for a built-in source.
-        own: whether it is a folder of the user's, which may grow and shrink. One with the files of a built-in source is
-            not: its splits are that source's.
+        own: whether the source is a folder of the user's, which may grow and shrink. False for a folder with the files
+            of a built-in source, which gets that source's splits.
         train_names: names of the training images' files; empty if they are not files.
         test_names: like `train_names`, for the source's own test split.
-        notes: what the user should know of how it was read, in sentences.
+        notes: sentences for the user on how the source was read.
     """
 
     name: str
@@ -109,7 +109,7 @@ def fingerprint(section: DatasetSection) -> str:
     for file in sorted(path.rglob("*")):
         try:
             status = file.stat() if file.exists() else file.lstat()
-        except OSError:  # it is gone meanwhile
+        except OSError:  # the file has disappeared meanwhile
             continue
         digest.update(
             repr((str(file.relative_to(path)), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace")

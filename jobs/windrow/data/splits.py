@@ -1,7 +1,7 @@
 """Assign images to splits: seeded, the same on every machine and with every library version.
 
-A built-in source never changes: its splits are drawn, class by class (`draw`). A folder of the user's grows: there an
-image's own pixels decide (`by_content`), so that no image ever changes sides.
+A built-in source never changes: its splits are drawn, class by class (`draw`). A folder of the user's may grow:
+there an image's own pixels decide (`by_content`), so that no image moves to another split when images are added.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ def check_classes(labels: Indices, names: tuple[str, ...], splits: int) -> None:
 
 
 def by_content(hashes: Hashes, validation: float, test: float | None, seed: int) -> dict[Split, Indices]:
-    """Return the indices of images by split, as each image's pixels and the seed alone decide; in random order.
+    """Return the indices of images by split, in random order; an image's pixels, the seed and the shares alone decide.
 
-    The hash and the seed give two numbers between 0 and 1. Below `test` the first makes a test image; of the others,
-    the second makes a validation image below `validation`. So copies are in one split, whatever else there is, and a
-    larger share takes images from the other splits, and moves no others.
+    The hash and the seed give two numbers between 0 and 1. If the first is below `test`, the image is a test image;
+    else, if the second is below `validation`, a validation image. So copies are always in one split, and a larger share
+    only takes images from other splits.
 
     Args:
         hashes: the images' hashes, uint8 (n, 16).
         validation: share of the images that are not test images, between 0 and 1.
-        test: share of the test images, between 0 and 1; None if the source has its own test split.
+        test: share of the images that become test images, between 0 and 1; None if the source has its own test split.
         seed: seed of the splits, 0 or more.
     """
     salt = seed.to_bytes(16, "little")

@@ -229,7 +229,7 @@ def _is_legal(key: str) -> bool:
 
 
 def _unknown(strangers: Sequence[str]) -> list[Problem]:
-    """Return a problem per unknown key, with the closest key, or with the keys of its section if none is close."""
+    """Return a problem per unknown key, with the closest key, or else the keys of its section, or else the sections."""
     return [Problem("--set", f"unknown key {key!r}{_near(key)}; docs/pages.md has all keys") for key in strangers]
 
 
@@ -237,7 +237,7 @@ def _near(key: str) -> str:
     known = [name for name in keys() if "*" not in name]
     section = key.partition(".")[0]
     inside = [name for name in known if name.startswith(f"{section}.")]
-    # Without the section's name, which would make any two of its keys look alike.
+    # Without the section's name, which would make any two keys of a section look alike.
     full = {name.partition(".")[2] or name: name for name in inside or known}
     rest = key.partition(".")[2] or key
     if close := difflib.get_close_matches(rest, full, n=1, cutoff=LIKENESS):

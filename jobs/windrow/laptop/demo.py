@@ -211,7 +211,7 @@ def run_of_champion(airflow: Airflow, dag: str, since: str) -> str:
     """Wait for the run of a score DAG that a new champion has triggered since an ISO moment, and return its id.
 
     Raises:
-        ServiceError: it does not begin.
+        ServiceError: the run does not begin within _ASSET_SECONDS.
     """
     end = time.monotonic() + _ASSET_SECONDS
     while not (runs := airflow.runs_since(dag, since, "asset_triggered")):

@@ -59,9 +59,10 @@ def labels_with_own_champion(page: Experiment) -> bool:
 
 
 def check(request: DemoRequest) -> None:
-    """Refuse a page whose demo could not end well, before anything starts.
+    """Refuse a page whose demo is bound to fail, before anything starts.
 
-    A run that the new champion starts knows no overrides, so the page itself must find the demo's feed.
+    A run that the new champion starts does not get the request's overrides, so the page itself must find the demo's
+    feed.
 
     Raises:
         UserError: the page does not train, or its scoring would not label the demo's feed with the new champion.

@@ -165,7 +165,7 @@ def lines(values: Mapping[str, Any], unpause: str = LAPTOP_UNPAUSE) -> list[str]
     """Return the summary for the terminal, one fact per line.
 
     Args:
-        values: those of `figures`.
+        values: the result of `figures`, with what the demo adds.
         unpause: the command that switches on a DAG; see dag_ids.
     """
     accuracy = _number(values["champion_test_accuracy"])
@@ -193,13 +193,13 @@ def _link(result: Mapping[str, Any], name: str) -> str | None:
 
 
 def links(values: Mapping[str, Any], otherwise: str) -> list[str]:
-    """Return lines with the addresses of MLflow's pages of the sweep and the version; `otherwise` without them."""
+    """Return lines with the addresses of the sweep's and the version's pages in MLflow; `otherwise` without any."""
     found = [f"{address}  {name}" for name, address in values["links"].items() if address]
     return [f"  {'' if place else 'MLflow':8} {line}" for place, line in enumerate(found or [otherwise])]
 
 
 def counts(by_name: Mapping[str, int]) -> str:
-    """Return counts as text: 359 ok, 2 http_error."""
+    """Return counts as text, such as "359 ok, 2 http_error"; "none" without any."""
     return ", ".join(f"{count} {name}" for name, count in by_name.items()) or "none"
 
 

@@ -1,4 +1,4 @@
-"""One pass over a run's URLs: download and label them, write their rows, and measure what was written."""
+"""Make one pass over a run's URLs: download and label them, write their rows, and measure what was written."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class ScoringPlan:
         batch_size: images that the network labels in one step.
         max_pixels: the most pixels that an image may have, by the size in its header.
         patience: when a URL is tried again.
-        keys: the page's values that rows remember if they are decided by them.
+        keys: the page's values of the keys that can decide a row; a row remembers those that decided it.
         precision: what the network loses at a lower precision, see low_precision.py; None if it was not converted.
         threads: number of cores per task.
         cache: where downloaded bytes of this and earlier runs are stored; None if the page does not cache them.

@@ -1,6 +1,6 @@
 """Report a scoring run after its commit: copy the table, log its runs to MLflow, and judge what it labelled.
 
-A run may end with an error after its commit: MLflow or the object store is away, or the process is killed. The rows
+A run may end with an error after its commit: MLflow or the object store is down, or the process is killed. The rows
 are right then, but whoever started the run got no result. So the next run, or Airflow's next try, reports them.
 """
 
@@ -51,9 +51,10 @@ class Tracking(Protocol):
 
 
 def with_earlier(result: ScoringResult, unreported: Sequence[CommitFigures]) -> ScoringResult:
-    """Add what earlier tries committed and could not report.
+    """Add to a run's result what earlier tries committed and could not report; return the result.
 
-    A run without rows of its own has the figures of the newest of them: its result is the one that the scheduler gets.
+    A run without rows of its own gets the figures of the newest of these tries, because its result is the one that
+    the scheduler gets.
 
     Args:
         result: the run's.

@@ -124,9 +124,9 @@ class ScoringRun:
         return search
 
     def _earlier_labels(self) -> Mapping[str, int] | None:
-        """Count the URLs with labels of earlier versions; None if the registry can't say which version labels now.
+        """Count the URLs with labels of earlier versions; None if the model is not in the registry, or not known.
 
-        A run that has nothing to do does not fail for that.
+        An error of the registry is only printed: a run that has nothing to do must not fail for it.
         """
         if not self._table.files():
             return {}
@@ -238,7 +238,7 @@ class ScoringRun:
     def _labels_left(self, found: Work, model: tuple[str, str], written: Sequence[Path]) -> Mapping[str, int]:
         """Count the labels of earlier versions that this run leaves as they are."""
         before = {} if found.counts.rescored else earlier.labels(self._table, model)
-        if before and found.due.targets.num_rows:  # one that is due may have an earlier version's label
+        if before and found.due.targets.num_rows:  # a URL that is due may have an earlier version's label
             return earlier.count([*self._table.files(), *written], model)
         return before
 

@@ -34,7 +34,7 @@ Keys = NDArray[np.uint64]
 
 @dataclass(frozen=True, eq=False)
 class RegisteredChampion:
-    """The current champion, as a challenger is compared with it.
+    """The current champion, for the comparison with a challenger.
 
     Attributes:
         version: its number in the registry.

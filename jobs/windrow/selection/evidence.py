@@ -33,11 +33,11 @@ class Row:
     Attributes:
         name: challenger, default, champion or challenger_compared.
         what: the network's trial or version, as text.
-        readout: the network's predictions on the test split.
+        readout: the network's predictions on the test split, or on the images that the champion is compared on.
         interval: Wilson's confidence interval of the accuracy.
         macro_f1: the mean of the classes' F1, 0..1.
-        seeds: accuracies over all seeds of the configuration; None for the champion, which is a single network.
-        comparison: the challenger compared with this network; None for the challenger itself.
+        seeds: accuracies over all seeds of the configuration; None for champion and challenger_compared.
+        comparison: the challenger compared with this network; None in the challenger's own rows.
     """
 
     name: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from windrow.training.loop import Epoch
 
 FEW_IMAGES = 100
-"""In a split of fewer images, an accuracy is uncertain by up to ten points and more."""
+"""In a split of fewer images, an accuracy of 50 % is uncertain by about ten points or more."""
 
 _GAP = 0.15  # of training over validation accuracy: more than dropout or a small split explains
 _FALL = 0.01  # of the validation loss over the last fifth of the epochs, as a share

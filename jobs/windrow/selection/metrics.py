@@ -42,7 +42,7 @@ class ClassFigures(TypedDict):
 
 
 class MetricFigures(TypedDict):
-    """A network's metrics on the test split ; `ece` is the expected calibration error, None if unknown."""
+    """A network's metrics on the test split; `ece` is the expected calibration error, None if unknown."""
 
     macro_f1: float
     ece: float | None
@@ -90,7 +90,7 @@ def calibration(read: Readout) -> Calibration | None:
 
     if read.confidence is None:
         return None
-    # Sums in float32 may end just above 1, which scikit-learn refuses. What is no number is no confidence.
+    # Sums in float32 may end just above 1, which scikit-learn refuses. A confidence that is NaN counts as 0.
     confidence = np.nan_to_num(read.confidence.astype(np.float64), nan=0.0).clip(0, 1)
     accuracy, mean = calibration_curve(read.hits.astype(int), confidence, n_bins=BINS)
     # scikit-learn returns no counts; these are of the same bins, which include their upper ends.

@@ -42,7 +42,7 @@ class ComparisonFigures(TypedDict):
 
 
 class NetworkFigures(TypedDict):
-    """A network on the test split: evidence.Row as JSON values. Results from before macro-F1 lack it.
+    """A network on the test split: evidence.Row as JSON values. Earlier results lack `macro_f1`.
 
     The loss is None where it is not known, which is so on a part of the test split.
     """
@@ -124,20 +124,21 @@ class PromotionResult:
         return replace(self, decision=decision.ruling, promoted=decision.promoted, reason=decision.reason, approval=by)
 
     def to_json(self) -> dict[str, object]:
-        """Return the result as JSON values. `value` has the objective's name as its key, and is absent without one.
+        """Return the result as JSON values. The objective's name is the key of `value`, which is absent without one.
 
         Numbers that are not finite are None: JSON has none, and Airflow refuses them.
         """
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["decision"] = self.decision.value if self.decision else None
         keys = {name: self.objective if name == "value" else name for name in values}
-        if self.metrics is None:  # a result from before they existed is written as it was
+        if self.metrics is None:  # a result from before metrics existed stays as it was
             del keys["metrics"]
         return {keys[name]: _finite(values[name]) for name in keys if keys[name]}
 
     def short(self) -> PromotionResult:
-        """Return the result without what only the version's page shows: evidence, hints, and all but the worst class.
+        """Return the result without what only the version's page shows: evidence, hints, and most figures.
 
+        The challenger's test figures and its worst class stay.
         A tag of a version holds it: see tracking.registry.
         """
         challenger = {name: found for name, found in self.figures.items() if name == "challenger"}

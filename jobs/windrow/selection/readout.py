@@ -59,7 +59,7 @@ class Readout:
         return most_frequent_share(self.truth)
 
     def on(self, chosen: NDArray[np.bool_]) -> Readout:
-        """Return the predictions on some of the images, bool (n,); their loss is not known."""
+        """Return the predictions on the images where `chosen`, bool (n,), is true; their loss is not known."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         arrays = {name: value[chosen] for name, value in values.items() if isinstance(value, np.ndarray)}
         return replace(self, loss=math.nan, **arrays)

@@ -84,8 +84,8 @@ def decide(
         rule: how much better the challenger must be (at 0 it must still be better, not equal), whether the lead must be
             statistically significant, and whether a person must approve.
         hints: what may give a better network, for the reason if the challenger may be guessing.
-        different: True for the test images that show whether it may be guessing, which are those that are no copies of
-            an earlier one, bool (n,); None for all.
+        different: bool (n,), True for test images that are not copies of an earlier one. Only these show whether the
+            challenger may be guessing. None for all.
     """
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
     distinct = challenger if different is None or different.all() else challenger.on(different)
@@ -105,7 +105,7 @@ def decide(
 
 
 def guesses(challenger: Readout) -> bool:
-    """Return whether the test accuracy may be that of guessing: its interval reaches the most frequent class' share."""
+    """Return whether the test accuracy may be that of guessing: its interval reaches down to the baseline."""
     return wilson(challenger.images - challenger.errors, challenger.images).low <= challenger.baseline
 
 

@@ -121,6 +121,6 @@ def bootstrap(difference: NDArray[np.int8]) -> Interval:
 
 
 def spread(accuracies: Sequence[float]) -> Spread:
-    """Return a summary of at least one accuracy."""
+    """Return a summary of accuracies, at least one; the deviation of a single one is 0."""
     deviation = stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Spread(len(accuracies), mean(accuracies), median(accuracies), deviation, min(accuracies), max(accuracies))

@@ -81,7 +81,10 @@ class RunningAttempt:
 
     @property
     def over(self) -> bool:
-        """True if no further epoch may be trained: all are done, the patience is used up, or the attempt must stop."""
+        """True if no further epoch may be trained.
+
+        That is so if all are done, the patience is used up, a loss is not finite, or the attempt must stop.
+        """
         return self._complete or bool(self.stop) or not self.epochs[-1].finite
 
     @property

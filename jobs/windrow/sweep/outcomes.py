@@ -126,9 +126,9 @@ class Outcome:
 
 
 def best_figure(outcome: Outcome, sweep: SweepSection) -> dict[str, float]:
-    """Return a trial's value as a metric, e.g. best_val_accuracy, if it may not be the last epoch's; else nothing.
+    """Return a trial's value as a metric such as best_val_accuracy; {} without a patience or without a value.
 
-    MLflow's tables show the last epoch's metrics.
+    With a patience, the value may not be the last epoch's, and MLflow's tables show the last epoch's metrics.
     """
     if sweep.patience is None or outcome.value is None:
         return {}

@@ -62,8 +62,8 @@ def run(spec: TrialSpec, dataset: Path, gain: float = 0.0) -> Outcome:
 def mistake(spec: TrialSpec, dataset: Path) -> str:
     """Build a specification's network and try it on a batch of training images; return what is wrong, or "".
 
-    It returns a mistake in the builder's file, or in the network that the builder returns. Anything else that a user's
-    function raises may be due to this point of the space: a trial that raises it has it as its error. After
+    Only a mistake in the builder's file, or in the network that the builder returns, is returned. Any other error of a
+    user's function may be due to this point of the space, so it is left to the trials, which record it. After
     `spec.seconds`, or above `spec.mebibytes`, this process is killed.
     """
     attempt = RunningAttempt(replace(spec, address=None))
@@ -84,7 +84,7 @@ def mistake(spec: TrialSpec, dataset: Path) -> str:
 
 @contextmanager
 def _time_limit(seconds: float | None) -> Iterator[None]:
-    """Kill this process if the block takes longer: a user's function can't be stopped otherwise."""
+    """Kill this process if the block takes longer than `seconds`: a user's function can't be stopped otherwise."""
     timer = threading.Timer(seconds or 0.0, os.kill, (os.getpid(), signal.SIGKILL))
     timer.daemon = True
     if seconds is not None:

@@ -31,7 +31,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
 
     Raises:
         UserError: there is no such model, alias or version, Windrow did not register it, or its files are damaged.
-        TrackingError: MLflow does not answer.
+        TrackingError: MLflow does not answer, or can't provide the files.
     """
     version = resolve(connect(), model_uri)
     import mlflow
@@ -75,7 +75,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
 
 @contextmanager
 def _undamaged(file: Path, version: Any) -> Iterator[None]:
-    """Turn any error about what a version's file says, in the block, into a UserError."""
+    """Turn errors in the block that come from the contents of a version's file into a UserError."""
     try:
         yield
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -147,7 +147,7 @@ def resolve(client: MlflowClient, model_uri: str) -> Any:
 
 
 def _missing(client: MlflowClient, model_uri: str, name: str, alias: str) -> UserError:
-    """Return the error for a model, alias or version that the registry does not have, with the way to have it."""
+    """Return the error for a model, alias or version that the registry does not have, with what to do about it."""
     rule = f"{model_uri} must be in the registry; it is not"
     previous = aliased(client, name, "previous") if alias == "champion" else None
     if previous is not None:

@@ -87,7 +87,7 @@ def log_network(
 def _signature() -> ModelSignature:
     """Return a signature that takes images of any type: with a type in it, MLflow would refuse all others.
 
-    An object tensor (-1,) is MLflow's way to say so. The images' shape is checked by windrow_pyfunc.py.
+    An object tensor of shape (-1,) is MLflow's way to allow any type. windrow_pyfunc.py checks the images' shape.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec

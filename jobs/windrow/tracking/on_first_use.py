@@ -1,4 +1,4 @@
-"""The functions that a scoring run uses, imported on first use: a run without work needs no MLflow."""
+"""Import MLflow's functions for a scoring run on first use, because a run without work needs no MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class MLflow:
-    """MLflow as a scoring run sees it. The version that labels is looked up once, so a run has one from its start."""
+    """MLflow as a scoring run sees it. The version that labels is looked up once, so it is the same for a whole run."""
 
     def __init__(self) -> None:
         self._version: tuple[str, str] | None = None

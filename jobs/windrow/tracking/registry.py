@@ -69,7 +69,7 @@ def aliased(client: MlflowClient, model: str, alias: str) -> Any:
 def logged_model(version: Any) -> str | None:
     """Return the id of a version's logged model; None if it was registered from other files.
 
-    MLflow's own registry does not keep the id that it is given, but the source that it was registered from.
+    MLflow's own registry keeps the source that a version was registered from, but not the model id that it is given.
     """
     kind, _, model_id = str(version.source or "").partition("/")
     return model_id if kind == "models:" and model_id.startswith("m-") else None
@@ -87,7 +87,7 @@ def record(client: MlflowClient, result: PromotionResult, file: str | None = RES
 
 
 def recorded(version: Any) -> PromotionResult | None:
-    """Return the promotion's result from a version's tags, which lack the evidence; None before the decision."""
+    """Return the promotion's result from a version's tags, shortened if a file has it all; None before the decision."""
     text = version.tags.get(RESULT)
     return None if text is None else PromotionResult.from_json(json.loads(text))
 
@@ -235,7 +235,7 @@ def promote(model: str, version: str, by: str) -> dict[str, object]:
         if result.awaits_approval:
             result = result.answered(True, by)
             record(client, result, _file(found))
-        if stale and not is_settled(found, result):  # or a later job would make the champion of then the previous one
+        if stale and not is_settled(found, result):  # or a later job would carry out this outdated decision
             _tell(client, result, description(whole(found, result)))
             client.set_model_version_tag(model, chosen, SETTLED, str(result.decision))
         champion, challenger = (_number(aliased(client, model, alias)) for alias in ("champion", "challenger"))
@@ -261,7 +261,7 @@ def promote(model: str, version: str, by: str) -> dict[str, object]:
 
 
 def _swap(client: MlflowClient, model: str, champion: str | None, previous: str) -> tuple[str | None, str]:
-    """Make previous champion and champion previous, or complete such a swap that was interrupted.
+    """Make `previous` champion and `champion` previous, or complete such a swap that was interrupted.
 
     Returns:
         The champion before, None without one, and the champion now.

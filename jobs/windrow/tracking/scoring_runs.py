@@ -96,7 +96,7 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
 
 
 def _of_truth(truth: Truth | None) -> dict[str, float]:
-    """Return the figures of a feed with true classes: accuracy, macro_f1, and truth.low and others."""
+    """Return the figures of a feed with true classes by metric name: accuracy, macro_f1, and truth.low and others."""
     if truth is None:
         return {}
     found = {"accuracy": truth.accuracy, "macro_f1": truth.macro_f1}
@@ -142,7 +142,7 @@ def _log_inputs(
     counts = run.figures.counts
     feed = Dataset(
         name=f"{page.name} feed",
-        digest=run.run_id[:32],  # what a run reads of a feed is its own: the table has its rows by this id
+        digest=run.run_id[:32],  # each run reads its own part of a feed, so its id stands for that part
         source_type="local",
         source=json.dumps({"feed": run.figures.feed, "table": run.table}, ensure_ascii=False),
         profile=json.dumps({"urls": counts.urls, "new": counts.new, "rows": run.figures.rows}),

@@ -83,10 +83,10 @@ def _check_server(address: str) -> None:
 
 
 def ask(path: str, **parameters: str) -> dict[str, Any] | None:
-    """Ask MLflow's REST API, without its client; None if MLflow is a file, or has nothing of that kind.
+    """Ask MLflow's REST API, without its client; None if MLflow is not a server, or answers with an error.
 
     Raises:
-        TrackingError: the server does not answer within seconds.
+        TrackingError: the server does not answer within CHECK_SECONDS.
     """
     address = uri().rstrip("/")
     if not address.startswith(("http://", "https://")):

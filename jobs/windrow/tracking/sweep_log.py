@@ -192,7 +192,7 @@ class SweepLog:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _finish(self) -> None:
-        """Wait until the thread, if it runs, has logged everything and ended; then note the runs' ids in the ledger."""
+        """If the thread runs, wait until it has logged everything and ended, then note the runs' ids in the ledger."""
         if self._writer.is_alive():
             self._pending.put(None)
             self._writer.join()

@@ -17,7 +17,7 @@ LONGEST = 5000
 def description(result: PromotionResult) -> str:
     """Return the version's description for MLflow's page, in Markdown of at most 5,000 characters.
 
-    If there are more, the last lines of the tables are left out.
+    If the text is longer, the last lines of the tables are left out.
     """
     classes = f"\n\n{metrics.text(result.metrics, result.test_images or 0)}" if result.metrics else ""
     head = (
@@ -36,7 +36,7 @@ def description(result: PromotionResult) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """Return a text of at most `most` characters, if there is room for any, by leaving out its last lines."""
+    """Return a text; if it is longer than `most` characters, without its last lines, with a note on where they are."""
     if len(text) <= most:
         return text
     note = f"\n\nThe rest is in {RESULT_FILE}."
@@ -45,7 +45,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _pictures(result: PromotionResult) -> str:
-    """Return Markdown that shows the version's pictures, and leads to its files, at any address of MLflow's pages."""
+    """Return Markdown that shows the version's pictures, and a link to its files; empty without an evaluation."""
     _, _, page = result.links.get("evaluation", "").partition("#")
     if not page:
         return ""

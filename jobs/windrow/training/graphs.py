@@ -158,7 +158,7 @@ class Trainer:
     ) -> tuple[float, float]:
         """Train for epoch `number` (from 0) of `epochs`, on image and label tensors; return mean loss and accuracy.
 
-        `weights`: of the classes in the loss, (classes,); None if the plan does not weigh them.
+        `weights`: weights of the classes in the loss, (classes,); None if the plan does not weigh them.
         """
         import tensorflow as tf
 

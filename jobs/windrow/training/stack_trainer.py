@@ -57,7 +57,7 @@ class StackTrainer:
     ) -> tuple[Any, Any]:
         """Train for epoch `number` of `epochs` without evaluation; return mean loss and accuracy, (members,) each.
 
-        `weights`: of the classes in the loss, (classes,); None for 1.
+        `weights`: weights of the classes in the loss, (classes,); None for 1.
         """
         import tensorflow as tf
 

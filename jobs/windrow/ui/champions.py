@@ -17,8 +17,8 @@ class ShownVersion(TypedDict):
     """A registered version.
 
     `at` is Unix time in seconds, `interval` the 95 % interval of the test accuracy, `baseline` the test accuracy of
-    guessing the most frequent class. `worst` is the class with the lowest recall, as its name and that recall. These
-    metrics are None in old versions.
+    guessing the most frequent class. `worst` is the class with the lowest recall, as its name and that recall. Figures
+    that an old version does not record are None.
     """
 
     version: int

@@ -19,7 +19,7 @@ class Moved(TypedDict):
 
 
 class Accuracy(TypedDict):
-    """The share of a run's labels that are right by its feed, with its 95 % interval and what guessing would give."""
+    """The share of a run's labels that equal the feed's true classes, its 95 % interval, and that of guessing."""
 
     accuracy: float
     low: float | None

@@ -1,1 +1,1 @@
-"""A page of one's own: write it from a folder of images, and run its DAGs from the command line."""
+"""Write a page of your own from a folder of images, and run the page's DAGs from the command line."""

@@ -22,7 +22,7 @@ from windrow.errors import DatasetError
 SIDES = (16, 32, 48, 64, 96)
 """The image sizes, in pixels, that a small network is trained with in minutes."""
 
-_OPENED = 200  # images that are opened, evenly over the folder
+_OPENED = 200  # about as many images are opened, evenly spread over the folder
 _SMALL = 32  # pixels of a side, enough to see whether an image is grey
 _GREY = 6  # largest difference between red, green and blue of a grey image: JPEG rounds
 
@@ -33,13 +33,13 @@ class FolderFacts:
 
     Attributes:
         folder: the folder, absolute.
-        classes: images by class, in the order of the classes; without those of a test split of its own.
+        classes: number of images by class, in the order of the classes; without the folder's own test split.
         own_test: whether the folder has a test split of its own.
-        width, height: median size of the images, pixels.
+        width, height: median size of the images that could be opened, pixels.
         side: the image size to train with, pixels.
-        channels: 1 if all images are grey, else 3.
-        broken: images that can't be opened, of those that were.
-        opened: number of images that were opened.
+        channels: 1 if all images that could be opened are grey, else 3.
+        broken: number of images of the sample that can't be opened.
+        opened: number of images in the sample, the broken ones included.
     """
 
     folder: Path
@@ -64,10 +64,10 @@ class FolderFacts:
 
 
 def look(folder: Path) -> FolderFacts:
-    """Count a folder's images by class, and open a sample.
+    """Count a folder's images by class, open a sample of them, and return what was found.
 
     Raises:
-        DatasetError: no such folder, fewer than two classes, a class without images, or no image that can be opened.
+        DatasetError: as for list_images, or no such folder, fewer than two classes, or no image that can be opened.
     """
     whole = folder.expanduser().resolve()
     if not whole.is_dir():
@@ -97,7 +97,10 @@ def look(folder: Path) -> FolderFacts:
 
 
 def choose_side(sizes: Sequence[tuple[int, int]]) -> int:
-    """Return the image size to train with, pixels: that of the images if they are small and square, else one of SIDES.
+    """Return the image size to train with, in pixels.
+
+    If all images are square, of one size and small, it is their size; else the largest of SIDES that the median of
+    their shorter sides reaches, or the smallest of SIDES.
 
     Args:
         sizes: (width, height) of images, pixels.

@@ -2,8 +2,8 @@
 
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.new --name shoes --folder /data/shoes
 
-The page gets what the folder shows, a small convolutional network, and a space that two cores search in minutes. It is
-yours to change.
+The page gets what the folder shows, a small convolutional network, and a space that two cores search in minutes. Every
+value is yours to change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAGES = REPOSITORY / "dags" / "experiments"
 
 _FEW = 2_000  # images: below, every class has few, and an epoch takes seconds
 _MANY = 10_000
-_RARE = 20  # images of a class: fewer give the splits almost none of it
+_RARE = 20  # images of a class; with fewer, a split may have almost none of the class
 _SHOWN = 8  # classes that are named with their counts
 
 _PAGE = """\
@@ -96,7 +96,7 @@ def place(name: str, folder: Path) -> Path:
     """Return the file for a new page.
 
     Raises:
-        UserError: the name is not valid for an experiment, or a page has it already.
+        UserError: the name is not valid for an experiment, or a page has that name already.
     """
     experiment.parse(f"name: {json.dumps(name)}\nspace: {{units: {{type: int, low: 1, high: 2}}}}", name="NAME")
     for taken in (folder / f"{name}{suffix}" for suffix in (".yaml", ".yml")):
@@ -109,7 +109,7 @@ def place(name: str, folder: Path) -> Path:
 
 
 def _name_in(path: Path) -> object:
-    """Return the name that a page has, mistakes elsewhere or not; None if it can't be read."""
+    """Return a page's name, even if there are mistakes elsewhere; None without a name, or if the file can't be read."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -178,7 +178,7 @@ def _named(found: FolderFacts, counts: bool = False) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as YAML, which takes JSON's quotes."""
+    """Return a text as a YAML string, quoted as in JSON, which YAML can read."""
     return json.dumps(text, ensure_ascii=False)
 
 

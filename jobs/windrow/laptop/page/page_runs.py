@@ -3,8 +3,8 @@
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.page_runs train --experiment shoes
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.page_runs score --experiment shoes
 
-The services are started if they are not running. The page's DAGs are switched on: train_NAME, and score_NAME and
-maintain_NAME as soon as the feed has a file. From then on they also run at the page's hours.
+The services are started if they are not running. `train` switches on train_NAME, and also score_NAME and maintain_NAME
+if the feed has a file; `score` switches on the latter two. From then on they also run at the page's hours.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_train(request: DemoRequest) -> None:
     """Refuse a page that does not train.
 
     Raises:
-        UserError: it has no space.
+        UserError: the page has no space.
     """
     if not request.page.trains:
         raise UserError(
@@ -67,7 +67,7 @@ def check_score(request: DemoRequest) -> None:
     """Refuse a page that does not score, or whose feed has no file yet.
 
     Raises:
-        UserError: it has no scoring section, or no file matches its feed.
+        UserError: the page has no scoring section, or no file matches its feed.
     """
     if request.page.scoring is None:
         raise UserError(
@@ -89,7 +89,7 @@ def services() -> Airflow:
 
 
 def train(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
-    """Switch the page's DAGs on, train, follow the scoring that a new champion starts, and print what came of both.
+    """Switch the page's DAGs on, train, follow the scoring that a new champion starts, and print the results of both.
 
     Raises:
         WindrowError: a task has failed, or Airflow does not answer.
@@ -137,7 +137,7 @@ def follow(airflow: Airflow, request: DemoRequest, run: str, reporter: Reporter)
 
 
 def _without_feed(request: DemoRequest) -> str | None:
-    """Return why the page's scoring would fail now for lack of URLs; None if it would not, or does not score."""
+    """Return why the page's scoring would fail now for lack of URLs; None if it would not, or nothing is scored."""
     if request.page.scoring is None:
         return None
     try:

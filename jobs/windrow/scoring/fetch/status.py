@@ -148,7 +148,7 @@ def of_http(code: int) -> Status:
 
 
 def unlabelled(text: str) -> list[str]:
-    """Parse a command-line value that must be statuses of URLs without a label, separated by commas."""
+    """Parse a command-line value, statuses of URLs without a label, separated by commas; refuse any other text."""
     known = [status.value for status in Status if status is not Status.OK]
     given = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in given if name not in known]:

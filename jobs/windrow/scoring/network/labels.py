@@ -37,9 +37,9 @@ def unnamed(label_id: int) -> str:
 
 
 def numbers(labels: Sequence[str]) -> dict[str, int]:
-    """Return the number of each class by its label, and in lower case by its label and each name between its commas.
+    """Return the number of each class by its label, and by the label and the label's parts in lower case.
 
-    Where two classes share a name, a whole label goes before a part of one, and then the first class counts.
+    Commas separate the parts. If classes share a name, a label counts before a part; else the first class counts.
     `number_of` reads the result.
     """
     found: dict[str, int] = {}
@@ -55,7 +55,9 @@ def numbers(labels: Sequence[str]) -> dict[str, int]:
 
 
 def number_of(name: str, known: Mapping[str, int]) -> int | None:
-    """Return the number of the class with a name, as written if a label is so, else in any case; None if none has it.
+    """Return the number of the class with this name; None without such a class.
+
+    A label that is written exactly so comes first, then labels and parts of labels in any case.
 
     Args:
         name: what a person calls the class.

@@ -114,13 +114,13 @@ class Truth:
 
     Attributes:
         column: the column's name.
-        images: labelled images whose true class is one of the network's; the other figures but `unknown` are of these.
-        right: those whose label is the true class.
+        images: labelled images whose true class is one of the network's; all figures but the unknown ones are of these.
+        right: number of these images whose label is the true class.
         low, high: the 95 % interval of the accuracy, both 0 to 1; None without images.
         baseline: the accuracy of guessing the most frequent true class; None without images.
-        macro_f1: mean over the true classes of the F1 score, the harmonic mean of precision and recall; None as above.
+        macro_f1: mean F1 score (harmonic mean of precision and recall) of the true classes; None without images.
         unknown: labelled images with a true class that the network does not have.
-        unknown_names: the most frequent ones of those classes.
+        unknown_names: the most frequent of the classes that the network does not have.
     """
 
     column: str
@@ -135,7 +135,7 @@ class Truth:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the images whose label is right, 0 to 1."""
+        """Return the share of the images whose label is right, 0 to 1; None without images."""
         return round(self.right / self.images, 4) if self.images else None
 
 
@@ -159,14 +159,15 @@ class Figures:
         precision: what the network lost at a lower precision; None if it was not converted.
         drift: None in commits of versions of Windrow that did not compare runs.
         drift_accepted: whether a person has accepted the rows although they moved beyond the gate.
-        first_tries: statuses of the URLs that were tried for the first time, or again because a key changed; empty
-            in commits that lack it.
-        held_back_by: the page's key that limited the run most, if hosts were asked as slowly as that; else empty.
-        earlier_labels: URLs whose newest label is of an earlier version, and which this one did not try, by version;
-            None in commits that lack it.
+        first_tries: number of URLs by status, of those that were tried for the first time, or again because a key
+            changed; empty in commits that lack it.
+        held_back_by: the page's key that accounts for at least half of the run's time; empty without one.
+        earlier_labels: number of URLs without a row of this version, by the version of their newest label; None in
+            commits that lack it.
         truth: None unless the page names a column with true classes.
-        feed: the pattern of the feed's files; empty in commits that lack it, like the next two.
-        started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed.
+        feed: the pattern of the feed's files; empty in commits that lack it.
+        started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed;
+            None in commits that lack them.
     """
 
     rows: int = 0
@@ -267,7 +268,7 @@ def _drift_from_json(values: Json) -> Drift:
 
 
 def _truth_to_json(truth: Truth) -> dict[str, object]:
-    """Return the figures that people choose by at the top, where Airflow's asset events have them, and all below."""
+    """Return accuracy and macro_f1 at the top, where people look for them, and all figures under `truth`."""
     values = asdict(truth) | {"unknown_names": list(truth.unknown_names)}
     return {"accuracy": truth.accuracy, "macro_f1": truth.macro_f1, "truth": values}
 

@@ -175,7 +175,7 @@ class _Hosts:
         return tuple(self._host(host, failed) for host, failed in order)
 
     def busiest(self) -> BusiestHost | None:
-        """Return the host with the most URLs; of several, the first by name."""
+        """Return the host with the most URLs; of several, the first by name; None if no URL has a host."""
         if not self._asked:
             return None
         host, urls = min(self._asked.items(), key=lambda pair: (-pair[1], pair[0]))

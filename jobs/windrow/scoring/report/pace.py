@@ -1,7 +1,8 @@
 """Find out which of the page's limits for hosts set the pace of a run.
 
-The busiest host's URLs take at least as long as the limits allow: one after another at `scoring.host_rate`, and as many
-at once as `scoring.host_concurrency`. If that is most of the run's time, more cores or a faster network gain nothing.
+The busiest host's URLs take at least as long as the limits demand: one after another at `scoring.host_rate`, and as
+many at once as `scoring.host_concurrency`. If that is at least half of the run's time, more cores or a faster network
+would gain little.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from windrow.experiment import ScoringSection
 
-_MOST = 0.5  # of the run's seconds, which have the loading of the network in them
+_MOST = 0.5  # of the run's seconds, which include loading the network
 
 
 @dataclass(frozen=True)
 class BusiestHost:
-    """The host with the most URLs of a run: their number, and the seconds of their downloads together."""
+    """The host with the most URLs of a run: their number, and the sum of their downloads' seconds."""
 
     urls: int
     fetch_seconds: float

@@ -2,7 +2,8 @@
 
 A run whose URLs nearly all end without a label has a cause that a person should see: an address that the page does not
 allow, a host that is down, a feed of another kind. Only URLs that were tried for the first time count, or again because
-a key has changed: a run that tries the dead URLs of a month again is no news. With fewer than FEWEST, chance decides.
+a key has changed: a run that tries the dead URLs of a month again is no news. Fewer than FEWEST
+such URLs are not judged, because chance would decide.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _REASONS = 3
 
 
 def shortfall(figures: Figures, minimum: float) -> str:
-    """Describe a run that labelled a smaller share of its URLs than the page's minimum; empty if it is enough.
+    """Describe a run that labelled a smaller share of its URLs than the page's minimum; else return "".
 
     Args:
         figures: the run's.

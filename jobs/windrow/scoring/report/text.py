@@ -177,7 +177,7 @@ def _truth(figures: Figures) -> list[str]:
 
 
 def decided_by(status: str) -> str:
-    """Name the keys of the page that made a status final; empty for a passing one, which time may change as well."""
+    """Name the page's keys that decide a final status; empty for a passing status, which may also change with time."""
     found = Status(status)
     return "" if found.passing else _one_of(found.deciding_keys)
 

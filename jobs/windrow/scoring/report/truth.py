@@ -3,8 +3,8 @@
     truth = compare(files, "label", names)
     truth.accuracy, truth.low, truth.high, truth.macro_f1
 
-A true class is recognised by a label's text or by one of the names between its commas, in any case of letters; a label
-that is written the same goes first. Rows without a label, and records without a true class, do not count.
+A true class is recognised by a label, or by one of the names between a label's commas, in upper or lower case; a label
+that is written exactly so comes first. Rows without a label, and records without a true class, do not count.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def compare(files: Sequence[Path], column: str, names: Sequence[str]) -> Truth:
                 number = _class_of(name, numbers)
                 if number is not None:
                     pairs[number, label_id] += 1
-                elif name.lower() != "nan":  # how CSV may have a gap
+                elif name.lower() != "nan":  # how some CSV files write a gap
                     unknown[name[:_LONGEST_NAME]] += 1
     most = sorted(unknown, key=lambda name: (-unknown[name], name))[:_NAMED]
     return replace(_figures(column, pairs), unknown=unknown.total(), unknown_names=tuple(most))
@@ -65,7 +65,7 @@ def _labelled(rows: pa.RecordBatch, column: str) -> Iterator[tuple[str, int]]:
 def _name(value: object) -> str:
     """Return a record's true class as text, empty if it has none: NaN is none, and 7.0 is 7.
 
-    A column of whole numbers with gaps is written so.
+    In a column of whole numbers with gaps, gaps are NaN and the numbers are floats.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""

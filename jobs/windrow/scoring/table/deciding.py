@@ -4,7 +4,7 @@
     keys.decided_by(Status.TOO_LARGE, final=True)           # '{"scoring.max_bytes":20000000}'
     keys.loosened('{"scoring.max_bytes":1000000}')          # ["max_bytes"]: the URL is due again
 
-A row holds the values that decided it. A page that returns to an earlier value therefore asks for nothing again: its
+A row holds the values that decided it. A page that returns to an earlier value therefore makes no row due: that
 value is no looser than the one in the row. status.py says which keys decide which status.
 """
 
@@ -33,7 +33,7 @@ _SECTION = "scoring."
 
 @dataclass(frozen=True)
 class DecidingKeys:
-    """The page's values of the keys that can decide a row, as JSON has them; without values no key decides any."""
+    """The page's values of the keys that can decide a row, as JSON values; without values no key decides any row."""
 
     values: Mapping[str, object] = field(default_factory=dict)
 
@@ -43,11 +43,11 @@ class DecidingKeys:
         return cls(section.model_dump(mode="json", include=set(NAMES)))
 
     def decided_by(self, status: Status, final: bool) -> str | None:
-        """Return the keys that decide a row with their values, as a JSON object; None if no key does.
+        """Return the keys that decide a row, with their values, as a JSON object; None if no key does.
 
         Args:
-            status: of the row.
-            final: whether the row will not be due by its time.
+            status: the row's status.
+            final: whether the row has no next attempt.
         """
         names = [*status.rule.keys, *([ATTEMPTS] if status.passing and final else [])]
         found = {f"{_SECTION}{name}": self.values[name] for name in names if name in self.values}
@@ -60,7 +60,7 @@ class DecidingKeys:
 
 
 def _looser(before: Any, now: Any) -> bool:
-    """Return whether a value permits what an earlier one did not: more of a number, other networks, no robots rules."""
+    """Return whether a value permits what an earlier one did not: a larger number, more networks, no robots rules."""
     if isinstance(now, bool):
         return bool(before) and not now  # scoring.robots: true forbids
     if isinstance(now, list):

@@ -32,7 +32,7 @@ _COLUMNS = ("url_key", "status", "model_name", "model_version", "scored_at")
 
 
 def labels(table: PredictionTable, model: tuple[str, str]) -> Mapping[str, int]:
-    """Count the labels of a table that a model (name, version) would replace, by the version that gave them."""
+    """Count the URLs that a model (name, version) would label again, by the version of their newest label."""
     newest = next(table.past(), {})
     if (newest.get("model_name"), newest.get("model_version")) == model and "earlier_labels" in newest:
         found: Mapping[str, int] = newest["earlier_labels"]

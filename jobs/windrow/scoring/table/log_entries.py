@@ -32,7 +32,7 @@ class FileSummary:
     Attributes:
         path: the file.
         pending: whether it has rows with a next attempt.
-        decided_by: the range of that column; None if no key decided any of its rows.
+        decided_by: the range of the column decided_by; None if no key decided any of its rows.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class FileSummary:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of a file: its `rows`, those without a next attempt, those that no key decided, and the range."""
+    """The statistics of a file: its rows, those without a next attempt, those that no key decided, and `decided_by`."""
 
     rows: int
     final_rows: int
@@ -51,7 +51,7 @@ class Statistics:
 
     @classmethod
     def of(cls, path: Path) -> Statistics:
-        """Read them from a file. A file of an earlier version of Windrow has no column decided_by."""
+        """Read the statistics from a file. A file of an earlier version of Windrow has no column decided_by."""
         file = pq.ParquetFile(path)
         names = [name for name in ("next_attempt", "decided_by") if name in file.schema_arrow.names]
         rows = file.metadata.num_rows
@@ -63,7 +63,7 @@ class Statistics:
         return cls(rows, nulls["next_attempt"], nulls["decided_by"], decided)
 
     def to_json(self) -> str:
-        """Return them as the log has them."""
+        """Return the statistics as JSON, as the log has them."""
         values: dict[str, Any] = {
             "numRecords": self.rows,
             "nullCount": {"next_attempt": self.final_rows, "decided_by": self.undecided_rows},
@@ -84,7 +84,7 @@ def _nulls(file: pq.ParquetFile, name: str) -> int:
 
 
 def summaries(delta: DeltaTable, folder: Path) -> list[FileSummary]:
-    """Summarize the files of a table's snapshot by its log; a file of another tool may lack statistics and is read."""
+    """Summarize the files of a table's snapshot by its log; a file without statistics in the log is read."""
     actions: Any = delta.get_add_actions(flatten=True)
     counts = ("num_records", "null_count.next_attempt", "null_count.decided_by")
     names = ("path", *counts, "min.decided_by", "max.decided_by")

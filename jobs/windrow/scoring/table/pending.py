@@ -1,4 +1,4 @@
-"""Find the URLs that are due again: their time has come, a key that decided them has changed, or a person asks for it.
+"""Find the URLs that are due again: their time has come, a key that decided them was loosened, or a person asks.
 
 A run writes rows that may be due some day to separate files: those with a next attempt, and those that a key of the
 page decided. The run that tries them again replaces those files: its commit removes them and adds its own, with a copy
@@ -54,7 +54,7 @@ class DueRule:
         return pc.and_not(self._reopened(rows), self._by_time(rows))
 
     def restarted(self, rows: Any) -> Any:
-        """Return a mask of the rows whose attempts count from the beginning: another value of a key decides now."""
+        """Return a mask of the rows whose attempts count from the beginning: a key other than ATTEMPTS was loosened."""
         texts = [text for text in _values(rows["decided_by"]) if set(self.keys.loosened(text)) - {ATTEMPTS}]
         return pc.is_in(rows["decided_by"], value_set=pa.array(texts, pa.string()))
 
@@ -84,10 +84,10 @@ class Due:
     """The URLs to try again.
 
     Attributes:
-        targets: in the columns of urls.Target.
-        files: the files whose rows they replace.
+        targets: the URLs, in the columns of urls.Target.
+        files: the files with the rows that the new ones replace.
         rule: what made them due.
-        reopened: how many are due before their time, or although they were final.
+        reopened: how many URLs are due before their time, or although they were final.
     """
 
     targets: pa.Table = field(default_factory=TARGET_SCHEMA.empty_table)
@@ -106,7 +106,7 @@ def _has_due(path: Path, rule: DueRule) -> bool:
 
 
 def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], rule: DueRule) -> Due:
-    """Return the due rows that a model (name, version) tries again, one per URL.
+    """Return the due URLs that a model (name, version) tries again, each with the row that has the most attempts.
 
     A row of another model or version is left out if this model already has a row for the URL: the failure concerns the
     other model alone.
@@ -115,7 +115,7 @@ def find(due: Sequence[Path], table: Sequence[Path], model: tuple[str, str], rul
         due: the files of the table with rows that are due; see `due_files`.
         table: all files of the table.
         model: the name and version of the model that will label.
-        now: the time that decides which rows are due.
+        rule: what makes a row due.
     """
     if not due:
         return Due(rule=rule)
@@ -144,8 +144,8 @@ def _as_targets(rows: pa.Table, rule: DueRule) -> pa.Table:
 def carry(due: Due, folder: Path) -> None:
     """Copy the rows of the replaced files that are not tried again now to files in a folder.
 
-    Of a URL that is tried again, only rows that are due or pending are replaced. Others stay: such files have some if
-    another tool merged files, or if a person asked for a status.
+    Of a URL that is tried again, only rows that are due or pending are replaced. Its other rows stay: a file
+    has some if another tool merged files, or if a person asked for a status.
     """
     asked = np.sort(_keys(due.targets))
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _by_kind(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 def _values(column: Any) -> list[str]:
-    """Return the different texts in a column."""
+    """Return the distinct texts in a column, without null."""
     return [value for value in pc.unique(column).to_pylist() if value is not None]
 
 

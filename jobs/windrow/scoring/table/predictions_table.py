@@ -43,10 +43,10 @@ _RUNS = "windrow.scoring"
 # commit itself selects the marks: they can't be newer or older than the rows, whenever a run is killed.
 _SEEN = "windrow.seen"
 _HISTORY_COMMITS = 100
-_TRIES = 10  # commits of one DAG run, or in between; Airflow tries a task three times
+_TRIES = 10  # newest commits to search for those of a DAG run, which Airflow tries three times
 
 DAG_RUN = "dagRunId"
-"""The key of a commit's metadata with Airflow's run."""
+"""The key in a commit's metadata for the id of Airflow's DAG run."""
 
 
 class PredictionTable:
@@ -96,8 +96,8 @@ class PredictionTable:
     def unreported(self, dag_run: str | None) -> list[CommitFigures]:
         """List the figures in the newest commits whose run could not report them, oldest first.
 
-        They are those that are not logged yet, and those of the DAG run `dag_run`, of which this must be a later try:
-        the tries before it ended with an error after their commit.
+        These are the figures that are not logged yet, and those of the DAG run `dag_run`. This run must be a later try
+        of that DAG run: the earlier tries ended with an error after their commit.
         """
         after = self._told()
         found: list[CommitFigures] = []
@@ -223,7 +223,7 @@ def write(predictions: DataFrame, folder: Path) -> None:
     """Write predictions as Parquet files that readers do not see yet.
 
     Rows that may be due some day go to separate files, which a later run can replace: pending ones, and for each value
-    of `decided_by` those that it decided. So a changed key of the page costs what it decided, not the table.
+    of `decided_by` those that it decided. So a changed key of the page costs reading only the rows that it decided.
 
     Raises:
         ServiceError: a disk is full.

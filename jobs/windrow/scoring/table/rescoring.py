@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
     """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
 
-    The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model. Their
-    attempt is 1, whatever the rows say: a URL with a label is no first try, and has most of its attempts before it.
+    The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model. The
+    column `attempt`, the number of tries so far, is always 1: a URL with a label is no first try, but gets more tries.
     """
     from pyspark.sql import functions as F  # noqa: N812
 

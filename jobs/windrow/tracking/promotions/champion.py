@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def fetch_champion(client: MlflowClient, model: str, into: Path) -> RegisteredChampion | None:
     """Download the champion's files into a folder; return None without a champion.
 
-    A champion whose files are gone, damaged or not Windrow's is returned without a network, with the reason: MLflow
-    answers, so that trying again would give the same.
+    A champion whose files are gone, damaged or not Windrow's is returned without a network, with the reason.
+    No error is raised then, because trying again would not help: MLflow does answer.
 
     Raises:
         TrackingError: MLflow does not answer, or can't hand out the files from here.
@@ -43,7 +43,7 @@ def fetch_champion(client: MlflowClient, model: str, into: Path) -> RegisteredCh
 
 
 def _figures(version: Any) -> tuple[float | None, int | None]:
-    """Return the test accuracy that a version records, and the number of images behind it."""
+    """Return the test accuracy that a version records, and the number of images behind it; None if not recorded."""
     result = registry.recorded(version)
     if result is not None and result.test_accuracy is not None:
         return result.test_accuracy, result.test_images
@@ -60,7 +60,7 @@ def _is_whole(file: Path) -> bool:
 
 
 def _seen(folder: Path) -> Keys | None:
-    """Return the keys of the images that the version was trained and chosen on; None for one that records none."""
+    """Return the keys of the images that the version was trained and chosen on; None if not recorded, or damaged."""
     for file in folder.rglob(common_images.FILE):
         try:
             keys: Keys = np.load(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Log a version's evaluation to its logged model in MLflow, where the version's page and its files lead to.
+"""Log a version's evaluation to its logged model in MLflow, to which the version's page has a link.
 
 The files are in the folder `evaluation` of the model: the pictures, the metrics, and the promotion's whole result.
 """
@@ -73,7 +73,7 @@ def _write(path: Path, values: Mapping[str, object]) -> None:
 
 
 def figures_of(read: Readout, found: MetricFigures | None) -> dict[str, float]:
-    """Return a version's test figures by the names of their MLflow metrics; a recall per class if classes are few."""
+    """Return a version's test figures by metric name, with each class's recall if there are at most MOST_CLASSES."""
     figures = {"test_accuracy": read.accuracy, "test_loss": read.loss}
     if found is None:
         return figures
