@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urljoin
 
 import psutil
 import pytest
@@ -695,7 +695,8 @@ def test_a_run_may_reproduce_a_version_instead(place: Any) -> None:
 def test_the_assets_are_data_set_champion_predictions_and_drift(place: Any, page: Page, picture: Keep) -> None:
     page.goto(f"{place.stack.airflow}/assets")
     link = page.get_by_role("link", name="digits_champion")
-    page.goto(f"{place.stack.airflow}{link.get_attribute('href')}")  # a click may be lost where the list refreshes
+    # Not by a click, which is lost if the list is drawn again meanwhile.
+    page.goto(urljoin(f"{place.stack.airflow}/", link.get_attribute("href") or ""))
     for name in ("digits_dataset", "digits_champion", "digits_predictions", "digits_drift", TRAIN, SCORE):
         expect(page.locator(".react-flow__node").filter(has_text=name)).to_be_visible()
     expect(page.get_by_text("1 Asset Event")).to_be_visible()
