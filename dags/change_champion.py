@@ -62,7 +62,7 @@ def change_dag() -> DAG:
         is_paused_upon_creation=False,  # it has no schedule, and paused it would not run for a person either
         params=FORM,
         user_defined_macros={"page_file": PAGES.get},
-        render_template_as_native_obj=True,  # so that a rollback is a flag, and an action that was not chosen is none
+        render_template_as_native_obj=True,  # so that a rollback is True or False, and others None
     ) as dag:
         change_champion = SparkJob(
             task_id="change_champion",
