@@ -108,7 +108,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:
             return decided.to_json()
-        promotion.rival(Path(scratch), arguments.dataset)  # so that an error of MLflow shows before the training
+        promotion.check_champion(Path(scratch), arguments.dataset)
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset.digest, "test")

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 import urllib.request
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -369,7 +370,9 @@ def test_a_promotion_that_is_repeated_repeats_its_decision(registry: Registry, c
     result = registry.strong_champion()
     assert registry.strong.promote() == json.loads(json.dumps(result))
     assert len(client.search_model_versions("name = 'digits'")) == 1
-    assert len(runs_of(client, registry.strong)) == 4
+    assert [(run.info.status, "val_loss" in run.data.metrics) for run in runs_of(client, registry.strong)] == [
+        ("FINISHED", True)
+    ] * 4
 
 
 def test_a_challenger_that_lost_is_on_record_with_its_evidence(registry: Registry, client: Any) -> None:
@@ -493,9 +496,20 @@ def test_a_champion_of_other_data_is_compared_on_the_test_images_that_are_new_to
     assert aliases(client) == {"champion": "1", "challenger": "2"}
 
 
+def of_another_class(file: Path) -> None:
+    """Let a .keras file have a layer of a class that is not known here."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = parts["config.json"].replace(b'"Dense"', b'"Odd"')
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "doubt"),
     [
+        ("model.keras", of_another_class, "can't be evaluated: Keras can't run its file model.keras here: "),
         ("seen-images.npy", Path.unlink, "does not record which images it was trained on"),
         ("model.keras", lambda file: file.write_bytes(file.read_bytes()[:-99]), "can't be evaluated: its file"),
         (
@@ -522,6 +536,25 @@ def test_a_champion_that_can_not_be_compared_stays_until_a_person_decides(
     assert aliases(client) == {"champion": "1", "challenger": "2"}
     assert answer("digits", "2", True, "ada")["promoted"]
     assert aliases(client) == {"champion": "2", "previous": "1"}
+
+
+def test_what_keeps_a_champion_from_being_compared_is_said_before_the_training(
+    registry: Registry, client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.weak_champion()
+    client.set_model_version_tag("digits", "1", "windrow.version.keras", "2.0.1")
+    strong = registry.strong
+    (file,) = files_of(client, "1").rglob("model.keras")
+    capsys.readouterr()
+    with changed(file, of_another_class):
+        open_promotion(strong.page, strong.data, strong.study, [1]).check_champion(tmp_path, strong.folder)
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "version 1, the champion, can't be evaluated: Keras can't run its file model.keras here (made"
+    )
+    assert "(made by Keras 2.0.1, and this is 3" in said
+    assert "keras.layers.Odd" in said
+    assert "a person will be asked" in said
 
 
 def test_a_champion_of_an_older_windrow_is_compared_on_the_same_data_set(registry: Registry, client: Any) -> None:
@@ -634,6 +667,7 @@ def test_two_promotions_of_one_study_at_once_make_one_version(registry: Registry
 
 BEFORE_THE_DECISION = [
     ("POST", "runs/create", "finalist"),
+    ("POST", "runs/log-batch", "val_loss"),
     ("POST", "model-versions/create", ""),
     ("POST", "model-versions/set-tag", "windrow.result"),
 ]
@@ -655,6 +689,8 @@ def test_mlflow_that_goes_away_leaves_nothing_half_promoted(
             registry.strong.promote()
         line.repair()
         assert aliases(client) == {"champion": "1"}
+        finalists = [run for run in runs_of(client, registry.strong) if run.data.tags["windrow.kind"] == "finalist"]
+        assert "RUNNING" not in {run.info.status for run in finalists}, "a killed promotion leaves one for ever"
     for line.cut_at in AFTER_IT:
         with pytest.raises(TrackingError, match="it finishes what was decided, or starts again"):
             registry.strong.promote()
@@ -669,7 +705,9 @@ def test_mlflow_that_goes_away_leaves_nothing_half_promoted(
     assert len(pictures) == 3
     assert aliases(client) == {"champion": version, "previous": "1"}
     assert {str(v.version) for v in client.search_model_versions("name = 'digits'")} == {"1", version}
-    assert len(runs_of(client, registry.strong)) == 4
+    assert [(run.info.status, "val_loss" in run.data.metrics) for run in runs_of(client, registry.strong)] == [
+        ("FINISHED", True)
+    ] * 4
 
 
 def test_an_approval_that_was_cut_off_is_finished_by_the_next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -113,6 +114,17 @@ class Promotion:
         """
         champion = fetch_champion(self._client, self._page.model_name, into)
         return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
+
+    def check_champion(self, into: Path, folder: Path) -> None:
+        """Fetch and try the champion before the training; print at once why a person will have to decide.
+
+        Args:
+            into, folder: as for `rival`.
+        """
+        rival = self.rival(into, folder)
+        if rival is not None and rival.common.doubt:
+            what = f"version {rival.champion.version}, the champion, {rival.common.doubt}"
+            print(f"{what}; so a person will be asked, unless the finalists may be guessing", file=sys.stderr)
 
     def hints(self, final: Final) -> tuple[str, ...]:
         """Return what may give a better network than the winner's best."""
