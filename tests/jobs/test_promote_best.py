@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shutil
@@ -32,9 +33,10 @@ from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study, read_study
 from windrow.tracking.models import fetch_model
+from windrow.tracking.promotions.manual import answer as record_answer
+from windrow.tracking.promotions.manual import rollback
 from windrow.tracking.promotions.promotion import open_promotion
-from windrow.tracking.registry import answer as record_answer
-from windrow.tracking.registry import logged_model, rollback
+from windrow.tracking.registry import logged_model
 from windrow.tracking.server import connect
 from windrow.training.networks import Builder
 from windrow.training.runtime import from_bytes, weights_digest
@@ -390,10 +392,10 @@ def test_a_challenger_that_lost_is_on_record_with_its_evidence(registry: Registr
 def test_a_rollback_changes_places_and_another_changes_back(registry: Registry, client: Any) -> None:
     registry.strong_after_weak()
     assert aliases(client) == {"champion": "2", "previous": "1"}
-    result = rollback("digits")
+    result = rollback("digits", "ada")
     assert (result["model_version"], result["champion_before"]) == ("1", "2")
     assert aliases(client) == {"champion": "1", "previous": "2"}
-    rollback("digits")
+    rollback("digits", "ada")
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
 
@@ -404,18 +406,18 @@ def test_a_rollback_that_was_cut_off_is_finished_and_not_turned_round(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", line.address)
     line.cut_at = ("POST", "registered-models/alias", "previous")
     with pytest.raises(TrackingError, match="run this again"):
-        rollback("digits")
+        rollback("digits", "ada")
     line.repair()
-    rollback("digits")
+    rollback("digits", "ada")
     assert aliases(client) == {"champion": "1", "previous": "2"}
 
 
 def test_a_rollback_without_a_previous_champion_is_refused(registry: Registry, client: Any) -> None:
     with pytest.raises(UserError, match="a rollback needs a version of never_made with the alias previous; got none"):
-        rollback("never_made")
+        rollback("never_made", "ada")
     registry.weak_champion()
     with pytest.raises(UserError, match="got none"):
-        rollback("digits")
+        rollback("digits", "ada")
     assert aliases(client) == {"champion": "1"}
 
 
@@ -431,8 +433,14 @@ def test_what_is_decided_is_moved_by_the_command_line_without_a_study(registry: 
     registry.strong_waits()
     assert run("--approve", "2", "--by", "ada") == 0
     assert json.loads(result.read_text())["promoted"] is True
-    assert run("--rollback") == 0
+    assert run("--rollback", "--by", "bob") == 0
     assert json.loads(result.read_text())["model_version"] == "1"
+    assert json.loads(result.read_text())["by"] == "bob"
+    version = registry.client.get_model_version("digits", "1")
+    assert version.tags["windrow.chosen_by"] == "bob"
+    assert version.description.startswith("Made champion by bob on ")
+    assert run("--promote", "2") == 0
+    assert registry.client.get_model_version("digits", "2").tags["windrow.chosen_by"] == getpass.getuser()
     assert run("--reject", "2") == 2
     assert run("--study", str(tmp_path)) == 2
 
@@ -442,7 +450,7 @@ def test_a_champion_whose_alias_was_deleted_by_hand_is_none_and_the_way_back_sti
 ) -> None:
     registry.strong_after_weak()
     client.delete_registered_model_alias("digits", "champion")
-    assert rollback("digits")["reason"] == "rolled back: version 1 is champion again, in place of none"
+    assert rollback("digits", "ada")["reason"] == "rolled back by ada: version 1 is champion again, in place of none"
     assert aliases(client) == {"champion": "1"}
     client.delete_registered_model_alias("digits", "champion")
     result = registry.weaker.promote()
