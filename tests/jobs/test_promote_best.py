@@ -83,9 +83,10 @@ class Judged:
         specs = finalists.specs(self.page, Builder("dense"), self.data, [*best, *default])
         return finalists.rank(self.page, best, default, [trial.run(spec, self.folder) for spec in specs])
 
-    def promote(self, **rule: object) -> dict[str, Any]:
+    def promote(self, objective: str = "val_accuracy", **rule: object) -> dict[str, Any]:
         """Judge as the job does, or repeat what is decided."""
-        page = self.page.model_copy(update={"promotion": self.page.promotion.model_copy(update=rule)})
+        sweep = self.page.sweep.model_copy(update={"objective": objective})
+        page = self.page.model_copy(update={"promotion": self.page.promotion.model_copy(update=rule), "sweep": sweep})
         promotion = open_promotion(page, self.data, self.study, [self.final.winner.trial.number])
         return promote_best.judge(self.read, page, self.folder, self.final, promotion)
 
@@ -587,6 +588,30 @@ def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_p
     _, truth = shards.load_split(weak.folder, "test")
     assert figures.images == np.count_nonzero(truth != 9)
     assert figures.accuracy > 0.5
+
+
+def test_a_page_that_asks_for_less_than_one_image_leaves_the_decision_to_a_person(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.weak_champion()
+    strong = registry.strong
+    rule = strong.page.promotion.model_copy(update={"minimum_improvement": 0.001})
+    page = strong.page.model_copy(update={"promotion": rule})
+    rival = open_promotion(page, strong.data, strong.study, [1]).rival(tmp_path, strong.folder)
+    assert rival is not None
+    assert rival.common.doubt == (
+        "can be compared on 359 images only, and the rule needs 1,000 for a minimum_improvement of 0.001"
+    )
+
+
+def test_a_page_that_searches_for_macro_f1_is_judged_by_it(registry: Registry) -> None:
+    registry.weak_champion()
+    result = registry.strong.promote("val_macro_f1", significant=True)
+    own, other = (result["figures"][name]["macro_f1"] for name in ("challenger", "champion"))
+    assert result["reason"] == (
+        f"promoted: test macro-F1 {own:.4f} against the champion's {other:.4f} (guessing 0.1000)"
+    )
+    assert "| guessing, at best | 0.1031 |  | 322 of 359 | 0.1000 |" in result["evidence"]
 
 
 def test_a_network_that_may_be_guessing_is_no_first_champion_and_the_reason_says_what_to_do(
