@@ -15,7 +15,7 @@ from windrow.data.hashes import as_keys
 from windrow.data.splits import SPLITS
 from windrow.selection.readout import readout
 from windrow.tracking.models import fetch_model
-from windrow.tracking.registry import answer
+from windrow.tracking.promotions.manual import answer
 
 pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 

@@ -11,7 +11,7 @@ from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.metrics import macro_f1
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
-from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
+from windrow.selection.statistics import Comparison, Interval, Spread, compare, guessed_macro_f1, spread, wilson
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 """Names of the two registered networks among those that are evaluated."""
@@ -175,7 +175,7 @@ def _recorded(champion: RegisteredChampion) -> str:
 
 def _guessing(read: Readout) -> str:
     errors = f"{round((1 - read.baseline) * read.images)} of {read.images}"
-    return _line("guessing, the most frequent class", f"{read.baseline:.4f}", "", errors)
+    return _line("guessing, at best", f"{read.baseline:.4f}", "", errors, f"{guessed_macro_f1(read.truth):.4f}")
 
 
 def _line(name: str, *cells: str) -> str:

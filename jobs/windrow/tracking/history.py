@@ -13,7 +13,7 @@ from typing import Any
 
 from windrow.errors import TrackingError
 from windrow.selection.promotion_result import PromotionResult
-from windrow.tracking.registry import RESULT
+from windrow.tracking.registry import APPROVAL_BY, CHOSEN_BY, RESULT
 from windrow.tracking.server import connect, credentials, uri
 
 _SECONDS = 5.0
@@ -29,6 +29,7 @@ class Version:
         aliases: the names of all aliases of the version, such as champion, sorted; may be empty.
         result: the result of the version's promotion; None before the decision.
         approved_by: the person who approved or rejected the version; empty if nobody did.
+        chosen_by: the person who last made the version champion by a choice or a rollback; empty if nobody did.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Version:
     aliases: tuple[str, ...] = ()
     result: PromotionResult | None = None
     approved_by: str = ""
+    chosen_by: str = ""
 
 
 def versions(model: str) -> list[Version]:
@@ -96,7 +98,8 @@ def _version(number: str, milliseconds: int, aliases: Mapping[str, str], tags: M
         at=milliseconds / 1000,
         aliases=tuple(sorted(alias for alias, named in aliases.items() if named == number)),
         result=PromotionResult.from_json(json.loads(tags[RESULT])) if RESULT in tags else None,
-        approved_by=tags.get("windrow.approval_by", ""),
+        approved_by=tags.get(APPROVAL_BY, ""),
+        chosen_by=tags.get(CHOSEN_BY, ""),
     )
 
 

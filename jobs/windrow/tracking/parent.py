@@ -122,7 +122,7 @@ def summary(
     run = f"#/experiments/{experiment}/runs"
     endings = ", ".join(f"{count:,} {ending}" for ending, count in result["outcomes"].items())
     artifacts = f"{run}/{run_id}/artifacts"
-    baseline = result.get("baseline") if result["objective"] == "val_accuracy" else None
+    baseline = None if result["objective"] == "val_loss" else result.get("baseline")
     guessing = "" if baseline is None else f" (guessing: {baseline:.4f})"
     return "\n\n".join(
         [

@@ -13,7 +13,8 @@ from windrow.data import hashes
 from windrow.data.manifest import Manifest
 from windrow.model.network import Network
 from windrow.selection import common_images
-from windrow.selection.common_images import LEAST_IMAGES, RegisteredChampion
+from windrow.selection.common_images import RegisteredChampion
+from windrow.selection.statistics import LEAST_IMAGES
 
 IMAGES = 60
 DATA = Manifest("shapes", "/shapes", "new", (2, 2, 1), ("boot", "bag", "hat"), {}, {}, {})
@@ -70,6 +71,17 @@ def test_no_image_that_the_champion_was_trained_or_chosen_on_is_compared(folder:
 def test_a_comparison_on_fewer_than_30_images_is_left_to_a_person(folder: Path, common: int, doubt: str) -> None:
     found = common_images.between(champion(keys(*range(IMAGES - common))), DATA, folder)
     assert (found.count, found.doubt) == (common, doubt)
+
+
+@pytest.mark.parametrize(
+    ("improvement", "doubt"), [(0.02, ""), (0.05, ""), (0.01, "100 for a minimum_improvement of 0.01")]
+)
+def test_a_page_that_asks_for_a_small_improvement_needs_images_enough_to_see_it(
+    folder: Path, improvement: float, doubt: str
+) -> None:
+    found = common_images.between(champion(), DATA, folder, improvement)
+    wanted = f"can be compared on 60 images only, and the rule needs {doubt}" if doubt else ""
+    assert (found.count, found.doubt) == (60, wanted)
 
 
 def test_a_picture_that_was_copied_40_times_is_compared_once(folder: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_the_champions_recorded_figures_and_those_of_guessing_are_there_though_i
     assert [row.name for row in rows] == ["challenger", "default"]
     recorded, guessing = evidence.table(rows, other).splitlines()[-2:]
     assert recorded == "| champion, version 4, as recorded | 0.9600 | 0.8654 to 0.9890 | 2 of 50 |  |  |  |  |"
-    assert guessing == "| guessing, the most frequent class | 0.7500 |  | 250 of 1000 |  |  |  |  |"
+    assert guessing == "| guessing, at best | 0.7500 |  | 250 of 1000 | 0.5000 |  |  |  |"
 
 
 def test_hints_stand_below_the_table() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
-from windrow.experiment import SweepSection
-from windrow.selection.hints import hints
+from windrow.data.manifest import Manifest
+from windrow.experiment import SweepSection, parse
+from windrow.selection.hints import hints, of_training, validation_baseline
 from windrow.training.loop import Epoch
 
 MANY = {"train": 6000, "validation": 1000, "test": 1000}
@@ -66,6 +69,50 @@ def test_few_images_are_told_with_their_number_and_what_it_does_to_the_accuracy(
     assert hint == "40 validation images make an accuracy uncertain by up to ± 0.15: add images"
     (both,) = hints(curve(*FLAT), {"train": 400, "validation": 40, "test": 38}, 3)
     assert both.startswith("40 validation images and 38 test images make")
+
+
+OBJECTIVE, WEIGHTS = "sweep.objective: val_macro_f1", "network.parameters.class_weight: balanced"
+
+
+@pytest.mark.parametrize(
+    ("page", "images", "cure"),
+    [
+        ("", {"fine": 95, "broken": 5}, f"{OBJECTIVE} and {WEIGHTS}"),
+        ("sweep: {objective: val_macro_f1}", {"fine": 75, "broken": 25}, WEIGHTS),
+        ("network: {parameters: {class_weight: balanced}}", {"fine": 75, "broken": 25}, OBJECTIVE),
+        ("", {"fine": 74, "broken": 26}, ""),
+        ("", {"fine": 30, **{str(number): 10 for number in range(9)}}, f"{OBJECTIVE} and {WEIGHTS}"),
+        ("", {"fine": 29, **{str(number): 10 for number in range(9)}}, ""),
+        ("", {}, ""),
+    ],
+)
+def test_a_class_that_outweighs_the_others_asks_for_macro_f1_and_weights(
+    page: str, images: dict[str, int], cure: str
+) -> None:
+    space = "space: {learning_rate: {type: float, low: 1e-4, high: 1e-2}}"
+    found = of_training(curve(*FLAT), parse(f"name: a\n{space}\n{page}"), manifest(images))
+    share = images.get("fine", 0) / max(1, sum(images.values()))
+    said = f"fine has {share:.0%} of the training images, so other classes hardly count: set {cure}"
+    assert found == ((said,) if cure else ())
+
+
+def test_macro_f1_with_weights_that_the_search_may_choose_needs_no_hint() -> None:
+    searched = parse(
+        "name: a\nspace: {class_weight: {type: categorical, choices: [none, balanced]}}\n"
+        "sweep: {objective: val_macro_f1}"
+    )
+    assert of_training(curve(*FLAT), searched, manifest({"fine": 95, "broken": 5})) == ()
+
+
+def manifest(images: dict[str, int]) -> Manifest:
+    return Manifest("x", "x", "d", (8, 8, 1), ("a", "b"), dict(MANY), {}, {}, class_counts={"train": images})
+
+
+def test_what_guessing_has_on_validation_is_of_the_pages_objective(tmp_path: Path) -> None:
+    np.save(tmp_path / "validation-images.npy", np.zeros((10, 2, 2, 1), np.uint8))
+    np.save(tmp_path / "validation-labels.npy", np.array([0] * 8 + [1] * 2))
+    assert validation_baseline(tmp_path, "val_accuracy") == validation_baseline(tmp_path, "val_loss") == 0.8
+    assert validation_baseline(tmp_path, "val_macro_f1") == 0.5
 
 
 def test_without_an_epoch_only_the_images_count() -> None:

@@ -117,6 +117,55 @@ def test_a_first_champion_must_be_better_than_guessing_by_its_interval(right: in
         )
 
 
+def rare(found: int, false: int, images: int = 200) -> Readout:
+    """A network for two classes, of which 10 images are of the rare one: how many it finds, and its false alarms."""
+    truth = (np.arange(images) < 10).astype(np.int64)
+    predicted = (np.arange(images) < found).astype(np.int64)
+    predicted[10 : 10 + false] = 1
+    return Readout(predicted, truth, loss=0.1)
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_macro_f1"])
+def test_always_answering_with_a_very_frequent_class_is_guessing_by_every_figure(objective: str) -> None:
+    assert not decide(rare(0, 0), None, rule(), objective=objective).promoted
+
+
+def test_a_network_that_finds_the_rare_class_becomes_champion_where_the_page_searches_for_macro_f1() -> None:
+    """Its accuracy of 0.97 is not above 0.95 by its interval, and so by accuracy there would never be a champion."""
+    good = rare(8, 4)
+    kept = decide(good, None, rule(), ["class 0 has 95 % of the images: set sweep.objective: val_macro_f1"])
+    assert kept.ruling is Ruling.KEPT
+    assert "is not above 0.9500, the share of the most frequent class" in kept.reason
+    assert kept.reason.endswith("set sweep.objective: val_macro_f1")
+    promoted = decide(good, None, rule(), objective="val_macro_f1")
+    assert promoted.reason == "promoted with test macro-F1 0.8557, guessing 0.5000: there was no champion"
+    few = decide(rare(2, 4), None, rule(), objective="val_macro_f1")
+    assert few.ruling is Ruling.KEPT
+    assert "test macro-F1 0.6094 may be guessing, because its 95 % interval on 200 images, " in few.reason
+    assert "is not above 0.5000, which is 1 divided by the number of classes" in few.reason
+
+
+@pytest.mark.parametrize(
+    ("challenger", "keys", "promoted", "said"),
+    [
+        (rare(9, 3), {}, True, "test macro-F1 0.9038 against the champion's 0.8557 (guessing 0.5000)"),
+        (rare(5, 0), {}, False, "is not better"),
+        (rare(9, 3), {"minimum_improvement": 0.05}, False, "is better by 0.0481, less than the page's 0.05"),
+        (rare(9, 3), {"significant": True}, False, "may be luck: the lead's 95 % interval, "),
+        (rare(10, 0), {"significant": True, "minimum_improvement": 0.1}, True, "test macro-F1 1.0000"),
+    ],
+)
+def test_the_rule_compares_by_macro_f1_where_the_page_searches_for_it(
+    challenger: Readout, keys: dict[str, object], promoted: bool, said: str
+) -> None:
+    """The second challenger has the champion's accuracy plus 0.005, and finds fewer of the rare class."""
+    other = rare(8, 4)
+    champion = Rival(RegisteredChampion("4", None), CommonImages(other.truth), other)
+    decision = decide(challenger, champion, rule(**keys), objective="val_macro_f1")
+    assert decision.promoted is promoted
+    assert said in decision.reason
+
+
 def test_copies_of_a_picture_do_not_show_that_a_network_is_not_guessing() -> None:
     """Of 40 images in four classes, 32 are right, all of them copies of one; 9 differ."""
     different = np.arange(40) < 9
