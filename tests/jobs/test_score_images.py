@@ -168,6 +168,44 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
 
 
 @pytest.mark.spark
+@pytest.mark.tensorflow
+@pytest.mark.mlflow
+@pytest.mark.usefixtures("champion")
+def test_after_a_rollback_the_newest_row_of_each_url_is_the_champions_again(
+    run_job: Run, images: Images, page: Path, tmp_path: Path
+) -> None:
+    write_feed(
+        tmp_path / "home", "one.txt", *(f"{images.address}/{name}" for name in ("150.png", "20.png", "absent.png"))
+    )
+    again = ("score_images", "--experiment", page, "--set", "scoring.rescore=champion")
+    assert run_job(*again).code == 0
+    crown("2")  # what was bright at 150 is dark now
+    assert run_job(*again).result["rescored"] == 2
+    crown("1")
+
+    plain = run_job("score_images", "--experiment", page)
+    assert (plain.code, plain.result["rows"], plain.result["earlier_labels"]) == (0, 0, {"2": 2}), plain.output
+    outlook = run_job(*again, "--dry-run")
+    assert "a run would score 2 URLs: 2 labelled by other versions" in outlook.output
+    images.requests.clear()
+    back = run_job(*again)
+    assert back.code == 0, back.output
+    assert (back.result["rescored"], back.result["statuses"], back.result["earlier_labels"]) == (2, {"ok": 2}, {})
+    assert (back.result["compared"], back.result["agree"]) == (2, 0.5)
+    assert sorted(images.paths) == ["/150.png", "/20.png"]
+    rows = table_of(back.result)  # one row for each URL and version
+    assert rows["label"].unstack().fillna("").to_dict("index") == {
+        "20.png": {"1": "dark", "2": "dark"},
+        "150.png": {"1": "bright", "2": "dark"},
+        "absent.png": {"1": "", "2": ""},
+    }
+    newest = rows.reset_index().sort_values("scored_at").drop_duplicates("url_key", keep="last")
+    assert set(newest["model_version"]) == {"1"}
+    last = run_job(*again)
+    assert (last.code, last.result["rows"], last.result["earlier_labels"]) == (0, 0, {}), last.output
+
+
+@pytest.mark.spark
 @pytest.mark.parametrize(
     ("text", "lines", "arguments", "message"),
     [
