@@ -144,7 +144,7 @@ def test_a_page_with_one_attempt_is_not_promised_a_second_one(tmp_path: Path) ->
     table = PredictionTable(tmp_path / "t")
     figures = replace(FEW, first_tries={"timeout": 30})
     table.commit(table.folder / "run-r0", "r0", {"figures": figures.to_json()})
-    with pytest.raises(ShortfallError, match="timeout are not tried again, because scoring.attempts is 1; raise that"):
+    with pytest.raises(ShortfallError, match=r"timeout are not tried again, because scoring.attempts is 1; raise that"):
         run_on(table.folder, Tracking(), attempts=1).score([])
 
 
