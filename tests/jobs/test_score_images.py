@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.jobs import JOBS
+from harness.predictions import add_predictions
 from windrow.tracking.server import connect
 
 from .conftest import PAGE, SCORING, Images, crown, scorings, write_feed
@@ -203,6 +208,21 @@ def test_after_a_rollback_the_newest_row_of_each_url_is_the_champions_again(
     assert set(newest["model_version"]) == {"1"}
     last = run_job(*again)
     assert (last.code, last.result["rows"], last.result["earlier_labels"]) == (0, 0, {}), last.output
+
+
+@pytest.mark.mlflow
+@pytest.mark.usefixtures("champion")
+def test_a_run_without_news_imports_no_mlflow_and_no_spark(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "home" / "feeds").mkdir()
+    (tmp_path / "home" / "feeds" / "one.txt").touch()
+    add_predictions(tmp_path / "home" / "tables" / "brightness", "7", {"http://a.example/1": (1, 0.5)})
+    command = [sys.executable, "-X", "importtime", str(JOBS / "score_images.py"), "--experiment", str(page)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["earlier_labels"] == {"digits/7": 1}
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+    assert "windrow" in imported
+    assert not {"mlflow", "pyspark", "tensorflow"} & imported
 
 
 @pytest.mark.spark
