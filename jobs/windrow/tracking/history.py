@@ -18,6 +18,7 @@ from windrow.tracking.server import connect, credentials, uri
 
 _SECONDS = 5.0
 _MOST_VERSIONS = 200
+_NEWEST = "version_number DESC"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def versions(model: str) -> list[Version]:
 
 def _of_server(model: str) -> Iterator[Version]:
     query: dict[str, str | int] = {"filter": f"name = '{_quoted(model)}'", "max_results": _MOST_VERSIONS}
-    found = _get("model-versions/search", query | {"order_by": "version_number DESC"}).get("model_versions", [])
+    found = _get("model-versions/search", query | {"order_by": _NEWEST}).get("model_versions", [])
     details = _get("registered-models/get", {"name": model}) if found else {}
     aliases = {one["alias"]: str(one["version"]) for one in details.get("registered_model", {}).get("aliases", [])}
     for version in found:
@@ -83,7 +84,7 @@ def _of_file(model: str) -> Iterator[Version]:
 
     client = connect()
     try:
-        found = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=_MOST_VERSIONS)
+        found = client.search_model_versions(f"name = '{_quoted(model)}'", _MOST_VERSIONS, [_NEWEST])
         aliases = dict(client.get_registered_model(model).aliases) if found else {}
     except MlflowException as error:
         raise TrackingError(f"MLflow's file must be readable; got: {error.message}; see MLFLOW_TRACKING_URI") from error

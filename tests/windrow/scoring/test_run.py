@@ -140,6 +140,14 @@ def test_a_run_that_labelled_too_few_fails_after_its_commit_and_so_does_its_retr
     assert run_on(table.folder, tracking, "next").score([]).figures is None
 
 
+def test_a_page_with_one_attempt_is_not_promised_a_second_one(tmp_path: Path) -> None:
+    table = PredictionTable(tmp_path / "t")
+    figures = replace(FEW, first_tries={"timeout": 30})
+    table.commit(table.folder / "run-r0", "r0", {"figures": figures.to_json()})
+    with pytest.raises(ShortfallError, match=r"timeout are not tried again, because scoring.attempts is 1; raise that"):
+        run_on(table.folder, Tracking(), attempts=1).score([])
+
+
 def test_a_retry_with_rows_of_its_own_fails_for_what_an_earlier_try_did_not_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,14 +65,14 @@ def test_the_key_that_decided_a_status_is_named_in_the_summary_the_note_and_the_
     assert found == {"refused_address": ["scoring.allow_addresses"]}
 
 
-def test_labels_of_earlier_versions_are_counted_in_one_line() -> None:
+def test_labels_of_other_versions_are_counted_in_one_line() -> None:
     one = replace(NOTHING, earlier_labels={"3": 1204})
     assert text.summary(one).splitlines()[-2] == (
-        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels again with the newest "
+        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels again with the current "
         "digits"
     )
     two = replace(NOTHING, earlier_labels={"3": 1000, "shoes/7": 204})
-    assert "1,204 URLs have labels of earlier versions (1,000 of version 3, 204 of version shoes/7);" in (
+    assert "1,204 URLs have labels of other versions (1,000 of version 3, 204 of version shoes/7);" in (
         text.outlook(two)
     )
     assert len(text.summary(replace(NOTHING, earlier_labels={})).splitlines()) == 2
