@@ -128,12 +128,13 @@ def test_training_images_that_are_test_images_too_are_left_out_and_the_run_goes_
 def test_a_prepared_test_split_with_images_of_training_is_refused(run_job: RunJob, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert prepare(run_job, "digits", out).code == 0
-    images = np.load(out / "test-images.npy")
-    images[:3] = np.load(out / "train-images.npy")[:3]
-    np.save(out / "test-images.npy", images)
-    manifest = manifests.read(out)
-    changed = hashlib.sha256((out / "test-images.npy").read_bytes()).hexdigest()
-    manifests.write(out, replace(manifest, files={**manifest.files, "test-images.npy": changed}))
+    manifest, changed = manifests.read(out), {}
+    for name in ("images", "hashes"):
+        values, path = np.load(out / f"test-{name}.npy"), out / f"test-{name}.npy"
+        values[:3] = np.load(out / f"train-{name}.npy")[:3]
+        np.save(path, values)
+        changed[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifests.write(out, replace(manifest, files={**manifest.files, **changed}))
     done = prepare(run_job, "digits", out)
     assert done.code == 2
     assert "3 of 359" in done.output

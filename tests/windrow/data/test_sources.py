@@ -139,7 +139,7 @@ def test_a_published_set_comes_from_the_pages_mirrors(
     sha256: Callable[[bytes], str],
 ) -> None:  # fmt: skip
     files = tuple(
-        published.RemoteFile(name, sha256(gzip.decompress(content)), "sha256", of="contents")
+        published.RemoteFile(name, sha256(gzip.decompress(content)), of="contents")
         for name, content in idx_files.items()
     )
     home = Published(mirrors=("http://127.0.0.1:1/never-asked/",), files=files, labels=tuple("abcdefghij"))
@@ -159,9 +159,9 @@ def test_a_published_set_that_is_not_the_real_one_is_refused(
     tmp_path: Path, make_mirror: MakeMirror, idx_files: dict[str, bytes]
 ) -> None:
     mirror = make_mirror(idx_files)
-    with pytest.raises(DownloadError, match="another MD5 than 8d4fb7e6c68d591d"):
+    with pytest.raises(DownloadError, match="another SHA-256 than c59f468a2f672dc8"):
         load("fashion_mnist", tmp_path, mirrors=[mirror.url])
-    with pytest.raises(DownloadError, match="another SHA256 than ba891046e6505d7a"):
+    with pytest.raises(DownloadError, match="another SHA-256 than ba891046e6505d7a"):
         load("mnist", tmp_path, mirrors=[mirror.url])
 
 
@@ -188,8 +188,14 @@ def test_the_real_fashion_mnist_is_read_from_a_folder(tmp_path: Path, real_data:
     assert np.bincount(source.train_labels).tolist() == [6000] * 10
 
 
-def test_a_folder_with_the_files_of_a_built_in_source_is_split_as_that_is(tmp_path: Path, real_data: Path) -> None:
-    assert not load(real_data / "mnist", tmp_path).own
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_a_folder_with_the_files_of_a_built_in_source_is_split_as_that_is_packed_or_not(
+    tmp_path: Path, real_data: Path, name: str
+) -> None:
+    assert not load(real_data / name, tmp_path).own
+    for path in (real_data / name).iterdir():
+        (tmp_path / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    assert not load(tmp_path, tmp_path).own
 
 
 def test_other_idx_files_are_the_users_own(tmp_path: Path, idx_folder: Path) -> None:
