@@ -187,21 +187,40 @@ def test_a_folder_that_grew_keeps_its_splits_and_says_what_is_odd_about_it(
     assert done.result["left_out"] == 3
     assert manifests.read(tmp_path / "out").left_out["emu/other.png"] == "the same pixels as cat/7.png, labelled cat"
     assert done.result["near_copies"]["images"] > 0
-    disputed, *small = done.result["warnings"]
+    classes, disputed, *small, near = done.result["warnings"]
+    assert classes == "classes since the last preparation: new emu; gone none"
     assert disputed.startswith("left out 2 images whose copies have another label")
     assert [warning.split(": ")[0].split(" ", 1)[1] for warning in small] == ["validation images", "test images"]
-    assert "warning: left out 2 images whose copies" in done.output
-    assert "classes since the last preparation: new emu, gone none" in done.output
+    assert "nearly like an image of training or validation, so the test accuracy may be too high" in near
+    assert all(done.output.count(f"warning: {warning}\n") == 1 for warning in done.result["warnings"])
 
     shutil.rmtree(photos / "emu")
     again = prepare(run_job, "digits", tmp_path / "out", "dataset.source=photos")
-    assert "classes since the last preparation: new none, gone emu" in again.output
+    assert "warning: classes since the last preparation: new none; gone emu\n" in again.output
     assert again.result["labels"] == ["cat", "dog"]
     back = {split: set(shards.load_names(tmp_path / "out", split)) for split in SPLITS}
     assert "cat/7.png" in set.union(*back.values()), "it has one label again"
     assert [back[split] - {"cat/7.png"} for split in SPLITS] == [
         {name for name in after[split] if not name.startswith("emu/")} for split in SPLITS
     ]
+
+
+def test_a_class_that_came_or_went_since_an_earlier_run_is_a_warning_although_each_run_has_its_own_folder(
+    run_job: RunJob, tmp_path: Path, photos: Path
+) -> None:
+    def warned(run: str) -> list[str]:
+        folder = tmp_path / "runs" / run
+        options = ("--out", folder / "dataset", "--runs", folder / "..")
+        settings = ("--experiment", PAGES / "digits.yaml", "--set", "dataset.source=photos")
+        done = run_job("prepare_dataset", *settings, *options)
+        assert done.code == 0, done.output
+        return [warning for warning in done.result["warnings"] if "classes since" in warning]
+
+    assert warned("first") == []
+    (photos / "dog").rename(photos / "hound")
+    for _ in range(2):  # a retry of the task says so as well
+        assert warned("second") == ["classes since the last preparation: new hound; gone dog"]
+    assert warned("third") == []
 
 
 @pytest.mark.faults

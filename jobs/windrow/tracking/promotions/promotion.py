@@ -117,7 +117,7 @@ class Promotion:
     def hints(self, final: Final) -> tuple[str, ...]:
         """Return what may give a better network than the winner's best."""
         epochs = final.winner.good[0].outcome.epochs
-        return hints(epochs, self._dataset.splits, len(self._dataset.labels), self._page.sweep)
+        return hints(epochs, len(self._dataset.labels), self._page.sweep)
 
     def register(self, final: Final, example: NDArray[np.uint8], seen: Keys, into: Path) -> Network:
         """Register the winner's best network; return the new version, downloaded from the registry into a folder.
@@ -216,7 +216,7 @@ class Promotion:
             figures=figures,
             metrics=metrics.figures(read, self._dataset.labels),
             hints=advice,
-            evidence=evidence.text(rows, rival, advice),
+            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text()),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
