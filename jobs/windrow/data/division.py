@@ -81,17 +81,17 @@ def divide(source: Source, section: DatasetSection) -> Division:
     without = copies.left_out(pool) if source.own else LeftOut()
     parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)
     counts: Counts = {split: _count(parts[split], source.labels) for split in SPLITS}
-    warnings = [*source.notes, *without.sentences(pool)]
+    warnings, same = [*source.notes, *without.sentences(pool)], copies.find(pool, without)
     if source.own:
         cures = _cures(own_test=test is not None)
-        _check(counts, cures, warnings)
+        _check(counts, cures, [*warnings, str(same)] if same.groups else warnings)
         warnings += _warnings(counts, cures)
     near = _near_copies(parts) if source.train_names else NearCopies()
     return Division(
         parts,
         counts,
         {**source.left_out, **without.by_name(pool)},
-        copies.find(pool, without),
+        same,
         near,
         (*warnings, *_near_warnings(near)),
     )

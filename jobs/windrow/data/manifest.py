@@ -36,6 +36,11 @@ class Copies:
     images: int = 0
     examples: tuple[tuple[str, ...], ...] = ()
 
+    def __str__(self) -> str:
+        """Return a sentence with the number of images and some names; empty without copies."""
+        groups = "; ".join(" = ".join(names) for names in self.examples)
+        return f"{self.images:,} images have the same pixels as another one, e.g. {groups}" if self.groups else ""
+
 
 @dataclass(frozen=True)
 class NearCopies:
@@ -95,8 +100,7 @@ class Manifest:
         classes = in_splits(self.class_counts, self.labels, most=20)
         lines = [", ".join(f"{self.splits[split]:,} {split}" for split in SPLITS) + f" images: {classes}"]
         if self.copies.groups:
-            groups = "; ".join(" = ".join(names) for names in self.copies.examples)
-            lines.append(f"{self.copies.images:,} images have the same pixels as another one, e.g. {groups}")
+            lines.append(str(self.copies))
         if self.near_copies.images is None:
             lines.append("near copies were not looked for, because there are too many images")
         return lines

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -97,6 +98,8 @@ def origin(section: DatasetSection) -> str:
 def fingerprint(section: DatasetSection) -> str:
     """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
 
+    Files in linked folders count as well.
+
     The digest shows whether the folder has changed since the data set was prepared. A built-in source never changes.
 
     Raises:
@@ -106,7 +109,7 @@ def fingerprint(section: DatasetSection) -> str:
         return ""
     digest = hashlib.sha256()
     path = _existing_folder(section.source)
-    for file in sorted(path.rglob("*")):
+    for file in _below(path):
         try:
             status = file.stat() if file.exists() else file.lstat()
         except OSError:  # the file has disappeared meanwhile
@@ -115,6 +118,20 @@ def fingerprint(section: DatasetSection) -> str:
             repr((str(file.relative_to(path)), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace")
         )
     return digest.hexdigest()
+
+
+def _below(path: Path) -> list[Path]:
+    """List all files and folders below a folder, sorted, also in linked folders, but no folder twice."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(place, name) for name in (*folders, *files)]
+    return sorted(found)
 
 
 def _digits(section: DatasetSection, downloads: Path) -> Source:
@@ -186,9 +203,12 @@ def _idx_folder(path: Path, state: str) -> Source:
 def _label_names(path: Path) -> dict[int, str]:
     """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
-        return dict(enumerate((path / "labels.txt").read_text(encoding="utf-8").splitlines()))
+        lines = (path / "labels.txt").read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path / 'labels.txt'} must be UTF-8; got {error}; save it as UTF-8") from error
+    return {number: line.strip() for number, line in enumerate(lines)}
 
 
 def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:

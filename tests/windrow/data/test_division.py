@@ -163,6 +163,11 @@ def test_a_split_without_an_image_is_refused_with_the_numbers() -> None:
         divide(source(range(30), tests=[]), SECTION)
 
 
+def test_where_copies_leave_a_split_empty_the_refusal_names_them() -> None:
+    with pytest.raises(DatasetError, match=r"every split needs an image; got .*\nnote: 60 images have the same pixels"):
+        divide(source([0, 1] * 30, names=[f"{number}.png" for number in range(60)]), SECTION)
+
+
 def test_a_class_that_a_split_can_not_measure_is_a_warning_with_its_numbers() -> None:
     division = divide(source([*range(0, 300, 3), *range(1, 300, 3), 2]), DatasetSection(validation=0.3, test=0.3))
     warned = [sentence for sentence in division.warnings if "classes without a" in sentence]

@@ -78,6 +78,50 @@ def test_hidden_and_foreign_files_are_not_images(tmp_path: Path, capsys: pytest.
     assert f"ignored in {tmp_path}/cat: 2 files that are not images" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("names", "ignored"),
+    [
+        (["train/cat/1.png", "train/dog/1.png", "test/cat/2.png", "val/cat/3.png", "labels.txt"], "val"),
+        (["cat/1.png", "dog/1.png", "notes.txt", *(f"{number}.JPG" for number in range(7))],
+         "0.JPG, 1.JPG, 2.JPG, 3.JPG, 4.JPG and 2 more"),
+    ],
+)  # fmt: skip
+def test_folders_and_images_next_to_those_that_are_read_are_named(
+    names: list[str], ignored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.list_images(make(tmp_path, *names))
+    assert capsys.readouterr().err == f"ignored in {tmp_path}: {ignored}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/data/cat"),
+            "must be readable; got Permission denied for /data/cat",
+        ),
+        (
+            NotADirectoryError(20, "Not a directory", "/data/cat"),
+            "must stay as it is while it is read; /data/cat is gone",
+        ),
+    ],
+)
+def test_a_folder_that_can_not_be_listed_is_a_mistake_of_the_user(
+    error: OSError, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(folder, "_classes", refuse)
+    with pytest.raises(DatasetError, match=told):
+        folder.list_images(tmp_path)
+
+
+def test_one_class_is_refused_before_its_images_are_opened(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="at least two classes; got only 'cat'"):
+        folder.list_images(make(tmp_path, "cat/1.png", "cat/2.png"))
+
+
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     make(tmp_path, "10/a.png", "2/a.png", "1/a.png", "other/a.png")
     listing = folder.list_images(tmp_path)
@@ -101,6 +145,11 @@ def test_a_folder_called_train_alone_is_a_class(tmp_path: Path) -> None:
 def test_a_file_name_that_is_not_utf8_can_be_told(tmp_path: Path) -> None:
     listing = folder.list_images(make(tmp_path, "cat/\udcff.png", "dog/1.png"))
     assert listing.train.name(0) == r"cat/\udcff.png"
+
+
+def test_a_file_name_with_control_characters_is_told_on_one_line(tmp_path: Path) -> None:
+    listing = folder.list_images(make(tmp_path, "cat/a\nb\x1b[31m.png", "dog/é.png"))
+    assert [listing.train.name(index) for index in range(2)] == [r"cat/a\nb\x1b[31m.png", "dog/é.png"]
 
 
 def test_a_few_broken_images_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

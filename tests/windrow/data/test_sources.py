@@ -124,6 +124,29 @@ def test_the_fingerprint_of_a_folder_follows_its_files(idx_folder: Path) -> None
     assert sources.fingerprint(section) != before
 
 
+def test_labels_txt_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path: Path, idx_folder: Path) -> None:
+    (idx_folder / "labels.txt").write_text("zero \neins\n", encoding="utf-8-sig")
+    assert load(idx_folder, tmp_path).labels[:2] == ("zero", "eins")
+    (idx_folder / "labels.txt").write_text("café", encoding="latin-1")
+    with pytest.raises(DatasetError, match=r"labels.txt must be UTF-8; got .*; save it as UTF-8"):
+        load(idx_folder, tmp_path)
+
+
+def test_the_fingerprint_follows_files_in_linked_folders_and_ends_in_a_loop(tmp_path: Path) -> None:
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for folder in (photos / "cat", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(b"one")
+    (photos / "dog").symlink_to(elsewhere)
+    (photos / "cat" / "loop").symlink_to(photos)
+    (photos / "cat" / "gone.png").symlink_to(tmp_path / "gone")
+    section = DatasetSection(source=str(photos))
+    before = sources.fingerprint(section)
+    assert sources.fingerprint(section) == before
+    (elsewhere / "1.png").write_bytes(b"another")
+    assert sources.fingerprint(section) != before
+
+
 def test_digits_are_the_1797_real_ones(tmp_path: Path) -> None:
     source = load("digits", tmp_path)
     assert source.train_images.shape == (1797, 8, 8, 1)

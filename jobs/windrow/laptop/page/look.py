@@ -78,16 +78,12 @@ def look(folder: Path) -> FolderFacts:
     """Count a folder's images by class, open a sample of them, and return what was found.
 
     Raises:
-        DatasetError: as for list_images, or no such folder, fewer than two classes, or no image that can be opened.
+        DatasetError: as for list_images, or no such folder, or no image that can be opened.
     """
     whole = folder.expanduser().resolve()
     if not whole.is_dir():
         raise DatasetError(f"FOLDER must be a folder with one folder of images per class; got {folder}; there is none")
     listing = list_images(whole)
-    if len(listing.classes) < 2:
-        raise DatasetError(
-            f"{whole} must hold two classes or more; got {listing.classes[0]!r} alone; add the other classes' folders"
-        )
     paths, counts = listing.train.paths, Counter(listing.train.labels.tolist())
     sample = _spread(paths, _OPENED)
     sizes = _sizes(sample)

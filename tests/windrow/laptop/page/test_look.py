@@ -91,7 +91,7 @@ def test_small_square_images_keep_their_size_and_others_become_no_larger(
 def test_what_holds_no_classes_is_refused_with_what_to_do(drawn: Draw, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="FOLDER must be a folder with one folder of images per class; got"):
         look(tmp_path / "none")
-    with pytest.raises(DatasetError, match="must hold two classes or more; got 'only' alone"):
+    with pytest.raises(DatasetError, match="at least two classes; got only 'only'; add images of another class"):
         look(drawn({"only": 2}))
 
 
