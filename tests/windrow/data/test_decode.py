@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from windrow.data import decode, folder, shards, sources
 from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
@@ -63,6 +64,20 @@ def test_another_size_is_an_error_unless_the_page_resizes(tmp_path: Path, image_
     with pytest.raises(DatasetError, match=r"got 6 x 4 pixels and, in dog/odd.png, 5 x 5; set it, e.g. --set"):
         load(image_folder, tmp_path, spark)
     assert load(image_folder, tmp_path, spark, image_size=8).train_images.shape == (21, 8, 8, 1)
+
+
+def test_the_size_is_that_of_the_first_image_that_opens_however_the_ones_before_it_are_broken(
+    tmp_path: Path, image_folder: Path
+) -> None:
+    text = PngInfo()
+    text.add_text("comment", "a" * (1 << 21), zip=True)  # more than Pillow unpacks: a ValueError
+    Image.new("L", (5, 5)).save(image_folder / "cat" / "!1.png", pnginfo=text)
+    exif = b"Exif\0\0MM\0!\0\0\0\x08"  # no TIFF header: a SyntaxError
+    Image.new("L", (5, 5)).save(image_folder / "cat" / "!2.png", exif=exif)
+    (image_folder / "cat" / "!3.png").touch()
+    files = folder.list_images(image_folder).train
+    assert [files.name(index) for index in range(3)] == ["cat/!1.png", "cat/!2.png", "cat/!3.png"]
+    assert decode.choose_format(files, None, 1) == CATS
 
 
 def test_an_enormous_image_is_left_out_unread(tmp_path: Path) -> None:
