@@ -22,7 +22,6 @@ from windrow.plural import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
-CHANGED = "the folder changed while it was read, so the next run reads it again"
 _SHOWN = 5
 
 
@@ -55,17 +54,14 @@ def list_images(folder: Path) -> Listing:
 
     Raises:
         DatasetError: fewer than two classes, two classes whose names look the same, a class without images, a class
-            name with characters that can't be printed, a class in test/ only, a file or folder that disappears
-            meanwhile, or one that this user may not read.
+            name with characters that can't be printed, a class in test/ only, or a folder that can't be listed.
     """
     try:
         return _listing(folder)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DatasetError(
-            f"{folder} must stay as it is while it is read; {error.filename} is gone; run again when nothing moves it"
-        ) from error
     except OSError as error:
-        raise DatasetError(f"{folder} must be readable; got {error.strerror} for {error.filename}; allow it") from error
+        raise DatasetError(
+            f"{folder} must be readable; got {error.strerror} for {error.filename}; look at its owner and its rights"
+        ) from error
 
 
 def _listing(folder: Path) -> Listing:
@@ -100,13 +96,12 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) -> None:
+def check_left_out(total: int, left_out: dict[str, str]) -> None:
     """Print which images could not be decoded, if any, and why.
 
     Args:
         total: number of images in the folder.
         left_out: reason for each image that could not be decoded, by its name.
-        changed: whether the folder changed while it was read.
 
     Raises:
         DatasetError: the share of images that could not be decoded is above LEFT_OUT_LIMIT.
@@ -117,8 +112,8 @@ def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) 
     more = f"; and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
     if len(left_out) > LEFT_OUT_LIMIT * total:
         raise DatasetError(
-            f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
-            + ("; the folder changed while it was read: run again" if changed else "; fix or remove them")
+            f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: "
+            f"{listed}{more}; fix or remove them"
         )
     images = counted(total, "image")
     print(f"left out {len(left_out)} of {images} that can't be decoded: {listed}{more}", file=sys.stderr)

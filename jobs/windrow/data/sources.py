@@ -26,11 +26,13 @@ from windrow import spark
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
 from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all, has_files_of_one
-from windrow.errors import DatasetError
+from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_CHANGED = "the folder changed while it was read, so the next run reads it again"
 
 OpenSpark = Callable[[], AbstractContextManager["SparkSession"]]
 
@@ -80,7 +82,8 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     Raises:
         DatasetError: the source is unknown, missing, or not valid.
         DownloadError: no mirror served a file.
-        ServiceError: the disk is full, or Spark can't be used for a folder of images.
+        ServiceError: the disk is full, Spark can't be used for a folder of images, or the folder changed meanwhile in
+            such a way that what was read can't be used.
     """
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
@@ -245,6 +248,18 @@ def _size(images: NDArray[np.uint8]) -> str:
 
 def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark) -> Source:
     state = fingerprint(section)
+    try:
+        return _read_images(path, section, downloads, open_spark, state)
+    except DatasetError as error:
+        if path.is_dir() and fingerprint(section) == state:
+            raise
+        raise ServiceError(
+            f"{path} must stay as it is while it is read; it has changed, and what was read can't be used: {error}; "
+            "run again when nothing writes to it"
+        ) from error
+
+
+def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark, state: str) -> Source:
     listing = folder.list_images(path)
     target = choose_format(listing.train, section.image_size, section.channels)
     with open_spark() as session:
@@ -253,7 +268,7 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
     changed = fingerprint(section) != state
     left_out = {**train.left_out, **(test.left_out if test else {})}
     total = len(listing.train.paths) + (len(listing.test.paths) if listing.test else 0)
-    folder.check_left_out(total, left_out, changed)
+    folder.check_left_out(total, left_out)
     return Source(
         path.name,
         train.images,
@@ -266,5 +281,5 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
         own=True,
         train_names=train.names,
         test_names=test.names if test else (),
-        notes=(folder.CHANGED,) if changed else (),
+        notes=(_CHANGED,) if changed else (),
     )
