@@ -314,9 +314,10 @@ def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
 ) -> None:
     page, folder = tmp_path / "page.yaml", shutil.copytree(digits, tmp_path / "overlapping")
     page.write_text(PAGE.format(epochs=WEAK, seed=0, rate=RATE))
-    images = np.load(folder / "test-images.npy")
-    images[:3] = np.load(folder / "train-images.npy")[:3]
-    np.save(folder / "test-images.npy", images)
+    for name in ("images", "hashes"):
+        values = np.load(folder / f"test-{name}.npy")
+        values[:3] = np.load(folder / f"train-{name}.npy")[:3]
+        np.save(folder / f"test-{name}.npy", values)
     study = registry.weak.study.folder
     with pytest.raises(DatasetError, match="3 of 359 in "):
         promote_best.promote_best(Namespace(experiment=page, overrides=[], dataset=folder, study=study))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from harness.idx import write_split
 from windrow import experiment
-from windrow.data import manifest
+from windrow.data import manifest as manifests
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
 
@@ -35,7 +37,9 @@ def children(client: Any, result: dict[str, Any]) -> list[Any]:
 def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
-    arguments = ("--experiment", named(page_file, "whole"), "--dataset", digits, "--study", tmp_path / "study")
+    data = shutil.copytree(digits, tmp_path / "data")
+    manifests.write(data, replace(manifests.read(data), warnings=("9 test images: few",)))
+    arguments = ("--experiment", named(page_file, "whole"), "--dataset", data, "--study", tmp_path / "study")
     sweep = run_job("sweep", *arguments)
     assert sweep.code == 0, sweep.output
     assert sweep.result["outcomes"] == {"ok": 3}
@@ -55,6 +59,7 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
 
     parent = client.get_run(sweep.result["run_id"])
     assert parent.info.status == "FINISHED"
+    assert parent.data.tags["mlflow.note.content"].count("- 9 test images: few\n") == 1
     assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["windrow.dataset.digest"][:32]
     assert {"windrow.seed", "windrow.version.tensorflow", "windrow.version.pyspark"} <= set(parent.data.tags)
     assert (
@@ -74,6 +79,8 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     assert champion.version == promotion.result["model_version"] == "1"
     assert float(champion.tags["windrow.test_accuracy"]) == pytest.approx(promotion.result["test_accuracy"], abs=1e-6)
     assert promotion.result["reason"] in champion.description
+    for shown in (promotion.result["evidence"], champion.description):
+        assert shown.count("less certain:\n\n- 9 test images: few\n") == 1
 
     repeated = run_job("promote_best", *arguments)
     assert repeated.result == promotion.result
@@ -267,7 +274,7 @@ def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_le
 
 
 def digest(place: Path) -> str:
-    return manifest.read(place / "data").digest
+    return manifests.read(place / "data").digest
 
 
 def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images(

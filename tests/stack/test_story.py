@@ -318,6 +318,7 @@ def test_the_page_fills_by_itself_while_the_sweep_runs(place: Any, page: Page, p
     expect(frame.locator("#state")).to_have_text("all trials have ended", timeout=2 * MINUTES)
     expect(frame.locator("#news")).to_contain_text(f"The sweep has ended: {TRIALS} trials.")
     expect(rows(frame)).to_have_count(TRIALS)
+    expect(frame.locator("#progress dd").first).to_contain_text(re.compile(r"trial \d+, guessing: 0\.1\d\d\d$"))
 
 
 @in_a_browser
@@ -421,6 +422,7 @@ def test_a_sweep_under_way_is_told_as_far_as_it_is(place: Any) -> None:
     shown = place.values("/api/dags/train_hostile/sweep")
     assert [line["value"] for line in shown["best"]] == [0.9, 0.7]
     assert (shown["budget"], shown["finished"], shown["training"]) == (4, 3, 1)
+    assert (shown["guessing"], shown["warnings"]) == (0.6, [HOSTILE])
 
 
 def test_a_part_without_anything_to_show_is_one_sentence(place: Any) -> None:

@@ -98,7 +98,7 @@ def choose_format(files: Files, image_size: int | None, channels: int) -> Format
         try:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = _upright_size(image)
-        except (OSError, Image.DecompressionBombError):
+        except Exception:  # noqa: S112  Pillow raises almost anything; `decode` lists what can't be opened
             continue
         return Format(height, width, channels, resize=False)
     raise DatasetError(

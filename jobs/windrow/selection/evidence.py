@@ -156,11 +156,15 @@ def table(found: Sequence[Row], rival: Rival | None = None) -> str:
     return "\n".join([_HEAD, _RULE, *(row.line() for row in found), *recorded, _guessing(found[0].readout)])
 
 
-def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str]) -> str:
-    """Return the evidence in Markdown: the table, and below it what may give a better network."""
-    advice = "\n".join(f"- {hint}" for hint in hints)
-    more = f"\n\nWhat the curves and the number of images suggest:\n\n{advice}" if advice else ""
-    return f"{table(found, rival)}{more}"
+def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str], warnings: str = "") -> str:
+    """Return the evidence in Markdown: the table, the data set's warnings, and what may give a better network.
+
+    Args:
+        warnings: manifest.Manifest.warnings_text of the data set.
+    """
+    listed = "\n".join(f"- {hint}" for hint in hints)
+    advice = f"What the curves suggest:\n\n{listed}" if listed else ""
+    return "\n\n".join(filter(None, [table(found, rival), warnings, advice]))
 
 
 def _recorded(champion: RegisteredChampion) -> str:

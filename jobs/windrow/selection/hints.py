@@ -1,4 +1,7 @@
-"""Read from a training's curves and the sizes of splits and classes what may give a better network."""
+"""Read from a training's curves and the sizes of classes what may give a better network.
+
+data.division warns of splits that are too small.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.data import shards
-from windrow.plural import counted
 from windrow.selection.measures import measure_of
-from windrow.selection.statistics import wilson
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
@@ -18,29 +19,23 @@ if TYPE_CHECKING:
     from windrow.sweep.study import StudyRecord
     from windrow.training.loop import Epoch
 
-FEW_IMAGES = 100
-"""In a split of fewer images, an accuracy of 50 % is uncertain by about ten points or more."""
-
 _GAP = 0.15  # of training over validation accuracy: more than dropout or a small split explains
 _FALL = 0.01  # of the validation loss over the last fifth of the epochs, as a share
 _NEAR = 0.97  # of the loss of guessing
 _FREQUENT = 3  # times as many images as the other classes have on average: three quarters, if there are two classes
 
 
-def hints(
-    epochs: Sequence[Epoch], images: Mapping[str, int], classes: int, sweep: SweepSection | None = None
-) -> tuple[str, ...]:
-    """Return what the curves and the splits suggest, one sentence each without the full stop; may be empty.
+def hints(epochs: Sequence[Epoch], classes: int, sweep: SweepSection | None = None) -> tuple[str, ...]:
+    """Return what the curves suggest, one sentence each without the full stop; may be empty.
 
     Args:
         epochs: the metrics of a training that ended ok, in order.
-        images: number of images by split.
         classes: number of classes; a network that guesses evenly among them has a loss of ln(classes) nats.
         sweep: what limits the number of epochs; None if only sweep.epochs does.
     """
     is_early = sweep is not None and sweep.patience is not None and len(epochs) < sweep.epochs
     longer = "sweep.patience" if is_early else "sweep.epochs"
-    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs), _few(images))))
+    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs))))
 
 
 def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, object]:
@@ -55,8 +50,8 @@ def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, o
 
 
 def of_training(epochs: Sequence[Epoch], page: Experiment, dataset: Manifest) -> tuple[str, ...]:
-    """Return all hints on a training that ended ok: by its curves, the splits and the classes; may be empty."""
-    found = hints(epochs, dataset.splits, len(dataset.labels), page.sweep)
+    """Return all hints on a training that ended ok: by its curves and the classes; may be empty."""
+    found = hints(epochs, len(dataset.labels), page.sweep)
     return (*found, *filter(None, [_imbalance(dataset.class_counts.get("train", {}), page)]))
 
 
@@ -108,12 +103,3 @@ def _gap(epochs: Sequence[Epoch]) -> str:
         f"training accuracy {last.accuracy:.2f} against {last.val_accuracy:.2f} on validation: "
         "add images, augment them, or search smaller networks and dropout"
     )
-
-
-def _few(images: Mapping[str, int]) -> str:
-    few = {split: images[split] for split in ("validation", "test") if 0 < images.get(split, 0) < FEW_IMAGES}
-    if not few:
-        return ""
-    interval = wilson((least := min(few.values())) // 2, least)
-    counts = " and ".join(counted(count, f"{split} image") for split, count in few.items())
-    return f"{counts} make an accuracy uncertain by up to ± {(interval.high - interval.low) / 2:.2f}: add images"

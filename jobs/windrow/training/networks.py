@@ -71,7 +71,8 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     """Return the page's builder; a user's file is read, not run, and must define the function.
 
     Raises:
-        BuilderError: the file is not next to the page, is not Python, or does not define the function.
+        BuilderError: the file is not next to the page, is not Python, or does not define the function; or the function
+            has a parameter that the training loop has too, and so would never get the page's value.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -84,10 +85,32 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
         raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if function not in defined:
         raise BuilderError(f"{file} must define {function}(); got {', '.join(defined) or 'no functions'}")
+    if taken := [name for name in known.TRAINING if name in _parameters(defined[function])]:
+        raise BuilderError(
+            f"{network.builder} must leave the parameters of the training loop to it; got {', '.join(taken)} "
+            f"({known.TRAINING[taken[0]].help}); rename it in the file and on the page, or remove it from the function"
+        )
     return Builder(network.builder, source, function)
+
+
+def _parameters(function: ast.FunctionDef) -> set[str]:
+    """Return the names of a function's parameters, and of what it reads by name from its **parameters."""
+    given = function.args
+    names = {each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+    rest = given.kwarg.arg if given.kwarg else None
+    for node in ast.walk(function):
+        match node:
+            case ast.Subscript(value=ast.Name(id=read), slice=ast.Constant(value=str(name))) if read == rest:
+                names.add(name)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=read), attr="get" | "pop"),
+                args=[ast.Constant(value=str(name)), *_],
+            ) if read == rest:
+                names.add(name)
+    return names
 
 
 def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, classes: int) -> int | None:

@@ -33,6 +33,33 @@ def test_a_builder_file_without_the_function_lists_those_it_has(tmp_path: Path) 
         written(tmp_path, "def other(): ...\n")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def build(shape, classes, width, zoom=0.1, *, flip): ...",
+        "def build(shape, classes, **more):\n    return more['zoom'] + more.get('flip', 0) + other['shift']",
+        "def build(shape, classes, *, zoom, **more):\n    return more.pop('flip')",
+    ],
+)
+def test_a_builder_that_takes_a_parameter_of_the_training_loop_is_refused_before_it_gets_another_value(
+    tmp_path: Path, source: str
+) -> None:
+    told = r"mine.py:build must leave .* got zoom, flip \(augmentation: largest random zoom .*; rename it in the file"
+    with pytest.raises(BuilderError, match=told):
+        written(tmp_path, source)
+
+
+@pytest.mark.parametrize("name", parameters.TRAINING)
+def test_no_parameter_of_the_training_loop_is_left_to_a_builder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BuilderError, match=f"got {name} "):
+        written(tmp_path, f"def build(shape, classes, {name}=0): ...")
+
+
+def test_a_builder_may_use_the_names_otherwise(tmp_path: Path) -> None:
+    written(tmp_path, "def build(shape, classes, **more):\n    zoom = shape['zoom']\n    return more['width'], 'flip'")
+    written(tmp_path, "def other(zoom): ...\ndef build(shape, classes): ...")
+
+
 def test_reading_a_builder_does_not_run_it(tmp_path: Path) -> None:
     written(tmp_path, "open('ran', 'w')\ndef build(): ...\n")
     assert not Path("ran").exists()

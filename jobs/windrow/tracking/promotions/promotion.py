@@ -228,7 +228,7 @@ class Promotion:
             figures=figures,
             metrics=metrics.figures(read, self._dataset.labels),
             hints=advice,
-            evidence=evidence.text(rows, rival, advice),
+            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text()),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
