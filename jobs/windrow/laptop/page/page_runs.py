@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from windrow.dag_ids import KINDS, Kind, dag_id
 from windrow.errors import UserError, WindrowError
@@ -102,11 +103,22 @@ def train(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
     run = airflow.trigger(dag, {"set": list(request.overrides)})
     reporter.log(f"{dag}: triggered, {airflow.pages}/dags/{dag}/runs/{run}")
     states = watch.wait(airflow, dag, run, reporter)
-    print("\n".join(_trained(airflow, dag, run)))
+    sweep, promotion, decision = (
+        airflow.result(dag, run, task) or {} for task in ("sweep", "promote_best", "record_decision")
+    )
+    final = promotion | decision
+    print("\n".join(_trained(dag, sweep, final)))
+    score_dag, by_hand = dag_id("score", request.name), f"make score EXPERIMENT={request.name}"
     if off:
-        print(f"score_{request.name} stays off: {off}; then run make score EXPERIMENT={request.name}")
-    elif scores and labels_with_own_champion(request.page) and states.get("announce_champion") == "success":
-        follow(airflow, request, demo.run_of_champion(airflow, dag_id("score", request.name), since), reporter)
+        print(f"{score_dag} stays off: {off}; then run {by_hand}")
+    elif not (scores and labels_with_own_champion(request.page)):
+        return
+    elif states.get("announce_champion") == "success":
+        follow(airflow, request, demo.run_of_champion(airflow, score_dag, since), reporter)
+    elif final.get("promoted") is False and final.get("champion_before") is None:
+        print(f"{score_dag} was not started: there is no champion that could label")
+    else:
+        print(f"{score_dag} was not started: the champion stays; it labels new URLs at night, or now by {by_hand}")
 
 
 def score(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
@@ -147,16 +159,17 @@ def _without_feed(request: DemoRequest) -> str | None:
     return None
 
 
-def _trained(airflow: Airflow, dag: str, run: str) -> list[str]:
-    sweep, promotion, decision = (
-        airflow.result(dag, run, task) or {} for task in ("sweep", "promote_best", "record_decision")
-    )
-    final = decision or promotion
-    outcomes = demo_summary.counts(sweep.get("outcomes") or {})
-    trials = counted(sweep.get("trials", 0), "trial")
+def _trained(dag: str, sweep: Mapping[str, Any], final: Mapping[str, Any]) -> list[str]:
+    """Return the lines about a training: what was found and decided, hints, and the pages in MLflow."""
+    trials, outcomes = counted(sweep.get("trials", 0), "trial"), demo_summary.counts(sweep.get("outcomes") or {})
+    guessing = f", guessing {demo_summary.number(sweep['baseline'])}" if "baseline" in sweep else ""
+    best, reason = demo_summary.number(sweep.get("best_value")), str(final.get("reason"))
+    pages = demo_summary.addresses(sweep, final)
     return [
-        f"{dag}: {trials} ({outcomes}), best {sweep.get('objective')} {sweep.get('best_value')}",
-        f"  version  {final.get('model_version')}: {final.get('reason')}",
+        f"{dag}: {trials} ({outcomes}), best {sweep.get('objective')} {best}{guessing}",
+        f"  version  {final.get('model_version')}: {reason}",
+        *(f"  hint     {hint}" for hint in final.get("hints") or [] if hint not in reason),
+        *(demo_summary.links({"links": pages}, "") if pages else []),
     ]
 
 
