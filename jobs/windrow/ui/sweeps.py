@@ -49,6 +49,8 @@ class ShownSweep(TypedDict):
         words: the run's name as shown.
         objective: the metric that the search optimizes.
         falls: whether less is better.
+        guessing: the share of the most frequent class among the validation images, which is the validation accuracy of
+            guessing; None for another objective, or without the run's data set.
         budget: trials that the study may begin; None if unknown.
         trials: number of trials in the ledger, each `finished`, in `training`, or `waiting` for an attempt.
         stopped: whether the sweep's task has ended without success, so that nothing trains.
@@ -62,6 +64,7 @@ class ShownSweep(TypedDict):
     words: str
     objective: str
     falls: bool
+    guessing: float | None
     budget: int | None
     trials: int
     finished: int
@@ -138,7 +141,7 @@ def show(
         AbsentError: the sweep's ledger can't be read.
     """
     trials = ledgers.read(sweep.folder)
-    study = _identity(sweep.folder)
+    study = _read(sweep.folder / "study.json")
     objective = str(study.get("objective", "val_accuracy"))
     falls = OBJECTIVE_DIRECTIONS.get(objective) == "minimize"
     ranked = rank(trials, falls)
@@ -152,6 +155,7 @@ def show(
         "words": sweep.words,
         "objective": objective,
         "falls": falls,
+        "guessing": _guessing(sweep.folder.parent / "dataset") if objective == "val_accuracy" else None,
         "budget": int(budget) if budget.isdigit() else None,
         "trials": len(trials),
         "finished": endings.total(),
@@ -195,9 +199,16 @@ def _heat_map(
     return sweep_heat_map.fill(ended, first, second, falls, share)
 
 
-def _identity(folder: Path) -> dict[str, object]:
+def _guessing(dataset: Path) -> float | None:
+    counts = _read(dataset / "manifest.json").get("class_counts")
+    images = counts.get("validation") if isinstance(counts, dict) else None
+    return max(images.values()) / sum(images.values()) if images else None
+
+
+def _read(file: Path) -> dict[str, object]:
+    """Return the values of a JSON file; none if it is absent or damaged."""
     try:
-        values = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -45,6 +45,27 @@ def test_the_page_says_how_far_it_is_and_which_trials_are_best(opened: Opened, r
 
 
 @pytest.mark.parametrize(
+    ("manifest", "guessing"),
+    [
+        (json.dumps({"class_counts": {"validation": {"boot": 3, "sandal": 5}}}), 0.625),
+        (json.dumps({"class_counts": {}}), None),
+        ("half", None),
+        (None, None),
+    ],
+    ids=["counted", "an older data set", "damaged", "absent"],
+)
+def test_the_figure_of_guessing_stands_next_to_the_best_one(
+    opened: Opened, runs: Path, manifest: str | None, guessing: float | None
+) -> None:
+    with opened(runs / "r1" / "study") as study:
+        study.ask()
+    if manifest is not None:
+        (runs / "r1" / "dataset").mkdir()
+        (runs / "r1" / "dataset" / "manifest.json").write_text(manifest)
+    assert sweeps.show(sweeps.choose(runs, None))["guessing"] == guessing
+
+
+@pytest.mark.parametrize(
     ("task", "stopped"),
     [
         *((state, True) for state in ("failed", "upstream_failed", "skipped", "removed")),

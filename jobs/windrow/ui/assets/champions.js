@@ -15,7 +15,7 @@ export function champions(section, values) {
     { title: "Macro-F1", cell: (version) => figure(version.macro_f1) },
     { title: "Lowest recall", cell: (version) => worst(version), kind: "text" },
     { title: "Decision", cell: (version) => version.reason, kind: "text wide" },
-    { title: "Decided by", cell: (version) => version.approved_by || "the rule", kind: "text" },
+    { title: "Decided by", cell: (version) => version.approved_by || (version.decision ? "the rule" : "–"), kind: "text" },
   ];
   fill(section, headline(champion, values.model), table(`Versions of ${values.model}, newest first`, columns, values.versions));
 }
