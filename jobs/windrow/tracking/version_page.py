@@ -31,8 +31,13 @@ def description(result: PromotionResult) -> str:
         "by mlflow.tensorflow the probabilities of all classes."
         f"{_pictures(result)}"
     )
-    tables = _cut(f"{result.evidence}{classes}", LONGEST - len(head) - len(tail))
+    tables = _cut(_spaced(f"{result.evidence}{classes}"), LONGEST - len(head) - len(tail))
     return f"{head}{tables}{tail}"[:LONGEST]
+
+
+def _spaced(text: str) -> str:
+    """Return Markdown whose tables have a space at the end of each cell: MLflow leaves none between two columns."""
+    return "\n".join(line.replace(" |", "&ensp;|") if line.startswith("|") else line for line in text.split("\n"))
 
 
 def _cut(text: str, most: int) -> str:
