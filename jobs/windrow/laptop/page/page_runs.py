@@ -13,13 +13,16 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from windrow.dag_ids import KINDS, Kind, dag_id
 from windrow.errors import UserError, WindrowError
+from windrow.experiment.scoring import ScoringSection
 from windrow.laptop import demo, demo_summary, stack, watch
 from windrow.laptop.airflow_api import Airflow
 from windrow.laptop.demo_request import DemoRequest, find, labels_with_own_champion
+from windrow.laptop.page import feed_addresses
 from windrow.laptop.watch import Reporter
 from windrow.paths import home
 from windrow.plural import counted
@@ -52,29 +55,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_train(request: DemoRequest) -> None:
-    """Refuse a page that does not train.
+    """Refuse a page that does not train, or whose new champion could label nothing of the feed.
 
     Raises:
-        UserError: the page has no space.
+        UserError: the page has no space, or does not allow the addresses in its feed.
     """
     if not request.page.trains:
         raise UserError(
             f"make train needs a page with a space; got {request.name}, which only scores; "
             f"run make score EXPERIMENT={request.name}"
         )
+    if request.page.scoring is not None and not _without_feed(request):
+        check_score(request)
 
 
 def check_score(request: DemoRequest) -> None:
-    """Refuse a page that does not score, or whose feed has no file yet.
+    """Refuse a page that does not score, whose feed has no file yet, or whose feed has only addresses not allowed.
 
     Raises:
-        UserError: the page has no scoring section, or no file matches its feed.
+        UserError: the page has no scoring section, no file matches its feed, or the page does not allow its addresses.
     """
     if request.page.scoring is None:
         raise UserError(
             f"make score needs a page with a section scoring; got {request.name} without; add it, with a feed"
         )
-    new_urls.files(new_urls.of_day(request.page.scoring.feed, None), home())
+    feed_addresses.check(request.page.scoring, feed_files(request.page.scoring))
+
+
+def feed_files(scoring: ScoringSection) -> list[Path]:
+    """Return the files of a page's feed.
+
+    Raises:
+        UserError: there are none.
+    """
+    return new_urls.files(new_urls.of_day(scoring.feed, None), home())
 
 
 def services() -> Airflow:
@@ -153,7 +167,7 @@ def _without_feed(request: DemoRequest) -> str | None:
     if request.page.scoring is None:
         return None
     try:
-        check_score(request)
+        feed_files(request.page.scoring)
     except UserError as error:
         return str(error)
     return None

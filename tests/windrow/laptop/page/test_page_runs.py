@@ -84,10 +84,10 @@ def page(*parts: str) -> DemoRequest:
     return DemoRequest(Path("shoes.yaml"), experiment.parse("\n".join(["name: shoes", *parts])), ("sweep.trials=4",))
 
 
-def write_feed() -> None:
+def write_feed(url: str = "http://images.example/1.png") -> None:
     folder = home() / "feeds" / "shoes"
     folder.mkdir(parents=True)
-    (folder / "monday.txt").write_text("http://images.example/1.png\n")
+    (folder / "monday.txt").write_text(f"{url}\n")
 
 
 def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed(
@@ -175,6 +175,11 @@ def test_what_a_page_cannot_do_is_refused_before_a_service_starts(capsys: pytest
         page_runs.check_score(page(SPACE))
     with pytest.raises(UserError, match="the feed must match at least one file"):
         page_runs.check_score(page(SPACE, SCORES))
+    page_runs.check_train(page(SPACE, SCORES))  # what has no feed yet is trained
+    write_feed("http://127.0.0.1/1.png")
+    for check in (page_runs.check_train, page_runs.check_score):
+        with pytest.raises(UserError, match=r"in scoring.allow_addresses; got 127.0.0.1 in"):
+            check(page(SPACE, SCORES))
     assert page_runs.main(["train", "--experiment", "nobody"]) == 2
     assert "EXPERIMENT must be a page in dags/experiments; got 'nobody'" in capsys.readouterr().err
-    assert not home().exists()
+    assert not (home() / "log").exists()
