@@ -38,7 +38,7 @@ def description(result: PromotionResult) -> str:
         "by mlflow.tensorflow the probabilities of all classes."
         f"{_pictures(result)}"
     )
-    tables = _cut(f"{result.evidence}{classes}", LONGEST_UNSIGNED - len(head) - len(tail))
+    tables = _cut(_spaced(f"{result.evidence}{classes}"), LONGEST_UNSIGNED - len(head) - len(tail))
     return f"{head}{tables}{tail}"[:LONGEST_UNSIGNED]
 
 
@@ -54,6 +54,11 @@ def signed(text: str, by: str, champion: str | None) -> str:
     line = f"{_CHOSEN}{by[:100]} on {datetime.now(UTC):%Y-%m-%d}{instead}."
     rest = text.partition("\n\n")[2] if text.startswith(_CHOSEN) else text
     return f"{line}\n\n{rest}"[:LONGEST]
+
+
+def _spaced(text: str) -> str:
+    """Return Markdown whose tables have a space at the end of each cell: MLflow leaves none between two columns."""
+    return "\n".join(line.replace(" |", "&ensp;|") if line.startswith("|") else line for line in text.split("\n"))
 
 
 def _cut(text: str, most: int) -> str:

@@ -23,11 +23,19 @@ def result(lines: int, reason: str = "promoted") -> PromotionResult:
 
 def test_a_description_has_at_most_5000_characters_and_only_lines_of_tables_are_left_out() -> None:
     short, long = description(result(30)), description(result(300))
-    assert f"{result(30).evidence}\n\nInput: images" in short
+    table = result(30).evidence.replace(" |", "&ensp;|")
+    assert f"{table}\n\nInput: images" in short
     assert LONGEST_UNSIGNED - 60 < len(long) <= LONGEST_UNSIGNED
     shown, _, end = long.partition("\n\nThe rest is in evaluation/promotion.json.")
-    assert end == short.partition(result(30).evidence)[2]
-    assert shown.endswith(" |")
+    assert end == short.partition(table)[2]
+    assert shown.endswith("&ensp;|")
+
+
+def test_columns_of_a_description_do_not_touch_and_a_bar_in_a_label_stays() -> None:
+    """MLflow's page draws the cells of a table side by side, without a gap."""
+    evidence = "| class | F1 |\n|---|---|\n| a \\| b | 1.0000 |\n\nnot | a table"
+    found = description(PromotionResult("m", "1", value=0.5, evidence=evidence))
+    assert "| class&ensp;| F1&ensp;|\n|---|---|\n| a \\| b&ensp;| 1.0000&ensp;|\n\nnot | a table\n" in found
 
 
 @pytest.mark.parametrize("reason", ["a" * 4000, "a" * 6000])

@@ -36,7 +36,7 @@ function aliases(version) {
 }
 
 function decided(version) {
-  const first = version.approved_by || "the rule";
+  const first = version.approved_by || (version.decision ? "the rule" : "–");
   return version.chosen_by ? `${first}; made champion by ${version.chosen_by}` : first;
 }
 
