@@ -33,7 +33,7 @@ LANES = {
         "tests/docs/test_clusters_page.py",
         "tests/docs/test_commands.py",
         "tests/docs/test_testing_page.py",
-        "tests/jobs/test_prepare_dataset.py",
+        "tests/jobs/test_prepare_",
         "tests/windrow/data/test_decode.py",
     ),
 }
