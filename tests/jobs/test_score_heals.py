@@ -62,6 +62,7 @@ def test_a_key_that_forbids_all_urls_makes_the_run_red_and_each_loosened_key_hea
             "as refused_address; scoring.allow_addresses decided that; the rows are committed; change that on the page"
         ) in refused.error
         assert images.requests == []
+    assert "downloads took" not in refused.output
 
     allowed = score(*SMALL)
     assert allowed.code == 0, allowed.output
