@@ -103,7 +103,7 @@ def test_images_that_are_all_equal_are_refused_with_the_names_of_two(prepare: Pr
     assert "images must differ; got 10 with the same pixels, e.g. cat/0.png and dog/4.png;" in done.error
 
 
-def test_a_file_that_vanishes_while_the_folder_is_read_is_told_and_the_next_run_reads_the_folder_again(
+def test_a_file_that_vanishes_while_the_folder_is_read_is_reported_and_the_next_run_reads_it_again(
     prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tmp_path / "images"
