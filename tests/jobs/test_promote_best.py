@@ -503,6 +503,23 @@ def test_a_champion_of_other_data_is_compared_on_the_test_images_that_are_new_to
     assert result["figures"]["champion"]["images"] == result["figures"]["challenger_compared"]["images"] == 259
     assert "on 259 of 359 test images" in result["reason"]
     assert "| challenger, on the 259 images below |" in result["evidence"]
+    recorded = registry.results["strong"]["test_accuracy"]
+    assert f"| champion, version 1, as recorded | {recorded:.4f} |" in result["evidence"]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+def test_a_comparison_on_few_images_is_left_to_a_person_though_the_challenger_is_better(
+    registry: Registry, client: Any
+) -> None:
+    recorded = registry.weak_champion()["test_accuracy"]
+    of_other_data(client)
+    tests = common_images.keys(shards.load_hashes(registry.weak.folder, "test"))
+    (file,) = files_of(client, "1").rglob("seen-images.npy")
+    with changed(file, lambda file: np.save(file, tests[:350])):
+        result = registry.strong.promote()
+    assert (result["decision"], result["promoted"], result["compared_images"]) == ("awaiting_approval", False, 9)
+    assert re.search(r"\b9\b.*images", result["reason"])
+    assert f"| champion, version 1, as recorded | {recorded:.4f} |" in result["evidence"]
     assert aliases(client) == {"champion": "1", "challenger": "2"}
 
 

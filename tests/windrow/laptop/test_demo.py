@@ -163,6 +163,14 @@ def test_mistakes_are_found_before_anything_starts(capsys: pytest.CaptureFixture
     assert not home().exists()
 
 
+def test_a_page_without_a_demo_is_refused_by_the_command_before_anything_starts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert demo.main(["--experiment", "imagenet"]) == 2
+    assert capsys.readouterr().err.startswith("error: the demo trains a network; got imagenet")
+    assert not home().exists()
+
+
 def request(tmp_path: Path, scoring: str, space: str = "space: {units: {type: int, low: 1, high: 2}}") -> Any:
     """A request for the demo of a page of one's own."""
     file = tmp_path / "shoes.yaml"

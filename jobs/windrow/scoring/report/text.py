@@ -98,7 +98,8 @@ def _of_the_ceiling(figures: Figures) -> str:
         return ""
     cores = counted(figures.slots or 1, "core")
     held = f"; {figures.held_back_by} held the run back" if figures.held_back_by else ""
-    return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting{held}"
+    shown = f"{share:.{0 if share >= 0.1 else 1}%}" if share >= 0.001 else "less than 0.1%"
+    return f", {shown} of what {cores} could label without waiting{held}"
 
 
 def _precision(figures: Figures) -> list[str]:
@@ -163,9 +164,9 @@ def _truth(figures: Figures) -> list[str]:
     column = f"the feed's column {found.column}"
     lines = [f"no labelled image has a true class in {column} (scoring.truth)"] if not found.images else []
     if found.accuracy is not None and found.low is not None and found.high is not None:
-        labels = counted(found.images, "label")
+        labels = counted(found.images, "label is", "labels are")
         lines.append(
-            f"{found.accuracy:.1%} of {labels} are right by {column} (95% interval {found.low:.1%} to "
+            f"{found.accuracy:.1%} of {labels} right by {column} (95% interval {found.low:.1%} to "
             f"{found.high:.1%}); the most frequent class alone would give {found.baseline:.1%}; macro-F1 "
             f"{found.macro_f1:.3f}"
         )
