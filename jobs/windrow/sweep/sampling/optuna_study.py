@@ -221,7 +221,10 @@ class OptunaStudy:
                 f"{counted(len(earlier), 'trial')} that ended ok: {counts}; widen the space, loosen the constraints, "
                 "or leave warm_start out"
             )
-        print(f"the sampler learns from {len(found):,} of {len(earlier):,} earlier trials: {counts}", file=sys.stderr)
+        print(
+            f"the sampler learns from {len(found):,} of {counted(len(earlier), 'earlier trial')}: {counts}",
+            file=sys.stderr,
+        )
         self._study.add_trials(found)
 
     def _sampler(self, *parts: int) -> BaseSampler:
