@@ -600,7 +600,7 @@ def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_p
     promotion = open_promotion(weak.page, other, weak.study, [1])
     rival = promotion.rival(tmp_path, weak.folder)
     assert rival is not None
-    assert rival.common.doubt == "knows 9 of these 10 classes, and 1 that is gone"
+    assert rival.common.doubt == "does not know 1 class (A) and knows 1 class (9), now gone"
     assert rival.to_read is not None
     figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth})["champion"]
     _, truth = shards.load_split(weak.folder, "test")

@@ -24,6 +24,7 @@ from windrow.selection.statistics import LEAST_IMAGES, least_images
 FILE = "seen-images.npy"
 """Name of a version's file with the keys of the images that it was trained and chosen on, uint64 (n,), sorted."""
 
+_SHOWN_CLASSES = 3
 _KEY_BYTES = 8  # of 100,000 images, any two have the same key with a probability of 3e-10
 
 Keys = NDArray[np.uint64]
@@ -163,15 +164,24 @@ def between(champion: RegisteredChampion, dataset: Manifest, folder: Path, impro
 
 
 def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str], improvement: float) -> str:
-    if set(champion) != set(challenger):
-        known = len(set(champion) & set(challenger))
-        gone = len(champion) - known
-        more = f", and {gone} that {'is' if gone == 1 else 'are'} gone" if gone else ""
-        return f"knows {known} of these {len(challenger)} classes{more}"
+    new = [label for label in challenger if label not in champion]
+    gone = [label for label in champion if label not in challenger]
+    if new or gone:
+        return " and ".join(
+            [*([f"does not know {_named(new)}"] if new else []), *([f"knows {_named(gone)}, now gone"] if gone else [])]
+        )
     if count < (least := least_images(improvement)):
         page = f" for a minimum_improvement of {improvement:g}" if least > LEAST_IMAGES else ""
         return f"can be compared on {counted(count, 'image')} only, and the rule needs {least:,}{page}"
     return ""
+
+
+def _named(labels: Sequence[str]) -> str:
+    """Return the number of classes with the names of the first ones: 4 classes (a, b, c and others)."""
+    names = ", ".join(labels[:_SHOWN_CLASSES])
+    return (
+        f"{counted(len(labels), 'class', 'classes')} ({names}{' and others' if len(labels) > _SHOWN_CLASSES else ''})"
+    )
 
 
 def _none(truth: NDArray[np.int64], doubt: str) -> CommonImages:

@@ -134,7 +134,8 @@ def _guessing(
         return None
     stays = "there is still no champion" if rival is None else f"version {rival.champion.version} stays champion"
     copies = "" if challenger.images == images else f" that differ, of {counted(images, 'test image')},"
-    cure = "; ".join(hints) or "train longer, search more points, or add images"
+    one_class = ["all test images are of one class: add images of other classes"] if baseline == 1 else []
+    cure = "; ".join([*one_class, *hints]) or "train longer, search more points, or add images"
     return Decision(
         Ruling.KEPT,
         f": {measure.name} {measure.of(challenger):.4f} may be guessing, because its 95 % interval on "

@@ -21,11 +21,12 @@ from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
-from windrow.training import dense
+from windrow.training import dense, runtime
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
 
+_LONGEST_REASON = 200  # characters of an error of Keras
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
 
@@ -134,6 +135,7 @@ def try_out(
     Raises:
         BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, 0 or more, and
             with a sum of 1 in each row. A scoring run would refuse such a network, but only after it became champion.
+            Or the network can't be loaded without the user's file, as promotion and scoring load it.
         Exception: whatever a user's function raises.
     """
     network = builder.build(parameters, shape, classes)
@@ -148,6 +150,27 @@ def try_out(
     if outputs.min() < -_TOLERANCE or not np.allclose(sums, 1, rtol=0, atol=_TOLERANCE):
         cure = "end with a softmax: keras.layers.Dense(classes, activation='softmax')"
         raise BuilderError(f"{wanted}; got rows that sum to {sums.min():.3g} to {sums.max():.3g}; {cure}")
+    if builder.source is not None:
+        _check_file(builder.name, network)
+
+
+def _check_file(name: str, network: Any) -> None:
+    """Save and load a user's network as where the user's file is not imported, and so no class of it is known."""
+    import keras
+
+    known = keras.saving.get_custom_objects()
+    registered = dict(known)
+    known.clear()
+    try:
+        runtime.from_bytes(runtime.to_bytes(network))
+    except Exception as error:  # Keras raises many kinds
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise BuilderError(
+            f"{name} must return a network that Keras saves and loads without {name.partition(':')[0]}; got: "
+            f"{last[:_LONGEST_REASON]}; build it from Keras' own layers, without classes or lambdas of your own"
+        ) from error
+    finally:
+        known.update(registered)
 
 
 def _check(name: str, network: Any, shape: Shape, classes: int) -> None:

@@ -115,10 +115,14 @@ def test_classes_in_another_order_are_the_same_classes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "compared", "doubt"),
     [
-        (("bag", "hat"), 40, "knows 2 of these 3 classes"),
-        (("bag", "boot", "hat", "shoe"), 60, "knows 3 of these 3 classes, and 1 that is gone"),
-        (("bag", "shoe"), 20, "knows 1 of these 3 classes, and 1 that is gone"),
-        (("shoe", "sock"), 0, "knows 0 of these 3 classes, and 2 that are gone"),
+        (("bag", "hat"), 40, "does not know 1 class (boot)"),
+        (("bag", "boot", "hat", "shoe"), 60, "knows 1 class (shoe), now gone"),
+        (("bag", "shoe"), 20, "does not know 2 classes (boot, hat) and knows 1 class (shoe), now gone"),
+        (
+            tuple("abcd"),
+            0,
+            "does not know 3 classes (boot, bag, hat) and knows 4 classes (a, b, c and others), now gone",
+        ),
     ],
 )
 def test_other_classes_are_compared_on_the_common_ones_and_left_to_a_person(

@@ -87,10 +87,10 @@ def test_a_champion_that_can_not_be_compared_is_left_to_a_person_whatever_the_pa
 
 @pytest.mark.parametrize("errors", [0, 30, 60])
 def test_a_comparison_in_doubt_is_left_to_a_person_with_its_figures(errors: int) -> None:
-    decision = decide(figures(errors), rival(30, "knows 3 of these 4 classes", compared=600), rule())
+    decision = decide(figures(errors), rival(30, "does not know 1 class (boot)", compared=600), rule())
     assert decision.ruling is Ruling.AWAITING_APPROVAL
     assert f"{1 - errors / 600:.4f} against the champion's 0.9500 on 600 of 1,000 test images" in decision.reason
-    assert decision.reason.endswith("; the champion knows 3 of these 4 classes")
+    assert decision.reason.endswith("; the champion does not know 1 class (boot)")
 
 
 def test_the_rule_counts_the_images_that_the_champion_has_not_seen_and_no_others() -> None:
@@ -115,6 +115,15 @@ def test_a_first_champion_must_be_better_than_guessing_by_its_interval(right: in
         assert decision.reason.endswith(
             "is not above 0.2667, the share of the most frequent class; there is still no champion; raise sweep.epochs"
         )
+
+
+def test_a_test_split_of_one_class_says_so_and_asks_for_images_of_others() -> None:
+    truth = np.zeros(65, np.int64)
+    decision = decide(Readout(truth, truth, 0.1), None, rule(), ["raise sweep.epochs"])
+    assert decision.ruling is Ruling.KEPT
+    assert "there is still no champion; all test images are of one class: add images of other classes; raise" in (
+        decision.reason
+    )
 
 
 def rare(found: int, false: int, images: int = 200) -> Readout:
@@ -187,7 +196,7 @@ def test_a_challenger_that_may_be_guessing_is_kept_though_the_champion_is_worse(
 
 @given(
     errors=st.tuples(st.integers(0, IMAGES), st.integers(0, IMAGES)),
-    doubt=st.sampled_from(["", "knows 3 of these 4 classes"]),
+    doubt=st.sampled_from(["", "does not know 1 class (boot)"]),
     compared=st.integers(0, IMAGES),
     least=st.sampled_from([0.0, 0.01, 0.2]),
     significant=st.booleans(),

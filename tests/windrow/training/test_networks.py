@@ -146,3 +146,39 @@ def test_a_built_in_network_passes(name: str) -> None:
 def test_a_users_network_in_float16_passes(tmp_path: Path) -> None:
     builder = written(tmp_path, ENDS.format(end="keras.layers.Dense(classes, 'softmax', dtype='float16')(x / 255)"))
     try_out(builder, parameters.defaults(builder.name), (8, 8, 1), 10, IMAGES)
+
+
+OWN_CLASS = """
+import keras
+{decorator}
+class Odd(keras.layers.Layer):
+    def call(self, x):
+        return x / 255
+def build(shape, classes):
+    image = keras.Input(shape)
+    x = keras.layers.Flatten()({layer}(image))
+    return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
+"""
+
+
+@tensorflow
+@pytest.mark.parametrize(
+    ("decorator", "layer", "told"),
+    [
+        ("@keras.saving.register_keras_serializable()", "Odd()", "'Odd'"),
+        ("", "Odd()", "'Odd'"),
+        ("", "keras.layers.Lambda(lambda x: x / 255)", "ambda"),
+    ],
+)
+def test_a_network_that_only_its_own_file_can_load_is_refused_before_it_is_trained(
+    tmp_path: Path, decorator: str, layer: str, told: str
+) -> None:
+    import keras
+
+    builder = written(tmp_path, OWN_CLASS.format(decorator=decorator, layer=layer))
+    with pytest.raises(BuilderError, match=r"that Keras saves and loads without mine\.py; got: ") as caught:
+        try_out(builder, parameters.defaults(builder.name), (8, 8, 1), 10, IMAGES)
+    assert told in str(caught.value)
+    assert str(caught.value).endswith("build it from Keras' own layers, without classes or lambdas of your own")
+    assert ("Custom>Odd" in keras.saving.get_custom_objects()) is bool(decorator), "what was registered stays"
+    keras.saving.get_custom_objects().clear()
