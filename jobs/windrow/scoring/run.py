@@ -120,7 +120,11 @@ class ScoringRun:
         search = work.look(self._table, files, self._options.rescore, self._options.limit, rule)
         if self._scoring.rescore == "champion" and not search.rescore and self._table.files():
             model = self._tracking.version(self._page)
-            return replace(search, rescore=bool(model and earlier.labels(self._table, model)))
+            search = replace(search, rescore=bool(model and earlier.labels(self._table, model)))
+        if search.due and not (search.pieces or search.rescore):  # after a rollback, perhaps nothing for this model
+            model = self._tracking.version(self._page)
+            if model and not pending.find(search.due, self._table.files(), model, rule).targets.num_rows:
+                return replace(search, due=())
         return search
 
     def _earlier_labels(self) -> Mapping[str, int] | None:
