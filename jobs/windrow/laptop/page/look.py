@@ -24,9 +24,7 @@ SIDES = (16, 32, 48, 64, 96)
 
 _OPENED = 200  # at most so many images are opened, evenly spread over the folder
 _LOOKED_AT = 20  # of so many at least the pixels are looked at
-_PIXELS = (
-    200_000_000  # and of more as long as these have no more pixels: 12 megapixels take 0.1 s as JPEG, 0.6 s as PNG
-)
+_PIXELS = 200_000_000  # and of more as long as these have no more pixels; 12 million take 0.1 s as JPEG, 0.6 s as PNG
 _PHOTOGRAPH = 32  # pixels of a side, as in CIFAR-10; smaller images are mostly drawings and characters
 _SMALL = 32  # pixels of a side, enough to see whether an image is grey
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
