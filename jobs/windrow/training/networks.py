@@ -1,7 +1,7 @@
-"""Build a network by its name: dense, cnn, or a user's own function.
+"""Build a network by its name: dense, cnn, head, or a user's own function.
 
 Every network takes float32 images (n, height, width, channels) in 0..255, so that the scaling is part of it. It returns
-(n, classes) probabilities.
+(n, classes) probabilities. A head takes the features of a backbone instead, float32 (n, 1, 1, features), as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,9 @@ def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, c
 
 
 def try_out(
-    builder: Builder, parameters: Mapping[str, Value], shape: Shape, classes: int, images: NDArray[np.uint8]
+    builder: Builder, parameters: Mapping[str, Value], shape: Shape, classes: int, images: NDArray[Any]
 ) -> None:
-    """Build a network and pass a batch of images through it, untrained; the images are uint8 (n, *shape).
+    """Build a network and pass a batch of images (n, *shape) through it, untrained.
 
     Raises:
         BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, 0 or more, and
@@ -180,5 +181,13 @@ def _count_cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> i
     return total + height * width * channels * units + units + units * classes + classes
 
 
-_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {"dense": dense.build, "cnn": _cnn}
-_COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {"dense": _count_dense, "cnn": _count_cnn}
+_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {
+    "dense": dense.build,
+    "cnn": _cnn,
+    "head": partial(dense.build, scale=1.0),
+}
+_COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {
+    "dense": _count_dense,
+    "cnn": _count_cnn,
+    "head": _count_dense,
+}
