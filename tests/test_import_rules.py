@@ -107,7 +107,7 @@ DATA_ROOM = sorted((PACKAGE / "data").glob("*.py"))
 FETCHER = PACKAGE / "scoring" / "fetch" / "fetcher.py"
 ROOMS = (
     *("plural", "errors", "paths", "files", "channel", "spark", "command"),
-    *("experiment", "dag_ids", "data", "model", "training", "sweep", "looks", "selection", "atlas"),
+    *("experiment", "dag_ids", "data", "model", "training", "model/backbones", "sweep", "looks", "selection", "atlas"),
     *("scoring/fetch", "scoring/feed", "scoring/network", "scoring/table", "scoring/publish", "scoring/report"),
     *("scoring", "tracking", "sql", "transformer", "ui", "laptop", "containers"),
 )
