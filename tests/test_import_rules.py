@@ -107,7 +107,8 @@ DATA_ROOM = sorted((PACKAGE / "data").glob("*.py"))
 FETCHER = PACKAGE / "scoring" / "fetch" / "fetcher.py"
 ROOMS = (
     *("plural", "errors", "paths", "files", "channel", "spark", "command"),
-    *("experiment", "dag_ids", "data", "model", "training", "data/features", "sweep", "looks", "selection", "atlas"),
+    *("experiment", "dag_ids", "data", "model", "training", "model/backbones", "data/features", "sweep", "looks"),
+    *("selection", "atlas"),
     *("scoring/fetch", "scoring/feed", "scoring/network", "scoring/table", "scoring/publish", "scoring/report"),
     *("scoring", "tracking", "sql", "transformer", "ui", "laptop", "containers"),
 )
