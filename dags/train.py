@@ -43,8 +43,8 @@ FORM = {
         *("sweep.objective", "sweep.seed"),
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
-    "Data": ("dataset.source", "dataset.image_size"),
-    "Network": ("network.builder",),
+    "Data": ("dataset.source", "dataset.image_size", "dataset.fit"),
+    "Network": ("network.builder", "network.backbone"),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
         *("promotion.significant", "promotion.approval"),

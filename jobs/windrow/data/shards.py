@@ -159,9 +159,11 @@ def _hashes(split: Split) -> str:
 def _identity(settings: dict[str, object]) -> dict[str, object]:
     """Return the settings that the contents depend on, without the source, which is compared by itself.
 
-    The contents do not depend on the mirrors, because the files from them are checked by digest.
+    The contents do not depend on the mirrors, because the files from them are checked by digest. A manifest from before
+    a key has the key's default.
     """
-    return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
+    whole = {**DatasetSection().model_dump(mode="json"), **settings}
+    return {key: value for key, value in whole.items() if key not in ("source", "mirrors")}
 
 
 @contextmanager

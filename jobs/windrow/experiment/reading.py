@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from windrow.errors import PageError, Problem
+from windrow.experiment import head_space
 from windrow.experiment.rules.mistakes import Places, find
 from windrow.experiment.sections import Experiment, keys, section_of
 from windrow.experiment.wording import LIKENESS, Key, dotted, shown
@@ -73,8 +74,10 @@ def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Exper
     if not isinstance(values, dict):
         message = f"must be sections with keys under them; got {shown(values)}; start with name: and space:"
         raise PageError(name, [Problem("", message)])
+    values = head_space.filled(values)  # before the overrides, which may change a part of a dimension
     problems += _apply(overrides, values, places)
     _fill_empty_sections(values)
+    values = head_space.filled(values)  # a backbone may be an override, too
     problems += find(values, places)
     if problems:
         raise PageError(name, sorted(problems, key=lambda problem: problem.line or 0))
