@@ -1,0 +1,10 @@
+"""Bring backbones to this machine, as .keras files with preprocessing inside. Imports TensorFlow only inside functions.
+
+bring("lite0", None, None, paths.home(), page.parent).features  # 1280
+"""
+
+from __future__ import annotations
+
+from windrow.model.backbones.bringing import bring
+
+__all__ = ["bring"]
