@@ -62,8 +62,9 @@ def prepare(out: Path, record: Record) -> Manifest:
     """
     from windrow.data import shards, sources
     from windrow.files import locked
+    from windrow.model import backbones
 
-    section = record.page.dataset
+    section = backbones.dataset_section(record.page, paths.home(), Path())
     with locked(out):
         made = shards.existing(out, section)
         if made is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from windrow.experiment import parameters
 from windrow.experiment.parameters import Value
+from windrow.experiment.rules.network_file import is_web_address
 from windrow.experiment.values import DIGEST, PageValue, Section
 
 EMBEDDED = ("lite0",)
@@ -65,6 +67,18 @@ class NetworkSection(Section):
         """Return (file, function) of a user's network, as written on the page; None for a built-in network."""
         match = _BUILDER_FUNCTION.fullmatch(self.builder)
         return (match["file"], match["function"]) if match else None
+
+    @property
+    def has_file(self) -> bool:
+        """Return whether the backbone is a .keras file of the user's, by path or URL."""
+        backbone = self.backbone or ""
+        return bool(backbone) and backbone not in EMBEDDED and not backbone.startswith("keras:")
+
+    def at(self, folder: Path) -> NetworkSection:
+        """Return the section with the backbone's path made absolute, if it is a relative path, which begins there."""
+        if not self.has_file or is_web_address(self.backbone or ""):
+            return self
+        return self.model_copy(update={"backbone": str(folder / Path(self.backbone or "").expanduser())})
 
     def defaults(self) -> dict[str, Value]:
         """Return the default configuration: all known parameters' defaults, replaced by the page's values."""

@@ -23,6 +23,9 @@ MAX_DEPTH = 20
 def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read and validate an experiment page; overrides, each KEY=VALUE, replace values of the page.
 
+    A backbone's relative path, which begins in the page's folder, becomes absolute: the page that is recorded in MLflow
+    must name the file as well.
+
     Raises:
         PageError: the file can't be read, or it has mistakes; all of them are listed.
     """
@@ -42,7 +45,9 @@ def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"must be UTF-8 text; got byte 0x{content[error.start]:02x}; save it as UTF-8"
         raise PageError(str(page), [Problem("", message, line)]) from error
-    return parse(text, overrides, name=str(page))
+    parsed = parse(text, overrides, name=str(page))
+    network = parsed.network.at(Path(page).resolve().parent)
+    return parsed.model_copy(update={"network": network})
 
 
 def load_to_train(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 # Eigen's kernels read whole vector registers, which needs this alignment; NumPy gives it to the values of .npy files.
 _ALIGNMENT_BYTES = 64
-_FEATURES_AXES = 3
+FEATURES_AXES = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def tensors(examples: Examples) -> tuple[Any, Any]:
     """
     import tensorflow as tf
 
-    images = examples.images if examples.images.ndim != _FEATURES_AXES else as_images(examples.images)
+    images = examples.images if examples.images.ndim != FEATURES_AXES else as_images(examples.images)
     images, labels = _shared(images), tf.convert_to_tensor(examples.labels)
     # On a GPU, tf.identity makes the only transfer; on a CPU it would be a needless copy.
     return (tf.identity(images), labels) if tf.config.list_logical_devices("GPU") else (images, labels)

@@ -6,6 +6,7 @@ serves every trial of an architecture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from windrow.training.forward import Forward, of_keras
 from windrow.training.optimizer import Optimizer
 
 _EVALUATION_BATCH = 512
+# A backbone's first layers hold several times the values of their images: at 224 pixels, 55 images take 0.3 GB.
+_EVALUATION_VALUES = 1 << 23
 # The stream gives dropout other seeds than the shuffle and the augmentation; the stride leaves a seed for each layer.
 DROPOUT_STREAM, LAYERS_A_STEP = 1 << 30, 128
 _VIEW_STREAM = 3 << 29  # and the choice of views others again
@@ -267,8 +270,9 @@ def compile_evaluation(
     graph = Graph(measure)
 
     def evaluate() -> tuple[float, NDArray[np.int64], NDArray[np.float32]]:
-        starts = range(0, len(split), _EVALUATION_BATCH)
-        parts = [graph(images[at : at + _EVALUATION_BATCH], labels[at : at + _EVALUATION_BATCH]) for at in starts]
+        size = max(1, min(_EVALUATION_BATCH, _EVALUATION_VALUES // max(1, math.prod(images.shape[1:]))))
+        starts = range(0, len(split), size)
+        parts = [graph(images[at : at + size], labels[at : at + size]) for at in starts]
         loss = sum(float(loss) for loss, _, _ in parts) / len(split)
         predicted, confidence = (np.concatenate([part[place].numpy() for part in parts]) for place in (1, 2))
         return loss, predicted, confidence

@@ -23,9 +23,13 @@ from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
 from windrow.training import dense
+from windrow.training.data import FEATURES_AXES, as_images
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
+
+HEAD = "head"
+"""The builder that trains on a backbone's features."""
 
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
@@ -114,6 +118,7 @@ def try_out(
             with a sum of 1 in each row. A scoring run would refuse such a network, but only after it became champion.
         Exception: whatever a user's function raises.
     """
+    images = as_images(images)[: len(images)] if builder.name == HEAD and images.ndim == FEATURES_AXES else images
     network = builder.build(parameters, shape, classes)
     outputs = np.asarray(network(images.astype(np.float32), training=False), np.float64)
     wanted = f"{builder.name} must turn {len(images)} images into {(len(images), classes)} probabilities"
@@ -184,10 +189,10 @@ def _count_cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> i
 _BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {
     "dense": dense.build,
     "cnn": _cnn,
-    "head": partial(dense.build, scale=1.0),
+    HEAD: partial(dense.build, scale=1.0),
 }
 _COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {
     "dense": _count_dense,
     "cnn": _count_cnn,
-    "head": _count_dense,
+    HEAD: _count_dense,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from windrow import experiment
 from windrow.errors import PageError
@@ -24,6 +26,20 @@ def test_a_backbone_gets_a_head(backbone: str) -> None:
     page = experiment.parse(f"name: a\ndataset: {{source: photos}}\nnetwork: {{backbone: '{backbone}'}}\n")
     assert (page.network.backbone, page.network.builder) == (backbone, "head")
     assert page.trains
+
+
+@pytest.mark.parametrize(
+    ("backbone", "read"),
+    [
+        ("nets/a.keras", "{folder}/nets/a.keras"),
+        ("../a.keras", "{folder}/../a.keras"),
+        ("/nets/a.keras", "/nets/a.keras"),
+        *((same, same) for same in ("lite0", "keras:Xception", "https://a.example/b.keras")),
+    ],
+)
+def test_a_relative_path_begins_in_the_pages_folder(tmp_path: Path, backbone: str, read: str) -> None:
+    (tmp_path / "a.yaml").write_text(PAGE.replace("lite0", backbone))
+    assert experiment.load(tmp_path / "a.yaml").network.backbone == read.format(folder=tmp_path)
 
 
 def test_without_a_backbone_the_builder_is_dense() -> None:

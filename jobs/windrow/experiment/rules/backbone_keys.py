@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from windrow.experiment.network_section import EMBEDDED, builder_of
+from windrow.experiment.network_section import EMBEDDED, NetworkSection, builder_of
 from windrow.experiment.wording import Key, Mistake, shown
 
 _ADD = f"add backbone: {EMBEDDED[0]}"
@@ -56,8 +56,7 @@ def _network_mistakes(
     if builder not in ("head", None):
         message = f"must be head where network.backbone is set; got {shown(builder)}; remove either"
         yield ("network", "builder"), message
-    is_file = backbone not in EMBEDDED and not backbone.startswith("keras:")
-    if network.get("backbone_sha256") is not None and not is_file:
+    if network.get("backbone_sha256") is not None and not NetworkSection(backbone=backbone).has_file:
         yield (
             ("network", "backbone_sha256"),
             f"must be empty for {backbone}, which is no file of yours; got one; drop it",
