@@ -77,7 +77,8 @@ def _directions(values: NDArray[np.float16], mean: NDArray[np.float32]) -> NDArr
     """Return values less the mean, each row with length 1, or 0 if it is the mean itself."""
     centred = values.astype(np.float32) - mean
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    centred /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    return centred
 
 
 def _values(folder: Path, cache: FeatureCache, split: Split) -> NDArray[np.float16]:
