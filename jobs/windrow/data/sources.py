@@ -261,7 +261,7 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
 
 def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark, state: str) -> Source:
     listing = folder.list_images(path)
-    target = choose_format(listing.train, section.image_size, section.channels)
+    target = choose_format(listing.train, section)
     with open_spark() as session:
         train = decode(listing.train, target, downloads, session)
         test = decode(listing.test, target, downloads, session) if listing.test else None

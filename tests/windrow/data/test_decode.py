@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from windrow.data import decode, folder, shards, sources
+from windrow.data.folder import Files
+from windrow.data.image import to_pixels
 from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
@@ -78,7 +80,17 @@ def test_the_size_is_that_of_the_first_image_that_opens_however_the_ones_before_
     (image_folder / "cat" / "!3.png").touch()
     files = folder.list_images(image_folder).train
     assert [files.name(index) for index in range(3)] == ["cat/!1.png", "cat/!2.png", "cat/!3.png"]
-    assert decode.choose_format(files, None, 1) == CATS
+    assert decode.choose_format(files, DatasetSection(source=str(image_folder), channels=1)) == CATS
+
+
+def test_the_page_chooses_between_squashed_and_cropped_images(tmp_path: Path) -> None:
+    picture = Image.effect_noise((90, 60), 20)
+    picture.save(tmp_path / "image.png")
+    for fit, resize in (("squash", "smooth"), ("crop", "crop")):
+        files = Files(tmp_path, (tmp_path / "image.png",), np.zeros(1, np.int64))
+        target = decode.choose_format(files, DatasetSection(source=str(tmp_path), image_size=28, fit=fit))
+        opened = decode._open(str(tmp_path / "image.png"), target)
+        assert opened.pixels == to_pixels(picture.copy(), 28, 28, 3, resize).tobytes()  # type: ignore[arg-type]
 
 
 def test_an_enormous_image_is_left_out_unread(tmp_path: Path) -> None:
