@@ -121,7 +121,7 @@ class _Inside:
                     *("-p", "harness.alone", "--tb=short", f"@{names}"),
                 ],
                 env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-                # It is ended once its last report has come, and so may not tidy up: what it leaves goes with the folder.
+                # It is ended at its last report, before it can tidy up: what it leaves goes with the folder.
                 | {_REPORTS: str(writing), "TMPDIR": str(self._folder)},
                 cwd=session.config.rootpath,
                 pass_fds=[writing],
