@@ -38,7 +38,7 @@ description: {description}
 
 dataset:
   source: {source}
-  image_size: {side}  # pixels; the images are {width} x {height} (median), and are resized
+  image_size: {side}  # pixels; the images are {width} x {height} (median), and are resized to a square
   channels: {channels}  # {colours}
 {splits}
 network:
