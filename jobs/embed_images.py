@@ -16,15 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow import command, experiment, files, paths
-from windrow.errors import DatasetError
 
 if TYPE_CHECKING:
     from windrow.data.features import Features
     from windrow.data.features.embed_run import Pace
-    from windrow.data.features.feature_cache import FeatureCache
     from windrow.data.manifest import Manifest
-    from windrow.experiment import Experiment
-    from windrow.model.backbone import Backbone
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,64 +37,16 @@ def main() -> int:
 
 def embed(arguments: argparse.Namespace) -> dict[str, object]:
     """Compute the features that are not there, write them next to the images, and return the job's result."""
-    from windrow.data import manifest as manifests
-    from windrow.data.features import embed_run, feature_cache, feature_files, views
-    from windrow.model import backbones
+    from windrow.data import manifest
+    from windrow.data.features import embedding, feature_cache, feature_files
 
-    path = Path(arguments.experiment)
+    path, home = Path(arguments.experiment), paths.home()
     page = experiment.load_to_train(path, arguments.overrides)
-    source, number = feature_files.source_of(page), views.most_views(page)
-    folder, home = arguments.dataset.resolve(), paths.home()
+    folder = arguments.dataset.resolve()
     files.check_writable(folder / feature_files.FILE)
-    with files.locked(folder):
-        manifest = manifests.read(folder)
-        backbone = backbones.bring(source.backbone, source.backbone_sha256, source.backbone_layer, home, path.parent)
-        check_shape(manifest, backbone)
-        cache = feature_cache.FeatureCache(home, backbone)
-        digest = feature_files.digest_of(manifest.digest, backbone, number)
-        found, pace = feature_files.existing(folder, digest, source), embed_run.Pace()
-        if found is None:
-            found, pace = compute(page, folder, manifest, backbone, cache, number)
-        report(found)
-    return summary(found, manifest, pace, feature_cache.remove_unused(home))
-
-
-def check_shape(manifest: Manifest, backbone: Backbone) -> None:
-    """Check that the data set's images have the shape that the backbone takes.
-
-    Raises:
-        DatasetError: they have another shape.
-    """
-    if manifest.shape != backbone.shape:
-        wanted, found = ("x".join(map(str, shape)) for shape in (backbone.shape, manifest.shape))
-        raise DatasetError(
-            f"images must have the backbone's shape, {wanted}; got {found}; prepare them again with "
-            f"dataset.image_size={backbone.shape[0]} and dataset.channels=3"
-        )
-
-
-def compute(
-    page: Experiment, folder: Path, manifest: Manifest, backbone: Backbone, cache: FeatureCache, number: int
-) -> tuple[Features, Pace]:
-    """Compute what the cache lacks, and write the features of all splits; return their description and the pace."""
-    from windrow.data.features import Features, embed_run, feature_files, look_alikes
-    from windrow.spark import open_session
-
-    wanted, pace = embed_run.absent(folder, cache, number), embed_run.Pace()
-    if wanted:
-        with open_session(f"features {page.name}") as spark:
-            pace = embed_run.compute(spark, folder, manifest, backbone, cache, wanted)
-        cache.refresh()
-    description = Features(
-        source=feature_files.source_of(page),
-        backbone=backbone,
-        dataset=manifest.digest,
-        digest=feature_files.digest_of(manifest.digest, backbone, number),
-        views=number,
-        shape=(1, 1, backbone.features),
-        near_copies=look_alikes.find(folder, cache),
-    )
-    return feature_files.write(folder, manifest, cache, description), pace
+    found, pace = embedding.embed(page, path.parent, folder, home)
+    report(found)
+    return summary(found, manifest.read(folder), pace, feature_cache.remove_unused(home))
 
 
 def report(found: Features) -> None:
