@@ -47,6 +47,10 @@ NO_KEYS = ("set", "reproduce", "date")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
+class _StoppedError(AirflowException):  # type: ignore[misc]
+    """The job was still running when its task was ended, by a person for example."""
+
+
 @attrs.define
 class ResultLink(BaseOperatorLink):  # type: ignore[misc]  # Airflow is not typed strictly
     """A button on the task that opens an address from the job's result: `{"links": {key: address}}`.
@@ -133,6 +137,8 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
         """
         try:
             return self._execute(context)
+        except _StoppedError:
+            raise  # windrow_notes finds out who has stopped the task
         except (Exception, AirflowTaskTimeout) as error:
             context["ti"].xcom_push(key=CAUSE, value=self._cause(error))
             raise
@@ -247,7 +253,7 @@ class SparkJob(SparkSubmitOperator):  # type: ignore[misc]
     def _failure(self, code: int) -> AirflowException:
         """Return the task's error, with the job's own message if the job printed one."""
         if self._group is not None and self._group.stopped:
-            return AirflowException(f"{self.task_id} was stopped with its task; a retry continues where it can")
+            return _StoppedError(f"{self.task_id} was stopped with its task; a retry continues where it can")
         if self._errors.text:
             message = self._errors.text
         elif code in _KILLED:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from windrow import experiment
+from windrow_process import JobResult, ProcessGroup
 from windrow_spark import ResultLink, SparkJob, as_options, as_overrides
 
 NASTY = [
@@ -80,6 +83,29 @@ def test_exit_code_2_alone_is_not_tried_again(code: int, again: bool) -> None:
     failure = SparkJob(task_id="sweep", job="sweep")._failure(code)
     assert isinstance(failure, AirflowException)
     assert isinstance(failure, AirflowFailException) is not again
+
+
+class Interrupted(SparkJob):  # type: ignore[misc]
+    """A job whose process, `sleep`, ends either with the task or by itself."""
+
+    def _execute(self, context: dict[str, Any]) -> JobResult:
+        self._group = ProcessGroup()
+        with subprocess.Popen(["sleep", context["seconds"]], process_group=self._group.id, text=True) as child:
+            if context["seconds"] == "0":
+                child.wait()
+            self._group.end(child)
+        raise self._failure(child.returncode or 1)
+
+
+@pytest.mark.parametrize(("seconds", "stored"), [("0", ["cause"]), ("600", [])])
+def test_a_job_that_is_stopped_with_its_task_stores_no_cause_as_its_note_says_who_stopped_it(
+    seconds: str, stored: list[str]
+) -> None:
+    pushed: list[str] = []
+    task_instance = SimpleNamespace(xcom_push=lambda key, value: pushed.append(key))
+    with pytest.raises(AirflowException):
+        Interrupted(task_id="sweep").execute({"ti": task_instance, "seconds": seconds})
+    assert pushed == stored
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", "{"])

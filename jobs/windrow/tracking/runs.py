@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+_RUNS_A_PAGE = 1000
 METRICS = tuple(field.name for field in fields(Epoch))
 
 
@@ -36,7 +37,7 @@ def read_runs(identity: Mapping[str, object], whole: bool = False) -> SweepRun |
         return None
     try:
         parent = client.get_run(run_id)
-        children = _children(client, parent)
+        children = trial_runs(client, parent.info.experiment_id, run_id)
         runs = [_trial_run(client, run, whole) for run in children]
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
@@ -47,13 +48,22 @@ def read_runs(identity: Mapping[str, object], whole: bool = False) -> SweepRun |
     return SweepRun(run_id, parent.info.status, parent.data.metrics.get("trials"), runs, whole)
 
 
-def _children(client: MlflowClient, parent: Run) -> list[Run]:
-    query = f"tags.mlflow.parentRunId = '{parent.info.run_id}' and tags.windrow.kind = 'trial'"
+def trial_runs(
+    client: MlflowClient, experiment: str, parent: str, condition: str = "attributes.status != ''"
+) -> list[Run]:
+    """Return the runs of a sweep's trials that meet a condition in MLflow's query language.
+
+    The finalists' runs, which are children of the same parent, are left out.
+
+    Args:
+        experiment: id of the MLflow experiment.
+        parent: id of the sweep's run.
+    """
+    query = f"tags.mlflow.parentRunId = '{parent}' and tags.windrow.kind = 'trial' and {condition}"
     found: list[Run] = []
     page = None
     while page is None or page.token:
-        token = page and page.token
-        page = client.search_runs([parent.info.experiment_id], query, max_results=1000, page_token=token)
+        page = client.search_runs([experiment], query, max_results=_RUNS_A_PAGE, page_token=page and page.token)
         found += page
     return found
 

@@ -21,6 +21,7 @@ from windrow.sweep.outcomes import RULES, best_figure
 from windrow.sweep.spec import TrialFacts, facts_of
 from windrow.tracking import parent
 from windrow.tracking.record import PARAMETERS_TAG
+from windrow.tracking.runs import trial_runs
 from windrow.tracking.server import compare_link, connect, epoch_metrics, experiment_id, metrics_at, run_link
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from windrow.training.loop import Epoch
 
 _BATCH_METRICS = 1000  # MLflow's limit per call
-_RUNS_A_PAGE = 1000
 _CPU = "system/cpu_utilization_percentage"  # of the driver's host, by the name that MLflow uses for it
 _COMPARED = 10  # the sweep's link compares this many of the best trials
 _FIGURES_SECONDS = 2.0  # between two updates of the parent run's figures
@@ -87,6 +87,7 @@ class SweepLog:
         self._logged: dict[int, int] = {}
         self._figures_at = 0.0
         self._failure: Exception | None = None
+        self._killed = False
         # During the sweep, one thread makes the calls to MLflow in the order of this queue, without a lock: a run
         # begins before its metrics, and ends after them. None ends the thread.
         self._pending: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -98,7 +99,7 @@ class SweepLog:
         A finished trial without such a run is logged; all other trials' runs of this sweep are deleted.
         """
         runs: dict[int, list[Run]] = {}
-        for run in self._children():
+        for run in trial_runs(self.client, self.experiment, self.run_id):
             runs.setdefault(int(run.data.tags.get("windrow.trial", -1)), []).append(run)
         for entry in self._study.entries():
             if entry.outcome is None:
@@ -183,12 +184,16 @@ class SweepLog:
             self._close("FINISHED" if kind is None else "FAILED")
 
     def kill(self) -> None:
-        """End the runs as killed, without waiting for what is still to be logged: the process has seconds left."""
+        """End the runs as killed, and drop what is still to be logged: the process has seconds left."""
+        self._killed = True
+        if self._writer.is_alive():  # else it could begin a run after this method has ended all runs
+            self._pending.put(None)
+            self._writer.join(timeout=1)
         self._close("KILLED")
 
     def _close(self, status: str) -> None:
         self.client.set_terminated(self.run_id, status)
-        for run in self._children("attributes.status = 'RUNNING'"):  # trials that have not ended
+        for run in trial_runs(self.client, self.experiment, self.run_id, "attributes.status = 'RUNNING'"):
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _finish(self) -> None:
@@ -207,7 +212,7 @@ class SweepLog:
         while (call := self._pending.get()) is not None:
             # After a failure the rest of the queue is dropped: MLflow must not get later epochs without earlier ones.
             # In the next sweep, `reconcile` logs all that is missing.
-            if self._failure is None:
+            if self._failure is None and not self._killed:
                 try:
                     call()
                 except Exception as error:  # `summarize` raises it later; the trials continue
@@ -277,18 +282,6 @@ class SweepLog:
         for start in range(0, len(metrics) or 1, _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS], **more)
             more = {}
-
-    def _children(self, condition: str = "attributes.status != ''") -> list[Run]:
-        # The finalists' runs are children of the same run, but not logged by this class.
-        query = f"tags.mlflow.parentRunId = '{self.run_id}' and tags.windrow.kind = 'trial' and {condition}"
-        found: list[Run] = []
-        page = None
-        while page is None or page.token:
-            page = self.client.search_runs(
-                [self.experiment], query, max_results=_RUNS_A_PAGE, page_token=page and page.token
-            )
-            found += page
-        return found
 
 
 def _shows(run: Run, outcome: Outcome) -> bool:

@@ -13,7 +13,8 @@ from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import RULES, Ending, Outcome
 from windrow.sweep.spec import TrialFacts
 from windrow.sweep.study import open_study
-from windrow.tracking import sweep_log as tracking_sweep
+from windrow.tracking import runs as tracking_runs
+from windrow.tracking.runs import trial_runs
 from windrow.tracking.sweep_log import open_sweep
 from windrow.training.loop import Epoch
 
@@ -62,7 +63,7 @@ def test_a_sweep_of_many_trials_reads_back_whole_and_what_it_asks_does_not_grow_
     trials: int,
     runs_a_page: int,
 ) -> None:
-    monkeypatch.setattr(tracking_sweep, "_RUNS_A_PAGE", runs_a_page)
+    monkeypatch.setattr(tracking_runs, "_RUNS_A_PAGE", runs_a_page)
     (tmp_path / "page.yaml").write_text(text := PAGE.format(trials))
     page = parse(text)
     with open_study(tmp_path / "study", page, "data") as study:
@@ -86,7 +87,7 @@ def test_a_sweep_of_many_trials_reads_back_whole_and_what_it_asks_does_not_grow_
     assert requests_sent["search"] <= 1 + pages + 1  # that MLflow answers; the runs; the last page may be an empty one
     assert sum(requests_sent.values()) < 18 + pages
 
-    children = {int(run.data.tags["windrow.trial"]): run for run in log._children()}
+    children = {int(run.data.tags["windrow.trial"]): run for run in trial_runs(log.client, log.experiment, log.run_id)}
     assert {number: run.info.run_id for number, run in children.items()} == told
     for number, run in children.items():
         ending = ENDINGS[number % len(ENDINGS)]

@@ -88,6 +88,19 @@ def test_a_curve_grows_while_its_trial_trains(client: Any, page: Experiment, tmp
     assert study.entries()[0].run_id == run.info.run_id
 
 
+def test_a_sweep_that_is_killed_while_it_logs_leaves_no_run_that_is_running(
+    client: Any, page: Experiment, tmp_path: Path
+) -> None:
+    with sweeping(tmp_path, page) as (study, log):
+        for _ in range(6):
+            begin(study, log)
+        log.kill()
+        known = runs(client, log)
+        assert {run.info.status for run in known.values()} <= {"KILLED"}
+    assert client.get_run(log.run_id).info.status == "FINISHED"  # as this block was not killed
+    assert runs(client, log).keys() == known.keys()
+
+
 @pytest.mark.parametrize("ending", list(Ending))
 def test_a_run_ends_with_the_status_of_its_ending(
     client: Any, page: Experiment, tmp_path: Path, ending: Ending

@@ -9,7 +9,7 @@ import { isLive, leaderboard, news, progress, state as stateOf } from "./sweep.j
 import { ago, count, several } from "./words.js";
 
 const STEP = 50;
-const SECONDS = { live: 5, quiet: 30, slow: 60 };
+const SECONDS = { live: 2, quiet: 30, slow: 60 };
 
 const at = (id) => document.getElementById(id);
 const given = new URLSearchParams(location.search);
