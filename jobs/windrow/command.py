@@ -48,11 +48,14 @@ def positive(text: str) -> int:
 
 
 def day(text: str) -> date:
-    """Return a command-line value as a date; it must be in ISO format, such as 2026-11-25."""
+    """Return a command-line value as a date; it must be written as YYYY-MM-DD, as days are in names of folders."""
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a day as YYYY-MM-DD; got {text!r}; for example 2026-11-25") from None
+        found = None
+    if found is None or found.isoformat() != text:  # fromisoformat also takes 20261125 and 2026-W48-3
+        raise argparse.ArgumentTypeError(f"must be a day as YYYY-MM-DD; got {text!r}; for example 2026-11-25")
+    return found
 
 
 def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:

@@ -261,8 +261,8 @@ def test_the_printed_result_is_the_written_one(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out) == json.loads(target.read_text()) == {"accuracy": 0.5}
 
 
-@pytest.mark.parametrize("text", ["2026-13-01", "yesterday", ""])
-def test_a_day_is_a_day_of_the_calendar(text: str) -> None:
+@pytest.mark.parametrize("text", ["2026-13-01", "yesterday", "", "20261125", "2026-W48-3", " 2026-11-25"])
+def test_a_day_is_a_day_of_the_calendar_in_one_spelling(text: str) -> None:
     assert command.day("2026-11-25") == date(2026, 11, 25)
     with pytest.raises(argparse.ArgumentTypeError, match=r"a day as YYYY-MM-DD; got .*; for example 2026-11-25"):
         command.day(text)
