@@ -148,8 +148,8 @@ def test_no_one_probes_on_a_cpu_unless_the_page_asks_for_it(
         assert {spec.fused for spec in specs} == {together}
 
 
-@pytest.mark.parametrize(("fused", "together"), [("null", True), ("true", True), ("false", False)])
-def test_heads_are_probed_unless_the_page_forbids_it(tmp_path: Path, fused: str, together: bool) -> None:
+@pytest.mark.parametrize(("fused", "together"), [("null", False), ("true", True), ("false", False)])
+def test_heads_are_probed_if_the_page_asks_for_it(tmp_path: Path, fused: str, together: bool) -> None:
     with searching(tmp_path, builder="head", trials=100, fused=fused) as (search, _):
         assert {spec.fused for spec in search.next(2)} == {together}
 
