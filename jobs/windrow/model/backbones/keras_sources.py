@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from windrow.errors import DownloadError, UserError
-
-_NO_CLASS_NEEDED = 1
 
 
 def load(file: Path) -> Any:
@@ -20,7 +19,10 @@ def load(file: Path) -> Any:
     import keras
 
     try:
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
+        with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
+            link = Path(folder) / "network.keras"  # Keras goes by the name, and a download may be `net.keras?raw=1`
+            link.symlink_to(file.resolve())
+            return keras.saving.load_model(link, compile=False, safe_mode=True)
     except Exception as error:  # any error is the file's fault: Keras raises a dozen types
         raise UserError(
             f"network.backbone must be a .keras file of Keras' own layers, without Lambda; got {_reason(error)} for "
@@ -47,7 +49,7 @@ def application(name: str) -> Any:
         known = ", ".join(sorted(key for key in vars(keras.applications) if key[:1].isupper()))
         raise UserError(f"network.backbone keras:NAME must be a network of keras.applications; got {name!r}; {known}")
     # The network without its top takes any size; only the whole network knows the size that it was trained with.
-    shape = build(weights=None, classes=_NO_CLASS_NEEDED).input_shape[1:]
+    shape = build(weights=None, classes=1).input_shape[1:]
     try:
         network = build(weights="imagenet", include_top=False, pooling="avg", input_shape=shape)
     except Exception as error:  # Keras raises a bare Exception where a download fails

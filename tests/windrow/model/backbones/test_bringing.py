@@ -1,0 +1,177 @@
+"""A backbone is converted once, known by the digest of its source, and checked before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness.disk import FILLER, fill, small_disk
+from harness.web import Web
+from windrow.errors import DownloadError, ServiceError, UserError
+from windrow.model import canaries
+from windrow.model.backbone import check
+from windrow.model.backbones import bring, keras_sources
+
+
+def network(seed: int = 0) -> Any:
+    """A small network of drawn weights that gives 5 features."""
+    from windrow.training.runtime import import_tensorflow
+
+    import_tensorflow(threads=1)
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(5, 3, name="maps")(layers.Rescaling(1 / 255)(image)))
+    return keras.Model(image, layers.GlobalAveragePooling2D(name="pooled")(x))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "small.keras"
+    network().save(file)
+    return file
+
+
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.tensorflow
+def test_a_keras_file_gives_a_backbone_whose_features_are_the_networks_own(small: Path, tmp_path: Path) -> None:
+    import keras
+
+    backbone = bring("small.keras", None, None, tmp_path, small.parent)
+
+    assert (backbone.name, backbone.shape, backbone.features) == ("small", (8, 8, 3), 5)
+    assert backbone.file == tmp_path / "backbones" / f"{backbone.digest}.keras"
+    kept = keras.saving.load_model(backbone.file)
+    drawn = canaries.images(backbone.shape).astype(np.float32)
+    features = np.asarray(kept(drawn, training=True))
+    assert np.abs(features - np.asarray(network()(drawn))).max() < 1e-6
+    assert kept.trainable_weights == []
+    check(features, backbone, "host")
+
+
+@pytest.mark.tensorflow
+def test_the_second_call_finds_the_file_and_loads_no_tensorflow(small: Path, tmp_path: Path) -> None:
+    first = bring("small.keras", None, None, tmp_path, small.parent)
+    script = (
+        "import json, sys; from pathlib import Path; from windrow.model.backbones import bring\n"
+        f"found = bring('small.keras', None, None, Path({str(tmp_path)!r}), Path({str(small.parent)!r}))\n"
+        "print(json.dumps([found.to_json(), sorted({'tensorflow', 'keras', 'pyspark', 'mlflow'} & set(sys.modules))]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [first.to_json(), []]
+
+
+@pytest.mark.tensorflow
+def test_the_digest_is_the_sources_and_the_same_wherever_it_is_converted(small: Path, tmp_path: Path) -> None:
+    here = bring("small.keras", None, None, tmp_path / "here", small.parent)
+    there = bring(str(small), digest_of(small), None, tmp_path / "there", tmp_path)
+    assert (here.digest, here.canaries) == (there.digest, there.canaries)
+
+
+@pytest.mark.tensorflow
+def test_another_layer_and_other_weights_are_other_backbones(small: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.keras"
+    network(seed=1).save(other)
+    digests = {
+        bring(str(file), None, layer, tmp_path, tmp_path).digest
+        for file, layer in ((small, None), (small, "maps"), (other, None))
+    }
+    assert len(digests) == 3
+
+
+@pytest.mark.tensorflow
+def test_two_calls_at_once_convert_once(small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: bring(str(small), None, None, tmp_path, tmp_path), range(2)))
+    assert found[0] == found[1]
+    assert capfd.readouterr().err.count("converted now") == 1
+
+
+@pytest.mark.tensorflow
+def test_a_file_that_was_lost_is_converted_again(small: Path, tmp_path: Path) -> None:
+    first = bring(str(small), None, None, tmp_path, tmp_path)
+    first.file.unlink()
+    assert bring(str(small), None, None, tmp_path, tmp_path) == first
+    assert first.file.is_file()
+
+
+@pytest.mark.tensorflow
+def test_a_full_disk_is_reported_and_leaves_no_part_of_a_backbone(small: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "home") as home:
+        (home / "backbones").mkdir()
+        fill(home)
+        with pytest.raises(ServiceError, match=r"backbones must have room for the data; got no space left; free some"):
+            bring(str(small), None, None, home, tmp_path)
+        (home / FILLER).unlink()
+        assert [one.name for one in (home / "backbones").iterdir()] == [".lock"]
+        assert bring(str(small), None, None, home, tmp_path).features == 5
+
+
+@pytest.mark.tensorflow
+def test_a_url_is_trusted_once_and_then_checked(small: Path, tmp_path: Path) -> None:
+    with Web({"/nets/small.keras": small.read_bytes()}) as web:
+        url = f"{web.address}/nets/small.keras?raw=1"
+        assert bring(url, None, None, tmp_path, tmp_path).name == "small"
+        web.routes["/nets/small.keras"] = b"another file"
+        bring(url, None, None, tmp_path, tmp_path)  # is there
+        assert web.paths == ["/nets/small.keras"]
+        next((tmp_path / "downloads" / "networks").glob("*/small.keras?raw=1")).unlink()
+        with pytest.raises(DownloadError, match=r"(?s)has another SHA256 than .*fix network\.backbone_sha256"):
+            bring(url, None, None, tmp_path, tmp_path)
+
+
+@pytest.mark.tensorflow
+def test_weights_of_an_application_are_remembered_by_their_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr(keras_sources, "application", lambda name: opened.append(name) or network())
+    first, second = (bring("keras:MobileNetV2", None, None, tmp_path, tmp_path) for _ in range(2))
+    assert (first, opened) == (second, ["MobileNetV2"])
+    assert bring("keras:MobileNetV2", None, None, tmp_path / "elsewhere", tmp_path).digest == first.digest
+
+
+@pytest.mark.tensorflow
+def test_a_network_that_gives_only_zeros_is_refused(tmp_path: Path) -> None:
+    dead = network()
+    dead.set_weights([np.zeros_like(weights) for weights in dead.get_weights()])
+    dead.save(tmp_path / "dead.keras")
+    with pytest.raises(UserError, match=r"finite features that are not all 0; dead does not; check its weights"):
+        bring("dead.keras", None, None, tmp_path, tmp_path)
+    assert list((tmp_path / "backbones").glob("*.keras")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "message"),
+    [
+        (
+            "there.keras",
+            "0" * 64,
+            r"backbone_sha256 must be the digest of there\.keras; got 0000000000000000\.\.\. for",
+        ),
+        ("absent.keras", None, r"must be a file that is there; .*absent\.keras is not; bring it"),
+        ("lite1", None, r"must be lite0, a \.keras file, a URL of one, or keras:NAME; got 'lite1'"),
+        ("network.h5", None, "got 'network.h5'; correct the page"),
+        ("https://example.org/network.h5", None, "must be lite0, a .keras file, a URL of one"),
+        ("lite0", "0" * 64, r"backbone_sha256 must be empty where network\.backbone is lite0"),
+        ("keras:ResNet50", "0" * 64, r"must be empty where network\.backbone is keras:ResNet50"),
+    ],
+)
+def test_a_name_that_leads_to_no_backbone_is_refused(
+    name: str, sha256: str | None, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "there.keras").write_bytes(b"a network")
+    with pytest.raises(UserError, match=message):
+        bring(name, sha256, None, tmp_path, tmp_path)
