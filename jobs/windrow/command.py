@@ -122,4 +122,7 @@ def _sentence(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling "):  # Py4J; Java's own words come next
         return " ".join(line.removeprefix(": ") for line in lines[1 : 3 if lines[1].endswith(":") else 2])
+    if lines and lines[0].startswith("An exception was thrown from the Python worker"):  # its traceback comes next
+        last = next((line for line in reversed(lines) if line[:1].strip()), lines[0])
+        return last.partition(": ")[2] if last.startswith("windrow.errors.") else last
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -308,5 +307,5 @@ def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images
     assert best[0] > 0.9
     assert best[1] < 0.4
     assert best[2] == best[0]
-    assert re.search(r"training accuracy 0\.\d\d against 0\.\d\d on validation: add images, augment them", hints[1])
-    assert "training accuracy" not in hints[0]
+    assert "on validation: add images, augment them" in hints[1]
+    assert "on validation:" not in hints[0]

@@ -95,6 +95,29 @@ def test_a_failed_spark_job_ends_with_javas_own_sentence(said: str, capsys: pyte
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}".replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        ("pyarrow.lib.ArrowInvalid: no footer", "pyarrow.lib.ArrowInvalid: no footer"),
+        ("windrow.errors.UserError: a feed must be whole; got: half", "a feed must be whole; got: half"),
+    ],
+)
+def test_an_error_of_a_python_worker_ends_with_the_workers_own_sentence(
+    last: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"""
+  An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "worker.py", line 1, in main
+    work()
+    ^^^^^^
+{last}
+ SQLSTATE: 38000
+"""
+    assert command.run(fails_with(RuntimeError(text)), arguments()) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {sentence}"
+
+
 def test_a_bug_keeps_its_traceback_and_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(lambda _: {"share": 1 // 0}, arguments()) == 1
     told = capsys.readouterr().err.splitlines()

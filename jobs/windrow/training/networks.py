@@ -207,7 +207,7 @@ def _cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
             filters = int(parameters["filters"]) * 2**block
             x = layers.Conv2D(filters, 3, padding="same", use_bias=not parameters["batch_norm"])(x)
             if parameters["batch_norm"]:
-                x = layers.BatchNormalization()(x)
+                x = layers.BatchNormalization(momentum=dense.AVERAGE_MOMENTUM)(x)
             x = layers.Activation("relu")(x)
         if min(x.shape[1:3]) >= 2:
             x = layers.MaxPooling2D()(x)
