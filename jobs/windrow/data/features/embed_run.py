@@ -26,6 +26,7 @@ from windrow.data.splits import Split
 from windrow.errors import UserError, WindrowError
 from windrow.experiment.wording import time_left
 from windrow.model.backbone import Backbone
+from windrow.plural import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -149,7 +150,7 @@ def compute(
 
     def one(part: Absent) -> Embedded:
         task = EmbedTask(sent[part.split], shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
-        done = _run(spark, task, tag, f"features of {len(part):,} images of {part.split}")
+        done = _run(spark, task, tag, f"features of {counted(len(part), 'image')} of {part.split}")
         if done.error:
             raise UserError(done.error) if done.fixable else WindrowError(done.error)
         values = np.frombuffer(done.values, np.float16).reshape(len(part), backbone.features)
