@@ -1,6 +1,7 @@
 """Search the space of a page for the best network, and register it as champion.
 
-1. **prepare_dataset** splits the labelled images and writes them as shards, with a manifest.
+1. **prepare_dataset** splits the labelled images and writes them as shards, with a manifest. If the page has a
+   backbone (`network.backbone`), **embed_images** then computes the features of every image that has none yet.
 2. **sweep** trains one network per point of the space, in parallel on Spark. Every trial is a run in MLflow.
 3. **promote_best** trains the finalists again, reads the test split once, and moves the alias `champion` in the
    registry if the winner is better than guessing and meets the page's rule. **draw_atlas** meanwhile draws what the
@@ -43,8 +44,8 @@ FORM = {
         *("sweep.objective", "sweep.seed"),
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
-    "Data": ("dataset.source", "dataset.image_size"),
-    "Network": ("network.builder",),
+    "Data": ("dataset.source", "dataset.image_size", "dataset.fit"),
+    "Network": ("network.builder", "network.backbone"),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
         *("promotion.significant", "promotion.approval"),
@@ -52,6 +53,7 @@ FORM = {
 }
 TASKS = {
     "prepare_dataset": "Downloads or reads the labelled images, splits them, and writes shards with a manifest.",
+    "embed_images": "Computes the features of each new image with the page's backbone. A retry goes on where it was.",
     "sweep": "Trains one network per point of the space. A retry continues the study.",
     "draw_atlas": "Draws what moved the objective, and how much, as a page of the sweep's run in MLflow.",
     "promote_best": "Trains the finalists again, reads the test split once, and decides about the champion.",
@@ -96,7 +98,11 @@ def train_dag(page: windrow_dags.Page) -> DAG:
         record_decision = job("record_decision", hours=1, arguments=decision, job="promote_best")
         # Takes no overrides: the page that counts is the recorded one.
         job("reproduce", hours=12, arguments=version, overrides=False, pre_execute=windrow_promotion.reproduces)
-        prepare_dataset >> sweep >> [draw_atlas, promote_best]
+        prepared = prepare_dataset
+        if page.experiment.network.backbone is not None:
+            prepared = job("embed_images", hours=6, arguments={**experiment, "dataset": DATASET})
+            prepare_dataset >> prepared
+        prepared >> sweep >> [draw_atlas, promote_best]
         promote_best >> approve_champion >> record_decision
         windrow_promotion.announce(page, promote_best.output, record_decision.output)
     return dag

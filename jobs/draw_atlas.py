@@ -66,6 +66,7 @@ def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRe
     without a check.
     """
     from windrow.data import manifest
+    from windrow.sweep.spec import trained_on
     from windrow.sweep.study import read_study
     from windrow.sweep.study_folder import dataset_of
     from windrow.training.networks import read_builder
@@ -73,7 +74,7 @@ def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRe
     builder = read_builder(page.network, Path(arguments.experiment))
     if arguments.dataset is None:
         return read_study(arguments.study, page, dataset_of(arguments.study), builder.source), None
-    dataset = manifest.read(arguments.dataset)
+    dataset = trained_on(page, manifest.read(arguments.dataset), arguments.dataset)
     study = read_study(arguments.study, page, dataset.digest, builder.source)
     return study, (dataset.shape, len(dataset.labels))
 

@@ -37,7 +37,11 @@ def main() -> int:
 
 def prepare(arguments: argparse.Namespace) -> dict[str, object]:
     """Prepare the data set unless it is there already, as the page asks; return the job's result."""
-    section = experiment.load_to_train(arguments.experiment, arguments.overrides).dataset
+    from windrow.model import backbones
+
+    path = Path(arguments.experiment)
+    page = experiment.load_to_train(path, arguments.overrides)
+    section = backbones.dataset_section(page, paths.home(), path.parent)
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):
         raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")

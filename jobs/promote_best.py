@@ -92,7 +92,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
     from windrow.spark import open_session
-    from windrow.sweep import cluster
+    from windrow.sweep import cluster, spec
     from windrow.sweep.study import read_study
     from windrow.tracking.promotions.promotion import open_promotion
     from windrow.training.networks import read_builder
@@ -101,7 +101,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     page = experiment.load_to_train(path, arguments.overrides)
     builder = read_builder(page.network, path)
     dataset = manifest.read(arguments.dataset)
-    study = read_study(arguments.study, page, dataset.digest, builder.source)
+    study = read_study(arguments.study, page, spec.trained_on(page, dataset, arguments.dataset).digest, builder.source)
     best, default = finalists.best(page, study), finalists.default(study)
     overlap.check(arguments.dataset)
     promotion = open_promotion(page, dataset, study, [trial.number for trial in best])
@@ -111,7 +111,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
         promotion.rival(Path(scratch), arguments.dataset)  # so that an error of MLflow shows before the training
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
-        cluster.ship(spark, arguments.dataset, dataset.digest, "test")
+        cluster.ship(spark, arguments.dataset, dataset, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
         return judge(read, page, arguments.dataset, final, promotion)
 

@@ -40,6 +40,7 @@ def main() -> int:
 def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
     """Read the record, prepare the data set, train, and compare; return the job's result."""
     from windrow.data import manifest
+    from windrow.data.features import embedding
     from windrow.selection.reproduction import train_again
     from windrow.spark import open_session
     from windrow.tracking.record import read_record
@@ -47,6 +48,8 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
     files.check_writable(arguments.out / manifest.FILE)
     record = read_record(arguments.model, arguments.version)
     dataset = prepare(arguments.out, record)
+    if record.page.network.backbone is not None:
+        embedding.embed(record.page, Path(), arguments.out, paths.home())
     with open_session(f"reproduce {record}", record.page.sweep.cores) as spark:
         again = train_again(spark, record, dataset, arguments.out)
     result = compare(record, again)
@@ -62,8 +65,9 @@ def prepare(out: Path, record: Record) -> Manifest:
     """
     from windrow.data import shards, sources
     from windrow.files import locked
+    from windrow.model import backbones
 
-    section = record.page.dataset
+    section = backbones.dataset_section(record.page, paths.home(), Path())
     with locked(out):
         made = shards.existing(out, section)
         if made is None:

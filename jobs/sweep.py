@@ -50,12 +50,12 @@ def sweep(
     """Train until the study has the page's number of trials, or its time budget is used up; return the job's result.
 
     Args:
-        arguments: the command line.
         body: function that a worker runs on its trials, in place of training them.
         warm: function that prepares the workers, in place of cluster.warm.
     """
     from windrow.data import manifest
     from windrow.selection import hints
+    from windrow.sweep import spec
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import read_builder
@@ -67,12 +67,12 @@ def sweep(
     samplers.check_installed(page.sweep)
     dataset = manifest.read(arguments.dataset)
     files.check_writable(arguments.study / "study.json")
-    with open_study(arguments.study, page, dataset.digest, builder.source) as study:
+    trained = spec.trained_on(page, dataset, arguments.dataset)
+    with open_study(arguments.study, page, trained.digest, builder.source) as study:
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
-        advice = hints.of_sweep(study, dataset, arguments.dataset)
-        result = summarize(study, perf_counter() - start, clock, late) | advice
-        result |= log.summarize(result)
-    return result
+        result = summarize(study, perf_counter() - start, clock, late)
+        result |= hints.of_sweep(study, dataset, arguments.dataset)
+        return result | log.summarize(result)
 
 
 def train(
@@ -87,7 +87,6 @@ def train(
 ) -> tuple[SweepLog, Clock, bool]:
     """Run the study's trials on Spark; return the log, the clock, and True if the time budget was used up.
 
-    Three steps take seconds each: importing MLflow here, starting Spark, and then importing TensorFlow in the workers.
     A thread imports MLflow while Spark starts. The workers import TensorFlow while the first trials are prepared.
     """
     from windrow import channel
@@ -97,20 +96,21 @@ def train(
     from windrow.tracking.server import connect
     from windrow.tracking.sweep_log import open_sweep
 
+    trained = spec.trained_on(page, dataset, folder)
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(connect)
         with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
-            cluster.ship(spark, folder, dataset.digest, "train", "validation")
+            cluster.ship(spark, folder, trained, "train", "validation")
             imports = aside.submit(warm or cluster.warm, spark, slots, page.sweep.cores, page.sweep.deterministic)
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
             with log, command.when_stopped(log.kill), channel.open_channel(spark) as line:
                 if body is None and study.best is None:
                     imports.result()  # so that the worker has TensorFlow
-                    cluster.try_builder(spark, spec.default_spec(page, builder, dataset))
-                search = Search(page, builder, dataset, study, log, line.address, cluster.gives_gpu(spark))
+                    cluster.try_builder(spark, spec.default_spec(page, builder, trained))
+                search = Search(page, builder, trained, study, log, line.address, cluster.gives_gpu(spark))
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)
                 clock.import_seconds += sum(imports.result())
     return log, clock, search.out_of_time

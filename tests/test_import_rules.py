@@ -107,7 +107,8 @@ DATA_ROOM = sorted((PACKAGE / "data").glob("*.py"))
 FETCHER = PACKAGE / "scoring" / "fetch" / "fetcher.py"
 ROOMS = (
     *("plural", "errors", "paths", "files", "channel", "spark", "command"),
-    *("experiment", "dag_ids", "data", "model", "training", "model/backbones", "sweep", "looks", "selection", "atlas"),
+    *("experiment", "dag_ids", "data", "model", "training", "model/backbones", "data/features", "sweep", "looks"),
+    *("selection", "atlas"),
     *("scoring/fetch", "scoring/feed", "scoring/network", "scoring/table", "scoring/publish", "scoring/report"),
     *("scoring", "tracking", "sql", "transformer", "ui", "laptop", "containers"),
 )
@@ -130,7 +131,7 @@ def loaded() -> dict[str, set[str]]:
 
 
 def test_the_rules_see_the_sources() -> None:
-    jobs = {"prepare_dataset", "sweep", "draw_atlas", "promote_best", "score_images", "reproduce"}
+    jobs = {"prepare_dataset", "embed_images", "sweep", "draw_atlas", "promote_best", "score_images", "reproduce"}
     assert jobs == {path.stem for path in JOBS}
     assert "pyspark" in imported(PACKAGE / "spark.py")
     assert SPARK_MAKERS & set(calls(PACKAGE / "spark.py"))

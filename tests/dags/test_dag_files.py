@@ -46,6 +46,7 @@ FOLDERS = {
     "moving": {
         "moving": PAGE.format(name="moving") + "sweep: {after_drift: 0.25, schedule: '0 1 * * 6'}\nscoring: {feed: x}\n"
     },
+    "photos": {"photos": PAGE.format(name="photos") + "dataset: {source: /}\nnetwork: {backbone: lite0}\n"},
 }
 """Folders that are parsed beside the checkout's: their pages, by file name."""
 
@@ -164,6 +165,19 @@ def test_the_train_tasks_follow_each_other(parsed: dict[str, Any]) -> None:
         "reproduce": [],
         "announce_champion": [],
     }
+
+
+def test_the_features_of_a_page_with_a_backbone_come_before_its_sweep(folders: dict[str, dict[str, Any]]) -> None:
+    found = folders["photos"]
+    assert found["errors"] == {}
+    assert found["dags"] == found["again"]
+    of_page = tasks(found["dags"]["train_photos"]["dag"])
+    followers = {name: sorted(of_page[name]["downstream_task_ids"]) for name in ("prepare_dataset", "embed_images")}
+    assert followers == {"prepare_dataset": ["embed_images"], "embed_images": ["sweep"]}
+    assert found["jobs"]["train_photos"]["embed_images"] == "embed_images"
+    given = plain(of_page["embed_images"]["arguments"])
+    assert given["dataset"] == plain(of_page["sweep"]["arguments"])["dataset"]
+    assert of_page["embed_images"]["doc_md"]
 
 
 def test_every_task_is_a_job_or_asks_a_person_or_tells_of_the_champion(parsed: dict[str, Any]) -> None:

@@ -12,11 +12,15 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from harness.documents import text_of
 from windrow import experiment
-from windrow.experiment import Experiment, parameters, sections
+from windrow.experiment import Experiment, network_section, parameters, sections
 from windrow.scoring.fetch.status import Status
 
 TEXT = text_of("docs/pages.md")
-BUILT_IN = {"dataset.source": {*sections.BUILT_IN_SOURCES}, "network.builder": {*parameters.BUILDERS}}
+BUILT_IN = {
+    "dataset.source": {*sections.BUILT_IN_SOURCES},
+    "network.builder": {*parameters.BUILDERS},
+    "network.backbone": {*network_section.EMBEDDED},
+}
 """Keys that take a name of ours or something of the user's; the row may name the latter's form."""
 USERS_OWN = "FILE.py:FUNCTION"
 OTHER_WORDS = {

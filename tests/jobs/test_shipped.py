@@ -48,9 +48,9 @@ def splits_sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     real = cluster.ship
 
-    def ship(spark: Any, folder: Path, digest: str, *splits: Any) -> None:
+    def ship(spark: Any, folder: Path, dataset: Any, *splits: Any) -> None:
         found.extend(splits)
-        real(spark, folder, digest, *splits)
+        real(spark, folder, dataset, *splits)
 
     monkeypatch.setattr(cluster, "ship", ship)
     return found

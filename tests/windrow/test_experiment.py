@@ -490,7 +490,8 @@ def test_a_parent_with_mistakes_makes_no_second_one() -> None:
             "units * layerz <= 99",
             "constraints.0 (line 9): has an unknown hyper-parameter, layerz; did you mean layers?; "
             "known are units, layers, optimizer, momentum, activation, dropout, batch_norm, learning_rate, batch_size, "
-            "weight_decay, decay, shift, rotation, zoom, flip, contrast, brightness, class_weight",
+            "weight_decay, decay, shift, rotation, zoom, flip, contrast, brightness, class_weight, "
+            "label_smoothing",
         ),
         (
             "batch_size <= 99",
@@ -637,7 +638,7 @@ def test_keys_of_the_sweep_that_go_together_are_taken(sweep: str) -> None:
 
 def test_a_builder_is_a_known_name_or_a_function_in_a_file() -> None:
     assert sentences(PAGE + "network: {builder: dens}") == [
-        "network.builder (line 4): must be dense, cnn or FILE.py:FUNCTION; got 'dens'"
+        "network.builder (line 4): must be dense, cnn, head or FILE.py:FUNCTION; got 'dens'"
     ]
     network = experiment.parse(PAGE + "network: {builder: 'mine/net.py:build'}").network
     assert network.function == ("mine/net.py", "build")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
+    from windrow.experiment import DatasetSection
+    from windrow.experiment.values import Fit
+
 # Lower than Pillow's own limit, at which it only warns.
 MAX_PIXELS = 80_000_000
 # The most bytes of pixels per Spark job: they pass through the driver's JVM, whose memory is 1 GiB by default.
@@ -52,12 +55,16 @@ class DecodedFiles:
 
 @dataclass(frozen=True)
 class Format:
-    """The format that every image is converted to. If `resize` is false, an image of a different size is an error."""
+    """The format that every image is converted to. If `resize` is false, an image of a different size is an error.
+
+    `fit` is dataset.fit: how an image of another size is resized.
+    """
 
     height: int
     width: int
     channels: int
     resize: bool
+    fit: Fit = "squash"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,8 +90,8 @@ class _Opened:
     problem: str | None = None
 
 
-def choose_format(files: Files, image_size: int | None, channels: int) -> Format:
-    """Return the format to convert images to.
+def choose_format(files: Files, section: DatasetSection) -> Format:
+    """Return the format to convert images to, as the page's dataset section asks for.
 
     If `image_size` is None, the format has the size of the first image that can be opened, and images of another size
     are an error. Otherwise images are resized to squares with sides of `image_size` pixels.
@@ -92,15 +99,15 @@ def choose_format(files: Files, image_size: int | None, channels: int) -> Format
     Raises:
         DatasetError: no image can be opened.
     """
-    if image_size is not None:
-        return Format(image_size, image_size, channels, resize=True)
+    if (side := section.image_size) is not None:
+        return Format(side, side, section.channels, resize=True, fit=section.fit)
     for path in files.paths:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = _upright_size(image)
         except (OSError, Image.DecompressionBombError):
             continue
-        return Format(height, width, channels, resize=False)
+        return Format(height, width, section.channels, resize=False)
     raise DatasetError(
         f"{files.root} must hold images that can be opened; got none of {len(files.paths)}; convert them to PNG"
     )
@@ -202,7 +209,8 @@ def _open(path: str, target: Format) -> _Opened:
             size = _upright_size(image)
             if not target.resize and size != (target.width, target.height):
                 return _Opened(size=size)
-            return _Opened(size, to_pixels(image, *target.shape).tobytes())
+            pixels = to_pixels(image, *target.shape, "crop" if target.fit == "crop" else "smooth")
+            return _Opened(size, pixels.tobytes())
     except Exception as error:  # one bad file must not fail the task; Pillow's decoders raise almost anything
         return _Opened(problem=_reason(error, path))
 

@@ -18,7 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
     with clear_when_full(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / manifests.FILE).unlink(missing_ok=True)
-        with _aside(out) as aside:
+        with aside_of(out) as aside:
             files, contents = {}, {}
             for split, part in division.parts.items():
                 files[_images(split)], images_digest = _write_array(aside / _images(split), part.images, part.indices)
@@ -108,7 +108,7 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
         DatasetError: one of the files is missing or broken.
     """
     images_path, labels_path = split_files(folder, split)
-    images, labels = _open_array(images_path, "r"), _open_array(labels_path, None)
+    images, labels = open_array(images_path, "r"), open_array(labels_path, None)
     if len(images) != len(labels):
         raise DatasetError(
             f"{images_path} must hold an image a label; got {len(images)}, {len(labels)}; run prepare_dataset.py again"
@@ -125,7 +125,7 @@ def load_hashes(folder: Path | str, split: Split) -> Hashes:
         DatasetError: the file is broken, or the images' file is missing too.
     """
     path = Path(folder) / _hashes(split)
-    return _open_array(path, None) if path.exists() else hashes.of(load_split(folder, split)[0])
+    return open_array(path, None) if path.exists() else hashes.of(load_split(folder, split)[0])
 
 
 def load_names(folder: Path | str, split: Split) -> list[str]:
@@ -136,7 +136,7 @@ def load_names(folder: Path | str, split: Split) -> list[str]:
     path = Path(folder) / _NAMES
     if path.exists():
         return list(json.loads(path.read_bytes())[split])
-    return [f"{split} image {number}" for number in range(len(_open_array(Path(folder) / _labels(split), None)))]
+    return [f"{split} image {number}" for number in range(len(open_array(Path(folder) / _labels(split), None)))]
 
 
 def split_files(folder: Path | str, *names: Split) -> list[Path]:
@@ -159,13 +159,15 @@ def _hashes(split: Split) -> str:
 def _identity(settings: dict[str, object]) -> dict[str, object]:
     """Return the settings that the contents depend on, without the source, which is compared by itself.
 
-    The contents do not depend on the mirrors, because the files from them are checked by digest.
+    The contents do not depend on the mirrors, because the files from them are checked by digest. A manifest from before
+    a key has the key's default.
     """
-    return {key: value for key, value in settings.items() if key not in ("source", "mirrors")}
+    whole = {**DatasetSection().model_dump(mode="json"), **settings}
+    return {key: value for key, value in whole.items() if key not in ("source", "mirrors")}
 
 
 @contextmanager
-def _aside(out: Path) -> Iterator[Path]:
+def aside_of(out: Path) -> Iterator[Path]:
     """Yield a folder inside `out` to write files in before they are moved; remove the folder after the block.
 
     Folders of this kind that killed processes left behind are removed first. files.replacing would not do: all files
@@ -181,19 +183,35 @@ def _aside(out: Path) -> Iterator[Path]:
 
 
 def _write_array(path: Path, array: NDArray[Any], indices: Indices) -> tuple[str, str]:
-    """Write array[indices] as .npy, in chunks; return the SHA-256 of the file and that of the values alone.
+    """Write array[indices] as .npy, in chunks; return the SHA-256 of the file and that of the values alone."""
+    rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
+    chunks = (array[indices[start : start + rows]] for start in range(0, len(indices), rows))
+    return write_chunks(path, array.dtype, (len(indices), *array.shape[1:]), chunks)
+
+
+def write_chunks(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], chunks: Iterable[NDArray[Any]]
+) -> tuple[str, str]:
+    """Write the rows of an array as .npy, one chunk after another.
 
     np.save is not used, because its error on a full disk carries no errno.
+
+    Args:
+        path: the file.
+        dtype: type of the values.
+        shape: shape of the whole array.
+        chunks: its rows, in order.
+
+    Returns:
+        The SHA-256 of the file, and that of the values alone.
     """
     header = io.BytesIO()
-    description = {"descr": array.dtype.str, "fortran_order": False, "shape": (len(indices), *array.shape[1:])}
-    np.lib.format.write_array_header_1_0(header, description)
+    np.lib.format.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
     file_hash, values_hash = hashlib.sha256(header.getvalue()), hashlib.sha256()
-    rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
     with path.open("wb") as file:
         file.write(header.getvalue())
-        for start in range(0, len(indices), rows):
-            values = np.ascontiguousarray(array[indices[start : start + rows]]).tobytes()
+        for chunk in chunks:
+            values = np.ascontiguousarray(chunk).tobytes()
             file.write(values)
             file_hash.update(values)
             values_hash.update(values)
@@ -237,7 +255,12 @@ def _manifest(
     )
 
 
-def _open_array(path: Path, mode: Any) -> NDArray[Any]:
+def open_array(path: Path, mode: Any) -> NDArray[Any]:
+    """Open one of a split's arrays, .npy; mapped into memory with mode "r".
+
+    Raises:
+        DatasetError: the file is missing or broken.
+    """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

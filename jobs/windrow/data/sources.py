@@ -226,7 +226,7 @@ def _size(images: NDArray[np.uint8]) -> str:
 def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark) -> Source:
     state = fingerprint(section)
     listing = folder.list_images(path)
-    target = choose_format(listing.train, section.image_size, section.channels)
+    target = choose_format(listing.train, section)
     with open_spark() as session:
         train = decode(listing.train, target, downloads, session)
         test = decode(listing.test, target, downloads, session) if listing.test else None

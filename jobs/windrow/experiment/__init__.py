@@ -13,6 +13,7 @@ from __future__ import annotations
 from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
+from windrow.experiment.network_section import NetworkSection
 from windrow.experiment.precision import PrecisionSection
 from windrow.experiment.reading import load, load_to_train, parse
 from windrow.experiment.scoring import ScoringSection
@@ -21,7 +22,6 @@ from windrow.experiment.sections import (
     OBJECTIVE_DIRECTIONS,
     DatasetSection,
     Experiment,
-    NetworkSection,
     PromotionSection,
     SweepSection,
     keys,

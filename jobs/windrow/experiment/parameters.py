@@ -59,13 +59,21 @@ TRAINING = {
     "contrast": Parameter(0.0, "augmentation: largest random change of contrast, share", low=0.0, high=1.0),
     "brightness": Parameter(0.0, "augmentation: largest random change of brightness, share of 255", low=0.0, high=1.0),
     "class_weight": Parameter("none", "weights of the classes in the training loss", choices=("none", "balanced")),
+    "label_smoothing": Parameter(
+        0.0, "share of a label that the training loss gives to all classes", low=0.0, high=0.5
+    ),
 }
+
+AUGMENTATION = ("shift", "rotation", "zoom", "flip", "contrast", "brightness")
+"""The names in TRAINING that change pixels, which a head does not see: its images are views."""
+
+_ACTIVATIONS = ("relu", "tanh", "elu", "gelu", "selu")
 
 BUILDERS: dict[str, dict[str, Parameter]] = {
     "dense": {
         "layers": Parameter(1, "hidden layers", low=1, high=16),
         "units": Parameter(64, "neurons per hidden layer", low=1, high=16384),
-        "activation": Parameter("relu", "activation of hidden layers", choices=("relu", "tanh", "elu", "gelu", "selu")),
+        "activation": Parameter("relu", "activation of hidden layers", choices=_ACTIVATIONS),
         "dropout": Parameter(0.0, "share of activations dropped in training", low=0.0, high=0.95),
         "batch_norm": Parameter(False, "batch normalisation after each hidden layer"),
     },
@@ -77,14 +85,35 @@ BUILDERS: dict[str, dict[str, Parameter]] = {
         "dropout": Parameter(0.25, "share of activations dropped before the classes", low=0.0, high=0.95),
         "batch_norm": Parameter(True, "batch normalisation after each convolution"),
     },
+    "head": {
+        "layers": Parameter(0, "hidden layers; 0 for logistic regression", low=0, high=3),
+        "units": Parameter(256, "neurons per hidden layer", low=1, high=16384),
+        "activation": Parameter("relu", "activation of hidden layers", choices=_ACTIVATIONS),
+        "dropout": Parameter(
+            0.0, "share of activations dropped in training; of features without hidden layers", low=0.0, high=0.95
+        ),
+        "l2_normalized": Parameter(False, "scale each image's features to a mean square of 1"),
+        "views": Parameter(1, "views of an image that training draws from, the image itself included", low=1, high=8),
+        # Other than in TRAINING: a few hundred photographs would make one or two steps of 128 an epoch.
+        "batch_size": Parameter(32, "images per step", low=1, high=65536),
+    },
 }
+"""The parameters of the built-in networks. They come before those of TRAINING with the same name."""
 
 
 def known(builder: str) -> dict[str, Parameter] | None:
     """Return the parameters of a built-in network and of training; None for a user's function, which may take any."""
-    return {**BUILDERS[builder], **TRAINING} if builder in BUILDERS else None
+    if builder not in BUILDERS:
+        return None
+    unknown = AUGMENTATION if builder == "head" else ()
+    return {name: parameter for name, parameter in _all(builder).items() if name not in unknown}
 
 
 def defaults(builder: str) -> dict[str, Value]:
     """Return the defaults of all known parameters. For a user's function, only the training's parameters are known."""
-    return {name: parameter.default for name, parameter in {**BUILDERS.get(builder, {}), **TRAINING}.items()}
+    return {name: parameter.default for name, parameter in _all(builder).items()}
+
+
+def _all(builder: str) -> dict[str, Parameter]:
+    own = BUILDERS.get(builder, {})
+    return {**own, **TRAINING, **own}

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from windrow.errors import PageError, Problem
+from windrow.experiment import head_space
 from windrow.experiment.rules.mistakes import Places, find
 from windrow.experiment.sections import Experiment, keys, section_of
 from windrow.experiment.wording import LIKENESS, Key, dotted, shown
@@ -21,6 +22,9 @@ MAX_DEPTH = 20
 
 def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read and validate an experiment page; overrides, each KEY=VALUE, replace values of the page.
+
+    A backbone's relative path, which begins in the page's folder, becomes absolute: the page that is recorded in MLflow
+    must name the file as well.
 
     Raises:
         PageError: the file can't be read, or it has mistakes; all of them are listed.
@@ -41,7 +45,9 @@ def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"must be UTF-8 text; got byte 0x{content[error.start]:02x}; save it as UTF-8"
         raise PageError(str(page), [Problem("", message, line)]) from error
-    return parse(text, overrides, name=str(page))
+    parsed = parse(text, overrides, name=str(page))
+    network = parsed.network.at(Path(page).resolve().parent)
+    return parsed.model_copy(update={"network": network})
 
 
 def load_to_train(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -73,8 +79,10 @@ def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Exper
     if not isinstance(values, dict):
         message = f"must be sections with keys under them; got {shown(values)}; start with name: and space:"
         raise PageError(name, [Problem("", message)])
+    values = head_space.filled(values)  # before the overrides, which may change a part of a dimension
     problems += _apply(overrides, values, places)
     _fill_empty_sections(values)
+    values = head_space.filled(values)  # a backbone may be an override, too
     problems += find(values, places)
     if problems:
         raise PageError(name, sorted(problems, key=lambda problem: problem.line or 0))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
 
-from windrow.experiment import parameters
 from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
-from windrow.experiment.parameters import Value
+from windrow.experiment.network_section import NetworkSection
 from windrow.experiment.scoring import ScoringSection
-from windrow.experiment.values import Cron, Expression, PageValue, Section, WebAddress
+from windrow.experiment.values import Cron, Expression, Fit, PageValue, Section, WebAddress
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 """The values of dataset.source that are not folders; data.sources.SOURCES loads them."""
@@ -46,7 +43,8 @@ The contents of the data set, whose digest is in study.json, identify the study,
 _ADDED_TO_SWEEP = {"sensitivity", "patience"}
 """Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
 
-_BUILDER_FUNCTION = re.compile(r"(?P<file>[^:\r\n]+\.py):(?P<function>[A-Za-z_]\w*)")
+_NOT_DECISIVE_IN_NETWORK = {"backbone", "backbone_sha256", "backbone_layer"}
+"""The keys of a backbone: the digest of its features takes the place of the data set's digest in study.json."""
 
 
 class DatasetSection(Section):
@@ -63,30 +61,10 @@ class DatasetSection(Section):
     mirrors: tuple[WebAddress, ...] = Field((), description="base URLs to download from instead of the public ones")
     image_size: int | None = Field(None, ge=4, le=1024, description="side in pixels for a folder of images")
     channels: Literal[1, 3] = Field(3, description="1 (grey) or 3 (RGB), for a folder of images")
-
-
-class NetworkSection(Section):
-    """The network that a trial trains, and the page's values for hyper-parameters that a trial does not search."""
-
-    builder: str = Field("dense", description="dense, cnn, or FILE.py:FUNCTION next to the page")
-    parameters: dict[str, PageValue] = Field(default_factory=dict, description="values that differ from the defaults")
-
-    @field_validator("builder")
-    @classmethod
-    def _known_builder(cls, builder: str) -> str:
-        if builder not in parameters.BUILDERS and not _BUILDER_FUNCTION.fullmatch(builder):
-            raise PydanticCustomError("builder", "not a built-in network, nor FILE.py:FUNCTION")
-        return builder
-
-    @property
-    def function(self) -> tuple[str, str] | None:
-        """Return (file, function) of a user's network, as written on the page; None for a built-in network."""
-        match = _BUILDER_FUNCTION.fullmatch(self.builder)
-        return (match["file"], match["function"]) if match else None
-
-    def defaults(self) -> dict[str, Value]:
-        """Return the default configuration: all known parameters' defaults, replaced by the page's values."""
-        return {**parameters.defaults(self.builder), **self.parameters}
+    fit: Fit = Field(
+        "squash",
+        description="how a folder's images become squares: squash changes their proportions, crop cuts the ends off",
+    )
 
 
 class SensitivitySection(Section):
@@ -233,7 +211,8 @@ class Experiment(Section):
         if not self.sweep.deterministic:
             unset.add("generation")
         sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP | unset)
-        parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "sweep": sweep}
+        network = self.network.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_NETWORK)
+        parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "network": network, "sweep": sweep}
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
 from types import NoneType
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,6 +24,11 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from windrow.experiment.constraints import Constraint
 from windrow.experiment.parameters import Value
+
+DIGEST = r"^[0-9a-f]{64}$"
+
+Fit = Literal["squash", "crop"]
+"""How an image becomes a square: its proportions change, or its ends are cut off (data/image.py)."""
 
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""

@@ -20,7 +20,7 @@ class Form:
         kind: kind of the file.
         feed: name of the input: a tensor of a graph, or an input of a SavedModel.
         fetch: name of the output: a tensor of a graph, or an output of a SavedModel.
-        resize: filter that resizes images to the network's shape.
+        resize: how images get the network's shape: a filter or crop, as for data.image.to_pixels.
         black: input value for pixel level 0.
         white: input value for pixel level 255.
         precision: number type that the network computes in; None: that of the file.
@@ -29,7 +29,7 @@ class Form:
     kind: Kind | Literal["openvino"] = "keras"
     feed: str | None = None
     fetch: str | None = None
-    resize: Resize = "smooth"
+    resize: Resize | Literal["crop"] = "smooth"
     black: float = 0.0
     white: float = 255.0
     precision: Precision | None = None

@@ -153,6 +153,8 @@ def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> Co
         return _none(truth, champion.problem)
     if network.shape != dataset.shape:
         return _none(truth, f"was made for {_shape(network.shape)} images, and these are {_shape(dataset.shape)}")
+    if (network.form.resize == "crop") != (dataset.settings.get("fit") == "crop"):
+        return _none(truth, f"was made for images that are {_fitted(network)}, and these are not")
     if champion.seen is not None:
         is_new = ~np.isin(keys(shards.load_hashes(folder, "test")), champion.seen)
     elif network.dataset_digest == dataset.digest:
@@ -181,6 +183,10 @@ def _none(truth: NDArray[np.int64], doubt: str) -> CommonImages:
 
 def _place(labels: Sequence[str], label: str) -> int:
     return labels.index(label) if label in labels else -1
+
+
+def _fitted(network: Network) -> str:
+    return "cropped" if network.form.resize == "crop" else "squashed"
 
 
 def _shape(shape: Sequence[int] | None) -> str:

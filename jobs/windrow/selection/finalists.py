@@ -11,11 +11,12 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
+from windrow.selection import agreement
 from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, facts_of, trial_spec
+from windrow.sweep.spec import TrialSpec, facts_of, trained_on, trial_spec
 from windrow.sweep.study import StudyRecord
 from windrow.training.networks import Builder
 
@@ -143,13 +144,20 @@ def train(
         best, default: the results of the functions `best` and `default`.
 
     Raises:
-        StudyError: none of the finalists has a repeat that ended ok.
+        StudyError: none of the finalists has a repeat that ended ok, or the winner gives other scores from pixels than
+            from features.
+        DatasetError: the page has a backbone, and its features or its file are not there.
     """
-    cluster.ship(spark, folder, dataset.digest, "train", "validation")
+    dataset = trained_on(page, dataset, folder)
+    cluster.ship(spark, folder, dataset, "train", "validation")
+    cluster.ship_backbone(spark, page, folder)
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
     trials = [*best, *(trial for trial in default if trial not in best)]
     outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
-    return rank(page, best, default, outcomes)
+    final = rank(page, best, default, outcomes)
+    if page.network.backbone is not None:
+        agreement.check(spark, final.winner.good[0].network, folder, page.sweep.cores)
+    return final
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:

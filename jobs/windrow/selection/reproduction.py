@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from windrow.errors import StudyError
 from windrow.selection.readout import read_test
 from windrow.sweep import cluster, schedule
-from windrow.sweep.spec import facts_of, trial_spec
+from windrow.sweep.spec import facts_of, trained_on, trial_spec
 from windrow.training import runtime
 from windrow.training.networks import Builder
 
@@ -47,11 +47,14 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
     Raises:
         StudyError: the training did not end ok.
     """
-    cluster.ship(spark, folder, dataset.digest, "train", "validation", "test")
+    trained = trained_on(record.page, dataset, folder)
+    cluster.ship(spark, folder, trained, "train", "validation")
+    cluster.ship(spark, folder, dataset, "test")
+    cluster.ship_backbone(spark, record.page, folder)
     # The recorded seed may belong to any of the finalist's repeats. Parameters that an older record lacks get the
     # page's defaults.
     facts = replace(facts_of(record.page, record.trial, record.parameters), seed=record.seed)
-    spec = trial_spec(record.page, record.builder, dataset, record.trial, facts, keep_network=True)
+    spec = trial_spec(record.page, record.builder, trained, record.trial, facts, keep_network=True)
     (outcome,) = schedule.run_each(spark, 1, [spec])
     if outcome.network is None:
         raise StudyError(

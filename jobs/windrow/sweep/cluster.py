@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windrow.data import shards
+from windrow.data import features, shards
 from windrow.data.splits import Split
-from windrow.errors import BuilderError
+from windrow.errors import BuilderError, DatasetError
 from windrow.spark import ship_file
 from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
@@ -16,6 +16,9 @@ from windrow.sweep.spec import TrialSpec
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from windrow.data.manifest import Manifest
+    from windrow.experiment import Experiment
 
 Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]
 
@@ -49,7 +52,7 @@ def gives_gpu(spark: SparkSession) -> bool:
     return float(spark.sparkContext.getConf().get("spark.task.resource.gpu.amount") or 0) > 0
 
 
-def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
+def ship(spark: SparkSession, folder: Path, dataset: Manifest, *names: Split) -> None:
     """Send splits of a prepared data set to every executor; workers find them by `trial.shipped`.
 
     A second call in the same session sends nothing again.
@@ -57,11 +60,26 @@ def ship(spark: SparkSession, folder: Path, digest: str, *names: Split) -> None:
     Args:
         spark: the session.
         folder: the folder that prepare_dataset.py wrote.
-        digest: the data set's digest.
+        dataset: its description, or that of its features, from spec.trained_on.
         names: the splits' names.
     """
-    for file in shards.split_files(folder, *names):
-        ship_file(spark, file, f"{digest}-{file.name}")
+    for file in (*shards.split_files(folder, *names), *features.split_files(folder, *names)):
+        if file.name in dataset.files:
+            ship_file(spark, file, f"{dataset.digest}-{file.name}")
+
+
+def ship_backbone(spark: SparkSession, page: Experiment, folder: Path) -> None:
+    """Send the backbone of a page with one, next to its features, so that finalists can be joined with it.
+
+    Raises:
+        DatasetError: the features are not in the folder, or the backbone's file is gone.
+    """
+    if page.network.backbone is None:
+        return
+    found = features.read_for(page, folder)
+    if not found.backbone.file.is_file():
+        raise DatasetError(f"{found.backbone.file} must be there; it is not; run embed_images.py on {folder} again")
+    ship_file(spark, found.backbone.file, f"{found.digest}-{trial.BACKBONE}")
 
 
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:

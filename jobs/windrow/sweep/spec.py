@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from windrow.channel import Address
-from windrow.data import shards
+from windrow.data import features, shards
 from windrow.experiment.parameters import Value
 from windrow.sweep.seeds import seed_of
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
 
-_SHIPPED = {file.name for file in shards.split_files("", "train", "validation")}
+_SHIPPED = {file.name for part in (shards, features) for file in part.split_files("", "train", "validation")}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TrialSpec:
     Attributes:
         number: the trial's number in its study.
         attempt: number of the attempt at the trial, from 1.
-        shape: height, width and channels of an image.
+        shape: height, width and channels of an image; for a head, 1, 1 and the number of features.
         classes: number of classes.
         seed: seed for the initial weights, the order of images, dropout and augmentation.
         threads: number of TensorFlow's threads, which is the number of cores that Spark gives the task.
@@ -47,7 +48,7 @@ class TrialSpec:
         prune: whether to ask the driver after every epoch if the trial should go on.
         fused: whether the trial may be trained in one graph with others.
         deterministic: whether to train bit for bit reproducibly, which is slower.
-        dataset: the data set's digest, by which a worker finds the files that were sent.
+        dataset: digest of the data set, or of its features, by which a worker finds the files that were sent.
         digests: (name, SHA-256) of each file of the data set except those of the test split; a worker checks each once.
         ask_first: whether to train only with the driver's consent. Set if the connection to the driver is known to
             work, so that no answer means that the driver is gone.
@@ -90,6 +91,25 @@ def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> Trial
     return TrialFacts({**page.network.defaults(), **point}, seed_of(page.sweep.seed, number))
 
 
+def trained_on(page: Experiment, dataset: Manifest, folder: Path) -> Manifest:
+    """Describe what a page's trials are trained on, as a data set: `dataset`, or a backbone's features of its images.
+
+    With features, digest, shape and files are theirs, and there is no test split.
+
+    Args:
+        dataset, folder: the prepared data set, and its folder.
+
+    Raises:
+        DatasetError: the page has a backbone, and its features are not in the folder.
+    """
+    if page.network.backbone is None:
+        return dataset
+    found, names = features.read_for(page, folder), features.split_files(folder, "train", "validation")
+    known = {**dataset.files, **found.files}
+    files = {file.name: known[file.name] for file in names}
+    return replace(dataset, digest=found.digest, shape=found.shape, files=files)
+
+
 def trial_spec(
     page: Experiment,
     builder: Builder,
@@ -98,7 +118,7 @@ def trial_spec(
     facts: TrialFacts,
     keep_network: bool = False,
 ) -> TrialSpec:
-    """Describe the first attempt at a trial, without limits and without a lease."""
+    """Describe the first attempt at a trial on what `trained_on` gave, without limits and without a lease."""
     return TrialSpec(
         number=number,
         attempt=1,

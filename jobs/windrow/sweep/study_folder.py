@@ -83,9 +83,12 @@ def identify(folder: Path, page: Experiment, dataset_digest: str, network_source
         found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
         different = [key for key, value in mine.items() if found.get(key) != value]
         if different:
+            what = " and ".join(different)
+            if page.network.backbone is not None:
+                what = what.replace("dataset", "dataset, or features of it by another backbone or with other views")
             raise StudyError(
-                f"a study continues only with the same page, network and data; {folder} has another "
-                f"{' and '.join(different)}; take another folder"
+                f"a study continues only with the same page, network and data; {folder} has another {what}; "
+                "take another folder"
             )
         return found
     identity = {**mine, "id": sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()[:16]}

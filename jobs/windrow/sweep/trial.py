@@ -13,9 +13,10 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from windrow.data import manifest, shards
+from windrow.data import features, manifest, shards
 from windrow.data.splits import Split
 from windrow.errors import BuilderError
+from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
@@ -24,6 +25,8 @@ from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
 _TRACEBACK_TAIL_CHARACTERS = 2000
+BACKBONE = "backbone.keras"
+"""Name of the backbone's file in the folder of the features that were sent."""
 WORTHWHILE = 1.1
 """Trials are trained in one graph if `fused.gain` measures at least this gain in images per second."""
 
@@ -71,7 +74,7 @@ def mistake(spec: TrialSpec, dataset: Path) -> str:
         with attempt.watched(), limited_output(spec.number):
             start_tensorflow(spec.threads, spec.deterministic)
             with _time_limit(spec.seconds):
-                images = examples(dataset, "train").images[: int(spec.parameters["batch_size"])]
+                images = _examples(spec, dataset, "train").images[: int(spec.parameters["batch_size"])]
                 networks.try_out(spec.builder, spec.parameters, spec.shape, spec.classes, images)
     except BuilderError as error:
         return str(error)
@@ -121,8 +124,17 @@ def shipped(digest: str) -> Path:
 
 
 def examples(dataset: Path, split: Split) -> Examples:
-    """Open a split of a prepared data set, memory-mapped."""
+    """Open a split's images of a prepared data set, memory-mapped."""
     return Examples(*shards.load_split(dataset, split))
+
+
+def _examples(spec: TrialSpec, dataset: Path, split: Split) -> Examples:
+    """Open what a trial learns from: a split's images or, for a head, their features."""
+    return Examples(*features.load_split(dataset, split)) if _is_head(spec) else examples(dataset, split)
+
+
+def _is_head(spec: TrialSpec) -> bool:
+    return spec.builder.name == networks.HEAD
 
 
 def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
@@ -197,7 +209,13 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
         return outcome
     if best is not None:
         training.network.set_weights(best)
-    return replace(outcome, network=runtime.to_bytes(training.network))
+    network = training.network
+    if _is_head(spec):
+        # A head of its own, because the loop's graphs keep theirs for the next trial.
+        own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
+        own.set_weights(network.get_weights())
+        network = compose(dataset / BACKBONE, own)
+    return replace(outcome, network=runtime.to_bytes(network))
 
 
 def _measures_macro_f1(spec: TrialSpec) -> bool:
@@ -218,7 +236,7 @@ def _data(spec: TrialSpec, dataset: Path) -> tuple[Examples, Examples]:
     """
     for name, digest in spec.digests:
         _verify_once(dataset / name, digest)
-    return examples(dataset, "train"), examples(dataset, "validation")
+    return _examples(spec, dataset, "train"), _examples(spec, dataset, "validation")
 
 
 @cache

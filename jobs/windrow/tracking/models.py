@@ -13,6 +13,7 @@ import yaml
 from windrow import paths
 from windrow.errors import NoChampionError, TrackingError, UserError
 from windrow.model.canaries import Canary
+from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.scoring.network import own_network
 from windrow.tracking.registry import aliased
@@ -68,6 +69,7 @@ def fetch_model(model_uri: str, into: Path) -> Network:
             digest=hashlib.sha256(network.read_bytes()).hexdigest(),
             shape=tuple(facts["shape"]),
             labels=tuple(facts["labels"]),
+            form=Form(resize="crop" if facts.get("fit") == "crop" else "smooth"),
             dataset_digest=version.tags.get("windrow.dataset.digest"),
             canaries=tuple(Canary.of(one["label_ids"], one["scores"]) for one in facts.get("canaries", ())),
         )

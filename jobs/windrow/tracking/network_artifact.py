@@ -77,6 +77,7 @@ def log_network(
             metadata={
                 "windrow": {
                     **{"shape": shape, "labels": list(dataset.labels), "trial": trial},
+                    "fit": dataset.settings.get("fit", "squash"),
                     "canaries": [canary.plain() for canary in _canaries(loaded, dataset.shape)],
                 }
             },

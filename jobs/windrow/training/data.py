@@ -10,24 +10,38 @@ from numpy.typing import NDArray
 
 # Eigen's kernels read whole vector registers, which needs this alignment; NumPy gives it to the values of .npy files.
 _ALIGNMENT_BYTES = 64
+FEATURES_AXES = 3
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images, uint8 (n, height, width, channels), and their labels, int64 (n,)."""
+    """Images and their labels, int64 (n,).
 
-    images: NDArray[np.uint8]
+    `images` is uint8 (n, height, width, channels), or, for a head, float16 (n, views, features): a backbone's features
+    of each image and of changed copies of it, the image itself first.
+    """
+
+    images: NDArray[Any]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
+def as_images(features: NDArray[Any]) -> NDArray[Any]:
+    """Return features (n, views, features) as images (n * views, 1, 1, features), without a copy."""
+    return features.reshape(-1, 1, 1, features.shape[-1])
+
+
 def tensors(examples: Examples) -> tuple[Any, Any]:
-    """Return images and labels as tensors, on the GPU if there is one."""
+    """Return images and labels as tensors, on the GPU if there is one.
+
+    Features become images (n * views, 1, 1, features), all views of an image one after the other; labels stay (n,).
+    """
     import tensorflow as tf
 
-    images, labels = _shared(examples.images), tf.convert_to_tensor(examples.labels)
+    images = examples.images if examples.images.ndim != FEATURES_AXES else as_images(examples.images)
+    images, labels = _shared(images), tf.convert_to_tensor(examples.labels)
     # On a GPU, tf.identity makes the only transfer; on a CPU it would be a needless copy.
     return (tf.identity(images), labels) if tf.config.list_logical_devices("GPU") else (images, labels)
 
@@ -46,7 +60,7 @@ def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32
     return weights
 
 
-def _shared(array: NDArray[np.uint8]) -> Any:
+def _shared(array: NDArray[Any]) -> Any:
     """Return a tensor that shares the array's memory; a copy if the array is empty, not contiguous or not aligned."""
     import tensorflow as tf
 
@@ -58,6 +72,6 @@ def _shared(array: NDArray[np.uint8]) -> Any:
 class _Exportable:
     """A read-only array that DLPack accepts. NumPy would refuse to export it; TensorFlow never writes to its input."""
 
-    def __init__(self, array: NDArray[np.uint8]) -> None:
+    def __init__(self, array: NDArray[Any]) -> None:
         self._array = array  # keeps the memory alive as long as the tensor
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}

@@ -1,4 +1,4 @@
-"""Define the built-in dense network: the order of its layers is in `logits`, and nowhere else.
+"""Define the built-in dense network and the head on a backbone: the order of layers is in `logits`, and nowhere else.
 
 The same function builds the keras.Model, lists the weights without importing Keras, and computes a stack of networks
 that train as one graph (stacked.py). For each of these uses, it gets another set of operations.
@@ -19,6 +19,9 @@ AVERAGES = ("moving_mean", "moving_variance")
 class Operations(Protocol):
     """The operations of the dense network. They map activations of any type to activations of the same type."""
 
+    def scale_to_one(self, x: Any) -> Any:
+        """Return `x`, scaled to a mean square of 1 for each image."""
+
     def multiply(self, x: Any, width: int, bias: bool) -> Any:
         """Return `x` multiplied by a kernel (inputs, width), plus a bias (width,) if `bias`."""
 
@@ -37,12 +40,16 @@ def logits(operations: Operations, x: Any, parameters: Mapping[str, Value], unit
 
     Args:
         operations: the operations that compute the layers.
-        x: flat images, in the form that `operations` takes.
-        parameters: hyper-parameters; `layers`, `activation` and `batch_norm` are read.
+        x: flat images or features, in the form that `operations` takes.
+        parameters: hyper-parameters; `layers` and `activation` are read, `batch_norm` and `l2_normalized` if present.
         units: width of the hidden layers.
         classes: number of labels.
     """
-    normalized = bool(parameters["batch_norm"])
+    normalized = bool(parameters.get("batch_norm", False))
+    if parameters.get("l2_normalized", False):
+        x = operations.scale_to_one(x)
+    if not parameters["layers"]:
+        x = operations.drop(x)
     for _ in range(int(parameters["layers"])):
         x = operations.multiply(x, units, bias=not normalized)  # the normalisation adds its own
         if normalized:
@@ -52,12 +59,12 @@ def logits(operations: Operations, x: Any, parameters: Mapping[str, Value], unit
     return operations.multiply(x, classes, bias=True)
 
 
-def build(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int) -> Any:
-    """Build the dense network as an untrained keras.Model; see networks.Builder.build."""
+def build(parameters: Mapping[str, Value], shape: tuple[int, int, int], classes: int, scale: float = 1 / 255) -> Any:
+    """Build the dense network as an untrained keras.Model; see networks.Builder.build. `scale` multiplies its input."""
     from keras import Input, Model, layers
 
     image = Input(shape)
-    flat = layers.Flatten()(layers.Rescaling(1 / 255)(image))
+    flat = layers.Flatten()(image if scale == 1 else layers.Rescaling(scale)(image))
     operations = _KerasLayers(float(parameters["dropout"]))
     return Model(image, layers.Softmax()(logits(operations, flat, parameters, int(parameters["units"]), classes)))
 
@@ -76,6 +83,11 @@ class _KerasLayers:
 
     def __init__(self, dropout: float) -> None:
         self._dropout = dropout
+
+    def scale_to_one(self, x: Any) -> Any:
+        from keras import layers
+
+        return layers.Rescaling(math.sqrt(x.shape[-1]))(layers.UnitNormalization()(x))
 
     def multiply(self, x: Any, width: int, bias: bool) -> Any:
         from keras import layers
@@ -103,6 +115,9 @@ class _WeightList:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, tuple[int, ...]]] = []
+
+    def scale_to_one(self, x: int) -> int:
+        return x
 
     def multiply(self, x: int, width: int, bias: bool) -> int:
         self.found.append(("kernel", (x, width)))

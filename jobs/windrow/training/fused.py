@@ -23,7 +23,7 @@ from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.graphs import EpochPlan
 from windrow.training.loop import Epoch
 from windrow.training.networks import Builder
-from windrow.training.stack_trainer import ClassWeights, Member, StackTrainer
+from windrow.training.stack_trainer import EFFECTS, ClassWeights, Member, StackTrainer
 from windrow.training.stacked import NetworkStack
 
 __all__ = ["FusedRun", "Member", "gain", "key", "prepare"]
@@ -32,16 +32,19 @@ _CACHED_STACKS = 4
 # Widths are padded with zeros to whole vector registers. The padding costs nothing, and a later group of similar width
 # can reuse the graph.
 _UNITS_MULTIPLE = 16
-_FREE = ("learning_rate", "momentum", "weight_decay", "dropout", "units")
+_SCALES = {"dense": 1 / 255, "head": 1.0}
+"""The networks that can share a graph, and the factor of their input."""
+_FREE = ("learning_rate", "momentum", "units", "views", *EFFECTS)
 _PROBE_STEPS, _PROBE_REPEATS = 20, 3
 
 
 def key(builder: Builder, parameters: Mapping[str, Value]) -> Hashable | None:
     """Return a key that is equal for trials that can train as one graph.
 
-    None: the trial must train alone, because its network is not the built-in dense one or because it uses augmentation.
+    None: the trial must train alone, because its network is no built-in one of dense layers or because it uses
+    augmentation.
     """
-    if builder.source is not None or builder.name != "dense" or augment.kinds(parameters):
+    if builder.source is not None or builder.name not in _SCALES or augment.kinds(parameters):
         return None
     return builder.name, tuple(sorted((name, value) for name, value in parameters.items() if name not in _FREE))
 
@@ -178,21 +181,23 @@ def _trainer(
 ) -> StackTrainer:
     """Return cached graphs that fit this group, or make and cache new ones."""
     first, units = members[0].parameters, _widest(members)
-    drops = any(member.parameters["dropout"] for member in members)
-    decays = any(member.parameters["weight_decay"] for member in members)
+    effects = frozenset(name for name in EFFECTS if any(member.parameters[name] for member in members))
     batch = EpochPlan.of(first, count).batch
-    name = (key(builder, first), len(members), units, shape, classes, batch, drops, decays, macro_f1)
+    name = (key(builder, first), len(members), units, shape, classes, batch, effects, macro_f1)
     if name not in _cached:
         while len(_cached) >= _CACHED_STACKS:
             _cached.popitem(last=False)
         gc.collect()
-        stack = NetworkStack(first, len(members), units, shape, classes)
-        _cached[name] = StackTrainer(stack, batch, drops, decays, classes if macro_f1 else None)
+        stack = NetworkStack(first, len(members), units, shape, classes, _SCALES[builder.name])
+        _cached[name] = StackTrainer(stack, batch, effects, classes if macro_f1 else None)
     _cached.move_to_end(name)
     return _cached[name]
 
 
 def _widest(members: Sequence[Member]) -> int:
+    """Return the width of the stack's hidden layers; the least one if there are none, so that any such stack fits."""
+    if not members[0].parameters["layers"]:
+        return _UNITS_MULTIPLE
     return math.ceil(max(int(member.parameters["units"]) for member in members) / _UNITS_MULTIPLE) * _UNITS_MULTIPLE
 
 

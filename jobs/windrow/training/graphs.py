@@ -6,6 +6,7 @@ serves every trial of an architecture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
-from windrow.training import augment, layers, macro_f1, optimizer
+from windrow.training import augment, macro_f1, optimizer
 from windrow.training.data import Examples, tensors
+from windrow.training.forward import Forward, of_keras
 from windrow.training.optimizer import Optimizer
 
 _EVALUATION_BATCH = 512
+# A backbone's first layers hold several times the values of their images: at 224 pixels, 55 images take 0.3 GB.
+_EVALUATION_VALUES = 1 << 23
 # The stream gives dropout other seeds than the shuffle and the augmentation; the stride leaves a seed for each layer.
 DROPOUT_STREAM, LAYERS_A_STEP = 1 << 30, 128
-_FREE = ("momentum", "dropout", "shift", "rotation")
+_VIEW_STREAM = 3 << 29  # and the choice of views others again
+_FREE = ("momentum", "dropout", "shift", "rotation", "label_smoothing")
 _FREE_IF_ON = ("zoom", "contrast", "brightness")
 
 
@@ -34,6 +39,7 @@ class EpochPlan:
         augments: the changes of augment.kinds.
         decays: whether steps also shrink the weights.
         weighs: whether the loss has a weight per class.
+        smooths: whether the loss gives a share of each label to all classes.
     """
 
     batch: int
@@ -41,6 +47,7 @@ class EpochPlan:
     augments: tuple[str, ...]
     decays: bool
     weighs: bool
+    smooths: bool
 
     @classmethod
     def of(cls, parameters: Mapping[str, Value], count: int) -> EpochPlan:
@@ -51,6 +58,7 @@ class EpochPlan:
             augment.kinds(parameters),
             bool(parameters["weight_decay"]),
             parameters["class_weight"] != "none",
+            bool(parameters["label_smoothing"]),
         )
 
 
@@ -62,52 +70,21 @@ def order(seed: int, number: int, count: int, batch: int) -> Any:
     return tf.reshape(shuffled[: count // batch * batch], [-1, batch])
 
 
-@dataclass(frozen=True)
-class Forward:
-    """A network's functions for use in a graph.
+def rows(data: tuple[Any, Any], parameters: Mapping[str, Value], seed: int, number: int, batch: int) -> Any:
+    """Draw the batches of epoch `number` as `order` does; return the row of each image in data[0], int32.
 
-    Attributes:
-        outputs: (float32 images, training, dropout, seed) → outputs.
-        loss: (labels, outputs) → loss per image.
-        probabilities: outputs → probabilities of the classes, in 0..1.
+    Where images have views, there are several rows per label. Each image of a batch is then one of its first
+    `parameters["views"]` views, drawn by chance.
     """
-
-    outputs: Callable[..., Any]
-    loss: Callable[[Any, Any], Any]
-    probabilities: Callable[[Any], Any]
-
-
-def built_in(network: Any) -> Forward:
-    """Return the functions of a network of networks.py; its outputs are the logits."""
     import tensorflow as tf
 
-    def outputs(images: Any, training: bool, dropout: Any = None, seed: Any = None) -> Any:
-        return layers.logits(network, images, training, dropout, seed)
-
-    return Forward(outputs, _crossentropy_of_logits, tf.nn.softmax)
-
-
-def of_keras(network: Any) -> Forward:
-    """Return the functions of any network; its outputs are logits if it ends in a Softmax layer, for a stabler loss."""
-    import keras
-    import tensorflow as tf
-
-    last = network.layers[-1]
-    ends_in_softmax = isinstance(last, keras.layers.Softmax)
-    called = keras.Model(network.input, last.input) if ends_in_softmax else network
-
-    def outputs(images: Any, training: bool, *_: Any) -> Any:
-        return tf.cast(called(images, training=training), tf.float32)  # a user's network may compute in float16
-
-    if ends_in_softmax:
-        return Forward(outputs, _crossentropy_of_logits, tf.nn.softmax)
-    return Forward(outputs, keras.ops.sparse_categorical_crossentropy, tf.identity)
-
-
-def _crossentropy_of_logits(truth: Any, logits: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+    drawn, stored = order(seed, number, len(data[1]), batch), len(data[0]) // len(data[1])
+    if stored == 1:
+        return drawn
+    # A page may ask for more views in a later sweep than were stored for this one: no more than those are drawn.
+    views = min(int(parameters["views"]), stored)
+    chosen = tf.random.stateless_uniform(tf.shape(drawn), [seed, number + _VIEW_STREAM], 0, views, tf.int32)
+    return drawn * stored + chosen
 
 
 class Graph:
@@ -162,7 +139,7 @@ class Trainer:
         """
         import tensorflow as tf
 
-        batches = order(seed, number, len(data[1]), self._plan.batch)
+        batches = rows(data, parameters, seed, number, self._plan.batch)
         sizes, shrinks = optimizer.schedule(len(batches), parameters, epochs, number)
         names = (*_FREE, *(name for name in _FREE_IF_ON if name in self._plan.augments))
         free = {name: tf.constant(_number(parameters, name)) for name in names}
@@ -183,9 +160,11 @@ class Trainer:
     ) -> tuple[Any, Any]:
         import tensorflow as tf
 
+        views = tf.shape(images)[0] // tf.shape(labels)[0]
+
         def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
             rows = order[number]
-            pixels, truth = tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows)
+            pixels, truth = tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows // views)
             if self._plan.augments:
                 changed = augment.augment(pixels, seed + number, free, self._plan.augments)
                 pixels = tf.ensure_shape(changed, pixels.shape)
@@ -206,7 +185,8 @@ class Trainer:
         values = [variable.value for variable in self._network.trainable_variables]
         with tf.GradientTape() as tape:
             outputs = self._forward.outputs(pixels, True, free["dropout"], seed)
-            loss = tf.reduce_mean(weighed(self._forward.loss(truth, outputs), truth, free.get("class_weights")))
+            losses = self._forward.loss(truth, outputs, free["label_smoothing"] if self._plan.smooths else None)
+            loss = tf.reduce_mean(weighed(losses, truth, free.get("class_weights")))
             penalties = self._network.losses
             total = tf.add_n([loss, *(tf.cast(penalty, tf.float32) for penalty in penalties)]) if penalties else loss
         self._optimizer.apply(tape.gradient(total, values), size, shrink, free["momentum"])
@@ -238,7 +218,7 @@ def evaluation(forward: Forward, classes: int | None = None) -> Graph:
 
     def measure(images: Any, labels: Any) -> tuple[Any, ...]:
         outputs = forward.outputs(tf.cast(images, tf.float32), False)
-        sums = tf.reduce_sum(forward.loss(labels, outputs)), _hits(labels, outputs)
+        sums = tf.reduce_sum(forward.loss(labels, outputs, None)), _hits(labels, outputs)
         return sums if classes is None else (*sums, macro_f1.count(labels, outputs, classes))
 
     zeros = [tf.constant(0.0)] * 2 + ([] if classes is None else [tf.zeros((classes, 3))])
@@ -285,13 +265,14 @@ def compile_evaluation(
     def measure(images: Any, labels: Any) -> tuple[Any, Any, Any]:
         outputs = forward.outputs(tf.cast(images, tf.float32), False)
         confidence = tf.reduce_max(forward.probabilities(outputs), -1)
-        return tf.reduce_sum(forward.loss(labels, outputs)), tf.argmax(outputs, -1), confidence
+        return tf.reduce_sum(forward.loss(labels, outputs, None)), tf.argmax(outputs, -1), confidence
 
     graph = Graph(measure)
 
     def evaluate() -> tuple[float, NDArray[np.int64], NDArray[np.float32]]:
-        starts = range(0, len(split), _EVALUATION_BATCH)
-        parts = [graph(images[at : at + _EVALUATION_BATCH], labels[at : at + _EVALUATION_BATCH]) for at in starts]
+        size = max(1, min(_EVALUATION_BATCH, _EVALUATION_VALUES // max(1, math.prod(images.shape[1:]))))
+        starts = range(0, len(split), size)
+        parts = [graph(images[at : at + size], labels[at : at + size]) for at in starts]
         loss = sum(float(loss) for loss, _, _ in parts) / len(split)
         predicted, confidence = (np.concatenate([part[place].numpy() for part in parts]) for place in (1, 2))
         return loss, predicted, confidence

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import TRAINING, Value
-from windrow.training import graphs, layers
+from windrow.training import forward, graphs, layers
 from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
 from windrow.training.networks import Builder
@@ -36,8 +36,8 @@ _CACHED_WEIGHTS = 1 << 24
 class Epoch:
     """Metrics of one epoch. Losses are mean cross-entropies in nats; accuracies and macro-F1 are in 0..1.
 
-    `loss` is the loss that was minimised: class weights count in it, and not in `val_loss`. `val_macro_f1` is measured
-    only if it is the objective.
+    `loss` is the loss that was minimised: class weights and label smoothing count in it, and not in `val_loss`.
+    `val_macro_f1` is measured only if it is the objective.
     """
 
     loss: float
@@ -163,7 +163,7 @@ def _compiled(
     plan: EpochPlan,
 ) -> _Compiled:
     """Return the cached graphs of a built-in network, or make new ones, and cache them unless the network is large."""
-    architecture = {name: value for name, value in parameters.items() if name not in TRAINING}
+    architecture = {name: value for name, value in parameters.items() if name not in {*TRAINING, "views"}}
     architecture["dropout"] = bool(parameters["dropout"])
     key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)
     if key in _cached:
@@ -194,9 +194,9 @@ def _compile(
     keras.utils.set_random_seed(seed)
     with _settings_kept():
         network = builder.build(parameters, shape, classes)
-    forward = graphs.built_in(network) if builder.source is None else graphs.of_keras(network)
-    evaluations = graphs.evaluation(forward), graphs.evaluation(forward, classes)  # traced only if they are called
-    return _Compiled(network, Trainer(network, forward, plan), *evaluations)
+    forwards = forward.built_in(network) if builder.source is None else forward.of_keras(network)
+    evaluations = graphs.evaluation(forwards), graphs.evaluation(forwards, classes)  # traced only if they are called
+    return _Compiled(network, Trainer(network, forwards, plan), *evaluations)
 
 
 def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:

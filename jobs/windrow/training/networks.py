@@ -1,7 +1,7 @@
-"""Build a network by its name: dense, cnn, or a user's own function.
+"""Build a network by its name: dense, cnn, head, or a user's own function.
 
 Every network takes float32 images (n, height, width, channels) in 0..255, so that the scaling is part of it. It returns
-(n, classes) probabilities.
+(n, classes) probabilities. A head takes the features of a backbone instead, float32 (n, 1, 1, features), as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
 from windrow.training import dense
+from windrow.training.data import FEATURES_AXES, as_images
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
+
+HEAD = "head"
+"""The builder that trains on a backbone's features."""
 
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
@@ -104,15 +109,16 @@ def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, c
 
 
 def try_out(
-    builder: Builder, parameters: Mapping[str, Value], shape: Shape, classes: int, images: NDArray[np.uint8]
+    builder: Builder, parameters: Mapping[str, Value], shape: Shape, classes: int, images: NDArray[Any]
 ) -> None:
-    """Build a network and pass a batch of images through it, untrained; the images are uint8 (n, *shape).
+    """Build a network and pass a batch of images (n, *shape) through it, untrained.
 
     Raises:
         BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, 0 or more, and
             with a sum of 1 in each row. A scoring run would refuse such a network, but only after it became champion.
         Exception: whatever a user's function raises.
     """
+    images = as_images(images)[: len(images)] if builder.name == HEAD and images.ndim == FEATURES_AXES else images
     network = builder.build(parameters, shape, classes)
     outputs = np.asarray(network(images.astype(np.float32), training=False), np.float64)
     wanted = f"{builder.name} must turn {len(images)} images into {(len(images), classes)} probabilities"
@@ -180,5 +186,13 @@ def _count_cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> i
     return total + height * width * channels * units + units + units * classes + classes
 
 
-_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {"dense": dense.build, "cnn": _cnn}
-_COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {"dense": _count_dense, "cnn": _count_cnn}
+_BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {
+    "dense": dense.build,
+    "cnn": _cnn,
+    HEAD: partial(dense.build, scale=1.0),
+}
+_COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {
+    "dense": _count_dense,
+    "cnn": _count_cnn,
+    HEAD: _count_dense,
+}

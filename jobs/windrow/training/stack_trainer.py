@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
 from windrow.training import graphs, macro_f1, optimizer
+from windrow.training.forward import crossentropy
 from windrow.training.graphs import Graph
 from windrow.training.stacked import NetworkStack
 
 ClassWeights = NDArray[np.float32] | None
+
+EFFECTS = ("dropout", "weight_decay", "label_smoothing")
+"""Hyper-parameters that are numbers and have operations of their own in a step, left out if no member has them."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ class StackTrainer:
     Args:
         stack: the networks.
         batch: images per step.
-        drops, decays: whether a member has dropout, or weight decay.
+        effects: the numbers in EFFECTS that are above 0 for a member; a step is quicker without the others.
         classes: number of classes, if the evaluation measures macro-F1 as well.
     """
 
-    def __init__(self, stack: NetworkStack, batch: int, drops: bool, decays: bool, classes: int | None = None) -> None:
-        self.stack, self._batch, self._drops, self._decays, self._classes = stack, batch, drops, decays, classes
+    def __init__(self, stack: NetworkStack, batch: int, effects: frozenset[str], classes: int | None = None) -> None:
+        self.stack, self._batch, self._effects, self._classes = stack, batch, effects, classes
         self.lent_to: object = None
         self._train, self._evaluate = Graph(self._epoch), Graph(self._evaluation)
 
@@ -61,15 +65,15 @@ class StackTrainer:
         """
         import tensorflow as tf
 
-        count = len(data[1])
-        orders = tf.stack([graphs.order(member.seed, number, count, self._batch) for member in members], axis=1)
+        drawn = [graphs.rows(data, member.parameters, member.seed, number, self._batch) for member in members]
+        orders = tf.stack(drawn, axis=1)
         # The sizes are for a learning rate of 1, because the stack multiplies by each member's own rate.
         unit = {**members[0].parameters, "learning_rate": 1.0, "weight_decay": 0.0}
         sizes, _ = optimizer.schedule(len(orders), unit, epochs, number)
         shrinks = [optimizer.schedule(len(orders), member.parameters, epochs, number)[1] for member in members]
         free = {
             name: tf.constant([float(member.parameters[name]) for member in members], tf.float32)
-            for name in ("momentum", "dropout")
+            for name in ("momentum", "dropout", "label_smoothing")
         }
         if weights is not None:
             free["class_weights"] = tf.constant(weights)
@@ -82,17 +86,21 @@ class StackTrainer:
         import tensorflow as tf
 
         flat = tf.reshape(images, [-1, math.prod(images.shape[1:])])
+        views = tf.shape(images)[0] // tf.shape(labels)[0]
+        dropout = free["dropout"] if "dropout" in self._effects else None
+        smoothing = free["label_smoothing"][:, None] if "label_smoothing" in self._effects else None
 
         def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
             rows = order[number]
-            pixels, truth = tf.cast(tf.gather(flat, rows), tf.float32), tf.gather(labels, rows)
+            pixels, truth = tf.cast(tf.gather(flat, rows), tf.float32), tf.gather(labels, rows // views)
             drawn = seed + tf.stack([number * graphs.LAYERS_A_STEP, graphs.DROPOUT_STREAM])
             with tf.GradientTape() as tape:
-                logits = self.stack.logits(pixels, True, free["dropout"] if self._drops else None, drawn)
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+                logits = self.stack.logits(pixels, True, dropout, drawn)
+                losses = crossentropy(truth, logits, smoothing)
                 losses = tf.reduce_mean(graphs.weighed(losses, truth, free.get("class_weights")), axis=1)
             gradients = tape.gradient(losses, self.stack.trained)
-            self.stack.apply(gradients, sizes[number], shrinks[number] if self._decays else None, free["momentum"])
+            shrink = shrinks[number] if "weight_decay" in self._effects else None
+            self.stack.apply(gradients, sizes[number], shrink, free["momentum"])
             return number + 1, loss + losses, hits + _hits(truth, logits)
 
         steps = tf.shape(order)[0]

@@ -1,4 +1,4 @@
-"""Stack dense networks of several widths: each weight is one array (members, ...), padded with zeros.
+"""Stack dense networks, or heads, of several widths: each weight is one array (members, ...), padded with zeros.
 
 A unit that is padding stays at zero: every activation of the built-in dense network maps 0 to 0, the unit's outgoing
 weights are 0, and so is their gradient. Neither the forward pass nor a step needs a mask.
@@ -9,6 +9,7 @@ step all members at once. The multiplication by the rate is applied to activatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,14 +26,23 @@ _MOMENTUM, _EPSILON = 0.99, 1e-3
 
 
 class NetworkStack:
-    """The variables of `members` dense networks, padded to a width of `units`, and the step that trains them."""
+    """The variables of `members` dense networks, padded to a width of `units`, and the step that trains them.
+
+    `scale` multiplies their input.
+    """
 
     def __init__(
-        self, parameters: Mapping[str, Value], members: int, units: int, shape: tuple[int, int, int], classes: int
+        self,
+        parameters: Mapping[str, Value],
+        members: int,
+        units: int,
+        shape: tuple[int, int, int],
+        classes: int,
+        scale: float = 1 / 255,
     ) -> None:
         import tensorflow as tf
 
-        self.members = members
+        self.members, self._scale = members, scale
         self._parameters, self._adam = parameters, parameters["optimizer"] == "adam"
         self._units, self._classes = units, classes
         known = dense.weights(parameters, units, shape, classes)
@@ -83,7 +93,7 @@ class NetworkStack:
         ]
 
     def logits(self, images: Any, training: bool, dropout: Any, seed: Any) -> Any:
-        """Return the logits (members, n, classes) of float32 images (members or 1, n, pixels), 0..255.
+        """Return the logits (members, n, classes) of float32 images or features (members or 1, n, values).
 
         Args:
             images: the same for all members if the first axis is 1.
@@ -91,7 +101,7 @@ class NetworkStack:
             dropout: rate of each member, (members,); None: no dropout.
             seed: seed of the dropped activations, int32 (2,).
         """
-        operations = _StackedLayers(self._values, self.rates, training, dropout, seed)
+        operations = _StackedLayers(self._values, self.rates, self._scale, training, dropout, seed)
         return dense.logits(operations, images, self._parameters, self._units, self._classes)
 
     def apply(self, gradients: Sequence[Any], size: Any, shrinks: Any, momenta: Any) -> None:
@@ -137,14 +147,21 @@ class _StackedLayers:
     Args:
         values: the variables, in the order of dense.weights. Each operation takes those that come next.
         rates: learning rate of each member, (members,).
+        scale: factor of the first product.
         training, dropout, seed: those of NetworkStack.logits.
     """
 
-    def __init__(self, values: Sequence[Any], rates: Any, training: bool, dropout: Any, seed: Any) -> None:
-        self._values, self._rates = iter(values), rates
+    def __init__(
+        self, values: Sequence[Any], rates: Any, scale: float, training: bool, dropout: Any, seed: Any
+    ) -> None:
+        self._values, self._rates, self._scale = iter(values), rates, scale
         self._training, self._dropout, self._seed = training, dropout, seed
-        self._scale = 1 / 255  # of the first product: pixels are 0..255
         self._drops = 0
+
+    def scale_to_one(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.math.l2_normalize(x, -1) * math.sqrt(x.shape[-1])
 
     def multiply(self, x: Any, width: int, bias: bool) -> Any:
         scale, self._scale = self._scale, 1.0

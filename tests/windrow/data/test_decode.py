@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from windrow.data import decode, folder, shards, sources
+from windrow.data.folder import Files
+from windrow.data.image import to_pixels
 from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
@@ -63,6 +65,16 @@ def test_another_size_is_an_error_unless_the_page_resizes(tmp_path: Path, image_
     with pytest.raises(DatasetError, match=r"got 6 x 4 pixels and, in dog/odd.png, 5 x 5; set it, e.g. --set"):
         load(image_folder, tmp_path, spark)
     assert load(image_folder, tmp_path, spark, image_size=8).train_images.shape == (21, 8, 8, 1)
+
+
+def test_the_page_chooses_between_squashed_and_cropped_images(tmp_path: Path) -> None:
+    picture = Image.effect_noise((90, 60), 20)
+    picture.save(tmp_path / "image.png")
+    for fit, resize in (("squash", "smooth"), ("crop", "crop")):
+        files = Files(tmp_path, (tmp_path / "image.png",), np.zeros(1, np.int64))
+        target = decode.choose_format(files, DatasetSection(source=str(tmp_path), image_size=28, fit=fit))
+        opened = decode._open(str(tmp_path / "image.png"), target)
+        assert opened.pixels == to_pixels(picture.copy(), 28, 28, 3, resize).tobytes()  # type: ignore[arg-type]
 
 
 def test_an_enormous_image_is_left_out_unread(tmp_path: Path) -> None:

@@ -57,6 +57,42 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     assert to_pixels(image, 1, 3, 1)[0, :, 0].tolist() == [0, 128, 255]
 
 
+@pytest.mark.parametrize("size", [(300, 200), (200, 301), (256, 256), (97, 640), (5, 3), (1, 1), (2, 90)])
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 3), ("L", 1)])
+def test_a_cropped_image_is_the_centre_of_a_whole_one_with_a_short_side_of_256_224ths(
+    size: tuple[int, int], mode: str, channels: int
+) -> None:
+    """Photographs, grey ones and tiny ones, against Pillow's resize and crop, one after the other.
+
+    The noise stays within 0..255: where Pillow clips it after the first direction depends on which comes first.
+    """
+    image = Image.effect_noise(size, 20).convert(mode)
+    scale = 256 / min(size)
+    whole = image.convert("L" if channels == 1 else "RGB").resize(
+        (max(256, round(size[0] * scale)), max(256, round(size[1] * scale))), Image.Resampling.BICUBIC
+    )
+    left, upper = round((whole.width - 224) / 2), round((whole.height - 224) / 2)
+    expected = np.asarray(whole.crop((left, upper, left + 224, upper + 224))).reshape(224, 224, channels)
+    found = to_pixels(image, 224, 224, channels, "crop")
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+
+
+def test_cropping_a_strip_takes_no_memory_of_its_whole_length() -> None:
+    """Resized as a whole, the strip would have 224 x 3,670,016 pixels, of which 224 x 224 are used."""
+    strip = Image.fromarray(np.linspace(0, 255, 16_384, dtype=np.uint8)[None])
+    pixels = to_pixels(strip, 224, 224, 3, "crop")
+    assert pixels.shape == (224, 224, 3)
+    assert abs(pixels.mean() - 127.5) < 1
+
+
+def test_a_cropped_jpeg_much_larger_than_asked_is_decoded_smaller() -> None:
+    image = Image.open(io.BytesIO(jpeg((1920, 960))))
+    pixels = to_pixels(image, 80, 80, 3, "crop")
+    assert image.size == (480, 240)
+    whole = Image.open(io.BytesIO(jpeg((1920, 960)))).convert("RGB").resize((182, 91), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(pixels.astype(int), np.asarray(whole.crop((51, 6, 131, 86))).astype(int), atol=3)
+
+
 def test_a_cut_off_image_raises() -> None:
     stream = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(stream, "JPEG")

@@ -192,6 +192,14 @@ def test_the_same_settings_find_it_and_mirrors_do_not_matter(tmp_path: Path, sou
     assert shards.existing(tmp_path, SECTION.model_copy(update={"mirrors": ("http://127.0.0.1/",)})) == manifest
 
 
+def test_what_was_prepared_before_there_was_a_fit_is_squashed(tmp_path: Path, source: Source) -> None:
+    manifest = shards.write(tmp_path, source, SECTION)
+    assert manifest.settings.pop("fit") == "squash"
+    manifests.write(tmp_path, manifest)
+    assert shards.existing(tmp_path, SECTION) == manifest
+    assert shards.existing(tmp_path, SECTION.model_copy(update={"fit": "crop"})) is None
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"validation": 0.3}, {"source": "mnist"}])
 def test_other_settings_do_not_find_it(tmp_path: Path, source: Source, change: dict[str, object]) -> None:
     shards.write(tmp_path, source, SECTION)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windrow.data import hashes
 from windrow.data.manifest import Manifest
+from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.selection import common_images
 from windrow.selection.common_images import LEAST_IMAGES, RegisteredChampion
@@ -55,6 +56,14 @@ def test_a_champion_that_has_seen_none_of_the_test_images_is_compared_on_all(fol
     found = common_images.between(champion(), DATA, folder)
     assert (found.count, found.doubt) == (IMAGES, "")
     np.testing.assert_array_equal(found.truth, np.arange(IMAGES) % 3)
+
+
+def test_a_champion_of_cropped_images_is_not_compared_on_squashed_ones(folder: Path) -> None:
+    cropped = replace(DATA, settings={"fit": "crop"})
+    other = common_images.between(champion(form=Form(resize="crop")), DATA, folder)
+    assert (other.count, other.doubt) == (0, "was made for images that are cropped, and these are not")
+    assert common_images.between(champion(), cropped, folder).doubt.startswith("was made for images that are squashed")
+    assert common_images.between(champion(form=Form(resize="crop")), cropped, folder).count == IMAGES
 
 
 @given(st.sets(st.integers(0, 200), max_size=40))

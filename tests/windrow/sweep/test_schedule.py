@@ -35,7 +35,7 @@ def shipped(spark: Any, digits: Path) -> Any:
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import a test
     DIGITS[:] = [manifest.read(digits).digest]
-    cluster.ship(spark, digits, DIGITS[0], "train", "validation")
+    cluster.ship(spark, digits, manifest.read(digits), "train", "validation")
     return spark
 
 

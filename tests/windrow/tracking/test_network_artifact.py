@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from windrow.data.manifest import Manifest
 from windrow.model import canaries
+from windrow.model.form import Form
 from windrow.scoring.network import predict
 from windrow.tracking.models import fetch_model
 from windrow.tracking.server import connect
@@ -24,7 +25,7 @@ def test_a_worker_labels_the_canaries_as_the_network_did_when_it_was_registered(
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Rescaling(1 / 255)]
     network = keras.Sequential([*layers, keras.layers.Dense(7, "softmax")])
-    dataset = Manifest("pictures", "/data", "d" * 64, (8, 8, 3), tuple("abcdefg"), {"train": 7}, {}, {})
+    dataset = Manifest("pictures", "/data", "d" * 64, (8, 8, 3), tuple("abcdefg"), {"train": 7}, {}, {"fit": "crop"})
     client = connect()
     experiment = client.create_experiment("colours", artifact_location=(tmp_path / "artifacts").as_uri())
     run = client.create_run(experiment)
@@ -33,6 +34,7 @@ def test_a_worker_labels_the_canaries_as_the_network_did_when_it_was_registered(
     mlflow.register_model(source, "colours")
 
     pinned = fetch_model("models:/colours/1", tmp_path / "files")
+    assert pinned.form == Form(resize="crop")
     assert len(pinned.canaries) == len(canaries.NAMES)
     assert {len(canary.scores) for canary in pinned.canaries} == {canaries.KEPT}
     loaded = predict.load(pinned.file, pinned.digest, pinned.shape, 4, 7, expected=pinned.canaries)

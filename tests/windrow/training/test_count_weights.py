@@ -16,6 +16,8 @@ from windrow.training.networks import Builder, count_weights
         ("dense", {}),
         ("dense", {"layers": 3, "units": 17, "batch_norm": True, "dropout": 0.3}),
         ("dense", {"layers": 2, "units": 5}),
+        ("head", {}),
+        ("head", {"layers": 2, "units": 5, "l2_normalized": True, "dropout": 0.2}),
         ("cnn", {}),
         ("cnn", {"blocks": 3, "convolutions": 2, "filters": 5, "batch_norm": False}),
         ("cnn", {"blocks": 6, "filters": 3, "units": 7}),

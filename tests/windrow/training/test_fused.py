@@ -17,7 +17,7 @@ needs_tensorflow = pytest.mark.tensorflow
 
 WIDTHS = [
     {"units": 5, "learning_rate": 0.003, "weight_decay": 0.0},
-    {"units": 32, "learning_rate": 0.01, "weight_decay": 0.01, "momentum": 0.5},
+    {"units": 32, "learning_rate": 0.01, "weight_decay": 0.01, "momentum": 0.5, "label_smoothing": 0.2},
     {"units": 20, "learning_rate": 0.001, "weight_decay": 0.1},
     {"units": 1, "learning_rate": 0.02, "weight_decay": 0.0, "momentum": 0.0},
 ]

@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 
 from windrow.experiment import conditions, parameters
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
+from windrow.experiment.network_section import NetworkSection, builder_of
 from windrow.experiment.parameters import Parameter, Value
-from windrow.experiment.rules import network_file, points, sensitivity
-from windrow.experiment.sections import LEARNERS, NetworkSection, SweepSection
+from windrow.experiment.rules import backbone_keys, network_file, points, sensitivity
+from windrow.experiment.sections import BUILT_IN_SOURCES, LEARNERS, SweepSection
 from windrow.experiment.wording import Key, Mistake, guess
 
 EXAMPLE = "learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}"
@@ -29,14 +30,15 @@ _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     """Return the mistakes that involve several keys. Keys that are wrong by themselves, in `wrong`, are skipped."""
-    space, network, sweep, scoring = (
-        _section(values, name, wrong) for name in ("space", "network", "sweep", "scoring")
+    space, dataset, network, sweep, scoring = (
+        _section(values, name, wrong) for name in ("space", "dataset", "network", "sweep", "scoring")
     )
 
     found = [*_space_mistakes(values, scoring), *network_file.mistakes(scoring, wrong)]
+    found += backbone_keys.mistakes(dataset, network, BUILT_IN_SOURCES, wrong)
     found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
     if not {("network",), ("network", "builder")} & wrong:
-        builder = network.get("builder", NetworkSection.model_fields["builder"].default)
+        builder = builder_of(network)
         fixed = {} if ("network", "parameters") in wrong else network.get("parameters", {})
         spoiled = wrong | {key for key, _ in found}
         for name, value in fixed.items():

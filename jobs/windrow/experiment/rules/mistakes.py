@@ -15,8 +15,8 @@ from windrow.experiment import parameters
 from windrow.experiment.airflow import EMAIL_ADDRESS
 from windrow.experiment.dimensions import DIMENSIONS
 from windrow.experiment.rules import cross_field
-from windrow.experiment.rules.network_file import DIGEST
 from windrow.experiment.sections import MODEL_NAME, SLUG, Experiment, section_of
+from windrow.experiment.values import DIGEST
 from windrow.experiment.wording import Key, Mistake, dotted, guess, shown, unknown
 
 _RULES = {

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from windrow.experiment.values import Section
+from windrow.experiment.values import DIGEST, Section
 from windrow.experiment.wording import Key, Mistake, shown
 
 Kind = Literal["keras", "graph", "saved_model"]
@@ -21,7 +21,6 @@ Kind = Literal["keras", "graph", "saved_model"]
 Resize = Literal["plain", "corner", "smooth"]
 """The filter that resizes an image; data/image.py describes all three."""
 
-DIGEST = r"^[0-9a-f]{64}$"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _TENSOR = re.compile(r"[A-Za-z0-9.][\w./\\-]*:\d+")
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,9 @@ class DecodedImage:
     milliseconds: float | None = None
 
 
-def decode(content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: Resize = "smooth") -> DecodedImage:
+def decode(
+    content: bytes, shape: tuple[int, int, int], max_pixels: int, resize: Resize | Literal["crop"] = "smooth"
+) -> DecodedImage:
     """Return the first frame of an image file as uint8 pixels of `shape` (height, width, channels).
 
     Never raises, whatever `content` is. The size in the header is compared with `max_pixels` before any pixel is

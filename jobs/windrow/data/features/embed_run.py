@@ -1,0 +1,194 @@
+"""Compute the features that the cache lacks, in Spark jobs of one task that run side by side.
+
+Each job's features are written to the cache as they come, so a driver that is killed loses the running ones only.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+
+from windrow import spark as sessions
+from windrow.data.features import embed_worker, feature_files
+from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask
+from windrow.data.features.feature_cache import FeatureCache, Keys
+from windrow.data.manifest import Manifest
+from windrow.data.shards import split_files
+from windrow.data.splits import Split
+from windrow.errors import UserError, WindrowError
+from windrow.experiment.wording import time_left
+from windrow.model.backbone import Backbone
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+MOST_PER_JOB = 8 * BATCH
+"""Views that a Spark job computes: some seconds of work, of which a kill loses one share per slot."""
+_PRINT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Absent:
+    """Views of one split that the cache lacks.
+
+    Attributes:
+        split: the split.
+        indices: index of each view's image, int64 (n,).
+        numbers: number of each view, uint8 (n,).
+        keys: their names in the cache.
+    """
+
+    split: Split
+    indices: np.ndarray[tuple[int], np.dtype[np.int64]]
+    numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    keys: Keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def part(self, start: int, end: int) -> Absent:
+        """Return the views from `start` to `end`, which is not included."""
+        chosen = slice(start, end)
+        return Absent(self.split, self.indices[chosen], self.numbers[chosen], self.keys[chosen])
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast features were computed.
+
+    Attributes:
+        computed: views of images that were computed.
+        slots: Spark's slots.
+        seconds: wall clock, from the first Spark job to the end of the last.
+        busy_seconds: seconds of the workers for views and features, without loading the backbone.
+    """
+
+    computed: int = 0
+    slots: int = 0
+    seconds: float = 0.0
+    busy_seconds: float = 0.0
+
+    def figures(self) -> dict[str, float | None]:
+        """Return views a second, what the slots could compute if they did nothing else, and the share of that."""
+        rate = self.computed / self.seconds if self.seconds else None
+        ceiling = self.slots * self.computed / self.busy_seconds if self.busy_seconds else None
+        share = rate / ceiling if rate and ceiling else None
+        return {
+            "images_per_second": rate and round(rate, 1),
+            "ceiling_images_per_second": ceiling and round(ceiling, 1),
+            "share_of_ceiling": share and round(share, 3),
+        }
+
+
+def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
+    """List the views that the cache lacks, by split; a training image has `number` views, and others have one.
+
+    Images with the same pixels are listed once.
+    """
+    found, listed = [], np.empty(0, "S17")
+    for split, count in feature_files.in_splits(number).items():
+        names = feature_files.view_keys(folder, split, count)
+        _, first = np.unique(names, return_index=True)
+        missing = np.zeros(len(names), bool)
+        missing[first] = True
+        missing &= ~cache.holds(names) & ~np.isin(names, listed)
+        places = np.flatnonzero(missing)
+        if len(places):
+            numbers = (places % count).astype(np.uint8)
+            found.append(Absent(split, places // count, numbers, names[places]))
+            listed = np.concatenate([listed, names[places]])
+    return found
+
+
+def parts(wanted: list[Absent], slots: int) -> list[Absent]:
+    """Divide views into Spark jobs of nearly the same size, a multiple of the slots where that is possible."""
+    found = []
+    for each in wanted:
+        rounds = -(-len(each) // (slots * MOST_PER_JOB))
+        count = min(len(each), slots * rounds)
+        edges = [len(each) * number // count for number in range(count + 1)]
+        found += [each.part(start, end) for start, end in pairwise(edges)]
+    return found
+
+
+def compute(
+    spark: SparkSession, folder: Path, manifest: Manifest, backbone: Backbone, cache: FeatureCache, wanted: list[Absent]
+) -> Pace:
+    """Compute views, add them to the cache, and print the progress to standard error.
+
+    Args:
+        spark: the session.
+        folder: the folder of the data set.
+        manifest: its manifest.
+        backbone: the backbone.
+        cache: where the features are stored.
+        wanted: what to compute, from `absent`.
+
+    Raises:
+        UserError: the backbone can't be used.
+        ServiceError: the cache's disk is full. What was added before stays.
+    """
+    context = spark.sparkContext
+    cores = int(context.getConf().get("spark.task.cpus", "1") or 1)
+    slots = max(1, context.defaultParallelism // cores)
+    total = sum(map(len, wanted))
+    name = f"{backbone.digest}.keras"
+    sessions.ship_file(spark, backbone.file, name)
+    sent = {each.split: f"{manifest.digest}-{split_files(folder, each.split)[0].name}" for each in wanted}
+    for split, file in sent.items():
+        sessions.ship_file(spark, split_files(folder, split)[0], file)
+    shipped = replace(backbone, file=Path(name))
+
+    def one(part: Absent) -> Embedded:
+        task = EmbedTask(sent[part.split], shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
+        done = _run(spark, task, tag, f"features of {len(part):,} images of {part.split}")
+        if done.error:
+            raise UserError(done.error) if done.fixable else WindrowError(done.error)
+        values = np.frombuffer(done.values, np.float16).reshape(len(part), backbone.features)
+        cache.add(part.keys, values)
+        return done
+
+    tag = f"features-{uuid4()}"
+    started, pool = monotonic(), ThreadPoolExecutor(slots, "features")
+    try:
+        jobs = {pool.submit(one, part): len(part) for part in parts(wanted, slots)}
+        busy = _await(jobs, total, started)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        context.cancelJobsWithTag(tag)  # after an error, others may run; their features are not needed
+        pool.shutdown()
+    return Pace(total, slots, monotonic() - started, busy)
+
+
+def _run(spark: SparkSession, task: EmbedTask, tag: str, description: str) -> Embedded:
+    context = spark.sparkContext
+    context.addJobTag(tag)  # belongs to this thread
+    context.setJobDescription(description)
+    (done,) = context.parallelize([task], 1).map(embed_worker.run).collect()
+    return done
+
+
+def _await(jobs: dict[Future[Embedded], int], total: int, started: float) -> float:
+    """Wait for all jobs, print how far they are, and return the workers' seconds; the first error is raised."""
+    busy, done, printed, running = 0.0, 0, 0.0, set(jobs)
+    while running:
+        ended, running = wait(running, timeout=_PRINT_SECONDS, return_when=FIRST_COMPLETED)
+        busy += sum(job.result().seconds for job in ended)
+        done += sum(jobs[job] for job in ended)
+        if ended and (not running or monotonic() - printed >= _PRINT_SECONDS):
+            printed, seconds = monotonic(), monotonic() - started
+            left = f"; {time_left((total - done) * seconds / done)}" if running else ""
+            print(
+                f"[{done:,}/{total:,}] features; {done / max(seconds, 0.001):.1f} images a second{left}",
+                file=sys.stderr,
+                flush=True,
+            )
+    return busy

@@ -1,0 +1,24 @@
+"""Complete a page's dataset section by what its backbone takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from windrow.experiment import DatasetSection, Experiment
+from windrow.model.backbones.bringing import bring
+
+
+def dataset_section(page: Experiment, home: Path, page_folder: Path) -> DatasetSection:
+    """Return the page's dataset section, in which image_size, if it is empty, is the side that the backbone takes.
+
+    Args:
+        home, page_folder: as for `bring`.
+
+    Raises:
+        UserError, DownloadError, ServiceError: as for `bring`.
+    """
+    section, network = page.dataset, page.network
+    if network.backbone is None or section.image_size is not None:
+        return section
+    backbone = bring(network.backbone, network.backbone_sha256, network.backbone_layer, home, page_folder)
+    return section.model_copy(update={"image_size": backbone.shape[0]})

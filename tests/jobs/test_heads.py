@@ -1,0 +1,130 @@
+"""A page with a backbone from a folder of photographs to a champion, by the real jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from windrow.data import features, shards
+from windrow.experiment import load
+from windrow.model.form import Form
+from windrow.scoring.network import predict
+from windrow.tracking.models import fetch_model
+
+pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
+
+RunJob = Callable[..., Any]
+COLOURS = {"brick": (170, 60, 50), "grass": (60, 150, 60), "lake": (50, 70, 170)}
+SIDE = 16
+PAGE = """
+name: {name}
+dataset: {{source: {photos}, fit: crop, test: 0.3, validation: 0.3}}
+network: {{backbone: small.keras, parameters: {{views: 2}}}}
+sweep: {{trials: 6, epochs: 12, slots: 1}}
+promotion: {{finalists: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 JPEG files of three colours with noise, wider than high."""
+    folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir()
+        for number in range(40):
+            pixels = np.clip(generator.normal(colour, 45, (24, 36, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small convolution with batch normalisation, with random weights."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    parts = [layers.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 128, -1), layers.Conv2D(8, 3, strides=2)]
+    path = tmp_path_factory.mktemp("backbone") / "small.keras"
+    keras.Sequential([*parts, layers.BatchNormalization(), layers.ReLU(), layers.GlobalAveragePooling2D()]).save(path)
+    return path
+
+
+@pytest.fixture
+def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[[str], Path]:
+    def write(name: str) -> Path:
+        (tmp_path / "small.keras").write_bytes(backbone.read_bytes())
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(PAGE.format(name=name, photos=photos))
+        return path
+
+    return write
+
+
+def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
+    run_job: RunJob, page: Callable[[str], Path], tmp_path: Path, client: Any, photos: Path
+) -> None:
+    path, data = page("photos"), tmp_path / "data"
+    on_data = ("--experiment", path, "--dataset", data)
+    prepared = run_job("prepare_dataset", "--experiment", path, "--out", data)
+    assert (prepared.code, prepared.result["shape"]) == (0, [SIDE, SIDE, 3]), prepared.output
+
+    early = run_job("sweep", *on_data, "--study", tmp_path / "study")
+    assert early.code == 2
+    assert "must hold the features of its images; got no features.json" in early.output
+
+    embedded = run_job("embed_images", *on_data)
+    assert (embedded.code, embedded.result["views"]) == (0, 2), embedded.output
+    sweep = run_job("sweep", *on_data, "--study", tmp_path / "study")
+    assert (sweep.code, sweep.result["outcomes"]) == (0, {"ok": 6}), sweep.output
+    assert set(sweep.result["best_point"]) >= {"learning_rate", "dropout", "label_smoothing"}
+
+    promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
+    assert promotion.code == 0, promotion.output
+    assert promotion.result["promoted"] is True
+    assert promotion.result["test_accuracy"] > 0.9
+
+    version = fetch_model("models:/photos@champion", tmp_path / "files")
+    assert (version.shape, version.labels, version.form) == ((SIDE, SIDE, 3), tuple(COLOURS), Form(resize="crop"))
+    assert version.dataset_digest == prepared.result["digest"]
+    network = predict.load(
+        version.file, version.digest, version.shape, 8, 3, form=version.form, expected=version.canaries
+    )
+    images, labels = shards.load_split(data, "test")
+    found = np.concatenate([network.label(images[at : at + 8])[0] for at in range(0, len(images), 8)])
+    assert (found[:, 0] == labels).mean() == pytest.approx(promotion.result["test_accuracy"])
+
+    atlas = run_job("draw_atlas", *on_data, "--study", tmp_path / "study")
+    assert atlas.code == 0, atlas.output
+
+    again = run_job("reproduce", "--model", "photos", "--version", "1", "--out", tmp_path / "again")
+    assert again.code == 0, again.output
+    assert again.result["difference"] == 0
+    assert again.result["bits_equal"], again.output
+
+
+def test_another_backbone_makes_another_study(
+    run_job: RunJob, page: Callable[[str], Path], tmp_path: Path, client: Any
+) -> None:
+    import keras
+
+    path, data = page("changed"), tmp_path / "data"
+    on_data = ("--experiment", path, "--dataset", data)
+    assert run_job("prepare_dataset", "--experiment", path, "--out", data).code == 0
+    assert run_job("embed_images", *on_data).code == 0
+    study = ("--study", tmp_path / "study", "--set", "sweep.trials=1", "--set", "sweep.epochs=1")
+    assert run_job("sweep", *on_data, *study).code == 0
+
+    network = keras.saving.load_model(tmp_path / "small.keras")
+    network.layers[1].set_weights([weight + 1 for weight in network.layers[1].get_weights()])
+    network.save(tmp_path / "small.keras")
+    before = features.read_for(load(path), data).digest
+    assert run_job("embed_images", *on_data).code == 0
+    assert features.read_for(load(path), data).digest != before
+    refused = run_job("sweep", *on_data, *study)
+    assert refused.code == 2
+    assert "has another dataset, or features of it by another backbone or with other views" in refused.output

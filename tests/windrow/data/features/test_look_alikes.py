@@ -1,0 +1,37 @@
+"""Near copies by features: found where only the common part is the same for all, and each with its likest image."""
+
+from __future__ import annotations
+
+import numpy as np
+from windrow.data.features import look_alikes
+
+DRAW = np.random.default_rng(0)
+OTHERS = (DRAW.random((300, 64)) * 2 + 5).astype(np.float16)
+"""Features that are never negative and much alike: every cosine is above 0.97."""
+
+
+def test_a_changed_copy_is_found_with_its_original() -> None:
+    copies = OTHERS[[7, 200]] + DRAW.normal(0, 0.02, (2, 64)).astype(np.float16)
+    tests = np.concatenate([(DRAW.random((50, 64)) * 2 + 5).astype(np.float16), copies])
+    rows, others, cosines = look_alikes.nearest(tests, OTHERS)
+    assert rows.tolist() == [50, 51]
+    assert others.tolist() == [7, 200]
+    assert (cosines > look_alikes.LIMIT).all()
+
+
+def test_no_image_is_a_copy_without_others() -> None:
+    for tests, others in ((OTHERS[:0], OTHERS), (OTHERS, OTHERS[:0])):
+        assert [len(found) for found in look_alikes.nearest(tests, others)] == [0, 0, 0]
+
+
+def test_an_image_that_is_the_mean_is_no_copy_of_anything() -> None:
+    same = np.ones((3, 4), np.float16)
+    assert len(look_alikes.nearest(same, same)[0]) == 0
+
+
+def test_more_test_images_than_a_block_are_all_compared() -> None:
+    tests = (DRAW.random((9000, 8)) * 2).astype(np.float16)
+    rows, others, _ = look_alikes.nearest(tests, tests[::-1].copy(), limit=0.9999)
+    found = dict(zip(rows.tolist(), others.tolist(), strict=True))
+    assert found[0] == 8999
+    assert found[8999] == 0
