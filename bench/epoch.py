@@ -27,6 +27,7 @@ import report
 from windrow.data import idx
 from windrow.experiment import parameters
 from windrow.training import fused, loop, runtime
+from windrow.training.dense import AVERAGE_MOMENTUM
 from windrow.training.loop import Examples
 from windrow.training.networks import Builder
 
@@ -214,7 +215,7 @@ class Hand:
         )
         if training:
             for average, value in zip(kept, (mean, variance), strict=True):
-                average.assign(average * 0.99 + value * 0.01)
+                average.assign(average * AVERAGE_MOMENTUM + value * (1 - AVERAGE_MOMENTUM))
         return y
 
     def step(self, pixels: Any, truth: Any, seed: Any) -> tuple[Any, Any]:

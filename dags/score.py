@@ -4,9 +4,9 @@
 the image, and writes one row per URL to the predictions table: the best labels, or the reason why the URL has no label.
 A URL that has its row is skipped, so running the DAG twice is safe. A row remembers which key of the page decided it:
 when that key is loosened (`scoring.allow_addresses`, for example), the URL is due again. *Retry statuses* requests URLs
-with these statuses once more. A new champion labels new URLs only; with *Re-score* a run also labels the URLs that an
-earlier version has labelled, and with `scoring.rescore: champion` on the page each new champion does. *Limit* leaves
-the remaining new URLs to the next run. *Dry run* only counts.
+with these statuses once more. A new champion labels new URLs only; with *Re-score* a run also labels the URLs that
+another version has labelled, and with `scoring.rescore: champion` on the page each run does, so also the first one
+after a rollback. *Limit* leaves the remaining new URLs to the next run. *Dry run* only counts.
 
 A backfill reads the feed's files of its days, one day per run, if the page's feed contains `{date}`. URLs that have a
 row are skipped: `airflow backfill create --dag-id score_NAME --from-date 2026-11-01 --to-date 2026-11-07
@@ -73,7 +73,7 @@ THIS_RUN = {
         type="boolean",
         title="Re-score",
         section="This run",
-        description_md="also label the URLs that earlier model versions have labelled, and compare (--rescore)",
+        description_md="also label the URLs that other model versions have labelled, and compare (--rescore)",
     ),
     "retry_status": Param(
         [],

@@ -86,7 +86,7 @@ def train_dag(page: windrow_dags.Page) -> DAG:
         prepare_dataset = job(
             "prepare_dataset",
             hours=2,
-            arguments={**experiment, "out": DATASET},
+            arguments={**experiment, "out": DATASET, "runs": f"{FOLDER}/.."},
             outlets=[windrow_dags.dataset(page)],
             pre_execute=windrow_promotion.trains,
         )

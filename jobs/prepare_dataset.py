@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from windrow import command, experiment, files, paths
@@ -27,6 +27,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command.parser(__doc__)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the prepared data set")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of earlier runs, to name new and lost classes")
     return parser.parse_args(arguments)
 
 
@@ -47,22 +48,28 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
         raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")
     files.check_writable(out / manifests.FILE)
     with locked(out):
-        manifest = shards.existing(out, section) or make(out, section)
+        manifest = shards.existing(out, section) or make(out, section, arguments.runs)
         report(manifest)
         overlap.check(out)  # promote_best.py would refuse the data set too, but only after the sweep
         return summary(out, manifest)
 
 
-def make(out: Path, section: DatasetSection) -> Manifest:
-    """Load the source, write its splits, and return their manifest. Only a folder of images needs Spark."""
+def make(out: Path, section: DatasetSection, runs: Path | None = None) -> Manifest:
+    """Load the source, write its splits, and return their manifest. Only a folder of images needs Spark.
+
+    Args:
+        runs: folder of earlier runs, each with a data set in a folder that is called as `out` is. The classes are
+            compared with those of the newest of these, or of what is in `out`, from the same source; a change is a
+            warning in the manifest.
+    """
     print(f"preparing {section.source} in {out}", file=sys.stderr)
-    before = manifests.labels_before(out, sources.origin(section))
-    made = shards.write(out, sources.load(section, paths.home() / "downloads"), section)
-    changed = (set(made.labels) - set(before or made.labels), set(before or ()) - set(made.labels))
+    before = manifests.labels_before([out, *(runs.glob(f"*/{out.name}") if runs else ())], sources.origin(section))
+    source = sources.load(section, paths.home() / "downloads")
+    changed = (set(source.labels) - set(before or source.labels), set(before or ()) - set(source.labels))
     if any(changed):
         new, gone = (", ".join(sorted(names)) or "none" for names in changed)
-        print(f"classes since the last preparation: new {new}, gone {gone}", file=sys.stderr)
-    return made
+        source = replace(source, notes=(*source.notes, f"classes since the last preparation: new {new}; gone {gone}"))
+    return shards.write(out, source, section)
 
 
 def report(manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ approval, makes a version of your choice champion, or rolls back to the previous
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --approve 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --reject 7 --by ada
     python jobs/promote_best.py --experiment dags/experiments/digits.yaml --promote 3 --by ada
-    python jobs/promote_best.py --experiment dags/experiments/digits.yaml --rollback
+    python jobs/promote_best.py --experiment dags/experiments/digits.yaml --rollback --by ada
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
     move.add_argument("--approve", metavar="VERSION", help="promote a version that awaits approval")
     move.add_argument("--promote", metavar="VERSION", help="make a version of your choice champion")
     move.add_argument("--reject", metavar="VERSION", help="reject a version that awaits approval; the champion stays")
-    parser.add_argument("--by", metavar="NAME", help="who approves, rejects or promotes; you by default")
+    parser.add_argument("--by", metavar="NAME", help="who makes the change; you by default")
     arguments = parser.parse_args()
     if not moves(arguments) and None in (arguments.dataset, arguments.study):
         parser.error("a promotion needs --dataset and --study; or name --rollback, --promote, --approve or --reject")
@@ -71,12 +71,12 @@ def moves(arguments: argparse.Namespace) -> bool:
 
 def move(arguments: argparse.Namespace) -> dict[str, object]:
     """Roll back, promote a chosen version, or record a person's approval or rejection; return the job's result."""
-    from windrow.tracking.registry import answer, promote, rollback
+    from windrow.tracking.promotions.manual import answer, promote, rollback
 
     by = arguments.by or getpass.getuser()
     model = experiment.load_to_train(arguments.experiment, arguments.overrides).model_name
     if arguments.rollback:
-        result = rollback(model)
+        result = rollback(model, by)
     elif arguments.promote:
         result = promote(model, arguments.promote, by)
     else:
@@ -108,7 +108,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
         if (decided := promotion.decided()) is not None:
             return decided.to_json()
-        promotion.rival(Path(scratch), arguments.dataset)  # so that an error of MLflow shows before the training
+        promotion.check_champion(Path(scratch), arguments.dataset)
     with open_session(f"promote {page.name}", page.sweep.cores) as spark:
         final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset, "test")
@@ -140,7 +140,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         figures = read(networks, truths)
         rival = rival and replace(rival, readout=figures.get(evidence.CHAMPION))
         advice = promotion.hints(final)
-        decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, advice, different)
+        decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, advice, different, page.sweep.objective)
         result = promotion.conclude(challenger, rival, final, figures, decision, shards.load_split(folder, "test")[0])
     print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result.evidence}", file=sys.stderr)
     return result.to_json()

@@ -7,7 +7,8 @@ The labels come from the page's champion, or from another model or network that 
 
 Only what is new in the feed's files is read. A URL that has a row is not downloaded again, unless its failure may be
 temporary (windrow/scoring/fetch/status.py) and the URL is due; its new row then replaces the old. With --rescore the
-model also labels URLs that an earlier model has labelled; both rows stay, and the result has the share of equal labels.
+model also labels URLs that another model has labelled since; that row stays, and the result has the share of equal
+labels.
 A URL that can't be labelled gets a row with the reason, and does not fail the job. If a bug or a lost cluster fails the
 job, the table is unchanged. A row remembers which key of the page decided it (scoring.max_bytes, for example), and is
 due again when that key is loosened. --retry-status http_error,not_an_image requests URLs with these statuses once more.
@@ -54,7 +55,7 @@ def parse_args() -> argparse.Namespace:
         "--table", type=Path, metavar="DIR", help="predictions table; WINDROW_HOME/tables/NAME if absent"
     )
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--rescore", action="store_true", help="also label what earlier model versions have labelled")
+    instead.add_argument("--rescore", action="store_true", help="also label what other model versions have labelled")
     instead.add_argument("--maintain", action="store_true", help="compact and vacuum the table, and score nothing")
     parser.add_argument(
         "--dry-run", action="store_true", help="count what there is to do; download nothing, add no row"

@@ -1,13 +1,15 @@
 """Write into a run's note why it failed, so that the list of runs shows the cause without the logs.
 
 A task stores its cause as an XCom. When a run has ended, Airflow calls the listener below, and the causes of the run's
-tasks become its note: why they failed or were skipped, and what a person must do. A task that was ended from outside
-stored nothing, as its note explains. Text that a person has written into the note stays.
+tasks become its note: why they failed or were skipped, and what a person must do. A task that was ended from outside,
+or that could not begin, stored nothing: then the note names the person who ended it, or says that no cause is known.
+Text that a person has written into the note stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -21,6 +23,8 @@ _LONGEST = 1000
 
 _BY_HAND = 'state": "failed"'
 """What Airflow's audit log has of a request that marks a task or a run as failed."""
+
+_UNKNOWN = "it left no cause: its process was killed, it was marked as failed, or it could not begin; see its log"
 
 
 class Notes:
@@ -76,22 +80,44 @@ def _ended_from_outside(dag_run: Any, session: Any) -> Iterator[tuple[str, str]]
 
     of_run = (TaskInstance.dag_id == dag_run.dag_id, TaskInstance.run_id == dag_run.run_id)
     failed = (TaskInstance.state == "failed", TaskInstance.operator == "SparkJob")
-    for task in session.scalars(select(TaskInstance.task_id).where(*of_run, *failed)):
+    times = (TaskInstance.start_date, TaskInstance.end_date)
+    for task in session.execute(select(TaskInstance.task_id, *times).where(*of_run, *failed)):
         person = _who(dag_run, task, session)
-        by = f"{person} marked it as failed" if person else "a person marked it as failed, or its process was killed"
-        yield task, f"{by}; a cleared task continues where it can"
+        by = f"{person} marked it as failed" if person else _UNKNOWN
+        yield task.task_id, f"{by}; a cleared task continues where it can"
 
 
-def _who(dag_run: Any, task: str, session: Any) -> str | None:
-    """Return who has last changed the state of a task or its run by hand; None without such a person."""
+def _who(dag_run: Any, task: Any, session: Any) -> str | None:
+    """Return who has marked a task or its run as failed, in the task's last try; None without such a person.
+
+    Args:
+        task: its task_id, start_date and end_date.
+    """
     from airflow.models.log import Log
     from sqlalchemy import or_, select
 
-    of_run = (Log.dag_id == dag_run.dag_id, Log.run_id == dag_run.run_id, Log.extra.contains(_BY_HAND))
-    of_task = or_(Log.task_id == task, Log.task_id.is_(None))
+    of_run = [Log.dag_id == dag_run.dag_id, Log.run_id == dag_run.run_id, Log.extra.contains(_BY_HAND)]
+    of_task = or_(Log.task_id == task.task_id, Log.task_id.is_(None))
+    if (since := _began(dag_run, task, session)) is not None:
+        of_run.append(Log.dttm >= since)
     newest = select(Log.owner).where(*of_run, of_task).order_by(Log.dttm.desc()).limit(1)
     owner: str | None = session.scalars(newest).first()
     return owner
+
+
+def _began(dag_run: Any, task: Any, session: Any) -> datetime | None:
+    """Return the time since which only a task's last try can have been marked; None for its first one, not started.
+
+    A task that was marked before it started has one time for its start and its end, at which Airflow did so: then the
+    time counts at which the try before had ended.
+    """
+    from airflow.models.taskinstancehistory import TaskInstanceHistory as Earlier
+    from sqlalchemy import func, select
+
+    of_task = (Earlier.dag_id == dag_run.dag_id, Earlier.run_id == dag_run.run_id, Earlier.task_id == task.task_id)
+    before = session.scalar(select(func.max(Earlier.end_date)).where(*of_task))
+    started = task.start_date if task.start_date != task.end_date else None
+    return max(filter(None, [before, started]), default=None)
 
 
 class WindrowNotes(AirflowPlugin):  # type: ignore[misc]  # Airflow is not typed strictly

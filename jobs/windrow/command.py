@@ -48,11 +48,14 @@ def positive(text: str) -> int:
 
 
 def day(text: str) -> date:
-    """Return a command-line value as a date; it must be in ISO format, such as 2026-11-25."""
+    """Return a command-line value as a date; it must be written as YYYY-MM-DD, as days are in names of folders."""
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a day as YYYY-MM-DD; got {text!r}; for example 2026-11-25") from None
+        found = None
+    if found is None or found.isoformat() != text:  # fromisoformat also takes 20261125 and 2026-W48-3
+        raise argparse.ArgumentTypeError(f"must be a day as YYYY-MM-DD; got {text!r}; for example 2026-11-25")
+    return found
 
 
 def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argparse.Namespace) -> int:
@@ -119,4 +122,7 @@ def _sentence(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling "):  # Py4J; Java's own words come next
         return " ".join(line.removeprefix(": ") for line in lines[1 : 3 if lines[1].endswith(":") else 2])
+    if lines and lines[0].startswith("An exception was thrown from the Python worker"):  # its traceback comes next
+        last = next((line for line in reversed(lines) if line[:1].strip()), lines[0])
+        return last.partition(": ")[2] if last.startswith("windrow.errors.") else last
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MASTER_TIMEOUT_SECONDS = 5.0
 _FIRST_EXECUTOR_SECONDS = 60.0
 _DRIVER_ONLY = {"ui", "laptop", "containers"}  # user interfaces and set-up: no executor imports them
+_SENDING = threading.Lock()  # two jobs may share a session, such as two threads of a notebook
 _NO_MORE_SECONDS = 2.0  # without a new executor: then no more are expected
 
 
@@ -83,8 +85,12 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
 def ship_package(session: SparkSession) -> None:
     """Send the windrow package to the executors; do nothing if this session has sent the package before."""
     archive = _outbox() / "windrow.zip"
-    if not archive.exists():
-        session.sparkContext.addPyFile(str(_zip_package(archive)))
+    with _SENDING:
+        if archive.exists():
+            return
+        with replacing(archive) as part:
+            _zip_package(part)
+        session.sparkContext.addPyFile(str(archive))
 
 
 def ship_file(session: SparkSession, path: Path, name: str) -> None:
@@ -97,14 +103,15 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
             session has sent can't be replaced.
     """
     sent = _outbox() / name
-    if sent.exists():
-        return
-    try:
-        os.link(path.resolve(), sent)
-    except OSError:  # another disk
-        with replacing(sent) as part:
-            shutil.copyfile(path, part)
-    session.sparkContext.addFile(str(sent))
+    with _SENDING:
+        if sent.exists():
+            return
+        try:
+            os.link(path.resolve(), sent)
+        except OSError:  # another disk
+            with replacing(sent) as part:
+                shutil.copyfile(path, part)
+        session.sparkContext.addFile(str(sent))
 
 
 def _outbox() -> Path:
@@ -205,11 +212,10 @@ def _await_executors(session: SparkSession) -> None:
         print("no executor within a minute; waiting until the cluster has room", file=sys.stderr, flush=True)
 
 
-def _zip_package(archive: Path) -> Path:
+def _zip_package(archive: Path) -> None:
     """Zip the package: executors can import a zip file, but neither a folder nor what is next to a job's script."""
     package = Path(windrow.__file__).parent
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(package.rglob("*.py")):
             if path.relative_to(package).parts[0] not in _DRIVER_ONLY:
                 target.write(path, path.relative_to(package.parent))
-    return archive

@@ -19,7 +19,7 @@ RESULT = {
 }
 
 
-def test_a_version_of_a_persons_choice_becomes_champion_and_its_followers_are_told(
+def test_a_version_of_a_persons_choice_becomes_champion_and_a_rollback_takes_it_back_each_with_its_event(
     airflow: Any, dag_folder: Callable[..., Path], client: Any, mlflow_server: str
 ) -> None:
     client.create_registered_model(MODEL)
@@ -42,3 +42,13 @@ def test_a_version_of_a_persons_choice_becomes_champion_and_its_followers_are_to
     assert client.get_model_version(MODEL, "1").tags["windrow.chosen_by"]
     [event] = run.events
     assert (event["asset"], event["extra"]["model_version"]) == (f"x-mlflow://models/{MODEL}", "1")
+
+    back = airflow.run(
+        folder, "change_champion", {"page": MODEL, "action": "rollback"}, MLFLOW_TRACKING_URI=mlflow_server
+    )
+
+    assert back.state == "success", back.log[-4000:]
+    aliases = client.get_registered_model(MODEL).aliases
+    assert {alias: str(number) for alias, number in aliases.items()} == {"champion": "2", "previous": "1"}
+    [event] = back.events
+    assert (event["asset"], event["extra"]["model_version"]) == (f"x-mlflow://models/{MODEL}", "2")

@@ -247,6 +247,23 @@ def test_every_knob_has_a_section_a_title_and_help(parsed: dict[str, Any]) -> No
             assert {"title", "section", "description_md"} <= set(param["schema"]), (dag_id, key)
 
 
+def test_help_is_a_line_without_code_whose_box_would_cover_the_line_above_where_it_wraps(
+    parsed: dict[str, Any],
+) -> None:
+    for dag_id, values in parsed["dags"].items():
+        for key, param in form(values["dag"]).items():
+            assert not set("`\n") & set(param["schema"]["description_md"]), (dag_id, key)
+
+
+def test_what_a_page_of_ones_own_needs_first_has_a_field(parsed: dict[str, Any]) -> None:
+    """Where its images lie and how large they are, its network, and the addresses of its feed."""
+    for dag_id, dag in dags(parsed):
+        if dag_id.startswith("train_"):
+            assert {"dataset.source", "dataset.image_size", "network.builder"} <= set(form(dag)), dag_id
+        if dag_id.startswith("score_"):
+            assert {"scoring.feed", "scoring.allow_addresses", "retry_status"} <= set(form(dag)), dag_id
+
+
 def headings(dag: dict[str, Any]) -> dict[str, set[str]]:
     """The form's keys by heading."""
     found: dict[str, set[str]] = {}

@@ -89,6 +89,12 @@ def test_every_target_is_made_whatever_files_there_are() -> None:
         ("screenshots", "WINDROW_PICTURES=docs/pictures"),
         ("lock", "pip compile --quiet --universal --python-version 3.11 --no-emit-index-url"),
         ("up", "windrow.containers.compose up"),
+        ("start", "windrow.laptop.stack up"),
+        ("stop", "windrow.laptop.stack stop"),
+        ("new", "windrow.laptop.page.new --name"),
+        ("train", "windrow.laptop.page.page_runs train --experiment"),
+        ("score", "windrow.laptop.page.page_runs score --experiment"),
+        ("airflow", "windrow.laptop.stack airflow"),
         ("lint", "mypy --python-version 3.13"),
     ],
 )

@@ -6,7 +6,6 @@ import re
 import subprocess
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 from harness.documents import REPOSITORY, block, text_of
@@ -29,14 +28,14 @@ def test_the_users_network_is_one() -> None:
     assert network.output_shape == (None, 10)
 
 
-def test_the_predictions_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_predictions_are_printed_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     add_predictions(tmp_path / "var" / "tables" / "shoes", "1", {"http://127.0.0.1/7.png": (7, 0.75)})
-    names: dict[str, Any] = {}
-    exec(compile(block("README.md", "DeltaTable("), "README.md", "exec"), names)
-    assert names["labels"].to_dict("records") == [
-        {"url": "http://127.0.0.1/7.png", "status": "ok", "label": "7", "score": 0.75}
-    ]
+    exec(compile(block("README.md", "DeltaTable("), "README.md", "exec"), {})
+    heads, row = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (heads, row) == (["url", "status", "label", "score"], ["0", "http://127.0.0.1/7.png", "ok", "7", "0.75"])
 
 
 def tree() -> str:

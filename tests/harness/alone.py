@@ -121,7 +121,8 @@ class _Inside:
                     *("-p", "harness.alone", "--tb=short", f"@{names}"),
                 ],
                 env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-                | {_REPORTS: str(writing)},
+                # It is ended at its last report, before it can tidy up: what it leaves goes with the folder.
+                | {_REPORTS: str(writing), "TMPDIR": str(self._folder)},
                 cwd=session.config.rootpath,
                 pass_fds=[writing],
                 stdout=log,

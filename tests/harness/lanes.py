@@ -24,6 +24,7 @@ LANES = {
     "training": (
         "tests/jobs/test_sweep_and_promote.py",
         "tests/jobs/test_reproduce.py",
+        "tests/jobs/test_own_folder.py",
         "tests/jobs/test_shipped_pages.py",
         "tests/windrow/sweep/test_schedule.py",
         "tests/windrow/test_spark.py",
@@ -33,7 +34,7 @@ LANES = {
         "tests/docs/test_clusters_page.py",
         "tests/docs/test_commands.py",
         "tests/docs/test_testing_page.py",
-        "tests/jobs/test_prepare_dataset.py",
+        "tests/jobs/test_prepare_",
         "tests/windrow/data/test_decode.py",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from windrow.data.hashes import as_keys
 from windrow.data.splits import SPLITS
 from windrow.selection.readout import readout
 from windrow.tracking.models import fetch_model
-from windrow.tracking.registry import answer
+from windrow.tracking.promotions.manual import answer
 
 pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 
@@ -115,11 +116,16 @@ def test_a_champion_stays_until_a_better_one_comes_while_its_folder_grows(
     other = growing.train(epochs=10)
     assert (other["decision"], growing.champion) == ("awaiting_approval", better["model_version"])
     assert other["compared_images"] < other["test_images"]
-    assert other["reason"].endswith("the champion knows 3 of these 4 classes")
+    assert other["reason"].endswith("the champion does not know 1 class (steep)")
     assert other["champion_recorded_accuracy"] == better["test_accuracy"]
     answer("stripes", other["model_version"], True, "ada")
     assert growing.champion == other["model_version"]
     growing.check_sides()
+
+    shutil.rmtree(growing.images / "steep")
+    gone = growing.train(epochs=10)
+    assert (gone["decision"], growing.champion) == ("awaiting_approval", other["model_version"])
+    assert gone["reason"].endswith("the champion knows 3 of these 3 classes, and 1 that is gone")
 
 
 def test_of_ten_trainings_on_200_to_2000_images_no_champion_is_replaced_by_one_that_turns_out_worse(

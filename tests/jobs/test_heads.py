@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from windrow.data import features, shards
-from windrow.experiment import load
+from windrow.experiment import PrecisionSection, load
 from windrow.model.form import Form
-from windrow.scoring.network import predict
+from windrow.scoring.network import low_precision, predict
 from windrow.tracking.models import fetch_model
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
@@ -68,6 +68,8 @@ def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[[str], Path]:
 def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     run_job: RunJob, page: Callable[[str], Path], tmp_path: Path, client: Any, photos: Path
 ) -> None:
+    import mlflow
+
     path, data = page("photos"), tmp_path / "data"
     on_data = ("--experiment", path, "--dataset", data)
     prepared = run_job("prepare_dataset", "--experiment", path, "--out", data)
@@ -98,6 +100,9 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     found = np.concatenate([network.label(images[at : at + 8])[0] for at in range(0, len(images), 8)])
     assert (found[:, 0] == labels).mean() == pytest.approx(promotion.result["test_accuracy"])
 
+    labeller = mlflow.pyfunc.load_model("models:/photos@champion")
+    np.testing.assert_array_equal(labeller.predict(images)["label"], np.array(tuple(COLOURS))[found[:, 0]])
+
     atlas = run_job("draw_atlas", *on_data, "--study", tmp_path / "study")
     assert atlas.code == 0, atlas.output
 
@@ -105,6 +110,12 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     assert again.code == 0, again.output
     assert again.result["difference"] == 0
     assert again.result["bits_equal"], again.output
+
+    pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
+    section = PrecisionSection(type="int8", images=str(photos), same_labels=0.9)
+    _, lost = low_precision.lower(version, section, tmp_path / "home")
+    assert lost.accuracy is not None
+    assert lost.accuracy > 0.9
 
 
 def test_another_backbone_makes_another_study(

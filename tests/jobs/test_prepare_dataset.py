@@ -128,12 +128,13 @@ def test_training_images_that_are_test_images_too_are_left_out_and_the_run_goes_
 def test_a_prepared_test_split_with_images_of_training_is_refused(run_job: RunJob, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert prepare(run_job, "digits", out).code == 0
-    images = np.load(out / "test-images.npy")
-    images[:3] = np.load(out / "train-images.npy")[:3]
-    np.save(out / "test-images.npy", images)
-    manifest = manifests.read(out)
-    changed = hashlib.sha256((out / "test-images.npy").read_bytes()).hexdigest()
-    manifests.write(out, replace(manifest, files={**manifest.files, "test-images.npy": changed}))
+    manifest, changed = manifests.read(out), {}
+    for name in ("images", "hashes"):
+        values, path = np.load(out / f"test-{name}.npy"), out / f"test-{name}.npy"
+        values[:3] = np.load(out / f"train-{name}.npy")[:3]
+        np.save(path, values)
+        changed[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifests.write(out, replace(manifest, files={**manifest.files, **changed}))
     done = prepare(run_job, "digits", out)
     assert done.code == 2
     assert "3 of 359" in done.output
@@ -186,21 +187,40 @@ def test_a_folder_that_grew_keeps_its_splits_and_says_what_is_odd_about_it(
     assert done.result["left_out"] == 3
     assert manifests.read(tmp_path / "out").left_out["emu/other.png"] == "the same pixels as cat/7.png, labelled cat"
     assert done.result["near_copies"]["images"] > 0
-    disputed, *small = done.result["warnings"]
+    classes, disputed, *small, near = done.result["warnings"]
+    assert classes == "classes since the last preparation: new emu; gone none"
     assert disputed.startswith("left out 2 images whose copies have another label")
     assert [warning.split(": ")[0].split(" ", 1)[1] for warning in small] == ["validation images", "test images"]
-    assert "warning: left out 2 images whose copies" in done.output
-    assert "classes since the last preparation: new emu, gone none" in done.output
+    assert "nearly like an image of training or validation, so the test accuracy may be too high" in near
+    assert all(done.output.count(f"warning: {warning}\n") == 1 for warning in done.result["warnings"])
 
     shutil.rmtree(photos / "emu")
     again = prepare(run_job, "digits", tmp_path / "out", "dataset.source=photos")
-    assert "classes since the last preparation: new none, gone emu" in again.output
+    assert "warning: classes since the last preparation: new none; gone emu\n" in again.output
     assert again.result["labels"] == ["cat", "dog"]
     back = {split: set(shards.load_names(tmp_path / "out", split)) for split in SPLITS}
     assert "cat/7.png" in set.union(*back.values()), "it has one label again"
     assert [back[split] - {"cat/7.png"} for split in SPLITS] == [
         {name for name in after[split] if not name.startswith("emu/")} for split in SPLITS
     ]
+
+
+def test_a_class_that_came_or_went_since_an_earlier_run_is_a_warning_although_each_run_has_its_own_folder(
+    run_job: RunJob, tmp_path: Path, photos: Path
+) -> None:
+    def warned(run: str) -> list[str]:
+        folder = tmp_path / "runs" / run
+        options = ("--out", folder / "dataset", "--runs", folder / "..")
+        settings = ("--experiment", PAGES / "digits.yaml", "--set", "dataset.source=photos")
+        done = run_job("prepare_dataset", *settings, *options)
+        assert done.code == 0, done.output
+        return [warning for warning in done.result["warnings"] if "classes since" in warning]
+
+    assert warned("first") == []
+    (photos / "dog").rename(photos / "hound")
+    for _ in range(2):  # a retry of the task says so as well
+        assert warned("second") == ["classes since the last preparation: new hound; gone dog"]
+    assert warned("third") == []
 
 
 @pytest.mark.faults

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shutil
 import sqlite3
 import sys
 import urllib.request
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +33,10 @@ from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.study import open_study, read_study
 from windrow.tracking.models import fetch_model
+from windrow.tracking.promotions.manual import answer as record_answer
+from windrow.tracking.promotions.manual import rollback
 from windrow.tracking.promotions.promotion import open_promotion
-from windrow.tracking.registry import answer as record_answer
-from windrow.tracking.registry import logged_model, rollback
+from windrow.tracking.registry import logged_model
 from windrow.tracking.server import connect
 from windrow.training.networks import Builder
 from windrow.training.runtime import from_bytes, weights_digest
@@ -80,9 +83,10 @@ class Judged:
         specs = finalists.specs(self.page, Builder("dense"), self.data, [*best, *default])
         return finalists.rank(self.page, best, default, [trial.run(spec, self.folder) for spec in specs])
 
-    def promote(self, **rule: object) -> dict[str, Any]:
+    def promote(self, objective: str = "val_accuracy", **rule: object) -> dict[str, Any]:
         """Judge as the job does, or repeat what is decided."""
-        page = self.page.model_copy(update={"promotion": self.page.promotion.model_copy(update=rule)})
+        sweep = self.page.sweep.model_copy(update={"objective": objective})
+        page = self.page.model_copy(update={"promotion": self.page.promotion.model_copy(update=rule), "sweep": sweep})
         promotion = open_promotion(page, self.data, self.study, [self.final.winner.trial.number])
         return promote_best.judge(self.read, page, self.folder, self.final, promotion)
 
@@ -230,7 +234,7 @@ def test_a_version_has_what_it_was_made_of_what_it_is_and_why(registry: Registry
     assert float(version.tags["windrow.test_accuracy"]) == pytest.approx(result["test_accuracy"], abs=1e-6)
     assert version.run_id == strong.study.identity["run_id"]
     assert version.description.startswith(f"{result['reason']}.")
-    assert result["evidence"] in version.description
+    assert result["evidence"] in version.description.replace("&ensp;", " ")
     rows = result["evidence"].partition("\n\n")[0].splitlines()[2:]
     assert [row.split(",")[0] for row in rows] == ["| challenger", "| default", "| guessing"]
     assert result["baseline"] == pytest.approx(37 / 359)
@@ -274,7 +278,7 @@ def test_a_versions_model_has_its_name_its_metrics_of_the_data_set_and_its_evalu
     assert (tag["reason"], tag["evidence"], list(tag["figures"])) == (result["reason"], "", ["challenger"])
     assert len(version.tags["windrow.result"]) < 2000
     assert f"Macro-F1 {result['metrics']['macro_f1']:.4f}, expected calibration error" in version.description
-    assert "| class | test images | predicted | precision | recall | F1 |" in version.description
+    assert "| class | test images | predicted | precision | recall | F1 |" in version.description.replace("&ensp;", " ")
 
 
 def test_a_version_labels_images_of_any_type_with_names_of_classes(registry: Registry) -> None:
@@ -310,9 +314,10 @@ def test_a_test_split_that_overlaps_training_is_refused_before_spark_starts(
 ) -> None:
     page, folder = tmp_path / "page.yaml", shutil.copytree(digits, tmp_path / "overlapping")
     page.write_text(PAGE.format(epochs=WEAK, seed=0, rate=RATE))
-    images = np.load(folder / "test-images.npy")
-    images[:3] = np.load(folder / "train-images.npy")[:3]
-    np.save(folder / "test-images.npy", images)
+    for name in ("images", "hashes"):
+        values = np.load(folder / f"test-{name}.npy")
+        values[:3] = np.load(folder / f"train-{name}.npy")[:3]
+        np.save(folder / f"test-{name}.npy", values)
     study = registry.weak.study.folder
     with pytest.raises(DatasetError, match="3 of 359 in "):
         promote_best.promote_best(Namespace(experiment=page, overrides=[], dataset=folder, study=study))
@@ -369,7 +374,9 @@ def test_a_promotion_that_is_repeated_repeats_its_decision(registry: Registry, c
     result = registry.strong_champion()
     assert registry.strong.promote() == json.loads(json.dumps(result))
     assert len(client.search_model_versions("name = 'digits'")) == 1
-    assert len(runs_of(client, registry.strong)) == 4
+    assert [(run.info.status, "val_loss" in run.data.metrics) for run in runs_of(client, registry.strong)] == [
+        ("FINISHED", True)
+    ] * 4
 
 
 def test_a_challenger_that_lost_is_on_record_with_its_evidence(registry: Registry, client: Any) -> None:
@@ -381,16 +388,16 @@ def test_a_challenger_that_lost_is_on_record_with_its_evidence(registry: Registr
     assert aliases(client) == {"champion": "1", "challenger": "2"}
     version = client.get_model_version("digits", "2")
     assert "is not better" in version.description
-    assert "| champion, version 1 |" in version.description
+    assert "| champion, version 1&ensp;|" in version.description
 
 
 def test_a_rollback_changes_places_and_another_changes_back(registry: Registry, client: Any) -> None:
     registry.strong_after_weak()
     assert aliases(client) == {"champion": "2", "previous": "1"}
-    result = rollback("digits")
+    result = rollback("digits", "ada")
     assert (result["model_version"], result["champion_before"]) == ("1", "2")
     assert aliases(client) == {"champion": "1", "previous": "2"}
-    rollback("digits")
+    rollback("digits", "ada")
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
 
@@ -401,18 +408,18 @@ def test_a_rollback_that_was_cut_off_is_finished_and_not_turned_round(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", line.address)
     line.cut_at = ("POST", "registered-models/alias", "previous")
     with pytest.raises(TrackingError, match="run this again"):
-        rollback("digits")
+        rollback("digits", "ada")
     line.repair()
-    rollback("digits")
+    rollback("digits", "ada")
     assert aliases(client) == {"champion": "1", "previous": "2"}
 
 
 def test_a_rollback_without_a_previous_champion_is_refused(registry: Registry, client: Any) -> None:
     with pytest.raises(UserError, match="a rollback needs a version of never_made with the alias previous; got none"):
-        rollback("never_made")
+        rollback("never_made", "ada")
     registry.weak_champion()
     with pytest.raises(UserError, match="got none"):
-        rollback("digits")
+        rollback("digits", "ada")
     assert aliases(client) == {"champion": "1"}
 
 
@@ -428,8 +435,14 @@ def test_what_is_decided_is_moved_by_the_command_line_without_a_study(registry: 
     registry.strong_waits()
     assert run("--approve", "2", "--by", "ada") == 0
     assert json.loads(result.read_text())["promoted"] is True
-    assert run("--rollback") == 0
+    assert run("--rollback", "--by", "bob") == 0
     assert json.loads(result.read_text())["model_version"] == "1"
+    assert json.loads(result.read_text())["by"] == "bob"
+    version = registry.client.get_model_version("digits", "1")
+    assert version.tags["windrow.chosen_by"] == "bob"
+    assert version.description.startswith("Made champion by bob on ")
+    assert run("--promote", "2") == 0
+    assert registry.client.get_model_version("digits", "2").tags["windrow.chosen_by"] == getpass.getuser()
     assert run("--reject", "2") == 2
     assert run("--study", str(tmp_path)) == 2
 
@@ -439,7 +452,7 @@ def test_a_champion_whose_alias_was_deleted_by_hand_is_none_and_the_way_back_sti
 ) -> None:
     registry.strong_after_weak()
     client.delete_registered_model_alias("digits", "champion")
-    assert rollback("digits")["reason"] == "rolled back: version 1 is champion again, in place of none"
+    assert rollback("digits", "ada")["reason"] == "rolled back by ada: version 1 is champion again, in place of none"
     assert aliases(client) == {"champion": "1"}
     client.delete_registered_model_alias("digits", "champion")
     result = registry.weaker.promote()
@@ -490,12 +503,40 @@ def test_a_champion_of_other_data_is_compared_on_the_test_images_that_are_new_to
     assert result["figures"]["champion"]["images"] == result["figures"]["challenger_compared"]["images"] == 259
     assert "on 259 of 359 test images" in result["reason"]
     assert "| challenger, on the 259 images below |" in result["evidence"]
+    recorded = registry.results["strong"]["test_accuracy"]
+    assert f"| champion, version 1, as recorded | {recorded:.4f} |" in result["evidence"]
     assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+def test_a_comparison_on_few_images_is_left_to_a_person_though_the_challenger_is_better(
+    registry: Registry, client: Any
+) -> None:
+    recorded = registry.weak_champion()["test_accuracy"]
+    of_other_data(client)
+    tests = common_images.keys(shards.load_hashes(registry.weak.folder, "test"))
+    (file,) = files_of(client, "1").rglob("seen-images.npy")
+    with changed(file, lambda file: np.save(file, tests[:350])):
+        result = registry.strong.promote()
+    assert (result["decision"], result["promoted"], result["compared_images"]) == ("awaiting_approval", False, 9)
+    assert re.search(r"\b9\b.*images", result["reason"])
+    assert f"| champion, version 1, as recorded | {recorded:.4f} |" in result["evidence"]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+def of_another_class(file: Path) -> None:
+    """Let a .keras file have a layer of a class that is not known here."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = parts["config.json"].replace(b'"Dense"', b'"Odd"')
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
 
 
 @pytest.mark.parametrize(
     ("name", "change", "doubt"),
     [
+        ("model.keras", of_another_class, "can't be evaluated: Keras can't run its file model.keras here: "),
         ("seen-images.npy", Path.unlink, "does not record which images it was trained on"),
         ("model.keras", lambda file: file.write_bytes(file.read_bytes()[:-99]), "can't be evaluated: its file"),
         (
@@ -524,6 +565,25 @@ def test_a_champion_that_can_not_be_compared_stays_until_a_person_decides(
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
 
+def test_what_keeps_a_champion_from_being_compared_is_said_before_the_training(
+    registry: Registry, client: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.weak_champion()
+    client.set_model_version_tag("digits", "1", "windrow.version.keras", "2.0.1")
+    strong = registry.strong
+    (file,) = files_of(client, "1").rglob("model.keras")
+    capsys.readouterr()
+    with changed(file, of_another_class):
+        open_promotion(strong.page, strong.data, strong.study, [1]).check_champion(tmp_path, strong.folder)
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "version 1, the champion, can't be evaluated: Keras can't run its file model.keras here (made"
+    )
+    assert "(made by Keras 2.0.1, and this is 3" in said
+    assert "keras.layers.Odd" in said
+    assert "a person will be asked" in said
+
+
 def test_a_champion_of_an_older_windrow_is_compared_on_the_same_data_set(registry: Registry, client: Any) -> None:
     registry.weak_champion()
     (file,) = files_of(client, "1").rglob("seen-images.npy")
@@ -540,12 +600,36 @@ def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_p
     promotion = open_promotion(weak.page, other, weak.study, [1])
     rival = promotion.rival(tmp_path, weak.folder)
     assert rival is not None
-    assert rival.common.doubt == "knows 9 of these 10 classes, and 1 that is gone"
+    assert rival.common.doubt == "does not know 1 class (A) and knows 1 class (9), now gone"
     assert rival.to_read is not None
     figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth})["champion"]
     _, truth = shards.load_split(weak.folder, "test")
     assert figures.images == np.count_nonzero(truth != 9)
     assert figures.accuracy > 0.5
+
+
+def test_a_page_that_asks_for_less_than_one_image_leaves_the_decision_to_a_person(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.weak_champion()
+    strong = registry.strong
+    rule = strong.page.promotion.model_copy(update={"minimum_improvement": 0.001})
+    page = strong.page.model_copy(update={"promotion": rule})
+    rival = open_promotion(page, strong.data, strong.study, [1]).rival(tmp_path, strong.folder)
+    assert rival is not None
+    assert rival.common.doubt == (
+        "can be compared on 359 images only, and the rule needs 1,000 for a minimum_improvement of 0.001"
+    )
+
+
+def test_a_page_that_searches_for_macro_f1_is_judged_by_it(registry: Registry) -> None:
+    registry.weak_champion()
+    result = registry.strong.promote("val_macro_f1", significant=True)
+    own, other = (result["figures"][name]["macro_f1"] for name in ("challenger", "champion"))
+    assert result["reason"] == (
+        f"promoted: test macro-F1 {own:.4f} against the champion's {other:.4f} (guessing 0.1000)"
+    )
+    assert "| guessing, at best | 0.1031 |  | 322 of 359 | 0.1000 |" in result["evidence"]
 
 
 def test_a_network_that_may_be_guessing_is_no_first_champion_and_the_reason_says_what_to_do(
@@ -634,6 +718,7 @@ def test_two_promotions_of_one_study_at_once_make_one_version(registry: Registry
 
 BEFORE_THE_DECISION = [
     ("POST", "runs/create", "finalist"),
+    ("POST", "runs/log-batch", "val_loss"),
     ("POST", "model-versions/create", ""),
     ("POST", "model-versions/set-tag", "windrow.result"),
 ]
@@ -655,6 +740,8 @@ def test_mlflow_that_goes_away_leaves_nothing_half_promoted(
             registry.strong.promote()
         line.repair()
         assert aliases(client) == {"champion": "1"}
+        finalists = [run for run in runs_of(client, registry.strong) if run.data.tags["windrow.kind"] == "finalist"]
+        assert "RUNNING" not in {run.info.status for run in finalists}, "a killed promotion leaves one for ever"
     for line.cut_at in AFTER_IT:
         with pytest.raises(TrackingError, match="it finishes what was decided, or starts again"):
             registry.strong.promote()
@@ -669,7 +756,9 @@ def test_mlflow_that_goes_away_leaves_nothing_half_promoted(
     assert len(pictures) == 3
     assert aliases(client) == {"champion": version, "previous": "1"}
     assert {str(v.version) for v in client.search_model_versions("name = 'digits'")} == {"1", version}
-    assert len(runs_of(client, registry.strong)) == 4
+    assert [(run.info.status, "val_loss" in run.data.metrics) for run in runs_of(client, registry.strong)] == [
+        ("FINISHED", True)
+    ] * 4
 
 
 def test_an_approval_that_was_cut_off_is_finished_by_the_next(

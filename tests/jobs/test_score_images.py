@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.jobs import JOBS
+from harness.predictions import add_predictions
 from windrow.tracking.server import connect
 
 from .conftest import PAGE, SCORING, Images, crown, scorings, write_feed
@@ -165,6 +170,59 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
     assert scorings()[-1].data.metrics["accuracy"] == 0.6667
     fifth = run_job(*arguments, *champion)
     assert (fifth.code, fifth.result["rows"], fifth.result["earlier_labels"]) == (0, 0, {}), fifth.output
+
+
+@pytest.mark.spark
+@pytest.mark.tensorflow
+@pytest.mark.mlflow
+@pytest.mark.usefixtures("champion")
+def test_after_a_rollback_the_newest_row_of_each_url_is_the_champions_again(
+    run_job: Run, images: Images, page: Path, tmp_path: Path
+) -> None:
+    write_feed(
+        tmp_path / "home", "one.txt", *(f"{images.address}/{name}" for name in ("150.png", "20.png", "absent.png"))
+    )
+    again = ("score_images", "--experiment", page, "--set", "scoring.rescore=champion")
+    assert run_job(*again).code == 0
+    crown("2")  # what was bright at 150 is dark now
+    assert run_job(*again).result["rescored"] == 2
+    crown("1")
+
+    plain = run_job("score_images", "--experiment", page)
+    assert (plain.code, plain.result["rows"], plain.result["earlier_labels"]) == (0, 0, {"2": 2}), plain.output
+    outlook = run_job(*again, "--dry-run")
+    assert "a run would score 2 URLs: 2 labelled by other versions" in outlook.output
+    images.requests.clear()
+    back = run_job(*again)
+    assert back.code == 0, back.output
+    assert (back.result["rescored"], back.result["statuses"], back.result["earlier_labels"]) == (2, {"ok": 2}, {})
+    assert (back.result["compared"], back.result["agree"]) == (2, 0.5)
+    assert sorted(images.paths) == ["/150.png", "/20.png"]
+    rows = table_of(back.result)  # one row for each URL and version
+    assert rows["label"].unstack().fillna("").to_dict("index") == {
+        "20.png": {"1": "dark", "2": "dark"},
+        "150.png": {"1": "bright", "2": "dark"},
+        "absent.png": {"1": "", "2": ""},
+    }
+    newest = rows.reset_index().sort_values("scored_at").drop_duplicates("url_key", keep="last")
+    assert set(newest["model_version"]) == {"1"}
+    last = run_job(*again)
+    assert (last.code, last.result["rows"], last.result["earlier_labels"]) == (0, 0, {}), last.output
+
+
+@pytest.mark.mlflow
+@pytest.mark.usefixtures("champion")
+def test_a_run_without_news_imports_no_mlflow_and_no_spark(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "home" / "feeds").mkdir()
+    (tmp_path / "home" / "feeds" / "one.txt").touch()
+    add_predictions(tmp_path / "home" / "tables" / "brightness", "7", {"http://a.example/1": (1, 0.5)})
+    command = [sys.executable, "-X", "importtime", str(JOBS / "score_images.py"), "--experiment", str(page)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["earlier_labels"] == {"digits/7": 1}
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+    assert "windrow" in imported
+    assert not {"mlflow", "pyspark", "tensorflow"} & imported
 
 
 @pytest.mark.spark

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from harness.idx import write_split
 from windrow import experiment
-from windrow.data import manifest
+from windrow.data import manifest as manifests
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.study import open_study
 
@@ -35,7 +37,9 @@ def children(client: Any, result: dict[str, Any]) -> list[Any]:
 def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
-    arguments = ("--experiment", named(page_file, "whole"), "--dataset", digits, "--study", tmp_path / "study")
+    data = shutil.copytree(digits, tmp_path / "data")
+    manifests.write(data, replace(manifests.read(data), warnings=("9 test images: few",)))
+    arguments = ("--experiment", named(page_file, "whole"), "--dataset", data, "--study", tmp_path / "study")
     sweep = run_job("sweep", *arguments)
     assert sweep.code == 0, sweep.output
     assert sweep.result["outcomes"] == {"ok": 3}
@@ -55,6 +59,7 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
 
     parent = client.get_run(sweep.result["run_id"])
     assert parent.info.status == "FINISHED"
+    assert parent.data.tags["mlflow.note.content"].count("- 9 test images: few\n") == 1
     assert parent.inputs.dataset_inputs[0].dataset.digest == parent.data.tags["windrow.dataset.digest"][:32]
     assert {"windrow.seed", "windrow.version.tensorflow", "windrow.version.pyspark"} <= set(parent.data.tags)
     assert (
@@ -74,6 +79,8 @@ def test_a_sweep_and_its_promotion_are_told_to_mlflow_and_can_be_repeated(
     assert champion.version == promotion.result["model_version"] == "1"
     assert float(champion.tags["windrow.test_accuracy"]) == pytest.approx(promotion.result["test_accuracy"], abs=1e-6)
     assert promotion.result["reason"] in champion.description
+    for shown in (promotion.result["evidence"], champion.description):
+        assert shown.count("less certain:\n\n- 9 test images: few\n") == 1
 
     repeated = run_job("promote_best", *arguments)
     assert repeated.result == promotion.result
@@ -267,7 +274,7 @@ def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_le
 
 
 def digest(place: Path) -> str:
-    return manifest.read(place / "data").digest
+    return manifests.read(place / "data").digest
 
 
 def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images(
@@ -275,7 +282,7 @@ def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images
 ) -> None:
     """In one the bright row is the label, in the other nothing is; the first is sent, and found, a second time.
 
-    No test image is sent to an executor of a sweep.
+    No test image is sent to an executor of a sweep. What can't be learned is learned by heart, and a hint says so.
     """
     from pyspark import SparkFiles
 
@@ -283,19 +290,22 @@ def test_two_sweeps_over_two_data_sets_in_one_session_each_read_their_own_images
     labels = draw.integers(0, 8, 500)
     told = draw.integers(0, 60, (500, 8, 8))
     told[np.arange(500), labels] += 150
-    best = []
+    best, hints = [], []
     for source, images in (("told", told), ("untold", draw.integers(0, 256, (500, 8, 8))), ("told", told)):
         for split, part in (("train", slice(400)), ("t10k", slice(400, 500))):
             write_split(tmp_path / source, split, images[part], labels[part])
         place = tmp_path / f"{source}-{len(best)}"
         arguments = ("--experiment", named(page_file, "two_sets"), "--set", f"dataset.source={tmp_path / source}")
         assert run_job("prepare_dataset", *arguments, "--out", place / "data").code == 0
-        more = ("--set", "sweep.trials=1", "--set", "sweep.epochs=8", "--set", "network.parameters.learning_rate=0.01")
+        more = ("--set", "sweep.trials=1", "--set", "sweep.epochs=40", "--set", "network.parameters.learning_rate=0.01")
         sweep = run_job("sweep", *arguments, *more, "--dataset", place / "data", "--study", place / "study")
         assert sweep.code == 0, sweep.output
         best.append(sweep.result["best_value"])
+        hints.append(" ".join(sweep.result["hints"]))
         sent = {path.name.partition("-")[2] for path in Path(SparkFiles.getRootDirectory()).glob(f"{digest(place)}-*")}
         assert sent == {f"{split}-{kind}.npy" for split in ("train", "validation") for kind in ("images", "labels")}
     assert best[0] > 0.9
     assert best[1] < 0.4
     assert best[2] == best[0]
+    assert "on validation: add images, augment them" in hints[1]
+    assert "on validation:" not in hints[0]

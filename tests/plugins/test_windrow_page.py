@@ -23,6 +23,37 @@ def test_the_page_itself_has_no_inline_script_or_style_and_asks_nobody_else() ->
         )
 
 
+AIRFLOWS_BLUE = "#017cee"
+
+
+@pytest.mark.parametrize(
+    ("icon", "ground"),
+    [
+        ("icon.svg", "#ffffff"),
+        ("icon.svg", AIRFLOWS_BLUE),
+        ("icon-dark.svg", "#18181b"),
+        ("icon-dark.svg", AIRFLOWS_BLUE),
+    ],
+)
+def test_the_icon_is_seen_on_the_navigation_chosen_or_not(icon: str, ground: str) -> None:
+    """3 to 1 is what WCAG 2.2, 1.4.11, asks of a graphic."""
+    strokes = re.findall(r'stroke="(#\w+)"', (ASSETS / icon).read_text())
+    assert max(contrast(stroke, ground) for stroke in strokes) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours by WCAG, 1 to 21."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 @pytest.mark.airflow
 def test_the_plugin_loads_nothing_slow_beside_airflows_own_plugin_manager() -> None:
     script = "import sys, airflow.plugins_manager\nknown = set(sys.modules)\nimport windrow_page\n"

@@ -22,7 +22,9 @@ from harness.predictions import PATIENCE, labelled_row
 from harness.web import WebHook
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from windrow import experiment
+from windrow.data import manifest as manifests
 from windrow.data import shards, sources
+from windrow.data.manifest import Manifest
 from windrow.laptop import demo_feed, stack
 from windrow.laptop.airflow_api import Airflow
 from windrow.laptop.image_server import image_path
@@ -245,6 +247,12 @@ def write_hostile_sweep(folder: Path) -> None:
     """A sweep of which one trial has failed with a secret in its error, and an earlier one that is large."""
     write_large_sweep(folder.parents[1] / "large" / "study")
     page = experiment.load(EXPERIMENTS / "hostile.yaml")
+    counts = {"validation": {HOSTILE: 3, "cat": 2}}
+    manifests.write(
+        folder.with_name("dataset"),
+        Manifest("h", "h", "d", (8, 8, 1), tuple(counts["validation"]), {}, {}, {}, class_counts=counts,
+                 warnings=(HOSTILE,)),
+    )  # fmt: skip
     with open_study(folder, page, "d" * 64) as study:
         for ending, value in ((Ending.OK, 0.7), (Ending.OK, 0.9), (Ending.FAILED, None)):
             asked = study.ask()

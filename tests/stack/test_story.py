@@ -268,6 +268,12 @@ def test_the_note_of_the_refused_run_has_the_cause_in_one_sentence(place: Any) -
     assert REFUSED in note
 
 
+def test_one_mistyped_key_is_not_answered_with_all_that_there_are(place: Any) -> None:
+    note = place.airflow.get(f"/dags/{SCORE}/dagRuns/{quote(refused(place), safe='')}")["note"]
+    assert "sweep." not in note
+    assert len(note) < 1000
+
+
 def test_the_web_hook_hears_of_the_refused_run_once_and_its_address_stays_out_of_the_log(place: Any) -> None:
     (post,) = soon(lambda: place.hook.posts)
     assert post["text"].startswith("score_digits: task score_images has failed: ")
@@ -318,13 +324,16 @@ def test_the_page_fills_by_itself_while_the_sweep_runs(place: Any, page: Page, p
     expect(frame.locator("#state")).to_have_text("all trials have ended", timeout=2 * MINUTES)
     expect(frame.locator("#news")).to_contain_text(f"The sweep has ended: {TRIALS} trials.")
     expect(rows(frame)).to_have_count(TRIALS)
+    expect(frame.locator("#progress dd").first).to_contain_text(re.compile(r"trial \d+, guessing: 0\.1\d\d\d$"))
 
 
 @in_a_browser
 def test_the_tab_of_the_run_shows_the_same_sweep(place: Any, page: Page) -> None:
     known = rows(page.frame_locator("iframe")).all_inner_texts()
     page.goto(place.run_page(TRAIN, training(place)))
-    page.get_by_role("link", name="Windrow").last.click()
+    links = page.get_by_role("link", name="Windrow")
+    expect(links).to_have_count(2)  # the navigation's is there before the tab
+    links.last.click()
     expect(page).to_have_url(re.compile("/plugin/windrow_run$"))
     expect(rows(page.frame_locator("iframe"))).to_have_text(known, use_inner_text=True)
 
@@ -421,6 +430,7 @@ def test_a_sweep_under_way_is_told_as_far_as_it_is(place: Any) -> None:
     shown = place.values("/api/dags/train_hostile/sweep")
     assert [line["value"] for line in shown["best"]] == [0.9, 0.7]
     assert (shown["budget"], shown["finished"], shown["training"]) == (4, 3, 1)
+    assert (shown["guessing"], shown["warnings"]) == (0.6, [HOSTILE])
 
 
 def test_a_part_without_anything_to_show_is_one_sentence(place: Any) -> None:
@@ -621,6 +631,20 @@ def test_the_tasks_link_to_mlflow(place: Any) -> None:
     assert link("prepare_dataset", "mlflow_run") == ""
 
 
+def test_the_announcement_says_which_of_the_pages_dags_are_switched_off(place: Any) -> None:
+    log = place.log(TRAIN, approved(place), "announce_champion")
+    assert "maintain_digits is paused; switch it on in Airflow's list of DAGs" in log
+    assert "score_digits is paused" not in log
+
+
+def test_a_person_finds_a_dag_that_changes_champions_switched_on_with_the_pages_to_choose_from(place: Any) -> None:
+    dag = place.airflow.get("/dags/change_champion/details")
+    fields = {name: param["schema"] for name, param in dag["params"].items()}
+    assert dag["is_paused"] is False
+    assert set(fields["page"]["enum"]) == {"digits", "hostile", "shoes"}
+    assert fields["action"]["enum"] == ["rollback", "promote", "approve", "reject"]
+
+
 @in_a_browser
 def test_the_graph_of_the_run_is_green(place: Any, page: Page, picture: Keep) -> None:
     page.goto(place.run_page(TRAIN, approved(place)))
@@ -668,6 +692,16 @@ def test_its_labels_are_seen(place: Any, page: Page, picture: Keep) -> None:
     frame.locator("#scorings").scroll_into_view_if_needed()
     frame.locator("#labels .gallery").first.scroll_into_view_if_needed()
     picture(page, "tour-labels")
+
+
+@in_a_browser
+def test_the_champions_accuracy_stands_next_to_that_of_guessing_and_its_weakest_class(place: Any, page: Page) -> None:
+    shown = page.frame_locator("iframe").locator("#champions")
+    expect(shown).to_contain_text(re.compile(r"test accuracy \d+\.\d+ % on 359 images, where guessing gives 10\.31 %"))
+    heads, cells = shown.locator("thead th").all_inner_texts(), shown.locator("tbody tr").first.locator("th, td")
+    row = dict(zip(heads, cells.all_inner_texts(), strict=True))
+    assert float(row["Guessing"]) < float(row["Macro-F1"]) < 1
+    assert re.fullmatch(r"[01]\.\d+, \d", row["Lowest recall"])
 
 
 # A day again and a version again, which run while the person looks about.

@@ -95,6 +95,29 @@ def test_a_failed_spark_job_ends_with_javas_own_sentence(said: str, capsys: pyte
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}".replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        ("pyarrow.lib.ArrowInvalid: no footer", "pyarrow.lib.ArrowInvalid: no footer"),
+        ("windrow.errors.UserError: a feed must be whole; got: half", "a feed must be whole; got: half"),
+    ],
+)
+def test_an_error_of_a_python_worker_ends_with_the_workers_own_sentence(
+    last: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"""
+  An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "worker.py", line 1, in main
+    work()
+    ^^^^^^
+{last}
+ SQLSTATE: 38000
+"""
+    assert command.run(fails_with(RuntimeError(text)), arguments()) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {sentence}"
+
+
 def test_a_bug_keeps_its_traceback_and_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(lambda _: {"share": 1 // 0}, arguments()) == 1
     told = capsys.readouterr().err.splitlines()
@@ -261,8 +284,8 @@ def test_the_printed_result_is_the_written_one(tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out) == json.loads(target.read_text()) == {"accuracy": 0.5}
 
 
-@pytest.mark.parametrize("text", ["2026-13-01", "yesterday", ""])
-def test_a_day_is_a_day_of_the_calendar(text: str) -> None:
+@pytest.mark.parametrize("text", ["2026-13-01", "yesterday", "", "20261125", "2026-W48-3", " 2026-11-25"])
+def test_a_day_is_a_day_of_the_calendar_in_one_spelling(text: str) -> None:
     assert command.day("2026-11-25") == date(2026, 11, 25)
     with pytest.raises(argparse.ArgumentTypeError, match=r"a day as YYYY-MM-DD; got .*; for example 2026-11-25"):
         command.day(text)

@@ -32,7 +32,7 @@ AT_LEAST_TWO = {
     "jobs/windrow/sweep/schedule.py": {"self._barren"},
     "jobs/windrow/data/copies.py": {"len(self.disputed)"},  # two with the same pixels
     "jobs/windrow/data/division.py": {"len(counts[split])"},
-    "jobs/windrow/data/manifest.py": {"self.copies.images"},
+    "jobs/windrow/data/manifest.py": {"self.images"},
     "jobs/windrow/laptop/page/new.py": {"found.opened", "found.images", "len(found.classes)"},  # two classes
     "jobs/windrow/selection/common_images.py": {"len(challenger)"},
     "jobs/windrow/selection/evidence.py": {"same.images"},  # thirty

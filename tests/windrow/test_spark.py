@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +53,29 @@ def test_of_a_link_what_it_leads_to_is_sent_and_a_second_time_nothing(spark: Any
     (tmp_path / "link").unlink()
     sessions.ship_file(spark, tmp_path / "link", "sent-over-a-link")
     assert on_a_worker(spark, "sent-over-a-link") == b"contents"
+
+
+def test_two_jobs_at_once_send_the_package_once_and_neither_goes_on_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two threads of a notebook do. One that finds half a zip file would start tasks without the package."""
+    real, added = sessions._zip_package, threading.Event()
+    zips: list[Path] = []
+
+    def slow(archive: Path) -> None:
+        zips.append(archive)
+        archive.write_bytes(b"half")
+        added.wait(0.2)  # the other one has time to find it
+        real(archive)
+
+    monkeypatch.setattr(sessions, "_outbox", lambda: tmp_path)
+    monkeypatch.setattr(sessions, "_zip_package", slow)
+    session: Any = SimpleNamespace(sparkContext=SimpleNamespace(addPyFile=lambda _: added.set()))
+    with ThreadPoolExecutor(2) as jobs:
+        done = [jobs.submit(lambda: (sessions.ship_package(session), added.is_set())) for _ in range(2)]
+    assert [each.result()[1] for each in done] == [True, True]
+    assert len(zips) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["windrow.zip"]
 
 
 @pytest.mark.spark

@@ -6,6 +6,7 @@ This module uses only the standard library, because the machine may have only Do
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from windrow.files import replacing
 
 _HEADER = "# Secrets of this machine's stack, made by make up. Settings of compose.yaml can be added.\n"
+_QUOTED = re.compile(r"""(["'])((?:\\.|(?!\1).)*)\1""")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def _fernet_key() -> str:
@@ -31,10 +34,21 @@ SECRETS: Mapping[str, Callable[[], str]] = {
 
 
 def read(file: Path) -> dict[str, str]:
-    """Return name → value from a file of NAME=VALUE lines; empty if the file does not exist."""
+    """Return name → value from a file of NAME=VALUE lines; empty if the file does not exist.
+
+    As Docker Compose reads them: a value may be in quotes, and a comment begins with # after a space.
+    """
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return {name.strip(): _value(text.strip()) for name, _, text in pairs}
+
+
+def _value(text: str) -> str:
+    """Return a value without its quotes, or without a comment if it has none."""
+    if quoted := _QUOTED.match(text):
+        inside = quoted[2]
+        return inside if quoted[1] == "'" else re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), inside)
+    return text.partition(" #")[0].rstrip()
 
 
 def complete(file: Path) -> dict[str, str]:

@@ -105,7 +105,7 @@ def choose_format(files: Files, section: DatasetSection) -> Format:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = _upright_size(image)
-        except (OSError, Image.DecompressionBombError):
+        except Exception:  # noqa: S112  Pillow raises almost anything; `decode` lists what can't be opened
             continue
         return Format(height, width, section.channels, resize=False)
     raise DatasetError(

@@ -81,18 +81,19 @@ def divide(source: Source, section: DatasetSection) -> Division:
     without = copies.left_out(pool) if source.own else LeftOut()
     parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)
     counts: Counts = {split: _count(parts[split], source.labels) for split in SPLITS}
-    warnings = [*source.notes, *without.sentences(pool)]
+    warnings, same = [*source.notes, *without.sentences(pool)], copies.find(pool, without)
     if source.own:
         cures = _cures(own_test=test is not None)
-        _check(counts, cures, warnings)
+        _check(counts, cures, [*warnings, str(same)] if same.groups else warnings)
         warnings += _warnings(counts, cures)
+    near = _near_copies(parts) if source.train_names else NearCopies()
     return Division(
         parts,
         counts,
         {**source.left_out, **without.by_name(pool)},
-        copies.find(pool, without),
-        _near_copies(parts) if source.train_names else NearCopies(),
-        tuple(warnings),
+        same,
+        near,
+        (*warnings, *_near_warnings(near)),
     )
 
 
@@ -149,6 +150,18 @@ def _near_copies(parts: Mapping[Split, SplitImages]) -> NearCopies:
     pairs = copies.near(found["test"], found["train"] + found["validation"])
     examples = tuple((names["test"][test], others[other]) for test, other in pairs[: copies.SHOWN])
     return NearCopies(len(pairs), examples)
+
+
+def _near_warnings(near: NearCopies) -> list[str]:
+    """Return a sentence on near copies if there are any."""
+    if not near.images:
+        return []
+    look = counted(near.images, "test image looks", "test images look")
+    pairs = "; ".join(" ~ ".join(names) for names in near.examples[:_SHOWN])
+    return [
+        f"{look} nearly like an image of training or validation, so the test accuracy may be too high; remove one of "
+        f"each, e.g. {pairs}"
+    ]
 
 
 def _cures(own_test: bool) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Download a published file from the first mirror that serves it undamaged.
 
-    fetch(RemoteFile("train-labels-idx1-ubyte.gz", "65a5...", "sha256", of="contents"), mirrors, folder)
+    fetch(RemoteFile("train-labels-idx1-ubyte.gz", "65a5...", of="contents"), mirrors, folder)
 
 An interrupted download continues where it stopped, in this run or the next. Proxies come from the environment.
 """
@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -36,14 +36,13 @@ _CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file's name below a mirror's base URL, and its digest, so that mirrors need not be trusted.
+    """A file's name below a mirror's base URL, and its SHA-256, so that mirrors need not be trusted.
 
     `of` says whether the digest is that of the file's bytes, or that of its contents after gunzip.
     """
 
     name: str
     digest: str
-    algorithm: Literal["sha256", "md5"]
     of: Literal["file", "contents"]
 
 
@@ -138,7 +137,7 @@ def fetch_trusted(url: str, folder: Path, digest: str | None, key: str, *, max_b
         print(f"{url} has the SHA-256 {digest}: trusted now, checked from now on; {key} can say it", file=sys.stderr)
     known = digest or record.read_text(encoding="ascii").strip()
     cure = f"connect this machine, fix {key}, or remove {record} to trust what is there now"
-    return fetch(RemoteFile(name, known, "sha256", of="file"), [mirror], folder, cure, max_bytes=max_bytes)
+    return fetch(RemoteFile(name, known, of="file"), [mirror], folder, cure, max_bytes=max_bytes)
 
 
 def _take_on_trust(url: str, target: Path, max_bytes: int | None) -> str:
@@ -169,7 +168,7 @@ def _fetch_from(url: str, remote: RemoteFile, target: Path, max_bytes: int | Non
         _download(url, part, max_bytes)
     if not matches(remote, part, max_bytes):
         part.unlink()
-        raise _MirrorError(f"its file has another {remote.algorithm.upper()} than {remote.digest[:16]}...")
+        raise _MirrorError(f"its file has another SHA-256 than {remote.digest[:16]}...")
     part.replace(target)
 
 
@@ -247,18 +246,15 @@ def matches(remote: RemoteFile, path: Path, max_bytes: int | None) -> bool:
             file.seek(0)
             unzip = remote.of == "contents" and zipped
             stream = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if unzip else file
-            return _digest(stream, remote, max_bytes) == remote.digest
+            return _digest(stream, max_bytes) == remote.digest
     except FileNotFoundError:
         return False
     except (gzip.BadGzipFile, EOFError, zlib.error):
         return False
 
 
-def _digest(stream: BinaryIO, remote: RemoteFile, max_bytes: int | None) -> str:
-    # MD5 is what Fashion-MNIST's authors publish; it detects damage, but not tampering.
-    make: Callable[..., hashlib._Hash] = hashlib.sha256 if remote.algorithm == "sha256" else hashlib.md5
-    digest = make(usedforsecurity=False)
-    length = 0
+def _digest(stream: BinaryIO, max_bytes: int | None) -> str:
+    digest, length = hashlib.sha256(), 0
     while chunk := stream.read(1 << 20):
         digest.update(chunk)
         length += len(chunk)

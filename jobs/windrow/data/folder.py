@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data.splits import check_names
 from windrow.errors import DatasetError
 from windrow.plural import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
-CHANGED = "the folder changed while it was read, so the next run reads it again"
 _SHOWN = 5
 
 
@@ -34,8 +34,8 @@ class Files:
     labels: NDArray[np.int64]
 
     def name(self, index: int) -> str:
-        """Return a file's path relative to the root, as text that any encoding can hold."""
-        return str(self.paths[index].relative_to(self.root)).encode("utf-8", "backslashreplace").decode()
+        """Return a file's path relative to the root, as text on one line that any encoding can hold."""
+        return _printable(str(self.paths[index].relative_to(self.root)))
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def list_images(folder: Path) -> Listing:
     A class of train/ may have no image in test/.
 
     Raises:
-        DatasetError: no classes, a class without images, a class name with characters that can't be printed, a class in
-            test/ only, or a file or folder that disappears meanwhile.
+        DatasetError: fewer than two classes, two classes whose names look the same, a class without images, a class
+            name with characters that can't be printed, a class in test/ only, or a folder that can't be listed.
     """
     try:
         return _listing(folder)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise DatasetError(
-            f"{folder} must stay as it is while it is read; {error.filename} is gone; run again when nothing moves it"
+            f"{folder} must be readable; got {error.strerror} for {error.filename}; look at its owner and its rights"
         ) from error
 
 
@@ -68,8 +68,12 @@ def _listing(folder: Path) -> Listing:
     splits = [folder / "train", folder / "test"]
     if not all(split.is_dir() for split in splits):
         classes = _classes(folder)
+        check_names(tuple(classes))
+        _report_unused(folder, classes)
         return Listing(tuple(classes), _files(folder, folder, classes), None)
     classes, test_classes = (_classes(split) for split in splits)
+    check_names(tuple(classes))
+    _report_unused(folder, [split.name for split in splits])
     if odd := sorted(set(test_classes) - set(classes)):
         raise DatasetError(
             f"{folder} must have each class of test/ in train/ too; got {', '.join(odd)} in test/ only; "
@@ -79,13 +83,25 @@ def _listing(folder: Path) -> Listing:
     return Listing(tuple(classes), train, _files(folder, splits[1], classes, needed=False))
 
 
-def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) -> None:
+def _report_unused(folder: Path, used: Sequence[str]) -> None:
+    """Print which visible folders and images next to the used folders are not read, such as val/ next to train/."""
+    others = [path for path in folder.iterdir() if path.name not in used and not path.name.startswith((".", "__"))]
+    found = sorted(_printable(path.name) for path in others if path.is_dir() or path.suffix.lower() in SUFFIXES)
+    if found:
+        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        print(f"ignored in {folder}: {', '.join(found[:_SHOWN])}{more}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def check_left_out(total: int, left_out: dict[str, str]) -> None:
     """Print which images could not be decoded, if any, and why.
 
     Args:
         total: number of images in the folder.
         left_out: reason for each image that could not be decoded, by its name.
-        changed: whether the folder changed while it was read.
 
     Raises:
         DatasetError: the share of images that could not be decoded is above LEFT_OUT_LIMIT.
@@ -96,8 +112,8 @@ def check_left_out(total: int, left_out: dict[str, str], changed: bool = False) 
     more = f"; and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
     if len(left_out) > LEFT_OUT_LIMIT * total:
         raise DatasetError(
-            f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: {listed}{more}"
-            + ("; the folder changed while it was read: run again" if changed else "; fix or remove them")
+            f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: "
+            f"{listed}{more}; fix or remove them"
         )
     images = counted(total, "image")
     print(f"left out {len(left_out)} of {images} that can't be decoded: {listed}{more}", file=sys.stderr)

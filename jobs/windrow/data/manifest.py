@@ -6,19 +6,20 @@ The manifest is written last, so a folder with a manifest is complete.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from windrow import files
-from windrow.data.splits import SPLITS
+from windrow.data.splits import SPLITS, Split
 from windrow.errors import DatasetError
-from windrow.plural import counted
 
 FILE = "manifest.json"
 _CURE = "run prepare_dataset.py into it"
+_SHORT = 300  # characters of a warning on a page or in a note
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Copies:
     groups: int = 0
     images: int = 0
     examples: tuple[tuple[str, ...], ...] = ()
+
+    def __str__(self) -> str:
+        """Return a sentence with the number of images and some names; empty without copies."""
+        groups = "; ".join(" = ".join(names) for names in self.examples)
+        return f"{self.images:,} images have the same pixels as another one, e.g. {groups}" if self.groups else ""
 
 
 @dataclass(frozen=True)
@@ -94,17 +100,25 @@ class Manifest:
         classes = in_splits(self.class_counts, self.labels, most=20)
         lines = [", ".join(f"{self.splits[split]:,} {split}" for split in SPLITS) + f" images: {classes}"]
         if self.copies.groups:
-            groups = "; ".join(" = ".join(names) for names in self.copies.examples)
-            lines.append(f"{self.copies.images:,} images have the same pixels as another one, e.g. {groups}")
+            lines.append(str(self.copies))
         if self.near_copies.images is None:
             lines.append("near copies were not looked for, because there are too many images")
-        elif self.near_copies.images:
-            pairs = "; ".join(" ~ ".join(names) for names in self.near_copies.examples)
-            lines.append(
-                f"{counted(self.near_copies.images, 'test image looks', 'test images look')} nearly like an image of "
-                f"training or validation, e.g. {pairs}"
-            )
         return lines
+
+    @property
+    def short_warnings(self) -> list[str]:
+        """Return the warnings on one line each, of at most 300 characters, for pages and notes."""
+        return [shorten(warning, _SHORT, placeholder=" ...") for warning in self.warnings]
+
+    def warnings_text(self) -> str:
+        """Return the short warnings as a Markdown list with a heading; empty without warnings."""
+        listed = "\n".join(f"- {warning}" for warning in self.short_warnings)
+        return f"What makes figures on this data set less certain:\n\n{listed}" if listed else ""
+
+    def guessing(self, split: Split) -> float | None:
+        """Return the share of the most frequent class in a split, 0..1; None without class counts."""
+        counts = self.class_counts.get(split)
+        return max(counts.values()) / sum(counts.values()) if counts else None
 
 
 def in_splits(counts: Mapping[str, Mapping[str, int]], names: Sequence[str], most: int) -> str:
@@ -120,13 +134,17 @@ def in_splits(counts: Mapping[str, Mapping[str, int]], names: Sequence[str], mos
     return f"{', '.join(shown)}{more} ({'/'.join(SPLITS)})"
 
 
-def labels_before(folder: Path, source: str) -> tuple[str, ...] | None:
-    """Return the classes of the data set that is in `folder`; None without a data set, or for one of another source."""
-    try:
-        manifest = read(folder)
-    except DatasetError:
-        return None
-    return manifest.labels if manifest.source == source else None
+def labels_before(folders: Iterable[Path], source: str) -> tuple[str, ...] | None:
+    """Return the classes of the newest data set of a source among those in `folders`; None if there is none."""
+    found = [path for folder in folders if (path := folder / FILE).is_file()]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            manifest = read(path.parent)
+        except DatasetError:
+            continue
+        if manifest.source == source:
+            return manifest.labels
+    return None
 
 
 def read(folder: Path) -> Manifest:

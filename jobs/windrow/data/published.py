@@ -34,24 +34,31 @@ _MNIST_SHA256 = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
-_FASHION_MD5 = (
-    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "25c81989df183df01b3e8a0aad5dffbe",
-    "bef4ecab320f06d8554ea6380940ec79",
-    "bb300cfdad3c16e7a12a480ee83cd310",
+# Of the contents of the files that zalandoresearch/fashion-mnist publishes with MD5 digests of the .gz files.
+_FASHION_SHA256 = (
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 )
+
+
+def _files(digests: Sequence[str]) -> tuple[RemoteFile, ...]:
+    """Return the files with the SHA-256 of their contents: mirrors compress differently, and users unpack them."""
+    return tuple(RemoteFile(name, digest, of="contents") for name, digest in zip(FILE_NAMES, digests, strict=True))
+
+
 MNIST = Published(
     mirrors=(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
     ),
-    # The digests are of the contents, because the mirrors' .gz files differ.
-    files=tuple(RemoteFile(*pair, "sha256", of="contents") for pair in zip(FILE_NAMES, _MNIST_SHA256, strict=True)),
+    files=_files(_MNIST_SHA256),
     labels=tuple("0123456789"),
 )
 FASHION_MNIST = Published(
     mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-    files=tuple(RemoteFile(*pair, "md5", of="file") for pair in zip(FILE_NAMES, _FASHION_MD5, strict=True)),
+    files=_files(_FASHION_SHA256),
     # https://github.com/zalandoresearch/fashion-mnist#labels
     labels=(
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,11 +26,13 @@ from windrow import spark
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
 from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all, has_files_of_one
-from windrow.errors import DatasetError
+from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_CHANGED = "the folder changed while it was read, so the next run reads it again"
 
 OpenSpark = Callable[[], AbstractContextManager["SparkSession"]]
 
@@ -79,7 +82,8 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     Raises:
         DatasetError: the source is unknown, missing, or not valid.
         DownloadError: no mirror served a file.
-        ServiceError: the disk is full, or Spark can't be used for a folder of images.
+        ServiceError: the disk is full, Spark can't be used for a folder of images, or the folder changed meanwhile in
+            such a way that what was read can't be used.
     """
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
@@ -97,6 +101,8 @@ def origin(section: DatasetSection) -> str:
 def fingerprint(section: DatasetSection) -> str:
     """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
 
+    Files in linked folders count as well.
+
     The digest shows whether the folder has changed since the data set was prepared. A built-in source never changes.
 
     Raises:
@@ -106,7 +112,7 @@ def fingerprint(section: DatasetSection) -> str:
         return ""
     digest = hashlib.sha256()
     path = _existing_folder(section.source)
-    for file in sorted(path.rglob("*")):
+    for file in _below(path):
         try:
             status = file.stat() if file.exists() else file.lstat()
         except OSError:  # the file has disappeared meanwhile
@@ -115,6 +121,20 @@ def fingerprint(section: DatasetSection) -> str:
             repr((str(file.relative_to(path)), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace")
         )
     return digest.hexdigest()
+
+
+def _below(path: Path) -> list[Path]:
+    """List all files and folders below a folder, sorted, also in linked folders, but no folder twice."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(place, name) for name in (*folders, *files)]
+    return sorted(found)
 
 
 def _digits(section: DatasetSection, downloads: Path) -> Source:
@@ -186,9 +206,12 @@ def _idx_folder(path: Path, state: str) -> Source:
 def _label_names(path: Path) -> dict[int, str]:
     """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
-        return dict(enumerate((path / "labels.txt").read_text(encoding="utf-8").splitlines()))
+        lines = (path / "labels.txt").read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path / 'labels.txt'} must be UTF-8; got {error}; save it as UTF-8") from error
+    return {number: line.strip() for number, line in enumerate(lines)}
 
 
 def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:
@@ -225,6 +248,18 @@ def _size(images: NDArray[np.uint8]) -> str:
 
 def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark) -> Source:
     state = fingerprint(section)
+    try:
+        return _read_images(path, section, downloads, open_spark, state)
+    except DatasetError as error:
+        if path.is_dir() and fingerprint(section) == state:
+            raise
+        raise ServiceError(
+            f"{path} must stay as it is while it is read; it has changed, and what was read can't be used: {error}; "
+            "run again when nothing writes to it"
+        ) from error
+
+
+def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark, state: str) -> Source:
     listing = folder.list_images(path)
     target = choose_format(listing.train, section)
     with open_spark() as session:
@@ -233,7 +268,7 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
     changed = fingerprint(section) != state
     left_out = {**train.left_out, **(test.left_out if test else {})}
     total = len(listing.train.paths) + (len(listing.test.paths) if listing.test else 0)
-    folder.check_left_out(total, left_out, changed)
+    folder.check_left_out(total, left_out)
     return Source(
         path.name,
         train.images,
@@ -246,5 +281,5 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
         own=True,
         train_names=train.names,
         test_names=test.names if test else (),
-        notes=(folder.CHANGED,) if changed else (),
+        notes=(_CHANGED,) if changed else (),
     )

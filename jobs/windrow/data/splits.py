@@ -6,6 +6,7 @@ there an image's own pixels decide (`by_content`), so that no image moves to ano
 
 from __future__ import annotations
 
+import unicodedata
 from hashlib import blake2b
 from typing import Literal
 
@@ -24,16 +25,24 @@ _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
 
 def check_names(names: tuple[str, ...]) -> None:
-    """Check that there are two classes or more, with different names.
+    """Check that there are two classes or more, with different names that can be printed.
 
     Raises:
-        DatasetError: there are fewer, or two have the same name.
+        DatasetError: there are fewer, a name is empty or has characters that can't be printed, or two names look the
+            same: they differ at most in spaces, or in how Unicode writes an accent.
     """
     if len(names) < 2:
         got = f"only {names[0]!r}" if names else "none"
         raise DatasetError(f"a data set needs at least two classes; got {got}; add images of another class")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DatasetError(f"classes need different names; got {twice[0]!r} twice; rename one, e.g. in labels.txt")
+    if odd := [name for name in names if not name.strip() or not name.isprintable()]:
+        raise DatasetError(f"a class needs a name that can be printed; got {odd[0]!r}; rename it, e.g. in labels.txt")
+    seen: dict[str, str] = {}
+    for name in names:
+        look = unicodedata.normalize("NFC", " ".join(name.split()))
+        if (other := seen.get(look)) is not None:
+            got = f"{name!r} twice" if other == name else f"{other!a} and {name!a}, which look the same"
+            raise DatasetError(f"classes need different names; got {got}; rename one, e.g. in labels.txt")
+        seen[look] = name
 
 
 def check_classes(labels: Indices, names: tuple[str, ...], splits: int) -> None:

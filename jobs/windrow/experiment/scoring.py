@@ -64,7 +64,7 @@ class ScoringSection(Section):
         "and the run fails",
     )
     rescore: Literal["never", "champion"] = Field(
-        "never", description="whether a new champion labels again what earlier versions have labelled"
+        "never", description="whether another champion labels again what other versions have labelled"
     )
     truth: str | None = Field(
         None, min_length=1, description="column of the feed with the true class, for the accuracy; none if empty"

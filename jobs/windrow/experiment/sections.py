@@ -152,10 +152,16 @@ class PromotionSection(Section):
     finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")
     seeds: int = Field(1, ge=1, le=50, description="seeds that each finalist is trained with")
     minimum_improvement: float = Field(
-        0.0, ge=0, lt=1, description="test accuracy by which a challenger must exceed the champion (0.01 is one point)"
+        0.0,
+        ge=0,
+        lt=1,
+        description="test accuracy (macro-F1 if it is the objective) by which a challenger must exceed the champion; "
+        "0.01 is one point",
     )
     significant: bool = Field(
-        False, description="require a significant lead of the challenger: McNemar's exact test below 0.05"
+        False,
+        description="require a significant lead of the challenger: McNemar's exact test below 0.05, or for macro-F1 a "
+        "95 % interval above 0",
     )
     approval: bool = Field(False, description="require a person's approval before the challenger becomes champion")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from windrow.errors import ServiceError
 FINISHED = ("success", "failed")
 _SECONDS = 30.0
 _TRIES = 4
+_PAGE = 100  # Airflow's own limit for a page of an answer
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,15 @@ class Airflow:
             return None
 
     def runs_since(self, dag: str, moment: str, kind: str) -> list[str]:
-        """Return the ids of the runs of one kind, such as asset_triggered, since an ISO moment, oldest first.
-
-        Only the first 100 runs of all kinds since that moment are searched.
-        """
-        wanted = {"order_by": "id", "limit": 100, "run_after_gte": moment}
-        runs = self._ask("GET", f"{self._dag(dag)}/dagRuns", params=wanted)
-        return [run["dag_run_id"] for run in runs["dag_runs"] if run["run_type"] == kind]
+        """Return the ids of the runs of one kind, such as asset_triggered, since an ISO moment, oldest first."""
+        found: list[str] = []
+        for offset in count(0, _PAGE):
+            wanted = {"order_by": "id", "limit": _PAGE, "offset": offset, "run_after_gte": moment}
+            runs = self._ask("GET", f"{self._dag(dag)}/dagRuns", params=wanted)["dag_runs"]
+            found += [run["dag_run_id"] for run in runs if run["run_type"] == kind]
+            if len(runs) < _PAGE:
+                break
+        return found
 
     def tasks(self, dag: str, run: str) -> list[Task]:
         """Return the run's tasks, in no particular order."""

@@ -61,8 +61,8 @@ def labels_with_own_champion(page: Experiment) -> bool:
 def check(request: DemoRequest) -> None:
     """Refuse a page whose demo is bound to fail, before anything starts.
 
-    A run that the new champion starts does not get the request's overrides, so the page itself must find the demo's
-    feed.
+    The first demo's labels come from a run that the new champion starts, which does not get the request's overrides. A
+    second demo starts a run that gets them. So the scoring section must fit with and without them.
 
     Raises:
         UserError: the page does not train, or its scoring would not label the demo's feed with the new champion.
@@ -72,22 +72,33 @@ def check(request: DemoRequest) -> None:
             f"the demo trains a network; got {request.name}, a page without a space; "
             f"run make score EXPERIMENT={request.name}"
         )
-    scoring = experiment.load(request.path).scoring
+    plain = experiment.load(request.path)
+    if (plain.scoring is None) != (request.page.scoring is None):
+        raise UserError(
+            f"the page itself decides whether a demo scores; got {request.name} and SET, of which only one has a "
+            "scoring section; write it on the page"
+        )
+    _check_scoring(plain, request.name)
+    if request.overrides:
+        _check_scoring(request.page, f"{request.name} with SET={' '.join(request.overrides)}")
+
+
+def _check_scoring(page: Experiment, name: str) -> None:
+    """Refuse a page whose scoring would not label the demo's feed with the champion of its training."""
+    scoring = page.scoring
     if scoring is None:
         return
-    cure = f"run make train EXPERIMENT={request.name}, which uses the page's own feed"
-    feed, own = (
-        demo_feed.feed_file(home(), request.name),
-        home() / Path(scoring.feed.replace("{date}", "*")).expanduser(),
-    )
+    cure = f"run make train EXPERIMENT={page.name}, which uses the page's own feed"
+    feed = demo_feed.feed_file(home(), page.name)
+    own = home() / Path(scoring.feed.replace("{date}", "*")).expanduser()
     if not (own in (feed, feed.parent) or fnmatch(str(feed), str(own))):
-        raise UserError(f"the demo writes its own feed to {feed}; the feed of {request.name} is {own}; {cure}")
-    if not labels_with_own_champion(request.page):
+        raise UserError(f"the demo writes its own feed to {feed}; the feed of {name} is {own}; {cure}")
+    if not labels_with_own_champion(page):
         named = scoring.model or "a network of its own"
-        raise UserError(f"the demo labels with the champion that it trains; {request.name} scores with {named}; {cure}")
+        raise UserError(f"the demo labels with the champion that it trains; {name} scores with {named}; {cure}")
     if not scoring.allow_addresses:
         raise UserError(
-            f"the demo's images are on this machine; {request.name} allows addresses of the public internet only; "
+            f"the demo's images are on this machine; {name} allows addresses of the public internet only; "
             f"{cure}, or write scoring.allow_addresses: [127.0.0.0/8]"
         )
 

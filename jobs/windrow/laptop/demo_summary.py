@@ -156,7 +156,7 @@ def figures(
         "reason": promotion.get("reason"),
         "champion_version": champion.version,
         "champion_test_accuracy": champion.test_accuracy,
-        "links": {"the sweep": _link(sweep, "mlflow_run"), "the version": _link(promotion, "model_version")},
+        "links": addresses(sweep, promotion),
     }
     return values | (labels.figures() if labels else {})
 
@@ -168,11 +168,11 @@ def lines(values: Mapping[str, Any], unpause: str = LAPTOP_UNPAUSE) -> list[str]
         values: the result of `figures`, with what the demo adds.
         unpause: the command that switches on a DAG; see dag_ids.
     """
-    accuracy = _number(values["champion_test_accuracy"])
+    accuracy = number(values["champion_test_accuracy"])
     facts = [
         ("trials", f"{values['trials']} ({counts(values['outcomes'])})"),
-        (f"best {values['objective']}", _number(values["best_value"])),
-        ("test accuracy", f"{_number(values['test_accuracy'])} ({values['reason']})"),
+        (f"best {values['objective']}", number(values["best_value"])),
+        ("test accuracy", f"{number(values['test_accuracy'])} ({values['reason']})"),
         ("champion", f"version {values['champion_version']}, test accuracy {accuracy}"),
     ]
     if "urls" in values:
@@ -187,14 +187,15 @@ def lines(values: Mapping[str, Any], unpause: str = LAPTOP_UNPAUSE) -> list[str]
     return [f"  {name:18} {value}" for name, value in facts]
 
 
-def _link(result: Mapping[str, Any], name: str) -> str | None:
-    address: str | None = result.get("links", {}).get(name)
-    return address
+def addresses(sweep: Mapping[str, Any], promotion: Mapping[str, Any]) -> dict[str, str]:
+    """Return name → address of the sweep's and the version's pages in MLflow, as far as the results have them."""
+    pages = {"the sweep": (sweep, "mlflow_run"), "the version": (promotion, "model_version")}
+    return {name: found for name, (result, link) in pages.items() if (found := result.get("links", {}).get(link))}
 
 
 def links(values: Mapping[str, Any], otherwise: str) -> list[str]:
     """Return lines with the addresses of the sweep's and the version's pages in MLflow; `otherwise` without any."""
-    found = [f"{address}  {name}" for name, address in values["links"].items() if address]
+    found = [f"{address}  {name}" for name, address in values["links"].items()]
     return [f"  {'' if place else 'MLflow':8} {line}" for place, line in enumerate(found or [otherwise])]
 
 
@@ -203,5 +204,6 @@ def counts(by_name: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in by_name.items()) or "none"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a metric with four decimals; "unknown" without one."""
     return "unknown" if value is None else f"{value:.4f}"

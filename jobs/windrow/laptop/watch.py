@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from windrow.errors import ServiceError
-from windrow.laptop.airflow_api import FINISHED, Airflow, Task
+from windrow.laptop.airflow_api import FINISHED, Airflow, NotFoundError, Task
 
 POLL_SECONDS = 1.0
 LOG_SECONDS = 4.0  # between two reads: each read transfers the whole log
@@ -71,11 +71,14 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
     """
     changes = _Changes(airflow, dag, run, reporter)
     while True:
-        state = airflow.run_state(dag, run)
-        tasks = airflow.tasks(dag, run)
-        changes.log(tasks)
+        try:  # the state first, so that the tasks of a run that has ended are all in their final state
+            state = airflow.run_state(dag, run)
+            tasks = airflow.tasks(dag, run) if state else []
+        except NotFoundError:
+            state = None
         if state is None:
             raise ServiceError(f"{dag} must still have its run {run}; it was deleted; start it again")
+        changes.log(tasks)
         if state in FINISHED:
             break
         time.sleep(POLL_SECONDS)

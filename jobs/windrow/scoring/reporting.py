@@ -107,19 +107,20 @@ def report(
         result = replace(result, logged=_log(page, folder, result.run_id, tracking))
     except WindrowError as error:
         failed.append(error)
-    if reasons := _shortfalls(result, unreported, scoring.minimum_ok_share):
+    if reasons := _shortfalls(result, unreported, scoring):
         failed.append(ShortfallError("; ".join(reasons)))
     if failed:
         raise type(failed[0])("; ".join(map(str, failed)))
     return result
 
 
-def _shortfalls(result: ScoringResult, unreported: Sequence[CommitFigures], minimum: float) -> list[str]:
+def _shortfalls(result: ScoringResult, unreported: Sequence[CommitFigures], scoring: ScoringSection) -> list[str]:
     """Return what `shortfall` says of the run and of earlier tries, each sentence once."""
     judged = {run.run_id: run.figures for run in map(CommittedRun.from_json, unreported)}
     if result.figures:
         judged[result.run_id] = result.figures
-    return list(dict.fromkeys(filter(None, (shortfall(figures, minimum) for figures in judged.values()))))
+    reasons = (shortfall(figures, scoring.minimum_ok_share, scoring.attempts) for figures in judged.values())
+    return list(dict.fromkeys(filter(None, reasons)))
 
 
 def _log(page: Experiment, folder: Path, run_id: str, tracking: Tracking) -> Logged | None:

@@ -53,7 +53,7 @@ class Options:
     """Options of a run that are not on the page.
 
     Attributes:
-        rescore: whether to label again the URLs that only earlier models have labelled.
+        rescore: whether to label again the URLs whose newest label is of another model or version.
         limit: largest number of new URLs; None for no limit.
         accept_drift: whether to commit rows that moved beyond the page's gate.
         retry_statuses: statuses whose URLs are due in this run, also where they are final.
@@ -120,11 +120,15 @@ class ScoringRun:
         search = work.look(self._table, files, self._options.rescore, self._options.limit, rule)
         if self._scoring.rescore == "champion" and not search.rescore and self._table.files():
             model = self._tracking.version(self._page)
-            return replace(search, rescore=bool(model and earlier.labels(self._table, model)))
+            search = replace(search, rescore=bool(model and earlier.labels(self._table, model)))
+        if search.due and not (search.pieces or search.rescore):  # after a rollback, perhaps nothing for this model
+            model = self._tracking.version(self._page)
+            if model and not pending.find(search.due, self._table.files(), model, rule).targets.num_rows:
+                return replace(search, due=())
         return search
 
     def _earlier_labels(self) -> Mapping[str, int] | None:
-        """Count the URLs with labels of earlier versions; None if the model is not in the registry, or not known.
+        """Count the URLs with labels of other versions; None if the model is not in the registry, or not known.
 
         An error of the registry is only printed: a run that has nothing to do must not fail for it.
         """
@@ -133,7 +137,7 @@ class ScoringRun:
         try:
             model = self._tracking.version(self._page)
         except (TrackingError, UserError) as error:
-            print(f"labels of earlier versions are not counted: {error}", file=sys.stderr)
+            print(f"labels of other versions are not counted: {error}", file=sys.stderr)
             return None
         return earlier.labels(self._table, model) if model else None
 
@@ -162,10 +166,10 @@ class ScoringRun:
                 downloads = byte_cache.of_folder(bytes_folder, self._scoring.keep_mebibytes)
                 plan = replace(rehearsed.result(), cache=downloads)
                 with self._table.staged(self._run_id) as rows:
-                    figures = self._add_predictions(spark, found, plan, rows)
+                    figures, replaced = self._add_predictions(spark, found, plan, rows)
                     digest = self._digest(search, pinned())
                     values = figures.to_json()
-                    done = WithheldRun(self._run_id, digest, values, found.due.files, found.marks, time.time())
+                    done = WithheldRun(self._run_id, digest, values, replaced, found.marks, time.time())
                     return self._settle(done, rows, nothing)
 
     def _withheld(self, search: FeedSearch, pinned: Pinned) -> WithheldRun | None:
@@ -201,12 +205,17 @@ class ScoringRun:
         options = search.rescore, search.limit, *sorted(self._options.retry_statuses)
         return withheld.digest(search.marks, self._table.version, name, options, self._scoring)
 
-    def _add_predictions(self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path) -> Figures:
-        """Score the URLs that were found, write their rows and the gallery, and return the run's figures.
+    def _add_predictions(
+        self, spark: SparkSession, found: Work, plan: ScoringPlan, rows: Path
+    ) -> tuple[Figures, list[Path]]:
+        """Score the URLs that were found, write their rows and the gallery.
 
         The folder `rows` also gets a copy of the other rows in the files that the commit will replace.
+
+        Returns:
+            The run's figures, and the files of the table that its commit replaces.
         """
-        stamp = plan.stamp
+        stamp, older = plan.stamp, pending.NO_ROWS
         with album.of_run(self._folder, stamp.run_id, found.urls) as pictures:
             measured = one_pass.run(spark, found, replace(plan, album=pictures), rows)
             written = predictions_table.written(rows)
@@ -227,18 +236,17 @@ class ScoringRun:
             if found.counts.rescored:
                 compared = rescoring.agreement(spark, self._table.files(), written, stamp.identity)
                 figures = replace(figures, agreement=Agreement(*compared))
+                older = pending.OlderRows.of(self._table.files(), written, stamp.identity)
             past = (Figures.from_json(values) for values in self._table.past())
             figures = replace(figures, drift=drift.compare(figures, past))
             place = gallery.place(self._folder, stamp.run_id)
             gallery.write(place, self._page.name, figures, pictures, measured.failures)
-        if found.due.files:
-            pending.carry(found.due, rows)
-        return figures
+        return figures, pending.carry(found.due, rows, older) if found.due.files or older.files else []
 
     def _labels_left(self, found: Work, model: tuple[str, str], written: Sequence[Path]) -> Mapping[str, int]:
-        """Count the labels of earlier versions that this run leaves as they are."""
+        """Count the labels of other versions that this run leaves as they are."""
         before = {} if found.counts.rescored else earlier.labels(self._table, model)
-        if before and found.due.targets.num_rows:  # a URL that is due may have an earlier version's label
+        if before and found.due.targets.num_rows:  # a URL that is due may have another version's label
             return earlier.count([*self._table.files(), *written], model)
         return before
 

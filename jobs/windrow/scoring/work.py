@@ -1,4 +1,4 @@
-"""Find the URLs of a run: new URLs in the feed, URLs that are due again, and optionally URLs of an earlier model.
+"""Find the URLs of a run: new URLs in the feed, URLs that are due again, and optionally URLs that others have labelled.
 
 No URL is in two of these groups: a new URL has no row, and a URL that is due is left out of the third group.
 """
@@ -39,7 +39,7 @@ class FeedSearch:
         before: how far the feed is read before the run.
         due: the files of the table with rows that are due again.
         rule: what makes a row due.
-        rescore: whether to label URLs of earlier models again.
+        rescore: whether to label URLs of other models again.
         limit: the largest number of new URLs to take; None for no limit.
     """
 

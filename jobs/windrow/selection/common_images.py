@@ -19,14 +19,12 @@ from windrow.data.manifest import Manifest
 from windrow.model.network import Network
 from windrow.plural import counted
 from windrow.selection.readout import Readout
+from windrow.selection.statistics import LEAST_IMAGES, least_images
 
 FILE = "seen-images.npy"
 """Name of a version's file with the keys of the images that it was trained and chosen on, uint64 (n,), sorted."""
 
-LEAST_IMAGES = 30
-"""A comparison on fewer test images is left to a person: a single image then moves an accuracy by more than three
-points, and its 95 % interval can be wider than 34 points."""
-
+_SHOWN_CLASSES = 3
 _KEY_BYTES = 8  # of 100,000 images, any two have the same key with a probability of 3e-10
 
 Keys = NDArray[np.uint64]
@@ -138,11 +136,12 @@ def first_of_copies(folder: Path) -> NDArray[np.bool_]:
     return chosen
 
 
-def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> CommonImages:
+def between(champion: RegisteredChampion, dataset: Manifest, folder: Path, improvement: float = 0.0) -> CommonImages:
     """Choose the test images of a prepared data set that the champion can be compared on with a network trained on it.
 
     Args:
         dataset, folder: the challenger's data set, and its folder.
+        improvement: the page's promotion.minimum_improvement, which may need more images (statistics.least_images).
 
     Raises:
         DatasetError: the test split is missing or broken.
@@ -163,18 +162,28 @@ def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> Co
         return _none(truth, "does not record which images it was trained on, and these test images may be among them")
     own = np.array([_place(network.labels, label) for label in dataset.labels])
     found = CommonImages(np.where(is_new & first_of_copies(folder), own[truth], -1))
-    return CommonImages(found.truth, _doubt(found.count, network.labels, dataset.labels))
+    return CommonImages(found.truth, _doubt(found.count, network.labels, dataset.labels, improvement))
 
 
-def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str]) -> str:
-    if set(champion) != set(challenger):
-        known = len(set(champion) & set(challenger))
-        gone = len(champion) - known
-        more = f", and {gone} that {'is' if gone == 1 else 'are'} gone" if gone else ""
-        return f"knows {known} of these {len(challenger)} classes{more}"
-    if count < LEAST_IMAGES:
-        return f"can be compared on {counted(count, 'image')} only, and the rule needs {LEAST_IMAGES}"
+def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str], improvement: float) -> str:
+    new = [label for label in challenger if label not in champion]
+    gone = [label for label in champion if label not in challenger]
+    if new or gone:
+        return " and ".join(
+            [*([f"does not know {_named(new)}"] if new else []), *([f"knows {_named(gone)}, now gone"] if gone else [])]
+        )
+    if count < (least := least_images(improvement)):
+        page = f" for a minimum_improvement of {improvement:g}" if least > LEAST_IMAGES else ""
+        return f"can be compared on {counted(count, 'image')} only, and the rule needs {least:,}{page}"
     return ""
+
+
+def _named(labels: Sequence[str]) -> str:
+    """Return the number of classes with the names of the first ones: 4 classes (a, b, c and others)."""
+    names = ", ".join(labels[:_SHOWN_CLASSES])
+    return (
+        f"{counted(len(labels), 'class', 'classes')} ({names}{' and others' if len(labels) > _SHOWN_CLASSES else ''})"
+    )
 
 
 def _none(truth: NDArray[np.int64], doubt: str) -> CommonImages:

@@ -11,7 +11,7 @@ from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.metrics import macro_f1
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
-from windrow.selection.statistics import Comparison, Interval, Spread, compare, spread, wilson
+from windrow.selection.statistics import Comparison, Interval, Spread, compare, guessed_macro_f1, spread, wilson
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 """Names of the two registered networks among those that are evaluated."""
@@ -156,11 +156,15 @@ def table(found: Sequence[Row], rival: Rival | None = None) -> str:
     return "\n".join([_HEAD, _RULE, *(row.line() for row in found), *recorded, _guessing(found[0].readout)])
 
 
-def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str]) -> str:
-    """Return the evidence in Markdown: the table, and below it what may give a better network."""
-    advice = "\n".join(f"- {hint}" for hint in hints)
-    more = f"\n\nWhat the curves and the number of images suggest:\n\n{advice}" if advice else ""
-    return f"{table(found, rival)}{more}"
+def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str], warnings: str = "") -> str:
+    """Return the evidence in Markdown: the table, the data set's warnings, and what may give a better network.
+
+    Args:
+        warnings: manifest.Manifest.warnings_text of the data set.
+    """
+    listed = "\n".join(f"- {hint}" for hint in hints)
+    advice = f"What the curves suggest:\n\n{listed}" if listed else ""
+    return "\n\n".join(filter(None, [table(found, rival), warnings, advice]))
 
 
 def _recorded(champion: RegisteredChampion) -> str:
@@ -175,7 +179,7 @@ def _recorded(champion: RegisteredChampion) -> str:
 
 def _guessing(read: Readout) -> str:
     errors = f"{round((1 - read.baseline) * read.images)} of {read.images}"
-    return _line("guessing, the most frequent class", f"{read.baseline:.4f}", "", errors)
+    return _line("guessing, at best", f"{read.baseline:.4f}", "", errors, f"{guessed_macro_f1(read.truth):.4f}")
 
 
 def _line(name: str, *cells: str) -> str:

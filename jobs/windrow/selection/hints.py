@@ -1,4 +1,7 @@
-"""Read from a training's curves and the sizes of the splits what may give a better network."""
+"""Read from a training's curves and the sizes of classes what may give a better network.
+
+data.division warns of splits that are too small.
+"""
 
 from __future__ import annotations
 
@@ -8,55 +11,73 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.data import shards
-from windrow.plural import counted
-from windrow.selection.statistics import most_frequent_share, wilson
+from windrow.selection.measures import measure_of
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
-    from windrow.experiment import SweepSection
+    from windrow.experiment import Experiment, SweepSection
     from windrow.sweep.study import StudyRecord
     from windrow.training.loop import Epoch
-
-FEW_IMAGES = 100
-"""In a split of fewer images, an accuracy of 50 % is uncertain by about ten points or more."""
 
 _GAP = 0.15  # of training over validation accuracy: more than dropout or a small split explains
 _FALL = 0.01  # of the validation loss over the last fifth of the epochs, as a share
 _NEAR = 0.97  # of the loss of guessing
+_FREQUENT = 3  # times as many images as the other classes have on average: three quarters, if there are two classes
 
 
-def hints(
-    epochs: Sequence[Epoch], images: Mapping[str, int], classes: int, sweep: SweepSection | None = None
-) -> tuple[str, ...]:
-    """Return what the curves and the splits suggest, one sentence each without the full stop; may be empty.
+def hints(epochs: Sequence[Epoch], classes: int, sweep: SweepSection | None = None) -> tuple[str, ...]:
+    """Return what the curves suggest, one sentence each without the full stop; may be empty.
 
     Args:
         epochs: the metrics of a training that ended ok, in order.
-        images: number of images by split.
         classes: number of classes; a network that guesses evenly among them has a loss of ln(classes) nats.
         sweep: what limits the number of epochs; None if only sweep.epochs does.
     """
     is_early = sweep is not None and sweep.patience is not None and len(epochs) < sweep.epochs
     longer = "sweep.patience" if is_early else "sweep.epochs"
-    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs), _few(images))))
+    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs))))
 
 
 def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, object]:
-    """Return a sweep's hints, by its best trial, and the validation accuracy of guessing, for the job's result.
+    """Return a sweep's hints, by its best trial, and what guessing has on validation, for the job's result.
 
     Args:
         dataset, folder: the prepared data set, and its folder.
     """
     epochs = study.best.epochs if study.best else ()
-    return {
-        "baseline": validation_baseline(folder),
-        "hints": hints(epochs, dataset.splits, len(dataset.labels), study.page.sweep),
-    }
+    baseline = validation_baseline(folder, study.page.sweep.objective)
+    return {"baseline": baseline, "hints": of_training(epochs, study.page, dataset)}
 
 
-def validation_baseline(folder: Path) -> float:
-    """Return the share of the most frequent class in a prepared data set's validation split."""
-    return most_frequent_share(shards.load_split(folder, "validation")[1])
+def of_training(epochs: Sequence[Epoch], page: Experiment, dataset: Manifest) -> tuple[str, ...]:
+    """Return all hints on a training that ended ok: by its curves and the classes; may be empty."""
+    found = hints(epochs, len(dataset.labels), page.sweep)
+    return (*found, *filter(None, [_imbalance(dataset.class_counts.get("train", {}), page)]))
+
+
+def validation_baseline(folder: Path, objective: str = "val_accuracy") -> float:
+    """Return what guessing has on the validation split of a prepared data set.
+
+    It is an accuracy; with the objective val_macro_f1, a macro-F1.
+    """
+    return measure_of(objective).baseline(shards.load_split(folder, "validation")[1])
+
+
+def _imbalance(images: Mapping[str, int], page: Experiment) -> str:
+    """Return a hint if one class is much more frequent than the others; `images` are counts by class."""
+    if len(images) < 2:
+        return ""
+    most = max(images, key=lambda label: images[label])
+    others = (sum(images.values()) - images[most]) / (len(images) - 1)
+    is_weighed = "class_weight" in page.space or page.network.parameters.get("class_weight", "none") != "none"
+    cures = [
+        *(["sweep.objective: val_macro_f1"] if page.sweep.objective != "val_macro_f1" else []),
+        *([] if is_weighed else ["network.parameters.class_weight: balanced"]),
+    ]
+    if images[most] < _FREQUENT * others or not cures:
+        return ""
+    share = images[most] / sum(images.values())
+    return f"{most} has {share:.0%} of the training images, so other classes hardly count: set {' and '.join(cures)}"
 
 
 def _curve(epochs: Sequence[Epoch], classes: int, longer: str) -> str:
@@ -82,12 +103,3 @@ def _gap(epochs: Sequence[Epoch]) -> str:
         f"training accuracy {last.accuracy:.2f} against {last.val_accuracy:.2f} on validation: "
         "add images, augment them, or search smaller networks and dropout"
     )
-
-
-def _few(images: Mapping[str, int]) -> str:
-    few = {split: images[split] for split in ("validation", "test") if 0 < images.get(split, 0) < FEW_IMAGES}
-    if not few:
-        return ""
-    interval = wilson((least := min(few.values())) // 2, least)
-    counts = " and ".join(counted(count, f"{split} image") for split, count in few.items())
-    return f"{counts} make an accuracy uncertain by up to ± {(interval.high - interval.low) / 2:.2f}: add images"

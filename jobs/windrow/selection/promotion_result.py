@@ -80,9 +80,9 @@ class PromotionResult:
             it, and the number of images behind that; None if it records none.
         figures: test figures of challenger, default and champion, by these names, and of the challenger on the images
             that the champion was compared on as challenger_compared, if these are a part of the test split.
-        hints: what may give a better network, by the challenger's curves and the number of images.
+        hints: what may give a better network, by the challenger's curves.
         metrics: the challenger's metrics on the test split; None in results from before they existed.
-        evidence: figures and hints in Markdown.
+        evidence: figures, the data set's warnings and hints in Markdown.
         links: addresses of MLflow's pages, by name.
     """
 

@@ -10,17 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.plural import counted
+from windrow.selection.measures import Measure, measure_of
 from windrow.selection.readout import Readout
-from windrow.selection.statistics import mcnemar, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from windrow.experiment import PromotionSection
     from windrow.selection.common_images import Rival
-
-SIGNIFICANCE = 0.05
-"""A lead counts as more than luck if McNemar's p is below this value."""
 
 
 class Ruling(StrEnum):
@@ -72,8 +69,9 @@ def decide(
     rule: PromotionSection,
     hints: Sequence[str] = (),
     different: NDArray[np.bool_] | None = None,
+    objective: str = "val_accuracy",
 ) -> Decision:
-    """Return the decision about a challenger, by the test accuracies.
+    """Return the decision about a challenger, by test accuracy or, if the page searches for macro-F1, by that.
 
     A challenger that may be guessing is never promoted. One that can't be compared with the champion by the rule alone
     is left to a person, whatever the page says about approval.
@@ -86,58 +84,61 @@ def decide(
         hints: what may give a better network, for the reason if the challenger may be guessing.
         different: bool (n,), True for test images that are not copies of an earlier one. Only these show whether the
             challenger may be guessing. None for all.
+        objective: the validation metric that the page searches for, which chooses the figure: see measures.py.
     """
+    measure = measure_of(objective)
     good = Ruling.AWAITING_APPROVAL if rule.approval else Ruling.PROMOTED
     distinct = challenger if different is None or different.all() else challenger.on(different)
-    if guesses(distinct):
-        return _guessing(distinct, challenger.images, rival, hints)
-    alone = f" with test accuracy {challenger.accuracy:.4f}, guessing {challenger.baseline:.4f}"
+    if guesses := _guessing(distinct, challenger.images, measure, rival, hints):
+        return guesses
+    alone = f" with {measure.name} {measure.of(challenger):.4f}, guessing {measure.baseline(challenger.truth):.4f}"
     if rival is None:
         return Decision(good, f"{alone}: there was no champion")
     if rival.readout is None:
         doubt = f"the champion {rival.common.doubt} ({rival.champion.recorded})"
         return Decision(Ruling.AWAITING_APPROVAL, f"{alone}: {doubt}")
     mine = rival.same_images(challenger)
-    text = f": {_compared(mine, rival.readout, challenger.images)}"
+    text = f": {_compared(mine, rival.readout, challenger.images, measure)}"
     if rival.common.doubt:
         return Decision(Ruling.AWAITING_APPROVAL, f"{text}; the champion {rival.common.doubt}")
-    return _by_rule(mine, rival.readout, rule, good, text)
+    return _by_rule(mine, rival.readout, rule, measure, good, text)
 
 
-def guesses(challenger: Readout) -> bool:
-    """Return whether the test accuracy may be that of guessing: its interval reaches down to the baseline."""
-    return wilson(challenger.images - challenger.errors, challenger.images).low <= challenger.baseline
-
-
-def _by_rule(challenger: Readout, champion: Readout, rule: PromotionSection, good: Ruling, text: str) -> Decision:
-    gained = champion.errors - challenger.errors
-    gain = gained / challenger.images
-    if gained <= 0:
+def _by_rule(
+    challenger: Readout, champion: Readout, rule: PromotionSection, measure: Measure, good: Ruling, text: str
+) -> Decision:
+    gain = measure.of(challenger) - measure.of(champion)
+    if gain <= 0:
         return Decision(Ruling.KEPT, f"{text} is not better")
     # The tolerance is for rounding: 1 image of 100 must not miss a minimum of 0.01, but must miss one of 0.011.
     if gain < rule.minimum_improvement - 1e-9:
         least = f"less than the page's {rule.minimum_improvement:g}"
         return Decision(Ruling.KEPT, f"{text} is better by {gain:.4f}, {least}")
-    p = mcnemar(challenger.hits, champion.hits)
-    if rule.significant and p >= SIGNIFICANCE:
-        return Decision(Ruling.KEPT, f"{text} may be luck: McNemar's p is {p:.2g}, not below {SIGNIFICANCE:g}")
+    if rule.significant and (luck := measure.luck(challenger, champion)):
+        return Decision(Ruling.KEPT, f"{text} may be luck: {luck}")
     return Decision(good, text)
 
 
-def _compared(challenger: Readout, champion: Readout, images: int) -> str:
+def _compared(challenger: Readout, champion: Readout, images: int, measure: Measure) -> str:
     part = "" if challenger.images == images else f" on {challenger.images} of {counted(images, 'test image')}"
-    accuracies = f"test accuracy {challenger.accuracy:.4f} against the champion's {champion.accuracy:.4f}"
-    return f"{accuracies}{part} (guessing {challenger.baseline:.4f})"
+    figures = f"{measure.name} {measure.of(challenger):.4f} against the champion's {measure.of(champion):.4f}"
+    return f"{figures}{part} (guessing {measure.baseline(challenger.truth):.4f})"
 
 
-def _guessing(challenger: Readout, images: int, rival: Rival | None, hints: Sequence[str]) -> Decision:
-    interval = wilson(challenger.images - challenger.errors, challenger.images)
+def _guessing(
+    challenger: Readout, images: int, measure: Measure, rival: Rival | None, hints: Sequence[str]
+) -> Decision | None:
+    """Return the decision if the challenger may be guessing: its interval reaches down to the baseline; else None."""
+    interval, baseline = measure.interval(challenger), measure.baseline(challenger.truth)
+    if interval.low > baseline:
+        return None
     stays = "there is still no champion" if rival is None else f"version {rival.champion.version} stays champion"
     copies = "" if challenger.images == images else f" that differ, of {counted(images, 'test image')},"
-    cure = "; ".join(hints) or "train longer, search more points, or add images"
+    one_class = ["all test images are of one class: add images of other classes"] if baseline == 1 else []
+    cure = "; ".join([*one_class, *hints]) or "train longer, search more points, or add images"
     return Decision(
         Ruling.KEPT,
-        f": test accuracy {challenger.accuracy:.4f} may be guessing, because its 95 % interval on "
+        f": {measure.name} {measure.of(challenger):.4f} may be guessing, because its 95 % interval on "
         f"{counted(challenger.images, 'image')}{copies or ','} {interval.low:.4f} to {interval.high:.4f}, is not above "
-        f"{challenger.baseline:.4f}, the share of the most frequent class; {stays}; {cure}",
+        f"{baseline:.4f}, {measure.guessing}; {stays}; {cure}",
     )

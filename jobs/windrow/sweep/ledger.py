@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from windrow.errors import ServiceError
+from windrow.errors import ServiceError, StudyError
 from windrow.experiment.parameters import Value
-from windrow.sweep.outcomes import RULES, Ending, Outcome
+from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training.loop import Epoch
 
 FILE = "ledger.db"
@@ -43,6 +44,9 @@ CREATE TABLE IF NOT EXISTS attempts (
 );
 CREATE TABLE IF NOT EXISTS spent (seconds REAL NOT NULL);
 """
+_TABLES = {"trials", "attempts", "spent"}
+_DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)  # the last one: other columns
+_UNREADABLE = (ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -121,14 +125,17 @@ class Ledger:
     left open; abandoned attempts do not count against their trials.
 
     Raises:
-        ServiceError: from opening and from every call that writes, if the disk is full, or the file is damaged or
-            can't be written.
+        ServiceError: from opening and from every call that uses the file, if it is locked or can't be written.
+        StudyError: likewise, if it is damaged, or not a ledger.
     """
 
     def __init__(self, folder: Path, reading: bool = False) -> None:
         self._folder = folder
-        with self._transaction_errors():
+        with self._named_errors():
             self._book = sqlite3.connect(folder / FILE, isolation_level=None)
+            tables = self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if foreign := {name for (name,) in tables} - _TABLES:
+                raise self._not_whole(f"has the table {min(foreign)}")
             # In WAL mode, readers (the Windrow page, doctor) don't block the sweep that writes. NORMAL: a commit
             # survives the end of the process without waiting for the disk; a power cut may lose the last commits.
             self._book.execute("PRAGMA journal_mode = WAL")
@@ -139,7 +146,8 @@ class Ledger:
         if not reading:
             self._change("UPDATE attempts SET state = 'abandoned' WHERE state = 'open'")
         # Read only after the update above.
-        self._entries = {entry.number: entry for entry in self._read()}
+        with self._named_errors(*_UNREADABLE):
+            self._entries = {entry.number: entry for entry in self._read()}
 
     def close(self) -> None:
         """Close the file; the trials stay available in memory."""
@@ -183,7 +191,7 @@ class Ledger:
             return None
         number = outcome.number
         settled = self._number("SELECT count(*) FROM attempts WHERE trial = ? AND state = 'settled'", number)
-        final = replace(outcome, network=None) if _is_final(outcome, settled) else None
+        final = replace(outcome, network=None) if outcome.ends_trial(settled) else None
         return self._remember(replace(self._entries[number], outcome=final))
 
     def abandon(self, lease: str) -> None:
@@ -211,7 +219,7 @@ class Ledger:
     @property
     def spent_seconds(self) -> float:
         """Wall-clock seconds that all sweeps of the study have used."""
-        return float(self._book.execute("SELECT coalesce(sum(seconds), 0) FROM spent").fetchone()[0])
+        return float(self._rows("SELECT coalesce(sum(seconds), 0) FROM spent")[0][0])
 
     def entry(self, number: int) -> Entry:
         """Return one trial."""
@@ -224,10 +232,11 @@ class Ledger:
     def attempts(self) -> list[Attempt]:
         """Read every attempt at every trial from the file; return them in order of trial and attempt number."""
         query = "SELECT trial, attempt, lease, state, outcome FROM attempts ORDER BY trial, attempt"
-        return [
-            Attempt(trial, number, lease, state, Outcome.of(json.loads(record)) if record else None)
-            for trial, number, lease, state, record in self._book.execute(query)
-        ]
+        with self._named_errors(*_UNREADABLE):
+            return [
+                Attempt(trial, number, lease, state, Outcome.of(json.loads(record)) if record else None)
+                for trial, number, lease, state, record in self._book.execute(query)
+            ]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -247,40 +256,45 @@ class Ledger:
             FROM trials t ORDER BY t.number"""
         for number, point, optuna_number, run_id, told, attempts, settled, record in self._book.execute(query):
             outcome = Outcome.of(json.loads(record)) if record else None
-            if outcome is not None and not _is_final(outcome, settled):
+            if outcome is not None and not outcome.ends_trial(settled):
                 outcome = None
             yield Entry(number, json.loads(point), optuna_number, outcome, attempts, run_id, bool(told))
 
     def _number(self, query: str, *values: str | int) -> int:
-        return int(self._book.execute(query, values).fetchone()[0])
+        return int(self._rows(query, *values)[0][0])
+
+    def _rows(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
+        with self._named_errors():
+            return self._book.execute(query, values).fetchall()
 
     def _change(self, statement: str, *values: str | float) -> int:
-        with self._transaction_errors():
+        with self._named_errors():
             return self._book.execute(statement, values).rowcount
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._transaction_errors():
+        with self._named_errors(), self._book:  # which commits, or rolls back
             self._book.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._book.execute("COMMIT")
-            except BaseException:
-                if self._book.in_transaction:  # SQLite has already rolled back if the disk was full
-                    self._book.execute("ROLLBACK")
-                raise
+            yield
 
     @contextmanager
-    def _transaction_errors(self) -> Iterator[None]:
+    def _named_errors(self, *of_a_record: type[Exception]) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        except of_a_record as error:
+            raise self._not_whole(f"has a record that can't be read ({type(error).__name__}: {error})") from error
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
+            if code in _DAMAGE:
+                raise self._not_whole(f"gave: {error}") from error
+            rule, cure = "writable", "make room or repair the disk, then"
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                rule, cure = "free", "end the process that has locked it, or wait, then"
             raise ServiceError(
-                f"a study's ledger must be writable; {self._folder / FILE} gave: {error}; make room or repair the "
-                "disk, then run the sweep again: it goes on where it stopped"
+                f"a study's ledger must be {rule}; {self._folder / FILE} gave: {error}; {cure} run the sweep again: it "
+                "goes on where it stopped"
             ) from error
 
-
-def _is_final(outcome: Outcome, settled: int) -> bool:
-    """Return whether this outcome ends its trial, which has `settled` counted attempts, this one included."""
-    return settled >= RULES[outcome.ending].attempts
+    def _not_whole(self, found: str) -> StudyError:
+        rule = f"a study's ledger must be whole; {self._folder / FILE} {found}"
+        return StudyError(f"{rule}; restore it, or name another --study")

@@ -104,6 +104,10 @@ class Outcome:
     ended_at: float = 0.0
     repeat: int = 0
 
+    def ends_trial(self, settled: int) -> bool:
+        """Return whether this outcome ends its trial, which has `settled` counted attempts, this one included."""
+        return settled >= RULES[self.ending].attempts
+
     def record(self) -> dict[str, Any]:
         """Return the outcome as JSON values, without network and repeat, for the ledger and the channel."""
         values = asdict(replace(self, network=None, epochs=()))

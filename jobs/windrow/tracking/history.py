@@ -13,11 +13,12 @@ from typing import Any
 
 from windrow.errors import TrackingError
 from windrow.selection.promotion_result import PromotionResult
-from windrow.tracking.registry import RESULT
+from windrow.tracking.registry import APPROVAL_BY, CHOSEN_BY, RESULT
 from windrow.tracking.server import connect, credentials, uri
 
 _SECONDS = 5.0
 _MOST_VERSIONS = 200
+_NEWEST = "version_number DESC"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Version:
         aliases: the names of all aliases of the version, such as champion, sorted; may be empty.
         result: the result of the version's promotion; None before the decision.
         approved_by: the person who approved or rejected the version; empty if nobody did.
+        chosen_by: the person who last made the version champion by a choice or a rollback; empty if nobody did.
     """
 
     number: int
@@ -36,6 +38,7 @@ class Version:
     aliases: tuple[str, ...] = ()
     result: PromotionResult | None = None
     approved_by: str = ""
+    chosen_by: str = ""
 
 
 def versions(model: str) -> list[Version]:
@@ -50,7 +53,7 @@ def versions(model: str) -> list[Version]:
 
 def _of_server(model: str) -> Iterator[Version]:
     query: dict[str, str | int] = {"filter": f"name = '{_quoted(model)}'", "max_results": _MOST_VERSIONS}
-    found = _get("model-versions/search", query | {"order_by": "version_number DESC"}).get("model_versions", [])
+    found = _get("model-versions/search", query | {"order_by": _NEWEST}).get("model_versions", [])
     details = _get("registered-models/get", {"name": model}) if found else {}
     aliases = {one["alias"]: str(one["version"]) for one in details.get("registered_model", {}).get("aliases", [])}
     for version in found:
@@ -81,7 +84,7 @@ def _of_file(model: str) -> Iterator[Version]:
 
     client = connect()
     try:
-        found = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=_MOST_VERSIONS)
+        found = client.search_model_versions(f"name = '{_quoted(model)}'", _MOST_VERSIONS, [_NEWEST])
         aliases = dict(client.get_registered_model(model).aliases) if found else {}
     except MlflowException as error:
         raise TrackingError(f"MLflow's file must be readable; got: {error.message}; see MLFLOW_TRACKING_URI") from error
@@ -96,7 +99,8 @@ def _version(number: str, milliseconds: int, aliases: Mapping[str, str], tags: M
         at=milliseconds / 1000,
         aliases=tuple(sorted(alias for alias, named in aliases.items() if named == number)),
         result=PromotionResult.from_json(json.loads(tags[RESULT])) if RESULT in tags else None,
-        approved_by=tags.get("windrow.approval_by", ""),
+        approved_by=tags.get(APPROVAL_BY, ""),
+        chosen_by=tags.get(CHOSEN_BY, ""),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.scoring.network import own_network
 from windrow.tracking.registry import aliased
-from windrow.tracking.server import ask, connect
+from windrow.tracking.server import ask, connect, uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,7 +91,8 @@ def _undamaged(file: Path, version: Any) -> Iterator[None]:
 def current(page: Experiment) -> tuple[str, str] | None:
     """Return name and version of the model that labels a page's images now; None for a page with its own network file.
 
-    A server is asked without MLflow's client, whose import takes two seconds: a run without work needs nothing else.
+    A server or a SQLite file is asked without MLflow's client, whose import takes two seconds: a run without work needs
+    nothing else.
 
     Raises:
         UserError: there is no such model, alias or version.
@@ -105,8 +107,29 @@ def current(page: Experiment) -> tuple[str, str] | None:
     answer = ask("registered-models/alias", name=name, alias=alias)
     if answer:
         return answer["model_version"]["name"], answer["model_version"]["version"]
+    if number := _in_file(name, alias):
+        return name, number
     found = resolve(connect(), page.champion_uri)
     return found.name, str(found.version)
+
+
+def _in_file(name: str, alias: str) -> str | None:
+    """Return the version that an alias names in MLflow's SQLite file; None if the client must be asked.
+
+    Its tables are MLflow's own and may change. Whatever is not as expected is left to the client, which also says what
+    is wrong.
+    """
+    scheme, _, place = uri().partition(":///")
+    if scheme != "sqlite":
+        return None
+    try:
+        address = f"{Path(place.partition('?')[0]).resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as file:
+            query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+            versions = file.execute(query, (name, alias)).fetchall()
+    except sqlite3.Error:
+        return None
+    return str(versions[0][0]) if len(versions) == 1 else None
 
 
 def pin(page: Experiment, scratch: Path, version: tuple[str, str] | None = None) -> Network:

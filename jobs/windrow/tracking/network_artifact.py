@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -51,12 +50,11 @@ def log_network(
         parameters: every hyper-parameter of the trial.
         seen: keys of the images that the network was trained and chosen on, uint64 (n,), sorted.
     """
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver only saves the network
     from mlflow.models import Model
 
-    from windrow.training.runtime import from_bytes, import_tensorflow, weights_digest
+    from windrow.training.runtime import from_bytes, import_without_gpus, weights_digest
 
-    import_tensorflow(threads=1)
+    import_without_gpus()
     loaded, shape = from_bytes(network), list(dataset.shape)
     with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
         np.save(images := Path(folder) / common_images.FILE, seen)

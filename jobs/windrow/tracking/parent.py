@@ -92,7 +92,7 @@ def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
 
 
 def searched(page: Experiment, dataset: Manifest) -> str:
-    """Describe the search in Markdown: a paragraph, and a table of the space."""
+    """Describe the search in Markdown: a paragraph, the data set's warnings, and a table of the space."""
     sweep = page.sweep
     images = ", ".join(f"{count:,} {split}" for split, count in dataset.splits.items())
     rows = [f"| {name} | {_range(dimension)} |" for name, dimension in page.space.items()]
@@ -103,6 +103,7 @@ def searched(page: Experiment, dataset: Manifest) -> str:
             f"{sweep.sampler}, pruner {sweep.pruner}: up to {counted(sweep.trials, 'trial')} of "
             f"{counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; network {page.network.builder}; "
             f"data set {dataset.name} ({images} images).\n",
+            *([f"{warnings}\n"] if (warnings := dataset.warnings_text()) else []),
             *("| hyper-parameter | searched |", "|---|---|", *rows),
         ]
     ).strip()
@@ -122,7 +123,7 @@ def summary(
     run = f"#/experiments/{experiment}/runs"
     endings = ", ".join(f"{count:,} {ending}" for ending, count in result["outcomes"].items())
     artifacts = f"{run}/{run_id}/artifacts"
-    baseline = result.get("baseline") if result["objective"] == "val_accuracy" else None
+    baseline = None if result["objective"] == "val_loss" else result.get("baseline")
     guessing = "" if baseline is None else f" (guessing: {baseline:.4f})"
     return "\n\n".join(
         [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from windrow.experiment.wording import point_text
 from windrow.plural import counted
 from windrow.selection import metrics
@@ -13,9 +15,14 @@ RESULT_FILE = "evaluation/promotion.json"
 LONGEST = 5000
 """Characters of a description that MLflow's database has room for."""
 
+LONGEST_UNSIGNED = LONGEST - 200
+"""Characters of a description before a person makes its version champion, which adds a line."""
+
+_CHOSEN = "Made champion by "
+
 
 def description(result: PromotionResult) -> str:
-    """Return the version's description for MLflow's page, in Markdown of at most 5,000 characters.
+    """Return the version's description for MLflow's page, in Markdown of at most 4,800 characters.
 
     If the text is longer, the last lines of the tables are left out.
     """
@@ -31,8 +38,27 @@ def description(result: PromotionResult) -> str:
         "by mlflow.tensorflow the probabilities of all classes."
         f"{_pictures(result)}"
     )
-    tables = _cut(f"{result.evidence}{classes}", LONGEST - len(head) - len(tail))
-    return f"{head}{tables}{tail}"[:LONGEST]
+    tables = _cut(_spaced(f"{result.evidence}{classes}"), LONGEST_UNSIGNED - len(head) - len(tail))
+    return f"{head}{tables}{tail}"[:LONGEST_UNSIGNED]
+
+
+def signed(text: str, by: str, champion: str | None) -> str:
+    """Return a version's description with a first line that says who has made it champion, and when.
+
+    Args:
+        text: the description; a first line of that kind is replaced.
+        by: the person's name.
+        champion: the version that was champion before; None without one.
+    """
+    instead = f", in place of version {champion}" if champion else ""
+    line = f"{_CHOSEN}{by[:100]} on {datetime.now(UTC):%Y-%m-%d}{instead}."
+    rest = text.partition("\n\n")[2] if text.startswith(_CHOSEN) else text
+    return f"{line}\n\n{rest}"[:LONGEST]
+
+
+def _spaced(text: str) -> str:
+    """Return Markdown whose tables have a space at the end of each cell: MLflow leaves none between two columns."""
+    return "\n".join(line.replace(" |", "&ensp;|") if line.startswith("|") else line for line in text.split("\n"))
 
 
 def _cut(text: str, most: int) -> str:

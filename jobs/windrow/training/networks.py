@@ -22,7 +22,7 @@ from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
-from windrow.training import dense
+from windrow.training import dense, runtime
 from windrow.training.data import FEATURES_AXES, as_images
 
 Shape = tuple[int, int, int]
@@ -31,6 +31,7 @@ Shape = tuple[int, int, int]
 HEAD = "head"
 """The builder that trains on a backbone's features."""
 
+_LONGEST_REASON = 200  # characters of an error of Keras
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
 
@@ -76,7 +77,8 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     """Return the page's builder; a user's file is read, not run, and must define the function.
 
     Raises:
-        BuilderError: the file is not next to the page, is not Python, or does not define the function.
+        BuilderError: the file is not next to the page, is not Python, or does not define the function; or the function
+            has a parameter that the training loop has too, and so would never get the page's value.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -89,10 +91,32 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
         raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if function not in defined:
         raise BuilderError(f"{file} must define {function}(); got {', '.join(defined) or 'no functions'}")
+    if taken := [name for name in known.TRAINING if name in _parameters(defined[function])]:
+        raise BuilderError(
+            f"{network.builder} must leave the parameters of the training loop to it; got {', '.join(taken)} "
+            f"({known.TRAINING[taken[0]].help}); rename it in the file and on the page, or remove it from the function"
+        )
     return Builder(network.builder, source, function)
+
+
+def _parameters(function: ast.FunctionDef) -> set[str]:
+    """Return the names of a function's parameters, and of what it reads by name from its **parameters."""
+    given = function.args
+    names = {each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+    rest = given.kwarg.arg if given.kwarg else None
+    for node in ast.walk(function):
+        match node:
+            case ast.Subscript(value=ast.Name(id=read), slice=ast.Constant(value=str(name))) if read == rest:
+                names.add(name)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=read), attr="get" | "pop"),
+                args=[ast.Constant(value=str(name)), *_],
+            ) if read == rest:
+                names.add(name)
+    return names
 
 
 def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, classes: int) -> int | None:
@@ -116,6 +140,7 @@ def try_out(
     Raises:
         BuilderError: as for Builder.build, or the outputs are not (n, classes) probabilities: finite, 0 or more, and
             with a sum of 1 in each row. A scoring run would refuse such a network, but only after it became champion.
+            Or the network can't be loaded without the user's file, as promotion and scoring load it.
         Exception: whatever a user's function raises.
     """
     images = as_images(images)[: len(images)] if builder.name == HEAD and images.ndim == FEATURES_AXES else images
@@ -131,6 +156,27 @@ def try_out(
     if outputs.min() < -_TOLERANCE or not np.allclose(sums, 1, rtol=0, atol=_TOLERANCE):
         cure = "end with a softmax: keras.layers.Dense(classes, activation='softmax')"
         raise BuilderError(f"{wanted}; got rows that sum to {sums.min():.3g} to {sums.max():.3g}; {cure}")
+    if builder.source is not None:
+        _check_file(builder.name, network)
+
+
+def _check_file(name: str, network: Any) -> None:
+    """Save and load a user's network as where the user's file is not imported, and so no class of it is known."""
+    import keras
+
+    known = keras.saving.get_custom_objects()
+    registered = dict(known)
+    known.clear()
+    try:
+        runtime.from_bytes(runtime.to_bytes(network))
+    except Exception as error:  # Keras raises many kinds
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise BuilderError(
+            f"{name} must return a network that Keras saves and loads without {name.partition(':')[0]}; got: "
+            f"{last[:_LONGEST_REASON]}; build it from Keras' own layers, without classes or lambdas of your own"
+        ) from error
+    finally:
+        known.update(registered)
 
 
 def _check(name: str, network: Any, shape: Shape, classes: int) -> None:
@@ -161,7 +207,7 @@ def _cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
             filters = int(parameters["filters"]) * 2**block
             x = layers.Conv2D(filters, 3, padding="same", use_bias=not parameters["batch_norm"])(x)
             if parameters["batch_norm"]:
-                x = layers.BatchNormalization()(x)
+                x = layers.BatchNormalization(momentum=dense.AVERAGE_MOMENTUM)(x)
             x = layers.Activation("relu")(x)
         if min(x.shape[1:3]) >= 2:
             x = layers.MaxPooling2D()(x)

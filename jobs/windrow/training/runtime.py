@@ -31,6 +31,17 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
     return seconds
 
 
+def import_without_gpus() -> None:
+    """Import TensorFlow in a driver, which leaves the GPUs to the executors.
+
+    No environment variable is set, because the executors of a local master would inherit it.
+    """
+    if import_tensorflow(threads=1):
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+
+
 def take_gpus() -> None:
     """Limit TensorFlow to the GPUs that Spark gave this task, if Spark assigns GPUs.
 

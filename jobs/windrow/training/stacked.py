@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from windrow.experiment.parameters import Value
 from windrow.training import dense
-from windrow.training.dense import AVERAGES
+from windrow.training.dense import AVERAGE_MOMENTUM, AVERAGES
 from windrow.training.optimizer import BETA_1, BETA_2, EPSILON
 
-# Keras' defaults of BatchNormalization.
-_MOMENTUM, _EPSILON = 0.99, 1e-3
+_EPSILON = 1e-3  # Keras' default of BatchNormalization
 
 
 class NetworkStack:
@@ -177,7 +176,7 @@ class _StackedLayers:
         if self._training:
             mean, variance = tf.nn.moments(x, axes=[1], keepdims=True)
             for average, value in zip(averages, (mean, variance), strict=True):
-                average.assign(average * _MOMENTUM + value[:, 0, :] * (1 - _MOMENTUM))
+                average.assign(average * AVERAGE_MOMENTUM + value[:, 0, :] * (1 - AVERAGE_MOMENTUM))
         gamma, beta = self._vector(gamma), self._vector(beta)
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON)
 

@@ -18,7 +18,8 @@ class ShownVersion(TypedDict):
 
     `at` is Unix time in seconds, `interval` the 95 % interval of the test accuracy, `baseline` the test accuracy of
     guessing the most frequent class. `worst` is the class with the lowest recall, as its name and that recall. Figures
-    that an old version does not record are None.
+    that an old version does not record are None. `approved_by` is who approved or rejected it, and `chosen_by` who last
+    made it champion by a choice or a rollback; empty if nobody did.
     """
 
     version: int
@@ -34,6 +35,7 @@ class ShownVersion(TypedDict):
     worst: tuple[str, float] | None
     trial: int | None
     approved_by: str
+    chosen_by: str
 
 
 class ShownVersions(TypedDict):
@@ -102,6 +104,7 @@ def _line(version: Version) -> ShownVersion:
         "worst": _worst(metrics) if metrics else None,
         "trial": result.trial if result else None,
         "approved_by": version.approved_by,
+        "chosen_by": version.chosen_by,
     }
 
 

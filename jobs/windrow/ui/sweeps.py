@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from windrow.errors import AbsentError
+from windrow.data import manifest
+from windrow.data.manifest import Manifest
+from windrow.errors import AbsentError, DatasetError
 from windrow.experiment.parameters import Value
 from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
@@ -54,6 +56,9 @@ class ShownSweep(TypedDict):
         stopped: whether the sweep's task has ended without success, so that nothing trains.
         outcomes: numbers of finished trials by ending.
         changed: Unix time of the ledger's last change, seconds.
+        guessing: the validation accuracy of guessing the most frequent class; None if that is not the objective, or if
+            the data set is gone or from an old version.
+        warnings: sentences on what makes figures on the data set less certain.
         parameters: hyper-parameters that differ among trials.
         ranked: number of trials that ended ok; `best` lists the first ones.
     """
@@ -70,6 +75,8 @@ class ShownSweep(TypedDict):
     stopped: bool
     outcomes: dict[str, int]
     changed: float
+    guessing: float | None
+    warnings: list[str]
     parameters: list[str]
     ranked: int
     best: list[RankedTrial]
@@ -78,7 +85,7 @@ class ShownSweep(TypedDict):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A study in a run's folder; `key` is the folder's name."""
+    """A study in a run's folder; `key` is the run folder's name."""
 
     key: str
     folder: Path
@@ -87,6 +94,14 @@ class Sweep:
     def stamp(self) -> str:
         """Return a text that changes when the sweep's ledger does."""
         return f"{self.key} {ledgers.stamp(self.folder)}"
+
+    @property
+    def dataset(self) -> Manifest | None:
+        """Return the description of the run's data set; None if it is gone or can't be read."""
+        try:
+            return manifest.read(self.folder.with_name("dataset"))
+        except DatasetError:
+            return None
 
     @property
     def words(self) -> str:
@@ -147,6 +162,7 @@ def show(
     stopped = task in _STOPPED
     # A killed sweep leaves its trials in training in the ledger, until the next one trains them again.
     training = 0 if stopped else sum(trial.training for trial in trials)
+    dataset = sweep.dataset
     return {
         "key": sweep.key,
         "words": sweep.words,
@@ -160,6 +176,8 @@ def show(
         "stopped": stopped,
         "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
         "changed": round(ledgers.changed_at(sweep.folder), 1),
+        "guessing": dataset.guessing("validation") if dataset and objective == "val_accuracy" else None,
+        "warnings": dataset.short_warnings if dataset else [],
         "parameters": sweep_heat_map.parameters(trials),
         "ranked": len(ranked),
         "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],

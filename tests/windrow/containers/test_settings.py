@@ -48,6 +48,21 @@ def test_a_file_that_does_not_end_its_last_line_loses_no_setting(tmp_path: Path)
     assert settings.read(file)["SPARK_WORKERS"] == "4"
 
 
+def test_values_are_read_as_compose_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "ONE=\"two words\"\nTWO='a \\\\ and # here'  # a comment\nTHREE=plain # a comment\nFOUR=a#b\n"
+        'FIVE="a \\"word\\" \\\\"\nSIX=""\nSEVEN="left open\nEIGHT=it\'s\n'
+    )
+    assert settings.read(file) == {
+        **{"ONE": "two words", "TWO": "a \\\\ and # here", "THREE": "plain", "FOUR": "a#b", "FIVE": 'a "word" \\'},
+        **{"SIX": "", "SEVEN": '"left open', "EIGHT": "it's"},
+    }
+    file.write_text("POSTGRES_PASSWORD='chosen'\nAIRFLOW_PASSWORD=\"\"\n")
+    made = settings.complete(file)
+    assert (made["POSTGRES_PASSWORD"], len(made["AIRFLOW_PASSWORD"]) >= 12) == ("chosen", True)
+
+
 def test_pip_is_told_of_the_registry_that_this_machine_uses() -> None:
     told = settings.pip_conf(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from windrow.data import decode, folder, shards, sources
 from windrow.data.folder import Files
 from windrow.data.image import to_pixels
 from windrow.data.splits import SPLITS
-from windrow.errors import DatasetError
+from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
 
 pytestmark = pytest.mark.spark
@@ -65,6 +67,20 @@ def test_another_size_is_an_error_unless_the_page_resizes(tmp_path: Path, image_
     with pytest.raises(DatasetError, match=r"got 6 x 4 pixels and, in dog/odd.png, 5 x 5; set it, e.g. --set"):
         load(image_folder, tmp_path, spark)
     assert load(image_folder, tmp_path, spark, image_size=8).train_images.shape == (21, 8, 8, 1)
+
+
+def test_the_size_is_that_of_the_first_image_that_opens_however_the_ones_before_it_are_broken(
+    tmp_path: Path, image_folder: Path
+) -> None:
+    text = PngInfo()
+    text.add_text("comment", "a" * (1 << 21), zip=True)  # more than Pillow unpacks: a ValueError
+    Image.new("L", (5, 5)).save(image_folder / "cat" / "!1.png", pnginfo=text)
+    exif = b"Exif\0\0MM\0!\0\0\0\x08"  # no TIFF header: a SyntaxError
+    Image.new("L", (5, 5)).save(image_folder / "cat" / "!2.png", exif=exif)
+    (image_folder / "cat" / "!3.png").touch()
+    files = folder.list_images(image_folder).train
+    assert [files.name(index) for index in range(3)] == ["cat/!1.png", "cat/!2.png", "cat/!3.png"]
+    assert decode.choose_format(files, DatasetSection(source=str(image_folder), channels=1)) == CATS
 
 
 def test_the_page_chooses_between_squashed_and_cropped_images(tmp_path: Path) -> None:
@@ -126,6 +142,49 @@ def test_a_file_that_vanishes_while_the_folder_is_read_is_left_out_and_the_next_
     assert source.left_out == {"dog/9.png": "No such file or directory"}
     assert source.notes == ("the folder changed while it was read, so the next run reads it again",)
     assert source.fingerprint != sources.fingerprint(DatasetSection(source=str(image_folder)))
+
+
+def _move(photos: Path) -> None:
+    (photos / "dog").rename(photos.parent / "elsewhere")
+
+
+def _move_all(photos: Path) -> None:
+    photos.rename(photos.parent / "elsewhere")
+
+
+def _empty(photos: Path) -> None:
+    for path in (photos / "dog").iterdir():
+        path.unlink()
+
+
+def _write_again(photos: Path) -> None:
+    for path in (photos / "cat").iterdir():
+        path.write_bytes(path.read_bytes()[:30])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_move, "must be readable; got No such file or directory for .*/dog"),
+        (_move_all, "must be readable; got No such file or directory"),
+        (_empty, "dog must hold images"),
+        (_write_again, "at most 5% of the images may be broken"),
+    ],
+)
+def test_a_folder_that_changed_so_much_that_it_can_not_be_used_may_be_read_by_a_retry(
+    tmp_path: Path, image_folder: Path, spark: Any, monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None], told: str,
+) -> None:  # fmt: skip
+    classes = folder._classes
+
+    def then_changed(path: Path) -> list[str]:
+        found = classes(path)
+        change(image_folder)
+        return found
+
+    monkeypatch.setattr(folder, "_classes", then_changed)
+    with pytest.raises(ServiceError, match=rf"must stay as it is while it is read; it has changed, .*{told}"):
+        load(image_folder, tmp_path, spark)
 
 
 def test_a_folder_read_twice_has_every_image_where_it_was_although_it_grew(

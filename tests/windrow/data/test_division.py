@@ -163,6 +163,11 @@ def test_a_split_without_an_image_is_refused_with_the_numbers() -> None:
         divide(source(range(30), tests=[]), SECTION)
 
 
+def test_where_copies_leave_a_split_empty_the_refusal_names_them() -> None:
+    with pytest.raises(DatasetError, match=r"every split needs an image; got .*\nnote: 60 images have the same pixels"):
+        divide(source([0, 1] * 30, names=[f"{number}.png" for number in range(60)]), SECTION)
+
+
 def test_a_class_that_a_split_can_not_measure_is_a_warning_with_its_numbers() -> None:
     division = divide(source([*range(0, 300, 3), *range(1, 300, 3), 2]), DatasetSection(validation=0.3, test=0.3))
     warned = [sentence for sentence in division.warnings if "classes without a" in sentence]
@@ -174,14 +179,17 @@ def test_a_class_that_a_split_can_not_measure_is_a_warning_with_its_numbers() ->
 
 
 def test_a_split_that_is_too_small_for_its_figure_is_a_warning_with_numbers() -> None:
-    division = divide(source(range(600)), DatasetSection(validation=0.1, test=0.2))
+    def nameless(count: int) -> Source:  # such images are not compared by their looks
+        return replace(source(range(count)), train_names=())
+
+    division = divide(nameless(600), DatasetSection(validation=0.1, test=0.2))
     validation, test = (sum(division.class_counts[split].values()) for split in ("validation", "test"))
     assert division.warnings == (
         f"{validation} validation images: an accuracy is known to ±{half_width(validation):.2f} only; add images, or "
         "raise dataset.validation",
         f"{test} test images: an accuracy is known to ±{half_width(test):.2f} only; add images, or raise dataset.test",
     )
-    assert divide(source(range(3000)), DatasetSection(validation=0.2, test=0.2)).warnings == ()
+    assert divide(nameless(3000), DatasetSection(validation=0.2, test=0.2)).warnings == ()
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 0.4454), (61, 0.1217), (380, 0.0500), (381, 0.0500)])
@@ -224,5 +232,9 @@ def test_near_copies_are_looked_for_between_test_images_and_the_others_up_to_a_b
     for test, other in division.near_copies.examples:
         assert (int(test[:-4]) - int(other[:-4])) % 60 == 0
         assert other not in tests
+    assert len(alone) > 5
+    look, shown = division.warnings[-1].split(", so the test accuracy may be too high; remove one of each, e.g. ")
+    assert look == f"{len(alone)} test images look nearly like an image of training or validation"
+    assert shown == "; ".join(" ~ ".join(pair) for pair in division.near_copies.examples[:5])
     monkeypatch.setattr(copies, "MOST_IMAGES", 119)
     assert divide(mine, SECTION).near_copies.images is None

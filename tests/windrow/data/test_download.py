@@ -17,7 +17,7 @@ from windrow.data.download import RemoteFile
 from windrow.errors import DatasetError, DownloadError, ServiceError
 
 CONTENT = hashlib.shake_128(b"windrow").digest(300_000)
-FILE = RemoteFile("file.bin", hashlib.sha256(CONTENT).hexdigest(), "sha256", of="file")
+FILE = RemoteFile("file.bin", hashlib.sha256(CONTENT).hexdigest(), of="file")
 MakeMirror = Callable[..., Any]
 
 
@@ -87,7 +87,7 @@ def test_a_part_from_one_mirror_is_not_continued_at_another(tmp_path: Path, make
 
 def test_a_cut_that_looks_like_the_end_is_found_by_the_digest(tmp_path: Path, make_mirror: MakeMirror) -> None:
     mirror = make_mirror({"file.bin": CONTENT}, cuts=[100_000], hides_length=True)
-    with pytest.raises(DownloadError, match="another SHA256"):
+    with pytest.raises(DownloadError, match="another SHA-256"):
         download.fetch(FILE, [mirror.url], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -117,7 +117,7 @@ def test_all_down_names_each_mirror_its_reason_and_the_cure(
         f"  {empty.url}: 404 Not Found",
         f"  {broken.url}: 503 Service Unavailable",
         f"  {mute.url}: no answer within 1 s",
-        f"  {liar.url}: its file has another SHA256 than {FILE.digest[:16]}...",
+        f"  {liar.url}: its file has another SHA-256 than {FILE.digest[:16]}...",
     ]
     assert cure.endswith("run with --set dataset.source=FOLDER")
 
@@ -155,19 +155,19 @@ def test_a_damaged_file_is_fetched_again(tmp_path: Path, make_mirror: MakeMirror
 
 @pytest.mark.parametrize("level", [1, 9])
 def test_a_digest_of_the_contents_takes_any_compression(tmp_path: Path, make_mirror: MakeMirror, level: int) -> None:
-    remote = RemoteFile("file.bin", FILE.digest, "sha256", of="contents")
+    remote = RemoteFile("file.bin", FILE.digest, of="contents")
     mirror = make_mirror({"file.bin": gzip.compress(CONTENT, level)})
     assert gzip.decompress(download.fetch(remote, [mirror.url], tmp_path).read_bytes()) == CONTENT
 
 
 def test_a_mirror_that_has_unpacked_the_file_will_do(tmp_path: Path, make_mirror: MakeMirror) -> None:
-    remote = RemoteFile("file.bin", FILE.digest, "sha256", of="contents")
+    remote = RemoteFile("file.bin", FILE.digest, of="contents")
     assert download.fetch(remote, [make_mirror({"file.bin": CONTENT}).url], tmp_path).read_bytes() == CONTENT
 
 
 def test_a_file_called_gzip_encoded_is_kept_as_it_is(tmp_path: Path, make_mirror: MakeMirror) -> None:
     packed = gzip.compress(CONTENT)
-    remote = RemoteFile("file.gz", hashlib.md5(packed).hexdigest(), "md5", of="file")
+    remote = RemoteFile("file.gz", hashlib.sha256(packed).hexdigest(), of="file")
     mirror = make_mirror({"file.gz": packed}, headers={"Content-Encoding": "gzip"})
     assert download.fetch(remote, [mirror.url], tmp_path).read_bytes() == packed
 
@@ -228,7 +228,7 @@ def test_a_file_that_is_another_than_the_trusted_one_is_refused(tmp_path: Path, 
     path.write_bytes(b"damaged")
     mirror.files["file.bin"] = b"another"
     with pytest.raises(
-        DownloadError, match=r"another SHA256 than(.|\n)*or remove .*file\.bin\.sha256 to trust what is"
+        DownloadError, match=r"another SHA-256 than(.|\n)*or remove .*file\.bin\.sha256 to trust what is"
     ):
         download.fetch_trusted(f"{mirror.url}file.bin", tmp_path, None, KEY)
     mirror.files["file.bin"] = CONTENT

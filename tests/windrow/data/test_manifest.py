@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from windrow.data import manifest as manifests
 from windrow.data.manifest import Copies, Manifest, NearCopies
+from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
 
 
@@ -54,7 +57,6 @@ def test_its_lines_have_the_images_of_each_class_in_each_split_and_their_copies(
     expected = [
         "3 train, 2 validation, 1 test images: cat 2/1/1, dog 1/1/0 (train/validation/test)",
         "2 images have the same pixels as another one, e.g. cat/2.png = cat/3.png",
-        "1 test image looks nearly like an image of training or validation, e.g. cat/4.png ~ cat/5.png",
     ]
     assert manifest.lines() == expected
     assert manifests.read(tmp_path).lines() == expected, "the order of splits is not that of the file, by name"
@@ -66,10 +68,32 @@ def test_of_many_classes_twenty_are_listed() -> None:
     assert manifests.in_splits(counts, names, 20).endswith("19 1/1/1 and 3 more (train/validation/test)")
 
 
-def test_the_classes_of_the_last_preparation_are_those_of_the_same_source(tmp_path: Path, manifest: Manifest) -> None:
-    assert manifests.labels_before(tmp_path, "/data/small") == ("cat", "dog")
-    assert manifests.labels_before(tmp_path, "/data/other") is None
-    assert manifests.labels_before(tmp_path / "absent", "/data/small") is None
+def test_guessing_is_the_share_of_the_most_frequent_class(manifest: Manifest) -> None:
+    assert [manifest.guessing(split) for split in SPLITS] == [pytest.approx(2 / 3), 0.5, 1.0]
+    assert replace(manifest, class_counts={}).guessing("validation") is None
+
+
+def test_warnings_are_a_markdown_list_with_a_line_of_at_most_300_characters_each(manifest: Manifest) -> None:
+    assert manifest.warnings_text() == "What makes figures on this data set less certain:\n\n- few images"
+    assert replace(manifest, warnings=()).warnings_text() == ""
+    long = replace(manifest, warnings=("a name\nof two lines", "many names " * 100)).short_warnings
+    assert long[0] == "a name of two lines"
+    assert long[1].endswith("names ...")
+    assert 280 < len(long[1]) <= 300
+
+
+def test_the_classes_before_are_those_of_the_newest_data_set_of_the_source(tmp_path: Path, manifest: Manifest) -> None:
+    broken, newest, other = tmp_path / "broken", tmp_path / "newest", tmp_path / "other"
+    manifests.write(newest, replace(manifest, labels=("cat", "emu")))
+    manifests.write(other, replace(manifest, source="/data/other"))
+    broken.mkdir()
+    (broken / manifests.FILE).write_text("{}")
+    for age, folder in enumerate((broken, other, newest, tmp_path)):
+        os.utime(folder / manifests.FILE, (9000 - age, 9000 - age))
+    every = [tmp_path, broken, newest, other, tmp_path / "absent"]
+    assert manifests.labels_before(every, "/data/small") == ("cat", "emu")
+    assert manifests.labels_before([tmp_path, other], "/data/small") == ("cat", "dog")
+    assert manifests.labels_before([other, broken], "/data/small") is None
 
 
 @pytest.mark.parametrize("folder", ["", "absent"])

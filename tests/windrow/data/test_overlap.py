@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from windrow.data import overlap, shards
+from windrow.data import hashes, overlap, shards
 from windrow.data.splits import SPLITS
 from windrow.errors import DatasetError
 
@@ -31,6 +31,14 @@ def test_test_images_that_training_or_validation_has_too_are_refused_with_their_
     pairs = "test image 0 = train image 1; test image 1 = validation image 0; test image 2 = validation image 0"
     with pytest.raises(DatasetError, match=rf"got 3 of 5 in .*: {pairs}; remove the copies from the source"):
         overlap.check(folder)
+
+
+def test_hashes_that_were_prepared_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path, train=[1, 2], validation=[3], test=[4])
+    for split in SPLITS:
+        np.save(folder / f"{split}-hashes.npy", hashes.of(shards.load_split(folder, split)[0]))
+    monkeypatch.setattr(hashes, "of", lambda _: pytest.fail("an image is hashed"))
+    overlap.check(folder)
 
 
 def test_of_many_ten_pairs_are_listed_by_the_names_of_their_files(tmp_path: Path) -> None:

@@ -124,6 +124,29 @@ def test_the_fingerprint_of_a_folder_follows_its_files(idx_folder: Path) -> None
     assert sources.fingerprint(section) != before
 
 
+def test_labels_txt_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path: Path, idx_folder: Path) -> None:
+    (idx_folder / "labels.txt").write_text("zero \neins\n", encoding="utf-8-sig")
+    assert load(idx_folder, tmp_path).labels[:2] == ("zero", "eins")
+    (idx_folder / "labels.txt").write_text("café", encoding="latin-1")
+    with pytest.raises(DatasetError, match=r"labels.txt must be UTF-8; got .*; save it as UTF-8"):
+        load(idx_folder, tmp_path)
+
+
+def test_the_fingerprint_follows_files_in_linked_folders_and_ends_in_a_loop(tmp_path: Path) -> None:
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for folder in (photos / "cat", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(b"one")
+    (photos / "dog").symlink_to(elsewhere)
+    (photos / "cat" / "loop").symlink_to(photos)
+    (photos / "cat" / "gone.png").symlink_to(tmp_path / "gone")
+    section = DatasetSection(source=str(photos))
+    before = sources.fingerprint(section)
+    assert sources.fingerprint(section) == before
+    (elsewhere / "1.png").write_bytes(b"another")
+    assert sources.fingerprint(section) != before
+
+
 def test_digits_are_the_1797_real_ones(tmp_path: Path) -> None:
     source = load("digits", tmp_path)
     assert source.train_images.shape == (1797, 8, 8, 1)
@@ -139,7 +162,7 @@ def test_a_published_set_comes_from_the_pages_mirrors(
     sha256: Callable[[bytes], str],
 ) -> None:  # fmt: skip
     files = tuple(
-        published.RemoteFile(name, sha256(gzip.decompress(content)), "sha256", of="contents")
+        published.RemoteFile(name, sha256(gzip.decompress(content)), of="contents")
         for name, content in idx_files.items()
     )
     home = Published(mirrors=("http://127.0.0.1:1/never-asked/",), files=files, labels=tuple("abcdefghij"))
@@ -159,9 +182,9 @@ def test_a_published_set_that_is_not_the_real_one_is_refused(
     tmp_path: Path, make_mirror: MakeMirror, idx_files: dict[str, bytes]
 ) -> None:
     mirror = make_mirror(idx_files)
-    with pytest.raises(DownloadError, match="another MD5 than 8d4fb7e6c68d591d"):
+    with pytest.raises(DownloadError, match="another SHA-256 than c59f468a2f672dc8"):
         load("fashion_mnist", tmp_path, mirrors=[mirror.url])
-    with pytest.raises(DownloadError, match="another SHA256 than ba891046e6505d7a"):
+    with pytest.raises(DownloadError, match="another SHA-256 than ba891046e6505d7a"):
         load("mnist", tmp_path, mirrors=[mirror.url])
 
 
@@ -188,8 +211,14 @@ def test_the_real_fashion_mnist_is_read_from_a_folder(tmp_path: Path, real_data:
     assert np.bincount(source.train_labels).tolist() == [6000] * 10
 
 
-def test_a_folder_with_the_files_of_a_built_in_source_is_split_as_that_is(tmp_path: Path, real_data: Path) -> None:
-    assert not load(real_data / "mnist", tmp_path).own
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_a_folder_with_the_files_of_a_built_in_source_is_split_as_that_is_packed_or_not(
+    tmp_path: Path, real_data: Path, name: str
+) -> None:
+    assert not load(real_data / name, tmp_path).own
+    for path in (real_data / name).iterdir():
+        (tmp_path / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    assert not load(tmp_path, tmp_path).own
 
 
 def test_other_idx_files_are_the_users_own(tmp_path: Path, idx_folder: Path) -> None:

@@ -109,6 +109,22 @@ def test_every_class_that_is_too_small_is_named() -> None:
         splits.check_classes(np.array([0, 0, 0, 1, 1, 2, 2, 2]), ("a", "b", "c", "d"), 3)
 
 
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        (("cat", "dog", "cat "), "got 'cat' and 'cat ', which look the same"),
+        (("a  b", "a b"), "got 'a  b' and 'a b', which look the same"),
+        (("caf\u00e9", "cafe\u0301"), r"got 'caf\\xe9' and 'cafe\\u0301', which look the same"),
+        (("cat", ""), "a class needs a name that can be printed; got ''"),
+        (("cat", "d\x1b[31mog"), r"a class needs a name that can be printed; got 'd\\x1b\[31mog'"),
+    ],
+)
+def test_classes_whose_names_no_one_can_tell_apart_or_read_are_refused(names: tuple[str, ...], got: str) -> None:
+    with pytest.raises(DatasetError, match=got):
+        splits.check_names(names)
+    splits.check_names(("a", "A", "ä", "a|b", "<b>"))
+
+
 def test_two_classes_of_one_name_are_refused() -> None:
     with pytest.raises(DatasetError, match=r"different names; got 'a' twice; rename one, e.g. in labels.txt"):
         splits.check_names(("a", "b", "a"))

@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,14 @@ def test_mistakes_are_found_before_anything_starts(capsys: pytest.CaptureFixture
     assert not home().exists()
 
 
+def test_a_page_without_a_demo_is_refused_by_the_command_before_anything_starts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert demo.main(["--experiment", "imagenet"]) == 2
+    assert capsys.readouterr().err.startswith("error: the demo trains a network; got imagenet")
+    assert not home().exists()
+
+
 def request(tmp_path: Path, scoring: str, space: str = "space: {units: {type: int, low: 1, high: 2}}") -> Any:
     """A request for the demo of a page of one's own."""
     file = tmp_path / "shoes.yaml"
@@ -210,6 +219,30 @@ def test_what_the_command_line_changes_does_not_reach_the_run_that_the_champion_
     overridden = experiment.load(own.path, ["scoring.feed=feeds/shoes", "scoring.allow_addresses=[127.0.0.0/8]"])
     with pytest.raises(UserError, match="the demo writes its own feed"):
         demo_request.check(demo_request.DemoRequest(own.path, overridden, ()))
+
+
+@pytest.mark.parametrize(
+    ("override", "wrong"),
+    [
+        ("scoring.feed=/data/urls", "the feed of shoes with SET=scoring.feed=/data/urls is /data/urls; run make train"),
+        ("scoring.model=models:/x@champion", "shoes with SET=.* scores with models:/x@champion"),
+        ("scoring.allow_addresses=[]", "shoes with SET=.* allows addresses of the public internet only"),
+        ("sweep.trials=4", ""),
+    ],
+)
+def test_what_the_command_line_changes_is_checked_as_well(override: str, wrong: str, tmp_path: Path) -> None:
+    own = request(tmp_path, f"scoring: {{feed: feeds/shoes, {HERE}}}")
+    changed = demo_request.DemoRequest(own.path, experiment.load(own.path, [override]), (override,))
+    with pytest.raises(UserError, match=wrong) if wrong else nullcontext():
+        demo_request.check(changed)
+
+
+def test_a_scoring_section_on_the_command_line_alone_is_refused(tmp_path: Path) -> None:
+    own = request(tmp_path, "")
+    override = "scoring.feed=feeds/shoes"
+    changed = demo_request.DemoRequest(own.path, experiment.load(own.path, [override]), (override,))
+    with pytest.raises(UserError, match="of which only one has a scoring section; write it on the page"):
+        demo_request.check(changed)
 
 
 @pytest.mark.parametrize(

@@ -150,9 +150,10 @@ def test_a_task_that_waits_for_a_person_says_where_to_answer(script: Script, air
 
 
 def test_a_run_that_someone_deleted_is_told(airflow: Airflow, script: Script, told: Any) -> None:
-    script.answers[f"{RUN_PATH}/taskInstances"] = [tasks()]
-    with pytest.raises(ServiceError, match="must still have its run"):
-        watch.wait(airflow, "train", RUN, told.reporter)
+    for answers in ({f"{RUN_PATH}/taskInstances": [tasks()]}, {RUN_PATH: [{"state": "running"}]}, {}):
+        script.answers = {"/auth/token": script.answers["/auth/token"], **answers}
+        with pytest.raises(ServiceError, match=r"must still have its run .* it was deleted; start it again"):
+            watch.wait(airflow, "train", RUN, told.reporter)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,14 @@ def test_only_runs_of_the_asked_kind_are_given(script: Script, airflow: Airflow)
     runs = [{"dag_run_id": kind, "run_type": kind} for kind in ("scheduled", "asset_triggered", "manual")]
     script.answers["/api/v2/dags/score/dagRuns"] = [{"dag_runs": runs}]
     assert airflow.runs_since("score", "2026-11-23T15:00:00+00:00", "asset_triggered") == ["asset_triggered"]
+
+
+def test_runs_beyond_the_first_page_of_an_answer_are_found(script: Script, airflow: Airflow) -> None:
+    many = [{"dag_run_id": str(number), "run_type": "manual"} for number in range(100)]
+    last = [{"dag_run_id": "wanted", "run_type": "asset_triggered"}]
+    script.answers["/api/v2/dags/score/dagRuns"] = [{"dag_runs": many}, {"dag_runs": many}, {"dag_runs": last}]
+    assert airflow.runs_since("score", "2026-11-23T15:00:00+00:00", "asset_triggered") == ["wanted"]
+    assert [path.partition("offset=")[2].partition("&")[0] for _, path, _ in script.seen[1:]] == ["0", "100", "200"]
 
 
 def test_a_missing_result_is_none_and_a_missing_dag_is_absent(airflow: Airflow) -> None:

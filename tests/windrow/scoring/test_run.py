@@ -20,7 +20,7 @@ from windrow.scoring.table.lock import held
 from windrow.scoring.table.predictions_table import DAG_RUN, PredictionTable
 from windrow.scoring.table.withheld import WithheldRun
 
-from tests.windrow.scoring.table.test_predictions_table import urls_in, write_rows
+from tests.windrow.scoring.table.test_predictions_table import urls_in, write_pending, write_rows
 
 PAGE = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x, drift_gate: 0.25}\n")
 NETWORK = Network(name="m", version="3", file=Path("x"), digest="d", shape=(8, 8, 1), labels=("a", "b"))
@@ -140,6 +140,14 @@ def test_a_run_that_labelled_too_few_fails_after_its_commit_and_so_does_its_retr
     assert run_on(table.folder, tracking, "next").score([]).figures is None
 
 
+def test_a_page_with_one_attempt_is_not_promised_a_second_one(tmp_path: Path) -> None:
+    table = PredictionTable(tmp_path / "t")
+    figures = replace(FEW, first_tries={"timeout": 30})
+    table.commit(table.folder / "run-r0", "r0", {"figures": figures.to_json()})
+    with pytest.raises(ShortfallError, match=r"timeout are not tried again, because scoring.attempts is 1; raise that"):
+        run_on(table.folder, Tracking(), attempts=1).score([])
+
+
 def test_a_retry_with_rows_of_its_own_fails_for_what_an_earlier_try_did_not_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +205,18 @@ def test_a_page_that_re_scores_with_each_champion_looks_for_work_only_where_ther
     assert not run_on(tmp_path / "empty", newer, rescore="champion")._look([])
     with pytest.raises(TrackingError):  # what there is to do can't be known
         run_on(folder, Tracking(away=True), rescore="champion").score([])
+
+
+def test_what_a_withdrawn_version_could_not_fetch_is_no_work_for_a_champion_that_has_its_label(tmp_path: Path) -> None:
+    """Otherwise each night after a rollback would start Spark and load the network for nothing."""
+    table = PredictionTable(tmp_path / "t")
+    write_rows(table.folder / "run-r0", "a")  # of version 1
+    write_pending(table.folder / "run-r0", "2", a=-1)
+    table.commit(table.folder / "run-r0", "r0", {})
+    first, third = (Tracking(replace(NETWORK, name="model", version=version)) for version in "13")
+    assert not run_on(table.folder, first)._look([])
+    assert not run_on(table.folder, first).score([]).counts.to_do
+    assert run_on(table.folder, third)._look([])
 
 
 def test_withheld_rows_wait_for_a_person_and_are_committed_without_a_download(tmp_path: Path) -> None:

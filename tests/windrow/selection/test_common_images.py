@@ -14,7 +14,8 @@ from windrow.data.manifest import Manifest
 from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.selection import common_images
-from windrow.selection.common_images import LEAST_IMAGES, RegisteredChampion
+from windrow.selection.common_images import RegisteredChampion
+from windrow.selection.statistics import LEAST_IMAGES
 
 IMAGES = 60
 DATA = Manifest("shapes", "/shapes", "new", (2, 2, 1), ("boot", "bag", "hat"), {}, {}, {})
@@ -81,6 +82,17 @@ def test_a_comparison_on_fewer_than_30_images_is_left_to_a_person(folder: Path, 
     assert (found.count, found.doubt) == (common, doubt)
 
 
+@pytest.mark.parametrize(
+    ("improvement", "doubt"), [(0.02, ""), (0.05, ""), (0.01, "100 for a minimum_improvement of 0.01")]
+)
+def test_a_page_that_asks_for_a_small_improvement_needs_images_enough_to_see_it(
+    folder: Path, improvement: float, doubt: str
+) -> None:
+    found = common_images.between(champion(), DATA, folder, improvement)
+    wanted = f"can be compared on 60 images only, and the rule needs {doubt}" if doubt else ""
+    assert (found.count, found.doubt) == (60, wanted)
+
+
 def test_a_picture_that_was_copied_40_times_is_compared_once(folder: Path, tmp_path: Path) -> None:
     numbers = [0] * 40 + [1, 2, 1]
     images = np.stack([image(number) for number in numbers])
@@ -112,10 +124,14 @@ def test_classes_in_another_order_are_the_same_classes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "compared", "doubt"),
     [
-        (("bag", "hat"), 40, "knows 2 of these 3 classes"),
-        (("bag", "boot", "hat", "shoe"), 60, "knows 3 of these 3 classes, and 1 that is gone"),
-        (("bag", "shoe"), 20, "knows 1 of these 3 classes, and 1 that is gone"),
-        (("shoe", "sock"), 0, "knows 0 of these 3 classes, and 2 that are gone"),
+        (("bag", "hat"), 40, "does not know 1 class (boot)"),
+        (("bag", "boot", "hat", "shoe"), 60, "knows 1 class (shoe), now gone"),
+        (("bag", "shoe"), 20, "does not know 2 classes (boot, hat) and knows 1 class (shoe), now gone"),
+        (
+            tuple("abcd"),
+            0,
+            "does not know 3 classes (boot, bag, hat) and knows 4 classes (a, b, c and others), now gone",
+        ),
     ],
 )
 def test_other_classes_are_compared_on_the_common_ones_and_left_to_a_person(

@@ -93,14 +93,16 @@ def test_the_champions_recorded_figures_and_those_of_guessing_are_there_though_i
     assert [row.name for row in rows] == ["challenger", "default"]
     recorded, guessing = evidence.table(rows, other).splitlines()[-2:]
     assert recorded == "| champion, version 4, as recorded | 0.9600 | 0.8654 to 0.9890 | 2 of 50 |  |  |  |  |"
-    assert guessing == "| guessing, the most frequent class | 0.7500 |  | 250 of 1000 |  |  |  |  |"
+    assert guessing == "| guessing, at best | 0.7500 |  | 250 of 1000 | 0.5000 |  |  |  |"
 
 
-def test_hints_stand_below_the_table() -> None:
+def test_warnings_and_hints_stand_below_the_table() -> None:
     trained = final()
     rows = evidence.rows(trained, read(trained), None)
     assert evidence.text(rows, None, ()) == evidence.table(rows)
     assert evidence.text(rows, None, ["raise sweep.epochs"]).endswith("suggest:\n\n- raise sweep.epochs")
+    whole = evidence.text(rows, None, ["raise sweep.epochs"], "Less certain:\n\n- few images")
+    assert whole.endswith(" |\n\nLess certain:\n\n- few images\n\nWhat the curves suggest:\n\n- raise sweep.epochs")
 
 
 def test_the_figures_go_back_to_the_finalists_and_seeds_that_they_are_of() -> None:

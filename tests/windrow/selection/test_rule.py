@@ -87,10 +87,10 @@ def test_a_champion_that_can_not_be_compared_is_left_to_a_person_whatever_the_pa
 
 @pytest.mark.parametrize("errors", [0, 30, 60])
 def test_a_comparison_in_doubt_is_left_to_a_person_with_its_figures(errors: int) -> None:
-    decision = decide(figures(errors), rival(30, "knows 3 of these 4 classes", compared=600), rule())
+    decision = decide(figures(errors), rival(30, "does not know 1 class (boot)", compared=600), rule())
     assert decision.ruling is Ruling.AWAITING_APPROVAL
     assert f"{1 - errors / 600:.4f} against the champion's 0.9500 on 600 of 1,000 test images" in decision.reason
-    assert decision.reason.endswith("; the champion knows 3 of these 4 classes")
+    assert decision.reason.endswith("; the champion does not know 1 class (boot)")
 
 
 def test_the_rule_counts_the_images_that_the_champion_has_not_seen_and_no_others() -> None:
@@ -117,6 +117,64 @@ def test_a_first_champion_must_be_better_than_guessing_by_its_interval(right: in
         )
 
 
+def test_a_test_split_of_one_class_says_so_and_asks_for_images_of_others() -> None:
+    truth = np.zeros(65, np.int64)
+    decision = decide(Readout(truth, truth, 0.1), None, rule(), ["raise sweep.epochs"])
+    assert decision.ruling is Ruling.KEPT
+    assert "there is still no champion; all test images are of one class: add images of other classes; raise" in (
+        decision.reason
+    )
+
+
+def rare(found: int, false: int, images: int = 200) -> Readout:
+    """A network for two classes, of which 10 images are of the rare one: how many it finds, and its false alarms."""
+    truth = (np.arange(images) < 10).astype(np.int64)
+    predicted = (np.arange(images) < found).astype(np.int64)
+    predicted[10 : 10 + false] = 1
+    return Readout(predicted, truth, loss=0.1)
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_macro_f1"])
+def test_always_answering_with_a_very_frequent_class_is_guessing_by_every_figure(objective: str) -> None:
+    assert not decide(rare(0, 0), None, rule(), objective=objective).promoted
+
+
+def test_a_network_that_finds_the_rare_class_becomes_champion_where_the_page_searches_for_macro_f1() -> None:
+    """Its accuracy of 0.97 is not above 0.95 by its interval, and so by accuracy there would never be a champion."""
+    good = rare(8, 4)
+    kept = decide(good, None, rule(), ["class 0 has 95 % of the images: set sweep.objective: val_macro_f1"])
+    assert kept.ruling is Ruling.KEPT
+    assert "is not above 0.9500, the share of the most frequent class" in kept.reason
+    assert kept.reason.endswith("set sweep.objective: val_macro_f1")
+    promoted = decide(good, None, rule(), objective="val_macro_f1")
+    assert promoted.reason == "promoted with test macro-F1 0.8557, guessing 0.5000: there was no champion"
+    few = decide(rare(2, 4), None, rule(), objective="val_macro_f1")
+    assert few.ruling is Ruling.KEPT
+    assert "test macro-F1 0.6094 may be guessing, because its 95 % interval on 200 images, " in few.reason
+    assert "is not above 0.5000, which is 1 divided by the number of classes" in few.reason
+
+
+@pytest.mark.parametrize(
+    ("challenger", "keys", "promoted", "said"),
+    [
+        (rare(9, 3), {}, True, "test macro-F1 0.9038 against the champion's 0.8557 (guessing 0.5000)"),
+        (rare(5, 0), {}, False, "is not better"),
+        (rare(9, 3), {"minimum_improvement": 0.05}, False, "is better by 0.0481, less than the page's 0.05"),
+        (rare(9, 3), {"significant": True}, False, "may be luck: the lead's 95 % interval, "),
+        (rare(10, 0), {"significant": True, "minimum_improvement": 0.1}, True, "test macro-F1 1.0000"),
+    ],
+)
+def test_the_rule_compares_by_macro_f1_where_the_page_searches_for_it(
+    challenger: Readout, keys: dict[str, object], promoted: bool, said: str
+) -> None:
+    """The second challenger has the champion's accuracy plus 0.005, and finds fewer of the rare class."""
+    other = rare(8, 4)
+    champion = Rival(RegisteredChampion("4", None), CommonImages(other.truth), other)
+    decision = decide(challenger, champion, rule(**keys), objective="val_macro_f1")
+    assert decision.promoted is promoted
+    assert said in decision.reason
+
+
 def test_copies_of_a_picture_do_not_show_that_a_network_is_not_guessing() -> None:
     """Of 40 images in four classes, 32 are right, all of them copies of one; 9 differ."""
     different = np.arange(40) < 9
@@ -138,7 +196,7 @@ def test_a_challenger_that_may_be_guessing_is_kept_though_the_champion_is_worse(
 
 @given(
     errors=st.tuples(st.integers(0, IMAGES), st.integers(0, IMAGES)),
-    doubt=st.sampled_from(["", "knows 3 of these 4 classes"]),
+    doubt=st.sampled_from(["", "does not know 1 class (boot)"]),
     compared=st.integers(0, IMAGES),
     least=st.sampled_from([0.0, 0.01, 0.2]),
     significant=st.booleans(),

@@ -6,6 +6,8 @@ from math import comb
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.selection import statistics
 from windrow.selection.statistics import Interval
 
@@ -19,6 +21,64 @@ def hits(both: int, first_only: int, second_only: int, neither: int) -> tuple[np
 def test_mnists_best_accuracy_has_the_interval_that_is_told_of_it() -> None:
     interval = statistics.wilson(9947, 10_000)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.9931, 0.9959)
+
+
+@pytest.mark.parametrize(
+    ("improvement", "images"),
+    [(0.0, 30), (0.5, 30), (1 / 30, 30), (0.05, 30), (0.03, 34), (0.01, 100), (0.005, 200), (0.001, 1000)],
+)
+def test_a_comparison_needs_so_many_images_that_one_is_no_more_than_the_improvement(
+    improvement: float, images: int
+) -> None:
+    assert statistics.least_images(improvement) == images
+    assert not improvement or 1 / images <= improvement + 1e-12
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 2), min_size=1, max_size=30))
+def test_the_macro_f1_of_resampled_images_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    from sklearn.metrics import f1_score
+
+    truth, predicted = np.array(pairs).T
+    rows = np.stack([truth, truth[::-1]]), np.stack([predicted, predicted[::-1]])
+    expected = f1_score(truth, predicted, average="macro", zero_division=0)
+    assert statistics._macro_f1(*rows, 5).tolist() == pytest.approx([expected] * 2)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.95, 0.05), (0.1,) * 10, (0.9, 0.08, 0.02)])
+def test_no_guess_has_a_higher_macro_f1_than_the_one_by_the_classes_shares(shares: tuple[float, ...]) -> None:
+    """By the mean of F1 for independent answers, and for the most frequent class as scikit-learn computes it."""
+    from sklearn.metrics import f1_score
+
+    classes, p = len(shares), np.array(shares)
+    truth = np.repeat(np.arange(classes), (1000 * p).round().astype(int))
+    best = statistics.guessed_macro_f1(truth)
+    assert best == pytest.approx(1 / classes)
+    for q in np.random.default_rng(0).dirichlet(np.ones(classes), 500):
+        assert np.mean(2 * p * q / (p + q)) <= best + 1e-9
+    constant = f1_score(truth, np.full(len(truth), p.argmax()), average="macro", zero_division=0)
+    assert constant == pytest.approx(2 * p.max() / (1 + p.max()) / classes)
+
+
+def test_guesses_seldom_have_an_interval_of_macro_f1_above_that_of_guessing() -> None:
+    draw, above = np.random.default_rng(0), 0
+    for _ in range(12):
+        truth, guessed = (draw.random(200) < 0.1).astype(int), (draw.random(200) < 0.1).astype(int)
+        above += statistics.macro_f1_interval(truth, guessed).low > statistics.guessed_macro_f1(truth)
+    assert above <= 1
+
+
+def test_an_interval_of_macro_f1_is_around_it_and_a_point_where_every_resample_is_the_same() -> None:
+    truth = np.arange(300) % 3
+    predicted = np.where(np.arange(300) < 60, (truth + 1) % 3, truth)
+    interval = statistics.macro_f1_interval(truth, predicted)
+    assert interval.low < 0.8 < interval.high
+    assert interval.high - interval.low < 0.12
+    for answers, images in ((truth, 300), (truth[:1], 1)):
+        assert statistics.macro_f1_interval(truth[:images], answers) == Interval(1.0, 1.0)
+    lead = statistics.macro_f1_lead(truth, truth, predicted)
+    assert 0.1 < lead.low < 0.2 < lead.high
+    assert statistics.macro_f1_lead(truth, predicted, predicted) == Interval(0.0, 0.0)
+    assert statistics.macro_f1_lead(truth[:1], truth[:1], predicted[:1]) == Interval(1.0, 1.0)
 
 
 @pytest.mark.parametrize(("right", "images"), [(0, 10), (10, 10), (359, 359)])

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from windrow.errors import ServiceError
-from windrow.sweep.ledger import Lease, Ledger
+from windrow.errors import ServiceError, StudyError
+from windrow.sweep.ledger import FILE, Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.training.loop import Epoch
 
@@ -121,7 +124,76 @@ def test_a_disk_that_fills_is_one_sentence_and_what_was_written_stays(tmp_path: 
     book.enter({"units": -1}, optuna_number=-1)
 
 
-def test_a_ledger_that_is_no_database_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").write_text("not a database, but long enough to be looked at" * 100)
-    with pytest.raises(ServiceError, match="ledger must be writable"):
-        Ledger(tmp_path)
+LOCKED = r"ledger must be free; .* gave: database is locked; end the process that has locked it, or wait, then run the"
+
+
+def no_database(file: Path) -> None:
+    file.write_text("not a database, but long enough to be looked at" * 100)
+
+
+def another_programs(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE bookmarks (url TEXT)")
+
+
+def other_columns(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE trials (number INTEGER PRIMARY KEY, name TEXT)")
+
+
+def broken_record(file: Path) -> None:
+    Ledger(file.parent).close()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("INSERT INTO trials (number, point, asked_as) VALUES (0, '{\"units\": ', 0)")
+
+
+def broken_pages(file: Path) -> None:
+    book = Ledger(file.parent)
+    for number in range(200):
+        book.enter({"units": number}, optuna_number=number)
+    book.close()
+    content = bytearray(file.read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("reading", [True, False])
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (no_database, "gave: file is not a database"),
+        (another_programs, "has the table bookmarks"),
+        (other_columns, "gave: no such column"),
+        (broken_record, r"has a record that can't be read \(JSONDecodeError"),
+        (broken_pages, "gave: database disk image is malformed"),
+    ],
+)
+def test_a_file_that_is_no_whole_ledger_is_refused_in_a_sentence(
+    tmp_path: Path, reading: bool, damage: Callable[[Path], None], found: str
+) -> None:
+    damage(tmp_path / FILE)
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(StudyError, match=rf"ledger must be whole; .*{FILE} {found}.*; restore it, or name another"):
+        Ledger(tmp_path, reading)
+    if damage is another_programs:
+        assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_ledger_that_another_process_has_locked_is_a_sentence_for_readers_and_writers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: real(*given, **named, timeout=0.05))
+    ledger = Ledger(tmp_path)
+    ledger.enter({"units": 8}, optuna_number=0)
+    with closing(real(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ServiceError, match=LOCKED):
+            ledger.lease(0)
+    assert ledger.lease(0).attempt == 1
+    ledger.close()
+    with closing(real(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")  # as a program for databases may open it
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ServiceError, match=LOCKED):
+            Ledger(tmp_path, reading=True)

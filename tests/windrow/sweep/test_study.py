@@ -393,6 +393,29 @@ def test_a_warm_study_knows_the_good_trials_of_an_earlier_one(tmp_path: Path) ->
     assert known == ["COMPLETE"] * 15 + ["RUNNING"]
 
 
+def test_a_warm_study_learns_nothing_from_trials_that_its_page_forbids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "name: a\nspace: {units: {type: int, low: 8, high: 64}, layers: {type: int, low: 1, high: 4}}\n"
+    with open_study(tmp_path / "old", parse(text + "sweep: {trials: 20, sampler: random}\n"), "data") as old:
+        while (asked := old.ask()) is not None:
+            old.settle(ok(asked, 0.5))
+        points = [entry.point for entry in old.finished()]
+    assert capsys.readouterr().err == ""
+    warm = f"sweep: {{trials: 2, warm_start: {tmp_path / 'old'}}}\n"
+    narrow = text.replace("low: 8", "low: 16") + "constraints: [units * layers <= 100]\n"
+    with open_study(tmp_path / "new", parse(narrow + warm), "data"):
+        pass
+    inside = [point for point in points if int(point["units"]) >= 16]
+    legal = [point for point in inside if int(point["units"]) * int(point["layers"]) <= 100]
+    assert 0 < len(legal) < len(inside) < 20
+    assert [trial.params for trial in optuna_trials(tmp_path / "new")] == legal
+    said = f"learns from {len(legal)} of 20 earlier trials: {20 - len(inside)} outside the space, "
+    assert said + f"{len(inside) - len(legal)} break a constraint" in capsys.readouterr().err
+    with pytest.raises(StudyError, match=r"got .* with 20 trials that ended ok: 0 outside the space, 20 break a const"):
+        open_study(tmp_path / "no", parse(text + "constraints: [units > 64]\n" + warm), "data").__enter__()
+
+
 def test_a_warm_start_from_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"must be the folder of a study; got .*name the --study"):
         open_study(tmp_path / "new", page(warm_start=str(tmp_path / "none")), "data").__enter__()

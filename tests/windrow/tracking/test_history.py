@@ -67,6 +67,13 @@ def test_versions_come_newest_first_with_their_aliases_and_decisions(store: str)
     assert all(begun - 1 <= version.at <= time.time() for version in found)
 
 
+def test_of_many_versions_the_newest_are_given(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_MOST_VERSIONS", 3)
+    for _ in range(11):  # so that an order by text differs from one by number
+        register(f"many_{store}", None)
+    assert [version.number for version in history.versions(f"many_{store}")] == [11, 10, 9]
+
+
 def test_a_model_that_nobody_registered_has_no_versions(store: str) -> None:
     register(f"other_{store}")
     assert history.versions(f"none_{store}") == []

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from windrow.errors import TrackingError, UserError
+from windrow import experiment
+from windrow.errors import NoChampionError, TrackingError, UserError
+from windrow.tracking import models
 from windrow.tracking.models import fetch_model
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.server import connect
@@ -21,6 +23,26 @@ def test_files_that_only_a_server_gives_out_are_asked_of_the_embedded_store_with
     client.create_model_version("served", "mlflow-artifacts:/1/models/m-1/artifacts")
     with pytest.raises(TrackingError, match=r"models:/served/1 must be available; .* set MLFLOW_TRACKING_URI to its"):
         fetch_model("models:/served/1", tmp_path)
+
+
+def test_the_champion_of_a_sqlite_file_is_looked_up_without_mlflows_client_where_its_tables_are_as_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = experiment.parse("name: light\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x}\n")
+    with pytest.raises(NoChampionError, match="models:/light@champion must be in the registry"):
+        models.current(page)
+    client = connect()
+    client.create_registered_model("light")
+    for number in ("1", "2"):
+        client.create_model_version("light", tmp_path.as_uri())
+        client.set_registered_model_alias("light", "champion", number)
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "connect", lambda: pytest.fail("MLflow's client was imported"))
+        assert models.current(page) == ("light", "2")
+        client.set_registered_model_alias("light", "champion", "1")
+        assert models.current(page) == ("light", "1")
+    monkeypatch.setattr(models, "_in_file", lambda *_: None)  # as in a file with other tables
+    assert models.current(page) == ("light", "1")
 
 
 def test_a_version_that_was_registered_before_its_pyfunc_form_gave_names_is_fetched(tmp_path: Path) -> None:

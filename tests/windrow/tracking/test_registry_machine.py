@@ -24,8 +24,8 @@ from windrow.errors import TrackingError, UserError
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.rule import Ruling
 from windrow.tracking import registry
+from windrow.tracking.promotions.manual import answer, promote, rollback
 from windrow.tracking.promotions.promotion import Promotion
-from windrow.tracking.registry import answer, promote, rollback
 from windrow.tracking.server import connect
 
 pytestmark = pytest.mark.mlflow
@@ -121,7 +121,7 @@ class Jobs:
         return promote(self.model, version, "ada")
 
     def rollback(self) -> dict[str, Any]:
-        return rollback(self.model)
+        return rollback(self.model, "ada")
 
     def is_cut_off(self, job: Callable[[], dict[str, Any]], cut: Cut) -> bool:
         """Run a job, which may end before the write at which it would be cut off."""
@@ -231,7 +231,7 @@ class Registry(RuleBasedStateMachine):
         else:
             assert jobs.aliases() == before | {"challenger": version}
 
-    @rule(data=st.data(), cut=cuts(7))
+    @rule(data=st.data(), cut=cuts(8))
     @precondition(lambda self: self.jobs.versions())
     def a_person_chooses(self, data: st.DataObject, cut: Cut | None) -> None:
         jobs = self.jobs
@@ -247,7 +247,7 @@ class Registry(RuleBasedStateMachine):
         if before.get("champion") not in (None, version):
             assert after["previous"] == before["champion"]
 
-    @rule(cut=cuts(3))
+    @rule(cut=cuts(5))
     def a_rollback(self, cut: Cut | None) -> None:
         jobs = self.jobs
         before, begun = jobs.aliases(), jobs.begun()
@@ -255,7 +255,7 @@ class Registry(RuleBasedStateMachine):
         after = jobs.aliases()
         if result is None:
             assert cut is not None or (after == before and "previous" not in before)
-        elif cut is None or cut[:2] != (3, "after"):  # there it was over, and the next is another rollback
+        elif cut is None or cut[:2] != (5, "after"):  # there it was over, and the next is another rollback
             places = before["previous"], before.get("champion")
             if begun and begun["back"] == places[1] and places[0] in (begun["back"], begun["from"]):
                 places = begun["back"], begun["from"]  # one that was cut off
@@ -391,6 +391,7 @@ def test_a_rollback_cut_off_anywhere_is_finished_by_the_next() -> None:
     for jobs, _ in at_each_write(prepared):
         assert jobs.aliases() == {"champion": "1", "previous": "2"}
         assert jobs.begun() is None
+        assert jobs.versions()["1"].tags["windrow.chosen_by"] == "ada"
 
 
 @pytest.mark.usefixtures("one_database")
@@ -411,7 +412,7 @@ def test_a_choice_cut_off_anywhere_is_finished_by_the_next() -> None:
 def test_a_choice_over_a_rollback_that_was_cut_off_counts(jobs: Jobs) -> None:
     jobs.promote("a", Ruling.PROMOTED)
     jobs.promote("b", Ruling.PROMOTED)
-    assert jobs.is_cut_off(jobs.rollback, Cut(2))
+    assert jobs.is_cut_off(jobs.rollback, Cut(4))
     assert jobs.aliases() == {"champion": "1", "previous": "1"}
     assert jobs.choose("2")["promoted"]
     assert jobs.aliases() == {"champion": "2", "previous": "1"}
@@ -449,7 +450,7 @@ def test_a_promotion_that_was_cut_off_after_a_rollback_that_was_is_no_mistake(jo
     """The rollback that is begun is of other versions by then."""
     jobs.promote("a", Ruling.PROMOTED)
     jobs.promote("b", Ruling.PROMOTED)
-    assert jobs.is_cut_off(jobs.rollback, Cut(2))
+    assert jobs.is_cut_off(jobs.rollback, Cut(4))
     assert jobs.aliases() == {"champion": "1", "previous": "1"}
     jobs.promote("c", Ruling.PROMOTED)
     assert jobs.aliases() == {"champion": "3", "previous": "1"}
@@ -460,7 +461,7 @@ def test_a_promotion_that_was_cut_off_after_a_rollback_that_was_is_no_mistake(jo
 def test_a_rollback_after_one_that_was_cut_off_at_its_end_is_of_todays_champion(jobs: Jobs) -> None:
     jobs.promote("a", Ruling.PROMOTED)
     jobs.promote("b", Ruling.PROMOTED)
-    assert jobs.is_cut_off(jobs.rollback, Cut(3))
+    assert jobs.is_cut_off(jobs.rollback, Cut(5))
     assert jobs.is_cut_off(lambda: jobs.promote("c", Ruling.PROMOTED), Cut(5))
     assert jobs.aliases() == {"champion": "3", "previous": "2"}
     jobs.rollback()
@@ -532,7 +533,7 @@ def test_a_rollback_from_one_that_was_cut_off_is_finished_whoever_comes_between(
     jobs.promote("b", Ruling.PROMOTED)
     assert jobs.is_cut_off(lambda: jobs.promote("c", Ruling.PROMOTED), Cut(5))
     assert jobs.aliases() == {"champion": "3", "previous": "1"}
-    assert jobs.is_cut_off(jobs.rollback, Cut(2))
+    assert jobs.is_cut_off(jobs.rollback, Cut(4))
     jobs.promote("c", Ruling.KEPT)
     jobs.rollback()
     assert jobs.aliases() == {"champion": "1", "previous": "3", "challenger": "4"}

@@ -25,8 +25,9 @@ from windrow.training.loop import Epoch
 
 pytestmark = pytest.mark.mlflow
 DATASET = Manifest(
-    name="x", source="x", digest="d" * 64, shape=(8, 8, 1), labels=("0", "1"), splits={}, files={}, settings={}
-)
+    name="x", source="x", digest="d" * 64, shape=(8, 8, 1), labels=("0", "1"), splits={}, files={}, settings={},
+    warnings=("9 test images: few",),
+)  # fmt: skip
 EPOCHS = tuple(Epoch(1.0 / n, 0.5, 1.0 / n, n / 10, 0.1) for n in range(1, 4))
 
 
@@ -227,6 +228,7 @@ def test_the_figures_of_the_sweep_are_on_its_run(client: Any, page: Experiment, 
     assert "What may help: add images; raise sweep.epochs." in note
     assert "1 trial (1 ok) in 4 s on 2 slots" in note
     assert "| units | 8 to 99 |" in note
+    assert note.count("- 9 test images: few\n") == 1
     assert "tensorflow 2." in note
 
 
@@ -234,6 +236,7 @@ def test_a_sweep_that_has_just_begun_says_what_it_searches(client: Any, page: Ex
     with sweeping(tmp_path, page) as (_, log):
         note = client.get_run(log.run_id).data.tags["mlflow.note.content"]
     assert "Searched for the highest val_accuracy with tpe, pruner none: up to 6 trials of 10 epochs, seed 0" in note
+    assert note.count("What makes figures on this data set less certain:\n\n- 9 test images: few") == 1
 
 
 CONDITIONAL = """

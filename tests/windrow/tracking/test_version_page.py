@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from windrow.selection import metrics
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.tracking.promotions.evaluation import figures_of
-from windrow.tracking.version_page import LONGEST, description
+from windrow.tracking.version_page import LONGEST, LONGEST_UNSIGNED, description, signed
 
 LINKS = {"evaluation": "http://127.0.0.1/#/experiments/1/models/m-1/artifacts"}
 
@@ -21,18 +23,36 @@ def result(lines: int, reason: str = "promoted") -> PromotionResult:
 
 def test_a_description_has_at_most_5000_characters_and_only_lines_of_tables_are_left_out() -> None:
     short, long = description(result(30)), description(result(300))
-    assert f"{result(30).evidence}\n\nInput: images" in short
-    assert LONGEST - 60 < len(long) <= LONGEST
+    table = result(30).evidence.replace(" |", "&ensp;|")
+    assert f"{table}\n\nInput: images" in short
+    assert LONGEST_UNSIGNED - 60 < len(long) <= LONGEST_UNSIGNED
     shown, _, end = long.partition("\n\nThe rest is in evaluation/promotion.json.")
-    assert end == short.partition(result(30).evidence)[2]
-    assert shown.endswith(" |")
+    assert end == short.partition(table)[2]
+    assert shown.endswith("&ensp;|")
+
+
+def test_columns_of_a_description_do_not_touch_and_a_bar_in_a_label_stays() -> None:
+    """MLflow's page draws the cells of a table side by side, without a gap."""
+    evidence = "| class | F1 |\n|---|---|\n| a \\| b | 1.0000 |\n\nnot | a table"
+    found = description(PromotionResult("m", "1", value=0.5, evidence=evidence))
+    assert "| class&ensp;| F1&ensp;|\n|---|---|\n| a \\| b&ensp;| 1.0000&ensp;|\n\nnot | a table\n" in found
 
 
 @pytest.mark.parametrize("reason", ["a" * 4000, "a" * 6000])
 def test_a_description_with_a_very_long_reason_fits_too(reason: str) -> None:
     found = description(result(300, reason))
-    assert len(found) <= LONGEST
-    assert found.startswith(reason[:LONGEST])
+    assert len(found) <= LONGEST_UNSIGNED
+    assert found.startswith(reason[:LONGEST_UNSIGNED])
+
+
+def test_who_made_a_version_champion_last_stands_in_its_first_line_and_nothing_else_is_lost() -> None:
+    text = description(result(300))
+    once = signed(text, "ada", None)
+    assert re.match(r"Made champion by ada on \d{4}-\d\d-\d\d\.\n\npromoted\.", once)
+    twice = signed(once, "bob" * 100, "3")
+    assert re.match(r"Made champion by (bob){33}b on \d{4}-\d\d-\d\d, in place of version 3\.\n\npromoted\.", twice)
+    assert twice.endswith(text)
+    assert len(twice) <= LONGEST
 
 
 def test_names_of_metrics_have_at_most_250_characters_and_are_as_many_as_classes() -> None:

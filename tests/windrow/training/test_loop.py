@@ -116,6 +116,16 @@ def test_class_weights_count_in_the_training_loss_as_in_kerass_own_and_nowhere_e
     assert (epoch.val_loss, epoch.val_accuracy) == pytest.approx((loss, np.mean(predicted == rare.labels)), rel=1e-5)
 
 
+@pytest.mark.parametrize("builder", ["dense", "cnn"])
+def test_a_normalised_network_is_measured_as_it_was_trained_after_a_few_dozen_steps(
+    builder: str, examples: Examples
+) -> None:
+    """The validation images are the training images here, so nothing but the averages can differ."""
+    found = run(examples, 2, 1, Builder(builder), batch_norm=True, batch_size=50, learning_rate=0.003, dropout=0.0)
+    assert found[-1].val_accuracy > found[-1].accuracy - 0.05
+    assert found[-1].accuracy > 0.9
+
+
 def test_validation_images_are_never_augmented(examples: Examples) -> None:
     """With a learning rate of next to nothing, an epoch is measured with the weights that it began with."""
     changes: dict[str, Any] = {"shift": 3.0, "rotation": 90.0, "zoom": 0.5, "flip": True, "contrast": 1.0}

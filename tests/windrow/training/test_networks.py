@@ -33,6 +33,33 @@ def test_a_builder_file_without_the_function_lists_those_it_has(tmp_path: Path) 
         written(tmp_path, "def other(): ...\n")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def build(shape, classes, width, zoom=0.1, *, flip): ...",
+        "def build(shape, classes, **more):\n    return more['zoom'] + more.get('flip', 0) + other['shift']",
+        "def build(shape, classes, *, zoom, **more):\n    return more.pop('flip')",
+    ],
+)
+def test_a_builder_that_takes_a_parameter_of_the_training_loop_is_refused_before_it_gets_another_value(
+    tmp_path: Path, source: str
+) -> None:
+    told = r"mine.py:build must leave .* got zoom, flip \(augmentation: largest random zoom .*; rename it in the file"
+    with pytest.raises(BuilderError, match=told):
+        written(tmp_path, source)
+
+
+@pytest.mark.parametrize("name", parameters.TRAINING)
+def test_no_parameter_of_the_training_loop_is_left_to_a_builder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BuilderError, match=f"got {name} "):
+        written(tmp_path, f"def build(shape, classes, {name}=0): ...")
+
+
+def test_a_builder_may_use_the_names_otherwise(tmp_path: Path) -> None:
+    written(tmp_path, "def build(shape, classes, **more):\n    zoom = shape['zoom']\n    return more['width'], 'flip'")
+    written(tmp_path, "def other(zoom): ...\ndef build(shape, classes): ...")
+
+
 def test_reading_a_builder_does_not_run_it(tmp_path: Path) -> None:
     written(tmp_path, "open('ran', 'w')\ndef build(): ...\n")
     assert not Path("ran").exists()
@@ -119,3 +146,39 @@ def test_a_built_in_network_passes(name: str) -> None:
 def test_a_users_network_in_float16_passes(tmp_path: Path) -> None:
     builder = written(tmp_path, ENDS.format(end="keras.layers.Dense(classes, 'softmax', dtype='float16')(x / 255)"))
     try_out(builder, parameters.defaults(builder.name), (8, 8, 1), 10, IMAGES)
+
+
+OWN_CLASS = """
+import keras
+{decorator}
+class Odd(keras.layers.Layer):
+    def call(self, x):
+        return x / 255
+def build(shape, classes):
+    image = keras.Input(shape)
+    x = keras.layers.Flatten()({layer}(image))
+    return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
+"""
+
+
+@tensorflow
+@pytest.mark.parametrize(
+    ("decorator", "layer", "told"),
+    [
+        ("@keras.saving.register_keras_serializable()", "Odd()", "'Odd'"),
+        ("", "Odd()", "'Odd'"),
+        ("", "keras.layers.Lambda(lambda x: x / 255)", "ambda"),
+    ],
+)
+def test_a_network_that_only_its_own_file_can_load_is_refused_before_it_is_trained(
+    tmp_path: Path, decorator: str, layer: str, told: str
+) -> None:
+    import keras
+
+    builder = written(tmp_path, OWN_CLASS.format(decorator=decorator, layer=layer))
+    with pytest.raises(BuilderError, match=r"that Keras saves and loads without mine\.py; got: ") as caught:
+        try_out(builder, parameters.defaults(builder.name), (8, 8, 1), 10, IMAGES)
+    assert told in str(caught.value)
+    assert str(caught.value).endswith("build it from Keras' own layers, without classes or lambdas of your own")
+    assert ("Custom>Odd" in keras.saving.get_custom_objects()) is bool(decorator), "what was registered stays"
+    keras.saving.get_custom_objects().clear()

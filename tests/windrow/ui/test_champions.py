@@ -46,12 +46,14 @@ def test_a_version_is_shown_with_its_accuracy_its_interval_and_why(
     client = register("crowned")
     client.set_model_version_tag("crowned", "1", registry.RESULT, json.dumps(RESULT))
     registry.settle(client, PromotionResult.from_json(RESULT), "words")
+    client.set_model_version_tag("crowned", "1", registry.CHOSEN_BY, "ada")
     shown = Registry().show("crowned", "train_crowned")
     (version,) = shown["versions"]
     assert (version["version"], version["aliases"], version["interval"]) == (1, ("champion",), [0.96, 0.99])
     assert (version["reason"], version["trial"], version["test_accuracy"]) == ("promoted: no champion", 5, 0.98)
     assert version["baseline"] == 0.125
     assert (version["macro_f1"], version["worst"]) == (0.97, ("dog", 0.8))
+    assert (version["approved_by"], version["chosen_by"]) == ("", "ada")
 
 
 def test_a_version_without_a_decision_is_shown_as_such(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,20 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from windrow.data import manifest as manifests
+from windrow.data.manifest import Manifest
 from windrow.errors import AbsentError
 from windrow.sweep.outcomes import Ending
 from windrow.sweep.study import Study
 from windrow.ui import sweeps
 
 from .conftest import end
+
+MANIFEST = Manifest(
+    name="photos", source="/data/photos", digest="d" * 64, shape=(4, 4, 3), labels=("cat", "dog"),
+    splits={"train": 5, "validation": 4, "test": 4}, files={}, settings={},
+    class_counts={"validation": {"cat": 1, "dog": 3}}, warnings=("4 test images:\nfew", f"long {'word ' * 100}"),
+)  # fmt: skip
 
 Opened = Callable[..., AbstractContextManager[Study]]
 
@@ -85,6 +93,29 @@ def test_macro_f1_is_graded_as_accuracy_is(opened: Opened, runs: Path) -> None:
         shown[objective] = sweeps.show(sweeps.choose(runs, objective))
     assert shown["val_macro_f1"]["objective"] == "val_macro_f1"
     assert shown["val_macro_f1"]["heat_map"] == shown["val_accuracy"]["heat_map"] != shown["val_loss"]["heat_map"]
+
+
+def test_guessing_and_the_warnings_are_those_of_the_runs_data_set(opened: Opened, runs: Path) -> None:
+    for objective in ("val_accuracy", "val_loss"):
+        with opened(runs / objective / "study", objective=objective):
+            pass
+        manifests.write(runs / objective / "dataset", MANIFEST)
+    shown = sweeps.show(sweeps.choose(runs, "val_accuracy"))
+    assert (shown["guessing"], shown["warnings"]) == (0.75, ["4 test images: few", f"long {'word ' * 58}..."])
+    assert sweeps.show(sweeps.choose(runs, "val_loss"))["guessing"] is None, "an accuracy is no loss"
+
+
+@pytest.mark.parametrize("content", [None, "{}", "no JSON"])
+def test_a_sweep_whose_data_set_is_gone_or_broken_is_shown_without_them(
+    opened: Opened, runs: Path, content: str | None
+) -> None:
+    with opened(runs / "r1" / "study"):
+        pass
+    if content is not None:
+        (runs / "r1" / "dataset").mkdir()
+        (runs / "r1" / "dataset" / "manifest.json").write_text(content)
+    shown = sweeps.show(sweeps.choose(runs, "r1"))
+    assert (shown["guessing"], shown["warnings"]) == (None, [])
 
 
 def test_nothing_of_an_error_or_of_the_disk_is_shown(opened: Opened, runs: Path) -> None:

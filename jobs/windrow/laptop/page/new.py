@@ -38,7 +38,7 @@ description: {description}
 
 dataset:
   source: {source}
-  image_size: {side}  # pixels; the images are {width} x {height} (median), and are resized
+  image_size: {side}  # pixels; the images are {width} x {height} (median), and are resized to a square
   channels: {channels}  # {colours}
 {splits}
 network:
@@ -52,9 +52,11 @@ space:
   blocks: {{type: int, low: 2, high: {blocks}}}  # each halves the image
   filters: {{type: int, low: 16, high: 32, step: 8}}
   dropout: {{type: float, low: 0.1, high: 0.5}}
-  shift: {{type: float, low: 0.0, high: {shift}}}  # augmentation: pixels
-  rotation: {{type: float, low: 0.0, high: 15.0}}  # augmentation: degrees
-
+  # Augmentation: each training image is changed at random, up to these limits.
+  shift: {{type: float, low: 0.0, high: {shift}}}  # pixels
+  rotation: {{type: float, low: 0.0, high: 15.0}}  # degrees
+  zoom: {{type: float, low: 0.0, high: 0.2}}  # share of the size
+{photographs}
 sweep:
   trials: 12
   epochs: {epochs}
@@ -67,6 +69,12 @@ scoring:
   feed: {feed}  # a folder or glob of files with one URL per line; docs/feeds.md has more formats
   # schedule: 0 3 * * *          # every night, UTC
   # allow_addresses: [10.0.0.0/8]  # networks beyond the public internet that hold your images
+"""
+
+_PHOTOGRAPHS = """\
+  flip: {type: categorical, choices: [false, true]}  # mirrored; remove it if left and right differ, as in writing
+  brightness: {type: float, low: 0.0, high: 0.2}  # share of the range from black to white
+  contrast: {type: float, low: 0.0, high: 0.3}  # share of an image's own contrast
 """
 
 
@@ -141,6 +149,7 @@ def page(name: str, found: FolderFacts, feed: str | None = None) -> str:
         splits=f"  validation: {0.2 if few else 0.1}\n{own if found.own_test else shares}",
         batch=32 if few else 128,
         blocks=4 if found.side >= 48 else 3 if found.side >= 16 else 2,
+        photographs=_PHOTOGRAPHS if found.are_photographs else "",
         shift=max(1.0, round(found.side / 16, 1)),
         epochs=30 if few else 15 if found.images < _MANY else 8,
         feed=_quoted(str(Path(feed).expanduser().absolute()) if feed else f"feeds/{name}"),

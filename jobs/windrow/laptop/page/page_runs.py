@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from windrow.dag_ids import KINDS, Kind, dag_id
 from windrow.errors import UserError, WindrowError
+from windrow.experiment.scoring import ScoringSection
 from windrow.laptop import demo, demo_summary, stack, watch
 from windrow.laptop.airflow_api import Airflow
 from windrow.laptop.demo_request import DemoRequest, find, labels_with_own_champion
+from windrow.laptop.page import feed_addresses
 from windrow.laptop.watch import Reporter
 from windrow.paths import home
 from windrow.plural import counted
@@ -51,29 +55,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_train(request: DemoRequest) -> None:
-    """Refuse a page that does not train.
+    """Refuse a page that does not train, or whose new champion could label nothing of the feed.
 
     Raises:
-        UserError: the page has no space.
+        UserError: the page has no space, or does not allow the addresses in its feed.
     """
     if not request.page.trains:
         raise UserError(
             f"make train needs a page with a space; got {request.name}, which only scores; "
             f"run make score EXPERIMENT={request.name}"
         )
+    if request.page.scoring is not None and not _without_feed(request):
+        check_score(request)
 
 
 def check_score(request: DemoRequest) -> None:
-    """Refuse a page that does not score, or whose feed has no file yet.
+    """Refuse a page that does not score, whose feed has no file yet, or whose feed has only addresses not allowed.
 
     Raises:
-        UserError: the page has no scoring section, or no file matches its feed.
+        UserError: the page has no scoring section, no file matches its feed, or the page does not allow its addresses.
     """
     if request.page.scoring is None:
         raise UserError(
             f"make score needs a page with a section scoring; got {request.name} without; add it, with a feed"
         )
-    new_urls.files(new_urls.of_day(request.page.scoring.feed, None), home())
+    feed_addresses.check(request.page.scoring, feed_files(request.page.scoring))
+
+
+def feed_files(scoring: ScoringSection) -> list[Path]:
+    """Return the files of a page's feed.
+
+    Raises:
+        UserError: there are none.
+    """
+    return new_urls.files(new_urls.of_day(scoring.feed, None), home())
 
 
 def services() -> Airflow:
@@ -102,11 +117,22 @@ def train(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
     run = airflow.trigger(dag, {"set": list(request.overrides)})
     reporter.log(f"{dag}: triggered, {airflow.pages}/dags/{dag}/runs/{run}")
     states = watch.wait(airflow, dag, run, reporter)
-    print("\n".join(_trained(airflow, dag, run)))
+    sweep, promotion, decision = (
+        airflow.result(dag, run, task) or {} for task in ("sweep", "promote_best", "record_decision")
+    )
+    final = promotion | decision
+    print("\n".join(_trained(dag, sweep, final)))
+    score_dag, by_hand = dag_id("score", request.name), f"make score EXPERIMENT={request.name}"
     if off:
-        print(f"score_{request.name} stays off: {off}; then run make score EXPERIMENT={request.name}")
-    elif scores and labels_with_own_champion(request.page) and states.get("announce_champion") == "success":
-        follow(airflow, request, demo.run_of_champion(airflow, dag_id("score", request.name), since), reporter)
+        print(f"{score_dag} stays off: {off}; then run {by_hand}")
+    elif not (scores and labels_with_own_champion(request.page)):
+        return
+    elif states.get("announce_champion") == "success":
+        follow(airflow, request, demo.run_of_champion(airflow, score_dag, since), reporter)
+    elif final.get("promoted") is False and final.get("champion_before") is None:
+        print(f"{score_dag} was not started: there is no champion that could label")
+    else:
+        print(f"{score_dag} was not started: the champion stays; it labels new URLs at night, or now by {by_hand}")
 
 
 def score(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
@@ -141,22 +167,23 @@ def _without_feed(request: DemoRequest) -> str | None:
     if request.page.scoring is None:
         return None
     try:
-        check_score(request)
+        feed_files(request.page.scoring)
     except UserError as error:
         return str(error)
     return None
 
 
-def _trained(airflow: Airflow, dag: str, run: str) -> list[str]:
-    sweep, promotion, decision = (
-        airflow.result(dag, run, task) or {} for task in ("sweep", "promote_best", "record_decision")
-    )
-    final = decision or promotion
-    outcomes = demo_summary.counts(sweep.get("outcomes") or {})
-    trials = counted(sweep.get("trials", 0), "trial")
+def _trained(dag: str, sweep: Mapping[str, Any], final: Mapping[str, Any]) -> list[str]:
+    """Return the lines about a training: what was found and decided, hints, and the pages in MLflow."""
+    trials, outcomes = counted(sweep.get("trials", 0), "trial"), demo_summary.counts(sweep.get("outcomes") or {})
+    guessing = f", guessing {demo_summary.number(sweep['baseline'])}" if "baseline" in sweep else ""
+    best, reason = demo_summary.number(sweep.get("best_value")), str(final.get("reason"))
+    pages = demo_summary.addresses(sweep, final)
     return [
-        f"{dag}: {trials} ({outcomes}), best {sweep.get('objective')} {sweep.get('best_value')}",
-        f"  version  {final.get('model_version')}: {final.get('reason')}",
+        f"{dag}: {trials} ({outcomes}), best {sweep.get('objective')} {best}{guessing}",
+        f"  version  {final.get('model_version')}: {reason}",
+        *(f"  hint     {hint}" for hint in final.get("hints") or [] if hint not in reason),
+        *(demo_summary.links({"links": pages}, "") if pages else []),
     ]
 
 

@@ -60,17 +60,20 @@ def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
         options = f'"-XX:ArchiveClassesAtExit={aside}" {GLUE}'
         with log.open("w", encoding="utf-8") as output:
             try:
-                subprocess.run(
+                code: int | str = subprocess.run(
                     submit,
                     env={**variables, VARIABLE: options, "SPARK_LOCAL_IP": "127.0.0.1"},
                     stdout=output,
                     stderr=output,
                     stdin=subprocess.DEVNULL,
                     timeout=_SECONDS,
-                )
+                ).returncode
             except (OSError, subprocess.TimeoutExpired) as error:
-                output.write(f"{error}\n")
-        if not aside.exists():
+                code = str(error)
+            if code:
+                output.write(f"spark-submit must end with 0; got {code}\n")
+        # The JVM also writes an archive when the script fails, with the classes up to there.
+        if code or not aside.exists():
             print(f"java: Spark's classes are not laid out, so jobs start some seconds later; see {log}", flush=True)
             return
         aside.replace(file)

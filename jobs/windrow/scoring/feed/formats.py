@@ -151,7 +151,7 @@ def _records(path: Path) -> Iterator[list[str]]:
 
 def _parquet_rows(piece: Piece) -> Iterator[Target]:
     groups = list(range(piece.start, piece.end))
-    for batch in pq.ParquetFile(piece.path).iter_batches(_ROWS, row_groups=groups):
+    for batch in _parquet(Path(piece.path)).iter_batches(_ROWS, row_groups=groups):
         for record in batch.to_pylist():
             yield _target(record)
 

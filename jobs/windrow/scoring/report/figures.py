@@ -38,7 +38,7 @@ class UrlCounts:
         already_scored: URLs of the feed that had a row in the table.
         left: new URLs beyond the run's limit; the next run takes them.
         retried: URLs of the table that were due again.
-        rescored: URLs that an earlier model had labelled, and that this run labels again.
+        rescored: URLs whose newest label was of another model or version, and that this run labels again.
         reopened: those of `retried` that a changed key of the page, or a person, made due before their time.
     """
 
@@ -162,8 +162,8 @@ class Figures:
         first_tries: number of URLs by status, of those that were tried for the first time, or again because a key
             changed; empty in commits that lack it.
         held_back_by: the page's key that accounts for at least half of the run's time; empty without one.
-        earlier_labels: number of URLs without a row of this version, by the version of their newest label; None in
-            commits that lack it.
+        earlier_labels: number of URLs whose newest label is of another version, by version; None in commits that
+            lack it.
         truth: None unless the page names a column with true classes.
         feed: the pattern of the feed's files; empty in commits that lack it.
         started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed;

@@ -56,7 +56,7 @@ class ScoringResult:
         logged: the run in MLflow; None if the run added no row.
         earlier_rows: rows that earlier tries committed and could not report. If the run itself added none, its figures
             are those of the newest such try.
-        earlier_labels: URLs whose newest label is of an earlier version, by version; None if that was not looked up.
+        earlier_labels: URLs whose newest label is of another version, by version; None if that was not looked up.
     """
 
     table: str

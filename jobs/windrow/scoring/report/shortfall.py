@@ -20,12 +20,13 @@ chance in about one run of 800."""
 _REASONS = 3
 
 
-def shortfall(figures: Figures, minimum: float) -> str:
+def shortfall(figures: Figures, minimum: float, attempts: int) -> str:
     """Describe a run that labelled a smaller share of its URLs than the page's minimum; else return "".
 
     Args:
         figures: the run's.
         minimum: scoring.minimum_ok_share, 0 to 1.
+        attempts: scoring.attempts, from 1; a failure that may pass is final after the first try if this is 1.
     """
     tried, ok = sum(figures.first_tries.values()), figures.first_tries.get(Status.OK, 0)
     if tried < FEWEST or ok >= minimum * tried:
@@ -35,8 +36,14 @@ def shortfall(figures: Figures, minimum: float) -> str:
     reasons = "; ".join(
         f"{number:,} of {urls} ended as {status}{_decided(status)}" for status, number in failed[:_REASONS]
     )
-    if Status(failed[0][0]).passing:
-        cure = f"URLs that ended as {failed[0][0]} are tried again by themselves; if that is no help, lower the minimum"
+    most = failed[0][0]
+    if Status(most).passing and attempts == 1:
+        cure = (
+            f"URLs that ended as {most} are not tried again, because scoring.attempts is 1; raise that, and they are "
+            "due again, or lower the minimum"
+        )
+    elif Status(most).passing:
+        cure = f"URLs that ended as {most} are tried again by themselves; if that is no help, lower the minimum"
     elif any(text.decided_by(status) for status, _ in failed[:_REASONS]):
         cure = "change that on the page, and its URLs are due again, or lower the minimum"
     else:

@@ -26,7 +26,7 @@ def summary(result: ScoringResult) -> str:
         due = counted(counts.retried, "URL that was due", "URLs that were due")
         lines.append(f"{due} tried again{_reopened(counts)}")
     if counts.rescored:
-        labelled = counted(counts.rescored, "URL of an earlier model", "URLs of earlier models")
+        labelled = counted(counts.rescored, "URL of another version", "URLs of other versions")
         lines.append(f"{labelled} labelled again{_agreement(figures)}")
     if result.earlier_rows:
         lines.append(f"{counted(result.earlier_rows, 'row')} that an earlier try committed and could not report")
@@ -45,7 +45,7 @@ def summary(result: ScoringResult) -> str:
 def outlook(result: ScoringResult) -> str:
     """Describe what a run would do, in a line or two."""
     counts = result.counts
-    kinds = [(counts.new, "new"), (counts.retried, "due again"), (counts.rescored, "labelled by earlier models")]
+    kinds = [(counts.new, "new"), (counts.retried, "due again"), (counts.rescored, "labelled by other versions")]
     parts = ", ".join(f"{number:,} {words}" for number, words in kinds if number)
     lines = [
         f"a run would score {counted(counts.to_do, 'URL')}{f': {parts}' if parts else ''}; "
@@ -98,7 +98,8 @@ def _of_the_ceiling(figures: Figures) -> str:
         return ""
     cores = counted(figures.slots or 1, "core")
     held = f"; {figures.held_back_by} held the run back" if figures.held_back_by else ""
-    return f", {share:.{0 if share >= 0.1 else 1}%} of what {cores} could label without waiting{held}"
+    shown = f"{share:.{0 if share >= 0.1 else 1}%}" if share >= 0.001 else "less than 0.1%"
+    return f", {shown} of what {cores} could label without waiting{held}"
 
 
 def _precision(figures: Figures) -> list[str]:
@@ -134,7 +135,7 @@ def _agreement(figures: Figures | None) -> str:
 
 
 def earlier_labels(by_version: Mapping[str, int] | None, model: str) -> list[str]:
-    """Describe the URLs whose newest label is of an earlier version, by version; empty without any."""
+    """Describe the URLs whose newest label is of another version, by version; empty without any."""
     if not by_version:
         return []
     versions = [(f"version {version}", number) for version, number in by_version.items()]
@@ -142,8 +143,8 @@ def earlier_labels(by_version: Mapping[str, int] | None, model: str) -> list[str
     if len(versions) == 1:
         urls += f" of {versions[0][0]}"
     else:
-        urls += f" of earlier versions ({', '.join(f'{number:,} of {version}' for version, number in versions)})"
-    return [f"{urls}; --rescore, or scoring.rescore: champion, labels again with the newest {model}"]
+        urls += f" of other versions ({', '.join(f'{number:,} of {version}' for version, number in versions)})"
+    return [f"{urls}; --rescore, or scoring.rescore: champion, labels again with the current {model}"]
 
 
 def _one_of(names: Sequence[str]) -> str:
@@ -163,9 +164,9 @@ def _truth(figures: Figures) -> list[str]:
     column = f"the feed's column {found.column}"
     lines = [f"no labelled image has a true class in {column} (scoring.truth)"] if not found.images else []
     if found.accuracy is not None and found.low is not None and found.high is not None:
-        labels = counted(found.images, "label")
+        labels = counted(found.images, "label is", "labels are")
         lines.append(
-            f"{found.accuracy:.1%} of {labels} are right by {column} (95% interval {found.low:.1%} to "
+            f"{found.accuracy:.1%} of {labels} right by {column} (95% interval {found.low:.1%} to "
             f"{found.high:.1%}); the most frequent class alone would give {found.baseline:.1%}; macro-F1 "
             f"{found.macro_f1:.3f}"
         )

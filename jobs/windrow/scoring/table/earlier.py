@@ -1,4 +1,6 @@
-"""Count the URLs whose newest label is of an earlier version: those that `--rescore` would label again.
+"""Count the URLs whose newest label is of another version: those that `--rescore` would label again.
+
+The other version is usually an earlier one. After a rollback it is the version that was withdrawn.
 
 Reading the keys of a whole table takes a third of a second for each million rows. So a run's commit has the numbers,
 and a run with the same model takes them from there. Numbers that are in no commit are kept in a file:
@@ -46,22 +48,22 @@ def labels(table: PredictionTable, model: tuple[str, str]) -> Mapping[str, int]:
 
 
 def count(files: Sequence[Path], model: tuple[str, str]) -> dict[str, int]:
-    """Count URLs without a row of a model, by the version of their newest label, most frequent first.
+    """Count URLs by the version of their newest label, most frequent first.
 
-    A version of another model is named NAME/VERSION.
+    Only labels of other versions count, and only URLs without a row of the model, or with an older one. A version of
+    another model is named NAME/VERSION.
     """
-    own: list[known_keys.Keys] = [np.empty(0, known_keys.DTYPE)]
-    labelled = _Labelled(model[0])
+    own, labelled = _Newest(model[0]), _Newest(model[0])
     for path in files:
         for rows in prediction.read_rows(path, _COLUMNS):
             mine = known_keys.is_of(rows, model)
-            own.append(known_keys.of_hex(rows.filter(mine)["url_key"]))
+            own.add(rows.filter(mine))
             labelled.add(rows.filter(pc.and_not(pc.equal(rows["status"], Status.OK.value), mine)))
-    return labelled.count_without(np.sort(np.concatenate(own)))
+    return labelled.count_after(own)
 
 
-class _Labelled:
-    """Labelled rows: their keys, the numbers of their versions, and their times in microseconds."""
+class _Newest:
+    """The newest row of each URL, of the rows that were added: its key, its version's number, its time."""
 
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
@@ -79,14 +81,22 @@ class _Labelled:
         self._versions.append(np.array(numbers, np.int64)[names.indices.to_numpy()])
         self._times.append(pc.fill_null(rows["scored_at"].cast(pa.int64()), 0).to_numpy())
 
-    def count_without(self, known: known_keys.Keys) -> dict[str, int]:
-        """Count the URLs that are not among the sorted keys `known`, by the version of the newest row."""
-        keys = np.concatenate(self._keys)
-        left = ~known_keys.contains(known, keys)
-        keys, versions = keys[left], np.concatenate(self._versions)[left]
-        order = np.lexsort((np.concatenate(self._times)[left], keys))
+    def _sorted(self) -> tuple[known_keys.Keys, NDArray[np.int64], NDArray[np.int64]]:
+        """Return keys, versions and times (microseconds) of the newest rows, sorted by key."""
+        keys, versions = np.concatenate(self._keys), np.concatenate(self._versions)
+        times = np.concatenate(self._times)
+        order = np.lexsort((times, keys))
         newest = np.ones(len(order), np.bool_)
         newest[:-1] = keys[order][1:] != keys[order][:-1]
-        counts = np.bincount(versions[order][newest], minlength=len(self._numbers)).tolist()
+        chosen = order[newest]
+        return keys[chosen], versions[chosen], times[chosen]
+
+    def count_after(self, own: _Newest) -> dict[str, int]:
+        """Count, by version, the rows that are newer than their URL's row in `own`, if it has one."""
+        keys, versions, times = self._sorted()
+        known, _, before = own._sorted()
+        after = ~known_keys.contains(known, keys)
+        after[~after] = times[~after] > before[np.searchsorted(known, keys[~after])]
+        counts = np.bincount(versions[after], minlength=len(self._numbers)).tolist()
         pairs = [(name, counts[number]) for name, number in self._numbers.items() if counts[number]]
         return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))

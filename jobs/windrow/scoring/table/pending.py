@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,41 @@ class Due:
     reopened: int = 0
 
 
+@dataclass(frozen=True)
+class OlderRows:
+    """Rows of the model that labels, of URLs that it has labelled again; the run's rows replace them.
+
+    Attributes:
+        model: the model's name and version.
+        keys: the sorted keys of the run's rows.
+        files: the files of the table with such rows.
+    """
+
+    model: tuple[str, str] = ("", "")
+    keys: known_keys.Keys = field(default_factory=lambda: np.empty(0, known_keys.DTYPE))
+    files: Sequence[Path] = ()
+
+    @classmethod
+    def of(cls, table: Sequence[Path], written: Sequence[Path], model: tuple[str, str]) -> OlderRows:
+        """Find them in the files of the table, by the keys in the files that the run has written."""
+        found = cls(model, known_keys.read(written))
+        columns = ("url_key", "model_name", "model_version")
+        with_some = [
+            path
+            for path in table
+            if any(pc.any(found.mask(rows)).as_py() for rows in prediction.read_rows(path, columns))
+        ]
+        return replace(found, files=with_some)
+
+    def mask(self, rows: Any) -> Any:
+        """Return an Arrow mask of these rows, of a batch with the columns of key and model."""
+        again = pa.array(known_keys.contains(self.keys, known_keys.of_hex(rows["url_key"])))
+        return pc.and_(again, known_keys.is_of(rows, self.model))
+
+
+NO_ROWS = OlderRows()
+
+
 def due_files(files: Sequence[FileSummary], rule: DueRule) -> list[Path]:
     """List the files that have a row that is due; those that the log rules out are not opened."""
     return [file.path for file in files if rule.may_be_in(file) and _has_due(file.path, rule)]
@@ -141,25 +176,28 @@ def _as_targets(rows: pa.Table, rule: DueRule) -> pa.Table:
     return pa.table([columns.get(name, nothing) for name in TARGET_SCHEMA.names], schema=TARGET_SCHEMA)
 
 
-def carry(due: Due, folder: Path) -> None:
-    """Copy the rows of the replaced files that are not tried again now to files in a folder.
+def carry(due: Due, folder: Path, older: OlderRows = NO_ROWS) -> list[Path]:
+    """Copy the rows that stay, of the files that a run replaces, to files in a folder; return the replaced files.
 
     Of a URL that is tried again, only rows that are due or pending are replaced. Its other rows stay: a file
-    has some if another tool merged files, or if a person asked for a status.
+    has some if another tool merged files, or if a person asked for a status. The rows `older` are replaced, too.
     """
     asked = np.sort(_keys(due.targets))
+    files = list(dict.fromkeys([*due.files, *older.files]))
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, pq.ParquetWriter] = {}
     with ExitStack() as stack:
-        for path in due.files:
+        for path in files:
             for rows in prediction.read_rows(path, prediction.SCHEMA.names):
-                replaced = pa.array(known_keys.contains(asked, known_keys.of_hex(rows.column("url_key"))))
+                tried = pa.array(known_keys.contains(asked, known_keys.of_hex(rows.column("url_key"))))
                 open_rows = pc.or_(rows["next_attempt"].is_valid(), due.rule.due(rows))
-                for kind, some in _by_kind(rows.filter(pc.invert(pc.and_(replaced, open_rows)))):
+                replaced = pc.or_(pc.and_(tried, open_rows), older.mask(rows))
+                for kind, some in _by_kind(rows.filter(pc.invert(replaced))):
                     if kind not in writers:
                         file = folder / f"part-carried-{len(writers)}.parquet"
                         writers[kind] = stack.enter_context(pq.ParquetWriter(file, prediction.SCHEMA))
                     writers[kind].write_batch(some)
+    return files
 
 
 def _by_kind(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:

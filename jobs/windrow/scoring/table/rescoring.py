@@ -1,4 +1,8 @@
-"""Find the URLs for `--rescore`: URLs that an earlier model has labelled, but this model has not."""
+"""Find the URLs for `--rescore`: URLs whose newest label is of another model than the one that labels now.
+
+Usually the other model is an earlier one, and this one has no row of the URL. After a rollback the other one is the
+version that was withdrawn. Then this model has an older row, which the run replaces: a URL has one row per version.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) -> DataFrame:
-    """Return the URLs that other models have labelled, but for which the given model (name, version) has no row.
+    """Return the URLs that other models have labelled later than the given model (name, version), or instead of it.
 
     The result has the columns of urls.Target. URLs that failed are left out: a 404 does not depend on the model. The
     column `attempt`, the number of tries so far, is always 1: a URL with a label is no first try, but gets more tries.
@@ -23,15 +27,16 @@ def targets(spark: SparkSession, table: Sequence[Path], model: tuple[str, str]) 
     from pyspark.sql import functions as F  # noqa: N812
 
     rows = _rows(spark, table)
-    done = rows.where(_is_of(model)).select("url_key").distinct()
+    own = rows.where(_is_of(model)).groupBy("url_key").agg(F.max("scored_at").alias("own_at"))
     labelled = rows.where((F.col("status") == Status.OK.value) & ~_is_of(model))
     latest = F.max_by(
         F.struct("url", F.coalesce("address", "url").alias("address"), "extra", "content_hash"), "scored_at"
     )
     old = (
-        labelled.join(done, "url_key", "left_anti")
-        .groupBy("url_key")
-        .agg(latest.alias("row"))
+        labelled.groupBy("url_key")
+        .agg(latest.alias("row"), F.max("scored_at").alias("at"))
+        .join(own, "url_key", "left")
+        .where(F.col("own_at").isNull() | (F.col("at") > F.col("own_at")))
         .select("url_key", "row.*")
     )
     nothing = F.lit(None).cast("string")

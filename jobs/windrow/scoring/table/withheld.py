@@ -69,7 +69,7 @@ def digest(marks: Seen, version: int, model: str, options: Sequence[object], set
         marks: how far the feed is read after the run.
         version: the table's version.
         model: the network's name, version and digest.
-        options: whether URLs that only earlier models have labelled are labelled again, the limit of new URLs, and the
+        options: whether URLs that other models have labelled are labelled again, the limit of new URLs, and the
             statuses to try again.
         settings: the page's scoring section. Its schedule, copy, drift gate and minimum share do not count, because
             they do not change the rows; neither do its feed, model and `rescore`, for which other arguments stand.

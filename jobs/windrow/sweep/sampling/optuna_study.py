@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from windrow.errors import StudyError
 from windrow.experiment import Experiment, FloatDimension
 from windrow.experiment.parameters import Value
+from windrow.plural import counted
 from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.sampling import pruners, samplers, space
@@ -191,28 +193,38 @@ class OptunaStudy:
         return point, len(self._trials()) - 1
 
     def _learn_from_earlier_study(self) -> None:
-        """Add to the journal the trials of the study in sweep.warm_start that ended ok and lie in this space.
+        """Add to the journal the trials of the study in sweep.warm_start that ended ok and that this page allows.
 
-        This happens once: when a study is continued, its journal already has them.
+        Trials outside the space, and those that break a constraint, are left out; their numbers are printed. This
+        happens once: when a study is continued, its journal already has them.
 
         Raises:
-            StudyError: the folder holds no study with this objective, or none of its trials lies in this space.
+            StudyError: the folder holds no study with this objective, or this page allows none of its trials.
         """
         if self._page.sweep.warm_start is None or self._trials():
             return
         from optuna.trial import create_trial
 
         known = space.distributions(self._page.space)
-        found = []
-        for point, value in earlier_trials(Path(self._page.sweep.warm_start), self._page):
-            if space.contains(self._page.space, point, self._defaults):
-                distributions = {name: known[name] for name in point}
-                found.append(create_trial(value=value, params=point, distributions=distributions))
+        earlier = earlier_trials(Path(self._page.sweep.warm_start), self._page)
+        inside = [(point, value) for point, value in earlier if space.contains(self._page.space, point, self._defaults)]
+        found = [
+            create_trial(value=value, params=point, distributions={name: known[name] for name in point})
+            for point, value in inside
+            if space.allowed(self._page.constraints, {**self._defaults, **point})
+        ]
+        outside, broken = len(earlier) - len(inside), len(inside) - len(found)
+        counts = f"{outside:,} outside the space, {counted(broken, 'breaks', 'break')} a constraint"
         if not found:
             raise StudyError(
-                f"sweep.warm_start must be a study with a compatible space; no point of {self._page.sweep.warm_start} "
-                "lies in this one; widen the space, or leave warm_start out"
+                f"sweep.warm_start must be a study with a compatible space; got {self._page.sweep.warm_start} with "
+                f"{counted(len(earlier), 'trial')} that ended ok: {counts}; widen the space, loosen the constraints, "
+                "or leave warm_start out"
             )
+        print(
+            f"the sampler learns from {len(found):,} of {counted(len(earlier), 'earlier trial')}: {counts}",
+            file=sys.stderr,
+        )
         self._study.add_trials(found)
 
     def _sampler(self, *parts: int) -> BaseSampler:

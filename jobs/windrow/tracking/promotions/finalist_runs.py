@@ -69,6 +69,8 @@ class FinalistRuns:
             **({"windrow.error": outcome.error[:4000]} if outcome.error else {}),
         }
         run_id = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+        # At once, so that a promotion that is killed meanwhile leaves no run that MLflow shows as running forever.
+        self._client.set_terminated(run_id, RULES[outcome.ending].status)
         parameters = facts_of(self._page, number, finalist.trial.point).parameters
         params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
         metrics = epoch_metrics(1, outcome.epochs)
@@ -76,5 +78,4 @@ class FinalistRuns:
         self._client.log_batch(run_id, params=params)
         for start in range(0, len(metrics), _BATCH_METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH_METRICS])
-        self._client.set_terminated(run_id, RULES[outcome.ending].status)
         return run_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import evidence, metrics, pictures
+from windrow.selection import evidence, hints, metrics, pictures
 from windrow.selection.common_images import Keys, Rival, between
 from windrow.selection.finalists import Final
-from windrow.selection.hints import hints
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
@@ -112,12 +112,24 @@ class Promotion:
             The champion, not read on these images yet; None without a champion.
         """
         champion = fetch_champion(self._client, self._page.model_name, into)
-        return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
+        if champion is None:
+            return None
+        return Rival(champion, between(champion, self._dataset, folder, self._page.promotion.minimum_improvement))
+
+    def check_champion(self, into: Path, folder: Path) -> None:
+        """Fetch and try the champion before the training; print at once why a person will have to decide.
+
+        Args:
+            into, folder: as for `rival`.
+        """
+        rival = self.rival(into, folder)
+        if rival is not None and rival.common.doubt:
+            what = f"version {rival.champion.version}, the champion, {rival.common.doubt}"
+            print(f"{what}; so a person will be asked, unless the finalists may be guessing", file=sys.stderr)
 
     def hints(self, final: Final) -> tuple[str, ...]:
         """Return what may give a better network than the winner's best."""
-        epochs = final.winner.good[0].outcome.epochs
-        return hints(epochs, self._dataset.splits, len(self._dataset.labels), self._page.sweep)
+        return hints.of_training(final.winner.good[0].outcome.epochs, self._page, self._dataset)
 
     def register(self, final: Final, example: NDArray[np.uint8], seen: Keys, into: Path) -> Network:
         """Register the winner's best network; return the new version, downloaded from the registry into a folder.
@@ -216,7 +228,7 @@ class Promotion:
             figures=figures,
             metrics=metrics.figures(read, self._dataset.labels),
             hints=advice,
-            evidence=evidence.text(rows, rival, advice),
+            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text()),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),

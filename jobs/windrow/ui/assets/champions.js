@@ -15,7 +15,7 @@ export function champions(section, values) {
     { title: "Macro-F1", cell: (version) => figure(version.macro_f1) },
     { title: "Lowest recall", cell: (version) => worst(version), kind: "text" },
     { title: "Decision", cell: (version) => version.reason, kind: "text wide" },
-    { title: "Decided by", cell: (version) => version.approved_by || "the rule", kind: "text" },
+    { title: "Decided by", cell: (version) => decided(version), kind: "text" },
   ];
   fill(section, headline(champion, values.model), table(`Versions of ${values.model}, newest first`, columns, values.versions));
 }
@@ -33,6 +33,11 @@ function guessing(version) {
 function aliases(version) {
   const badges = version.aliases.map((alias) => element("span", { class: "badge", "data-alias": alias }, spaced(alias)));
   return badges.length ? element("span", {}, badges) : "–";
+}
+
+function decided(version) {
+  const first = version.approved_by || (version.decision ? "the rule" : "–");
+  return version.chosen_by ? `${first}; made champion by ${version.chosen_by}` : first;
 }
 
 const interval = (version) => (version.interval ? `${figure(version.interval[0])} to ${figure(version.interval[1])}` : "–");

@@ -7,7 +7,7 @@ export function progress(section, sweep, now) {
   const best = sweep.best[0];
   const whole = Math.max(sweep.budget ?? 0, sweep.trials);
   const tiles = [
-    tile(`Best ${objective(sweep.objective)}`, best ? figure(best.value) : "–", best ? `trial ${best.trial}` : "no trial ended ok yet"),
+    tile(`Best ${objective(sweep.objective)}`, best ? figure(best.value) : "–", best ? `trial ${best.trial}${guessing(sweep)}` : "no trial ended ok yet"),
     tile("Trials that ended", count(sweep.finished), whole ? `of ${count(whole)}` : ""),
     tile("In training", count(sweep.training), sweep.waiting ? `${count(sweep.waiting)} waiting` : ""),
     tile("State", element("span", { id: "state" }, state(sweep, now))),
@@ -19,6 +19,7 @@ export function progress(section, sweep, now) {
     section,
     element("p", { class: "quiet" }, sweep.words),
     element("dl", { class: "tiles" }, tiles),
+    ...warnings(sweep),
     element("h3", {}, "Trials by outcome"),
     bar([...parts, left]),
     element(
@@ -28,6 +29,14 @@ export function progress(section, sweep, now) {
     ),
   );
 }
+
+function warnings(sweep) {
+  if (!sweep.warnings.length) return [];
+  const lines = sweep.warnings.map((warning) => element("li", {}, warning));
+  return [element("div", { class: "warnings" }, element("h3", {}, "What makes these figures less certain"), element("ul", {}, lines))];
+}
+
+const guessing = (sweep) => (typeof sweep.guessing === "number" ? `, guessing: ${figure(sweep.guessing)}` : "");
 
 function tile(name, value, more) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, typeof value === "string" ? element("b", {}, value) : value, more ? element("span", {}, more) : null));

@@ -100,7 +100,7 @@ def test_books_that_differ_are_a_problem_with_its_cure() -> None:
 def test_a_ledger_that_is_no_database_is_a_problem() -> None:
     folder = swept("digits")
     (folder / "ledger.db").write_text("not a database, but long enough to be looked at" * 100)
-    assert "ledger must be writable" in only(check_studies()).cure
+    assert "ledger must be whole" in only(check_studies()).cure
 
 
 @pytest.mark.mlflow

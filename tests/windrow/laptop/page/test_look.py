@@ -44,6 +44,27 @@ def test_images_that_cannot_be_opened_are_counted(drawn: Draw) -> None:
     assert (found.broken, found.opened, found.images) == (1, 7, 7)
 
 
+@pytest.mark.parametrize(("count", "opened"), [(199, 199), (201, 200), (399, 200)])
+def test_of_many_images_200_are_opened_and_of_large_ones_the_pixels_of_20(
+    drawn: Draw, monkeypatch: pytest.MonkeyPatch, count: int, opened: int
+) -> None:
+    folder, decoded = drawn({"a": count - 1, "b": 1}, size=(4, 4), mode="L"), []
+    monkeypatch.setattr("windrow.laptop.page.look._is_grey", lambda path: decoded.append(path) or True)
+    assert look(folder).opened == len(decoded) == opened
+    decoded.clear()
+    monkeypatch.setattr("windrow.laptop.page.look._PIXELS", 16 * 19)
+    found = look(folder)
+    assert (found.opened, len(decoded), len(set(decoded))) == (opened, 20, 20)
+    assert decoded[0].parent == folder / "a"
+
+
+def test_an_image_that_is_cut_off_after_its_header_does_not_decide_about_colour(drawn: Draw) -> None:
+    folder = drawn({"a": 2, "b": 2}, mode="L")
+    Image.new("RGB", (400, 400), "red").save(folder / "a" / "cut.jpg")
+    (folder / "a" / "cut.jpg").write_bytes((folder / "a" / "cut.jpg").read_bytes()[:700])
+    assert look(folder).channels == 1
+
+
 def test_a_test_split_of_its_own_is_seen(drawn: Draw) -> None:
     folder = drawn({"train/a": 2, "train/b": 2, "test/a": 1, "test/b": 1})
     found = look(folder)
@@ -70,7 +91,7 @@ def test_small_square_images_keep_their_size_and_others_become_no_larger(
 def test_what_holds_no_classes_is_refused_with_what_to_do(drawn: Draw, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="FOLDER must be a folder with one folder of images per class; got"):
         look(tmp_path / "none")
-    with pytest.raises(DatasetError, match="must hold two classes or more; got 'only' alone"):
+    with pytest.raises(DatasetError, match="at least two classes; got only 'only'; add images of another class"):
         look(drawn({"only": 2}))
 
 

@@ -43,6 +43,18 @@ def test_a_folder_becomes_a_page_that_loads(drawn: Draw, pages: Path, capsys: py
     assert "40 images in 2 classes (boot 30, sandal 10)" in (pages / "shoes.yaml").read_text().splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    ("size", "mode", "photographs"), [((80, 60), "RGB", True), ((80, 60), "L", False), ((20, 20), "RGB", False)]
+)
+def test_the_space_for_photographs_mirrors_and_changes_their_light_and_that_for_other_images_only_moves_them(
+    drawn: Draw, pages: Path, size: tuple[int, int], mode: str, photographs: bool
+) -> None:
+    assert new.main(["--name", "shoes", "--folder", str(drawn({"a": 2, "b": 2}, size, mode))]) == 0
+    page = experiment.load(pages / "shoes.yaml")
+    assert ({"flip", "brightness", "contrast"} <= page.space.keys()) == photographs
+    assert {"shift", "rotation", "zoom"} <= page.space.keys()
+
+
 def test_without_a_feed_urls_arrive_under_the_home(
     drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

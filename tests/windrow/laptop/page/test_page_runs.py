@@ -21,8 +21,14 @@ from windrow.paths import home
 SPACE = "space: {units: {type: int, low: 1, high: 2}}"
 SCORES = "scoring: {feed: feeds/shoes/*.txt}"
 RESULTS = {
-    "sweep": {"trials": 4, "outcomes": {"ok": 4}, "objective": "val_accuracy", "best_value": 0.9},
-    "promote_best": {"model_version": "1", "reason": "promoted"},
+    "sweep": {
+        **{"trials": 4, "outcomes": {"ok": 4}, "objective": "val_accuracy", "best_value": 0.87654321},
+        **{"baseline": 0.4, "links": {"mlflow_run": "http://mlflow/#/runs/3f"}},
+    },
+    "promote_best": {
+        **{"model_version": "1", "promoted": True, "reason": "promoted; few images", "champion_before": None},
+        **{"hints": ["raise sweep.epochs", "few images"], "links": {"model_version": "http://mlflow/#/versions/1"}},
+    },
     "score_images": {"rows": 3, "statuses": {"ok": 2, "http_error": 1}, "already_scored": 1, "table": "/tables/shoes"},
 }
 
@@ -78,10 +84,10 @@ def page(*parts: str) -> DemoRequest:
     return DemoRequest(Path("shoes.yaml"), experiment.parse("\n".join(["name: shoes", *parts])), ("sweep.trials=4",))
 
 
-def write_feed() -> None:
+def write_feed(url: str = "http://images.example/1.png") -> None:
     folder = home() / "feeds" / "shoes"
     folder.mkdir(parents=True)
-    (folder / "monday.txt").write_text("http://images.example/1.png\n")
+    (folder / "monday.txt").write_text(f"{url}\n")
 
 
 def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed(
@@ -92,8 +98,9 @@ def test_a_page_with_a_feed_is_trained_and_its_new_champions_labels_are_followed
     assert airflow.on == ["train_shoes", "score_shoes", "maintain_shoes"]
     assert airflow.triggered == [("train_shoes", {"set": ["sweep.trials=4"]})]
     told = capsys.readouterr().out
-    assert "train_shoes: 4 trials (4 ok), best val_accuracy 0.9" in told
-    assert "version  1: promoted" in told
+    assert "train_shoes: 4 trials (4 ok), best val_accuracy 0.8765, guessing 0.4000\n" in told
+    assert "version  1: promoted; few images\n  hint     raise sweep.epochs\n  MLflow   http://mlflow/#/runs/3f" in told
+    assert "http://mlflow/#/versions/1  the version" in told
     assert "score_shoes: 3 rows (2 ok, 1 http_error); 1 URL had theirs" in told
     assert "/tables/shoes" in told
 
@@ -109,13 +116,35 @@ def test_a_page_whose_feed_is_empty_is_trained_and_its_scoring_stays_off_with_th
 
 
 @pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (None, "there is no champion that could label"),
+        ("1", "the champion stays; it labels new URLs at night, or now by make score EXPERIMENT=shoes"),
+    ],
+)
+def test_where_no_champion_is_new_it_is_said_why_nothing_is_labelled(
+    before: str | None,
+    reason: str,
+    airflow: Any,
+    reporter: Reporter,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_feed()
+    airflow.announced = "skipped"
+    kept = {"model_version": "2", "promoted": False, "reason": "not promoted", "champion_before": before}
+    monkeypatch.setitem(RESULTS, "promote_best", kept)
+    page_runs.train(airflow, page(SPACE, SCORES), reporter)
+    assert capsys.readouterr().out.endswith(f"score_shoes was not started: {reason}\n")
+
+
+@pytest.mark.parametrize(
     ("parts", "announced", "on"),
     [
         ((SPACE,), "success", 1),
-        ((SPACE, SCORES), "skipped", 3),
         ((SPACE, "scoring: {feed: feeds/shoes/*.txt, model: 'models:/shoes/3'}"), "success", 3),
     ],
-    ids=["no scoring", "champion stays", "a pinned version labels"],
+    ids=["no scoring", "a pinned version labels"],
 )
 def test_where_no_scoring_follows_none_is_waited_for(
     parts: tuple[str, ...],
@@ -146,6 +175,11 @@ def test_what_a_page_cannot_do_is_refused_before_a_service_starts(capsys: pytest
         page_runs.check_score(page(SPACE))
     with pytest.raises(UserError, match="the feed must match at least one file"):
         page_runs.check_score(page(SPACE, SCORES))
+    page_runs.check_train(page(SPACE, SCORES))  # what has no feed yet is trained
+    write_feed("http://127.0.0.1/1.png")
+    for check in (page_runs.check_train, page_runs.check_score):
+        with pytest.raises(UserError, match=r"in scoring.allow_addresses; got 127.0.0.1 in"):
+            check(page(SPACE, SCORES))
     assert page_runs.main(["train", "--experiment", "nobody"]) == 2
     assert "EXPERIMENT must be a page in dags/experiments; got 'nobody'" in capsys.readouterr().err
-    assert not home().exists()
+    assert not (home() / "log").exists()

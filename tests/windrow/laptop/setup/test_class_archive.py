@@ -66,8 +66,24 @@ def test_a_spark_that_cant_start_is_told_and_is_no_error(tmp_path: Path, capsys:
     class_archive.make(tmp_path / "classes.jsa", {"PATH": str(submit.parent)}, log)
 
     assert f"jobs start some seconds later; see {log}" in capsys.readouterr().out
-    assert log.read_text() == "no Java\n"
+    assert log.read_text() == "no Java\nspark-submit must end with 0; got 1\n"
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "log"}
+
+
+def test_an_archive_of_a_script_that_failed_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submit = tmp_path / "bin" / "spark-submit"
+    submit.parent.mkdir()
+    submit.write_text(  # as the JVM does: it writes the archive at its end, however the script ended
+        '#!/bin/sh\noption=${SPARK_SUBMIT_OPTS#*ArchiveClassesAtExit=}\necho half > "${option%%\\"*}"\nexit ${CODE}\n'
+    )
+    submit.chmod(0o755)
+    variables = {"PATH": f"{submit.parent}:/usr/bin:/bin"}
+    class_archive.make(tmp_path / "classes.jsa", {**variables, "CODE": "3"}, tmp_path / "log")
+    assert "jobs start some seconds later" in capsys.readouterr().out
+    assert (tmp_path / "log").read_text() == "spark-submit must end with 0; got 3\n"
+    assert not (tmp_path / "classes.jsa").exists()
+    class_archive.make(tmp_path / "classes.jsa", {**variables, "CODE": "0"}, tmp_path / "log")
+    assert (tmp_path / "classes.jsa").read_text() == "half\n"
 
 
 def test_another_java_has_another_archive(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from windrow.scoring.report.shortfall import FEWEST, shortfall
 MINIMUM = ScoringSection(feed="x").minimum_ok_share
 
 
-def judged(minimum: float = MINIMUM, **statuses: int) -> str:
-    return shortfall(Figures(rows=sum(statuses.values()), statuses=statuses, first_tries=statuses), minimum)
+def judged(minimum: float = MINIMUM, attempts: int = 5, **statuses: int) -> str:
+    return shortfall(Figures(rows=sum(statuses.values()), statuses=statuses, first_tries=statuses), minimum, attempts)
 
 
 def test_the_sentence_has_the_share_the_statuses_and_the_keys_that_decided() -> None:
@@ -27,10 +27,16 @@ def test_the_sentence_has_the_share_the_statuses_and_the_keys_that_decided() -> 
 
 
 @pytest.mark.parametrize("status", ["connect_failed", "timeout", "unresolved_host"])
-def test_urls_that_mostly_ended_for_now_are_tried_again_and_the_feed_is_not_blamed(status: str) -> None:
+def test_urls_that_mostly_ended_for_now_are_tried_again_if_the_page_does_and_the_feed_is_not_blamed(
+    status: str,
+) -> None:
     assert judged(**{status: 30}, http_error=10).endswith(
         f"the rows are committed; URLs that ended as {status} are tried again by themselves; "
         "if that is no help, lower the minimum"
+    )
+    assert judged(attempts=1, **{status: 30}).endswith(
+        f"URLs that ended as {status} are not tried again, because scoring.attempts is 1; raise that, and they are due "
+        "again, or lower the minimum"
     )
 
 
@@ -52,4 +58,4 @@ def test_a_share_below_the_minimum_of_enough_urls_fails(ok: int, failed: int, mi
 
 def test_urls_that_failed_before_and_fail_again_are_no_news() -> None:
     figures = Figures(rows=100, statuses={"unresolved_host": 100}, first_tries={})
-    assert shortfall(figures, MINIMUM) == ""
+    assert shortfall(figures, MINIMUM, 5) == ""

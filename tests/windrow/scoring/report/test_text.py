@@ -44,6 +44,7 @@ def test_the_summary_says_speed_waits_failing_hosts_and_drift() -> None:
 
 def test_a_small_share_of_the_ceiling_is_not_told_as_nothing() -> None:
     assert "0.3% of what 1 core could label" in "\n".join(lines(share_of_ceiling=0.003, slots=1))
+    assert "less than 0.1% of what 1 core could label" in "\n".join(lines(share_of_ceiling=0.0004, slots=1))
 
 
 def test_the_limit_that_held_a_run_back_is_named() -> None:
@@ -65,14 +66,14 @@ def test_the_key_that_decided_a_status_is_named_in_the_summary_the_note_and_the_
     assert found == {"refused_address": ["scoring.allow_addresses"]}
 
 
-def test_labels_of_earlier_versions_are_counted_in_one_line() -> None:
+def test_labels_of_other_versions_are_counted_in_one_line() -> None:
     one = replace(NOTHING, earlier_labels={"3": 1204})
     assert text.summary(one).splitlines()[-2] == (
-        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels again with the newest "
+        "1,204 URLs have labels of version 3; --rescore, or scoring.rescore: champion, labels again with the current "
         "digits"
     )
     two = replace(NOTHING, earlier_labels={"3": 1000, "shoes/7": 204})
-    assert "1,204 URLs have labels of earlier versions (1,000 of version 3, 204 of version shoes/7);" in (
+    assert "1,204 URLs have labels of other versions (1,000 of version 3, 204 of version shoes/7);" in (
         text.outlook(two)
     )
     assert len(text.summary(replace(NOTHING, earlier_labels={})).splitlines()) == 2
@@ -93,6 +94,8 @@ def test_a_feed_with_true_classes_has_its_accuracy_beside_what_guessing_gives() 
         "class alone would give 35.0%; macro-F1 0.861." in found
     )
     assert "3 images have a true class that the network does not know: horse, Esel." in found
+    one = text.sentences(replace(told(), truth=Truth("class", 1, 1, 0.2065, 1.0, 1.0, 1.0)))
+    assert any(sentence.startswith("100.0% of 1 label is right by the feed's column class") for sentence in one)
     nothing = "No labelled image has a true class in the feed's column class (scoring.truth)."
     assert nothing in text.sentences(replace(told(), truth=Truth("class")))
 

@@ -1,4 +1,4 @@
-"""The labels that only earlier versions gave: what `--rescore` would replace, by the version of the newest label."""
+"""The labels that other versions gave last: what `--rescore` would label again, by the version of the newest label."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(path: Path, rows: Rows) -> Path:
     return path
 
 
-def test_a_url_counts_for_the_version_of_its_newest_label_unless_the_model_has_a_row_of_it(tmp_path: Path) -> None:
+def test_a_url_counts_for_the_version_of_its_newest_label_unless_the_model_has_a_newer_row(tmp_path: Path) -> None:
     rows: Rows = [
         ("a", "m", "1", "ok"),
         ("a", "m", "2", "ok"),
@@ -50,9 +50,13 @@ def test_a_url_counts_for_the_version_of_its_newest_label_unless_the_model_has_a
         ("d", "m", "1", "http_error"),
         ("e", "m", "3", "ok"),
         ("f", "other", "3", "ok"),
+        ("g", "m", "3", "ok"),
+        ("g", "m", "4", "ok"),  # which was withdrawn, so that version 3 is champion again
+        ("h", "m", "3", "ok"),
+        ("h", "m", "4", "timeout"),
     ]
     file = write(tmp_path / "part-0.parquet", rows)
-    assert earlier.count([file], ("m", "3")) == {"1": 1, "2": 1, "other/3": 1}
+    assert earlier.count([file], ("m", "3")) == {"1": 1, "2": 1, "4": 1, "other/3": 1}
     assert earlier.count([], ("m", "3")) == {}
     assert earlier.count([write(tmp_path / "part-1.parquet", [])], ("m", "3")) == {}
 
@@ -65,9 +69,13 @@ ROWS = st.lists(st.tuples(URLS, st.just("m"), st.sampled_from("123"), st.sampled
 def test_the_count_is_that_of_a_plain_dictionary(rows: Rows) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = earlier.count([write(Path(folder) / "part-0.parquet", rows)], ("m", "3"))
-    newest = {url: version for url, _, version, status in rows if status == "ok" and version != "3"}
-    own = {url for url, _, version, _ in rows if version == "3"}
-    assert found == Counter(version for url, version in newest.items() if url not in own)
+    newest: dict[str, str] = {}
+    for url, _, version, status in rows:  # oldest first
+        if version == "3":
+            newest.pop(url, None)
+        elif status == "ok":
+            newest[url] = version
+    assert found == Counter(newest.values())
 
 
 def test_numbers_are_counted_once_for_each_model_and_version_of_the_table(

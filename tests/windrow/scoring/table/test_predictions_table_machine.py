@@ -182,12 +182,12 @@ class Tables(RuleBasedStateMachine):
                 self.marks = night.search.marks
             return
         with night.table.staged(night.run) as folder:
-            self.write(night, answers, folder)
+            replaced = self.write(night, answers, folder)
             made = withheld.WithheldRun(
                 night.run,
                 self.digest(night, rescore),
                 {"run": night.run},
-                night.due.files,
+                replaced,
                 night.search.marks,
                 at=1e9,
             )
@@ -280,7 +280,7 @@ class Tables(RuleBasedStateMachine):
         assert {target.url for target in fresh} == set(self.lines) - {url for url, _ in self.rows}
         assert {target.url for target in again} == self.due(version)
         if rescore:
-            fresh += [self.target(url) for url in sorted(self.of_earlier(version) - asked)]
+            fresh += [self.target(url) for url in sorted(self.of_others(version) - asked)]
         return Night(run, version, table, search, [*fresh, *again], due)
 
     @property
@@ -296,11 +296,10 @@ class Tables(RuleBasedStateMachine):
         due = {key for key, row in self.rows.items() if row.due == "now" or self.reopened(row)}
         return {url for url, of in due if of == version or (url, version) not in self.rows}
 
-    def of_earlier(self, version: str) -> set[str]:
-        """URLs that other versions have labelled, and nobody is to ask again."""
+    def of_others(self, version: str) -> set[str]:
+        """URLs that others have labelled, and nobody is to ask again; after a rollback this one has rows, too."""
         waiting = {url for (url, _), row in self.rows.items() if row.due or self.reopened(row)}
-        mine = {url for url, of in self.rows if of == version}
-        return {url for url, _ in self.rows} - waiting - mine
+        return {url for url, of in self.rows if of != version} - waiting
 
     def target(self, url: str) -> Target:
         (found,) = new_urls.read_here(feed_marks.news([self.one_line(url)], {})[0], known_keys.read([])).to_pylist()
@@ -334,8 +333,8 @@ class Tables(RuleBasedStateMachine):
         rows |= {(target.url, night.version): self.answer_to(target, answers) for target in night.targets}
         return rows, night.search.marks
 
-    def write(self, night: Night, answers: list[str], folder: Path) -> None:
-        """What Spark would have written: final, pending and decided rows in files of their own."""
+    def write(self, night: Night, answers: list[str], folder: Path) -> list[Path]:
+        """What Spark would have written: final, pending and decided rows in files of their own; what they replace."""
         stamp = Stamp(night.run, "model", night.version, "digest")
         batches: dict[str, list[pa.RecordBatch]] = {"final": [], "pending": [], "decided": []}
         for target in night.targets:
@@ -348,8 +347,9 @@ class Tables(RuleBasedStateMachine):
             path = folder / f"kind={kind}" / "part-0.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             self.crasher.write(partial(pq.write_table, pa.Table.from_batches(some, prediction.SCHEMA), path))
-        if night.due.files:
-            pending.carry(night.due, folder)
+        written = sorted(folder.rglob("part-*.parquet"))
+        older = pending.OlderRows.of(night.table.files(), written, ("model", night.version))
+        return pending.carry(night.due, folder, older) if night.due.files or older.files else []
 
     def on_disk(self) -> Rows:
         """The table as anybody with delta-rs reads it."""
@@ -506,7 +506,7 @@ def test_what_the_loser_of_two_nights_has_read_of_the_feed_is_not_written_over_t
         lambda tables: tables.a_night(0, "2", OK, False, "accept", None),
         lambda tables: tables.a_night(0, "1", OK, True, "accept", None),
     ],
-    ids=["a URL arrives", "another commit", "another model", "earlier models' URLs too"],
+    ids=["a URL arrives", "another commit", "another model", "other models' URLs too"],
 )
 def test_other_work_than_what_is_withheld_is_done_anew(change: Step) -> None:
     with steps(a_night(1, OK), a_night(1, OK), a_night(1, OK, "withhold"), change) as tables:

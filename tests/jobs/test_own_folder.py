@@ -1,0 +1,65 @@
+"""A user's way without Airflow: a folder becomes a page, the page a champion, and the champion labels a feed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness.web import Web
+from PIL import Image
+from windrow.laptop.page import new
+
+pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
+
+IMAGES = 120
+"""Of each class."""
+
+
+def draw(folder: Path) -> None:
+    """Write noise that is brighter above, below or nowhere."""
+    random = np.random.default_rng(0)
+    for name, rows in (("above", slice(0, 8)), ("below", slice(8, 16)), ("Ödland", slice(0, 0))):
+        (folder / name).mkdir(parents=True)
+        for number in range(IMAGES):
+            pixels = random.integers(0, 100, (16, 16), np.uint8)
+            pixels[rows] += 120
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+@pytest.mark.usefixtures("client")
+def test_a_page_that_was_written_from_a_folder_ends_in_labels(
+    run_job: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deltalake import DeltaTable
+
+    images, feed = tmp_path / "images", tmp_path / "urls"
+    draw(images)
+    feed.mkdir()
+    monkeypatch.setattr(new, "PAGES", tmp_path)
+    assert new.main(["--name", "wasteland", "--folder", str(images), "--feed", str(feed)]) == 0
+    here = ("scoring.allow_addresses=['127.0.0.0/8']", "scoring.host_rate=null")
+    short = ("sweep.trials=2", "sweep.epochs=6", "promotion.finalists=1", "promotion.seeds=1")
+    settings = [word for override in (*here, *short) for word in ("--set", override)]
+    page = ("--experiment", tmp_path / "wasteland.yaml", *settings)
+    study = ("--dataset", tmp_path / "data", "--study", tmp_path / "study")
+
+    prepared = run_job("prepare_dataset", *page, "--out", tmp_path / "data")
+    assert prepared.code == 0, prepared.output
+    assert prepared.result["labels"] == ["above", "below", "Ödland"]
+    for job in ("sweep", "promote_best"):
+        done = run_job(job, *page, *study)
+        assert done.code == 0, done.output
+    assert done.result["promoted"], done.result["reason"]
+    assert "Ödland" in done.output
+
+    with Web() as web:
+        web.serve(images)
+        names = [f"{name}/{number}.png" for name in prepared.result["labels"] for number in range(5)]
+        (feed / "monday.txt").write_text("".join(f"{web.address}/{name}\n" for name in names))
+        scored = run_job("score_images", *page)
+    assert scored.code == 0, scored.output
+    labels = DeltaTable(scored.result["table"]).to_pandas().set_index("url")["label"]
+    assert sum(f"/{label}/" in url for url, label in labels.items()) >= 13
