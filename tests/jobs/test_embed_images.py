@@ -10,61 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.features import noise, prepare, save_backbone, write_page
 from numpy.typing import NDArray
 from windrow.data import features, shards
 from windrow.data import manifest as manifests
 from windrow.data.features import views
-from windrow.data.sources import Source
 from windrow.errors import DatasetError
-from windrow.experiment import DatasetSection, load
+from windrow.experiment import load
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow]
 RunJob = Callable[..., Any]
-SIDE = 8
-PAGE = """
-name: photos
-dataset: {{source: {folder}, image_size: 8}}
-network: {{backbone: {backbone}, parameters: {{views: 3}}}}
-space: {{learning_rate: {{type: float, low: 0.001, high: 0.01}}}}
-"""
-
-
-def images(count: int, first: int = 0) -> NDArray[np.uint8]:
-    """Noise; the first pixels of an image are its number."""
-    drawn = np.random.default_rng(0).integers(0, 256, (1000, SIDE, SIDE, 3)).astype(np.uint8)
-    return drawn[first : first + count]
-
-
-def write(folder: Path, pixels: NDArray[np.uint8]) -> Path:
-    """Write a prepared data set of two classes."""
-    labels = np.arange(len(pixels), dtype=np.int64) % 2
-    source = Source("made", pixels, labels, None, None, ("ant", "bee"))
-    shards.write(folder, source, DatasetSection(validation=0.2, test=0.2))
-    return folder
 
 
 @pytest.fixture(scope="session")
 def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with a convolution and a mean: 32 features of an image of 8 x 8 pixels."""
-    import keras
-
-    keras.utils.set_random_seed(1)
-    layers = [
-        keras.layers.Input((SIDE, SIDE, 3)),
-        keras.layers.Rescaling(1 / 255),
-        keras.layers.Conv2D(32, 3),
-        keras.layers.GlobalAveragePooling2D(),
-    ]
-    path = tmp_path_factory.mktemp("backbone") / "small.keras"
-    keras.Sequential(layers).save(path)
-    return path
+    return save_backbone(tmp_path_factory.mktemp("backbone") / "small.keras")
 
 
 @pytest.fixture
 def page(tmp_path: Path, small_backbone: Path) -> Path:
-    path = tmp_path / "photos.yaml"
-    path.write_text(PAGE.format(backbone=small_backbone, folder=tmp_path))
-    return path
+    return write_page(tmp_path, small_backbone)
 
 
 @pytest.fixture
@@ -87,7 +52,7 @@ def expected(backbone: Path, pixels: NDArray[np.uint8], keys: NDArray[np.uint8],
 def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time_found(
     embed: Callable[..., Any], tmp_path: Path, page: Path, small_backbone: Path
 ) -> None:
-    folder = write(tmp_path / "data", images(60))
+    folder = prepare(tmp_path / "data", noise(60))
     done = embed(folder)
     assert done.code == 0, done.output
     manifest = manifests.read(folder)
@@ -112,13 +77,13 @@ def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time
 
 
 def test_another_data_set_computes_its_new_images_only(embed: Callable[..., Any], tmp_path: Path) -> None:
-    assert embed(write(tmp_path / "small", images(40)), "network.parameters.views=1").result["computed"] == 40
-    grown = embed(write(tmp_path / "grown", images(65)), "network.parameters.views=1")
+    assert embed(prepare(tmp_path / "small", noise(40)), "network.parameters.views=1").result["computed"] == 40
+    grown = embed(prepare(tmp_path / "grown", noise(65)), "network.parameters.views=1")
     assert (grown.code, grown.result["computed"]) == (0, 25)
 
 
 def test_more_views_leave_those_that_are_there(embed: Callable[..., Any], tmp_path: Path) -> None:
-    folder = write(tmp_path / "data", images(40))
+    folder = prepare(tmp_path / "data", noise(40))
     first = embed(folder, "network.parameters.views=2").result
     more = embed(folder, "network.parameters.views=4").result
     trained = manifests.read(folder).splits["train"]
@@ -127,7 +92,7 @@ def test_more_views_leave_those_that_are_there(embed: Callable[..., Any], tmp_pa
 
 
 def test_a_damaged_file_is_written_again_from_the_cache(embed: Callable[..., Any], tmp_path: Path) -> None:
-    folder = write(tmp_path / "data", images(40))
+    folder = prepare(tmp_path / "data", noise(40))
     digest = embed(folder).result["digest"]
     intact = (folder / "train-features.npy").read_bytes()
     (folder / "train-features.npy").write_bytes(intact[:-10])
@@ -139,7 +104,7 @@ def test_a_damaged_file_is_written_again_from_the_cache(embed: Callable[..., Any
 def test_features_of_another_data_set_or_backbone_are_refused(
     embed: Callable[..., Any], tmp_path: Path, page: Path, small_backbone: Path
 ) -> None:
-    folder, other = write(tmp_path / "data", images(40)), write(tmp_path / "other", images(40, first=100))
+    folder, other = prepare(tmp_path / "data", noise(40)), prepare(tmp_path / "other", noise(40, first=100))
     with pytest.raises(DatasetError, match=r"must hold the features of its images; .*; run embed_images\.py on it"):
         features.read(folder)
     assert embed(folder).code == 0
@@ -156,7 +121,7 @@ def test_features_of_another_data_set_or_backbone_are_refused(
 
 
 def test_a_near_copy_in_the_test_split_is_named(embed: Callable[..., Any], tmp_path: Path) -> None:
-    folder = write(tmp_path / "data", images(60, first=300))
+    folder = prepare(tmp_path / "data", noise(60, first=300))
     manifest = manifests.read(folder)
     tests, trained = (np.load(folder / f"{split}-images.npy") for split in ("test", "train"))
     tests[3] = trained[5]
@@ -175,20 +140,20 @@ def test_a_near_copy_in_the_test_split_is_named(embed: Callable[..., Any], tmp_p
 
 def test_a_page_without_a_backbone_exits_with_2(embed: Callable[..., Any], tmp_path: Path, page: Path) -> None:
     page.write_text("name: plain\nspace: {units: {type: int, low: 1, high: 2}}\n")
-    done = embed(write(tmp_path / "data", images(40)))
+    done = embed(prepare(tmp_path / "data", noise(40)))
     assert done.code == 2
     assert "features need a backbone; got none in network.backbone; set it" in done.error
 
 
 def test_a_backbone_that_is_not_there_exits_with_2(embed: Callable[..., Any], tmp_path: Path) -> None:
-    done = embed(write(tmp_path / "data", images(40)), "network.backbone=absent.keras")
+    done = embed(prepare(tmp_path / "data", noise(40)), "network.backbone=absent.keras")
     assert done.code == 2
     assert "network.backbone must be a file that is there" in done.error
     assert not (tmp_path / "data" / "features.json").exists()
 
 
 def test_images_of_another_shape_are_refused(embed: Callable[..., Any], tmp_path: Path) -> None:
-    done = embed(write(tmp_path / "data", images(40)[:, :6]))
+    done = embed(prepare(tmp_path / "data", noise(40)[:, :6]))
     assert done.code == 2
     assert "images must have the backbone's shape, 8x8x3; got 6x8x3; prepare them again" in done.error
 

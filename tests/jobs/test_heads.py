@@ -118,7 +118,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     assert lost.accuracy > 0.9
 
 
-def test_another_backbone_makes_another_study(
+def test_another_backbone_makes_another_study_and_is_not_taken_for_the_first(
     run_job: RunJob, page: Callable[[str], Path], tmp_path: Path, client: Any
 ) -> None:
     import keras
@@ -133,7 +133,14 @@ def test_another_backbone_makes_another_study(
     network = keras.saving.load_model(tmp_path / "small.keras")
     network.layers[1].set_weights([weight + 1 for weight in network.layers[1].get_weights()])
     network.save(tmp_path / "small.keras")
-    before = features.read_for(load(path), data).digest
+    before, file = features.read_for(load(path), data).digest, features.read_for(load(path), data).backbone.file
+    kept = file.read_bytes()
+    file.write_bytes((tmp_path / "small.keras").read_bytes())
+    promotion = run_job("promote_best", *on_data, *study)
+    assert promotion.code == 2
+    assert "must give the same scores from validation images as from their features, within 0.001" in promotion.output
+    assert client.search_model_versions("name = 'changed'") == []
+    file.write_bytes(kept)
     assert run_job("embed_images", *on_data).code == 0
     assert features.read_for(load(path), data).digest != before
     refused = run_job("sweep", *on_data, *study)

@@ -19,7 +19,7 @@ from windrow.sweep.study import Study
 from windrow.sweep.trial import WORTHWHILE
 from windrow.training import fused
 from windrow.training.loop import Epoch
-from windrow.training.networks import HEAD, Builder
+from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
     from windrow.channel import Address
@@ -73,9 +73,9 @@ class Search:
     ) -> None:
         self._page, self._builder, self._dataset = page, builder, dataset
         self._study, self._log, self._address = study, log, address
-        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md): not tried by default. For
-        # heads it is, because their steps are short.
-        self._fused = gpu or builder.name == HEAD if page.sweep.fused is None else page.sweep.fused
+        # On a CPU, one graph for several dense networks is not faster (docs/benchmarks.md), and for the few heads of a
+        # slot hardly (docs/decisions.md): not tried by default.
+        self._fused = gpu if page.sweep.fused is None else page.sweep.fused
         self._running: dict[str, Lease] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
         self._gain: float | None = None

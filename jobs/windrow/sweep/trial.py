@@ -107,7 +107,20 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
         return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
 
-    return [list(group) for _, group in groupby(sorted(specs, key=key), key)]
+    found = [list(group) for _, group in groupby(sorted(specs, key=key), key)]
+    return [part for group in found for part in (_portions(group) if _is_head(group[0]) else [group])]
+
+
+def _portions(group: list[TrialSpec]) -> Iterator[list[TrialSpec]]:
+    """Cut a group into portions of 1, 2, 4, 8 ... trials, the largest first.
+
+    Each number of trials needs a graph of its own. Heads train in less time than that takes to make, and a sampler
+    proposes them in groups of any size.
+    """
+    while group:
+        size = 1 << (len(group).bit_length() - 1)
+        yield group[:size]
+        group = group[size:]
 
 
 def shipped(digest: str) -> Path:

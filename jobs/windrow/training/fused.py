@@ -22,7 +22,7 @@ from windrow.training import augment, dense, layers, loop
 from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.graphs import EpochPlan
 from windrow.training.loop import Epoch
-from windrow.training.networks import Builder
+from windrow.training.networks import HEAD, Builder
 from windrow.training.stack_trainer import EFFECTS, ClassWeights, Member, StackTrainer
 from windrow.training.stacked import NetworkStack
 
@@ -32,7 +32,7 @@ _CACHED_STACKS = 4
 # Widths are padded with zeros to whole vector registers. The padding costs nothing, and a later group of similar width
 # can reuse the graph.
 _UNITS_MULTIPLE = 16
-_SCALES = {"dense": 1 / 255, "head": 1.0}
+_SCALES = {"dense": 1 / 255, HEAD: 1.0}
 """The networks that can share a graph, and the factor of their input."""
 _FREE = ("learning_rate", "momentum", "units", "views", *EFFECTS)
 _PROBE_STEPS, _PROBE_REPEATS = 20, 3
@@ -180,7 +180,7 @@ def _trainer(
     macro_f1: bool,
 ) -> StackTrainer:
     """Return cached graphs that fit this group, or make and cache new ones."""
-    first, units = members[0].parameters, _widest(members)
+    first, units = members[0].parameters, _widest(builder, members)
     effects = frozenset(name for name in EFFECTS if any(member.parameters[name] for member in members))
     batch = EpochPlan.of(first, count).batch
     name = (key(builder, first), len(members), units, shape, classes, batch, effects, macro_f1)
@@ -194,11 +194,14 @@ def _trainer(
     return _cached[name]
 
 
-def _widest(members: Sequence[Member]) -> int:
+def _widest(builder: Builder, members: Sequence[Member]) -> int:
     """Return the width of the stack's hidden layers; the least one if there are none, so that any such stack fits."""
     if not members[0].parameters["layers"]:
         return _UNITS_MULTIPLE
-    return math.ceil(max(int(member.parameters["units"]) for member in members) / _UNITS_MULTIPLE) * _UNITS_MULTIPLE
+    widest = max(int(member.parameters["units"]) for member in members)
+    # In coarser steps for heads, so that a few graphs serve all of them: 512 units for 385.
+    multiple = max(_UNITS_MULTIPLE, 1 << (widest.bit_length() - 2)) if builder.name == HEAD else _UNITS_MULTIPLE
+    return math.ceil(widest / multiple) * multiple
 
 
 _gains: dict[Hashable, float] = {}
@@ -220,7 +223,7 @@ def gain(
     Raises:
         ValueError: the members' keys differ, or are None.
     """
-    name = (key(builder, members[0].parameters), len(members), _widest(members))
+    name = (key(builder, members[0].parameters), len(members), _widest(builder, members))
     if name not in _gains:
         batch = EpochPlan.of(members[0].parameters, len(training)).batch
         probe = Examples(training.images[: batch * _PROBE_STEPS], training.labels[: batch * _PROBE_STEPS])

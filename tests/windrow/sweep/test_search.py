@@ -56,11 +56,11 @@ class Log:
 
 
 @contextmanager
-def searching(folder: Path, gpu: bool = False, **sweep: Any) -> Iterator[tuple[Search, Log]]:
+def searching(folder: Path, gpu: bool = False, builder: str = "dense", **sweep: Any) -> Iterator[tuple[Search, Log]]:
     page = parse(TEXT, [f"sweep.{key}={value}" for key, value in sweep.items()])
     log: Any = Log()
     with open_study(folder, page, "data") as study:
-        yield Search(page, Builder("dense"), DATASET, study, log, gpu=gpu), log
+        yield Search(page, Builder(builder), DATASET, study, log, gpu=gpu), log
 
 
 def ended(spec: TrialSpec, ending: Ending = Ending.OK, seconds: float = 5.0, **more: Any) -> Outcome:
@@ -146,6 +146,12 @@ def test_no_one_probes_on_a_cpu_unless_the_page_asks_for_it(
         specs = search.next(2)
         assert len(specs) == (8 if together else 1)
         assert {spec.fused for spec in specs} == {together}
+
+
+@pytest.mark.parametrize(("fused", "together"), [("null", False), ("true", True), ("false", False)])
+def test_heads_are_probed_if_the_page_asks_for_it(tmp_path: Path, fused: str, together: bool) -> None:
+    with searching(tmp_path, builder="head", trials=100, fused=fused) as (search, _):
+        assert {spec.fused for spec in search.next(2)} == {together}
 
 
 @pytest.mark.parametrize("limit", [{"trial_seconds": 9}, {"trial_mebibytes": 900}, {"deterministic": "true"}])

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,17 @@ def group(count: int = 4, **changes: Any) -> list[TrialSpec]:
         )
         for number in range(count)
     ]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (4, [4]), (13, [8, 4, 1]), (32, [32])])
+def test_heads_share_graphs_of_few_sizes(count: int, sizes: list[int]) -> None:
+    head = Builder("head")
+    specs = [
+        replace(spec, builder=head, parameters={**parameters.defaults("head"), "views": spec.number % 8 + 1})
+        for spec in group(count)
+    ]
+    assert [len(portion) for portion in trial.groups(specs)] == sizes
+    assert [spec.number for portion in trial.groups(specs) for spec in portion] == list(range(count))
 
 
 def run_group(monkeypatch: pytest.MonkeyPatch, digits: Path, specs: list[TrialSpec], gain: float) -> list[Outcome]:

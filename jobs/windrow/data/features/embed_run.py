@@ -30,7 +30,7 @@ from windrow.model.backbone import Backbone
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-MOST_PER_JOB = 8 * BATCH
+MOST_PER_JOB = 16 * BATCH
 """Views that a Spark job computes: some seconds of work, of which a kill loses one share per slot."""
 _PRINT_SECONDS = 15.0
 
@@ -157,7 +157,8 @@ def compute(
         return done
 
     tag = f"features-{uuid4()}"
-    started, pool = monotonic(), ThreadPoolExecutor(slots, "features")
+    # Twice as many jobs as slots: a slot gets the next one while the driver writes the features of the last.
+    started, pool = monotonic(), ThreadPoolExecutor(2 * slots, "features")
     try:
         jobs = {pool.submit(one, part): len(part) for part in parts(wanted, slots)}
         busy = _await(jobs, total, started)
