@@ -110,7 +110,7 @@ ROOMS = (
     *("experiment", "dag_ids", "data", "model", "training", "model/backbones", "data/features", "sweep", "looks"),
     *("selection", "atlas"),
     *("scoring/fetch", "scoring/feed", "scoring/network", "scoring/table", "scoring/publish", "scoring/report"),
-    *("scoring", "tracking", "sql", "transformer", "ui", "laptop", "containers"),
+    *("scoring", "tracking", "sql", "featurizer", "transformer", "ui", "laptop", "containers"),
 )
 """From the ground up: a room imports from itself and from those before it."""
 PAGE = REPOSITORY / "dags" / "experiments" / "digits.yaml"

@@ -1,4 +1,4 @@
-"""Use an experiment page's model as a stage of a Spark ML pipeline (pyspark.ml).
+"""Use an experiment page's model, or its backbone, as a stage of a Spark ML pipeline (pyspark.ml).
 
     from windrow.transformer import ImageLabeler
 
@@ -18,7 +18,7 @@ from pyspark.ml.param.shared import HasInputCol, HasOutputCol  # noqa: TID253
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable  # noqa: TID253
 from pyspark.sql import DataFrame  # noqa: TID253
 
-from windrow import experiment, sql
+from windrow import experiment, featurizer, sql
 from windrow.errors import UserError
 
 _FUNCTIONS = {"string": "label_image", "binary": "label_bytes"}
@@ -48,3 +48,33 @@ class ImageLabeler(
         found = experiment.load(self.getOrDefault(self.page))
         function = sql.functions(dataset.sparkSession, found)[_FUNCTIONS[kind]]
         return dataset.withColumn(self.getOutputCol(), function(name))
+
+
+class ImageFeaturizer(
+    Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageFeaturizer"], DefaultParamsWritable
+):
+    """A stage that adds a column of features, an array of floats; its parameters are page, inputCol, outputCol.
+
+    The input column holds encoded images. What is no image gets null.
+    """
+
+    page = Param(Params._dummy(), "page", "path of the experiment page", TypeConverters.toString)
+
+    def __init__(
+        self,
+        *,
+        page: str | None = None,
+        inputCol: str = "content",  # noqa: N803 - Spark's own names
+        outputCol: str = "features",  # noqa: N803
+    ) -> None:
+        super().__init__()
+        self._set(page=page, inputCol=inputCol, outputCol=outputCol)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        name, kind = self.getInputCol(), dict(dataset.dtypes)[self.getInputCol()]
+        if kind != "binary":
+            raise UserError(
+                f"inputCol must be a column of binaries, encoded images; got {name}, {kind}; read the files"
+            )
+        found = experiment.load(self.getOrDefault(self.page))
+        return dataset.withColumn(self.getOutputCol(), featurizer.function(dataset.sparkSession, found)(name))

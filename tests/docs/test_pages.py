@@ -35,6 +35,9 @@ RUN_BY = {
     "docs/pages.md yaml": f"{PAGE_TESTS}::test_the_examples_of_the_reference_load",
     "docs/pages.md yaml broken": f"{PAGE_TESTS}::test_the_mistakes_of_the_reference_are_what_windrow_says",
     "docs/pages.md text": f"{PAGE_TESTS}::test_the_mistakes_of_the_reference_are_what_windrow_says",
+    "docs/sql.md python: from windrow import featurizer": (
+        "tests/windrow/test_featurizer.py::test_images_get_their_features_in_their_rows_whatever_is_in_them"
+    ),
     "docs/sql.md python": f"{HERE}/test_sql_page.py::test_the_page_labels_urls_and_images_in_sql_and_in_a_pipeline",
     "docs/table.md python: from deltalake import DeltaTable": (
         f"{HERE}/test_table_page.py::test_each_reader_finds_the_newest_row_of_each_url"

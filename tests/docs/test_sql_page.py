@@ -1,4 +1,4 @@
-"""docs/sql.md: both of its blocks, as they stand, with a small registered network."""
+"""docs/sql.md: its first two blocks, as they stand, with a small registered network."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_page_labels_urls_and_images_in_sql_and_in_a_pipeline(
             (tmp_path / "var" / "images" / f"{number}.png").write_bytes(image.read())
     urls = [f"{digit_images}/{name}.png" for name in (*DIGITS, "none")]
     (tmp_path / "var" / "feeds" / "digits" / "demo.txt").write_text("".join(f"{url}\n" for url in urls))
-    labelling, pipeline = blocks("docs/sql.md", "python")
+    labelling, pipeline, _ = blocks("docs/sql.md", "python")
     told: dict[str, dict[str, list[str]]] = {}
     names: dict[str, Any] = {}
     for block, title in ((labelling, "sql"), (pipeline, "stage")):
