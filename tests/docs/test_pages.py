@@ -18,7 +18,7 @@ RUN_BY = {
     "README.md yaml": f"{HERE}/test_readme.py::test_the_smallest_page_is_a_page_and_its_data_set_is_what_it_says",
     "README.md python: import keras": f"{HERE}/test_readme.py::test_the_users_network_is_one",
     "README.md python: from deltalake import DeltaTable": (
-        f"{HERE}/test_readme.py::test_the_predictions_are_read_as_it_says"
+        f"{HERE}/test_readme.py::test_the_predictions_are_printed_as_it_says"
     ),
     "README.md sh: make up SPARK_WORKERS=2": MAKE,
     "docs/benchmarks.md sh": f"{HERE}/test_commands.py::test_a_measurement_knows_every_option_that_is_named",
