@@ -78,10 +78,14 @@ class Calibration:
 
 
 def macro_f1(read: Readout) -> float:
-    """Return the mean of the classes' F1, 0..1, over the classes that occur as a true or a predicted class."""
+    """Return the mean of the classes' F1, 0..1, over the classes that have test images.
+
+    A class that only predictions have, as one added since the champion was trained may be, has no F1 to count. The
+    images that were labelled so are missed in their own classes.
+    """
     from sklearn.metrics import f1_score
 
-    return float(f1_score(read.truth, read.predicted, average="macro", zero_division=0))
+    return float(f1_score(read.truth, read.predicted, labels=np.unique(read.truth), average="macro", zero_division=0))
 
 
 def calibration(read: Readout) -> Calibration | None:

@@ -129,7 +129,7 @@ def test_the_table_is_markdown_with_a_line_a_row() -> None:
     lines = evidence.table(evidence.rows(trained, read(trained, challenger=10), other), other).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith(
-        "| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.6631 | 0.9750 ± 0.0212 (2) |"
+        "| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.9946 | 0.9750 ± 0.0212 (2) |"
     )
     assert lines[4].startswith("| champion, version 4 | 0.9700 |")
     assert lines[4].endswith("| 1.9e-06 |")

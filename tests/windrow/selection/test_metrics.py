@@ -33,6 +33,24 @@ def test_the_metrics_are_those_computed_by_hand() -> None:
     assert metrics.macro_f1(read()) == pytest.approx(sum(f1) / 2), "a class that does not occur does not count"
 
 
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 2), min_size=1, max_size=30))
+def test_macro_f1_is_scikit_learns_over_the_classes_that_have_test_images(pairs: list[tuple[int, int]]) -> None:
+    from sklearn.metrics import f1_score
+
+    truth, predicted = np.array(pairs).T
+    each = f1_score(truth, predicted, labels=range(5), average=None, zero_division=0)
+    assert metrics.macro_f1(read(predicted, truth)) == pytest.approx(each[np.unique(truth)].mean())
+
+
+def test_a_class_added_since_the_champion_was_trained_does_not_lower_macro_f1_on_the_common_images() -> None:
+    """Of 96 images, 50 and 46 of two classes, 5 are taken for a third class, which has none of the images."""
+    truth = np.repeat([0, 1], [50, 46])
+    predicted = np.where(np.isin(np.arange(96), [0, 1, 2, 50, 51]), 2, truth)
+    f1 = 2 * 47 / (50 + 47), 2 * 44 / (46 + 44)
+    assert metrics.macro_f1(read(predicted, truth)) == pytest.approx(sum(f1) / 2)
+    assert read(predicted, truth).accuracy == pytest.approx(91 / 96)
+
+
 def test_images_are_counted_by_true_and_predicted_class() -> None:
     assert metrics.confusion(read(), 3).tolist() == [[3, 1, 0], [2, 2, 0], [0, 0, 0]]
 
