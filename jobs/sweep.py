@@ -58,7 +58,7 @@ def sweep(
     from windrow.selection import hints
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
-    from windrow.training.networks import read_builder
+    from windrow.training.networks import check_parameters, read_builder
 
     start = perf_counter()
     path = Path(arguments.experiment)
@@ -68,11 +68,12 @@ def sweep(
     dataset = manifest.read(arguments.dataset)
     files.check_writable(arguments.study / "study.json")
     with open_study(arguments.study, page, dataset.digest, builder.source) as study:
+        if not len(study.ledger):
+            check_parameters(builder)
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
-        advice = hints.of_sweep(study, dataset, arguments.dataset)
-        result = summarize(study, perf_counter() - start, clock, late) | advice
-        result |= log.summarize(result)
-    return result
+        result = summarize(study, perf_counter() - start, clock, late)
+        result |= hints.of_sweep(study, dataset, arguments.dataset)
+        return result | log.summarize(result)
 
 
 def train(
@@ -87,7 +88,6 @@ def train(
 ) -> tuple[SweepLog, Clock, bool]:
     """Run the study's trials on Spark; return the log, the clock, and True if the time budget was used up.
 
-    Three steps take seconds each: importing MLflow here, starting Spark, and then importing TensorFlow in the workers.
     A thread imports MLflow while Spark starts. The workers import TensorFlow while the first trials are prepared.
     """
     from windrow import channel

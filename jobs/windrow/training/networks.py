@@ -72,8 +72,7 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     """Return the page's builder; a user's file is read, not run, and must define the function.
 
     Raises:
-        BuilderError: the file is not next to the page, is not Python, or does not define the function; or the function
-            has a parameter that the training loop has too, and so would never get the page's value.
+        BuilderError: the file is not next to the page, is not Python, or does not define the function.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -86,15 +85,31 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
         raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
-    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if function not in defined:
+    if function not in (defined := _functions(tree)):
         raise BuilderError(f"{file} must define {function}(); got {', '.join(defined) or 'no functions'}")
-    if taken := [name for name in known.TRAINING if name in _parameters(defined[function])]:
+    return Builder(network.builder, source, function)
+
+
+def check_parameters(builder: Builder) -> None:
+    """Check that a user's function has no parameter of the training loop: it would never get the page's value.
+
+    Only a new study needs the check. One that began before there was a check continues, and can be promoted and drawn.
+
+    Raises:
+        BuilderError: it has one; the message names it.
+    """
+    if builder.source is None or builder.function is None:
+        return
+    names = _parameters(_functions(ast.parse(builder.source))[builder.function])
+    if taken := [name for name in known.TRAINING if name in names]:
         raise BuilderError(
-            f"{network.builder} must leave the parameters of the training loop to it; got {', '.join(taken)} "
+            f"{builder.name} must leave the parameters of the training loop to it; got {', '.join(taken)} "
             f"({known.TRAINING[taken[0]].help}); rename it in the file and on the page, or remove it from the function"
         )
-    return Builder(network.builder, source, function)
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _parameters(function: ast.FunctionDef) -> set[str]:
