@@ -18,13 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.errors import BuilderError
-from windrow.experiment import NetworkSection
+from windrow.experiment import Experiment, NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
 from windrow.training import dense, runtime
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of an image."""
+
+REVISION = 2
+"""The revision of the built-in networks with batch normalisation. Raise it when they train differently.
+
+In revision 1, a step kept 0.99 of the moving averages; in revision 2, dense.AVERAGE_MOMENTUM.
+"""
 
 _LONGEST_REASON = 200  # characters of an error of Keras
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
@@ -106,6 +112,12 @@ def check_parameters(builder: Builder) -> None:
             f"{builder.name} must leave the parameters of the training loop to it; got {', '.join(taken)} "
             f"({known.TRAINING[taken[0]].help}); rename it in the file and on the page, or remove it from the function"
         )
+
+
+def revision(page: Experiment) -> int:
+    """Return REVISION for a page whose trials may have a built-in network with batch normalisation, 1 for others."""
+    normalized = "batch_norm" in page.space or page.network.defaults().get("batch_norm")
+    return REVISION if page.network.function is None and normalized else 1
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
