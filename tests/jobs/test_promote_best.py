@@ -230,6 +230,7 @@ def test_a_version_has_what_it_was_made_of_what_it_is_and_why(registry: Registry
     assert version.tags["windrow.trial"] == str(strong.final.winner.trial.number)
     assert version.tags["windrow.seed"] == str(best.seed)
     assert version.tags["windrow.weights"] == weights_digest(network)
+    assert version.tags["windrow.networks.revision"] == "1", "none of its trials has batch normalisation"
     assert version.tags["windrow.dataset.digest"] == strong.data.digest
     assert float(version.tags["windrow.test_accuracy"]) == pytest.approx(result["test_accuracy"], abs=1e-6)
     assert version.run_id == strong.study.identity["run_id"]

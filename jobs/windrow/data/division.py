@@ -84,7 +84,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
     warnings, same = [*source.notes, *without.sentences(pool)], copies.find(pool, without)
     if source.own:
         cures = _cures(own_test=test is not None)
-        _check(counts, cures, [*warnings, str(same)] if same.groups else warnings)
+        _check(counts, cures, without, [*warnings, str(same)] if same.groups else warnings)
         warnings += _warnings(counts, cures)
     near = _near_copies(parts) if source.train_names else NearCopies()
     return Division(
@@ -172,22 +172,24 @@ def _cures(own_test: bool) -> dict[str, str]:
     }
 
 
-def _check(counts: Counts, cures: Mapping[str, str], notes: Sequence[str]) -> None:
+def _check(counts: Counts, cures: Mapping[str, str], without: LeftOut, notes: Sequence[str]) -> None:
     """Check that every split has an image, and every class a training image.
 
     Raises:
         DatasetError: a split or a class lacks an image; the message has the numbers, and what was left out.
     """
     besides = "".join(f"\nnote: {note}" for note in notes)
+    cure = "correct the labels or remove the copies, " if without.disputed else ""
+    cure += "remove one of each from training or test, " if without.tested else ""
     totals = {split: sum(classes.values()) for split, classes in counts.items()}
     for split, total in totals.items():
         if not total:
             got = ", ".join(f"{count} {name}" for name, count in totals.items())
-            raise DatasetError(f"every split needs an image; got {got}; {cures[split]}{besides}")
+            raise DatasetError(f"every split needs an image; got {got}{without}; {cure}{cures[split]}{besides}")
     if untrained := [name for name, count in counts["train"].items() if not count]:
         raise DatasetError(
-            f"every class needs a training image; got {in_splits(counts, untrained, _SHOWN)}; add images, remove the "
-            f"class, or choose another dataset.seed{besides}"
+            f"every class needs a training image; got {in_splits(counts, untrained, _SHOWN)}{without}; "
+            f"{cure}add images, remove the class, or choose another dataset.seed{besides}"
         )
 
 

@@ -24,7 +24,9 @@ from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.promotions.finalist_runs import FinalistRuns
+from windrow.tracking.record import REVISION_TAG
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
+from windrow.training import networks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,6 +155,7 @@ class Promotion:
             "windrow.seed": str(best.seed),
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
+            REVISION_TAG: str(networks.revision(self._page)),
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
         }
