@@ -28,6 +28,9 @@ class Ruling(StrEnum):
     AWAITING_APPROVAL = "awaiting_approval"
 
 
+_ROUNDING = 1e-9
+"""Differences of two figures up to this value are none: macro-F1 adds the classes in the network's own order."""
+
 _WORDS = {
     Ruling.PROMOTED: "promoted",
     Ruling.KEPT: "not promoted",
@@ -108,10 +111,10 @@ def _by_rule(
     challenger: Readout, champion: Readout, rule: PromotionSection, measure: Measure, good: Ruling, text: str
 ) -> Decision:
     gain = measure.of(challenger) - measure.of(champion)
-    if gain <= 0:
+    if gain <= _ROUNDING:
         return Decision(Ruling.KEPT, f"{text} is not better")
     # The tolerance is for rounding: 1 image of 100 must not miss a minimum of 0.01, but must miss one of 0.011.
-    if gain < rule.minimum_improvement - 1e-9:
+    if gain < rule.minimum_improvement - _ROUNDING:
         least = f"less than the page's {rule.minimum_improvement:g}"
         return Decision(Ruling.KEPT, f"{text} is better by {gain:.4f}, {least}")
     if rule.significant and (luck := measure.luck(challenger, champion)):

@@ -148,17 +148,23 @@ def macro_f1_interval(truth: Labels, predicted: Labels) -> Interval:
     return _bootstrap((truth, predicted), lambda true, answer, axis: _macro_f1(true, answer, classes))
 
 
-def macro_f1_lead(truth: Labels, first: Labels, second: Labels) -> Interval:
-    """Return the bootstrap interval of the first predictions' macro-F1 minus the second's, by resampling images."""
-    if np.array_equal(first, second) or len(truth) == 1:  # all resamples are equal, or there is only one
-        difference = float(np.equal(truth, first)[0]) - float(np.equal(truth, second)[0]) if len(truth) == 1 else 0.0
+def macro_f1_lead(first_truth: Labels, first: Labels, second_truth: Labels, second: Labels) -> Interval:
+    """Return the bootstrap interval of the first network's macro-F1 minus the second's, by resampling images.
+
+    Args:
+        first_truth, first: true and predicted labels, as the first network numbers the classes.
+        second_truth, second: those of the same images, as the second network numbers the classes.
+    """
+    if len(first_truth) == 1:  # there is only one resample
+        difference = float(first[0] == first_truth[0]) - float(second[0] == second_truth[0])
         return Interval(difference, difference)
-    classes = int(max(truth.max(), first.max(), second.max())) + 1
+    labels = (first_truth, first, second_truth, second)
+    classes = int(max(each.max() for each in labels)) + 1
 
-    def lead(true: Labels, one: Labels, other: Labels, axis: int) -> NDArray[np.float64]:
-        return _macro_f1(true, one, classes) - _macro_f1(true, other, classes)
+    def lead(one_truth: Labels, one: Labels, other_truth: Labels, other: Labels, axis: int) -> NDArray[np.float64]:
+        return _macro_f1(one_truth, one, classes) - _macro_f1(other_truth, other, classes)
 
-    return _bootstrap((truth, first, second), lead)
+    return _bootstrap(labels, lead)
 
 
 def _macro_f1(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.float64]:

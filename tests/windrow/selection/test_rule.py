@@ -175,6 +175,33 @@ def test_the_rule_compares_by_macro_f1_where_the_page_searches_for_it(
     assert said in decision.reason
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("errors", "promoted"), [(40, False), (20, True)])
+def test_a_lead_in_macro_f1_is_as_significant_in_whatever_order_the_champion_has_the_classes(
+    order: tuple[int, int], errors: int, promoted: bool
+) -> None:
+    truth, images = np.arange(200) % 2, np.arange(200)
+    number = np.array(order)
+    champion = Readout(number[np.where(images < 41, 1 - truth, truth)], number[truth], loss=0.1)
+    other = Rival(RegisteredChampion("4", None), CommonImages(champion.truth), champion)
+    challenger = Readout(np.where(images < errors, 1 - truth, truth), truth, loss=0.1)
+    decision = decide(challenger, other, rule(significant=True), objective="val_macro_f1")
+    assert decision.promoted is promoted
+    assert promoted or "may be luck: the lead's 95 % interval, " in decision.reason
+
+
+@given(st.permutations(range(5)), st.lists(st.integers(0, 4), min_size=100, max_size=100))
+def test_the_same_answers_with_the_classes_in_another_order_are_not_better(
+    order: list[int], answers: list[int]
+) -> None:
+    """The F1 of the classes are then added in another order, which rounds the sum otherwise."""
+    truth = np.arange(400) % 5
+    challenger = Readout(np.concatenate([np.array(answers), truth[100:]]), truth, loss=0.1)
+    champion = Readout(np.array(order)[challenger.predicted], np.array(order)[truth], loss=0.1)
+    other = Rival(RegisteredChampion("4", None), CommonImages(champion.truth), champion)
+    assert decide(challenger, other, rule(), objective="val_macro_f1").reason.endswith(" is not better")
+
+
 def test_copies_of_a_picture_do_not_show_that_a_network_is_not_guessing() -> None:
     """Of 40 images in four classes, 32 are right, all of them copies of one; 9 differ."""
     different = np.arange(40) < 9

@@ -75,10 +75,10 @@ def test_an_interval_of_macro_f1_is_around_it_and_a_point_where_every_resample_i
     assert interval.high - interval.low < 0.12
     for answers, images in ((truth, 300), (truth[:1], 1)):
         assert statistics.macro_f1_interval(truth[:images], answers) == Interval(1.0, 1.0)
-    lead = statistics.macro_f1_lead(truth, truth, predicted)
+    lead = statistics.macro_f1_lead(truth, truth, truth, predicted)
     assert 0.1 < lead.low < 0.2 < lead.high
-    assert statistics.macro_f1_lead(truth, predicted, predicted) == Interval(0.0, 0.0)
-    assert statistics.macro_f1_lead(truth[:1], truth[:1], predicted[:1]) == Interval(1.0, 1.0)
+    assert statistics.macro_f1_lead(truth, predicted, truth, predicted) == Interval(0.0, 0.0)
+    assert statistics.macro_f1_lead(truth[:1], truth[:1], truth[:1], predicted[:1]) == Interval(1.0, 1.0)
 
 
 def test_a_class_that_only_predictions_have_does_not_widen_or_lower_the_interval_of_macro_f1() -> None:
@@ -86,7 +86,7 @@ def test_a_class_that_only_predictions_have_does_not_widen_or_lower_the_interval
     added, other = (np.where(np.arange(300) < 20, answer, truth) for answer in (2, 1 - truth))
     interval = statistics.macro_f1_interval(truth, added)
     assert 0.9 < interval.low < 0.966 < interval.high  # with a third class of F1 0, 0.644
-    lead = statistics.macro_f1_lead(truth, added, other)
+    lead = statistics.macro_f1_lead(truth, added, truth, other)
     assert 0 < lead.low < lead.high < 0.06  # with that class, -0.29
 
 
