@@ -5,7 +5,6 @@ Accuracies and macro-F1 are in 0..1; hits are bool (n,), one per image; labels a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median, stdev
@@ -21,7 +20,7 @@ LEVEL = 0.95
 """Confidence level of every interval here."""
 
 LEAST_IMAGES = 30
-"""A comparison on fewer test images is left to a person: a single image then moves an accuracy by more than three
+"""A lead on fewer test images is left to a person: a single image then moves an accuracy by more than three
 points, and its 95 % interval can be wider than 34 points."""
 
 _RESAMPLES = 9_999
@@ -74,17 +73,6 @@ def wilson(hits: int, images: int) -> Interval:
 
     interval = stats.binomtest(hits, images).proportion_ci(LEVEL, method="wilson")
     return Interval(float(interval.low), float(interval.high))
-
-
-def least_images(improvement: float) -> int:
-    """Return the number of images that a comparison needs if a page asks for an improvement, 0 or more and below 1.
-
-    At least LEAST_IMAGES, and so many that one image is worth no more than the improvement: on 30 images, a lead of
-    0.01 can't be told from one of 0.033, because the smallest lead is one image. This says nothing about luck, which is
-    what the significance test is for.
-    """
-    # The tolerance is for rounding: 1 / 0.01 must not become 101 images.
-    return max(LEAST_IMAGES, math.ceil(1 / improvement - 1e-9)) if improvement else LEAST_IMAGES
 
 
 def most_frequent_share(labels: Labels) -> float:

@@ -93,6 +93,49 @@ def test_a_comparison_in_doubt_is_left_to_a_person_with_its_figures(errors: int)
     assert decision.reason.endswith("; the champion does not know 1 class (boot)")
 
 
+@pytest.mark.parametrize(
+    ("errors", "least", "ruling", "said"),
+    [
+        (3, 0.0, Ruling.KEPT, "is not better"),
+        (2, 0.0, Ruling.KEPT, "is not better"),
+        (1, 0.1, Ruling.KEPT, "is better by 0.0500, less than the page's 0.1"),
+        (1, 0.0, Ruling.AWAITING_APPROVAL, "; the champion can be compared on 20 images only, and the rule needs 30"),
+        (0, 0.1, Ruling.AWAITING_APPROVAL, "; the champion can be compared on 20 images only, and the rule needs 30"),
+    ],
+)
+def test_with_few_images_a_person_is_asked_about_a_lead_alone(
+    errors: int, least: float, ruling: Ruling, said: str
+) -> None:
+    decision = decide(figures(errors), rival(2, compared=20), rule(minimum_improvement=least))
+    assert decision.ruling is ruling
+    assert decision.reason.endswith(said)
+
+
+def test_with_no_common_image_a_person_is_asked_for_want_of_a_comparison() -> None:
+    decision = decide(figures(30), rival(2, compared=0), rule())
+    assert decision.ruling is Ruling.AWAITING_APPROVAL
+    assert "the champion can be compared on 0 images only, and the rule needs 30 (recorded" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("errors", "least", "ruling"),
+    [
+        (29, 0.0, Ruling.PROMOTED),  # any lead will do
+        (29, 0.0001, Ruling.AWAITING_APPROVAL),
+        (28, 0.0001, Ruling.PROMOTED),  # also with one image less
+        (29, 0.001, Ruling.PROMOTED),  # one image of 1,000 is just the page's margin
+        (30, 0.0001, Ruling.KEPT),
+    ],
+)
+def test_a_lead_of_one_image_does_not_show_a_margin_of_less_than_one(errors: int, least: float, ruling: Ruling) -> None:
+    decision = decide(figures(errors), rival(30), rule(minimum_improvement=least))
+    assert decision.ruling is ruling
+    if ruling is Ruling.AWAITING_APPROVAL:
+        assert decision.reason.endswith(
+            "is better by 0.0010, no more than one image of 1,000, which can't show the page's 0.0001"
+        )
+
+
 def test_the_rule_counts_the_images_that_the_champion_has_not_seen_and_no_others() -> None:
     """The challenger has its 30 errors on the 600 images, and the champion 24: on those alone it is worse."""
     other = rival(24, compared=600)

@@ -23,17 +23,6 @@ def test_mnists_best_accuracy_has_the_interval_that_is_told_of_it() -> None:
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.9931, 0.9959)
 
 
-@pytest.mark.parametrize(
-    ("improvement", "images"),
-    [(0.0, 30), (0.5, 30), (1 / 30, 30), (0.05, 30), (0.03, 34), (0.01, 100), (0.005, 200), (0.001, 1000)],
-)
-def test_a_comparison_needs_so_many_images_that_one_is_no_more_than_the_improvement(
-    improvement: float, images: int
-) -> None:
-    assert statistics.least_images(improvement) == images
-    assert not improvement or 1 / images <= improvement + 1e-12
-
-
 @given(st.lists(st.tuples(*[st.integers(0, 4)] * 2), min_size=1, max_size=30))
 def test_the_macro_f1_of_resampled_images_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     from sklearn.metrics import f1_score
