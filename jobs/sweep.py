@@ -49,8 +49,7 @@ def sweep(
 ) -> dict[str, object]:
     """Train until the study has the page's number of trials, or its time budget is used up; return the job's result.
 
-    Args:
-        body, warm: functions that workers run in place of trial.run_all and cluster.warm.
+    `body` and `warm` are functions that workers run in place of trial.run_all and cluster.warm.
     """
     from windrow.data import manifest
     from windrow.selection import hints
@@ -71,9 +70,8 @@ def sweep(
         if not len(study.ledger):
             check_parameters(builder)
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
-        result = summarize(study, perf_counter() - start, clock, late) | hints.of_sweep(
-            study, dataset, arguments.dataset
-        )
+        result = summarize(study, perf_counter() - start, clock, late)
+        result |= hints.of_sweep(study, dataset, arguments.dataset)
         return result | log.summarize(result)
 
 

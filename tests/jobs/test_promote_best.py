@@ -616,20 +616,6 @@ def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_p
     assert figures.accuracy > 0.5
 
 
-def test_a_page_that_asks_for_less_than_one_image_leaves_the_decision_to_a_person(
-    registry: Registry, tmp_path: Path
-) -> None:
-    registry.weak_champion()
-    strong = registry.strong
-    rule = strong.page.promotion.model_copy(update={"minimum_improvement": 0.001})
-    page = strong.page.model_copy(update={"promotion": rule})
-    rival = open_promotion(page, strong.data, strong.study, [1]).rival(tmp_path, strong.folder)
-    assert rival is not None
-    assert rival.common.doubt == (
-        "can be compared on 359 images only, and the rule needs 1,000 for a minimum_improvement of 0.001"
-    )
-
-
 def test_a_page_that_searches_for_macro_f1_is_judged_by_it(registry: Registry) -> None:
     registry.weak_champion()
     result = registry.strong.promote("val_macro_f1", significant=True)

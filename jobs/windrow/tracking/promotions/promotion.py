@@ -116,7 +116,7 @@ class Promotion:
         champion = fetch_champion(self._client, self._page.model_name, into)
         if champion is None:
             return None
-        return Rival(champion, between(champion, self._dataset, folder, self._page.promotion.minimum_improvement))
+        return Rival(champion, between(champion, self._dataset, folder))
 
     def check_champion(self, into: Path, folder: Path) -> None:
         """Fetch and try the champion before the training; print at once why a person will have to decide.
@@ -125,9 +125,10 @@ class Promotion:
             into, folder: as for `rival`.
         """
         rival = self.rival(into, folder)
-        if rival is not None and rival.common.doubt:
-            what = f"version {rival.champion.version}, the champion, {rival.common.doubt}"
-            print(f"{what}; so a person will be asked, unless the finalists may be guessing", file=sys.stderr)
+        if rival is not None and (doubt := rival.common.doubt or rival.common.too_few):
+            what = f"version {rival.champion.version}, the champion, {doubt}"
+            worse = " or are not better" if rival.common.count and not rival.common.doubt else ""
+            print(f"{what}; so a person will be asked, unless the finalists may be guessing{worse}", file=sys.stderr)
 
     def hints(self, final: Final) -> tuple[str, ...]:
         """Return what may give a better network than the winner's best."""
