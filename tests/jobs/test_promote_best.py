@@ -270,6 +270,7 @@ def test_a_versions_model_has_its_name_its_metrics_of_the_data_set_and_its_evalu
     pictures = {"confusion.png", "misclassified.png", "reliability.png"}
     assert {path.name for path in folder.iterdir()} == {*pictures, "metrics.json", "promotion.json"}
     details = json.loads((folder / "metrics.json").read_text())
+    wrong = np.array(details["confusion"]) - np.diag(np.diag(details["confusion"]))
     assert np.trace(details["confusion"]) == result["test_images"] - result["figures"]["challenger"]["errors"]
     assert sum(each["images"] for each in details["calibration"]) == result["test_images"] == 359
     assert json.loads((folder / "promotion.json").read_text()) == json.loads(json.dumps(result))
@@ -277,8 +278,14 @@ def test_a_versions_model_has_its_name_its_metrics_of_the_data_set_and_its_evalu
     tag = json.loads(version.tags["windrow.result"])
     assert (tag["reason"], tag["evidence"], list(tag["figures"])) == (result["reason"], "", ["challenger"])
     assert len(version.tags["windrow.result"]) < 2000
-    assert f"Macro-F1 {result['metrics']['macro_f1']:.4f}, expected calibration error" in version.description
-    assert "| class | test images | predicted | precision | recall | F1 |" in version.description.replace("&ensp;", " ")
+    shown = (
+        f"The challenger on 359 test images: macro-F1 {result['metrics']['macro_f1']:.4f}, expected calibration error"
+    )
+    for text in (result["evidence"], version.description.replace("&ensp;", " ")):
+        assert text.count(shown) == 1
+        assert text.count("| class | test images | predicted | precision | recall | F1 |") == 1
+        assert text.count(" taken for ") >= 1
+        assert f": {np.max(wrong)} of " in text
 
 
 def test_a_version_labels_images_of_any_type_with_names_of_classes(registry: Registry) -> None:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from windrow.selection import metrics
 from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.finalists import Final, Finalist, Repeat
-from windrow.selection.metrics import macro_f1
+from windrow.selection.metrics import MetricFigures
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, guessed_macro_f1, spread, wilson
@@ -156,15 +157,22 @@ def table(found: Sequence[Row], rival: Rival | None = None) -> str:
     return "\n".join([_HEAD, _RULE, *(row.line() for row in found), *recorded, _guessing(found[0].readout)])
 
 
-def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str], warnings: str = "") -> str:
-    """Return the evidence in Markdown: the table, the data set's warnings, and what may give a better network.
+def text(
+    found: Sequence[Row],
+    rival: Rival | None,
+    hints: Sequence[str],
+    warnings: str,
+    measured: MetricFigures,
+) -> str:
+    """Return the evidence in Markdown: the table, warnings, what may give a better network, and figures by class.
 
     Args:
         warnings: manifest.Manifest.warnings_text of the data set.
+        measured: the metrics of the challenger, whose row is the first.
     """
     listed = "\n".join(f"- {hint}" for hint in hints)
     advice = f"What the curves suggest:\n\n{listed}" if listed else ""
-    return "\n\n".join(filter(None, [table(found, rival), warnings, advice]))
+    return "\n\n".join(filter(None, [table(found, rival), warnings, advice, metrics.text(measured, found[0].readout)]))
 
 
 def _recorded(champion: RegisteredChampion) -> str:
@@ -191,7 +199,7 @@ def _line(name: str, *cells: str) -> str:
 def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:
     interval = wilson(read.images - read.errors, read.images)
     comparison = compare(challenger.hits, read.hits) if challenger is not None else None
-    return Row(name, what, read, interval, macro_f1(read), seeds, comparison)
+    return Row(name, what, read, interval, metrics.macro_f1(read), seeds, comparison)
 
 
 def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> Spread:

@@ -82,7 +82,7 @@ class PromotionResult:
             that the champion was compared on as challenger_compared, if these are a part of the test split.
         hints: what may give a better network, by the challenger's curves.
         metrics: the challenger's metrics on the test split; None in results from before they existed.
-        evidence: figures, the data set's warnings and hints in Markdown.
+        evidence: figures, the data set's warnings, hints, figures by class and confusions in Markdown.
         links: addresses of MLflow's pages, by name.
     """
 

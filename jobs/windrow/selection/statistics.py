@@ -162,7 +162,10 @@ def macro_f1_lead(truth: Labels, first: Labels, second: Labels) -> Interval:
 
 
 def _macro_f1(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.float64]:
-    """Return the macro-F1 of each row of labels, (..., n), as scikit-learn's, which takes one row only."""
+    """Return the macro-F1 of each row of labels, (..., n), over the classes that are true labels in the row.
+
+    It is scikit-learn's f1_score with labels=np.unique(truth), which takes one row only.
+    """
     true, answers = truth.reshape(-1, truth.shape[-1]), predicted.reshape(-1, truth.shape[-1])
     start = np.arange(len(true))[:, None] * classes
 
@@ -170,10 +173,11 @@ def _macro_f1(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.floa
         places = (labels + start).ravel()
         return np.bincount(places, weights, len(true) * classes).reshape(len(true), classes).astype(np.float64)
 
-    seen = count(true) + count(answers)
+    images = count(true)
+    seen = images + count(answers)
     found = count(true, np.equal(true, answers).ravel().astype(np.float64))
     f1 = np.divide(2 * found, seen, out=np.zeros_like(seen), where=seen > 0)
-    mean_f1: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(seen, axis=1)
+    mean_f1: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(images, axis=1)
     return mean_f1.reshape(truth.shape[:-1])
 
 

@@ -40,7 +40,7 @@ def test_the_macro_f1_of_resampled_images_is_scikit_learns(pairs: list[tuple[int
 
     truth, predicted = np.array(pairs).T
     rows = np.stack([truth, truth[::-1]]), np.stack([predicted, predicted[::-1]])
-    expected = f1_score(truth, predicted, average="macro", zero_division=0)
+    expected = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert statistics._macro_f1(*rows, 5).tolist() == pytest.approx([expected] * 2)
 
 
@@ -79,6 +79,15 @@ def test_an_interval_of_macro_f1_is_around_it_and_a_point_where_every_resample_i
     assert 0.1 < lead.low < 0.2 < lead.high
     assert statistics.macro_f1_lead(truth, predicted, predicted) == Interval(0.0, 0.0)
     assert statistics.macro_f1_lead(truth[:1], truth[:1], predicted[:1]) == Interval(1.0, 1.0)
+
+
+def test_a_class_that_only_predictions_have_does_not_widen_or_lower_the_interval_of_macro_f1() -> None:
+    truth = np.arange(300) % 2
+    added, other = (np.where(np.arange(300) < 20, answer, truth) for answer in (2, 1 - truth))
+    interval = statistics.macro_f1_interval(truth, added)
+    assert 0.9 < interval.low < 0.966 < interval.high  # with a third class of F1 0, 0.644
+    lead = statistics.macro_f1_lead(truth, added, other)
+    assert 0 < lead.low < lead.high < 0.06  # with that class, -0.29
 
 
 @pytest.mark.parametrize(("right", "images"), [(0, 10), (10, 10), (359, 359)])

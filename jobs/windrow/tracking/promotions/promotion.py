@@ -202,7 +202,7 @@ class Promotion:
         winner, read, champion = final.winner, rows[0].readout, rival.champion if rival else None
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
-        advice = self.hints(final)
+        advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,
@@ -226,9 +226,9 @@ class Promotion:
             champion_recorded_accuracy=champion.accuracy if champion else None,
             champion_recorded_images=champion.images if champion else None,
             figures=figures,
-            metrics=metrics.figures(read, self._dataset.labels),
+            metrics=measured,
             hints=advice,
-            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text()),
+            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text(), measured),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
