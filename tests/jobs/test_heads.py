@@ -23,7 +23,7 @@ SIDE = 16
 PAGE = """
 name: {name}
 dataset: {{source: {photos}, fit: crop, test: 0.3, validation: 0.3}}
-network: {{backbone: small.keras, parameters: {{views: 2}}}}
+network: {{backbone: small.keras, parameters: {{views: {views}}}}}
 sweep: {{trials: 6, epochs: 12, slots: 1}}
 promotion: {{finalists: 1}}
 """
@@ -57,18 +57,18 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[[str], Path]:
-    def write(name: str) -> Path:
+def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[..., Path]:
+    def write(name: str, views: int = 2) -> Path:
         (tmp_path / "small.keras").write_bytes(backbone.read_bytes())
         path = tmp_path / f"{name}.yaml"
-        path.write_text(PAGE.format(name=name, photos=photos))
+        path.write_text(PAGE.format(name=name, photos=photos, views=views))
         return path
 
     return write
 
 
 def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
-    run_job: RunJob, page: Callable[[str], Path], tmp_path: Path, client: Any, photos: Path
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any, photos: Path
 ) -> None:
     import mlflow
 
@@ -135,11 +135,11 @@ def check_near_copies(result: dict[str, Any], expected: int) -> None:
 
 
 def test_another_backbone_makes_another_study_and_is_not_taken_for_the_first(
-    run_job: RunJob, page: Callable[[str], Path], tmp_path: Path, client: Any
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any
 ) -> None:
     import keras
 
-    path, data = page("changed"), tmp_path / "data"
+    path, data = page("changed", views=1), tmp_path / "data"  # other features than those that this session has sent
     on_data = ("--experiment", path, "--dataset", data)
     assert run_job("prepare_dataset", "--experiment", path, "--out", data).code == 0
     assert run_job("embed_images", *on_data).code == 0
