@@ -93,7 +93,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
         {**source.left_out, **without.by_name(pool)},
         same,
         near,
-        (*warnings, *_near_warnings(near)),
+        (*warnings, *([str(near)] if near.images else [])),
     )
 
 
@@ -150,18 +150,6 @@ def _near_copies(parts: Mapping[Split, SplitImages]) -> NearCopies:
     pairs = copies.near(found["test"], found["train"] + found["validation"])
     examples = tuple((names["test"][test], others[other]) for test, other in pairs[: copies.SHOWN])
     return NearCopies(len(pairs), examples)
-
-
-def _near_warnings(near: NearCopies) -> list[str]:
-    """Return a sentence on near copies if there are any."""
-    if not near.images:
-        return []
-    look = counted(near.images, "test image looks", "test images look")
-    pairs = "; ".join(" ~ ".join(names) for names in near.examples[:_SHOWN])
-    return [
-        f"{look} nearly like an image of training or validation, so the test accuracy may be too high; remove one of "
-        f"each, e.g. {pairs}"
-    ]
 
 
 def _cures(own_test: bool) -> dict[str, str]:

@@ -78,6 +78,19 @@ def test_a_champion_is_compared_with_the_challenger_on_the_images_that_are_new_t
     assert other.startswith("| champion, version 4 | 0.9500 | 0.9295 to 0.9648 | 30 of 600 |")
 
 
+def test_the_challenger_has_a_row_without_near_copies_if_some_of_the_test_images_are_near_copies() -> None:
+    trained, near = final(), np.arange(IMAGES) < 4
+    rows = evidence.rows(trained, read(trained, challenger=10), champion(30), near)
+    names = ["challenger", "challenger_without_near_copies", "default", "champion"]
+    assert [row.name for row in rows] == names
+    assert [row.readout.images for row in rows] == [1000, 996, 1000, 1000]
+    line = evidence.table(rows).splitlines()[3]
+    assert line.startswith("| challenger, without 4 near copies | 0.9940 | 0.9869 to 0.9972 | 6 of 996 |")
+    for none in (None, np.zeros(IMAGES, bool), np.ones(IMAGES, bool)):
+        rows = evidence.rows(trained, read(trained, challenger=10), champion(30), none)
+        assert [row.name for row in rows] == [name for name in names if "near" not in name]
+
+
 def test_the_loss_on_a_part_of_the_images_is_not_known_and_its_json_is_valid() -> None:
     trained = final()
     rows = evidence.rows(trained, read(trained, challenger=10), champion(30, compared=600))

@@ -9,11 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.data import shards
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import evidence, hints, metrics, pictures
+from windrow.selection import evidence, hints, metrics, near_copies, pictures
 from windrow.selection.common_images import Keys, Rival, between
 from windrow.selection.finalists import Final
+from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
@@ -170,7 +172,7 @@ class Promotion:
         final: Final,
         figures: Mapping[str, Readout],
         decision: Decision,
-        images: NDArray[np.uint8],
+        folder: Path,
     ) -> PromotionResult:
         """Record the decision with its evidence, move the aliases accordingly, and return the job's result.
 
@@ -178,13 +180,14 @@ class Promotion:
             challenger: the winner's registered version.
             rival: the current champion with its predictions; None without a champion.
             figures: predictions on the test split, by name as for `evidence.rows`.
-            images: the test split's images, for pictures of the misclassified ones.
+            folder: the folder of the prepared data set, for pictures of misclassified test images, and near copies.
         """
-        rows = evidence.rows(final, figures, rival)
+        near = near_copies.find(self._page, folder, self._dataset)
+        rows = evidence.rows(final, figures, rival, near.chosen)
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
-        result = self._result(challenger, rival, final, rows, decision, model_id)
-        drawn = self._log_test(final, figures, rows, images)
+        result = self._result(challenger, rival, final, rows, decision, near, model_id)
+        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0])
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
         self._log_figures(result, read, final, model_id)
@@ -201,6 +204,7 @@ class Promotion:
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
+        near: NearCopiesOfTest,
         model_id: str,
     ) -> PromotionResult:
         winner, read, champion = final.winner, rows[0].readout, rival.champion if rival else None
@@ -230,9 +234,10 @@ class Promotion:
             champion_recorded_accuracy=champion.accuracy if champion else None,
             champion_recorded_images=champion.images if champion else None,
             figures=figures,
+            near_copies=near.figures(),
             metrics=measured,
             hints=advice,
-            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text(), measured),
+            evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured),
             links={
                 **run_link(self._experiment, self._run_id),
                 **version_link(challenger.name, challenger.version),
