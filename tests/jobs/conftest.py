@@ -82,12 +82,12 @@ def page(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 grey images, a folder a label."""
+    """40 grey images, a folder a label, which have it only if they are cropped."""
     folder = tmp_path_factory.mktemp("levels")
     for number in range(40):
         place = folder / ("bright" if number % 2 else "dark")
         place.mkdir(exist_ok=True)
-        (place / f"{number}.png").write_bytes(grey(60 + number if number % 2 == 0 else 180 + number))
+        (place / f"{number}.png").write_bytes(wide(60 + number if number % 2 == 0 else 180 + number))
     return folder
 
 

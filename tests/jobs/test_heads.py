@@ -24,7 +24,7 @@ PAGE = """
 name: {name}
 dataset: {{source: {photos}, fit: crop, test: 0.3, validation: 0.3}}
 network: {{backbone: small.keras, parameters: {{views: {views}}}}}
-sweep: {{trials: 6, epochs: 12, slots: 1}}
+sweep: {{trials: 3, epochs: 12, slots: 1}}
 promotion: {{finalists: 1}}
 """
 
@@ -72,7 +72,7 @@ def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[..., Path]:
 
 
 def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
-    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any, photos: Path
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any
 ) -> None:
     import mlflow
 
@@ -88,7 +88,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     embedded = run_job("embed_images", *on_data)
     assert (embedded.code, embedded.result["views"]) == (0, 2), embedded.output
     sweep = run_job("sweep", *on_data, "--study", tmp_path / "study")
-    assert (sweep.code, sweep.result["outcomes"]) == (0, {"ok": 6}), sweep.output
+    assert (sweep.code, sweep.result["outcomes"]) == (0, {"ok": 3}), sweep.output
     assert set(sweep.result["best_point"]) >= {"learning_rate", "dropout", "label_smoothing"}
 
     promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
@@ -118,12 +118,6 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     assert again.result["difference"] == 0
     assert again.result["bits_equal"], again.output
 
-    pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
-    section = PrecisionSection(type="int8", images=str(photos), same_labels=0.9)
-    _, lost = low_precision.lower(version, section, tmp_path / "home")
-    assert lost.accuracy is not None
-    assert lost.accuracy > 0.9
-
 
 def check_near_copies(result: dict[str, Any], expected: int) -> None:
     """Check that the evidence names photographs that are in test and training, and has the challenger without them."""
@@ -136,6 +130,25 @@ def check_near_copies(result: dict[str, Any], expected: int) -> None:
     assert f"| challenger, without {near['images']} near cop" in result["evidence"]
     assert result["evidence"].count("remove one of each") == 1
     assert " ~ ".join(near["examples"][0]) in result["evidence"]
+
+
+@pytest.mark.faults
+def test_a_champion_with_a_backbone_keeps_its_labels_at_int8(
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any, photos: Path
+) -> None:
+    pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
+    path, data = page("lowered", views=3), tmp_path / "data"
+    on_data = ("--experiment", path, "--dataset", data)
+    assert run_job("prepare_dataset", "--experiment", path, "--out", data).code == 0
+    assert run_job("embed_images", *on_data).code == 0
+    for job in ("sweep", "promote_best"):
+        done = run_job(job, *on_data, "--study", tmp_path / "study")
+        assert done.code == 0, done.output
+    section = PrecisionSection(type="int8", images=str(photos), same_labels=0.9)
+    version = fetch_model("models:/lowered@champion", tmp_path / "files")
+    _, lost = low_precision.lower(version, section, tmp_path / "home")
+    assert lost.accuracy is not None
+    assert lost.accuracy > 0.9
 
 
 def test_another_backbone_makes_another_study_and_is_not_taken_for_the_first(

@@ -31,14 +31,14 @@ def test_a_champion_at_int8_labels_new_urls_only_and_is_converted_once(
         tmp_path / "home",
         "2.txt",
         f"{images.address}/20.png",
-        f"{images.address}/30.png",
+        f"{images.address}/wide/30.png",
         f"{images.address}/230.png",
         f"{images.address}/none.png",
     )
     images.requests.clear()
     low = run_job("score_images", "--experiment", low_page)
     assert low.code == 0, low.output
-    assert sorted(images.paths) == ["/230.png", "/30.png", "/none.png"]
+    assert sorted(images.paths) == ["/230.png", "/none.png", "/wide/30.png"]
     told = low.result["precision"]
     assert (told["type"], told["images"], told["same_labels"], told["accuracy"]) == ("int8", 20, 1.0, 1.0)
     assert "computed in int8 by OpenVINO" in low.output
@@ -58,7 +58,7 @@ def test_a_champion_at_int8_labels_new_urls_only_and_is_converted_once(
         "none.png": ("http_error", None),
     }
     assert set(rows["model_version"]) == {"1"}
-    digests = [rows.loc[f"{images.address}/{name}.png", "model_digest"] for name in ("20", "30", "240")]
+    digests = [rows.loc[f"{images.address}/{name}.png", "model_digest"] for name in ("20", "wide/30", "240")]
     assert digests[0] != digests[1] == digests[2]
 
     run = connect().get_run(low.result["run_id"])
