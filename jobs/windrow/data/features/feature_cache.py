@@ -9,6 +9,7 @@ and an image that two blocks have is read from one of them.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import dataclass
@@ -55,11 +56,17 @@ def key_of(backbone: Backbone) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """A block's file, mapped into memory."""
+    """A block's file, which is open only while it is read: a cache may have more blocks than a process may open files.
+
+    Attributes:
+        path: the file.
+        keys: the names of its views.
+        start: where the features begin, in bytes.
+    """
 
     path: Path
     keys: Keys
-    values: Values
+    start: int
 
 
 class FeatureCache:
@@ -87,7 +94,11 @@ class FeatureCache:
         self._row = np.concatenate([np.arange(size) for size in [0, *sizes]])[order]
 
     def _read(self, path: Path) -> _Block | None:
-        """Map a block; None if the file is no block with this number of features, as after a failure of the disk."""
+        """Describe a block; None if the file is no block with this number of features, as after a failure of the disk.
+
+        Raises:
+            OSError: too many files are open, which is no fault of the block.
+        """
         try:
             with path.open("rb") as file:
                 names: Any = np.load(file, allow_pickle=False)
@@ -95,8 +106,11 @@ class FeatureCache:
                 shape, _, kind = np.lib.format.read_array_header_1_0(file)
                 if shape != (len(names), self._features) or kind != np.float16 or not len(names):
                     return None
-                return _Block(path, names, np.memmap(path, np.float16, "r", file.tell(), shape))
-        except (OSError, ValueError, EOFError):
+                start, size = file.tell(), os.fstat(file.fileno()).st_size
+                return _Block(path, names, start) if size == start + 2 * len(names) * self._features else None
+        except (OSError, ValueError, EOFError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise
             return None
 
     def holds(self, wanted: Keys) -> NDArray[np.bool_]:
@@ -138,8 +152,9 @@ class FeatureCache:
         blocks, rows = self._place[places], self._row[places]
         values = np.empty((len(wanted), self._features), np.float16)
         for number in np.unique(blocks):
-            here = blocks == number
-            values[here] = self._blocks[number].values[rows[here]]
+            here, block = blocks == number, self._blocks[number]
+            shape = (len(block.keys), self._features)
+            values[here] = np.memmap(block.path, np.float16, "r", block.start, shape)[rows[here]]
         return values
 
     def mark_used(self, wanted: Keys) -> None:
@@ -150,10 +165,7 @@ class FeatureCache:
 
 
 def remove_unused(home: Path) -> int:
-    """Remove the blocks of all backbones that no job has read for KEPT_DAYS; return their number.
-
-    A job that is reading such a block keeps its mapping.
-    """
+    """Remove the blocks of all backbones that no job has read for KEPT_DAYS; return their number."""
     limit, removed = time.time() - KEPT_DAYS * 86_400, 0
     for path in (home / FOLDER).glob(f"*/*{_SUFFIX}"):
         if path.stat().st_mtime < limit:
