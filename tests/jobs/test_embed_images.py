@@ -101,6 +101,20 @@ def test_a_damaged_file_is_written_again_from_the_cache(embed: Callable[..., Any
     assert (folder / "train-features.npy").read_bytes() == intact
 
 
+def test_features_name_the_backbones_file_where_it_is_after_windrow_home_has_moved(
+    embed: Callable[..., Any], tmp_path: Path, page: Path
+) -> None:
+    folder = prepare(tmp_path / "data", noise(40))
+    assert embed(folder).code == 0
+    description = folder / "features.json"
+    known = description.read_text()
+    description.write_text(known.replace(str(features.read(folder).backbone.file.parent), "/old/home/backbones"))
+    assert not features.read_for(load(page), folder).backbone.file.exists()
+    again = embed(folder)
+    assert (again.code, again.result["computed"]) == (0, 0)
+    assert description.read_text() == known
+
+
 def test_features_of_another_data_set_or_backbone_are_refused(
     embed: Callable[..., Any], tmp_path: Path, page: Path, small_backbone: Path
 ) -> None:

@@ -40,7 +40,8 @@ def embed(page: Experiment, page_folder: Path, folder: Path, home: Path) -> tupl
         digest = feature_files.digest_of(manifest.digest, backbone, number)
         found = feature_files.existing(folder, digest, source)
         if found is not None:
-            return found, Pace()
+            # WINDROW_HOME may have moved: then the backbone's file has another path now.
+            return feature_files.with_backbone(folder, found, backbone), Pace()
         return _compute(page, folder, manifest, backbone, FeatureCache(home, backbone), number)
 
 

@@ -124,6 +124,22 @@ def existing(folder: Path, digest: str, source: FeatureSource) -> Features | Non
     return found if (found.digest, found.source) == (digest, source) else None
 
 
+def with_backbone(folder: Path, found: Features, backbone: Backbone) -> Features:
+    """Return features with this record of their backbone, after writing it to features.json if it is new there.
+
+    The caller holds the folder's lock.
+
+    Raises:
+        ServiceError: the disk is full; features.json is then unchanged.
+    """
+    if found.backbone == backbone:
+        return found
+    changed = replace(found, backbone=backbone)
+    with files.clear_when_full(folder):
+        files.write_json(folder / FILE, asdict(changed))
+    return changed
+
+
 def write(
     folder: Path,
     manifest: Manifest,
