@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from io import BytesIO
@@ -158,17 +159,22 @@ class FeatureCache:
         return values
 
     def mark_used(self, wanted: Keys) -> None:
-        """Set the time of the blocks that have some of these views to now, so that they are kept."""
+        """Set the time of the blocks that have some of these views to now, so that no job removes them.
+
+        A block that is gone already is missing after `refresh`.
+        """
         places = np.searchsorted(self._sorted, wanted[self.holds(wanted)])
         for number in np.unique(self._place[places]):
-            os.utime(self._blocks[number].path)
+            with suppress(FileNotFoundError):
+                os.utime(self._blocks[number].path)
 
 
 def remove_unused(home: Path) -> int:
     """Remove the blocks of all backbones that no job has read for KEPT_DAYS; return their number."""
     limit, removed = time.time() - KEPT_DAYS * 86_400, 0
     for path in (home / FOLDER).glob(f"*/*{_SUFFIX}"):
-        if path.stat().st_mtime < limit:
-            path.unlink(missing_ok=True)
-            removed += 1
+        with suppress(FileNotFoundError):  # another job removes them, too
+            if path.stat().st_mtime < limit:
+                path.unlink()
+                removed += 1
     return removed

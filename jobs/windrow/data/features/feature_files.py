@@ -170,7 +170,6 @@ def write(
                 written[_features(split)], _ = shards.write_chunks(
                     aside / _features(split), np.dtype(np.float16), shape, chunks
                 )
-                cache.mark_used(wanted)
             for name in written:
                 (aside / name).replace(folder / name)
         whole = replace(description, files=written)

@@ -164,3 +164,18 @@ def test_blocks_that_no_job_has_read_for_60_days_are_removed(tmp_path: Path, cac
     cache.refresh()
     assert cache.holds(used).all()
     assert not cache.holds(unused).any()
+
+
+def test_blocks_that_another_job_removed_first_are_passed_over(
+    tmp_path: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, values = block(1)
+    cache.add(names, values)
+    cache.refresh()
+    listed = list(cache.folder.iterdir())
+    listed[0].unlink()
+    cache.mark_used(names)
+    cache.refresh()
+    assert not cache.holds(names).any()
+    monkeypatch.setattr(Path, "glob", lambda *_: listed)  # as if it had been removed after the folder was listed
+    assert feature_cache.remove_unused(tmp_path) == 0
