@@ -76,10 +76,15 @@ class FeatureCache:
     Args:
         home: WINDROW_HOME.
         backbone: the backbone.
+
+    Attributes:
+        key: digest of what decides the features of an image's view, from `key_of`.
+        features: number of features of a view.
+        folder: where the blocks are.
     """
 
     def __init__(self, home: Path, backbone: Backbone) -> None:
-        self.key, self._features = key_of(backbone), backbone.features
+        self.key, self.features = key_of(backbone), backbone.features
         self.folder = home / FOLDER / self.key
         self._open()
 
@@ -105,10 +110,10 @@ class FeatureCache:
                 names: Any = np.load(file, allow_pickle=False)
                 np.lib.format.read_magic(file)
                 shape, _, kind = np.lib.format.read_array_header_1_0(file)
-                if shape != (len(names), self._features) or kind != np.float16 or not len(names):
+                if shape != (len(names), self.features) or kind != np.float16 or not len(names):
                     return None
                 start, size = file.tell(), os.fstat(file.fileno()).st_size
-                return _Block(path, names, start) if size == start + 2 * len(names) * self._features else None
+                return _Block(path, names, start) if size == start + 2 * len(names) * self.features else None
         except (OSError, ValueError, EOFError) as error:
             if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
                 raise
@@ -151,10 +156,10 @@ class FeatureCache:
             raise KeyError("a view is not stored")
         places = np.searchsorted(self._sorted, wanted)
         blocks, rows = self._place[places], self._row[places]
-        values = np.empty((len(wanted), self._features), np.float16)
+        values = np.empty((len(wanted), self.features), np.float16)
         for number in np.unique(blocks):
             here, block = blocks == number, self._blocks[number]
-            shape = (len(block.keys), self._features)
+            shape = (len(block.keys), self.features)
             values[here] = np.memmap(block.path, np.float16, "r", block.start, shape)[rows[here]]
         return values
 
