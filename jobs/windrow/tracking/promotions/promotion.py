@@ -116,7 +116,7 @@ class Promotion:
             The champion, not read on these images yet; None without a champion.
         """
         champion = fetch_champion(self._client, self._page.model_name, into)
-        return champion and Rival(champion, between(champion, self._dataset, folder))
+        return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
 
     def check_champion(self, into: Path, folder: Path) -> None:
         """Fetch and try the champion before the training; print at once why a person will have to decide.
