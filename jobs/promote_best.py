@@ -141,7 +141,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         rival = rival and replace(rival, readout=figures.get(evidence.CHAMPION))
         advice = promotion.hints(final)
         decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, advice, different, page.sweep.objective)
-        result = promotion.conclude(challenger, rival, final, figures, decision, shards.load_split(folder, "test")[0])
+        result = promotion.conclude(challenger, rival, final, figures, decision, folder)
     print(f"{challenger.name} version {challenger.version}: {decision.reason}\n\n{result.evidence}", file=sys.stderr)
     return result.to_json()
 

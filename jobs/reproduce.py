@@ -4,8 +4,8 @@
 
 The page with its overrides, the network's file, the hyper-parameters and the seed come from the record, not from the
 working tree; the data set is prepared again from its source, and must have the recorded digest. The exit code is 0 even
-if the weights differ: the result has the comparison. On the same kind of processor, with one core per trial and the
-same versions of the packages, the weights are equal.
+if the weights differ: the result has the comparison. On the same kind of processor, with one core per trial, the same
+versions of the packages and the same revision of the built-in networks, the weights are equal.
 """
 
 from __future__ import annotations

@@ -49,16 +49,14 @@ def sweep(
 ) -> dict[str, object]:
     """Train until the study has the page's number of trials, or its time budget is used up; return the job's result.
 
-    Args:
-        body: function that a worker runs on its trials, in place of training them.
-        warm: function that prepares the workers, in place of cluster.warm.
+    `body` and `warm` are functions that workers run in place of trial.run_all and cluster.warm.
     """
     from windrow.data import manifest
     from windrow.selection import hints
     from windrow.sweep import spec
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
-    from windrow.training.networks import read_builder
+    from windrow.training.networks import check_parameters, read_builder
 
     start = perf_counter()
     path = Path(arguments.experiment)
@@ -69,6 +67,8 @@ def sweep(
     files.check_writable(arguments.study / "study.json")
     trained = spec.trained_on(page, dataset, arguments.dataset)
     with open_study(arguments.study, page, trained.digest, builder.source) as study:
+        if not len(study.ledger):
+            check_parameters(builder)
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
         result = summarize(study, perf_counter() - start, clock, late)
         result |= hints.of_sweep(study, dataset, arguments.dataset)

@@ -100,7 +100,7 @@ def _awaits_approval(context: Any) -> None:
 
 
 def evidence(promotion: JobResult) -> str:
-    """Return the text of the request, as Markdown: the decision's reason, the table of evidence, and links.
+    """Return the text of the request, as Markdown: the decision's reason, the evidence, and links.
 
     Args:
         promotion: the result of promote_best.

@@ -28,11 +28,11 @@ def client(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return mlflow.MlflowClient(mlflow_server, mlflow_server)
 
 
-def swept(folder: Path, page_file: Path, digits: Path, name: str, told: bool = True) -> str:
+def swept(folder: Path, page_file: Path, digits: Path, name: str, told: bool = True, source: str | None = None) -> str:
     """A study of three trials that nobody trained, told to MLflow as a sweep tells it; the parent run's id."""
     page_file.write_text(page_file.read_text().replace("name: digits", f"name: {name}"))
     page, dataset = experiment.load(page_file), manifest.read(digits)
-    with open_study(folder, page, dataset.digest) as study:
+    with open_study(folder, page, dataset.digest, source) as study:
         while (asked := study.ask()) is not None:
             accuracy = 0.9 + 0.02 * asked.number
             epochs = (Epoch(1.0, 0.5, 1.0, 0.5, 0.1), Epoch(0.5, 0.9, 0.5, accuracy, 0.1))
@@ -41,7 +41,7 @@ def swept(folder: Path, page_file: Path, digits: Path, name: str, told: bool = T
             study.settle(Outcome(**{**vars(outcome), "worker": "host/1", "began_at": at, "ended_at": at + 2}))
         if not told:
             return ""
-        with open_sweep(page, page_file, dataset, study) as log:
+        with open_sweep(page, page_file, dataset, study, source) as log:
             return log.run_id
 
 
@@ -104,6 +104,17 @@ def test_what_a_user_can_mend_ends_with_2(
     (folder / "study.json").write_text(json.dumps({**identity, "run_id": "0" * 32}))
     code, said, _ = draw(folder)
     assert (code, "is not in this MLflow" in said) == (2, True), said
+
+
+def test_a_study_that_began_before_builders_were_refused_their_parameters_is_drawn(
+    client: Any, draw: Draw, page_file: Path, digits: Path, tmp_path: Path
+) -> None:
+    source = "def build(shape, classes, optimizer='adam', **more):\n    return more.get('momentum')\n"
+    (tmp_path / "mine.py").write_text(source)
+    page_file.write_text(page_file.read_text().replace("builder: dense", "builder: 'mine.py:build'"))
+    swept(tmp_path / "study", page_file, digits, "begun", source=source)
+    code, said, _ = draw(tmp_path / "study")
+    assert code == 0, said
 
 
 def test_an_mlflow_that_is_away_ends_with_1_and_the_files_are_there(

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from harness.idx import write_split
+from windrow.experiment import parse
+from windrow.selection.reproduction import Record, Reproduction
+from windrow.training.networks import Builder
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 
@@ -121,3 +124,16 @@ def test_a_users_network_comes_from_the_record_and_the_data_set_must_be_as_it_wa
     gone = reproduced(run_job, tmp_path, "own")
     assert gone.code == 2
     assert f"no such folder: {tmp_path / 'data'}" in gone.output
+
+
+def test_weights_that_differ_are_said_with_the_packages_and_networks_that_have_changed() -> None:
+    from reproduce import compare
+
+    packages = {"keras": ("3.1", "3.2"), "built-in networks": ("revision 1", "revision 2")}
+    page = parse("name: old\nspace: {units: {type: int, low: 8, high: 9}}\n")
+    record = Record("old", "1", page, Builder("dense"), {}, 0, 0, "d", "w", 0.5, packages)
+    told = compare(record, Reproduction(0.75, 4, "another"))["told"]
+    assert str(told).endswith(
+        "weights differ; other versions now: keras 3.2 (then 3.1), built-in networks revision 2 (then revision 1)"
+    )
+    assert str(compare(record, Reproduction(0.5, 4, "w"))["told"]).endswith("weights equal bit for bit")

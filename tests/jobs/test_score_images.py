@@ -32,7 +32,8 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
 
     home = tmp_path / "home"
     labels = {
-        f"{images.address}/{level}.png": "dark" if level < 128 else "bright" for level in (0, 50, 100, 150, 200, 255)
+        f"{images.address}/{name}.png": "dark" if int(name.removeprefix("wide/")) < 128 else "bright"
+        for name in ("0", "wide/50", "100", "150", "wide/200", "255")
     }
     broken = {
         f"{images.address}/absent.png": "http_error",
@@ -179,35 +180,45 @@ def test_a_url_that_failed_for_now_is_asked_again_and_a_new_champion_labels_old_
 def test_after_a_rollback_the_newest_row_of_each_url_is_the_champions_again(
     run_job: Run, images: Images, page: Path, tmp_path: Path
 ) -> None:
-    write_feed(
-        tmp_path / "home", "one.txt", *(f"{images.address}/{name}" for name in ("150.png", "20.png", "absent.png"))
-    )
+    names = ("150.png", "20.png", "0.png", "250.png", "absent.png")
+    write_feed(tmp_path / "home", "one.txt", *(f"{images.address}/{name}" for name in names))
     again = ("score_images", "--experiment", page, "--set", "scoring.rescore=champion")
     assert run_job(*again).code == 0
     crown("2")  # what was bright at 150 is dark now
-    assert run_job(*again).result["rescored"] == 2
+    assert run_job(*again).result["rescored"] == 4
     crown("1")
 
     plain = run_job("score_images", "--experiment", page)
-    assert (plain.code, plain.result["rows"], plain.result["earlier_labels"]) == (0, 0, {"2": 2}), plain.output
+    assert (plain.code, plain.result["rows"], plain.result["earlier_labels"]) == (0, 0, {"2": 4}), plain.output
     outlook = run_job(*again, "--dry-run")
-    assert "a run would score 2 URLs: 2 labelled by other versions" in outlook.output
+    assert "a run would score 4 URLs: 4 labelled by other versions" in outlook.output
     images.requests.clear()
+    images.routes |= {"/0.png": 503, "/250.png": 404}  # one may come back, and the other is gone
+    before = table_of(outlook.result)
     back = run_job(*again)
     assert back.code == 0, back.output
-    assert (back.result["rescored"], back.result["statuses"], back.result["earlier_labels"]) == (2, {"ok": 2}, {})
+    statuses = {"ok": 2, "http_unavailable": 1, "http_error": 1}
+    assert (back.result["rescored"], back.result["statuses"], back.result["earlier_labels"]) == (4, statuses, {})
     assert (back.result["compared"], back.result["agree"]) == (2, 0.5)
-    assert sorted(images.paths) == ["/150.png", "/20.png"]
+    assert set(images.paths) == {"/150.png", "/20.png", "/0.png", "/250.png"}
     rows = table_of(back.result)  # one row for each URL and version
     assert rows["label"].unstack().fillna("").to_dict("index") == {
         "20.png": {"1": "dark", "2": "dark"},
         "150.png": {"1": "bright", "2": "dark"},
+        "0.png": {"1": "dark", "2": "dark"},  # what failed has its label
+        "250.png": {"1": "bright", "2": "bright"},
         "absent.png": {"1": "", "2": ""},
     }
     newest = rows.reset_index().sort_values("scored_at").drop_duplicates("url_key", keep="last")
     assert set(newest["model_version"]) == {"1"}
+    ends = ["0.png", "250.png"]
+    assert newest.set_index("end").loc[ends, "status"].tolist() == ["ok", "ok"]
+    computed = ["run_id", "content_hash", "attempt", "score"]  # by the run of then
+    assert rows.loc[[(end, "1") for end in ends], computed].equals(before.loc[[(end, "1") for end in ends], computed])
+    images.requests.clear()
     last = run_job(*again)
     assert (last.code, last.result["rows"], last.result["earlier_labels"]) == (0, 0, {}), last.output
+    assert images.paths == []
 
 
 @pytest.mark.mlflow

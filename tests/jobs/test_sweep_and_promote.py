@@ -149,6 +149,28 @@ def test_a_builder_that_gives_no_probabilities_exits_with_2_before_a_trial_and_m
     assert corrected.result["outcomes"] == {"ok": 1}
 
 
+def test_a_builder_that_takes_a_parameter_of_the_training_loop_begins_no_study_but_continues_one(
+    run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
+) -> None:
+    page_file.write_text(named(page_file, "taken").read_text().replace("builder: dense", "builder: 'mine.py:build'"))
+    source = "def build(shape, classes, optimizer='adam', **more): ...\n"
+    (tmp_path / "mine.py").write_text(source)
+    folder = tmp_path / "study"
+    arguments = ("--experiment", page_file, "--dataset", digits, "--study", folder, "--set", "sweep.trials=1")
+    refused = run_job("sweep", *arguments)
+    assert (refused.code, "must leave the parameters of the training loop" in refused.error) == (2, True)
+    assert not (folder / "study.json").exists()
+
+    page = experiment.load(page_file, ["sweep.trials=1"])
+    with open_study(folder, page, manifests.read(digits).digest, source) as study:  # by a Windrow without the check
+        asked = study.ask()
+        assert asked is not None
+        study.settle(Outcome(asked.number, 1, Ending.OK, 0.9, (), 1.0, lease=asked.token))
+    continued = run_job("sweep", *arguments)
+    assert continued.code == 0, continued.output
+    assert continued.result["outcomes"] == {"ok": 1}
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("deed", ["os.kill(os.getpid(), 9)", "time.sleep(1000)"])
 def test_a_builder_that_kills_or_blocks_the_worker_that_tries_it_is_left_to_the_trials(

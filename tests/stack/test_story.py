@@ -514,6 +514,7 @@ def test_the_person_is_shown_the_evidence_as_a_table_and_where_to_look_further(p
     assert set(line) <= set("|-: ")
     assert any("challenger" in row for row in rows)
     assert any("guessing" in row for row in rows)
+    assert question["body"].count("\n| class | test images | predicted | precision | recall | F1 |\n") == 1
     assert f"[the version]({place.stack.mlflow}/#/models/digits/versions/1)" in question["body"]
 
 

@@ -34,7 +34,6 @@ AT_LEAST_TWO = {
     "jobs/windrow/data/division.py": {"len(counts[split])"},
     "jobs/windrow/data/manifest.py": {"self.images"},
     "jobs/windrow/laptop/page/new.py": {"found.opened", "found.images", "len(found.classes)"},  # two classes
-    "jobs/windrow/selection/common_images.py": {"len(challenger)"},
     "jobs/windrow/selection/evidence.py": {"same.images"},  # thirty
     "jobs/windrow/selection/hints.py": {"classes"},
     "jobs/windrow/selection/metrics.py": {"len(classes)"},

@@ -93,6 +93,13 @@ class LeftOut:
         disputed, tested = (self._reasons(pool, found) for found in (self.disputed, self.tested))
         return {**disputed, **tested}
 
+    def __str__(self) -> str:
+        """Return how many images are left out and why, as a clause that begins with a comma; "" if none is."""
+        disputed = f"{len(self.disputed):,} images whose copies have another label" if self.disputed else ""
+        tested = f"{counted(len(self.tested), 'training image')} with the pixels of test images" if self.tested else ""
+        clause = " and ".join(each for each in (disputed, tested) if each)
+        return clause and f", without {clause}"
+
     def sentences(self, pool: Pool) -> list[str]:
         """Return a sentence for each reason that occurs, with the names of the first images."""
         said = []

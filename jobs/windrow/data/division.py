@@ -84,7 +84,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
     warnings, same = [*source.notes, *without.sentences(pool)], copies.find(pool, without)
     if source.own:
         cures = _cures(own_test=test is not None)
-        _check(counts, cures, [*warnings, str(same)] if same.groups else warnings)
+        _check(counts, cures, without, [*warnings, str(same)] if same.groups else warnings)
         warnings += _warnings(counts, cures)
     near = _near_copies(parts) if source.train_names else NearCopies()
     return Division(
@@ -93,7 +93,7 @@ def divide(source: Source, section: DatasetSection) -> Division:
         {**source.left_out, **without.by_name(pool)},
         same,
         near,
-        (*warnings, *_near_warnings(near)),
+        (*warnings, *([str(near)] if near.images else [])),
     )
 
 
@@ -152,18 +152,6 @@ def _near_copies(parts: Mapping[Split, SplitImages]) -> NearCopies:
     return NearCopies(len(pairs), examples)
 
 
-def _near_warnings(near: NearCopies) -> list[str]:
-    """Return a sentence on near copies if there are any."""
-    if not near.images:
-        return []
-    look = counted(near.images, "test image looks", "test images look")
-    pairs = "; ".join(" ~ ".join(names) for names in near.examples[:_SHOWN])
-    return [
-        f"{look} nearly like an image of training or validation, so the test accuracy may be too high; remove one of "
-        f"each, e.g. {pairs}"
-    ]
-
-
 def _cures(own_test: bool) -> dict[str, str]:
     return {
         "train": "add images, or lower dataset.validation" + ("" if own_test else " or dataset.test"),
@@ -172,22 +160,24 @@ def _cures(own_test: bool) -> dict[str, str]:
     }
 
 
-def _check(counts: Counts, cures: Mapping[str, str], notes: Sequence[str]) -> None:
+def _check(counts: Counts, cures: Mapping[str, str], without: LeftOut, notes: Sequence[str]) -> None:
     """Check that every split has an image, and every class a training image.
 
     Raises:
         DatasetError: a split or a class lacks an image; the message has the numbers, and what was left out.
     """
     besides = "".join(f"\nnote: {note}" for note in notes)
+    cure = "correct the labels or remove the copies, " if without.disputed else ""
+    cure += "remove one of each from training or test, " if without.tested else ""
     totals = {split: sum(classes.values()) for split, classes in counts.items()}
     for split, total in totals.items():
         if not total:
             got = ", ".join(f"{count} {name}" for name, count in totals.items())
-            raise DatasetError(f"every split needs an image; got {got}; {cures[split]}{besides}")
+            raise DatasetError(f"every split needs an image; got {got}{without}; {cure}{cures[split]}{besides}")
     if untrained := [name for name, count in counts["train"].items() if not count]:
         raise DatasetError(
-            f"every class needs a training image; got {in_splits(counts, untrained, _SHOWN)}; add images, remove the "
-            f"class, or choose another dataset.seed{besides}"
+            f"every class needs a training image; got {in_splits(counts, untrained, _SHOWN)}{without}; "
+            f"{cure}add images, remove the class, or choose another dataset.seed{besides}"
         )
 
 

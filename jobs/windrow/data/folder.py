@@ -83,6 +83,20 @@ def _listing(folder: Path) -> Listing:
     return Listing(tuple(classes), train, _files(folder, splits[1], classes, needed=False))
 
 
+def paths_read(folder: Path) -> list[Path]:
+    """Return the class folders and image files that list_images reads, sorted, also those of a folder that it refuses.
+
+    A class folder may be a link. Folders inside it are not entered, because they are not read.
+
+    Raises:
+        OSError: a folder can't be listed.
+    """
+    splits = [folder / "train", folder / "test"]
+    homes = splits if all(split.is_dir() for split in splits) else [folder]
+    places = [place for home in homes for place in _class_folders(home)]
+    return sorted([*places, *(image for place in places for image in _images(_visible(place)))])
+
+
 def _report_unused(folder: Path, used: Sequence[str]) -> None:
     """Print which visible folders and images next to the used folders are not read, such as val/ next to train/."""
     others = [path for path in folder.iterdir() if path.name not in used and not path.name.startswith((".", "__"))]
@@ -120,7 +134,7 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
 
 
 def _classes(folder: Path) -> list[str]:
-    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+    names = [path.name for path in _class_folders(folder)]
     if not names:
         raise DatasetError(
             f"{folder} must hold four IDX files or one folder of images a class; got neither; see the README"
@@ -131,14 +145,25 @@ def _classes(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
+def _class_folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _images(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
 def _files(root: Path, folder: Path, classes: Sequence[str], needed: bool = True) -> Files:
     """List the images of each class; raise a DatasetError for a class without images if `needed` is true."""
     paths: list[Path] = []
     counts = []
     for name in classes:
-        entries = (folder / name).iterdir() if needed or (folder / name).is_dir() else ()
-        visible = sorted(path for path in entries if not path.name.startswith("."))
-        found = [path for path in visible if path.suffix.lower() in SUFFIXES and path.is_file()]
+        visible = _visible(folder / name) if needed or (folder / name).is_dir() else []
+        found = _images(visible)
         if needed and not found:
             raise DatasetError(
                 f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"

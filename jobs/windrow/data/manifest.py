@@ -16,9 +16,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from windrow import files
 from windrow.data.splits import SPLITS, Split
 from windrow.errors import DatasetError
+from windrow.plural import counted
 
 FILE = "manifest.json"
 _CURE = "run prepare_dataset.py into it"
+_SHOWN = 5  # near copies in a warning
 _SHORT = 300  # characters of a warning on a page or in a note
 
 
@@ -53,6 +55,17 @@ class NearCopies:
 
     images: int | None = 0
     examples: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """Return a warning with their number and some pairs; empty without near copies."""
+        if not self.images:
+            return ""
+        look = counted(self.images, "test image looks", "test images look")
+        pairs = "; ".join(" ~ ".join(names) for names in self.examples[:_SHOWN])
+        return (
+            f"{look} nearly like an image of training or validation, so the test accuracy may be too high; "
+            f"remove one of each, e.g. {pairs}"
+        )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -32,6 +32,7 @@ from windrow.experiment import DatasetSection
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_LABEL_NAMES = "labels.txt"
 _CHANGED = "the folder changed while it was read, so the next run reads it again"
 
 OpenSpark = Callable[[], AbstractContextManager["SparkSession"]]
@@ -101,9 +102,8 @@ def origin(section: DatasetSection) -> str:
 def fingerprint(section: DatasetSection) -> str:
     """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
 
-    Files in linked folders count as well.
-
-    The digest shows whether the folder has changed since the data set was prepared. A built-in source never changes.
+    Only files that are read count, and the names of class folders. The digest shows whether the folder has changed
+    since the data set was prepared. A built-in source never changes.
 
     Raises:
         DatasetError: the folder does not exist.
@@ -112,29 +112,24 @@ def fingerprint(section: DatasetSection) -> str:
         return ""
     digest = hashlib.sha256()
     path = _existing_folder(section.source)
-    for file in _below(path):
+    for file in _read_from(path):
         try:
-            status = file.stat() if file.exists() else file.lstat()
+            status = file.stat()
         except OSError:  # the file has disappeared meanwhile
             continue
-        digest.update(
-            repr((str(file.relative_to(path)), status.st_size, status.st_mtime_ns)).encode("utf-8", "replace")
-        )
+        # Anything written into a class folder changes the folder's time, so only its name counts.
+        state = () if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
+        digest.update(repr((str(file.relative_to(path)), *state)).encode("utf-8", "replace"))
     return digest.hexdigest()
 
 
-def _below(path: Path) -> list[Path]:
-    """List all files and folders below a folder, sorted, also in linked folders, but no folder twice."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, files in os.walk(path, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:  # a link to a folder above would never end
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        found += [Path(place, name) for name in (*folders, *files)]
-    return sorted(found)
+def _read_from(path: Path) -> list[Path]:
+    """Return the IDX files and the file of their classes' names, or the class folders with their images."""
+    try:
+        found = [file for kind in _IDX_KINDS for file in _idx_files(path, kind)]
+        return [*found, path / _LABEL_NAMES] if found else folder.paths_read(path)
+    except OSError:  # loading the source says what can't be listed
+        return []
 
 
 def _digits(section: DatasetSection, downloads: Path) -> Source:
@@ -206,11 +201,11 @@ def _idx_folder(path: Path, state: str) -> Source:
 def _label_names(path: Path) -> dict[int, str]:
     """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
-        lines = (path / "labels.txt").read_text(encoding="utf-8-sig").splitlines()
+        lines = (path / _LABEL_NAMES).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path / 'labels.txt'} must be UTF-8; got {error}; save it as UTF-8") from error
+        raise DatasetError(f"{path / _LABEL_NAMES} must be UTF-8; got {error}; save it as UTF-8") from error
     return {number: line.strip() for number, line in enumerate(lines)}
 
 

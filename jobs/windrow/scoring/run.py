@@ -226,7 +226,7 @@ class ScoringRun:
                 model_version=stamp.model_version,
                 precision=plan.precision,
                 held_back_by=held_back_by(measured.busiest, measured.seconds, self._scoring),
-                earlier_labels=self._labels_left(found, stamp.identity, written),
+                other_versions=self._labels_left(found, stamp.identity, written),
                 feed=self._options.feed,
                 started_at=self._started,
                 ended_at=time.time(),
@@ -277,7 +277,7 @@ class ScoringRun:
             counts=figures.counts,
             figures=figures,
             run_id=run.run_id,
-            earlier_labels=figures.earlier_labels,
+            earlier_labels=figures.other_versions,
         )
 
     def _withhold(self, run_id: str, figures: Figures, why: str) -> DriftError:

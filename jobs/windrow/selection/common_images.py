@@ -19,7 +19,7 @@ from windrow.data.manifest import Manifest
 from windrow.model.network import Network
 from windrow.plural import counted
 from windrow.selection.readout import Readout
-from windrow.selection.statistics import LEAST_IMAGES, least_images
+from windrow.selection.statistics import LEAST_IMAGES
 
 FILE = "seen-images.npy"
 """Name of a version's file with the keys of the images that it was trained and chosen on, uint64 (n,), sorted."""
@@ -65,7 +65,8 @@ class CommonImages:
 
     Attributes:
         truth: the images' labels as the champion numbers its classes, int64 (n,); -1 for an image that is left out.
-        doubt: what a person must weigh, as the rest of a sentence about the champion; empty if the rule decides alone.
+        doubt: what a person must weigh whatever the figures are, as the rest of a sentence about the champion; empty
+            if there is nothing.
     """
 
     truth: NDArray[np.int64]
@@ -80,6 +81,13 @@ class CommonImages:
     def count(self) -> int:
         """Number of images that are compared; 0 if no comparison is possible."""
         return int(np.count_nonzero(self.chosen))
+
+    @property
+    def too_few(self) -> str:
+        """Why a person must weigh a lead, as the rest of a sentence about the champion; empty with enough images."""
+        if self.count >= LEAST_IMAGES:
+            return ""
+        return f"can be compared on {counted(self.count, 'image')} only, and the rule needs {LEAST_IMAGES}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +144,11 @@ def first_of_copies(folder: Path) -> NDArray[np.bool_]:
     return chosen
 
 
-def between(champion: RegisteredChampion, dataset: Manifest, folder: Path, improvement: float = 0.0) -> CommonImages:
+def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> CommonImages:
     """Choose the test images of a prepared data set that the champion can be compared on with a network trained on it.
 
     Args:
         dataset, folder: the challenger's data set, and its folder.
-        improvement: the page's promotion.minimum_improvement, which may need more images (statistics.least_images).
 
     Raises:
         DatasetError: the test split is missing or broken.
@@ -161,21 +168,16 @@ def between(champion: RegisteredChampion, dataset: Manifest, folder: Path, impro
     else:
         return _none(truth, "does not record which images it was trained on, and these test images may be among them")
     own = np.array([_place(network.labels, label) for label in dataset.labels])
-    found = CommonImages(np.where(is_new & first_of_copies(folder), own[truth], -1))
-    return CommonImages(found.truth, _doubt(found.count, network.labels, dataset.labels, improvement))
+    chosen = is_new & first_of_copies(folder)
+    return CommonImages(np.where(chosen, own[truth], -1), _doubt(network.labels, dataset.labels))
 
 
-def _doubt(count: int, champion: Sequence[str], challenger: Sequence[str], improvement: float) -> str:
+def _doubt(champion: Sequence[str], challenger: Sequence[str]) -> str:
     new = [label for label in challenger if label not in champion]
     gone = [label for label in champion if label not in challenger]
-    if new or gone:
-        return " and ".join(
-            [*([f"does not know {_named(new)}"] if new else []), *([f"knows {_named(gone)}, now gone"] if gone else [])]
-        )
-    if count < (least := least_images(improvement)):
-        page = f" for a minimum_improvement of {improvement:g}" if least > LEAST_IMAGES else ""
-        return f"can be compared on {counted(count, 'image')} only, and the rule needs {least:,}{page}"
-    return ""
+    return " and ".join(
+        [*([f"does not know {_named(new)}"] if new else []), *([f"knows {_named(gone)}, now gone"] if gone else [])]
+    )
 
 
 def _named(labels: Sequence[str]) -> str:

@@ -6,9 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from windrow.plural import counted
+from windrow.selection import metrics
 from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.finalists import Final, Finalist, Repeat
-from windrow.selection.metrics import macro_f1
+from windrow.selection.metrics import MetricFigures
 from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, guessed_macro_f1, spread, wilson
@@ -18,6 +23,9 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 
 COMPARED = "challenger_compared"
 """Name of the challenger's row on the images that the champion is compared on, if these are not all test images."""
+
+WITHOUT_NEAR_COPIES = "challenger_without_near_copies"
+"""Name of the challenger's row on the test images that nearly coincide with no image of training or validation."""
 
 _HEAD = (
     "| | test accuracy | 95 % interval | errors | macro-F1 | over seeds: median ± deviation "
@@ -31,12 +39,12 @@ class Row:
     """A network's figures on the test split.
 
     Attributes:
-        name: challenger, default, champion or challenger_compared.
+        name: challenger, default, champion, challenger_compared or challenger_without_near_copies.
         what: the network's trial or version, as text.
-        readout: the network's predictions on the test split, or on the images that the champion is compared on.
+        readout: the network's predictions on the test split, or on a part of it.
         interval: Wilson's confidence interval of the accuracy.
         macro_f1: the mean of the classes' F1, 0..1.
-        seeds: accuracies over all seeds of the configuration; None for champion and challenger_compared.
+        seeds: accuracies over all seeds of the configuration; None for the rows on a part of the images, and champion.
         comparison: the challenger compared with this network; None in the challenger's own rows.
     """
 
@@ -126,19 +134,26 @@ def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, i
     return read
 
 
-def rows(final: Final, figures: Mapping[str, Readout], rival: Rival | None) -> list[Row]:
+def rows(
+    final: Final, figures: Mapping[str, Readout], rival: Rival | None, near: NDArray[np.bool_] | None = None
+) -> list[Row]:
     """Return a row for the challenger, one for the default configuration, and one for the champion.
 
     The default configuration has no row if it is the challenger itself or has no network. The champion has no row if it
     was not evaluated. If it is compared on a part of the test split, a row of the challenger on the same images comes
-    before it.
+    before it. If some of the test images are near copies, the challenger has a row without them.
 
     Args:
         figures: predictions by name: the registered challenger as CHALLENGER, and others as `to_read` names them.
         rival: the current champion with its predictions; None without a champion.
+        near: whether each test image nearly coincides with an image of training or validation, bool (n,); None if that
+            is not known.
     """
     read, winner, challenger = by_repeat(final, figures), final.winner, figures[CHALLENGER]
     found = [_row(CHALLENGER, f"trial {winner.trial.number}", challenger, _over_seeds(winner, read), None)]
+    if near is not None and near.any() and not near.all():
+        what = f"without {counted(int(np.count_nonzero(near)), 'near copy', 'near copies')}"
+        found.append(_row(WITHOUT_NEAR_COPIES, what, challenger.on(~near), None, None))
     for default in _default(final).values():
         best = read[default.trial.number, default.good[0].number]
         found.append(_row("default", "trial 0", best, _over_seeds(default, read), challenger))
@@ -156,15 +171,22 @@ def table(found: Sequence[Row], rival: Rival | None = None) -> str:
     return "\n".join([_HEAD, _RULE, *(row.line() for row in found), *recorded, _guessing(found[0].readout)])
 
 
-def text(found: Sequence[Row], rival: Rival | None, hints: Sequence[str], warnings: str = "") -> str:
-    """Return the evidence in Markdown: the table, the data set's warnings, and what may give a better network.
+def text(
+    found: Sequence[Row],
+    rival: Rival | None,
+    hints: Sequence[str],
+    warnings: str,
+    measured: MetricFigures,
+) -> str:
+    """Return the evidence in Markdown: the table, warnings, what may give a better network, and figures by class.
 
     Args:
-        warnings: manifest.Manifest.warnings_text of the data set.
+        warnings: near_copies.NearCopiesOfTest.warnings_text of the data set.
+        measured: the metrics of the challenger, whose row is the first.
     """
     listed = "\n".join(f"- {hint}" for hint in hints)
     advice = f"What the curves suggest:\n\n{listed}" if listed else ""
-    return "\n\n".join(filter(None, [table(found, rival), warnings, advice]))
+    return "\n\n".join(filter(None, [table(found, rival), warnings, advice, metrics.text(measured, found[0].readout)]))
 
 
 def _recorded(champion: RegisteredChampion) -> str:
@@ -191,7 +213,7 @@ def _line(name: str, *cells: str) -> str:
 def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: Readout | None) -> Row:
     interval = wilson(read.images - read.errors, read.images)
     comparison = compare(challenger.hits, read.hits) if challenger is not None else None
-    return Row(name, what, read, interval, macro_f1(read), seeds, comparison)
+    return Row(name, what, read, interval, metrics.macro_f1(read), seeds, comparison)
 
 
 def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> Spread:

@@ -50,7 +50,7 @@ def _luck_in_accuracy(first: Readout, second: Readout) -> str:
 
 
 def _luck_in_macro_f1(first: Readout, second: Readout) -> str:
-    lead = statistics.macro_f1_lead(first.truth, first.predicted, second.predicted)
+    lead = statistics.macro_f1_lead(first.truth, first.predicted, second.truth, second.predicted)
     between = f"{lead.low:.4f} to {lead.high:.4f}"
     return f"the lead's 95 % interval, {between}, is not above 0" if lead.low <= 0 else ""
 

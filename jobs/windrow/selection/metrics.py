@@ -21,9 +21,12 @@ BINS = 15
 """Bins of confidence, as in the source of the expected calibration error."""
 
 MOST_CLASSES = 20
-"""With more classes, tables show the worst only, and MLflow gets no metric per class."""
+"""With more classes, MLflow gets no metric per class."""
 
-_WORST = 10
+MOST_ROWS = 10
+"""With more classes, the table has so many of them, those with the lowest recall."""
+
+_MOST_CONFUSIONS = 5
 _LONGEST_NAME = 40  # characters
 
 
@@ -78,10 +81,14 @@ class Calibration:
 
 
 def macro_f1(read: Readout) -> float:
-    """Return the mean of the classes' F1, 0..1, over the classes that occur as a true or a predicted class."""
+    """Return the mean of the classes' F1, 0..1, over the classes that have test images.
+
+    A class that only predictions have, as one added since the champion was trained may be, has no F1 to count. The
+    images that were labelled so are missed in their own classes.
+    """
     from sklearn.metrics import f1_score
 
-    return float(f1_score(read.truth, read.predicted, average="macro", zero_division=0))
+    return float(f1_score(read.truth, read.predicted, labels=np.unique(read.truth), average="macro", zero_division=0))
 
 
 def calibration(read: Readout) -> Calibration | None:
@@ -148,10 +155,15 @@ def worst(classes: Iterable[ClassFigures]) -> list[ClassFigures]:
     return sorted(known, key=lambda each: (each["recall"], -each["images"]))
 
 
-def text(found: MetricFigures, images: int) -> str:
-    """Describe the metrics in Markdown: a sentence, and a table of the classes, of many classes the worst."""
+def text(found: MetricFigures, read: Readout) -> str:
+    """Describe the challenger's metrics in Markdown: a sentence, a table of the classes, and the largest confusions.
+
+    Args:
+        found: what `figures` returned for `read`.
+        read: the challenger's predictions on the test split.
+    """
     classes = found["classes"]
-    shown = classes if len(classes) <= MOST_CLASSES else worst(classes)[:_WORST]
+    shown = classes if len(classes) <= MOST_ROWS else worst(classes)[:MOST_ROWS]
     ece = "" if found["ece"] is None else f", expected calibration error {found['ece']:.4f} ({BINS} bins)"
     which = (
         "" if len(shown) == len(classes) else f" The {len(shown)} of {len(classes):,} classes with the lowest recall:"
@@ -162,9 +174,31 @@ def text(found: MetricFigures, images: int) -> str:
         for each in shown
     ]
     head = ["| class | test images | predicted | precision | recall | F1 |", "|---|---|---|---|---|---|"]
-    return "\n".join(
-        [f"Macro-F1 {found['macro_f1']:.4f}{ece}, on {counted(images, 'test image')}.{which}\n", *head, *rows]
-    )
+    on = counted(read.images, "test image")
+    table = [f"The challenger on {on}: macro-F1 {found['macro_f1']:.4f}{ece}.{which}\n", *head, *rows]
+    return "\n".join([*table, *_confusions(classes, confusion(read, len(classes)))])
+
+
+def _confusions(classes: Sequence[ClassFigures], counts: NDArray[np.int64]) -> list[str]:
+    """Return lines of Markdown with the largest confusions, none without an error.
+
+    Of equal ones, the one of the class with fewer images comes first.
+    """
+    wrong = counts - np.diag(np.diag(counts))
+    kinds = [(int(true), int(given)) for true, given in np.argwhere(wrong)]
+    kinds.sort(key=lambda kind: (-wrong[kind], classes[kind[0]]["images"]))
+    if not kinds:
+        return []
+    shown = kinds[:_MOST_CONFUSIONS]
+    title = "Confusions" if len(shown) == len(kinds) else f"The {len(shown)} largest of {len(kinds):,} confusions"
+    names = [_cell(each["label"]) for each in classes]
+    return [
+        f"\n{title}:\n",
+        *(
+            f"- {names[true]} taken for {names[given]}: {wrong[true, given]:,} of {classes[true]['images']:,}"
+            for true, given in shown
+        ),
+    ]
 
 
 def _cell(label: str) -> str:

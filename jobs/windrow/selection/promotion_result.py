@@ -57,6 +57,13 @@ class NetworkFigures(TypedDict):
     challenger_against_it: ComparisonFigures | None
 
 
+class NearCopyFigures(TypedDict):
+    """Test images that nearly coincide with an image of training or validation: how many, and some pairs of names."""
+
+    images: int
+    examples: list[list[str]]
+
+
 @dataclass(frozen=True)
 class PromotionResult:
     """The result of judging a challenger. Fields that an earlier version of Windrow did not record are empty or None.
@@ -79,10 +86,13 @@ class PromotionResult:
         champion_recorded_accuracy, champion_recorded_images: the champion's test accuracy as its own version records
             it, and the number of images behind that; None if it records none.
         figures: test figures of challenger, default and champion, by these names, and of the challenger on the images
-            that the champion was compared on as challenger_compared, if these are a part of the test split.
+            that the champion was compared on as challenger_compared, if these are a part of the test split,
+            and on the test images without near copies as challenger_without_near_copies, if there are any.
+        near_copies: test images that nearly coincide with an image of training or validation; None if they were not
+            looked for, and in results from before they were recorded.
         hints: what may give a better network, by the challenger's curves.
         metrics: the challenger's metrics on the test split; None in results from before they existed.
-        evidence: figures, the data set's warnings and hints in Markdown.
+        evidence: figures, the data set's warnings, hints, figures by class and confusions in Markdown.
         links: addresses of MLflow's pages, by name.
     """
 
@@ -108,6 +118,7 @@ class PromotionResult:
     champion_recorded_accuracy: float | None = None
     champion_recorded_images: int | None = None
     figures: Mapping[str, NetworkFigures] = field(default_factory=dict)
+    near_copies: NearCopyFigures | None = None
     hints: Sequence[str] = ()
     metrics: MetricFigures | None = None
     evidence: str = ""
@@ -138,12 +149,13 @@ class PromotionResult:
     def short(self) -> PromotionResult:
         """Return the result without what only the version's page shows: evidence, hints, and most figures.
 
-        The challenger's test figures and its worst class stay.
+        The challenger's test figures, its worst class, and the number of near copies stay.
         A tag of a version holds it: see tracking.registry.
         """
         challenger = {name: found for name, found in self.figures.items() if name == "challenger"}
         kept = self.metrics and MetricFigures(**{**self.metrics, "classes": worst(self.metrics["classes"])[:1]})
-        return replace(self, figures=challenger, metrics=kept, hints=(), evidence="")
+        near = self.near_copies and NearCopyFigures(images=self.near_copies["images"], examples=[])
+        return replace(self, figures=challenger, metrics=kept, near_copies=near, hints=(), evidence="")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:

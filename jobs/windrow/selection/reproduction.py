@@ -92,7 +92,8 @@ class Record:
         dataset_digest: digest of the prepared data set.
         weights: SHA-256 of the registered weights (runtime.weights_digest).
         test_accuracy: share of the test images that were classified correctly, as measured then.
-        packages: (version then, version now) by package, for packages whose versions differ.
+        packages: (version then, version now) by package, for packages whose versions differ, and for the built-in
+            networks if they have another revision.
     """
 
     model: str

@@ -28,6 +28,9 @@ class Ruling(StrEnum):
     AWAITING_APPROVAL = "awaiting_approval"
 
 
+_ROUNDING = 1e-9
+"""Differences of two figures up to this value are none: macro-F1 adds the classes in the network's own order."""
+
 _WORDS = {
     Ruling.PROMOTED: "promoted",
     Ruling.KEPT: "not promoted",
@@ -95,27 +98,41 @@ def decide(
     if rival is None:
         return Decision(good, f"{alone}: there was no champion")
     if rival.readout is None:
-        doubt = f"the champion {rival.common.doubt} ({rival.champion.recorded})"
+        doubt = f"the champion {rival.common.doubt or rival.common.too_few} ({rival.champion.recorded})"
         return Decision(Ruling.AWAITING_APPROVAL, f"{alone}: {doubt}")
     mine = rival.same_images(challenger)
     text = f": {_compared(mine, rival.readout, challenger.images, measure)}"
     if rival.common.doubt:
         return Decision(Ruling.AWAITING_APPROVAL, f"{text}; the champion {rival.common.doubt}")
-    return _by_rule(mine, rival.readout, rule, measure, good, text)
+    return _by_rule(mine, rival.readout, rule, measure, good, text, rival.common.too_few)
 
 
 def _by_rule(
-    challenger: Readout, champion: Readout, rule: PromotionSection, measure: Measure, good: Ruling, text: str
+    challenger: Readout,
+    champion: Readout,
+    rule: PromotionSection,
+    measure: Measure,
+    good: Ruling,
+    text: str,
+    too_few: str,
 ) -> Decision:
     gain = measure.of(challenger) - measure.of(champion)
-    if gain <= 0:
+    if gain <= _ROUNDING:
         return Decision(Ruling.KEPT, f"{text} is not better")
     # The tolerance is for rounding: 1 image of 100 must not miss a minimum of 0.01, but must miss one of 0.011.
-    if gain < rule.minimum_improvement - 1e-9:
+    if gain < rule.minimum_improvement - _ROUNDING:
         least = f"less than the page's {rule.minimum_improvement:g}"
         return Decision(Ruling.KEPT, f"{text} is better by {gain:.4f}, {least}")
+    if too_few:
+        return Decision(Ruling.AWAITING_APPROVAL, f"{text}; the champion {too_few}")
     if rule.significant and (luck := measure.luck(challenger, champion)):
         return Decision(Ruling.KEPT, f"{text} may be luck: {luck}")
+    # The smallest lead there is says nothing about a margin that is smaller still: one image less, and there is none.
+    one_image = 1 / challenger.images
+    if 0 < rule.minimum_improvement < one_image - _ROUNDING and gain <= one_image + _ROUNDING:
+        small = f"is better by {gain:.4f}, no more than one image of {challenger.images:,}"
+        page = f"which can't show the page's {rule.minimum_improvement:g}"
+        return Decision(Ruling.AWAITING_APPROVAL, f"{text} {small}, {page}")
     return Decision(good, text)
 
 

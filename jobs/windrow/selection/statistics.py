@@ -5,7 +5,6 @@ Accuracies and macro-F1 are in 0..1; hits are bool (n,), one per image; labels a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median, stdev
@@ -21,7 +20,7 @@ LEVEL = 0.95
 """Confidence level of every interval here."""
 
 LEAST_IMAGES = 30
-"""A comparison on fewer test images is left to a person: a single image then moves an accuracy by more than three
+"""A lead on fewer test images is left to a person: a single image then moves an accuracy by more than three
 points, and its 95 % interval can be wider than 34 points."""
 
 _RESAMPLES = 9_999
@@ -74,17 +73,6 @@ def wilson(hits: int, images: int) -> Interval:
 
     interval = stats.binomtest(hits, images).proportion_ci(LEVEL, method="wilson")
     return Interval(float(interval.low), float(interval.high))
-
-
-def least_images(improvement: float) -> int:
-    """Return the number of images that a comparison needs if a page asks for an improvement, 0 or more and below 1.
-
-    At least LEAST_IMAGES, and so many that one image is worth no more than the improvement: on 30 images, a lead of
-    0.01 can't be told from one of 0.033, because the smallest lead is one image. This says nothing about luck, which is
-    what the significance test is for.
-    """
-    # The tolerance is for rounding: 1 / 0.01 must not become 101 images.
-    return max(LEAST_IMAGES, math.ceil(1 / improvement - 1e-9)) if improvement else LEAST_IMAGES
 
 
 def most_frequent_share(labels: Labels) -> float:
@@ -148,21 +136,30 @@ def macro_f1_interval(truth: Labels, predicted: Labels) -> Interval:
     return _bootstrap((truth, predicted), lambda true, answer, axis: _macro_f1(true, answer, classes))
 
 
-def macro_f1_lead(truth: Labels, first: Labels, second: Labels) -> Interval:
-    """Return the bootstrap interval of the first predictions' macro-F1 minus the second's, by resampling images."""
-    if np.array_equal(first, second) or len(truth) == 1:  # all resamples are equal, or there is only one
-        difference = float(np.equal(truth, first)[0]) - float(np.equal(truth, second)[0]) if len(truth) == 1 else 0.0
+def macro_f1_lead(first_truth: Labels, first: Labels, second_truth: Labels, second: Labels) -> Interval:
+    """Return the bootstrap interval of the first network's macro-F1 minus the second's, by resampling images.
+
+    Args:
+        first_truth, first: true and predicted labels, as the first network numbers the classes.
+        second_truth, second: those of the same images, as the second network numbers the classes.
+    """
+    if len(first_truth) == 1:  # there is only one resample
+        difference = float(first[0] == first_truth[0]) - float(second[0] == second_truth[0])
         return Interval(difference, difference)
-    classes = int(max(truth.max(), first.max(), second.max())) + 1
+    labels = (first_truth, first, second_truth, second)
+    classes = int(max(each.max() for each in labels)) + 1
 
-    def lead(true: Labels, one: Labels, other: Labels, axis: int) -> NDArray[np.float64]:
-        return _macro_f1(true, one, classes) - _macro_f1(true, other, classes)
+    def lead(one_truth: Labels, one: Labels, other_truth: Labels, other: Labels, axis: int) -> NDArray[np.float64]:
+        return _macro_f1(one_truth, one, classes) - _macro_f1(other_truth, other, classes)
 
-    return _bootstrap((truth, first, second), lead)
+    return _bootstrap(labels, lead)
 
 
 def _macro_f1(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.float64]:
-    """Return the macro-F1 of each row of labels, (..., n), as scikit-learn's, which takes one row only."""
+    """Return the macro-F1 of each row of labels, (..., n), over the classes that are true labels in the row.
+
+    It is scikit-learn's f1_score with labels=np.unique(truth), which takes one row only.
+    """
     true, answers = truth.reshape(-1, truth.shape[-1]), predicted.reshape(-1, truth.shape[-1])
     start = np.arange(len(true))[:, None] * classes
 
@@ -170,10 +167,11 @@ def _macro_f1(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.floa
         places = (labels + start).ravel()
         return np.bincount(places, weights, len(true) * classes).reshape(len(true), classes).astype(np.float64)
 
-    seen = count(true) + count(answers)
+    images = count(true)
+    seen = images + count(answers)
     found = count(true, np.equal(true, answers).ravel().astype(np.float64))
     f1 = np.divide(2 * found, seen, out=np.zeros_like(seen), where=seen > 0)
-    mean_f1: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(seen, axis=1)
+    mean_f1: NDArray[np.float64] = f1.sum(axis=1) / np.count_nonzero(images, axis=1)
     return mean_f1.reshape(truth.shape[:-1])
 
 

@@ -43,7 +43,7 @@ class StudyRecord:
 
     @property
     def id(self) -> str:
-        """The study's id. The same experiment name, search settings, network file and data set give the same id."""
+        """The study's id. The same name, search settings, network and data set give the same id."""
         return self.identity["id"]
 
     def entries(self) -> list[Entry]:
@@ -212,4 +212,5 @@ def read_study(folder: Path, page: Experiment, dataset_digest: str, network_sour
         StudyError: the folder holds no study, or one of another search.
     """
     study_folder.check_present(folder)
-    return StudyRecord(folder, page, study_folder.identify(folder, page, dataset_digest, network_source))
+    identity = study_folder.identify(folder, page, dataset_digest, network_source, reading=True)
+    return StudyRecord(folder, page, identity)

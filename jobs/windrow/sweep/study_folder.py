@@ -16,6 +16,7 @@ from windrow.errors import StudyError
 from windrow.experiment import Experiment
 from windrow.files import is_locked, locked_or_refused, write_json
 from windrow.sweep.ledger import FILE
+from windrow.training import networks
 
 _IDENTITY = "study.json"
 _LOCK = "lock"
@@ -69,8 +70,13 @@ def check_present(folder: Path) -> None:
         raise StudyError(f"--study must hold a study; got {folder}; run sweep.py first")
 
 
-def identify(folder: Path, page: Experiment, dataset_digest: str, network_source: str | None) -> dict[str, str]:
+def identify(
+    folder: Path, page: Experiment, dataset_digest: str, network_source: str | None, reading: bool = False
+) -> dict[str, str]:
     """Return the study's identity, the content of study.json; write the file first if the folder holds no study.
+
+    A study of another revision of the built-in networks may be read, and so promoted, but does not continue: its old
+    and new values would not be comparable.
 
     Raises:
         StudyError: the folder holds a study of another page, network or data set.
@@ -78,6 +84,8 @@ def identify(folder: Path, page: Experiment, dataset_digest: str, network_source
     mine = {"search": page.search_digest(), "dataset": dataset_digest, "experiment": page.name}
     if network_source is not None:
         mine["network file"] = sha256(network_source.encode()).hexdigest()[:16]
+    if (revision := networks.revision(page)) > 1 and not reading:
+        mine["revision of the built-in networks"] = str(revision)
     path = folder / _IDENTITY
     if path.is_file():
         found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from windrow.experiment.parameters import Value
 from windrow.selection.reproduction import Record
 from windrow.tracking.models import resolve
 from windrow.tracking.server import connect, versions
+from windrow.training import networks
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 PAGE_FILE = "page-with-overrides.yaml"
 PARAMETERS_TAG = "windrow.parameters"
+REVISION_TAG = "windrow.networks.revision"
+"""The tag of a version with its networks.revision; versions from before the tag have revision 1."""
+
 _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.weights", "windrow.test_accuracy")
 
 
@@ -51,7 +55,7 @@ def read_record(model: str, version: str) -> Record:
         dataset_digest=tags["windrow.dataset.digest"],
         weights=tags["windrow.weights"],
         test_accuracy=float(tags["windrow.test_accuracy"]),
-        packages=_changed(tags),
+        packages=_changed(tags, networks.revision(page)),
     )
 
 
@@ -94,12 +98,15 @@ def _text(client: MlflowClient, version: ModelVersion, name: str) -> str:
     return text
 
 
-def _changed(tags: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def _changed(tags: Mapping[str, str], revision: int) -> dict[str, tuple[str, str]]:
     prefix = "windrow.version."
     now = {key: value for key, value in versions().items() if key.startswith(prefix)}
-    return {
+    changed = {
         key.removeprefix(prefix): (tags[key], value) for key, value in now.items() if key in tags and tags[key] != value
     }
+    if (then := tags.get(REVISION_TAG, "1")) != str(revision):
+        changed["built-in networks"] = (f"revision {then}", f"revision {revision}")
+    return changed
 
 
 def _incomplete(version: Any, what: str) -> UserError:

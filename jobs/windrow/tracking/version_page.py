@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from windrow.experiment.wording import point_text
 from windrow.plural import counted
-from windrow.selection import metrics
 from windrow.selection.promotion_result import PromotionResult
 
 RESULT_FILE = "evaluation/promotion.json"
@@ -24,9 +23,8 @@ _CHOSEN = "Made champion by "
 def description(result: PromotionResult) -> str:
     """Return the version's description for MLflow's page, in Markdown of at most 4,800 characters.
 
-    If the text is longer, the last lines of the tables are left out.
+    If the text is longer, the last lines of the evidence are left out.
     """
-    classes = f"\n\n{metrics.text(result.metrics, result.test_images or 0)}" if result.metrics else ""
     head = (
         f"{result.reason}.\n\n"
         f"Trial {result.trial}: {point_text(dict(result.point))}. "
@@ -38,7 +36,7 @@ def description(result: PromotionResult) -> str:
         "by mlflow.tensorflow the probabilities of all classes."
         f"{_pictures(result)}"
     )
-    tables = _cut(_spaced(f"{result.evidence}{classes}"), LONGEST_UNSIGNED - len(head) - len(tail))
+    tables = _cut(_spaced(result.evidence), LONGEST_UNSIGNED - len(head) - len(tail))
     return f"{head}{tables}{tail}"[:LONGEST_UNSIGNED]
 
 

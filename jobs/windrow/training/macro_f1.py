@@ -22,12 +22,12 @@ def count(truth: Any, outputs: Any, classes: int) -> Any:
 def of(counts: Any) -> Any:
     """Return the macro-F1, float64 (...): the mean of the classes' F1 scores, each 2 found / (predicted + true).
 
-    As scikit-learn's f1_score(average="macro", zero_division=0): a class that is neither true nor predicted does not
-    count.
+    As scikit-learn's f1_score(labels=np.unique(truth), average="macro", zero_division=0): a class without images does
+    not count.
     """
     import tensorflow as tf
 
     found, predicted, true = tf.unstack(tf.cast(counts, tf.float64), axis=-1)
-    seen = predicted + true
-    classes = tf.math.count_nonzero(seen, axis=-1, dtype=tf.float64)
+    seen = predicted + true  # without images, found is 0 and the F1 as well
+    classes = tf.math.count_nonzero(true, axis=-1, dtype=tf.float64)
     return tf.reduce_sum(tf.math.divide_no_nan(2 * found, seen), axis=-1) / classes

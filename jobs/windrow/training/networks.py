@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.errors import BuilderError
-from windrow.experiment import NetworkSection
+from windrow.experiment import Experiment, NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
 from windrow.training import dense, runtime
@@ -30,6 +30,12 @@ Shape = tuple[int, int, int]
 
 HEAD = "head"
 """The builder that trains on a backbone's features."""
+
+REVISION = 2
+"""The revision of the built-in networks with batch normalisation. Raise it when they train differently.
+
+In revision 1, a step kept 0.99 of the moving averages; in revision 2, dense.AVERAGE_MOMENTUM.
+"""
 
 _LONGEST_REASON = 200  # characters of an error of Keras
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
@@ -77,8 +83,7 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     """Return the page's builder; a user's file is read, not run, and must define the function.
 
     Raises:
-        BuilderError: the file is not next to the page, is not Python, or does not define the function; or the function
-            has a parameter that the training loop has too, and so would never get the page's value.
+        BuilderError: the file is not next to the page, is not Python, or does not define the function.
     """
     if network.function is None:
         return Builder(network.builder)
@@ -91,15 +96,37 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
         raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error
-    defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if function not in defined:
+    if function not in (defined := _functions(tree)):
         raise BuilderError(f"{file} must define {function}(); got {', '.join(defined) or 'no functions'}")
-    if taken := [name for name in known.TRAINING if name in _parameters(defined[function])]:
+    return Builder(network.builder, source, function)
+
+
+def check_parameters(builder: Builder) -> None:
+    """Check that a user's function has no parameter of the training loop: it would never get the page's value.
+
+    Only a new study needs the check. One that began before there was a check continues, and can be promoted and drawn.
+
+    Raises:
+        BuilderError: it has one; the message names it.
+    """
+    if builder.source is None or builder.function is None:
+        return
+    names = _parameters(_functions(ast.parse(builder.source))[builder.function])
+    if taken := [name for name in known.TRAINING if name in names]:
         raise BuilderError(
-            f"{network.builder} must leave the parameters of the training loop to it; got {', '.join(taken)} "
+            f"{builder.name} must leave the parameters of the training loop to it; got {', '.join(taken)} "
             f"({known.TRAINING[taken[0]].help}); rename it in the file and on the page, or remove it from the function"
         )
-    return Builder(network.builder, source, function)
+
+
+def revision(page: Experiment) -> int:
+    """Return REVISION for a page whose trials may have a built-in network with batch normalisation, 1 for others."""
+    normalized = "batch_norm" in page.space or page.network.defaults().get("batch_norm")
+    return REVISION if page.network.function is None and normalized else 1
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _parameters(function: ast.FunctionDef) -> set[str]:

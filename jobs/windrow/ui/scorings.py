@@ -134,7 +134,9 @@ def address(url: str) -> str:
 
 
 def _nothing(dag: str) -> AbsentError:
-    return AbsentError(f"Nothing was labelled yet. Trigger {dag}, and its runs and labels appear here.")
+    # What labels is the page's matter, which is not read here: a champion of its own, another page's, or a file.
+    needs = "Once there is a champion, or another network that labels,"
+    return AbsentError(f"Nothing was labelled yet. {needs} trigger {dag}, and its runs and labels appear here.")
 
 
 def _open(table: Path, dag: str) -> DeltaTable:

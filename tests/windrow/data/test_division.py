@@ -148,8 +148,39 @@ def test_a_class_whose_images_are_all_disputed_is_refused_with_the_reason() -> N
     both.train_labels[50:70] = 2
     with pytest.raises(DatasetError) as caught:
         divide(both, SECTION)
-    assert "every class needs a training image; got dog 0/0/0 (train/validation/test)" in str(caught.value)
+    assert str(caught.value).splitlines()[0] == (
+        "every class needs a training image; got dog 0/0/0 (train/validation/test), without 40 images whose copies "
+        "have another label; correct the labels or remove the copies, add images, remove the class, or choose another "
+        "dataset.seed"
+    )
     assert "note: left out 40 images whose copies have another label" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tests", "labels", "told"),
+    [
+        (
+            None, (0, 1),
+            "every split needs an image; got 0 train, 0 validation, 0 test, without 40 images whose copies have "
+            "another label; correct the labels or remove the copies, add images, or lower dataset.validation",
+        ),
+        (
+            range(20), (0, 0),
+            "got 0 train, 0 validation, 20 test, without 40 training images with the pixels of test images; remove one "
+            "of each from training or test, add images, or lower dataset.validation",
+        ),
+    ],
+)  # fmt: skip
+def test_where_copies_leave_nothing_to_train_on_the_first_line_of_the_refusal_says_so(
+    tests: Sequence[int] | None, labels: tuple[int, int], told: str
+) -> None:
+    photos = source([*range(20)] * 2, tests)
+    photos.train_labels[:20], photos.train_labels[20:] = labels
+    if photos.test_labels is not None:
+        photos.test_labels[:] = labels[0]
+    with pytest.raises(DatasetError) as caught:
+        divide(photos, SECTION)
+    assert told in str(caught.value).splitlines()[0]
 
 
 def test_a_split_without_an_image_is_refused_with_the_numbers() -> None:

@@ -64,7 +64,8 @@ def test_a_cropped_image_is_the_centre_of_a_whole_one_with_a_short_side_of_256_2
 ) -> None:
     """Photographs, grey ones and tiny ones, against Pillow's resize and crop, one after the other.
 
-    The noise stays within 0..255: where Pillow clips it after the first direction depends on which comes first.
+    The noise stays within 0..255: where Pillow clips it after the first direction depends on which comes first. It also
+    rounds after each direction, so a few pixels differ by 2 levels.
     """
     image = Image.effect_noise(size, 20).convert(mode)
     scale = 256 / min(size)
@@ -74,7 +75,8 @@ def test_a_cropped_image_is_the_centre_of_a_whole_one_with_a_short_side_of_256_2
     left, upper = round((whole.width - 224) / 2), round((whole.height - 224) / 2)
     expected = np.asarray(whole.crop((left, upper, left + 224, upper + 224))).reshape(224, 224, channels)
     found = to_pixels(image, 224, 224, channels, "crop")
-    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+    difference = np.abs(found.astype(int) - expected)
+    assert (difference.max() <= 2, difference.mean() < 0.5) == (True, True)
 
 
 def test_cropping_a_strip_takes_no_memory_of_its_whole_length() -> None:

@@ -132,18 +132,53 @@ def test_labels_txt_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path: 
         load(idx_folder, tmp_path)
 
 
-def test_the_fingerprint_follows_files_in_linked_folders_and_ends_in_a_loop(tmp_path: Path) -> None:
+def test_the_fingerprint_follows_images_in_linked_folders(tmp_path: Path) -> None:
     photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
     for folder in (photos / "cat", elsewhere):
         folder.mkdir(parents=True)
         (folder / "1.png").write_bytes(b"one")
     (photos / "dog").symlink_to(elsewhere)
-    (photos / "cat" / "loop").symlink_to(photos)
-    (photos / "cat" / "gone.png").symlink_to(tmp_path / "gone")
     section = DatasetSection(source=str(photos))
     before = sources.fingerprint(section)
     assert sources.fingerprint(section) == before
     (elsewhere / "1.png").write_bytes(b"another")
+    assert sources.fingerprint(section) != before
+
+
+@pytest.mark.parametrize("split", ["", "train", "test"])
+def test_the_fingerprint_has_only_what_is_read(tmp_path: Path, split: str) -> None:
+    photos = tmp_path / "photos"
+    for name in ("cat", "dog") if not split else ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (photos / name).mkdir(parents=True)
+        (photos / name / "1.png").write_bytes(b"one")
+    cats = photos / split / "cat"
+    (cats / "up").symlink_to(Path("..") / ".." / "..")
+    (cats / "loop").symlink_to(photos)
+    (cats / "gone.png").symlink_to(tmp_path / "gone")
+    section = DatasetSection(source=str(photos))
+    before = sources.fingerprint(section)
+    for place in (tmp_path, photos, photos / split, cats):  # what is written there is not read
+        (place / "notes.txt").write_text("a note")
+        (place / ".hidden.png").touch()
+        (place / ".git").mkdir(exist_ok=True)
+    for path in (tmp_path / "2.png", photos / "2.png", tmp_path / "more" / "2.png", cats / "more" / "2.png"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert sources.fingerprint(section) == before
+    (cats / "2.png").touch()
+    with_an_image = sources.fingerprint(section)
+    assert with_an_image != before
+    (cats.parent / "emu").mkdir()
+    assert sources.fingerprint(section) != with_an_image
+
+
+def test_the_fingerprint_of_idx_files_has_their_classes_names_and_nothing_else(idx_folder: Path) -> None:
+    section = DatasetSection(source=str(idx_folder))
+    before = sources.fingerprint(section)
+    (idx_folder / "notes.txt").touch()
+    (idx_folder / "more").mkdir()
+    assert sources.fingerprint(section) == before
+    (idx_folder / "labels.txt").write_text("zero\n")
     assert sources.fingerprint(section) != before
 
 

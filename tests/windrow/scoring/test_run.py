@@ -180,7 +180,7 @@ def table_of_version(folder: Path, version: str) -> Path:
     """A table with labels of one version, a, and its figures in the commit."""
     table = PredictionTable(folder)
     write_rows(table.folder / "run-r0", "a")
-    figures = replace(MOVED, model_name="model", model_version=version, earlier_labels={})
+    figures = replace(MOVED, model_name="model", model_version=version, other_versions={})
     table.commit(table.folder / "run-r0", "r0", {"figures": figures.to_json()})
     (table.folder / "_windrow").mkdir()
     PredictionTable(table.folder).told()

@@ -71,26 +71,15 @@ def test_a_champion_of_cropped_images_is_not_compared_on_squashed_ones(folder: P
 def test_no_image_that_the_champion_was_trained_or_chosen_on_is_compared(folder: Path, seen: set[int]) -> None:
     found = common_images.between(champion(keys(*seen, 500)), DATA, folder)
     assert set(np.flatnonzero(found.chosen)) == set(range(IMAGES)) - seen
-    assert bool(found.doubt) is (found.count < LEAST_IMAGES)
+    assert bool(found.too_few) is (found.count < LEAST_IMAGES)
 
 
 @pytest.mark.parametrize(
-    ("common", "doubt"), [(30, ""), (29, "can be compared on 29 images only, and the rule needs 30")]
+    ("common", "too_few"), [(30, ""), (29, "can be compared on 29 images only, and the rule needs 30")]
 )
-def test_a_comparison_on_fewer_than_30_images_is_left_to_a_person(folder: Path, common: int, doubt: str) -> None:
+def test_a_lead_on_fewer_than_30_images_is_left_to_a_person(folder: Path, common: int, too_few: str) -> None:
     found = common_images.between(champion(keys(*range(IMAGES - common))), DATA, folder)
-    assert (found.count, found.doubt) == (common, doubt)
-
-
-@pytest.mark.parametrize(
-    ("improvement", "doubt"), [(0.02, ""), (0.05, ""), (0.01, "100 for a minimum_improvement of 0.01")]
-)
-def test_a_page_that_asks_for_a_small_improvement_needs_images_enough_to_see_it(
-    folder: Path, improvement: float, doubt: str
-) -> None:
-    found = common_images.between(champion(), DATA, folder, improvement)
-    wanted = f"can be compared on 60 images only, and the rule needs {doubt}" if doubt else ""
-    assert (found.count, found.doubt) == (60, wanted)
+    assert (found.count, found.doubt, found.too_few) == (common, "", too_few)
 
 
 def test_a_picture_that_was_copied_40_times_is_compared_once(folder: Path, tmp_path: Path) -> None:
@@ -102,7 +91,7 @@ def test_a_picture_that_was_copied_40_times_is_compared_once(folder: Path, tmp_p
     for version in (champion(), RegisteredChampion("4", replace(NETWORK, dataset_digest="new"))):
         found = common_images.between(version, DATA, tmp_path)
         assert np.flatnonzero(found.chosen).tolist() == [0, 40, 41]
-        assert found.doubt == "can be compared on 3 images only, and the rule needs 30"
+        assert found.too_few == "can be compared on 3 images only, and the rule needs 30"
     assert common_images.first_of_copies(folder).all()
 
 

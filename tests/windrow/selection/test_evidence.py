@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from windrow.experiment import parse
-from windrow.selection import evidence, finalists
+from windrow.selection import evidence, finalists, metrics
 from windrow.selection.common_images import CommonImages, RegisteredChampion, Rival
 from windrow.selection.finalists import Final
 from windrow.selection.readout import Readout
@@ -78,6 +78,19 @@ def test_a_champion_is_compared_with_the_challenger_on_the_images_that_are_new_t
     assert other.startswith("| champion, version 4 | 0.9500 | 0.9295 to 0.9648 | 30 of 600 |")
 
 
+def test_the_challenger_has_a_row_without_near_copies_if_some_of_the_test_images_are_near_copies() -> None:
+    trained, near = final(), np.arange(IMAGES) < 4
+    rows = evidence.rows(trained, read(trained, challenger=10), champion(30), near)
+    names = ["challenger", "challenger_without_near_copies", "default", "champion"]
+    assert [row.name for row in rows] == names
+    assert [row.readout.images for row in rows] == [1000, 996, 1000, 1000]
+    line = evidence.table(rows).splitlines()[3]
+    assert line.startswith("| challenger, without 4 near copies | 0.9940 | 0.9869 to 0.9972 | 6 of 996 |")
+    for none in (None, np.zeros(IMAGES, bool), np.ones(IMAGES, bool)):
+        rows = evidence.rows(trained, read(trained, challenger=10), champion(30), none)
+        assert [row.name for row in rows] == [name for name in names if "near" not in name]
+
+
 def test_the_loss_on_a_part_of_the_images_is_not_known_and_its_json_is_valid() -> None:
     trained = final()
     rows = evidence.rows(trained, read(trained, challenger=10), champion(30, compared=600))
@@ -96,13 +109,17 @@ def test_the_champions_recorded_figures_and_those_of_guessing_are_there_though_i
     assert guessing == "| guessing, at best | 0.7500 |  | 250 of 1000 | 0.5000 |  |  |  |"
 
 
-def test_warnings_and_hints_stand_below_the_table() -> None:
+def test_warnings_hints_and_figures_by_class_stand_below_the_table() -> None:
     trained = final()
     rows = evidence.rows(trained, read(trained), None)
-    assert evidence.text(rows, None, ()) == evidence.table(rows)
-    assert evidence.text(rows, None, ["raise sweep.epochs"]).endswith("suggest:\n\n- raise sweep.epochs")
-    whole = evidence.text(rows, None, ["raise sweep.epochs"], "Less certain:\n\n- few images")
-    assert whole.endswith(" |\n\nLess certain:\n\n- few images\n\nWhat the curves suggest:\n\n- raise sweep.epochs")
+    found = metrics.figures(rows[0].readout, ("cat", "dog", "bird"))
+    classes = metrics.text(found, rows[0].readout)
+    assert "- cat taken for bird: 30 of 750\n- dog taken for bird: 10 of 250" in classes
+    assert evidence.text(rows, None, (), "", found) == f"{evidence.table(rows)}\n\n{classes}"
+    whole = evidence.text(rows, None, ["raise sweep.epochs"], "Less certain:\n\n- few images", found)
+    assert whole.endswith(
+        f" |\n\nLess certain:\n\n- few images\n\nWhat the curves suggest:\n\n- raise sweep.epochs\n\n{classes}"
+    )
 
 
 def test_the_figures_go_back_to_the_finalists_and_seeds_that_they_are_of() -> None:
@@ -129,7 +146,7 @@ def test_the_table_is_markdown_with_a_line_a_row() -> None:
     lines = evidence.table(evidence.rows(trained, read(trained, challenger=10), other), other).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith(
-        "| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.6631 | 0.9750 ± 0.0212 (2) |"
+        "| challenger, trial 7 | 0.9900 | 0.9817 to 0.9946 | 10 of 1000 | 0.9946 | 0.9750 ± 0.0212 (2) |"
     )
     assert lines[4].startswith("| champion, version 4 | 0.9700 |")
     assert lines[4].endswith("| 1.9e-06 |")

@@ -46,6 +46,13 @@ def test_a_version_of_before_there_were_rulings_and_one_of_a_later_windrow_are_r
     assert "" not in old.to_json()
 
 
+def test_near_copies_are_written_and_read_and_a_short_result_has_their_number_alone() -> None:
+    whole = PromotionResult("m", "1", near_copies={"images": 12, "examples": [["a.png", "b.png"]]})
+    assert PromotionResult.from_json(json.loads(json.dumps(whole.to_json()))).near_copies == whole.near_copies
+    assert whole.short().near_copies == {"images": 12, "examples": []}
+    assert all(PromotionResult.from_json(old).near_copies is None for old in EXAMPLES)
+
+
 def test_a_loss_that_was_written_as_no_number_is_none_and_written_so() -> None:
     written = json.dumps(EXAMPLES[0] | {"figures": {"challenger_compared": {"test_loss": float("nan"), "images": 9}}})
     assert "NaN" in written

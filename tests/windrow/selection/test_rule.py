@@ -93,6 +93,49 @@ def test_a_comparison_in_doubt_is_left_to_a_person_with_its_figures(errors: int)
     assert decision.reason.endswith("; the champion does not know 1 class (boot)")
 
 
+@pytest.mark.parametrize(
+    ("errors", "least", "ruling", "said"),
+    [
+        (3, 0.0, Ruling.KEPT, "is not better"),
+        (2, 0.0, Ruling.KEPT, "is not better"),
+        (1, 0.1, Ruling.KEPT, "is better by 0.0500, less than the page's 0.1"),
+        (1, 0.0, Ruling.AWAITING_APPROVAL, "; the champion can be compared on 20 images only, and the rule needs 30"),
+        (0, 0.1, Ruling.AWAITING_APPROVAL, "; the champion can be compared on 20 images only, and the rule needs 30"),
+    ],
+)
+def test_with_few_images_a_person_is_asked_about_a_lead_alone(
+    errors: int, least: float, ruling: Ruling, said: str
+) -> None:
+    decision = decide(figures(errors), rival(2, compared=20), rule(minimum_improvement=least))
+    assert decision.ruling is ruling
+    assert decision.reason.endswith(said)
+
+
+def test_with_no_common_image_a_person_is_asked_for_want_of_a_comparison() -> None:
+    decision = decide(figures(30), rival(2, compared=0), rule())
+    assert decision.ruling is Ruling.AWAITING_APPROVAL
+    assert "the champion can be compared on 0 images only, and the rule needs 30 (recorded" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("errors", "least", "ruling"),
+    [
+        (29, 0.0, Ruling.PROMOTED),  # any lead will do
+        (29, 0.0001, Ruling.AWAITING_APPROVAL),
+        (28, 0.0001, Ruling.PROMOTED),  # also with one image less
+        (29, 0.001, Ruling.PROMOTED),  # one image of 1,000 is just the page's margin
+        (30, 0.0001, Ruling.KEPT),
+    ],
+)
+def test_a_lead_of_one_image_does_not_show_a_margin_of_less_than_one(errors: int, least: float, ruling: Ruling) -> None:
+    decision = decide(figures(errors), rival(30), rule(minimum_improvement=least))
+    assert decision.ruling is ruling
+    if ruling is Ruling.AWAITING_APPROVAL:
+        assert decision.reason.endswith(
+            "is better by 0.0010, no more than one image of 1,000, which can't show the page's 0.0001"
+        )
+
+
 def test_the_rule_counts_the_images_that_the_champion_has_not_seen_and_no_others() -> None:
     """The challenger has its 30 errors on the 600 images, and the champion 24: on those alone it is worse."""
     other = rival(24, compared=600)
@@ -173,6 +216,33 @@ def test_the_rule_compares_by_macro_f1_where_the_page_searches_for_it(
     decision = decide(challenger, champion, rule(**keys), objective="val_macro_f1")
     assert decision.promoted is promoted
     assert said in decision.reason
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("errors", "promoted"), [(40, False), (20, True)])
+def test_a_lead_in_macro_f1_is_as_significant_in_whatever_order_the_champion_has_the_classes(
+    order: tuple[int, int], errors: int, promoted: bool
+) -> None:
+    truth, images = np.arange(200) % 2, np.arange(200)
+    number = np.array(order)
+    champion = Readout(number[np.where(images < 41, 1 - truth, truth)], number[truth], loss=0.1)
+    other = Rival(RegisteredChampion("4", None), CommonImages(champion.truth), champion)
+    challenger = Readout(np.where(images < errors, 1 - truth, truth), truth, loss=0.1)
+    decision = decide(challenger, other, rule(significant=True), objective="val_macro_f1")
+    assert decision.promoted is promoted
+    assert promoted or "may be luck: the lead's 95 % interval, " in decision.reason
+
+
+@given(st.permutations(range(5)), st.lists(st.integers(0, 4), min_size=100, max_size=100))
+def test_the_same_answers_with_the_classes_in_another_order_are_not_better(
+    order: list[int], answers: list[int]
+) -> None:
+    """The F1 of the classes are then added in another order, which rounds the sum otherwise."""
+    truth = np.arange(400) % 5
+    challenger = Readout(np.concatenate([np.array(answers), truth[100:]]), truth, loss=0.1)
+    champion = Readout(np.array(order)[challenger.predicted], np.array(order)[truth], loss=0.1)
+    other = Rival(RegisteredChampion("4", None), CommonImages(champion.truth), champion)
+    assert decide(challenger, other, rule(), objective="val_macro_f1").reason.endswith(" is not better")
 
 
 def test_copies_of_a_picture_do_not_show_that_a_network_is_not_guessing() -> None:

@@ -23,24 +23,13 @@ def test_mnists_best_accuracy_has_the_interval_that_is_told_of_it() -> None:
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.9931, 0.9959)
 
 
-@pytest.mark.parametrize(
-    ("improvement", "images"),
-    [(0.0, 30), (0.5, 30), (1 / 30, 30), (0.05, 30), (0.03, 34), (0.01, 100), (0.005, 200), (0.001, 1000)],
-)
-def test_a_comparison_needs_so_many_images_that_one_is_no_more_than_the_improvement(
-    improvement: float, images: int
-) -> None:
-    assert statistics.least_images(improvement) == images
-    assert not improvement or 1 / images <= improvement + 1e-12
-
-
 @given(st.lists(st.tuples(*[st.integers(0, 4)] * 2), min_size=1, max_size=30))
 def test_the_macro_f1_of_resampled_images_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     from sklearn.metrics import f1_score
 
     truth, predicted = np.array(pairs).T
     rows = np.stack([truth, truth[::-1]]), np.stack([predicted, predicted[::-1]])
-    expected = f1_score(truth, predicted, average="macro", zero_division=0)
+    expected = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert statistics._macro_f1(*rows, 5).tolist() == pytest.approx([expected] * 2)
 
 
@@ -75,10 +64,19 @@ def test_an_interval_of_macro_f1_is_around_it_and_a_point_where_every_resample_i
     assert interval.high - interval.low < 0.12
     for answers, images in ((truth, 300), (truth[:1], 1)):
         assert statistics.macro_f1_interval(truth[:images], answers) == Interval(1.0, 1.0)
-    lead = statistics.macro_f1_lead(truth, truth, predicted)
+    lead = statistics.macro_f1_lead(truth, truth, truth, predicted)
     assert 0.1 < lead.low < 0.2 < lead.high
-    assert statistics.macro_f1_lead(truth, predicted, predicted) == Interval(0.0, 0.0)
-    assert statistics.macro_f1_lead(truth[:1], truth[:1], predicted[:1]) == Interval(1.0, 1.0)
+    assert statistics.macro_f1_lead(truth, predicted, truth, predicted) == Interval(0.0, 0.0)
+    assert statistics.macro_f1_lead(truth[:1], truth[:1], truth[:1], predicted[:1]) == Interval(1.0, 1.0)
+
+
+def test_a_class_that_only_predictions_have_does_not_widen_or_lower_the_interval_of_macro_f1() -> None:
+    truth = np.arange(300) % 2
+    added, other = (np.where(np.arange(300) < 20, answer, truth) for answer in (2, 1 - truth))
+    interval = statistics.macro_f1_interval(truth, added)
+    assert 0.9 < interval.low < 0.966 < interval.high  # with a third class of F1 0, 0.644
+    lead = statistics.macro_f1_lead(truth, added, truth, other)
+    assert 0 < lead.low < lead.high < 0.06  # with that class, -0.29
 
 
 @pytest.mark.parametrize(("right", "images"), [(0, 10), (10, 10), (359, 359)])

@@ -16,6 +16,7 @@ from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.study import Study, open_study, read_study
+from windrow.training import networks
 from windrow.training.loop import Epoch
 
 TEXT = """
@@ -435,6 +436,44 @@ def test_another_network_file_is_another_study(tmp_path: Path) -> None:
         pass
     with pytest.raises(StudyError, match="has another network file"):
         open_study(tmp_path, page(), "data", "def build(): pass").__enter__()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "network.builder=cnn",
+        "network.parameters.batch_norm=true",
+        "space.batch_norm={type: categorical, choices: [true, false]}",
+    ],
+)
+def test_a_study_of_built_in_networks_that_train_differently_now_can_be_read_but_does_not_continue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    normalized = parse(TEXT, [key])
+    with monkeypatch.context() as before:
+        before.setattr(networks, "REVISION", 1)  # study.json then has no revision, as that of an older Windrow
+        with open_study(tmp_path / "old", normalized, "data") as study:
+            study.settle(ok(take(study), 0.5))
+    with pytest.raises(StudyError, match=r"has another revision of the built-in networks; take another folder"):
+        open_study(tmp_path / "old", normalized, "data").__enter__()
+    record = read_study(tmp_path / "old", normalized, "data")
+    assert [trial.value for trial in record.ranked()] == [0.5]
+    for _ in range(2):
+        with open_study(tmp_path / "new", normalized, "data") as study:
+            assert study.id != record.id
+
+
+@pytest.mark.parametrize("key", ["network.parameters.batch_norm=false", "network.builder=mine.py:build"])
+def test_a_study_of_networks_that_train_as_before_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    settings = parse(TEXT, [key])
+    with monkeypatch.context() as before:
+        before.setattr(networks, "REVISION", 1)
+        with open_study(tmp_path, settings, "data") as study:
+            began = study.id
+    with open_study(tmp_path, settings, "data") as study:
+        assert study.id == began
 
 
 @pytest.mark.parametrize("pruner", ["asha", "median"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,20 +40,17 @@ TAGS = {
 Recorded = tuple[str, dict[int, Any]]
 
 
-@pytest.fixture(scope="module")
-def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A recorded sweep: its run's id, and its trials' points by number. Each test registers a version of its own."""
-    folder = tmp_path_factory.mktemp("sweep")
-    text = PAGE.format("recorded")
+def recorded(server: str, folder: Path, text: str, source: str | None) -> Recorded:
+    """Record a sweep of a page with the override sweep.epochs=3: its run's id, and its trials' points by number."""
     (folder / "page.yaml").write_text(text)
     page = parse(text, ["sweep.epochs=3"])
     points = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINDROW_HOME", str(folder / "home"))
-        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        patch.setenv("MLFLOW_TRACKING_URI", server)
         with (
-            open_study(folder / "study", page, "data", SOURCE) as study,
-            open_sweep(page, folder / "page.yaml", DATASET, study, SOURCE) as log,
+            open_study(folder / "study", page, "data", source) as study,
+            open_sweep(page, folder / "page.yaml", DATASET, study, source) as log,
         ):
             while (asked := study.ask()) is not None:
                 points[asked.number] = {**page.network.defaults(), **asked.point}
@@ -60,6 +58,12 @@ def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recor
                 study.settle(outcome := Outcome(asked.number, 1, Ending.OK, 0.5, (), 1.0, lease=asked.token))
                 log.end(outcome, over=True)
     return log.run_id, points
+
+
+@pytest.fixture(scope="module")
+def sweep(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A recorded sweep of a user's network. Each test registers a version of its own."""
+    return recorded(mlflow_server, tmp_path_factory.mktemp("sweep"), PAGE.format("recorded"), SOURCE)
 
 
 @pytest.fixture
@@ -91,6 +95,18 @@ def test_a_record_has_the_page_the_network_and_the_point_as_they_were(client: An
     assert (record.trial, record.seed, record.test_accuracy) == (2, 4294967295, 0.987654)
     assert set(record.packages) == {"tensorflow"}
     assert record.packages["tensorflow"][0] == "1.0"
+
+
+def test_a_version_of_built_in_networks_that_train_differently_now_says_so(
+    client: Any, mlflow_server: str, name: str, tmp_path: Path
+) -> None:
+    text = f"name: {name}\nnetwork: {{builder: cnn}}\nspace: {{filters: {{type: int, low: 4, high: 8}}}}\n"
+    run_id, _ = recorded(mlflow_server, tmp_path, f"{text}sweep: {{trials: 1}}\n", None)
+    tags = {**TAGS, "windrow.trial": "0"}
+    register(client, name, run_id, tags)
+    assert read_record(name, "1").packages["built-in networks"] == ("revision 1", "revision 2")
+    client.set_model_version_tag(name, "1", "windrow.networks.revision", "2")
+    assert set(read_record(name, "1").packages) == {"tensorflow"}
 
 
 @pytest.mark.parametrize("lacking", [tag for tag in TAGS if "version" not in tag])

@@ -38,6 +38,24 @@ def test_columns_of_a_description_do_not_touch_and_a_bar_in_a_label_stays() -> N
     assert "| class&ensp;| F1&ensp;|\n|---|---|\n| a \\| b&ensp;| 1.0000&ensp;|\n\nnot | a table\n" in found
 
 
+def test_ten_classes_with_long_names_and_their_confusions_fit_once_and_in_columns_that_do_not_touch() -> None:
+    truth = np.repeat(np.arange(10), 40)
+    read = Readout(
+        np.where(np.arange(400) % 4 == 0, (truth + 1) % 10, truth), truth, 0.1, np.full(400, 0.9, np.float32)
+    )
+    figures = metrics.figures(read, [f"{'long ' * 12}{number}" for number in range(10)])
+    evidence = metrics.text(figures, read)
+    found = description(
+        PromotionResult("m", "1", value=0.5, metrics=figures, test_images=400, evidence=evidence, links=LINKS)
+    )
+    assert "The rest is in" not in found
+    assert (
+        found.count("| class&ensp;| test images&ensp;| predicted&ensp;| precision&ensp;| recall&ensp;| F1&ensp;|") == 1
+    )
+    assert found.count(": 10 of 40") == 5
+    assert found.replace("&ensp;", " ").count(evidence) == 1
+
+
 @pytest.mark.parametrize("reason", ["a" * 4000, "a" * 6000])
 def test_a_description_with_a_very_long_reason_fits_too(reason: str) -> None:
     found = description(result(300, reason))

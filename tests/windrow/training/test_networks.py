@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from windrow.errors import BuilderError
 from windrow.experiment import NetworkSection, parameters
-from windrow.training.networks import Builder, read_builder, try_out
+from windrow.training.networks import Builder, check_parameters, read_builder, try_out
 
 tensorflow = pytest.mark.tensorflow
 
@@ -46,18 +46,22 @@ def test_a_builder_that_takes_a_parameter_of_the_training_loop_is_refused_before
 ) -> None:
     told = r"mine.py:build must leave .* got zoom, flip \(augmentation: largest random zoom .*; rename it in the file"
     with pytest.raises(BuilderError, match=told):
-        written(tmp_path, source)
+        check_parameters(written(tmp_path, source))
 
 
 @pytest.mark.parametrize("name", parameters.TRAINING)
 def test_no_parameter_of_the_training_loop_is_left_to_a_builder(tmp_path: Path, name: str) -> None:
     with pytest.raises(BuilderError, match=f"got {name} "):
-        written(tmp_path, f"def build(shape, classes, {name}=0): ...")
+        check_parameters(written(tmp_path, f"def build(shape, classes, {name}=0): ..."))
 
 
 def test_a_builder_may_use_the_names_otherwise(tmp_path: Path) -> None:
-    written(tmp_path, "def build(shape, classes, **more):\n    zoom = shape['zoom']\n    return more['width'], 'flip'")
-    written(tmp_path, "def other(zoom): ...\ndef build(shape, classes): ...")
+    for source in (
+        "def build(shape, classes, **more):\n    zoom = shape['zoom']\n    return more['width'], 'flip'",
+        "def other(zoom): ...\ndef build(shape, classes): ...",
+    ):
+        check_parameters(written(tmp_path, source))
+    check_parameters(Builder("dense"))
 
 
 def test_reading_a_builder_does_not_run_it(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from itertools import islice
@@ -14,13 +16,16 @@ from windrow.scoring.feed import formats
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.addresses import refusal
 
-_LOOKED_AT = 100  # URLs; enough to see a feed that is meant for one server
+_FILES = 100  # a feed may have a file for each day of years
+_URLS = 100  # of each file; enough to see a file that is meant for one server
 
 
 def check(scoring: ScoringSection, files: Sequence[Path]) -> None:
-    """Refuse a feed whose first 100 URLs all have addresses that a scoring run would not contact.
+    """Refuse a feed whose URLs all have addresses that a scoring run would not contact.
 
-    Only hosts that are written as an address, and localhost, are judged: nothing is looked up.
+    The first 100 URLs of each file are looked at, in at most 100 files: the last one, and others at equal distances. If
+    only some of these URLs would not be contacted, a line on standard error says so. Only hosts that are written
+    as an address, and localhost, are judged: nothing is looked up.
 
     Args:
         scoring: the page's section.
@@ -29,15 +34,30 @@ def check(scoring: ScoringSection, files: Sequence[Path]) -> None:
     Raises:
         UserError: all are refused, or a file can't be read as a feed.
     """
-    hosts = [urls.host(target.address) for target in islice(_targets(files), _LOOKED_AT) if target.address]
-    refused = {host for host in hosts if (found := _address(host)) and refusal(found, scoring.allow_addresses)}
-    if hosts and refused.issuperset(hosts):
-        shown = min(refused)
+    looked_at = files[:: -math.ceil(len(files) / _FILES)]
+    hosts = [(urls.host(target.address), path) for path in looked_at for target in _first(path) if target.address]
+    refused = [(host, path) for host, path in hosts if _is_refused(host, scoring)]
+    if not refused:
+        return
+    shown, path = min(refused)
+    allow = f"allow_addresses: [{_network(shown)}] under scoring on the page"
+    if len(refused) == len(hosts):
         raise UserError(
             f"the feed's hosts must be on the public internet or in scoring.allow_addresses; got {shown} in "
-            f"{files[0]}, and no other kind in the first {counted(len(hosts), 'URL')}; if these hosts are yours, write "
-            f"allow_addresses: [{_network(shown)}] under scoring on the page"
+            f"{path}, and no other kind in the {counted(len(hosts), 'URL')} looked at; if these hosts are yours, write "
+            f"{allow}"
         )
+    print(
+        f"warning: {len(refused):,} of the {counted(len(hosts), 'URL')} looked at in the feed will get no label, "
+        f"because scoring.allow_addresses does not have their hosts, such as {shown} in {path}; if these hosts are "
+        f"yours, write {allow}",
+        file=sys.stderr,
+    )
+
+
+def _is_refused(host: str, scoring: ScoringSection) -> bool:
+    found = _address(host)
+    return found is not None and refusal(found, scoring.allow_addresses) is not None
 
 
 def _address(host: str) -> str | None:
@@ -56,7 +76,6 @@ def _network(host: str) -> str:
     return f'"{address}/128"' if ":" in address else f"{address}/32"
 
 
-def _targets(files: Sequence[Path]) -> Iterator[urls.Target]:
-    for path in files:
-        for piece in formats.pieces(path, formats.kind(path), 0, path.stat().st_size):
-            yield from formats.targets(piece)
+def _first(path: Path) -> Iterator[urls.Target]:
+    pieces = formats.pieces(path, formats.kind(path), 0, path.stat().st_size)
+    return islice((target for piece in pieces for target in formats.targets(piece)), _URLS)

@@ -132,7 +132,8 @@ def train(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
     elif final.get("promoted") is False and final.get("champion_before") is None:
         print(f"{score_dag} was not started: there is no champion that could label")
     else:
-        print(f"{score_dag} was not started: the champion stays; it labels new URLs at night, or now by {by_hand}")
+        at_its_hour = "at the page's hour, or now " if request.page.scoring and request.page.scoring.schedule else ""
+        print(f"{score_dag} was not started: the champion stays; it labels new URLs {at_its_hour}by {by_hand}")
 
 
 def score(airflow: Airflow, request: DemoRequest, reporter: Reporter) -> None:
@@ -176,7 +177,8 @@ def _without_feed(request: DemoRequest) -> str | None:
 def _trained(dag: str, sweep: Mapping[str, Any], final: Mapping[str, Any]) -> list[str]:
     """Return the lines about a training: what was found and decided, hints, and the pages in MLflow."""
     trials, outcomes = counted(sweep.get("trials", 0), "trial"), demo_summary.counts(sweep.get("outcomes") or {})
-    guessing = f", guessing {demo_summary.number(sweep['baseline'])}" if "baseline" in sweep else ""
+    is_loss = sweep.get("objective") == "val_loss"  # the baseline is an accuracy, or a macro-F1
+    guessing = f", guessing {demo_summary.number(sweep['baseline'])}" if "baseline" in sweep and not is_loss else ""
     best, reason = demo_summary.number(sweep.get("best_value")), str(final.get("reason"))
     pages = demo_summary.addresses(sweep, final)
     return [

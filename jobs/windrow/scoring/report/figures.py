@@ -162,8 +162,9 @@ class Figures:
         first_tries: number of URLs by status, of those that were tried for the first time, or again because a key
             changed; empty in commits that lack it.
         held_back_by: the page's key that accounts for at least half of the run's time; empty without one.
-        earlier_labels: number of URLs whose newest label is of another version, by version; None in commits that
-            lack it.
+        other_versions: number of URLs whose newest label is of another version, by version; None in commits that
+            lack it. Older commits have `earlier_labels` instead, which left out the URLs that the model itself had
+            labelled before.
         truth: None unless the page names a column with true classes.
         feed: the pattern of the feed's files; empty in commits that lack it.
         started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed;
@@ -192,7 +193,7 @@ class Figures:
     drift_accepted: bool = False
     first_tries: Mapping[str, int] = field(default_factory=dict)
     held_back_by: str = ""
-    earlier_labels: Mapping[str, int] | None = None
+    other_versions: Mapping[str, int] | None = None
     truth: Truth | None = None
     feed: str = ""
     started_at: float | None = None
@@ -222,7 +223,7 @@ class Figures:
             **(_drift_to_json(drift) if drift else {}),
             **({"drift_accepted": True} if self.drift_accepted else {}),
             **{name: value for name in _LATER if (value := getattr(self, name)) not in ({}, "", None)},
-            **({"earlier_labels": dict(self.earlier_labels)} if self.earlier_labels is not None else {}),
+            **({"other_versions": dict(self.other_versions)} if self.other_versions is not None else {}),
             **(_truth_to_json(self.truth) if self.truth else {}),
         }
 
@@ -248,7 +249,7 @@ _BEFORE_TIMES = ("rows", "statuses", "ok_share", "images_per_second", "urls_per_
 _AFTER_TIMES = ("slots", "ceiling_images_per_second", "share_of_ceiling")
 _AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_accepted")
 _LATER = ("first_tries", "held_back_by", "feed", "started_at", "ended_at")
-_PLAIN = (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE, *_LATER, "earlier_labels")
+_PLAIN = (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE, *_LATER, "other_versions")
 _KINDS = tuple(each.name for each in fields(Milliseconds))
 
 

@@ -75,13 +75,14 @@ class ScoringResult:
 
     def to_json(self) -> dict[str, object]:
         """Return the result as JSON values, with the figures and the counts at its top level."""
-        nothing = {"rows": 0, "statuses": {}, "images_per_second": None}
+        figures = self.figures.to_json() if self.figures else {"rows": 0, "statuses": {}, "images_per_second": None}
+        figures.pop("other_versions", None)  # the result has it as earlier_labels
         statuses = self.figures.statuses if self.figures else {}
         keys = {name: list(found) for name in statuses if (found := Status(name).deciding_keys)}
         return {
             "table": self.table,
             "files": self.files,
-            **(self.figures.to_json() if self.figures else nothing),
+            **figures,
             **asdict(self.counts),
             "deciding_keys": keys,
             "earlier_labels": self.earlier_labels,

@@ -79,7 +79,7 @@ def sentences(figures: Figures) -> list[str]:
     if ok and figures.images_per_second:
         lines.append(f"{figures.images_per_second:,} images a second{_of_the_ceiling(figures)}.")
     more = [*_truth(figures), *_precision(figures), *_drift_sentence(figures)]
-    more += earlier_labels(figures.earlier_labels, figures.model_name)
+    more += earlier_labels(figures.other_versions, figures.model_name)
     return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in more)]
 
 

@@ -5,7 +5,10 @@ The other version is usually an earlier one. After a rollback it is the version 
 Reading the keys of a whole table takes a third of a second for each million rows. So a run's commit has the numbers,
 and a run with the same model takes them from there. Numbers that are in no commit are kept in a file:
 
-    TABLE/_windrow/earlier.json     of one version of the table and one model; it may be removed at any time
+    TABLE/_windrow/other_versions.json     of one version of the table and one model; it may be removed at any time
+
+Older versions of Windrow kept numbers as `earlier_labels` and in earlier.json. They left out the URLs that the model
+had labelled before a rollback, so they are not read.
 """
 
 from __future__ import annotations
@@ -29,15 +32,15 @@ from windrow.scoring.table.lock import OWN
 if TYPE_CHECKING:
     from windrow.scoring.table.predictions_table import PredictionTable
 
-_FILE = "earlier.json"
+_FILE = "other_versions.json"
 _COLUMNS = ("url_key", "status", "model_name", "model_version", "scored_at")
 
 
 def labels(table: PredictionTable, model: tuple[str, str]) -> Mapping[str, int]:
     """Count the URLs that a model (name, version) would label again, by the version of their newest label."""
     newest = next(table.past(), {})
-    if (newest.get("model_name"), newest.get("model_version")) == model and "earlier_labels" in newest:
-        found: Mapping[str, int] = newest["earlier_labels"]
+    if (newest.get("model_name"), newest.get("model_version")) == model and "other_versions" in newest:
+        found: Mapping[str, int] = newest["other_versions"]
         return found
     file, place = table.folder / OWN / _FILE, [table.version, *model]
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -8,7 +8,7 @@ what the key decided, not on the size of the table. Only a person's request by s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from windrow.scoring.feed import known_keys
 from windrow.scoring.feed.new_urls import TARGET_SCHEMA
+from windrow.scoring.fetch.status import Status
 from windrow.scoring.table import prediction
 from windrow.scoring.table.deciding import ATTEMPTS, NO_KEYS, DecidingKeys
 
@@ -96,36 +97,78 @@ class Due:
     reopened: int = 0
 
 
+def _no_keys() -> known_keys.Keys:
+    return np.empty(0, known_keys.DTYPE)
+
+
 @dataclass(frozen=True)
 class OlderRows:
-    """Rows of the model that labels, of URLs that it has labelled again; the run's rows replace them.
+    """Rows of the model that labels, of URLs that it has labelled again. There are some after a rollback.
+
+    The run's rows replace them. But a try that failed does not replace a label: the older row stays instead of the
+    run's. Its scored_at becomes the time of this run, so that it is the URL's newest row again.
 
     Attributes:
         model: the model's name and version.
         keys: the sorted keys of the run's rows.
-        files: the files of the table with such rows.
+        kept: the sorted keys of the URLs whose older row stays, because it has a label and the run's has none.
+        files: the files of the table with older rows.
+        written: the run's files with the rows that failed, of the URLs in `kept`.
     """
 
     model: tuple[str, str] = ("", "")
-    keys: known_keys.Keys = field(default_factory=lambda: np.empty(0, known_keys.DTYPE))
+    keys: known_keys.Keys = field(default_factory=_no_keys)
+    kept: known_keys.Keys = field(default_factory=_no_keys)
     files: Sequence[Path] = ()
+    written: Sequence[Path] = ()
 
     @classmethod
     def of(cls, table: Sequence[Path], written: Sequence[Path], model: tuple[str, str]) -> OlderRows:
         """Find them in the files of the table, by the keys in the files that the run has written."""
-        found = cls(model, known_keys.read(written))
-        columns = ("url_key", "model_name", "model_version")
-        with_some = [
-            path
-            for path in table
-            if any(pc.any(found.mask(rows)).as_py() for rows in prediction.read_rows(path, columns))
-        ]
-        return replace(found, files=with_some)
+        all_of_run = cls(model, known_keys.read(written), _keys_of(written, lambda rows: pc.invert(_labelled(rows))))
+        files = [path for path in table if _any_row(path, all_of_run.own)]
+        found = replace(all_of_run, kept=_keys_of(files, all_of_run.stays), files=files)
+        return replace(found, written=[path for path in written if _any_row(path, found.dropped)])
 
-    def mask(self, rows: Any) -> Any:
-        """Return an Arrow mask of these rows, of a batch with the columns of key and model."""
-        again = pa.array(known_keys.contains(self.keys, known_keys.of_hex(rows["url_key"])))
-        return pc.and_(again, known_keys.is_of(rows, self.model))
+    def own(self, rows: Any) -> Any:
+        """Return an Arrow mask of the table's older rows, of a batch with the columns _OLDER_COLUMNS."""
+        return pc.and_(_among(self.keys, rows), known_keys.is_of(rows, self.model))
+
+    def stays(self, rows: Any) -> Any:
+        """Return a mask of the older rows that stay instead of the run's, of such a batch."""
+        return pc.and_(pc.and_(self.own(rows), _labelled(rows)), _among(self.kept, rows))
+
+    def replaced(self, rows: Any) -> Any:
+        """Return a mask of the older rows that the run's rows replace, of such a batch."""
+        return pc.and_not(self.own(rows), self.stays(rows))
+
+    def dropped(self, rows: Any) -> Any:
+        """Return a mask of the run's rows that an older row takes the place of, of such a batch."""
+        return pc.and_not(_among(self.kept, rows), _labelled(rows))
+
+
+_OLDER_COLUMNS = ("url_key", "status", "model_name", "model_version")
+_Mask = Callable[[Any], Any]
+
+
+def _labelled(rows: Any) -> Any:
+    return pc.equal(rows["status"], Status.OK.value)
+
+
+def _among(keys: known_keys.Keys, rows: Any) -> Any:
+    return pa.array(known_keys.contains(keys, known_keys.of_hex(rows["url_key"])))
+
+
+def _any_row(path: Path, mask: _Mask) -> bool:
+    return any(pc.any(mask(rows)).as_py() for rows in prediction.read_rows(path, _OLDER_COLUMNS))
+
+
+def _keys_of(files: Sequence[Path], mask: _Mask) -> known_keys.Keys:
+    """Return the sorted keys of the rows in a mask."""
+    batches = (rows for path in files for rows in prediction.read_rows(path, _OLDER_COLUMNS))
+    return np.sort(
+        np.concatenate([_no_keys(), *(known_keys.of_hex(rows.filter(mask(rows))["url_key"]) for rows in batches)])
+    )
 
 
 NO_ROWS = OlderRows()
@@ -180,24 +223,39 @@ def carry(due: Due, folder: Path, older: OlderRows = NO_ROWS) -> list[Path]:
     """Copy the rows that stay, of the files that a run replaces, to files in a folder; return the replaced files.
 
     Of a URL that is tried again, only rows that are due or pending are replaced. Its other rows stay: a file
-    has some if another tool merged files, or if a person asked for a status. The rows `older` are replaced, too.
+    has some if another tool merged files, or if a person asked for a status. The rows `older` are replaced, too, or
+    stay instead of the run's: then the files in the folder with these rows of the run are replaced as well.
     """
-    asked = np.sort(_keys(due.targets))
+    asked, now = np.sort(_keys(due.targets)), datetime.now(UTC)
+
+    def of_table(rows: pa.RecordBatch) -> pa.RecordBatch:
+        open_rows = pc.or_(rows["next_attempt"].is_valid(), due.rule.due(rows))
+        replaced = pc.or_(pc.and_(_among(asked, rows), open_rows), older.replaced(rows))
+        return _dated(rows, older.stays(rows), now).filter(pc.invert(replaced))
+
+    def of_run(rows: pa.RecordBatch) -> pa.RecordBatch:
+        return rows.filter(pc.invert(older.dropped(rows)))
+
     files = list(dict.fromkeys([*due.files, *older.files]))
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, pq.ParquetWriter] = {}
     with ExitStack() as stack:
-        for path in files:
+        for path, staying in [*((path, of_table) for path in files), *((path, of_run) for path in older.written)]:
             for rows in prediction.read_rows(path, prediction.SCHEMA.names):
-                tried = pa.array(known_keys.contains(asked, known_keys.of_hex(rows.column("url_key"))))
-                open_rows = pc.or_(rows["next_attempt"].is_valid(), due.rule.due(rows))
-                replaced = pc.or_(pc.and_(tried, open_rows), older.mask(rows))
-                for kind, some in _by_kind(rows.filter(pc.invert(replaced))):
+                for kind, some in _by_kind(staying(rows)):
                     if kind not in writers:
                         file = folder / f"part-carried-{len(writers)}.parquet"
                         writers[kind] = stack.enter_context(pq.ParquetWriter(file, prediction.SCHEMA))
                     writers[kind].write_batch(some)
+    for path in older.written:  # not written over: Spark would miss the checksum that it keeps for each of its files
+        path.unlink()
     return files
+
+
+def _dated(rows: pa.RecordBatch, some: Any, now: datetime) -> pa.RecordBatch:
+    """Set the time `scored_at` of the rows in a mask."""
+    place, times = rows.schema.get_field_index("scored_at"), rows["scored_at"]
+    return rows.set_column(place, "scored_at", pc.if_else(some, pa.scalar(now, times.type), times))
 
 
 def _by_kind(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:

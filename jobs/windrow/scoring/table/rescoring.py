@@ -1,7 +1,8 @@
 """Find the URLs for `--rescore`: URLs whose newest label is of another model than the one that labels now.
 
 Usually the other model is an earlier one, and this one has no row of the URL. After a rollback the other one is the
-version that was withdrawn. Then this model has an older row, which the run replaces: a URL has one row per version.
+version that was withdrawn. Then this model has an older row, which the run replaces, or keeps if it fails:
+a URL has one row per version.
 """
 
 from __future__ import annotations

@@ -9,11 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.data import shards
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import evidence, hints, metrics, pictures
+from windrow.selection import evidence, hints, metrics, near_copies, pictures
 from windrow.selection.common_images import Keys, Rival, between
 from windrow.selection.finalists import Final
+from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
@@ -24,7 +26,9 @@ from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.promotions.finalist_runs import FinalistRuns
+from windrow.tracking.record import REVISION_TAG
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
+from windrow.training import networks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,9 +116,7 @@ class Promotion:
             The champion, not read on these images yet; None without a champion.
         """
         champion = fetch_champion(self._client, self._page.model_name, into)
-        if champion is None:
-            return None
-        return Rival(champion, between(champion, self._dataset, folder, self._page.promotion.minimum_improvement))
+        return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
 
     def check_champion(self, into: Path, folder: Path) -> None:
         """Fetch and try the champion before the training; print at once why a person will have to decide.
@@ -123,9 +125,10 @@ class Promotion:
             into, folder: as for `rival`.
         """
         rival = self.rival(into, folder)
-        if rival is not None and rival.common.doubt:
-            what = f"version {rival.champion.version}, the champion, {rival.common.doubt}"
-            print(f"{what}; so a person will be asked, unless the finalists may be guessing", file=sys.stderr)
+        if rival is not None and (doubt := rival.common.doubt or rival.common.too_few):
+            what = f"version {rival.champion.version}, the champion, {doubt}"
+            worse = " or are not better" if rival.common.count and not rival.common.doubt else ""
+            print(f"{what}; so a person will be asked, unless the finalists may be guessing{worse}", file=sys.stderr)
 
     def hints(self, final: Final) -> tuple[str, ...]:
         """Return what may give a better network than the winner's best."""
@@ -153,6 +156,7 @@ class Promotion:
             "windrow.seed": str(best.seed),
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
+            REVISION_TAG: str(networks.revision(self._page)),
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
         }
@@ -166,7 +170,7 @@ class Promotion:
         final: Final,
         figures: Mapping[str, Readout],
         decision: Decision,
-        images: NDArray[np.uint8],
+        folder: Path,
     ) -> PromotionResult:
         """Record the decision with its evidence, move the aliases accordingly, and return the job's result.
 
@@ -174,13 +178,14 @@ class Promotion:
             challenger: the winner's registered version.
             rival: the current champion with its predictions; None without a champion.
             figures: predictions on the test split, by name as for `evidence.rows`.
-            images: the test split's images, for pictures of the misclassified ones.
+            folder: the folder of the prepared data set, for pictures of misclassified test images, and near copies.
         """
-        rows = evidence.rows(final, figures, rival)
+        near = near_copies.find(self._page, folder, self._dataset)
+        rows = evidence.rows(final, figures, rival, near.chosen)
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
-        result = self._result(challenger, rival, final, rows, decision, model_id)
-        drawn = self._log_test(final, figures, rows, images)
+        result = self._result(challenger, rival, final, rows, decision, near, model_id)
+        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0])
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
         self._log_figures(result, read, final, model_id)
@@ -197,12 +202,13 @@ class Promotion:
         final: Final,
         rows: Sequence[evidence.Row],
         decision: Decision,
+        near: NearCopiesOfTest,
         model_id: str,
     ) -> PromotionResult:
         winner, read, champion = final.winner, rows[0].readout, rival.champion if rival else None
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
-        advice = self.hints(final)
+        advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,
@@ -226,14 +232,13 @@ class Promotion:
             champion_recorded_accuracy=champion.accuracy if champion else None,
             champion_recorded_images=champion.images if champion else None,
             figures=figures,
-            metrics=metrics.figures(read, self._dataset.labels),
+            near_copies=near.figures(),
+            metrics=measured,
             hints=advice,
-            evidence=evidence.text(rows, rival, advice, self._dataset.warnings_text()),
-            links={
-                **run_link(self._experiment, self._run_id),
-                **version_link(challenger.name, challenger.version),
-                **evaluation_link(self._experiment, model_id),
-            },
+            evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured),
+            links=run_link(self._experiment, self._run_id)
+            | version_link(challenger.name, challenger.version)
+            | evaluation_link(self._experiment, model_id),
         )
 
     def _versions(self) -> list[Any]:
@@ -264,11 +269,7 @@ class Promotion:
                 raise
 
     def _log_test(
-        self,
-        final: Final,
-        figures: Mapping[str, Readout],
-        rows: Sequence[evidence.Row],
-        images: NDArray[np.uint8],
+        self, final: Final, figures: Mapping[str, Readout], rows: Sequence[evidence.Row], images: NDArray[np.uint8]
     ) -> dict[str, bytes]:
         """Log test figures and pictures to the finalists' runs; return the challenger's pictures."""
         self._runs.log_test(evidence.by_repeat(final, figures))

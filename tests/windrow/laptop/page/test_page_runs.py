@@ -115,14 +115,32 @@ def test_a_page_whose_feed_is_empty_is_trained_and_its_scoring_stays_off_with_th
     assert told.endswith("then run make score EXPERIMENT=shoes\n")
 
 
+def test_a_loss_is_not_compared_with_the_accuracy_of_guessing(
+    airflow: Any, reporter: Reporter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RESULTS, "sweep", {**RESULTS["sweep"], "objective": "val_loss", "best_value": 0.5123})
+    page_runs.train(airflow, page(SPACE), reporter)
+    assert "(4 ok), best val_loss 0.5123\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
-    ("before", "reason"),
+    ("scoring", "before", "reason"),
     [
-        (None, "there is no champion that could label"),
-        ("1", "the champion stays; it labels new URLs at night, or now by make score EXPERIMENT=shoes"),
+        (SCORES, None, "there is no champion that could label"),
+        (
+            SCORES,
+            "1",
+            "the champion stays; it labels new URLs at the page's hour, or now by make score EXPERIMENT=shoes",
+        ),
+        (
+            SCORES.replace("}", ", schedule: null}"),
+            "1",
+            "the champion stays; it labels new URLs by make score EXPERIMENT=shoes",
+        ),
     ],
 )
 def test_where_no_champion_is_new_it_is_said_why_nothing_is_labelled(
+    scoring: str,
     before: str | None,
     reason: str,
     airflow: Any,
@@ -134,7 +152,7 @@ def test_where_no_champion_is_new_it_is_said_why_nothing_is_labelled(
     airflow.announced = "skipped"
     kept = {"model_version": "2", "promoted": False, "reason": "not promoted", "champion_before": before}
     monkeypatch.setitem(RESULTS, "promote_best", kept)
-    page_runs.train(airflow, page(SPACE, SCORES), reporter)
+    page_runs.train(airflow, page(SPACE, scoring), reporter)
     assert capsys.readouterr().out.endswith(f"score_shoes was not started: {reason}\n")
 
 

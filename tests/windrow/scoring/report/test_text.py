@@ -131,6 +131,7 @@ def test_the_result_of_a_run_has_the_keys_that_it_had_as_a_dictionary() -> None:
     logged: Logged = {"run_id": "a1", "links": {"mlflow_run": "http://m.example"}}
     scored = replace(NOTHING, figures=told(), counts=COUNTS, run_id="r1", model_version="3", logged=logged).to_json()
     assert set(scored) == set(told().to_json()) | set(nothing) | {"scoring", "run_id"}
+    assert "other_versions" not in replace(NOTHING, figures=replace(told(), other_versions={"2": 5})).to_json()
     assert (scored["scoring"], scored["run_id"], scored["new"], scored["model_version"]) == ("r1", "a1", 1200, "3")
 
 

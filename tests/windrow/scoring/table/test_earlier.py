@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,7 @@ def test_numbers_are_counted_once_for_each_model_and_version_of_the_table(
 ) -> None:
     table = PredictionTable(tmp_path / "t")
     write(table.folder / "run-r0" / "part-0.parquet", [("a", "m", "1", "ok"), ("b", "m", "2", "ok")])
-    kept = {"model_name": "m", "model_version": "2", "earlier_labels": {"1": 77}}
+    kept = {"model_name": "m", "model_version": "2", "other_versions": {"1": 77}}
     table.commit(table.folder / "run-r0", "r0", {"figures": kept})
     opened = PredictionTable(table.folder)
     assert earlier.labels(opened, ("m", "2")) == {"1": 77}
@@ -95,3 +96,16 @@ def test_numbers_are_counted_once_for_each_model_and_version_of_the_table(
     write(table.folder / "run-r1" / "part-0.parquet", [("c", "m", "2", "ok")])
     PredictionTable(table.folder).commit(table.folder / "run-r1", "r1", {})
     assert earlier.labels(PredictionTable(table.folder), ("m", "1")) == {"2": 2}
+
+
+def test_the_numbers_of_an_older_windrow_are_counted_again(tmp_path: Path) -> None:
+    """They left out the URLs that the champion had labelled before a rollback: nothing was ever labelled again."""
+    table = PredictionTable(tmp_path / "t")
+    write(table.folder / "run-r0" / "part-0.parquet", [("a", "m", "1", "ok"), ("a", "m", "2", "ok")])
+    old = {"model_name": "m", "model_version": "1", "earlier_labels": {}}
+    table.commit(table.folder / "run-r0", "r0", {"figures": old})
+    opened = PredictionTable(table.folder)
+    (table.folder / "_windrow").mkdir()
+    kept = {"of": [opened.version, "m", "1"], "labels": {}}
+    (table.folder / "_windrow" / "earlier.json").write_text(json.dumps(kept))
+    assert earlier.labels(opened, ("m", "1")) == {"2": 1}

@@ -330,7 +330,10 @@ class Tables(RuleBasedStateMachine):
         again = self.due(night.version)
         for key in [key for key, row in rows.items() if (row.due or self.reopened(row)) and key[0] in again]:
             del rows[key]
-        rows |= {(target.url, night.version): self.answer_to(target, answers) for target in night.targets}
+        for target in night.targets:
+            key, answer = (target.url, night.version), self.answer_to(target, answers)
+            if answer.status == "ok" or key not in rows or rows[key].status != "ok":  # a label stays after a failure
+                rows[key] = answer
         return rows, night.search.marks
 
     def write(self, night: Night, answers: list[str], folder: Path) -> list[Path]:
@@ -511,3 +514,22 @@ def test_what_the_loser_of_two_nights_has_read_of_the_feed_is_not_written_over_t
 def test_other_work_than_what_is_withheld_is_done_anew(change: Step) -> None:
     with steps(a_night(1, OK), a_night(1, OK), a_night(1, OK, "withhold"), change) as tables:
         walk(tables, a_night(0, NOW, "accept"))
+
+
+@pytest.mark.parametrize("answers", [LATER, LARGE, ["http_error"] * 4], ids=["pending", "decided", "final"])
+def test_a_label_stays_and_is_the_newest_row_where_labelling_it_again_after_a_rollback_fails(
+    answers: list[str],
+) -> None:
+    """A new URL of the same run, whose failure is in the same file, keeps its row."""
+    with steps(
+        a_night(2, OK),
+        lambda tables: tables.a_night(0, "2", OK, True, "", None),
+        lambda tables: tables.a_night(1, "1", answers, True, "", None),
+    ) as tables:
+        found = sorted(opened(tables.folder).to_pyarrow_table().to_pylist(), key=lambda row: row["scored_at"])
+        newest = {row["url"][-1]: (row["model_version"], row["status"], row["run_id"]) for row in found}
+        assert newest == {
+            "0": ("1", "ok", "r1"),
+            "1": ("1", "ok", "r1"),
+            "2": ("1", answers[0].partition(" ")[0], "r3"),
+        }
