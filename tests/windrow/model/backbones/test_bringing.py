@@ -138,7 +138,7 @@ def test_a_url_is_trusted_once_and_then_checked(small: Path, tmp_path: Path) -> 
         bring(url, None, None, tmp_path, tmp_path)  # is there
         assert web.paths == ["/nets/small.keras"]
         next((tmp_path / "downloads" / "networks").glob("*/small.keras?raw=1")).unlink()
-        with pytest.raises(DownloadError, match=r"(?s)has another SHA256 than .*fix network\.backbone_sha256"):
+        with pytest.raises(DownloadError, match=r"(?s)has another SHA-256 than .*fix network\.backbone_sha256"):
             bring(url, None, None, tmp_path, tmp_path)
 
 
