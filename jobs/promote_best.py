@@ -121,7 +121,6 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
 
     Return the job's result. If another job has decided meanwhile, only return that decision's result.
     """
-    from windrow.data import shards
     from windrow.selection import common_images, evidence
     from windrow.selection.rule import decide
 
@@ -130,9 +129,8 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
             return decided.to_json()
         promotion.begin(final)
         rival = promotion.rival(Path(scratch) / "champion", folder)
-        example, _ = shards.load_split(folder, "validation")
-        seen, different = common_images.seen_in(folder), common_images.first_of_copies(folder)
-        challenger = promotion.register(final, example[:1], seen, Path(scratch) / "challenger")
+        different = common_images.first_of_copies(folder)
+        challenger = promotion.register(final, folder, Path(scratch) / "challenger")
         networks = {evidence.CHALLENGER: challenger.file.read_bytes(), **evidence.to_read(final)}
         truths = {}
         if rival is not None and (network := rival.to_read) is not None:

@@ -47,6 +47,7 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
 
     files.check_writable(arguments.out / manifest.FILE)
     record = read_record(arguments.model, arguments.version)
+    check_backbone(record)
     dataset = prepare(arguments.out, record)
     if record.page.network.backbone is not None:
         embedding.embed(record.page, Path(), arguments.out, paths.home())
@@ -55,6 +56,26 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
     result = compare(record, again)
     print(f"{record}, trained again: {result['told']}", file=sys.stderr)
     return result
+
+
+def check_backbone(record: Record) -> None:
+    """Check that the page's backbone is the one in the version, before anything is computed with it.
+
+    Raises:
+        DatasetError: the backbone's weights are others now.
+        UserError, DownloadError, ServiceError: as for backbones.bring.
+    """
+    from windrow.model import backbones
+
+    network, wanted = record.page.network, record.backbone_digest
+    if network.backbone is None or wanted is None:
+        return
+    found = backbones.bring(network.backbone, network.backbone_sha256, network.backbone_layer, paths.home(), Path())
+    if found.digest != wanted:
+        raise DatasetError(
+            f"{record} must be trained on features of the backbone with digest {wanted[:16]}; {network.backbone} "
+            f"gives {found.digest[:16]} now; bring its file back as it was when the version was made"
+        )
 
 
 def prepare(out: Path, record: Record) -> Manifest:

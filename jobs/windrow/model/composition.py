@@ -28,12 +28,6 @@ def compose(backbone: Path, head: Any) -> Any:
     return keras.Model(image, x)
 
 
-def head_of(network: Any) -> Any:
-    """Return the head of what `compose` made, as a keras.Model that takes features (n, features)."""
-    import keras
-
-    features = keras.Input(network.layers[2].input.shape[1:])
-    x = features
-    for layer in network.layers[2:]:
-        x = layer(x)
-    return keras.Model(features, x)
+def backbone_of(network: Any) -> Any:
+    """Return the backbone of what `compose` made, as a keras.Model that takes images and gives features."""
+    return network.layers[1]

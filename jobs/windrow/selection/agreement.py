@@ -1,4 +1,4 @@
-"""Check that a network with a backbone inside gives from pixels what its head learned from stored features.
+"""Check that the backbone inside a network gives from pixels the stored features that the head learned from.
 
 Another backbone, other preprocessing, or features of other images would run without an error, and only label badly.
 """
@@ -18,15 +18,19 @@ from windrow.errors import StudyError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-TOLERANCE = 1e-3
-"""The largest accepted difference of a score, in 0..1. Features are stored as float16, which alone changes a score by
-less than half of that (tests/jobs/test_heads_of_photographs.py)."""
+TOLERANCE = 0.01
+"""The largest accepted difference of a feature, as a share of its largest value plus a tenth of the largest of all.
+
+Features are compared, and not scores, because a steep head turns the rounding of large features into any difference of
+scores. Features are stored as float16, which is exact to 0.0005 of a value. Processors and libraries add in different
+orders, which changes a feature by less than 0.0001 of the largest (model/backbone.py).
+"""
 IMAGES = 64
 """Number of validation images that are compared: half a second of a mid-sized backbone on one core."""
 
 
 def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> float:
-    """Compare scores from pixels with those from features on validation images, in a Spark task.
+    """Compute the features of validation images with the network's own backbone, in a Spark task, and compare them.
 
     Args:
         network: bytes of a .keras file that composition.compose made.
@@ -34,7 +38,7 @@ def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> fl
         threads: number of TensorFlow's threads.
 
     Returns:
-        The largest difference of a score.
+        The largest difference, as `difference` gives it.
 
     Raises:
         StudyError: it is above TOLERANCE.
@@ -46,8 +50,9 @@ def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> fl
     apart = float(spark.sparkContext.parallelize([task], 1).mapPartitions(_compare_all).collect()[0])
     if not apart <= TOLERANCE:  # NaN must fail
         raise StudyError(
-            f"a network must give the same scores from validation images as from their features, within {TOLERANCE}; "
-            f"they differ by {apart:.4f}; run embed_images.py and sweep.py again, with the backbone as it is now"
+            "a network must give validation images the features that are stored, within "
+            f"{TOLERANCE:.0%} of the largest; they differ by {apart:.1%}; "
+            "run embed_images.py and sweep.py again, with the backbone as it is now"
         )
     return apart
 
@@ -57,12 +62,24 @@ def _compare_all(tasks: Iterable[tuple[bytes, NDArray[np.uint8], NDArray[Any], i
 
 
 def difference(network: bytes, images: NDArray[np.uint8], stored: NDArray[Any], threads: int) -> float:
-    """Return the largest difference of a score between pixels, uint8 (n, h, w, 3), and features, (n, features)."""
-    from windrow.model.composition import head_of
+    """Compare a network's features of images with the stored ones; return the largest difference.
+
+    Args:
+        network: bytes of a .keras file that composition.compose made.
+        images: uint8 (n, height, width, 3).
+        stored: float16 (n, features).
+        threads: number of TensorFlow's threads.
+
+    Returns:
+        The difference as a share of the feature's largest value plus a tenth of the largest value of all features; nan
+        if a feature is not a finite number.
+    """
+    from windrow.model.composition import backbone_of
     from windrow.training import runtime
 
     runtime.import_tensorflow(threads)
-    whole = runtime.from_bytes(network)
-    from_pixels = np.asarray(whole(images.astype(np.float32), training=False))
-    from_features = np.asarray(head_of(whole)(stored.astype(np.float32), training=False))
-    return float(np.abs(from_pixels - from_features).max())
+    backbone = backbone_of(runtime.from_bytes(network))
+    wanted = stored.astype(np.float32)
+    apart = np.abs(np.asarray(backbone(images.astype(np.float32), training=False)) - wanted)
+    sizes = np.abs(wanted).max(axis=0)
+    return float((apart / np.maximum(sizes + sizes.max() / 10, np.finfo(np.float32).tiny)).max())

@@ -144,8 +144,8 @@ def train(
         best, default: the results of the functions `best` and `default`.
 
     Raises:
-        StudyError: none of the finalists has a repeat that ended ok, or the winner gives other scores from pixels than
-            from features.
+        StudyError: none of the finalists has a repeat that ended ok, or the winner's backbone
+            gives other features than the stored ones.
         DatasetError: the page has a backbone, and its features or its file are not there.
     """
     dataset = trained_on(page, dataset, folder)

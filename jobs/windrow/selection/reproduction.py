@@ -92,6 +92,7 @@ class Record:
         dataset_digest: digest of the prepared data set.
         weights: SHA-256 of the registered weights (runtime.weights_digest).
         test_accuracy: share of the test images that were classified correctly, as measured then.
+        backbone_digest: digest of the backbone inside; None if there is none, and for versions from before this record.
         packages: (version then, version now) by package, for packages whose versions differ, and for the built-in
             networks if they have another revision.
     """
@@ -106,6 +107,7 @@ class Record:
     dataset_digest: str
     weights: str
     test_accuracy: float
+    backbone_digest: str | None
     packages: dict[str, tuple[str, str]]
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow import experiment
+from windrow.data import features
 from windrow.errors import UserError
 from windrow.experiment import Experiment
 from windrow.experiment.parameters import Value
@@ -26,6 +27,8 @@ PAGE_FILE = "page-with-overrides.yaml"
 PARAMETERS_TAG = "windrow.parameters"
 REVISION_TAG = "windrow.networks.revision"
 """The tag of a version with its networks.revision; versions from before the tag have revision 1."""
+BACKBONE_TAG = "windrow.backbone.digest"
+"""The tag of a version with the digest of its backbone; versions without a backbone, and older ones, do not have it."""
 
 _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.weights", "windrow.test_accuracy")
 
@@ -55,8 +58,14 @@ def read_record(model: str, version: str) -> Record:
         dataset_digest=tags["windrow.dataset.digest"],
         weights=tags["windrow.weights"],
         test_accuracy=float(tags["windrow.test_accuracy"]),
+        backbone_digest=tags.get(BACKBONE_TAG),
         packages=_changed(tags, networks.revision(page)),
     )
+
+
+def backbone_tags(page: Experiment, folder: Path) -> dict[str, str]:
+    """Return the tag for a version of a page with a backbone, from the features in the data set's folder; else none."""
+    return {} if page.network.backbone is None else {BACKBONE_TAG: features.read_for(page, folder).backbone.digest}
 
 
 def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment:

@@ -52,6 +52,17 @@ def alone(model: str) -> Iterator[None]:
             ) from error
 
 
+def ensure_model(client: MlflowClient, model: str, description: str) -> None:
+    """Create a registered model, unless it is there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(model, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 def aliased(client: MlflowClient, model: str, alias: str) -> Any:
     """Return the version that an alias names; None for an unknown alias or model."""
     from mlflow.exceptions import MlflowException

@@ -90,11 +90,14 @@ def test_a_record_has_the_page_the_network_and_the_point_as_they_were(client: An
     expected = parse(PAGE.format("recorded"), ["sweep.epochs=3", "dataset.source=/data/pictures"])
     assert record.page == expected
     assert record.builder == Builder("nets/mine.py:build", SOURCE, "build")
+    assert record.backbone_digest is None
     assert record.parameters == points[2]
     assert type(record.parameters["width"]) is type(points[2]["width"])
     assert (record.trial, record.seed, record.test_accuracy) == (2, 4294967295, 0.987654)
     assert set(record.packages) == {"tensorflow"}
     assert record.packages["tensorflow"][0] == "1.0"
+    client.set_model_version_tag(name, "1", "windrow.backbone.digest", "b" * 64)
+    assert read_record(name, "1").backbone_digest == "b" * 64
 
 
 def test_a_version_of_built_in_networks_that_train_differently_now_says_so(

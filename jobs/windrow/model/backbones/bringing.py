@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -138,10 +137,9 @@ def _remembered(folder: Path, source: _Source) -> Path:
 
 def _convert(folder: Path, source: _Source, layer: str | None) -> Backbone:
     """Convert a backbone and write its file, and then its record."""
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the driver computes three images, and leaves GPUs to workers
-    from windrow.training.runtime import import_tensorflow, to_bytes, weights_digest
+    from windrow.training.runtime import import_without_gpus, to_bytes, weights_digest
 
-    import_tensorflow(threads=1)
+    import_without_gpus()
     print(f"{source.name}: converted now, and kept in {folder}", file=sys.stderr)
     network = source.open()
     weights = source.weights or weights_digest(network)

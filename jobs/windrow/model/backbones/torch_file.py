@@ -44,7 +44,7 @@ class _Storage(NamedTuple):
 
     key: str
     item: np.dtype[Any]
-    count: int
+    values: int
 
 
 class _View(NamedTuple):
@@ -143,7 +143,7 @@ def _unpickle(stream: io.BytesIO) -> Any:
 
 def _values(stream: io.BytesIO, storage: _Storage) -> NDArray[Any]:
     (count,) = struct.unpack("<q", stream.read(8))
-    if count != storage.count:
+    if count != storage.values:
         raise ValueError("another number of values than the storage has")
     content = stream.read(count * storage.item.itemsize)
     return np.frombuffer(content, storage.item, count)  # ValueError where the file is cut off

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from windrow.data import shards
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import evidence, hints, metrics, near_copies, pictures
-from windrow.selection.common_images import Keys, Rival, between
+from windrow.selection import common_images, evidence, hints, metrics, near_copies, pictures
+from windrow.selection.common_images import Rival, between
 from windrow.selection.finalists import Final
 from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
@@ -26,7 +26,7 @@ from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.promotions.finalist_runs import FinalistRuns
-from windrow.tracking.record import REVISION_TAG
+from windrow.tracking.record import REVISION_TAG, backbone_tags
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
 from windrow.training import networks
 
@@ -116,9 +116,7 @@ class Promotion:
             The champion, not read on these images yet; None without a champion.
         """
         champion = fetch_champion(self._client, self._page.model_name, into)
-        if champion is None:
-            return None
-        return Rival(champion, between(champion, self._dataset, folder))
+        return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
 
     def check_champion(self, into: Path, folder: Path) -> None:
         """Fetch and try the champion before the training; print at once why a person will have to decide.
@@ -136,16 +134,16 @@ class Promotion:
         """Return what may give a better network than the winner's best."""
         return hints.of_training(final.winner.good[0].outcome.epochs, self._page, self._dataset)
 
-    def register(self, final: Final, example: NDArray[np.uint8], seen: Keys, into: Path) -> Network:
+    def register(self, final: Final, folder: Path, into: Path) -> Network:
         """Register the winner's best network; return the new version, downloaded from the registry into a folder.
 
         Args:
-            example: one or more images, uint8 (n, height, width, channels).
-            seen: keys of the images that the network was trained and chosen on, uint64 (n,), sorted.
+            folder: the folder of the prepared data set.
         """
         import mlflow
 
-        self._ensure_model()
+        registry.ensure_model(self._client, self._page.model_name, self._page.description)
+        example, seen = shards.load_split(folder, "validation")[0][:1], common_images.seen_in(folder)
         winner, best = final.winner, final.winner.good[0]
         parameters = facts_of(self._page, winner.trial.number, winner.trial.point).parameters
         source, weights = log_network(
@@ -158,6 +156,7 @@ class Promotion:
             "windrow.seed": str(best.seed),
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
+            **backbone_tags(self._page, folder),
             REVISION_TAG: str(networks.revision(self._page)),
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
@@ -238,11 +237,9 @@ class Promotion:
             metrics=measured,
             hints=advice,
             evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured),
-            links={
-                **run_link(self._experiment, self._run_id),
-                **version_link(challenger.name, challenger.version),
-                **evaluation_link(self._experiment, model_id),
-            },
+            links=run_link(self._experiment, self._run_id)
+            | version_link(challenger.name, challenger.version)
+            | evaluation_link(self._experiment, model_id),
         )
 
     def _versions(self) -> list[Any]:
@@ -263,21 +260,8 @@ class Promotion:
             if undecided and not {"champion", "previous"} & set(version.aliases):
                 self._client.delete_model_version(version.name, version.version)
 
-    def _ensure_model(self) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.create_registered_model(self._page.model_name, description=self._page.description)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
     def _log_test(
-        self,
-        final: Final,
-        figures: Mapping[str, Readout],
-        rows: Sequence[evidence.Row],
-        images: NDArray[np.uint8],
+        self, final: Final, figures: Mapping[str, Readout], rows: Sequence[evidence.Row], images: NDArray[np.uint8]
     ) -> dict[str, bytes]:
         """Log test figures and pictures to the finalists' runs; return the challenger's pictures."""
         self._runs.log_test(evidence.by_repeat(final, figures))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,15 @@ def test_the_second_call_finds_the_file_and_loads_no_tensorflow(small: Path, tmp
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [first.to_json(), []]
+
+
+@pytest.mark.tensorflow
+def test_a_conversion_hides_no_gpu_from_the_executors_which_inherit_the_environment(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    bring("small.keras", None, None, tmp_path, small.parent)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 @pytest.mark.tensorflow
