@@ -435,7 +435,7 @@ def test_a_sweep_under_way_is_told_as_far_as_it_is(place: Any) -> None:
 
 def test_a_part_without_anything_to_show_is_one_sentence(place: Any) -> None:
     for path in ("train_shoes/sweep", "train_shoes/champions", "score_shoes/scorings", "score_shoes/labels"):
-        assert "Trigger " in place.values(f"/api/dags/{path}")["absent"]
+        assert "rigger " in place.values(f"/api/dags/{path}")["absent"]
     assert "is a score DAG" in place.values("/api/dags/score_hostile/sweep")["absent"]
 
 
