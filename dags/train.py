@@ -45,7 +45,8 @@ FORM = {
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
     "Data": ("dataset.source", "dataset.image_size", "dataset.fit"),
-    "Network": ("network.builder", "network.backbone"),
+    # Not network.backbone: a backbone needs the task embed_images, and the page decides whether the DAG has it.
+    "Network": ("network.builder",),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
         *("promotion.significant", "promotion.approval"),

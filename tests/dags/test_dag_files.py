@@ -264,6 +264,15 @@ def test_what_a_page_of_ones_own_needs_first_has_a_field(parsed: dict[str, Any])
             assert {"scoring.feed", "scoring.allow_addresses", "retry_status"} <= set(form(dag)), dag_id
 
 
+def test_the_form_does_not_offer_a_backbone_because_the_page_decides_which_tasks_there_are(
+    parsed: dict[str, Any], folders: dict[str, dict[str, Any]]
+) -> None:
+    trained = [dag for dag_id, dag in (*dags(parsed), *dags(folders["photos"])) if dag_id.startswith("train_")]
+    assert "embed_images" in tasks(trained[-1])
+    for dag in trained:
+        assert not {key for key in form(dag) if key.startswith("network.backbone")}, dag["dag_id"]
+
+
 def headings(dag: dict[str, Any]) -> dict[str, set[str]]:
     """The form's keys by heading."""
     found: dict[str, set[str]] = {}

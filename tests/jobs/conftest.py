@@ -23,7 +23,9 @@ SCORING = (
 
 
 class Images(Web):
-    """/LEVEL.png is a grey image; /page is no image; /flaky/LEVEL.png is one once `awake`; anything else is a 404.
+    """/LEVEL.png is a grey image; /flaky/LEVEL.png is one once `awake`; /page is no image; anything else is a 404.
+
+    /wide/LEVEL.png has this grey in its middle only: cropped it is like /LEVEL.png, squashed it is not.
 
     Attributes:
         awake: whether what is flaky answers.
@@ -39,6 +41,8 @@ class Images(Web):
         self.at_each(request.path)
         if request.path.startswith("/flaky") and not self.awake:
             return 503
+        if request.path.startswith("/wide/"):
+            return wide(int(request.path.removeprefix("/wide/").removesuffix(".png")))
         name, _, kind = request.path.removeprefix("/flaky").strip("/").partition(".")
         return grey(int(name)) if kind == "png" and name.isdigit() else 404
 
@@ -50,6 +54,16 @@ def grey(level: int) -> bytes:
 
     body = io.BytesIO()
     Image.new("L", (8, 8), level).save(body, "PNG")
+    return body.getvalue()
+
+
+def wide(level: int) -> bytes:
+    """A PNG three times as wide as high, of one grey level in its middle, and of the opposite one at both ends."""
+    from PIL import Image
+
+    body, picture = io.BytesIO(), Image.new("L", (24, 8), 255 - level)
+    picture.paste(level, (8, 0, 16, 8))
+    picture.save(body, "PNG")
     return body.getvalue()
 
 
@@ -107,7 +121,7 @@ def brightness(threshold: float) -> Any:
 
 
 def register(artifacts: str | None, *thresholds: float) -> None:
-    """Make versions 1, 2, ... of brightness where MLflow is; the first one is the champion."""
+    """Make versions 1, 2, ... of brightness, which crop images, where MLflow is; the first one is the champion."""
     import mlflow
     from windrow.tracking.server import connect
 
@@ -120,7 +134,7 @@ def register(artifacts: str | None, *thresholds: float) -> None:
                 brightness(threshold),
                 name="network",
                 pip_requirements=["tensorflow"],
-                metadata={"windrow": {"shape": [8, 8, 1], "labels": ["dark", "bright"]}},
+                metadata={"windrow": {"shape": [8, 8, 1], "labels": ["dark", "bright"], "fit": "crop"}},
             )
         client.create_model_version("brightness", logged.model_uri, model_id=logged.model_id)
     crown("1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 from harness.features import noise, prepare, save_backbone, write_page
 from numpy.typing import NDArray
+from windrow import paths
 from windrow.data import features, shards
 from windrow.data import manifest as manifests
-from windrow.data.features import views
+from windrow.data.features import embed_run, views
+from windrow.data.features.embed_run import Pace
 from windrow.errors import DatasetError
 from windrow.experiment import load
 
@@ -78,8 +81,27 @@ def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time
 
 def test_another_data_set_computes_its_new_images_only(embed: Callable[..., Any], tmp_path: Path) -> None:
     assert embed(prepare(tmp_path / "small", noise(40)), "network.parameters.views=1").result["computed"] == 40
+    for path in (paths.home() / "features").glob("*/*.block"):
+        os.utime(path, (1, 1))  # not read for long: the job keeps them, because it needs them
     grown = embed(prepare(tmp_path / "grown", noise(65)), "network.parameters.views=1")
-    assert (grown.code, grown.result["computed"]) == (0, 25)
+    assert (grown.code, grown.result["computed"], grown.result["removed"]) == (0, 25, 0)
+
+
+def test_features_that_another_job_removes_meanwhile_are_computed_too(
+    embed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert embed(prepare(tmp_path / "small", noise(40)), "network.parameters.views=1").code == 0
+    compute = embed_run.compute
+
+    def compute_while_another_job_removes(*arguments: Any) -> Pace:
+        for path in arguments[4].folder.iterdir():
+            path.unlink()
+        monkeypatch.setattr(embed_run, "compute", compute)
+        return compute(*arguments)
+
+    monkeypatch.setattr(embed_run, "compute", compute_while_another_job_removes)
+    grown = embed(prepare(tmp_path / "grown", noise(65)), "network.parameters.views=1")
+    assert (grown.code, grown.result["computed"]) == (0, 65), grown.output
 
 
 def test_more_views_leave_those_that_are_there(embed: Callable[..., Any], tmp_path: Path) -> None:
@@ -99,6 +121,20 @@ def test_a_damaged_file_is_written_again_from_the_cache(embed: Callable[..., Any
     again = embed(folder)
     assert (again.code, again.result["computed"], again.result["digest"]) == (0, 0, digest)
     assert (folder / "train-features.npy").read_bytes() == intact
+
+
+def test_features_name_the_backbones_file_where_it_is_after_windrow_home_has_moved(
+    embed: Callable[..., Any], tmp_path: Path, page: Path
+) -> None:
+    folder = prepare(tmp_path / "data", noise(40))
+    assert embed(folder).code == 0
+    description = folder / "features.json"
+    known = description.read_text()
+    description.write_text(known.replace(str(features.read(folder).backbone.file.parent), "/old/home/backbones"))
+    assert not features.read_for(load(page), folder).backbone.file.exists()
+    again = embed(folder)
+    assert (again.code, again.result["computed"]) == (0, 0)
+    assert description.read_text() == known
 
 
 def test_features_of_another_data_set_or_backbone_are_refused(

@@ -31,12 +31,16 @@ promotion: {{finalists: 1}}
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 JPEG files of three colours with noise, wider than high, and six of them once more, compressed harder."""
+    """120 JPEG files of three colours with noise, and six of them once more, compressed harder.
+
+    They are three times as wide as high, and both ends have the next label's colour: only a crop shows the right one.
+    """
     folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for name, colour in COLOURS.items():
+    for name, others in zip(COLOURS, (*list(COLOURS.values())[1:], COLOURS["brick"]), strict=True):
+        colour = np.repeat([others, COLOURS[name], others], 24, axis=0)
         (folder / name).mkdir()
         for number in range(40):
-            pixels = np.clip(generator.normal(colour, 45, (24, 36, 3)), 0, 255).astype(np.uint8)
+            pixels = np.clip(generator.normal(colour, 45, (24, 72, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.jpg", quality=90)
             if number < 2:
                 Image.fromarray(pixels).save(folder / name / f"{number} again.jpg", quality=80)

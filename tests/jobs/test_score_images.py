@@ -32,7 +32,8 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
 
     home = tmp_path / "home"
     labels = {
-        f"{images.address}/{level}.png": "dark" if level < 128 else "bright" for level in (0, 50, 100, 150, 200, 255)
+        f"{images.address}/{name}.png": "dark" if int(name.removeprefix("wide/")) < 128 else "bright"
+        for name in ("0", "wide/50", "100", "150", "wide/200", "255")
     }
     broken = {
         f"{images.address}/absent.png": "http_error",

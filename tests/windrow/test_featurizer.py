@@ -22,11 +22,21 @@ space:
 """
 
 
-def picture(level: int, size: tuple[int, int] = (8, 8), kind: str = "PNG") -> bytes:
+def picture(level: int) -> bytes:
     from PIL import Image
 
     content = io.BytesIO()
-    Image.new("RGB", size, (level, 255 - level, 7)).save(content, kind)
+    Image.new("RGB", (8, 8), (level, 255 - level, 7)).save(content, "PNG")
+    return content.getvalue()
+
+
+def with_white_ends(level: int) -> bytes:
+    """A picture three times as wide as high, whose middle third has one colour: all that a crop shows."""
+    from PIL import Image
+
+    content, wide = io.BytesIO(), Image.new("RGB", (72, 24), "white")
+    wide.paste((level, 255 - level, 7), (20, 0, 52, 24))
+    wide.save(content, "PNG")
     return content.getvalue()
 
 
@@ -46,7 +56,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_images_get_their_features_in_their_rows_whatever_is_in_them(spark: Any, page: Path) -> None:
-    contents = [picture(20), b"<html>", None, picture(250, (30, 9)), b"", *[picture(number) for number in range(40)]]
+    contents = [picture(20), b"<html>", None, with_white_ends(250), b"", *[picture(number) for number in range(40)]]
     frame = spark.createDataFrame([(number, each) for number, each in enumerate(contents)], "id long, content binary")
     frame.coalesce(1).createOrReplaceTempView("files")
 

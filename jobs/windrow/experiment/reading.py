@@ -79,10 +79,13 @@ def parse(text: str, overrides: Sequence[str] = (), name: str = "page") -> Exper
     if not isinstance(values, dict):
         message = f"must be sections with keys under them; got {shown(values)}; start with name: and space:"
         raise PageError(name, [Problem("", message)])
-    values = head_space.filled(values)  # before the overrides, which may change a part of a dimension
-    problems += _apply(overrides, values, places)
+    of_space = [each.partition("=")[0].strip().partition(".")[0] == "space" for each in overrides]
+    problems += _apply([each for each, inside in zip(overrides, of_space, strict=True) if not inside], values, places)
+    # Before the overrides of the space, which may change a part of a dimension, and after the others: they may bring
+    # or remove the backbone, and what they set is not searched.
+    values = head_space.filled(values)
+    problems += _apply([each for each, inside in zip(overrides, of_space, strict=True) if inside], values, places)
     _fill_empty_sections(values)
-    values = head_space.filled(values)  # a backbone may be an override, too
     problems += find(values, places)
     if problems:
         raise PageError(name, sorted(problems, key=lambda problem: problem.line or 0))

@@ -75,14 +75,18 @@ def rows(data: tuple[Any, Any], parameters: Mapping[str, Value], seed: int, numb
 
     Where images have views, there are several rows per label. Each image of a batch is then one of its first
     `parameters["views"]` views, drawn by chance.
+
+    Raises:
+        ValueError: the trial has more views than are stored, where more than one is.
     """
     import tensorflow as tf
 
     drawn, stored = order(seed, number, len(data[1]), batch), len(data[0]) // len(data[1])
-    if stored == 1:
+    if stored == 1:  # pixels, too, of which a network of one's own may have a parameter of this name
         return drawn
-    # A page may ask for more views in a later sweep than were stored for this one: no more than those are drawn.
-    views = min(int(parameters["views"]), stored)
+    views = int(parameters["views"])
+    if views > stored:
+        raise ValueError(f"a trial's views must be stored; got {stored:,} for {views:,}; run embed_images.py again")
     chosen = tf.random.stateless_uniform(tf.shape(drawn), [seed, number + _VIEW_STREAM], 0, views, tf.int32)
     return drawn * stored + chosen
 

@@ -31,17 +31,33 @@ def test_a_backbone_given_as_an_override_brings_the_space_too() -> None:
     assert list(page.space) == list(HEAD_SPACE)
 
 
+def test_a_backbone_removed_by_an_override_takes_the_space_with_it() -> None:
+    with pytest.raises(PageError, match="space: is missing"):
+        experiment.parse(PAGE, ["network.backbone=null"])
+
+
+def test_overrides_of_the_space_and_the_network_count_in_any_order() -> None:
+    overrides = ["space.units.high=128", "network.parameters.dropout=0.3", "network.backbone=lite0"]
+    for given in (overrides, overrides[::-1]):
+        page = experiment.parse("name: a\ndataset: {source: photos}\n", given)
+        assert page.space["units"].high == 128  # type: ignore[union-attr]
+        assert set(page.space) == set(HEAD_SPACE) - {"dropout"}
+
+
 @pytest.mark.parametrize(
     ("fixed", "left"),
     [
         ("layers: 0", {"learning_rate", "dropout", "weight_decay", "label_smoothing"}),
         ("layers: 2", {"learning_rate", "units", "dropout", "weight_decay", "label_smoothing"}),
         ("units: 99", {"learning_rate", "layers", "dropout", "weight_decay", "label_smoothing"}),
+        ("dropout: 0.3", {"learning_rate", "layers", "units", "weight_decay", "label_smoothing"}),
     ],
 )
-def test_what_the_page_sets_is_not_searched(fixed: str, left: set[str]) -> None:
-    page = experiment.parse(PAGE.replace("lite0", f"lite0, parameters: {{{fixed}}}"))
-    assert set(page.space) == left
+def test_what_the_page_or_an_override_sets_is_not_searched(fixed: str, left: set[str]) -> None:
+    written = experiment.parse(PAGE.replace("lite0", f"lite0, parameters: {{{fixed}}}"))
+    overridden = experiment.parse(PAGE, [f"network.parameters.{fixed.replace(': ', '=')}"])
+    assert set(written.space) == set(overridden.space) == left
+    assert written == overridden
 
 
 def test_a_page_that_sets_everything_is_asked_for_a_space() -> None:

@@ -292,8 +292,9 @@ class Registry(RuleBasedStateMachine):
         assert set(aliases) <= {"champion", "previous", "challenger"}
         assert set(aliases.values()) <= set(versions)
         assert "champion" in aliases or not self.champions, "a champion is gone"
+        begun = jobs.begun()
         for alias in {"champion", "previous"} & set(aliases):
-            chosen = "windrow.chosen_by" in versions[aliases[alias]].tags
+            chosen = "windrow.chosen_by" in versions[aliases[alias]].tags or (begun and begun["back"] == aliases[alias])
             assert chosen or jobs.result(aliases[alias]).get("promoted"), (
                 f"{alias} is a version that was never promoted"
             )
@@ -302,7 +303,6 @@ class Registry(RuleBasedStateMachine):
             self.champions.add(champion)
             assert champion != aliases.get("challenger") or champion not in settled
             if champion == aliases.get("previous"):
-                begun = jobs.begun()
                 assert begun, "champion and previous are one"
                 assert begun["back"] == champion
         assert self.champions <= set(versions), "one that has been champion is deleted"
@@ -407,6 +407,25 @@ def test_a_choice_cut_off_anywhere_is_finished_by_the_next() -> None:
         assert jobs.begun() is None
         assert jobs.versions()["3"].tags["windrow.chosen_by"] == "ada"
         assert result["model_version"] == "3"
+
+
+@pytest.mark.parametrize("chosen", ["1", "3"])
+def test_a_change_that_was_cut_off_before_it_came_leaves_no_name_on_the_version(jobs: Jobs, chosen: str) -> None:
+    jobs.promote("a", Ruling.PROMOTED)
+    jobs.promote("b", Ruling.PROMOTED)
+    jobs.promote("c", Ruling.KEPT)
+    change = jobs.rollback if chosen == "1" else partial(jobs.choose, chosen)
+    for writes in range(MOST_WRITES):
+        assert jobs.is_cut_off(change, Cut(writes))
+        if jobs.aliases()["champion"] == chosen:
+            break
+        version = jobs.versions()[chosen]
+        assert "windrow.chosen_by" not in version.tags
+        assert not version.description.startswith("Made champion")
+    assert (jobs.begun() or {})["by"] == "ada"
+    change()
+    assert jobs.versions()[chosen].description.startswith("Made champion by ada")
+    assert jobs.versions()[chosen].description.partition("\n")[0].endswith("in place of version 2.")
 
 
 def test_a_choice_over_a_rollback_that_was_cut_off_counts(jobs: Jobs) -> None:

@@ -77,6 +77,14 @@ class Pace:
     seconds: float = 0.0
     busy_seconds: float = 0.0
 
+    def __add__(self, later: Pace) -> Pace:
+        return Pace(
+            self.computed + later.computed,
+            later.slots,
+            self.seconds + later.seconds,
+            self.busy_seconds + later.busy_seconds,
+        )
+
     def figures(self) -> dict[str, float | None]:
         """Return views a second, what the slots could compute if they did nothing else, and the share of that."""
         rate = self.computed / self.seconds if self.seconds else None

@@ -40,7 +40,8 @@ def embed(page: Experiment, page_folder: Path, folder: Path, home: Path) -> tupl
         digest = feature_files.digest_of(manifest.digest, backbone, number)
         found = feature_files.existing(folder, digest, source)
         if found is not None:
-            return found, Pace()
+            # WINDROW_HOME may have moved: then the backbone's file has another path now.
+            return feature_files.with_backbone(folder, found, backbone), Pace()
         return _compute(page, folder, manifest, backbone, FeatureCache(home, backbone), number)
 
 
@@ -62,11 +63,18 @@ def _compute(
     page: Experiment, folder: Path, manifest: Manifest, backbone: Backbone, cache: FeatureCache, number: int
 ) -> tuple[Features, Pace]:
     """Compute what the cache lacks, and write the features of all splits; return their description and the pace."""
+    for split, count in feature_files.in_splits(number).items():
+        cache.mark_used(feature_files.view_keys(folder, split, count))
+    cache.refresh()  # another job may have removed a block before it was marked
     wanted, pace = embed_run.absent(folder, cache, number), Pace()
     if wanted:
         with spark.open_session(f"features {page.name}") as session:
             pace = embed_run.compute(session, folder, manifest, backbone, cache, wanted)
-        cache.refresh()
+            cache.refresh()
+            gone = embed_run.absent(folder, cache, number)
+            if gone:  # another job removed a block as it was marked, or someone did meanwhile
+                pace += embed_run.compute(session, folder, manifest, backbone, cache, gone)
+                cache.refresh()
     description = Features(
         source=feature_files.source_of(page),
         backbone=backbone,

@@ -9,8 +9,10 @@ and an image that two blocks have is read from one of them.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from io import BytesIO
@@ -55,11 +57,17 @@ def key_of(backbone: Backbone) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """A block's file, mapped into memory."""
+    """A block's file, which is open only while it is read: a cache may have more blocks than a process may open files.
+
+    Attributes:
+        path: the file.
+        keys: the names of its views.
+        start: where the features begin, in bytes.
+    """
 
     path: Path
     keys: Keys
-    values: Values
+    start: int
 
 
 class FeatureCache:
@@ -68,10 +76,15 @@ class FeatureCache:
     Args:
         home: WINDROW_HOME.
         backbone: the backbone.
+
+    Attributes:
+        key: digest of what decides the features of an image's view, from `key_of`.
+        features: number of features of a view.
+        folder: where the blocks are.
     """
 
     def __init__(self, home: Path, backbone: Backbone) -> None:
-        self.key, self._features = key_of(backbone), backbone.features
+        self.key, self.features = key_of(backbone), backbone.features
         self.folder = home / FOLDER / self.key
         self._open()
 
@@ -87,16 +100,23 @@ class FeatureCache:
         self._row = np.concatenate([np.arange(size) for size in [0, *sizes]])[order]
 
     def _read(self, path: Path) -> _Block | None:
-        """Map a block; None if the file is no block with this number of features, as after a failure of the disk."""
+        """Describe a block; None if the file is no block with this number of features, as after a failure of the disk.
+
+        Raises:
+            OSError: too many files are open, which is no fault of the block.
+        """
         try:
             with path.open("rb") as file:
                 names: Any = np.load(file, allow_pickle=False)
                 np.lib.format.read_magic(file)
                 shape, _, kind = np.lib.format.read_array_header_1_0(file)
-                if shape != (len(names), self._features) or kind != np.float16 or not len(names):
+                if shape != (len(names), self.features) or kind != np.float16 or not len(names):
                     return None
-                return _Block(path, names, np.memmap(path, np.float16, "r", file.tell(), shape))
-        except (OSError, ValueError, EOFError):
+                start, size = file.tell(), os.fstat(file.fileno()).st_size
+                return _Block(path, names, start) if size == start + 2 * len(names) * self.features else None
+        except (OSError, ValueError, EOFError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise
             return None
 
     def holds(self, wanted: Keys) -> NDArray[np.bool_]:
@@ -136,27 +156,30 @@ class FeatureCache:
             raise KeyError("a view is not stored")
         places = np.searchsorted(self._sorted, wanted)
         blocks, rows = self._place[places], self._row[places]
-        values = np.empty((len(wanted), self._features), np.float16)
+        values = np.empty((len(wanted), self.features), np.float16)
         for number in np.unique(blocks):
-            here = blocks == number
-            values[here] = self._blocks[number].values[rows[here]]
+            here, block = blocks == number, self._blocks[number]
+            shape = (len(block.keys), self.features)
+            values[here] = np.memmap(block.path, np.float16, "r", block.start, shape)[rows[here]]
         return values
 
     def mark_used(self, wanted: Keys) -> None:
-        """Set the time of the blocks that have some of these views to now, so that they are kept."""
+        """Set the time of the blocks that have some of these views to now, so that no job removes them.
+
+        A block that is gone already is missing after `refresh`.
+        """
         places = np.searchsorted(self._sorted, wanted[self.holds(wanted)])
         for number in np.unique(self._place[places]):
-            os.utime(self._blocks[number].path)
+            with suppress(FileNotFoundError):
+                os.utime(self._blocks[number].path)
 
 
 def remove_unused(home: Path) -> int:
-    """Remove the blocks of all backbones that no job has read for KEPT_DAYS; return their number.
-
-    A job that is reading such a block keeps its mapping.
-    """
+    """Remove the blocks of all backbones that no job has read for KEPT_DAYS; return their number."""
     limit, removed = time.time() - KEPT_DAYS * 86_400, 0
     for path in (home / FOLDER).glob(f"*/*{_SUFFIX}"):
-        if path.stat().st_mtime < limit:
-            path.unlink(missing_ok=True)
-            removed += 1
+        with suppress(FileNotFoundError):  # another job removes them, too
+            if path.stat().st_mtime < limit:
+                path.unlink()
+                removed += 1
     return removed

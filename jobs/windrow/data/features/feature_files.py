@@ -124,6 +124,22 @@ def existing(folder: Path, digest: str, source: FeatureSource) -> Features | Non
     return found if (found.digest, found.source) == (digest, source) else None
 
 
+def with_backbone(folder: Path, found: Features, backbone: Backbone) -> Features:
+    """Return features with this record of their backbone, after writing it to features.json if it is new there.
+
+    The caller holds the folder's lock.
+
+    Raises:
+        ServiceError: the disk is full; features.json is then unchanged.
+    """
+    if found.backbone == backbone:
+        return found
+    changed = replace(found, backbone=backbone)
+    with files.clear_when_full(folder):
+        files.write_json(folder / FILE, asdict(changed))
+    return changed
+
+
 def write(
     folder: Path,
     manifest: Manifest,
@@ -154,7 +170,6 @@ def write(
                 written[_features(split)], _ = shards.write_chunks(
                     aside / _features(split), np.dtype(np.float16), shape, chunks
                 )
-                cache.mark_used(wanted)
             for name in written:
                 (aside / name).replace(folder / name)
         whole = replace(description, files=written)

@@ -5,16 +5,17 @@ A photograph that was scaled, cropped a little or saved again has other pixels, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windrow.data import shards
 from windrow.data.features import feature_files
-from windrow.data.features.feature_cache import FeatureCache
+from windrow.data.features.feature_cache import FeatureCache, Keys
 from windrow.data.features.records import FeatureCopies
-from windrow.data.splits import Split
 
 LIMIT = 0.88
 """The cosine of two images' features, less the mean of all, from which they count as near copies.
@@ -29,6 +30,32 @@ MOST_PRODUCTS = 2 * 10**13
 """The most multiplications; above that, near copies are not looked for. Two cores do so many in about 5 minutes."""
 SHOWN = 10
 _ROWS = 4096
+_BYTES = 64 * 2**20
+"""The most memory for the features of a part, as float32; a product of two parts of _ROWS rows has this size, too."""
+
+
+class Table(Protocol):
+    """Features that are read a part at a time: an array, or what is stored."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float16]:
+        """Return rows, float16 (n, features)."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """Features in the cache as a table."""
+
+    cache: FeatureCache
+    keys: Keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float16]:
+        return self.cache.read(self.keys[rows])
 
 
 def find(folder: Path, cache: FeatureCache) -> FeatureCopies:
@@ -38,41 +65,49 @@ def find(folder: Path, cache: FeatureCache) -> FeatureCopies:
         folder: the folder of the data set.
         cache: the cache, which holds view 0 of every image.
     """
-    tests = _values(folder, cache, "test")
-    trained, validated = (_values(folder, cache, split) for split in ("train", "validation"))
-    if len(tests) * (len(trained) + len(validated)) * tests.shape[1] > MOST_PRODUCTS:
+    tests, trained, validated = (feature_files.view_keys(folder, split, 1) for split in ("test", "train", "validation"))
+    if len(tests) * (len(trained) + len(validated)) * cache.features > MOST_PRODUCTS:
         return FeatureCopies(LIMIT, missing="there are too many images")
-    rows, others, cosines = nearest(tests, np.concatenate([trained, validated]))
+    others = np.concatenate([trained, validated])
+    rows, found, cosines = nearest(_Stored(cache, tests), _Stored(cache, others))
     names = [*shards.load_names(folder, "train"), *shards.load_names(folder, "validation")]
     tested = shards.load_names(folder, "test")
     order = np.argsort(-cosines, kind="stable")[:SHOWN]
-    examples = tuple((tested[rows[at]], names[others[at]]) for at in order)
+    examples = tuple((tested[rows[at]], names[found[at]]) for at in order)
     return FeatureCopies(LIMIT, tuple(rows.tolist()), examples)
 
 
 def nearest(
-    tests: NDArray[np.float16], others: NDArray[np.float16], limit: float = LIMIT
+    tests: Table, others: Table, limit: float = LIMIT
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Find the test images with a near copy: return their rows, the row of the other most like each, and the cosines.
 
     The mean of `others` is taken off first. Otherwise all images would be alike for a network whose features are never
-    negative.
+    negative. Both tables are read in parts, so that a few hundred MB of memory are enough for any number of images.
 
     Args:
         tests: (n, features).
         others: (m, features).
         limit: the smallest cosine of a near copy.
     """
+    rows, found, cosines = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     if not len(tests) or not len(others):
-        nothing = np.empty(0, np.int64)
-        return nothing, nothing, np.empty(0, np.float32)
-    mean = others.mean(axis=0, dtype=np.float64).astype(np.float32)
-    directions = _directions(others, mean)
-    rows, found, cosines = [], [], []
-    for start in range(0, len(tests), _ROWS):
-        alike = _directions(tests[start : start + _ROWS], mean) @ directions.T
-        best = alike.argmax(axis=1)
-        cosine = alike[np.arange(len(best)), best]
+        return rows[0], found[0], cosines[0]
+    width = tests[:1].shape[1]
+    step = max(1, min(_ROWS, _BYTES // (4 * width)))
+    total = np.zeros(width, np.float64)
+    for at in range(0, len(others), step):
+        total += others[at : at + step].sum(axis=0, dtype=np.float64)
+    mean = (total / len(others)).astype(np.float32)
+    for start in range(0, len(tests), step):
+        directions = _directions(tests[start : start + step], mean)
+        best, cosine = np.zeros(len(directions), np.int64), np.full(len(directions), -2, np.float32)
+        for at in range(0, len(others), step):
+            alike = directions @ _directions(others[at : at + step], mean).T
+            place = alike.argmax(axis=1)
+            highest = alike[np.arange(len(place)), place]
+            better = highest > cosine
+            best[better], cosine[better] = at + place[better], highest[better]
         near = np.flatnonzero(cosine >= limit)
         rows.append(start + near)
         found.append(best[near])
@@ -86,7 +121,3 @@ def _directions(values: NDArray[np.float16], mean: NDArray[np.float32]) -> NDArr
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     centred /= np.maximum(lengths, np.finfo(np.float32).tiny)
     return centred
-
-
-def _values(folder: Path, cache: FeatureCache, split: Split) -> NDArray[np.float16]:
-    return cache.read(feature_files.view_keys(folder, split, 1))

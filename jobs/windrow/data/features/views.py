@@ -24,12 +24,15 @@ RECIPE = f"1: as it is, mirrored, crops of {SMALLEST} to 1 of each side, bilinea
 
 
 def most_views(page: Experiment) -> int:
-    """Return the largest number of views that a trial of the page can have; 1 if the page does not name views."""
+    """Return the largest number of views that a trial of the page can have; 1 if the page does not name views.
+
+    The page's own value counts where a space searches views, too: the first trial may have it.
+    """
     dimension, default = page.space.get("views"), page.network.parameters.get("views", 1)
     if dimension is None:
         return int(default)
     largest = max(map(int, dimension.choices)) if isinstance(dimension, CategoricalDimension) else int(dimension.high)
-    return max(largest, int(default)) if dimension.when else largest
+    return max(largest, int(default))
 
 
 def view(image: NDArray[np.uint8], key: bytes, number: int) -> NDArray[np.uint8]:

@@ -25,8 +25,8 @@ def cut(network: Any, layer: str | None, name: str) -> Any:
         name: the backbone's name, for messages.
 
     Raises:
-        UserError: the network takes something else than RGB images of one size, there is no such layer, or its output
-            is not one row, or one map, of numbers per image.
+        UserError: the network takes something else than square RGB images of one size, there is no such layer, or its
+            output is not one row, or one map, of numbers per image.
     """
     import keras
 
@@ -65,6 +65,11 @@ def _image(network: Any, name: str) -> Any:
         raise UserError(
             f"network.backbone must fix the height and width of an image, 1 to 4,096; {name} takes {_sizes(image)}; "
             "save it with keras.Input((224, 224, 3)), or the size that it was trained with"
+        )
+    if sides[0] != sides[1]:
+        raise UserError(
+            f"network.backbone must take square images, as they are prepared; {name} takes {_sizes(image)}; "
+            "name another network"
         )
     if image.dtype != "float32":
         raise UserError(

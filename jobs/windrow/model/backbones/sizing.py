@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from windrow.errors import UserError
 from windrow.experiment import DatasetSection, Experiment
 from windrow.model.backbones.bringing import bring
 
@@ -15,10 +16,17 @@ def dataset_section(page: Experiment, home: Path, page_folder: Path) -> DatasetS
         home, page_folder: as for `bring`.
 
     Raises:
-        UserError, DownloadError, ServiceError: as for `bring`.
+        UserError: image_size is not the side that the backbone takes; or as for `bring`.
+        DownloadError, ServiceError: as for `bring`.
     """
     section, network = page.dataset, page.network
-    if network.backbone is None or section.image_size is not None:
+    if network.backbone is None:
         return section
     backbone = bring(network.backbone, network.backbone_sha256, network.backbone_layer, home, page_folder)
-    return section.model_copy(update={"image_size": backbone.shape[0]})
+    side = backbone.shape[0]
+    if section.image_size not in (None, side):
+        raise UserError(
+            f"dataset.image_size must be what the backbone {backbone.name} takes, {side}; got {section.image_size}; "
+            "correct the page, or leave the key out"
+        )
+    return section.model_copy(update={"image_size": side})

@@ -14,8 +14,7 @@ import pickletools
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +38,16 @@ _OPERATIONS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class _Storage:
+# Named tuples, which have no __dict__: the operation BUILD would write a file's values into one, unchecked.
+class _Storage(NamedTuple):
     """A row of values that follows the pickles."""
 
     key: str
     item: np.dtype[Any]
-    count: int
+    values: int
 
 
-@dataclass(frozen=True)
-class _View:
+class _View(NamedTuple):
     """A tensor: a part of a storage."""
 
     storage: _Storage
@@ -145,16 +143,17 @@ def _unpickle(stream: io.BytesIO) -> Any:
 
 def _values(stream: io.BytesIO, storage: _Storage) -> NDArray[Any]:
     (count,) = struct.unpack("<q", stream.read(8))
-    if count != storage.count:
+    if count != storage.values:
         raise ValueError("another number of values than the storage has")
     content = stream.read(count * storage.item.itemsize)
     return np.frombuffer(content, storage.item, count)  # ValueError where the file is cut off
 
 
 def _part(view: _View, values: NDArray[Any]) -> NDArray[Any]:
-    """Return a tensor's values as an array of its own shape."""
+    """Return a tensor's values as an array of its own shape, and refuse one that reaches beyond its storage."""
+    natural = all(map(_natural, (view.offset, *view.shape, *view.stride)))
     last = sum((side - 1) * stride for side, stride in zip(view.shape, view.stride, strict=True))
-    within = 0 <= last < len(values) - view.offset and math.prod(view.shape) <= len(values)
+    within = natural and 0 <= last < len(values) - view.offset and math.prod(view.shape) <= len(values)
     if not within:
         raise ValueError(f"a tensor that reaches beyond its storage: {view.shape} in strides {view.stride}")
     steps = tuple(stride * values.itemsize for stride in view.stride)

@@ -1,7 +1,8 @@
 """Change a model's champion on behalf of a person: by an answer to a request for approval, a choice, or a rollback.
 
-The person's name goes to the version's tags and its description before an alias moves. As in the registry's other
-moves, a change that was interrupted is completed by the next one.
+An answer is written to the version before an alias moves. Who has chosen a version or rolled back to it is written once
+it is champion, so that its page claims no change that never came; until then a tag of the model keeps the name. As in
+the registry's other moves, a change that was interrupted is completed by the next one.
 """
 
 from __future__ import annotations
@@ -118,13 +119,12 @@ def promote(model: str, version: str, by: str) -> dict[str, object]:
         if _at(client, model, "challenger") == chosen:
             client.delete_registered_model_alias(model, "challenger")
         if champion != chosen:
-            _sign(client, model, chosen, by, champion)
             client.set_registered_model_alias(model, "previous", chosen)
             if _begun(client, model) is not None:  # of other versions
                 client.delete_registered_model_tag(model, _ROLLBACK)
-            _swap(client, model, champion, chosen)
+            _swap(client, model, champion, chosen, by)
         elif (begun := _begun(client, model)) is not None and begun["back"] == chosen:
-            champion, _ = _swap(client, model, chosen, _at(client, model, "previous") or chosen)
+            champion, _ = _swap(client, model, chosen, _at(client, model, "previous") or chosen, by)
     reason = f"made champion by {by}, in place of {champion or 'none'}" if champion != chosen else "is champion already"
     return {
         "model_name": model,
@@ -137,13 +137,11 @@ def promote(model: str, version: str, by: str) -> dict[str, object]:
     }
 
 
-def _swap(
-    client: MlflowClient, model: str, champion: str | None, previous: str, by: str | None = None
-) -> tuple[str | None, str]:
+def _swap(client: MlflowClient, model: str, champion: str | None, previous: str, by: str) -> tuple[str | None, str]:
     """Make `previous` champion and `champion` previous, or complete such a swap that was interrupted.
 
     Args:
-        by: whose name the version gets; None if it has been written already, as for a swap that was interrupted.
+        by: whose name the version gets, unless the swap was interrupted: then it gets the name of who began it.
 
     Returns:
         The champion before, None without one, and the champion now.
@@ -151,10 +149,10 @@ def _swap(
     begun = _begun(client, model)
     if begun is not None and begun["back"] == champion and previous in (champion, begun["from"]):
         champion, previous = begun["from"], champion
-    elif by is not None:
-        _sign(client, model, previous, by, champion)
-    client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous}))
+        by = begun.get("by", by)  # swaps that an earlier Windrow began have no name here
+    client.set_registered_model_tag(model, _ROLLBACK, json.dumps({"from": champion, "back": previous, "by": by}))
     client.set_registered_model_alias(model, "champion", previous)
+    _sign(client, model, previous, by, champion)
     if champion is None:
         client.delete_registered_model_alias(model, "previous")
     else:
@@ -164,14 +162,14 @@ def _swap(
 
 
 def _sign(client: MlflowClient, model: str, version: str, by: str, champion: str | None) -> None:
-    """Write to a version's tags and description who makes it champion, in place of another version or none."""
+    """Write to a version's tags and description who has made it champion, in place of another version or none."""
     client.set_model_version_tag(model, version, registry.CHOSEN_BY, by)
     text = client.get_model_version(model, version).description or ""
     client.update_model_version(model, version, description=signed(text, by, champion))
 
 
 def _begun(client: MlflowClient, model: str) -> Any:
-    """Return {"from": version, "back": version} of a swap that was interrupted; None if none was."""
+    """Return {"from": version, "back": version, "by": name} of a swap that was interrupted; None if none was."""
     return json.loads(client.get_registered_model(model).tags.get(_ROLLBACK, "null"))
 
 

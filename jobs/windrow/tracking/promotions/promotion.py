@@ -116,9 +116,7 @@ class Promotion:
             The champion, not read on these images yet; None without a champion.
         """
         champion = fetch_champion(self._client, self._page.model_name, into)
-        if champion is None:
-            return None
-        return Rival(champion, between(champion, self._dataset, folder))
+        return None if champion is None else Rival(champion, between(champion, self._dataset, folder))
 
     def check_champion(self, into: Path, folder: Path) -> None:
         """Fetch and try the champion before the training; print at once why a person will have to decide.
@@ -239,11 +237,9 @@ class Promotion:
             metrics=measured,
             hints=advice,
             evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured),
-            links={
-                **run_link(self._experiment, self._run_id),
-                **version_link(challenger.name, challenger.version),
-                **evaluation_link(self._experiment, model_id),
-            },
+            links=run_link(self._experiment, self._run_id)
+            | version_link(challenger.name, challenger.version)
+            | evaluation_link(self._experiment, model_id),
         )
 
     def _versions(self) -> list[Any]:
@@ -265,11 +261,7 @@ class Promotion:
                 self._client.delete_model_version(version.name, version.version)
 
     def _log_test(
-        self,
-        final: Final,
-        figures: Mapping[str, Readout],
-        rows: Sequence[evidence.Row],
-        images: NDArray[np.uint8],
+        self, final: Final, figures: Mapping[str, Readout], rows: Sequence[evidence.Row], images: NDArray[np.uint8]
     ) -> dict[str, bytes]:
         """Log test figures and pictures to the finalists' runs; return the challenger's pictures."""
         self._runs.log_test(evidence.by_repeat(final, figures))

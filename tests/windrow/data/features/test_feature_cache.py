@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,21 @@ def block(seed: int, count: int = 40) -> tuple[Keys, Values]:
     hashes = draw.integers(0, 256, (count, 16)).astype(np.uint8)
     names = feature_cache.keys(hashes, np.full(count, seed, np.uint8))
     return names, draw.normal(size=(count, 5)).astype(np.float16)
+
+
+@contextmanager
+def few_files(number: int) -> Iterator[None]:
+    """Let the process open only so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    full = max(int(each.name) for each in Path("/dev/fd").iterdir()) + 1
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (full, hard))
+        with suppress(OSError):
+            while True:
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (full + number, hard))
+        yield
 
 
 @pytest.fixture
@@ -83,6 +102,27 @@ def test_a_block_that_was_cut_off_is_not_used(cache: FeatureCache, kept: int) ->
     assert (cache.read(names) == values).all()
 
 
+def test_more_blocks_than_the_process_may_open_files_are_read(cache: FeatureCache) -> None:
+    blocks = [block(seed, 2) for seed in range(20)]
+    with few_files(5):
+        for names, values in blocks:
+            cache.add(names, values)
+        cache.refresh()
+        found = cache.read(np.concatenate([names for names, _ in blocks]))
+    assert (found == np.concatenate([values for _, values in blocks])).all()
+
+
+def test_a_block_is_not_taken_for_broken_when_no_more_files_can_be_opened(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.add(*block(1))
+    listed = list(cache.folder.iterdir())
+    monkeypatch.setattr(Path, "glob", lambda *_: listed)  # which opens the folder
+    with few_files(0), pytest.raises(OSError, match="Too many open files") as caught:
+        cache.refresh()
+    assert caught.value.errno == errno.EMFILE
+
+
 def test_two_jobs_that_add_the_same_block_leave_one(tmp_path: Path, cache: FeatureCache) -> None:
     names, values = block(1)
     for each in (cache, FeatureCache(tmp_path, BACKBONE)):
@@ -124,3 +164,18 @@ def test_blocks_that_no_job_has_read_for_60_days_are_removed(tmp_path: Path, cac
     cache.refresh()
     assert cache.holds(used).all()
     assert not cache.holds(unused).any()
+
+
+def test_blocks_that_another_job_removed_first_are_passed_over(
+    tmp_path: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, values = block(1)
+    cache.add(names, values)
+    cache.refresh()
+    listed = list(cache.folder.iterdir())
+    listed[0].unlink()
+    cache.mark_used(names)
+    cache.refresh()
+    assert not cache.holds(names).any()
+    monkeypatch.setattr(Path, "glob", lambda *_: listed)  # as if it had been removed after the folder was listed
+    assert feature_cache.remove_unused(tmp_path) == 0

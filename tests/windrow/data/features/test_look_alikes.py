@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
+import pytest
+from harness.features import noise, prepare
+from numpy.typing import NDArray
 from windrow.data.features import look_alikes
+from windrow.data.features.feature_cache import FeatureCache
+from windrow.model.backbone import Backbone
 
 DRAW = np.random.default_rng(0)
 OTHERS = (DRAW.random((300, 64)) * 2 + 5).astype(np.float16)
@@ -35,3 +43,34 @@ def test_more_test_images_than_a_block_are_all_compared() -> None:
     found = dict(zip(rows.tolist(), others.tolist(), strict=True))
     assert found[0] == 8999
     assert found[8999] == 0
+
+
+class Drawn:
+    """Features that are drawn when they are read, so that only what `nearest` holds takes memory."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float16]:
+        start, end, _ = rows.indices(self.count)
+        return np.random.default_rng(start).random((end - start, 8), np.float32).astype(np.float16)
+
+
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    tracemalloc.start()
+    try:
+        look_alikes.nearest(Drawn(4096), Drawn(20_000))  # in one product these would need 330 MB
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 200e6
+
+
+def test_too_many_images_are_not_read_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_alikes, "MOST_PRODUCTS", 100)
+    empty = FeatureCache(tmp_path, Backbone("small", Path("small.keras"), "a" * 64, (8, 8, 3), 5))
+    found = look_alikes.find(prepare(tmp_path / "data", noise(40)), empty)
+    assert (found.missing, found.tests) == ("there are too many images", ())

@@ -67,6 +67,7 @@ def test_the_known_crop_is_drawn_on_every_machine() -> None:
         ({}, 1),
         ({"network": {"parameters": {"views": 4}}}, 4),
         ({"space": {"views": {"type": "int", "low": 1, "high": 6}}}, 6),
+        ({"space": {"views": {"type": "int", "low": 1, "high": 3}}, "network": {"parameters": {"views": 6}}}, 6),
         ({"space": {"views": {"type": "categorical", "choices": [2, 5, 1]}}}, 5),
         ({"space": {"units": {"type": "int", "low": 1, "high": 6}}, "network": {"parameters": {"views": 2}}}, 2),
     ],

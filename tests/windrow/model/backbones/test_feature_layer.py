@@ -106,6 +106,11 @@ def test_features_of_lower_precision_become_float32() -> None:
         (lambda: network("scores"), "poled", "must be a layer of small; got 'poled'; take one such as pooled"),
         (lambda: network(shape=(8, 8, 1)), None, r"RGB; small takes \(n, 8, 8, 1\); name another network"),
         (lambda: network(shape=(None, None, 3)), None, r"takes \(n, any, any, 3\); save it with keras.Input"),
+        (
+            lambda: network(shape=(8, 12, 3)),
+            None,
+            r"must take square images, as they are prepared; small takes \(n, 8, 12, 3\); name another network",
+        ),
         (lambda: network(dtype="uint8"), None, "must take float32 from 0 to 255; small takes uint8"),
         (lambda: rows(), None, r"takes \(n, 8\); name another network"),
         (lambda: words(), None, r"gives \(n, 8, 24\); let network.backbone_layer be one of"),

@@ -164,6 +164,30 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused() -> None:
             torch_file.read(legacy(OrderedDict(a=Tensor(storage, offset, shape, stride)), ("7",), values))
 
 
+class Rewritten(Tensor):
+    """A tensor whose pickle also writes into the object that it has made, past its checks: the operation BUILD."""
+
+    def __init__(self, tensor: Tensor, written: object) -> None:
+        self.said, self.written = tensor.said, written
+
+    def __reduce__(self) -> Any:
+        return *super().__reduce__(), self.written
+
+
+@pytest.mark.parametrize("slots", [False, True])
+@pytest.mark.parametrize(
+    "written",
+    [{"shape": (2, 2), "stride": (-8, 8)}, {"offset": -8, "shape": (1,), "stride": (1,)}, {"storage": None}],
+    ids=str,
+)
+def test_a_tensor_that_is_changed_after_its_checks_is_refused(written: dict[str, object], slots: bool) -> None:
+    sound = Tensor(Storage("7", "FloatStorage", 12), 0, (2,), (1,))
+    tensors = OrderedDict(a=Rewritten(sound, (None, written) if slots else written))
+    values = struct.pack("<q", 12) + WEIGHTS.tobytes()
+    with pytest.raises(UserError, match=r"attribute"):
+        torch_file.read(legacy(tensors, ("7",), values))
+
+
 @given(st.integers(0, len(WHOLE) - 1), st.binary(max_size=3), st.integers(0, 3))
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(place: int, written: bytes, removed: int) -> None:
     damaged = WHOLE[:place] + written + WHOLE[place + removed :]
