@@ -56,7 +56,11 @@ def report(found: Features) -> None:
         print(f"near copies were not looked for by features: {copies.missing}", file=sys.stderr)
     if copies.tests:
         pairs = "; ".join(" ~ ".join(names) for names in copies.examples)
-        print(f"test images with nearly the features of another one: {len(copies.tests):,}, {pairs}", file=sys.stderr)
+        print(
+            f"test images with nearly the features of another one: {len(copies.tests):,}, {pairs} (cosines from "
+            f"{copies.limit} on, a limit that was measured with lite0)",
+            file=sys.stderr,
+        )
 
 
 def summary(found: Features, manifest: Manifest, pace: Pace, removed: int) -> dict[str, object]:

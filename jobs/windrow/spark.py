@@ -17,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -112,6 +113,28 @@ def ship_file(session: SparkSession, path: Path, name: str) -> None:
             with replacing(sent) as part:
                 shutil.copyfile(path, part)
         session.sparkContext.addFile(str(sent))
+
+
+def ship_bytes(session: SparkSession, content: bytes) -> str:
+    """Send bytes to every executor as a file that is named by their SHA-256; return the name, for `shipped_bytes`.
+
+    Bytes inside a task must be fewer than spark.rpc.message.maxSize, 128 MiB by default; these may be more.
+    """
+    name = sha256(content).hexdigest()
+    sent = _outbox() / name
+    with _SENDING:
+        if not sent.exists():
+            with replacing(sent) as part:
+                part.write_bytes(content)
+            session.sparkContext.addFile(str(sent))
+    return name
+
+
+def shipped_bytes(name: str) -> bytes:
+    """Return, in a Spark task, the bytes that `ship_bytes` sent."""
+    from pyspark import SparkFiles
+
+    return Path(SparkFiles.get(name)).read_bytes()
 
 
 def _outbox() -> Path:

@@ -1,4 +1,4 @@
-"""embed_images.py is killed, meets a full disk, and runs twice at once: no feature is lost, and none computed twice."""
+"""embed_images.py is killed, meets a full disk, and runs twice at once: what is written is not computed again."""
 
 from __future__ import annotations
 

@@ -153,6 +153,10 @@ def test_features_of_another_data_set_or_backbone_are_refused(
             "network.backbone=twin.keras",
             r"must be of the page's backbone, .*twin\.keras; got features of .*small\.keras",
         ),
+        (
+            f"network.backbone_sha256={'ab' * 32}",
+            r".*small\.keras, SHA-256 abababababababab; got features of .*small\.keras;",
+        ),
         ("network.parameters.views=4", "must have 4 views of a training image, as the page draws them; got 3"),
     ):
         with pytest.raises(DatasetError, match=refusal):

@@ -75,6 +75,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any
 ) -> None:
     import mlflow
+    from pyspark import SparkFiles
 
     path, data = page("photos"), tmp_path / "data"
     on_data = ("--experiment", path, "--dataset", data)
@@ -99,6 +100,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
 
     version = fetch_model("models:/photos@champion", tmp_path / "files")
     assert (version.shape, version.labels, version.form) == ((SIDE, SIDE, 3), tuple(COLOURS), Form(resize="crop"))
+    assert Path(SparkFiles.get(version.digest)).is_file()  # sent as a file: a task has at most 128 MiB on a cluster
     assert version.dataset_digest == prepared.result["digest"]
     network = predict.load(
         version.file, version.digest, version.shape, 8, 3, form=version.form, expected=version.canaries

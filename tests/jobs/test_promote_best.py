@@ -304,7 +304,9 @@ def test_a_version_labels_images_of_any_type_with_names_of_classes(registry: Reg
         assert found["score"].between(0.1, 1).all()
     assert champion.predict(images[..., 0])["label"].tolist() == names, "grey images may lack their channel"
     assert champion.predict(images[:0]).empty
-    with pytest.raises(ValueError, match=r"must have the shape \(n, 8, 8, 1\); got \(8, 8, 1\); .*image\[None\]"):
+    with pytest.raises(
+        ValueError, match=r"must have the shape \(n, 8, 8, 1\); got \(8, 8, 1\); .*\['fit'\].*image\[None\]"
+    ):
         champion.predict(images[0])
     probabilities = mlflow.tensorflow.load_model("models:/digits@champion").predict(images, verbose=0)
     np.testing.assert_allclose(probabilities.max(axis=1), champion.predict(images)["score"], atol=1e-5)

@@ -55,6 +55,13 @@ def test_of_a_link_what_it_leads_to_is_sent_and_a_second_time_nothing(spark: Any
     assert on_a_worker(spark, "sent-over-a-link") == b"contents"
 
 
+@pytest.mark.spark
+def test_bytes_are_sent_under_their_digest_and_a_second_time_nothing(spark: Any) -> None:
+    first, again = sessions.ship_bytes(spark, b"a network"), sessions.ship_bytes(spark, b"a network")
+    assert first == again != sessions.ship_bytes(spark, b"another network")
+    assert spark.sparkContext.parallelize([first], 1).map(sessions.shipped_bytes).collect() == [b"a network"]
+
+
 def test_two_jobs_at_once_send_the_package_once_and_neither_goes_on_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ class NetworkSection(Section):
         "keras:NAME for a function of keras.applications; none if empty",
     )
     backbone_sha256: str | None = Field(
-        None, pattern=DIGEST, description="SHA-256 of the backbone's .keras file; the first one seen if empty"
+        None, pattern=DIGEST, description="SHA-256 of the backbone's .keras file; if empty, a URL's first is trusted"
     )
     backbone_layer: str | None = Field(
         None, min_length=1, description="layer whose output is the features; the backbone's last one if empty"

@@ -48,7 +48,9 @@ class Labeller:
         if pixels.shape[1:] != self._shape:
             raise ValueError(
                 f"images must have the shape (n, {', '.join(map(str, self._shape))}); got {pixels.shape}; "
-                "resize them as the page says, and put one image into a batch of one: image[None]"
+                "bring photographs to that height and width as metadata['windrow']['fit'] says (squash: resize both "
+                "sides; crop: resize the short side to 256/224 of it, bicubic, and cut out the centre), "
+                "and put one image into a batch of one: image[None]"
             )
         batches = [pixels[at : at + _BATCH] for at in range(0, len(pixels), _BATCH)]
         scores = [np.asarray(self._network(batch, training=False), np.float64) for batch in batches]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from windrow.data import features, shards
 from windrow.errors import StudyError
+from windrow.spark import ship_bytes, shipped_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,7 +46,7 @@ def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> fl
     """
     images, _ = shards.load_split(folder, "validation")
     stored, _ = features.load_split(folder, "validation")
-    task = (network, np.array(images[:IMAGES]), np.array(stored[:IMAGES, 0]), threads)
+    task = (ship_bytes(spark, network), np.array(images[:IMAGES]), np.array(stored[:IMAGES, 0]), threads)
     spark.sparkContext.setJobDescription("compare pixels with features")
     apart = float(spark.sparkContext.parallelize([task], 1).mapPartitions(_compare_all).collect()[0])
     if not apart <= TOLERANCE:  # NaN must fail
@@ -57,8 +58,8 @@ def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> fl
     return apart
 
 
-def _compare_all(tasks: Iterable[tuple[bytes, NDArray[np.uint8], NDArray[Any], int]]) -> Iterator[float]:
-    return iter([difference(*task) for task in tasks])
+def _compare_all(tasks: Iterable[tuple[str, NDArray[np.uint8], NDArray[Any], int]]) -> Iterator[float]:
+    return iter([difference(shipped_bytes(name), images, stored, threads) for name, images, stored, threads in tasks])
 
 
 def difference(network: bytes, images: NDArray[np.uint8], stored: NDArray[Any], threads: int) -> float:

@@ -25,17 +25,20 @@ _NEAR = 0.97  # of the loss of guessing
 _FREQUENT = 3  # times as many images as the other classes have on average: three quarters, if there are two classes
 
 
-def hints(epochs: Sequence[Epoch], classes: int, sweep: SweepSection | None = None) -> tuple[str, ...]:
+def hints(
+    epochs: Sequence[Epoch], classes: int, sweep: SweepSection | None = None, is_head: bool = False
+) -> tuple[str, ...]:
     """Return what the curves suggest, one sentence each without the full stop; may be empty.
 
     Args:
         epochs: the metrics of a training that ended ok, in order.
         classes: number of classes; a network that guesses evenly among them has a loss of ln(classes) nats.
         sweep: what limits the number of epochs; None if only sweep.epochs does.
+        is_head: whether the network is a head on a backbone, which knows views in place of augmentation.
     """
     is_early = sweep is not None and sweep.patience is not None and len(epochs) < sweep.epochs
     longer = "sweep.patience" if is_early else "sweep.epochs"
-    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs))))
+    return tuple(filter(None, (_curve(epochs, classes, longer), _gap(epochs, is_head))))
 
 
 def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, object]:
@@ -51,7 +54,7 @@ def of_sweep(study: StudyRecord, dataset: Manifest, folder: Path) -> dict[str, o
 
 def of_training(epochs: Sequence[Epoch], page: Experiment, dataset: Manifest) -> tuple[str, ...]:
     """Return all hints on a training that ended ok: by its curves and the classes; may be empty."""
-    found = hints(epochs, len(dataset.labels), page.sweep)
+    found = hints(epochs, len(dataset.labels), page.sweep, page.network.builder == "head")
     return (*found, *filter(None, [_imbalance(dataset.class_counts.get("train", {}), page)]))
 
 
@@ -95,11 +98,11 @@ def _curve(epochs: Sequence[Epoch], classes: int, longer: str) -> str:
     return ""
 
 
-def _gap(epochs: Sequence[Epoch]) -> str:
+def _gap(epochs: Sequence[Epoch], is_head: bool) -> str:
     if not epochs or epochs[-1].accuracy - epochs[-1].val_accuracy <= _GAP:
         return ""
-    last = epochs[-1]
+    last, more = epochs[-1], "give each more views" if is_head else "augment them"
     return (
         f"training accuracy {last.accuracy:.2f} against {last.val_accuracy:.2f} on validation: "
-        "add images, augment them, or search smaller networks and dropout"
+        f"add images, {more}, or search smaller networks and dropout"
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.selection.statistics import most_frequent_share
+from windrow.spark import ship_bytes, shipped_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -85,17 +86,19 @@ def read_test(
         The networks' predictions, by name.
     """
     spark.sparkContext.setJobDescription(f"test read-out of {', '.join(networks)}")
-    tasks = [(name, content, dataset, threads, truths.get(name)) for name, content in networks.items()]
+    tasks = [
+        (name, ship_bytes(spark, content), dataset, threads, truths.get(name)) for name, content in networks.items()
+    ]
     return dict(spark.sparkContext.parallelize(tasks, len(tasks)).mapPartitions(_read_all).collect())
 
 
-def _read_all(tasks: Iterable[tuple[str, bytes, str, int, NDArray[np.int64] | None]]) -> Iterator[tuple[str, Readout]]:
+def _read_all(tasks: Iterable[tuple[str, str, str, int, NDArray[np.int64] | None]]) -> Iterator[tuple[str, Readout]]:
     from windrow.sweep import trial
 
     return iter(
         [
-            (name, readout(content, trial.shipped(dataset), threads, truth))
-            for name, content, dataset, threads, truth in tasks
+            (name, readout(shipped_bytes(file), trial.shipped(dataset), threads, truth))
+            for name, file, dataset, threads, truth in tasks
         ]
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
 from windrow.selection.readout import read_test
+from windrow.spark import ship_bytes, shipped_bytes
 from windrow.sweep import cluster, schedule
 from windrow.sweep.spec import facts_of, trained_on, trial_spec
 from windrow.training import runtime
@@ -61,17 +62,19 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
             f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
         )
     figures = read_test(spark, {"again": outcome.network}, {}, dataset.digest, spec.threads)["again"]
-    weights = spark.sparkContext.parallelize([outcome.network], 1).mapPartitions(_digests).collect()[0]
+    weights = (
+        spark.sparkContext.parallelize([ship_bytes(spark, outcome.network)], 1).mapPartitions(_digests).collect()[0]
+    )
     return Reproduction(figures.accuracy, figures.images, weights)
 
 
-def _digests(networks: Iterable[bytes]) -> Iterator[str]:
+def _digests(names: Iterable[str]) -> Iterator[str]:
     """Return the digest of each network's weights.
 
     Runs on an executor, where a worker has TensorFlow imported already, unlike the driver of this job.
     """
     runtime.import_tensorflow(threads=1)
-    return iter([runtime.weights_digest(runtime.from_bytes(network)) for network in networks])
+    return iter([runtime.weights_digest(runtime.from_bytes(shipped_bytes(name))) for name in names])
 
 
 def _last_line(error: str) -> str:

@@ -54,6 +54,16 @@ def test_a_network_that_knows_its_training_images_by_heart_asks_for_more_of_them
     assert hint.startswith("training accuracy 0.99 against 0.39 on validation: add images, augment them")
 
 
+def test_a_head_that_knows_its_training_images_by_heart_asks_for_views_because_it_knows_no_augmentation() -> None:
+    (hint,) = of_training(
+        curve(*FLAT, accuracy=0.99, val_accuracy=0.39),
+        parse("name: a\ndataset: {source: /photos}\nnetwork: {backbone: lite0}"),
+        manifest({}),
+    )
+    assert "add images, give each more views, or search" in hint
+    assert "augment" not in hint
+
+
 @pytest.mark.parametrize("train", [math.log(3), 1.5, 40.0])
 def test_a_training_that_does_no_better_than_guessing_asks_for_a_lower_rate(train: float) -> None:
     (hint,) = hints(curve(1.1, 1.1, 1.1, train=train), 3)

@@ -209,7 +209,8 @@ def _features(split: Split) -> str:
 
 def _shown(source: FeatureSource) -> str:
     layer = f", layer {source.backbone_layer}" if source.backbone_layer else ""
-    return f"{source.backbone}{layer}"
+    digest = f", SHA-256 {source.backbone_sha256[:16]}" if source.backbone_sha256 else ""
+    return f"{source.backbone}{layer}{digest}"
 
 
 def _chunks(cache: FeatureCache, wanted: Keys) -> Iterator[Values]:

@@ -20,10 +20,11 @@ from windrow.data.features.records import FeatureCopies
 LIMIT = 0.88
 """The cosine of two images' features, less the mean of all, from which they count as near copies.
 
-With EfficientNet-Lite0 on trashnet, the nine pairs of a test and another image from 0.89 on show the same thing in the
-same place; the next, from 0.86 down, show it from elsewhere, or another one. On hymenoptera no pair is above 0.72. A
-photograph without 5 % of its sides has 0.90 or more with the whole one in 19 of 20 cases, and one a fifth brighter 0.90
-in 19 of 20. Strong compression changes features more: a near copy may be missed.
+It was measured with EfficientNet-Lite0 only: another backbone may need another limit. With that one on trashnet, the
+nine pairs of a test and another image from 0.89 on show the same thing in the same place; the next, from 0.86 down,
+show it from elsewhere, or another one. On hymenoptera no pair is above 0.72. A photograph without 5 % of its sides has
+0.90 or more with the whole one in 19 of 20 cases, and one a fifth brighter 0.90 in 19 of 20. Strong compression changes
+features more: a near copy may be missed.
 """
 MOST_PRODUCTS = 2 * 10**13
 """The most multiplications; above that, near copies are not looked for. Two cores do so many in about 5 minutes."""
