@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from harness.jobs import Finished
+from harness.waiting import wait_for
+from windrow.files import is_locked
 
 KILLS = int(os.environ.get("WINDROW_CHAOS_KILLS", "3"))
 SEED = int(os.environ.get("WINDROW_CHAOS_SEED", "1"))
@@ -31,6 +33,8 @@ def killed(driver: Any, study: Any, victim: str, settled: int) -> None:
     driver.kill(victim)
     if victim in ENDS_THE_SWEEP:
         driver.wait_until_gone()
+        # A dying process closes its files, and with them the study's lock, after it has lost its environment.
+        wait_for(lambda: not is_locked(study.folder / "lock"))
         study.kept.append(study.settled())
 
 
