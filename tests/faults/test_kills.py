@@ -34,7 +34,8 @@ def killed(driver: Any, study: Any, victim: str, settled: int) -> None:
     if victim in ENDS_THE_SWEEP:
         driver.wait_until_gone()
         # A dying process closes its files, and with them the study's lock, after it has lost its environment.
-        wait_for(lambda: not is_locked(study.folder / "lock"))
+        lock = study.folder / "lock"  # absent if the sweep was killed before it began
+        wait_for(lambda: not (lock.exists() and is_locked(lock)))
         study.kept.append(study.settled())
 
 
