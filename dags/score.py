@@ -26,7 +26,7 @@ page has a drift gate, a run whose labels or scores have moved beyond it fails a
 the run's gallery in MLflow. To accept the rows, start the DAG with a larger gate; otherwise fix the cause and start it
 again. After five failed runs in a row Airflow pauses the DAG.
 
-While there is no champion, a run that its hour or an asset has started is skipped; one that a person has started fails.
+Until the first champion, a run that its hour or an asset has started is skipped; one that a person has started fails.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Search the space of a page for the best network, and register it as champion.
 
 1. **prepare_dataset** splits the labelled images and writes them as shards, with a manifest. If the page has a
-   backbone (`network.backbone`), **embed_images** then computes the features of every image that has none yet.
+   backbone (`network.backbone`), **embed_images** then computes the features of every new image.
 2. **sweep** trains one network per point of the space, in parallel on Spark. Every trial is a run in MLflow.
 3. **promote_best** trains the finalists again, reads the test split once, and moves the alias `champion` in the
    registry if the winner is better than guessing and meets the page's rule. **draw_atlas** meanwhile draws what the
