@@ -64,6 +64,11 @@ class Fetcher:
         await self._rules.close()
         await self._session.__aexit__(kind, error, trace)
 
+    @property
+    def seconds_left(self) -> float:
+        """The least seconds until each URL that waits for its host's turn has had one. Any thread may ask."""
+        return self._hosts.seconds_left
+
     async def fetch(self, url: str) -> Fetched:
         """Download `url` (normalised, see urls.normalise), with retries, within the total deadline; return the outcome.
 
