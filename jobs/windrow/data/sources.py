@@ -164,7 +164,11 @@ def _existing_folder(source: str) -> Path:
     path = _folder(source)
     if not path.is_dir():
         close = difflib.get_close_matches(source, SOURCES, n=1)
-        cure = f"did you mean {close[0]}?" if close else f"no such folder: {path}"
+        cure = (
+            f"did you mean {close[0]}?"
+            if close
+            else f"no such folder: {path}; put one folder of images per class there, or name another"
+        )
         raise DatasetError(f"dataset.source must be {', '.join(SOURCES)} or a folder; got {source!r}; {cure}")
     return path
 
