@@ -79,12 +79,24 @@ def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time
     assert "images a second" not in again.output
 
 
-def test_another_data_set_computes_its_new_images_only(embed: Callable[..., Any], tmp_path: Path) -> None:
+def test_another_data_set_computes_its_new_images_only(
+    embed: Callable[..., Any], tmp_path: Path, small_backbone: Path
+) -> None:
+    from pyspark import SparkFiles
+
     assert embed(prepare(tmp_path / "small", noise(40)), "network.parameters.views=1").result["computed"] == 40
     for path in (paths.home() / "features").glob("*/*.block"):
         os.utime(path, (1, 1))  # not read for long: the job keeps them, because it needs them
-    grown = embed(prepare(tmp_path / "grown", noise(65)), "network.parameters.views=1")
+    folder = prepare(tmp_path / "grown", noise(65))
+    grown = embed(folder, "network.parameters.views=1")
     assert (grown.code, grown.result["computed"], grown.result["removed"]) == (0, 25, 0)
+    values, _ = features.load_split(folder, "train")
+    pixels, _ = shards.load_split(folder, "train")
+    exact = expected(small_backbone, pixels, shards.load_hashes(folder, "train"), 0)
+    assert np.abs(values[:, 0] - exact).max() < 2e-3, "an index into the new images is none into all"
+    digest = manifests.read(folder).digest
+    sent = [path.name for path in (Path(SparkFiles.getRootDirectory()) / "sent").iterdir()]
+    assert f"{digest}-train-images.npy" not in sent, "the images that were there already go to no executor"
 
 
 def test_features_that_another_job_removes_meanwhile_are_computed_too(
