@@ -114,6 +114,8 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
 
     atlas = run_job("draw_atlas", *on_data, "--study", tmp_path / "study")
     assert atlas.code == 0, atlas.output
+    shown = (tmp_path / "study" / "atlas" / "atlas.html").read_text()
+    assert "An image has 16 x 16 pixels of 3 channels. Every network is a head on small, whose 256 weights" in shown
 
     again = run_job("reproduce", "--model", "photos", "--version", "1", "--out", tmp_path / "again")
     assert again.code == 0, again.output
