@@ -181,6 +181,7 @@ def check_near_copies(result: dict[str, Any], expected: int) -> None:
     assert 0 <= row["errors"] <= result["figures"]["challenger"]["errors"]
     assert f"| challenger, without {near['images']} near cop" in result["evidence"]
     assert result["evidence"].count("remove one of each") == 1
+    assert "what is near was measured with lite0 only, so look at the pairs" in result["evidence"]
     assert " ~ ".join(near["examples"][0]) in result["evidence"]
 
 
