@@ -252,6 +252,7 @@ def of_any_size(path: Path) -> None:
         (of_any_size, (), "must fix the height and width of an image, 1 to 4,096; odd takes (n, any, any, 3); save it"),
         (save_backbone, (f"network.backbone_sha256={'ab' * 32}",), "must be the digest of odd.keras; got abababab"),
     ],
+    ids=("no_network", "no_pooled_output", "of_any_size", "another_digest"),
 )
 def test_a_backbone_that_cannot_be_used_is_refused_before_an_image_is_read(
     run_job: RunJob,
