@@ -310,6 +310,11 @@ def test_grey_and_tiny_photographs_get_features_and_one_class_is_refused(
     assert (embedded.code, embedded.result["images"]) == (0, 40), embedded.output
     values, _ = features.load_split(tmp_path / "data", "train")
     assert np.isfinite(values).all()
+    backbones = tmp_path / "home" / "backbones"
+    shutil.rmtree(backbones)
+    settings = ("--set", f"dataset.source={tmp_path / 'absent'}")
+    absent = run_job("prepare_dataset", "--experiment", page, "--out", tmp_path / "alone", *settings)
+    assert (absent.code, "no such folder" in absent.error, backbones.exists()) == (2, True, False), absent.output
     shutil.rmtree(tmp_path / "photos" / "bee")
     alone = run_job("prepare_dataset", "--experiment", page, "--out", tmp_path / "alone")
     assert (alone.code, "at least two classes; got only 'ant'; add images of another class" in alone.error) == (2, True)

@@ -99,6 +99,16 @@ def origin(section: DatasetSection) -> str:
     return section.source if section.source in SOURCES else str(_folder(section.source))
 
 
+def check_there(section: DatasetSection) -> None:
+    """Check that a page's folder of images exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    if section.source not in SOURCES:
+        _existing_folder(section.source)
+
+
 def fingerprint(section: DatasetSection) -> str:
     """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
 
