@@ -56,6 +56,7 @@ def test_there_are_shipped_pages() -> None:
         "mnist.yaml",
         "mnist_dense.yaml",
         "mnist_sensitivity.yaml",
+        "photos.yaml",
     ]
 
 

@@ -99,6 +99,16 @@ def origin(section: DatasetSection) -> str:
     return section.source if section.source in SOURCES else str(_folder(section.source))
 
 
+def check_there(section: DatasetSection) -> None:
+    """Check that a page's folder of images exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    if section.source not in SOURCES:
+        _existing_folder(section.source)
+
+
 def fingerprint(section: DatasetSection) -> str:
     """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
 
@@ -164,7 +174,11 @@ def _existing_folder(source: str) -> Path:
     path = _folder(source)
     if not path.is_dir():
         close = difflib.get_close_matches(source, SOURCES, n=1)
-        cure = f"did you mean {close[0]}?" if close else f"no such folder: {path}"
+        cure = (
+            f"did you mean {close[0]}?"
+            if close
+            else f"no such folder: {path}; put one folder of images per class there, or name another"
+        )
         raise DatasetError(f"dataset.source must be {', '.join(SOURCES)} or a folder; got {source!r}; {cure}")
     return path
 
