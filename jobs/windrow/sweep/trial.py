@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from windrow.data import features, manifest, shards
-from windrow.data.splits import Split
+from windrow.data.splits import Split, StoredFit
 from windrow.errors import BuilderError
 from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
@@ -105,7 +105,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
         # Limits apply to one trial, but trials in a shared graph share time and memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
-        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
+        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs, spec.fit))
 
     found = [list(group) for _, group in groupby(sorted(specs, key=key), key)]
     return [part for group in found for part in (_portions(group) if _is_head(group[0]) else [group])]
@@ -136,14 +136,16 @@ def shipped(digest: str) -> Path:
     return folder
 
 
-def examples(dataset: Path, split: Split) -> Examples:
-    """Open a split's images of a prepared data set, memory-mapped."""
-    return Examples(*shards.load_split(dataset, split))
+def examples(dataset: Path, split: Split, fit: StoredFit = None) -> Examples:
+    """Open a split's images of a prepared data set, memory-mapped; `fit` is a name from Manifest.stored."""
+    return Examples(*shards.load_split(dataset, split, fit))
 
 
 def _examples(spec: TrialSpec, dataset: Path, split: Split) -> Examples:
     """Open what a trial learns from: a split's images or, for a head, their features."""
-    return Examples(*features.load_split(dataset, split)) if _is_head(spec) else examples(dataset, split)
+    if _is_head(spec):
+        return Examples(*features.load_split(dataset, split, spec.fit))
+    return examples(dataset, split, spec.fit)
 
 
 def _is_head(spec: TrialSpec) -> bool:
