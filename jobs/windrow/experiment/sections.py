@@ -152,6 +152,11 @@ class PromotionSection(Section):
     model: str | None = Field(None, pattern=MODEL_NAME, description="registered model's name; the page's if empty")
     finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")
     seeds: int = Field(1, ge=1, le=50, description="seeds that each finalist is trained with")
+    train_on: Literal["train", "all"] = Field(
+        "train",
+        description="images that finalists' networks are trained on: those for training, or, with a backbone, all but "
+        "the test's, after a training that validates; all is the default for a backbone",
+    )
     minimum_improvement: float = Field(
         0.0,
         ge=0,

@@ -62,6 +62,8 @@ class TrialSpec:
         patience: epochs without a better objective after which training ends, and the best epoch counts; None to train
             all epochs, and the last one counts.
         fit: name under which the images, or their features, are stored, from Manifest.stored.
+        on_all: whether the network that is kept is trained once more, on training and validation images, for as many
+            epochs as counted; the outcome's figures stay those of the training that validates.
     """
 
     number: int
@@ -88,6 +90,7 @@ class TrialSpec:
     repeat: int = 0
     patience: int | None = None
     fit: StoredFit = None
+    on_all: bool = False
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
@@ -152,6 +155,7 @@ def trial_spec(
         dataset=dataset.digest,
         patience=page.sweep.patience,
         fit=stored_fit(page, facts.parameters),
+        on_all=keep_network and page.promotion.train_on == "all",
         digests=tuple((name, digest) for name, digest in dataset.files.items() if name in _SHIPPED),
     )
 

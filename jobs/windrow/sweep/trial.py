@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 from windrow.data import features, manifest, shards
 from windrow.data.splits import Split, StoredFit
@@ -21,6 +22,7 @@ from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training import fused, loop, networks, runtime
+from windrow.training.data import joined
 from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
@@ -224,13 +226,25 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
         return outcome
     if best is not None:
         training.network.set_weights(best)
-    network = training.network
+    network = _trained_on_all(attempt, data) if spec.on_all else training.network
     if _is_head(spec):
         # A head of its own, because the loop's graphs keep theirs for the next trial.
         own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
         own.set_weights(network.get_weights())
         network = compose(dataset / BACKBONE, own)
     return replace(outcome, network=runtime.to_bytes(network))
+
+
+def _trained_on_all(attempt: RunningAttempt, data: tuple[Examples, Examples]) -> Any:
+    """Train a head again, on training and validation images, for as many epochs as counted; return its keras.Model."""
+    spec, both = attempt.spec, joined(*data)
+    training = loop.prepare(
+        spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
+    )
+    for epoch in islice(training.epochs(), spec.epochs if spec.patience is None else attempt.best):
+        if not epoch.finite:
+            raise FloatingPointError("the training on all images, of training and validation, diverged")
+    return training.network
 
 
 def _measures_macro_f1(spec: TrialSpec) -> bool:

@@ -15,10 +15,11 @@ def mistakes(
     dataset: Mapping[str, object],
     network: Mapping[str, object],
     space: Mapping[str, object],
+    promotion: Mapping[str, object],
     built_in: tuple[str, ...],
     wrong: set[Key],
 ) -> Iterator[Mistake]:
-    """Yield what the sections `dataset`, `network` and `space`, as they are on the page, contradict in each other.
+    """Yield what these sections, as they are on the page, contradict in each other.
 
     Args:
         built_in: the values of dataset.source that are not folders.
@@ -38,6 +39,8 @@ def mistakes(
             yield ("dataset", "source"), f"{message}got {source}, which is grey; name a folder"
         if value(dataset, "dataset", "channels", default=3) != 3:
             yield ("dataset", "channels"), "must be 3 where network.backbone is set, which sees colours; got 1; drop it"
+    elif value(promotion, "promotion", "train_on") == "all" and ("network", "backbone") not in wrong:
+        yield ("promotion", "train_on"), f"must be train without a backbone; got all; drop it, or {_ADD}"
     fit = value(dataset, "dataset", "fit", default="squash")
     if fit == "both" and backbone is None and ("network", "backbone") not in wrong:
         yield ("dataset", "fit"), f"must be squash or crop without a backbone; got both; {_ADD}"

@@ -54,7 +54,8 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
         raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
-    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
+    on = ", on all images" if page.promotion.train_on == "all" else ""
+    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds{on}"
     return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
 
 
