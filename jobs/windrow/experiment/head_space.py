@@ -27,6 +27,13 @@ HEAD_PARAMETERS: dict[str, object] = {
 }
 """Values that go with HEAD_SPACE, unless the page has others."""
 
+OBJECTIVE = "val_loss"
+"""The objective that goes with HEAD_SPACE, unless the page has another one.
+
+Of 37 photographs for validation, dozens of heads get the same number right. In cross-validation, what had the smallest
+loss was right for 0.4 points more of other photographs than what had the highest accuracy (hymenoptera; trashnet: 0.0).
+"""
+
 
 def filled(values: Mapping[str, object]) -> dict[str, object]:
     """Return a page's values, with HEAD_SPACE and HEAD_PARAMETERS if the page has a backbone and no space.
@@ -81,6 +88,9 @@ def _with_space(values: Mapping[str, object], network: Mapping[str, object]) -> 
     if fixed.get("layers") == 0:
         space.pop("units", None)
     network = {**network, "parameters": {**HEAD_PARAMETERS, **fixed}}
+    sweep = values.get("sweep")
+    if sweep is None or isinstance(sweep, dict):
+        values = {**values, "sweep": {"objective": OBJECTIVE, **(sweep or {})}}
     return {**values, "network": network, "space": space}
 
 
