@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from windrow.data.splits import StoredFit
 from windrow.errors import StudyError
 from windrow.selection import agreement
 from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, facts_of, trained_on, trial_spec
+from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trained_on, trial_spec
 from windrow.sweep.study import StudyRecord
 from windrow.training.networks import Builder
 
@@ -51,11 +52,13 @@ class Finalist:
         trial: the trial in the ledger.
         repeats: one repeat per seed, in the order of the seeds.
         good: the repeats that ended ok, best objective first, then in the order of the seeds.
+        fit: name under which its images are stored, from Manifest.stored.
     """
 
     trial: Entry
     repeats: tuple[Repeat, ...]
     good: tuple[Repeat, ...]
+    fit: StoredFit = None
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -158,7 +161,8 @@ def train(
     outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
     final = rank(page, best, default, outcomes)
     if page.network.backbone is not None:
-        agreement.check(spark, final.winner.good[0].network, folder, page.sweep.cores)
+        winner = final.winner
+        agreement.check(spark, winner.good[0].network, folder, page.sweep.cores, winner.fit)
     return final
 
 
@@ -190,4 +194,5 @@ def _finalist(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], sign:
     repeats = tuple(Repeat(outcome.repeat, known[outcome.repeat - 1], outcome) for outcome in mine)
     good = [repeat for repeat in repeats if repeat.network]
     good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
-    return Finalist(trial, repeats, tuple(good))
+    fit = stored_fit(page, facts_of(page, trial.number, trial.point).parameters)
+    return Finalist(trial, repeats, tuple(good), fit)

@@ -61,7 +61,9 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
         raise StudyError(
             f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
         )
-    figures = read_test(spark, {"again": outcome.network}, {}, dataset.digest, spec.threads)["again"]
+    figures = read_test(spark, {"again": outcome.network}, {}, {"again": spec.fit}, dataset.digest, spec.threads)[
+        "again"
+    ]
     weights = (
         spark.sparkContext.parallelize([ship_bytes(spark, outcome.network)], 1).mapPartitions(_digests).collect()[0]
     )

@@ -10,17 +10,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 from windrow.data import features, manifest, shards
-from windrow.data.splits import Split
+from windrow.data.splits import Split, StoredFit
 from windrow.errors import BuilderError
 from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training import fused, loop, networks, runtime
+from windrow.training.data import joined
 from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
@@ -105,7 +107,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
         # Limits apply to one trial, but trials in a shared graph share time and memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
-        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
+        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs, spec.fit))
 
     found = [list(group) for _, group in groupby(sorted(specs, key=key), key)]
     return [part for group in found for part in (_portions(group) if _is_head(group[0]) else [group])]
@@ -136,14 +138,16 @@ def shipped(digest: str) -> Path:
     return folder
 
 
-def examples(dataset: Path, split: Split) -> Examples:
-    """Open a split's images of a prepared data set, memory-mapped."""
-    return Examples(*shards.load_split(dataset, split))
+def examples(dataset: Path, split: Split, fit: StoredFit = None) -> Examples:
+    """Open a split's images of a prepared data set, memory-mapped; `fit` is a name from Manifest.stored."""
+    return Examples(*shards.load_split(dataset, split, fit))
 
 
 def _examples(spec: TrialSpec, dataset: Path, split: Split) -> Examples:
     """Open what a trial learns from: a split's images or, for a head, their features."""
-    return Examples(*features.load_split(dataset, split)) if _is_head(spec) else examples(dataset, split)
+    if _is_head(spec):
+        return Examples(*features.load_split(dataset, split, spec.fit))
+    return examples(dataset, split, spec.fit)
 
 
 def _is_head(spec: TrialSpec) -> bool:
@@ -222,13 +226,25 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
         return outcome
     if best is not None:
         training.network.set_weights(best)
-    network = training.network
+    network = _trained_on_all(attempt, data) if spec.on_all else training.network
     if _is_head(spec):
         # A head of its own, because the loop's graphs keep theirs for the next trial.
         own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
         own.set_weights(network.get_weights())
         network = compose(dataset / BACKBONE, own)
     return replace(outcome, network=runtime.to_bytes(network))
+
+
+def _trained_on_all(attempt: RunningAttempt, data: tuple[Examples, Examples]) -> Any:
+    """Train a head again, on training and validation images, for as many epochs as counted; return its keras.Model."""
+    spec, both = attempt.spec, joined(*data)
+    training = loop.prepare(
+        spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
+    )
+    for epoch in islice(training.epochs(), spec.epochs if spec.patience is None else attempt.best):
+        if not epoch.finite:
+            raise FloatingPointError("the training on all images, of training and validation, diverged")
+    return training.network
 
 
 def _measures_macro_f1(spec: TrialSpec) -> bool:

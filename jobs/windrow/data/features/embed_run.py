@@ -24,7 +24,7 @@ from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask
 from windrow.data.features.feature_cache import FeatureCache, Keys
 from windrow.data.manifest import Manifest
 from windrow.data.shards import split_files
-from windrow.data.splits import Split
+from windrow.data.splits import Split, StoredFit
 from windrow.errors import UserError, WindrowError
 from windrow.experiment.wording import time_left
 from windrow.model.backbone import Backbone
@@ -48,6 +48,7 @@ class Absent:
         numbers: number of each view, uint8 (n,).
         keys: their names in the cache.
         images: name of the file with their images that was sent to executors; "" before.
+        fit: name under which the images are stored, from Manifest.stored.
     """
 
     split: Split
@@ -55,6 +56,7 @@ class Absent:
     numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
     keys: Keys
     images: str = ""
+    fit: StoredFit = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -101,14 +103,15 @@ class Pace:
         }
 
 
-def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
+def absent(folder: Path, manifest: Manifest, cache: FeatureCache, number: int) -> list[Absent]:
     """List the views that the cache lacks, by split; a training image has `number` views, and others have one.
 
     Images with the same pixels are listed once.
     """
     found, listed = [], np.empty(0, "S17")
-    for split, count in feature_files.in_splits(number).items():
-        names = feature_files.view_keys(folder, split, count)
+    every = feature_files.in_splits(number).items()
+    for split, count, fit in ((*each, fit) for fit in manifest.stored for each in every):
+        names = feature_files.view_keys(folder, split, count, fit)
         _, first = np.unique(names, return_index=True)
         missing = np.zeros(len(names), bool)
         missing[first] = True
@@ -116,7 +119,7 @@ def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
         places = np.flatnonzero(missing)
         if len(places):
             numbers = (places % count).astype(np.uint8)
-            found.append(Absent(split, places // count, numbers, names[places]))
+            found.append(Absent(split, places // count, numbers, names[places], fit=fit))
             listed = np.concatenate([listed, names[places]])
     return found
 
@@ -188,7 +191,7 @@ def _send(spark: SparkSession, folder: Path, manifest: Manifest, views: Absent) 
     Returns:
         The views, with the name of the file that was sent, and indices into its images.
     """
-    whole, _ = split_files(folder, views.split)
+    whole, _ = split_files(folder, views.split, fit=views.fit)
     needed, places = np.unique(views.indices, return_inverse=True)
     if 2 * len(needed) > manifest.splits[views.split]:
         name = f"{manifest.digest}-{whole.name}"

@@ -54,7 +54,8 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
         raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
-    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
+    on = ", on all images" if page.promotion.train_on == "all" else ""
+    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds{on}"
     return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
 
 
@@ -143,11 +144,19 @@ class Promotion:
         import mlflow
 
         registry.ensure_model(self._client, self._page.model_name, self._page.description)
-        example, seen = shards.load_split(folder, "validation")[0][:1], common_images.seen_in(folder)
         winner, best = final.winner, final.winner.good[0]
+        example = shards.load_split(folder, "validation", winner.fit)[0][:1]
         parameters = facts_of(self._page, winner.trial.number, winner.trial.point).parameters
         source, weights = log_network(
-            self._run_id, self._page.name, best.network, self._dataset, example, winner.trial.number, parameters, seen
+            self._run_id,
+            self._page.name,
+            best.network,
+            self._dataset,
+            example,
+            winner.trial.number,
+            parameters,
+            common_images.seen_in(folder),
+            winner.fit,
         )
         tags = {
             "windrow.study": self._study_id,
@@ -186,7 +195,7 @@ class Promotion:
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
         result = self._result(challenger, rival, final, rows, decision, near, model_id)
-        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0])
+        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test", final.winner.fit)[0])
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
         self._log_figures(result, read, final, model_id)
