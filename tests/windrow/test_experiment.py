@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -961,6 +962,30 @@ def test_an_override_that_is_no_yaml_is_refused() -> None:
     assert sentences(PAGE, "description={") == [
         """--set description: must be YAML; got '{'; if it is text, write --set 'description="{"'"""
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("name=\udcff", "--set: must be text that UTF-8 can hold; got 'name=\\udcff'; save it as UTF-8"),
+        (
+            "description=[\x13",
+            "--set description: must be YAML; got '[\\x13'; if it is text, write --set 'description=\"[\\u0013\"'",
+        ),
+        (
+            'description={it\'s "x"',
+            "--set description: must be YAML; got '{it\\'s \"x\"'; "
+            'if it is text, write --set \'description="{it\'"\'"\'s \\"x\\""\'',
+        ),
+    ],
+)
+def test_an_override_that_no_terminal_shows_has_a_message_that_it_shows_and_a_cure_that_can_be_pasted(
+    override: str, sentence: str
+) -> None:
+    assert sentences(PAGE, override) == [sentence]
+    if "write --set " in sentence:
+        (given,) = shlex.split(sentence.rpartition("write --set ")[2])
+        assert experiment.parse(PAGE, [given]).description == override.partition("=")[2]
 
 
 def test_an_override_inside_something_that_is_no_section_is_refused() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,7 +216,9 @@ def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) 
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
-        if not equals:
+        if not _is_unicode(override):
+            problems.append(Problem("--set", f"must be text that UTF-8 can hold; got {override!r}; save it as UTF-8"))
+        elif not equals:
             problems.append(Problem("--set", f"must be KEY=VALUE; got {override!r}; for example sweep.trials=8"))
         elif not _is_legal(key):
             strangers.append(key)
@@ -225,7 +229,8 @@ def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) 
                 problems += [Problem(f"--set {p.key}", p.message) for p in _walk(root, path, {})]
                 problems += _put(values, path, _construct(root), places)
             except yaml.YAMLError:
-                cure = f"if it is text, write --set '{key}=\"{text}\"'"
+                quoted = json.dumps(text, ensure_ascii=not text.isprintable())
+                cure = f"if it is text, write --set {shlex.quote(f'{key}={quoted}')}"
                 problems.append(Problem(f"--set {key}", f"must be YAML; got {text!r}; {cure}"))
     return [*problems, *_unknown(strangers)]
 
