@@ -1,0 +1,15 @@
+"""The targets of `make fuzz`, a module each.
+
+A module has the function `check`, which raises for bytes that break a promise, and three constants: SEEDS, the inputs
+that fuzzing starts from; TOKENS, words that are worth inserting; LONGEST, the most bytes of an input.
+"""
+
+from __future__ import annotations
+
+INSTRUMENTED = {
+    "channel": ["windrow.channel", "windrow.sweep.leased_job", "windrow.sweep.outcomes", "windrow.scoring.progress"],
+    "page": ["windrow.experiment", "yaml"],
+    "robots": ["windrow.scoring.fetch.robots", "protego"],
+    "urls": ["windrow.scoring.fetch.urls", "windrow.scoring.fetch.addresses", "idna"],
+}
+"""Targets, each with the packages whose lines and branches guide the search. Code in C is run, and guides nothing."""
