@@ -10,6 +10,11 @@ INSTRUMENTED = {
     "channel": ["windrow.channel", "windrow.sweep.leased_job", "windrow.sweep.outcomes", "windrow.scoring.progress"],
     "page": ["windrow.experiment", "yaml"],
     "robots": ["windrow.scoring.fetch.robots", "protego"],
-    "urls": ["windrow.scoring.fetch.urls", "windrow.scoring.fetch.addresses", "idna"],
+    "urls": [
+        "windrow.scoring.fetch.urls",
+        "windrow.scoring.fetch.host_names",
+        "windrow.scoring.fetch.addresses",
+        "idna",
+    ],
 }
 """Targets, each with the packages whose lines and branches guide the search. Code in C is run, and guides nothing."""
