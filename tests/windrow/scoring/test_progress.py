@@ -138,3 +138,26 @@ def test_tasks_on_spark_are_heard_and_counted(spark: Any, capsys: pytest.Capture
 
         assert spark.sparkContext.parallelize(range(20), 4).mapPartitionsWithIndex(task).count() == 20
     assert capsys.readouterr().err.splitlines()[-1].startswith("[20/20] 20 ok")
+
+
+def test_the_time_left_is_the_slowest_hosts_where_that_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress, "monotonic", lambda: now + 1000)
+    tally = Tally(5010)
+    tally.add({**said(0, 1, ok=0), "seconds_left": 0.0})
+    now = 1500.0
+    tally.add({**said(0, 1, ok=5000), "seconds_left": 100.0})
+    tally.add({**said(1, 1), "seconds_left": 20.0})
+    assert "about 2 min left" in tally.line()  # by the pace it would be 3 s
+    now = 1597.0
+    assert "about 3 s left" in tally.line()
+
+
+def test_a_task_reports_what_its_hosts_need() -> None:
+    with Channel("127.0.0.1") as line:
+        listener = progress._Listener(line.inbox, 9)
+        listener.start()
+        list(progress.reported(rows("ok"), line.address, 4, 1, lambda: 7000.0))
+        line.inbox.put(None)
+        listener.join(20)
+    assert listener._tally._free_at[4] == pytest.approx(monotonic() + 7000, abs=60)
