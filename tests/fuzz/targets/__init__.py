@@ -7,6 +7,7 @@ that fuzzing starts from; TOKENS, words that are worth inserting; LONGEST, the m
 from __future__ import annotations
 
 INSTRUMENTED = {
+    "answer": ["windrow.scoring.fetch", "aiohttp"],
     "channel": ["windrow.channel", "windrow.sweep.leased_job", "windrow.sweep.outcomes", "windrow.scoring.progress"],
     "page": ["windrow.experiment", "yaml"],
     "robots": ["windrow.scoring.fetch.robots", "protego"],
