@@ -30,6 +30,8 @@ DIGEST = r"^[0-9a-f]{64}$"
 Fit = Literal["squash", "crop"]
 """How an image becomes a square: its proportions change, or its ends are cut off (data/image.py)."""
 
+_CRON_FIELDS = 5
+
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""
 
@@ -109,11 +111,14 @@ def _cron(expression: str | None) -> str | None:
         return None
     try:
         croniter(expression).get_next()
+        is_sound = len(expression.split()) == _CRON_FIELDS or expression.startswith("@")  # a sixth would be seconds
     except CroniterError:
+        is_sound = False
+    if not is_sound:
         raise ValueError(
             f"must be a cron expression that comes true, such as '0 3 * * *', or empty; got {expression!r}; "
             "write minute, hour, day, month and weekday"
-        ) from None
+        )
     return expression
 
 
