@@ -64,4 +64,4 @@ def decoded(content: bytes) -> str:
         raise EncodingError(f"0x{content[error.start]:02x}", line) from error
     if (place := text.find("\0")) >= 0:
         raise EncodingError("0x00", text.count("\n", 0, place) + 1)
-    return text
+    return text.lstrip("\ufeff")  # an editor may add a second mark to a file that has one

@@ -9,8 +9,10 @@ from __future__ import annotations
 INSTRUMENTED = {
     "answer": ["windrow.scoring.fetch", "aiohttp"],
     "channel": ["windrow.channel", "windrow.sweep.leased_job", "windrow.sweep.outcomes", "windrow.scoring.progress"],
+    "decode": ["windrow.data.image", "windrow.data.image_files", "windrow.scoring.network.pixels", "PIL"],
     "page": ["windrow.experiment", "yaml"],
     "robots": ["windrow.scoring.fetch.robots", "protego"],
+    "text": ["windrow.text_files"],
     "urls": [
         "windrow.scoring.fetch.urls",
         "windrow.scoring.fetch.host_names",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import urljoin
 
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.addresses import refusal
+from windrow.scoring.fetch.host_names import HostNameError, normal_form
 from yarl import URL
 
 LONGEST = 300
@@ -81,6 +83,11 @@ _BASE = "http://example.com/a/b.png?c"
 
 def check(data: bytes) -> None:
     """Read the bytes as a line of a feed, and as the Location of a redirect."""
+    with suppress(HostNameError):
+        host = normal_form(data.decode("utf-8", "surrogateescape"))
+        assert host.isascii(), host
+        assert normal_form(host) == host, host
+        _check_literal(host.strip("[]"))
     target = urls.understand(data)
     if target is None:
         assert not data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip(), "a line that is not blank"

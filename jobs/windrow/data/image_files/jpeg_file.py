@@ -23,6 +23,9 @@ END = b"\xff\xd9"
 MOST_SEGMENTS = 100_000
 """The most segments before the pixels. A colour profile of 20 MB has 320."""
 
+MOST_SCANS = 100
+"""The most scans of an image. Encoders write at most 20. A scan of 60 bytes can take 15 ms for 40,000,000 pixels, so a
+small file without this limit could take an hour."""
 _SCAN = 0xDA
 _ALONE = (0x01, *range(0xD0, 0xD9))  # marks without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -44,7 +47,8 @@ def reduced(content: bytes) -> Reduced:
 
     Raises:
         NotAnImageError: the file ends, or its segments end, before it says the image's size.
-        BrokenFileError: the image has other than 8 bits a sample, or the file more than MOST_SEGMENTS segments.
+        BrokenFileError: the image has other than 8 bits a sample, or more than MOST_SCANS scans, or the file more than
+            MOST_SEGMENTS segments.
     """
     view, parts, place, turn, measured = memoryview(content), [], 2, None, False
     for _ in range(MOST_SEGMENTS):
@@ -71,7 +75,10 @@ def reduced(content: bytes) -> Reduced:
     if not measured:
         raise NotAnImageError("a JPEG must say its size before its pixels; it does not")
     exif = b"" if turn in (None, orientation.UPRIGHT) else _segment(b"Exif\0\0" + orientation.write(turn or 1))
-    ended = content.endswith(END) or content.find(END, place) >= 0
+    end = content.find(END, place)
+    if content.count(bytes([0xFF, _SCAN]), place, end if end >= 0 else len(content)) > MOST_SCANS:
+        raise BrokenFileError(f"it has more than {MOST_SCANS:,} scans")
+    ended = end >= 0
     return Reduced(b"".join([content[:2], exif, *parts, view[place:]]), ended)
 
 

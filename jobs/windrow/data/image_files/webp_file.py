@@ -9,7 +9,8 @@ import struct
 
 from windrow.data.image_files import orientation
 
-_EXTENDED = b"VP8X"
+_EXTENDED = b"VP8X\x0a\0\0\0"
+_HEADER_BYTES = 30  # to the end of the chunk VP8X
 _PROFILE, _EXIF, _XMP = 0x20, 0x08, 0x04  # flags of the chunk VP8X
 _NEEDED = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 _MOST_CHUNKS = 100_000
@@ -23,10 +24,12 @@ def is_webp(head: bytes) -> bool:
 def reduced(content: bytes) -> bytes:
     """Return a WebP with the same pixels and orientation, and without other metadata.
 
-    A file without metadata, and one that is cut off, is returned unchanged.
+    A file without metadata, one that is cut off, and one with another first chunk are returned unchanged.
     """
-    whole = 8 + struct.unpack_from("<I", content, 4)[0] if len(content) >= 30 else 0
-    if content[12:16] != _EXTENDED or not content[20] & (_PROFILE | _EXIF | _XMP) or whole > len(content):
+    if content[12:20] != _EXTENDED or len(content) < _HEADER_BYTES or not content[20] & (_PROFILE | _EXIF | _XMP):
+        return content
+    whole = 8 + struct.unpack_from("<I", content, 4)[0]
+    if not _HEADER_BYTES <= whole <= len(content):
         return content
     view, parts, place, turn = memoryview(content), [], 12, None
     for _ in range(_MOST_CHUNKS):
