@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             alone = namespace(Path(folder) / "resolv.conf")
             if isinstance(alone, str):
                 raise UserError(f"fuzzing runs only where nothing can leave the machine; this {alone}")
-            turns = [fuzz(target, options.seconds, [*alone], packages) for target in options.target]
+            turns = [fuzz(target, options.seconds, alone, packages, Path(folder)) for target in options.target]
     except WindrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -115,7 +115,7 @@ def install(folder: Path) -> Path:
     return folder
 
 
-def fuzz(target: str, seconds: int, alone: list[str], packages: Path) -> Turn:
+def fuzz(target: str, seconds: int, alone: list[str], packages: Path, scratch: Path) -> Turn:
     """Fuzz one target for a number of seconds, in a process of its own, and print what came of it.
 
     Args:
@@ -123,6 +123,7 @@ def fuzz(target: str, seconds: int, alone: list[str], packages: Path) -> Turn:
         seconds: the time after the start.
         alone: the command that runs another one where only loopback is.
         packages: the folder that has atheris.
+        scratch: a folder for temporary files.
     """
     place = home() / "fuzz" / target
     seeds, corpus, found, log = place / "seeds", place / "corpus", place / "found", place / "log"
@@ -147,7 +148,8 @@ def fuzz(target: str, seconds: int, alone: list[str], packages: Path) -> Turn:
     paths = os.pathsep.join([str(REPOSITORY / "jobs"), str(REPOSITORY / "tests"), str(packages)])
     began = time.monotonic()
     with log.open("wb") as output:
-        variables = {**os.environ, "PYTHONPATH": paths}
+        # libFuzzer ends a process that has found something at once: what it leaves goes with the folder.
+        variables = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(scratch)}
         done = subprocess.run([*command, str(corpus), str(seeds)], stdout=output, stderr=output, env=variables)
     text = log.read_text(encoding="utf-8", errors="replace")
     new = sorted(set(found.iterdir()) - before)

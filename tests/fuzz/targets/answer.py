@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_network
 
 from windrow.scoring.fetch.request import Fetched, FetchPolicy, Redirect, Session
@@ -79,34 +80,25 @@ SEEDS = list(_seeds())
 
 
 class _Server:
-    """A server that answers every request with the same bytes, and hangs up. It has an event loop of its own."""
+    """A server that answers every request with the same bytes, and hangs up."""
 
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.answer = b""
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
         self.requests = 0
-        self.port = self.loop.run_until_complete(self._start())
-
-    async def _start(self) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            self.requests += 1
-            writer.write(self.answer)
-            await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
 
     async def ask(self) -> list[Fetched | Redirect]:
         """Ask for an image, once more on another connection, and for a robots.txt."""
-        url = f"http://127.0.0.1:{self.port}/a.png"
-        async with Session(_POLICY) as session:
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server, Session(_POLICY) as session:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.png"
             return [await session.ask(url), await session.ask(url, again=True), await session.ask(url, image=False)]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            self.requests += 1
+            writer.write(self._answer)
+            await writer.drain()
+        writer.close()
 
 
 _POLICY = FetchPolicy(
@@ -121,16 +113,13 @@ _POLICY = FetchPolicy(
     allow_addresses=(ip_network("127.0.0.0/8"),),
     contact=None,
 )
-_SERVERS: list[_Server] = []
 
 
 def check(data: bytes) -> None:
     """Answer three requests with the bytes."""
-    server = _SERVERS[0] if _SERVERS else _Server()
-    _SERVERS[:] = [server]
-    server.answer, server.requests = data, 0
+    server = _Server(data)
     with bounded(mebibytes=100, seconds=3):
-        answers = server.loop.run_until_complete(server.ask())
+        answers = asyncio.run(server.ask())
     assert server.requests == len(answers), "a request is made once"
     for answer in answers:
         if isinstance(answer, Redirect):

@@ -62,13 +62,24 @@ class _Driver:
     """A channel whose messages are kept and answered, and whose threads' errors are kept as well."""
 
     def __init__(self) -> None:
-        self.received: list[dict[str, Any]] = []
-        self.errors: list[BaseException] = []
-        before = set(threading.enumerate())
-        self.channel = Channel("127.0.0.1")
-        self._stays = set(threading.enumerate()) - before
-        threading.excepthook = lambda failed: self.errors.append(failed.exc_value or AssertionError("no value"))
-        threading.Thread(target=self._answer, daemon=True).start()
+        self._received: list[dict[str, Any]] = []
+        self._errors: list[BaseException] = []
+        self._hook = threading.excepthook
+        self._channel = Channel("127.0.0.1")
+        self.address = self._channel.address
+        self._answering = threading.Thread(target=self._answer, daemon=True)
+        self._answering.start()
+        self._stays = set(threading.enumerate())
+
+    def __enter__(self) -> _Driver:
+        threading.excepthook = lambda failed: self._errors.append(failed.exc_value or AssertionError("no value"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        threading.excepthook = self._hook
+        self._channel.close()
+        self._channel.inbox.put(None)
+        self._answering.join(_SECONDS)
 
     def check(self, received: list[dict[str, Any]]) -> None:
         """Wait until nobody is served, and check what was received."""
@@ -76,39 +87,28 @@ class _Driver:
             if thread.name == "channel":
                 thread.join(_SECONDS)
                 assert not thread.is_alive(), "a client that has hung up is still served"
-        assert not self.errors, self.errors
-        assert json.dumps(self.received) == json.dumps(received), (self.received, received)
+        assert not self._errors, self._errors
+        assert json.dumps(self._received) == json.dumps(received), (self._received, received)
 
     def _answer(self) -> None:
-        while True:
-            message = self.channel.inbox.get()
-            self.received.append(message.content)
+        while (message := self._channel.inbox.get()) is not None:
+            self._received.append(message.content)
             message.answer("")
-
-
-_DRIVERS: list[_Driver] = []
 
 
 def check(data: bytes) -> None:
     """Play the part that the first byte names, with the rest."""
     part, rest = data[:1], data[1:]
     if part == STRANGER:
-        _check_stranger(_driver(), rest)
+        with _Driver() as driver:
+            _check_stranger(driver, rest)
     elif part == WORKER:
-        _check_worker(_driver(), rest.split(_SEPARATOR))
+        with _Driver() as driver:
+            _check_worker(driver, rest.split(_SEPARATOR))
     elif part == DRIVER:
         _check_pretended_driver(rest)
     else:
         _check_content(rest)
-
-
-def _driver() -> _Driver:
-    if not _DRIVERS:
-        _DRIVERS.append(_Driver())
-    driver = _DRIVERS[0]
-    driver.received.clear()
-    driver.errors.clear()
-    return driver
 
 
 def _connected(address: Address) -> socket.socket:
@@ -117,7 +117,7 @@ def _connected(address: Address) -> socket.socket:
 
 def _check_stranger(driver: _Driver, content: bytes) -> None:
     """Send bytes without the secret."""
-    with _connected(driver.channel.address) as stranger:
+    with _connected(driver.address) as stranger:
         _send_all(stranger, content)
     driver.check([])
 
@@ -133,8 +133,8 @@ def _send_all(end: socket.socket, content: bytes) -> None:
 
 def _check_worker(driver: _Driver, frames: list[bytes]) -> None:
     """Send frames with the secret: objects arrive as they are, and the first frame that is none ends the connection."""
-    secret = driver.channel.address.secret
-    with _connected(driver.channel.address) as connected:
+    secret = driver.address.secret
+    with _connected(driver.address) as connected:
         connected.settimeout(None)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with Connection(connected.detach()) as line:

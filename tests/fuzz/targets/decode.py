@@ -9,7 +9,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,6 @@ _MAX_PIXELS = 40_000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STATUSES = {Status.OK, Status.NOT_AN_IMAGE, Status.BROKEN_IMAGE, Status.IMAGE_TOO_LARGE}
 _EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0"
-_FILE = Path(tempfile.mkdtemp(prefix="windrow-fuzz-")) / "image"
 
 
 def _seeds() -> Iterator[bytes]:
@@ -136,8 +134,10 @@ def _check(content: bytes) -> None:
     assert (decoded.width or 0) * (decoded.height or 0) <= _MAX_PIXELS
     # An upright JPEG is passed on with only its header read; anything else must be decoded by both.
     assert jpeg.status is Status.OK, jpeg
-    _FILE.write_bytes(content)
-    opened = folder._open(str(_FILE), folder.Format(*_SHAPE, resize=True))
+    with tempfile.NamedTemporaryFile(prefix="windrow-fuzz-") as file:
+        file.write(content)
+        file.flush()
+        opened = folder._open(file.name, folder.Format(*_SHAPE, resize=True))
     assert opened.problem is None, opened
     assert opened.pixels == decoded.pixels.tobytes(), "training and scoring see other pixels"
     plain = list(_by_pillow(content))

@@ -33,20 +33,20 @@ SEEDS = [
         )
     ),
 ]
-_FOLDER = Path(tempfile.mkdtemp(prefix="windrow-fuzz-"))
 
 
 def check(data: bytes) -> None:
     """Read the bytes before the first NUL as a page, and those between the others as values of --set."""
     content, *overrides = data.split(b"\0")
-    page = _FOLDER / "page.yaml"
-    page.write_bytes(content)
     settings = [each.decode("utf-8", "surrogateescape") for each in overrides]
-    try:
-        read = load(page, settings)
-    except PageError as error:
-        _check_mistakes(error, content)
-        return
+    with tempfile.TemporaryDirectory(prefix="windrow-fuzz-") as folder:
+        page = Path(folder) / "page.yaml"
+        page.write_bytes(content)
+        try:
+            read = load(page, settings)
+        except PageError as error:
+            _check_mistakes(error, content)
+            return
     if read.trains:  # as MLflow gets it, so that a version can be trained again from its record
         values = read.model_dump(mode="json", exclude={"scoring"} if read.scoring is None else set())
         again = parse(yaml.safe_dump(values, sort_keys=False))
