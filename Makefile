@@ -14,7 +14,7 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help start new train score airflow demo reproduce unit test test-faults test-cluster coverage screenshots stop doctor lint lock bench up down
+.PHONY: help start new train score airflow demo reproduce unit test test-faults test-cluster coverage fuzz screenshots stop doctor lint lock bench up down
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +61,9 @@ coverage: ## line coverage of jobs, plugins and dags by make test, in var/covera
 	@rm -rf var/coverage && mkdir -p var/coverage
 	@$(WINDROW) coverage run -m $(PYTEST) $(ARGS); code=$$?; \
 	$(WINDROW) --as-is coverage combine --quiet && $(WINDROW) --as-is coverage report --skip-covered --sort=cover && exit $$code
+
+fuzz: ## inputs that break a promise, looked for by coverage, offline; ARGS="--target urls --seconds 600"
+	@$(WINDROW) env PYTHONPATH=jobs:tests python -m fuzz.run $(ARGS)
 
 screenshots: ## the pictures of the README's tour, taken by the story in tests/stack as it goes
 	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/stack

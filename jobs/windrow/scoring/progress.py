@@ -32,6 +32,7 @@ _PRINT_SECONDS = 15.0  # between two printed lines, as in a sweep
 _LAST_REPORT_SECONDS = 5.0
 _PACE_SECONDS = 1.0  # a pace measured over a shorter time means nothing
 _MOST_REASONS = 4
+_MOST_ROWS = 1 << 40  # of one task: a larger count is none, and could be too large to divide by seconds
 
 
 def reported(
@@ -161,9 +162,9 @@ class Tally:
 
         A late report of an earlier attempt is ignored, and so is malformed content: workers are not trusted.
         """
-        with suppress(KeyError, TypeError, ValueError, AttributeError):
+        with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             task, attempt = int(content["task"]), int(content["attempt"])
-            counts = Counter({Status(status).value: int(count) for status, count in content["counts"].items()})
+            counts = Counter({Status(status).value: _rows(count) for status, count in content["counts"].items()})
             if attempt >= self._tasks.get(task, (attempt, counts))[0]:
                 self._tasks[task] = (attempt, counts)
                 self._free_at[task] = monotonic() + float(content.get("seconds_left", 0.0))
@@ -203,6 +204,12 @@ class Tally:
 
         hosts = max(self._free_at.values(), default=0.0) - monotonic()
         return [time_left(max((self._urls - done) * seconds / done, hosts))]
+
+
+def _rows(count: object) -> int:
+    if not isinstance(count, int) or not 0 <= count <= _MOST_ROWS:
+        raise ValueError(f"a count must be 0 to {_MOST_ROWS:,}; got another")
+    return count
 
 
 def _reasons(counts: Counter[str]) -> str:

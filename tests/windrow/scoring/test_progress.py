@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import re
 import threading
@@ -103,6 +104,8 @@ def test_a_task_that_runs_again_begins_again_and_its_first_try_is_heard_no_more(
         *({}, {"task": 0}, said(0, 1, no_status=3), {"task": "x", "attempt": 1, "counts": {}}),
         *({"task": 0, "attempt": 1, "counts": 5}, {"task": 0, "attempt": 1, "counts": {"ok": "many"}}),
         {"task": [], "attempt": {}, "counts": None},
+        {"task": math.inf, "attempt": 1, "counts": {}},
+        *(said(0, 1, ok=count) for count in (-3, 10**400, math.inf, math.nan, 1.5)),
     ],
 )
 def test_what_makes_no_sense_is_dropped(nonsense: dict[str, Any]) -> None:

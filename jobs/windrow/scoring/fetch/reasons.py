@@ -18,8 +18,12 @@ def explain(error: Exception, connect_seconds: float, read_seconds: float) -> tu
 
 
 def clean(text: str) -> str:
-    """Return a server's text on one line, cut to 300 characters, with what is not valid UTF-8 replaced."""
-    return " ".join(text[:_LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
+    """Return a server's text on one line, cut to 300 characters, with what can't be printed replaced.
+
+    What is not UTF-8 can't be written to a table, and control characters would steer the terminal that shows a log.
+    """
+    line = " ".join(text[:_LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
+    return "".join(character if character.isprintable() else "\ufffd" for character in line)
 
 
 def _explained(error: Exception, connect_seconds: float, read_seconds: float) -> tuple[Status, str]:

@@ -33,12 +33,12 @@ _ORIGIN_OF = re.compile(r"^https?://[^/?]*")
 
 
 class UrlRefusedError(ValueError):
-    """A URL that must not be requested, with the status of its row and the reason."""
+    """A URL that must not be requested, with the status of its row and the reason, which is valid UTF-8."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-        self.reason = reason
+        self.reason = _valid(reason)
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,13 @@ def origin(url: str) -> str:
 def shown(text: str) -> str:
     """Return a URL, or a part of one, in a form to show: valid UTF-8, short, and without user and password."""
     masked = _USER.sub(lambda match: f"{match[1] or ''}//***@", text)
-    clean = masked.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    clean = _valid(masked)
     return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[: SHOWN_CHARACTERS - 1]}…"
+
+
+def _valid(text: str) -> str:
+    """Return a text with a replacement character for each byte that was not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _digest(text: str) -> str:
