@@ -30,6 +30,19 @@ class TrialFacts:
 
 
 @dataclass(frozen=True)
+class FineTuning:
+    """The further training of a finalist's network on images.
+
+    Attributes:
+        network: name under which the network, a backbone with a trained head, was sent (spark.ship_bytes).
+        blocks: number of the backbone's last blocks that are trained, and the head with them.
+    """
+
+    network: str
+    blocks: int
+
+
+@dataclass(frozen=True)
 class TrialSpec:
     """Everything that an attempt depends on, except the data set's files.
 
@@ -55,6 +68,7 @@ class TrialSpec:
         repeat: number of a finalist's seed, from 1; 0 for a trial of the sweep.
         patience: epochs without a better objective after which training ends, and the best epoch counts; None to train
             all epochs, and the last one counts.
+        fine_tuning: what is trained further; None for a training from the beginning.
     """
 
     number: int
@@ -80,6 +94,7 @@ class TrialSpec:
     ask_first: bool = False
     repeat: int = 0
     patience: int | None = None
+    fine_tuning: FineTuning | None = None
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
@@ -20,6 +20,7 @@ from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
+from windrow.sweep.tuning import further
 from windrow.training import fused, loop, networks, runtime
 from windrow.training.fused import Member
 from windrow.training.loop import Examples
@@ -147,7 +148,8 @@ def _examples(spec: TrialSpec, dataset: Path, split: Split) -> Examples:
 
 
 def _is_head(spec: TrialSpec) -> bool:
-    return spec.builder.name == networks.HEAD
+    """Return whether a trial learns from features, which a head does until it is trained further on images."""
+    return spec.builder.name == networks.HEAD and spec.fine_tuning is None
 
 
 def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
@@ -206,10 +208,29 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     """
     spec = attempt.spec
     data = _data(spec, dataset)
+    if spec.fine_tuning is not None:
+        tuned = further.prepare(spec, spec.fine_tuning, *data, dataset)
+        return _run(attempt, tuned.run, tuned.opened.to_bytes)
     training = loop.prepare(
         spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed, _measures_macro_f1(spec)
     )
     attempt.leave_if_forked()
+
+    def to_bytes() -> bytes:
+        network = training.network
+        if _is_head(spec):
+            # A head of its own, because the loop's graphs keep theirs for the next trial.
+            own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
+            own.set_weights(network.get_weights())
+            network = compose(dataset / BACKBONE, own)
+        return runtime.to_bytes(network)
+
+    return _run(attempt, training, to_bytes)
+
+
+def _run(attempt: RunningAttempt, training: loop.Run, to_bytes: Callable[[], bytes]) -> Outcome:
+    """Train to the end, and return the outcome, with the network of the last or the best epoch if it is asked for."""
+    spec = attempt.spec
     best = None
     for epoch in training.epochs():
         attempt.add(epoch)
@@ -222,13 +243,7 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
         return outcome
     if best is not None:
         training.network.set_weights(best)
-    network = training.network
-    if _is_head(spec):
-        # A head of its own, because the loop's graphs keep theirs for the next trial.
-        own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
-        own.set_weights(network.get_weights())
-        network = compose(dataset / BACKBONE, own)
-    return replace(outcome, network=runtime.to_bytes(network))
+    return replace(outcome, network=to_bytes())
 
 
 def _measures_macro_f1(spec: TrialSpec) -> bool:

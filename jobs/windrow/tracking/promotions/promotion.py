@@ -19,6 +19,7 @@ from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
+from windrow.selection.tuning import gain
 from windrow.sweep.spec import facts_of
 from windrow.tracking import registry, version_page
 from windrow.tracking.models import fetch_model
@@ -26,7 +27,7 @@ from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.promotions.finalist_runs import FinalistRuns
-from windrow.tracking.record import REVISION_TAG, backbone_tags
+from windrow.tracking.record import REVISION_TAG, backbone_tags, fine_tune_tags
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
 from windrow.training import networks
 
@@ -55,11 +56,13 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     if run_id is None or experiment is None:
         raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
     key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
+    if page.promotion.fine_tune is not None:
+        key += f", fine-tuned by {page.promotion.fine_tune.model_dump_json()}"
     return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
 
 
 class Promotion:
-    """The calls to MLflow during a promotion. `key` identifies the finalists and the number of seeds."""
+    """The calls to MLflow during a promotion. `key` identifies the finalists, the number of seeds, and fine-tuning."""
 
     def __init__(
         self,
@@ -131,8 +134,8 @@ class Promotion:
             print(f"{what}; so a person will be asked, unless the finalists may be guessing{worse}", file=sys.stderr)
 
     def hints(self, final: Final) -> tuple[str, ...]:
-        """Return what may give a better network than the winner's best."""
-        return hints.of_training(final.winner.good[0].outcome.epochs, self._page, self._dataset)
+        """Return what may give a better network than the winner's best, by its training before any fine-tuning."""
+        return hints.of_training(final.ranked[0].good[0].outcome.epochs, self._page, self._dataset)
 
     def register(self, final: Final, folder: Path, into: Path) -> Network:
         """Register the winner's best network; return the new version, downloaded from the registry into a folder.
@@ -157,6 +160,7 @@ class Promotion:
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
             **backbone_tags(self._page, folder),
+            **fine_tune_tags(final),
             REVISION_TAG: str(networks.revision(self._page)),
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
@@ -210,6 +214,7 @@ class Promotion:
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
         advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
+        further = gain.text(final, rows)
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,
@@ -236,7 +241,8 @@ class Promotion:
             near_copies=near.figures(),
             metrics=measured,
             hints=advice,
-            evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured),
+            fine_tuning=gain.figures(final),
+            evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured, further),
             links=run_link(self._experiment, self._run_id)
             | version_link(challenger.name, challenger.version)
             | evaluation_link(self._experiment, model_id),
@@ -269,7 +275,7 @@ class Promotion:
         for row in rows:
             if (finalist := pictured.get(row.name)) is not None:
                 drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels)
-                self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, drawn[row.name])
+                self._runs.log_pictures(finalist, finalist.good[0], drawn[row.name])
         return drawn["challenger"]
 
     def _log_figures(self, result: PromotionResult, read: Readout, final: Final, model_id: str) -> None:
