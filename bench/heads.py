@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY / "jobs"))
 TRAINING, VALIDATION, CLASSES, FEATURES, EPOCHS = 3000, 600, 8, 1280, 20
 PAGE = """
 name: bench_heads
-dataset: {{source: {folder}}}
+dataset: {{source: {folder}, fit: squash}}
 network: {{backbone: random.keras}}
 sweep: {{trials: {trials}, epochs: {epochs}}}
 """
@@ -102,7 +102,7 @@ def peer(folder: Path, trials: int) -> dict[str, float]:
     (train, truth), (validation, labels) = (features.load_split(folder, split) for split in ("train", "validation"))
     train, validation = (np.array(part[:, 0], np.float32) for part in (train, validation))
     hot, other = np.eye(CLASSES)[truth], np.eye(CLASSES)[labels]
-    ends = {name: (dimension["low"], dimension["high"]) for name, dimension in HEAD_SPACE.items()}
+    ends = {name: (dimension["low"], dimension["high"]) for name, dimension in HEAD_SPACE.items() if "low" in dimension}
 
     def objective(trial: optuna.Trial) -> float:
         keras.backend.clear_session()

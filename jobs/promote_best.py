@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from windrow.data.splits import StoredFit
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
     from windrow.tracking.promotions.promotion import Promotion
 
-    Read = Callable[[Mapping[str, bytes], Mapping[str, NDArray[np.int64]]], dict[str, Readout]]
+    Read = Callable[[Mapping[str, bytes], Mapping[str, NDArray[np.int64]], Mapping[str, StoredFit]], dict[str, Readout]]
 
 
 def parse_args() -> argparse.Namespace:
@@ -137,7 +138,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         truths = {}
         if rival is not None and (network := rival.to_read) is not None:
             networks[evidence.CHAMPION], truths[evidence.CHAMPION] = network, rival.common.truth
-        figures = read(networks, truths)
+        figures = read(networks, truths, evidence.fits(final, rival))
         rival = rival and replace(rival, readout=figures.get(evidence.CHAMPION))
         advice = promotion.hints(final)
         decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, advice, different, page.sweep.objective)

@@ -79,6 +79,25 @@ def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time
     assert "images a second" not in again.output
 
 
+def test_images_of_both_fits_have_features_of_each_and_equal_pixels_are_computed_once(
+    embed: Callable[..., Any], tmp_path: Path, page: Path, small_backbone: Path
+) -> None:
+    squashed, overrides = noise(40), ("network.parameters.views=1", "network.parameters.fit=squash")
+    cropped = np.concatenate([squashed[:15], noise(25, first=100)])  # the first 15 photographs are square
+    folder = prepare(tmp_path / "data", squashed, cropped)
+    done = embed(folder, *overrides)
+    assert (done.code, done.result["computed"]) == (0, 40 + 25), done.output
+    for split in ("train", "validation", "test"):
+        for fit in ("crop", None):
+            pixels, labels = shards.load_split(folder, split, fit)
+            values, same = features.load_split(folder, split, fit)
+            assert (labels == same).all()
+            exact = expected(small_backbone, pixels, shards.load_hashes(folder, split, fit), 0)
+            assert np.abs(values[:, 0] - exact).max() < 2e-3
+    with pytest.raises(DatasetError, match=r"as dataset.fit asks for, squash; got both; run prepare"):
+        features.read_for(load(page), folder)
+
+
 def test_another_data_set_computes_its_new_images_only(embed: Callable[..., Any], tmp_path: Path) -> None:
     assert embed(prepare(tmp_path / "small", noise(40)), "network.parameters.views=1").result["computed"] == 40
     for path in (paths.home() / "features").glob("*/*.block"):

@@ -22,9 +22,9 @@ COLOURS = {"brick": (170, 60, 50), "grass": (60, 150, 60), "lake": (50, 70, 170)
 SIDE = 16
 PAGE = """
 name: {name}
-dataset: {{source: {photos}, fit: crop, test: 0.3, validation: 0.3}}
+dataset: {{source: {photos}, test: 0.3, validation: 0.3}}
 network: {{backbone: small.keras, parameters: {{views: {views}}}}}
-sweep: {{trials: 3, epochs: 12, slots: 1}}
+sweep: {{trials: 3, epochs: 12, slots: 1, points: [{{fit: crop, weight_decay: 1e-3}}]}}
 promotion: {{finalists: 1}}
 """
 
@@ -34,6 +34,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 JPEG files of three colours with noise, and six of them once more, compressed harder.
 
     They are three times as wide as high, and both ends have the next label's colour: only a crop shows the right one.
+    So the search must choose crop, and all that follows must crop as well.
     """
     folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name, others in zip(COLOURS, (*list(COLOURS.values())[1:], COLOURS["brick"]), strict=True):
@@ -91,6 +92,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     sweep = run_job("sweep", *on_data, "--study", tmp_path / "study")
     assert (sweep.code, sweep.result["outcomes"]) == (0, {"ok": 3}), sweep.output
     assert set(sweep.result["best_point"]) >= {"learning_rate", "dropout", "label_smoothing"}
+    assert sweep.result["best_point"]["fit"] == "crop"
 
     promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
     assert promotion.code == 0, promotion.output
@@ -105,7 +107,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     network = predict.load(
         version.file, version.digest, version.shape, 8, 3, form=version.form, expected=version.canaries
     )
-    images, labels = shards.load_split(data, "test")
+    images, labels = shards.load_split(data, "test", "crop")
     found = np.concatenate([network.label(images[at : at + 8])[0] for at in range(0, len(images), 8)])
     assert (found[:, 0] == labels).mean() == pytest.approx(promotion.result["test_accuracy"])
 

@@ -56,6 +56,8 @@ class Source:
         train_names: names of the training images' files; empty if they are not files.
         test_names: like `train_names`, for the source's own test split.
         notes: sentences for the user on how the source was read.
+        train_cropped: like `train_images`, the same images cropped; None unless dataset.fit is both.
+        test_cropped: like `train_cropped`, for the source's own test split.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Source:
     train_names: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    train_cropped: NDArray[np.uint8] | None = None
+    test_cropped: NDArray[np.uint8] | None = None
 
 
 def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
@@ -277,4 +281,6 @@ def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spar
         train_names=train.names,
         test_names=test.names if test else (),
         notes=(_CHANGED,) if changed else (),
+        train_cropped=train.cropped,
+        test_cropped=test.cropped if test else None,
     )

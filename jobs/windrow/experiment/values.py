@@ -30,6 +30,9 @@ DIGEST = r"^[0-9a-f]{64}$"
 Fit = Literal["squash", "crop"]
 """How an image becomes a square: its proportions change, or its ends are cut off (data/image.py)."""
 
+Fits = Literal["squash", "crop", "both"]
+"""The values of dataset.fit: with both, a data set holds every image twice, and a hyper-parameter chooses."""
+
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data.splits import StoredFit
 from windrow.plural import counted
 from windrow.selection import metrics
 from windrow.selection.common_images import RegisteredChampion, Rival
@@ -130,6 +131,17 @@ def to_read(final: Final) -> dict[str, bytes]:
     for other in _others(final).values():
         networks |= {_name(other, seed): repeat.network for seed, repeat in _seeds(other)}
     return networks
+
+
+def fits(final: Final, rival: Rival | None) -> dict[str, StoredFit]:
+    """Return the name under which the images of each network are stored, from Manifest.stored, by the network's name.
+
+    The names are CHALLENGER, CHAMPION, and those from `to_read`.
+    """
+    found = {CHALLENGER: final.winner.fit, CHAMPION: None if rival is None else rival.common.fit}
+    for finalist in (final.winner, *_others(final).values()):
+        found |= {_name(finalist, seed): finalist.fit for seed, _ in _seeds(finalist)}
+    return found
 
 
 def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[str, int], Readout]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from windrow.data.splits import StoredFit
 from windrow.errors import StudyError
 from windrow.selection import agreement
 from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, facts_of, trained_on, trial_spec
+from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trained_on, trial_spec
 from windrow.sweep.study import StudyRecord
 from windrow.training.networks import Builder
 
@@ -52,12 +53,14 @@ class Finalist:
         repeats: one repeat per seed, in the order of the seeds.
         good: the repeats that ended ok, best objective first, then in the order of the seeds.
         is_fine_tuned: whether the last blocks of the backbone were trained further.
+        fit: name under which its images are stored, from Manifest.stored.
     """
 
     trial: Entry
     repeats: tuple[Repeat, ...]
     good: tuple[Repeat, ...]
     is_fine_tuned: bool = False
+    fit: StoredFit = None
 
     @property
     def name(self) -> str:
@@ -149,6 +152,14 @@ def default(study: StudyRecord) -> list[Entry]:
     return [trial for trial in study.finished() if trial.number == 0]
 
 
+def key_of(page: Experiment, finalists: Sequence[int]) -> str:
+    """Return a text that identifies a promotion: the finalists' numbers, and how they are trained."""
+    promotion = page.promotion
+    on = ", on all images" if promotion.train_on == "all" else ""
+    tuned = f", fine-tuned by {promotion.fine_tune.model_dump_json()}" if promotion.fine_tune is not None else ""
+    return f"{','.join(map(str, sorted(finalists)))} over {promotion.seeds} seeds{on}{tuned}"
+
+
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
     """Describe a training for each trial and seed. A trial's first seed is its own, which repeats the trial."""
     return [
@@ -196,7 +207,8 @@ def train(
     outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
     final = rank(page, best, default, outcomes)
     if page.network.backbone is not None:
-        agreement.check(spark, final.winner.good[0].network, folder, page.sweep.cores)
+        winner = final.winner
+        agreement.check(spark, winner.good[0].network, folder, page.sweep.cores, winner.fit)
     return final
 
 
@@ -230,4 +242,5 @@ def finalist_of(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], is_
     repeats = tuple(Repeat(outcome.repeat, known[outcome.repeat - 1], outcome) for outcome in mine)
     good = [repeat for repeat in repeats if repeat.network]
     good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
-    return Finalist(trial, repeats, tuple(good), is_fine_tuned)
+    fit = stored_fit(page, facts_of(page, trial.number, trial.point).parameters)
+    return Finalist(trial, repeats, tuple(good), is_fine_tuned, fit)

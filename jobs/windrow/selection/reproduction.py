@@ -12,7 +12,7 @@ from windrow.selection.readout import read_test
 from windrow.selection.tuning.stage import spec_of
 from windrow.spark import ship_bytes, shipped_bytes
 from windrow.sweep import cluster, schedule
-from windrow.sweep.spec import TrialSpec, facts_of, trained_on, trial_spec
+from windrow.sweep.spec import facts_of, trained_on, trial_spec
 from windrow.training import runtime
 from windrow.training.networks import Builder
 
@@ -57,24 +57,18 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
     # page's defaults.
     facts = replace(facts_of(record.page, record.trial, record.parameters), seed=record.seed)
     spec = trial_spec(record.page, record.builder, trained, record.trial, facts, keep_network=True)
-    network = _train(spark, record, spec)
     if record.fine_tune is not None:
         cluster.ship(spark, folder, dataset, "train", "validation")
-        sent = ship_bytes(spark, network)
-        network = _train(spark, record, spec_of(record.page, dataset, record.trial, facts, sent, record.fine_tune))
-    figures = read_test(spark, {"again": network}, {}, dataset.digest, spec.threads)["again"]
-    weights = spark.sparkContext.parallelize([ship_bytes(spark, network)], 1).mapPartitions(_digests).collect()[0]
-    return Reproduction(figures.accuracy, figures.images, weights)
-
-
-def _train(spark: SparkSession, record: Record, spec: TrialSpec) -> bytes:
-    """Train, and return the network as the bytes of a .keras file; a training that does not end ok is a StudyError."""
+        spec = spec_of(record.page, dataset, facts, spec, record.fine_tune)
     (outcome,) = schedule.run_each(spark, 1, [spec])
-    if outcome.network is None:
+    network = outcome.network
+    if network is None:
         raise StudyError(
             f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
         )
-    return outcome.network
+    figures = read_test(spark, {"again": network}, {}, {"again": spec.fit}, dataset.digest, spec.threads)["again"]
+    weights = spark.sparkContext.parallelize([ship_bytes(spark, network)], 1).mapPartitions(_digests).collect()[0]
+    return Reproduction(figures.accuracy, figures.images, weights)
 
 
 def _digests(names: Iterable[str]) -> Iterator[str]:

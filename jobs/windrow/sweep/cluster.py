@@ -63,9 +63,11 @@ def ship(spark: SparkSession, folder: Path, dataset: Manifest, *names: Split) ->
         dataset: its description, or that of its features, from spec.trained_on.
         names: the splits' names.
     """
-    for file in (*shards.split_files(folder, *names), *features.split_files(folder, *names)):
-        if file.name in dataset.files:
-            ship_file(spark, file, f"{dataset.digest}-{file.name}")
+    for part in (shards, features):
+        for fit in dataset.stored:
+            for file in part.split_files(folder, *names, fit=fit):
+                if file.name in dataset.files:
+                    ship_file(spark, file, f"{dataset.digest}-{file.name}")
 
 
 def ship_backbone(spark: SparkSession, page: Experiment, folder: Path) -> None:

@@ -33,6 +33,9 @@ BACKBONE_TAG = "windrow.backbone.digest"
 FINE_TUNE_TAG = "windrow.fine_tune"
 """The tag of a version with how it was trained further after its head, as JSON; others do not have it."""
 
+TRAIN_ON_TAG = "windrow.train_on"
+"""The tag with the page's promotion.train_on; versions without a backbone, and older ones, do not have it."""
+
 _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.weights", "windrow.test_accuracy")
 
 
@@ -68,8 +71,10 @@ def read_record(model: str, version: str) -> Record:
 
 
 def backbone_tags(page: Experiment, folder: Path) -> dict[str, str]:
-    """Return the tag for a version of a page with a backbone, from the features in the data set's folder; else none."""
-    return {} if page.network.backbone is None else {BACKBONE_TAG: features.read_for(page, folder).backbone.digest}
+    """Return what a version records of a page with a backbone, whose features are in the data set's folder; or {}."""
+    if page.network.backbone is None:
+        return {}
+    return {BACKBONE_TAG: features.read_for(page, folder).backbone.digest, TRAIN_ON_TAG: page.promotion.train_on}
 
 
 def fine_tune_tags(final: Final) -> dict[str, str]:
@@ -87,7 +92,8 @@ def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment
     if not sweep.inputs.dataset_inputs:
         raise _incomplete(version, "no data set among its sweep's inputs")
     source = json.loads(sweep.inputs.dataset_inputs[0].dataset.source)["source"]
-    return page.model_copy(update={"dataset": page.dataset.model_copy(update={"source": source})})
+    trained = page.promotion.model_copy(update={"train_on": version.tags.get(TRAIN_ON_TAG, "train")})
+    return page.model_copy(update={"dataset": page.dataset.model_copy(update={"source": source}), "promotion": trained})
 
 
 def _builder(client: MlflowClient, version: ModelVersion, page: Experiment) -> Builder:

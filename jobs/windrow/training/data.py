@@ -37,6 +37,17 @@ def as_images(features: NDArray[Any]) -> NDArray[Any]:
     return features.reshape(-1, 1, 1, features.shape[-1])
 
 
+def joined(training: Examples, validation: Examples) -> Examples:
+    """Return the features of training and validation images together; an image with fewer views has its first more.
+
+    A step draws one view of each image, so a validation image, whose only view is the image itself, is that.
+    """
+    views = training.images.shape[1]
+    missing = np.repeat(validation.images[:, :1], views - validation.images.shape[1], axis=1)
+    images = np.concatenate([training.images, np.concatenate([validation.images, missing], axis=1)])
+    return Examples(images, np.concatenate([training.labels, validation.labels]))
+
+
 def tensors(examples: Examples) -> tuple[Any, Any]:
     """Return images and labels as tensors, on the GPU if there is one.
 

@@ -337,3 +337,9 @@ def test_only_trials_that_may_be_one_graph_are_grouped() -> None:
     specs[2] = dataclasses.replace(specs[2], parameters={**specs[2].parameters, "activation": "tanh"})
     numbers = sorted(sorted(spec.number for spec in together) for together in trial.groups(specs))
     assert numbers == [[0, 3], [1], [2]]
+
+
+def test_trials_on_cropped_and_on_squashed_images_are_not_grouped() -> None:
+    specs = [replace(spec, fit="crop" if spec.number % 2 else None) for spec in group(4)]
+    numbers = sorted(sorted(spec.number for spec in together) for together in trial.groups(specs))
+    assert numbers == [[0, 2], [1, 3]]

@@ -22,7 +22,7 @@ from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask
 from windrow.data.features.feature_cache import FeatureCache, Keys
 from windrow.data.manifest import Manifest
 from windrow.data.shards import split_files
-from windrow.data.splits import Split
+from windrow.data.splits import Split, StoredFit
 from windrow.errors import UserError, WindrowError
 from windrow.experiment.wording import time_left
 from windrow.model.backbone import Backbone
@@ -45,12 +45,14 @@ class Absent:
         indices: index of each view's image, int64 (n,).
         numbers: number of each view, uint8 (n,).
         keys: their names in the cache.
+        fit: name under which the images are stored, from Manifest.stored.
     """
 
     split: Split
     indices: np.ndarray[tuple[int], np.dtype[np.int64]]
     numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
     keys: Keys
+    fit: StoredFit = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -58,7 +60,7 @@ class Absent:
     def part(self, start: int, end: int) -> Absent:
         """Return the views from `start` to `end`, which is not included."""
         chosen = slice(start, end)
-        return Absent(self.split, self.indices[chosen], self.numbers[chosen], self.keys[chosen])
+        return replace(self, indices=self.indices[chosen], numbers=self.numbers[chosen], keys=self.keys[chosen])
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,15 @@ class Pace:
         }
 
 
-def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
+def absent(folder: Path, manifest: Manifest, cache: FeatureCache, number: int) -> list[Absent]:
     """List the views that the cache lacks, by split; a training image has `number` views, and others have one.
 
     Images with the same pixels are listed once.
     """
     found, listed = [], np.empty(0, "S17")
-    for split, count in feature_files.in_splits(number).items():
-        names = feature_files.view_keys(folder, split, count)
+    every = feature_files.in_splits(number).items()
+    for split, count, fit in ((*each, fit) for fit in manifest.stored for each in every):
+        names = feature_files.view_keys(folder, split, count, fit)
         _, first = np.unique(names, return_index=True)
         missing = np.zeros(len(names), bool)
         missing[first] = True
@@ -112,7 +115,7 @@ def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
         places = np.flatnonzero(missing)
         if len(places):
             numbers = (places % count).astype(np.uint8)
-            found.append(Absent(split, places // count, numbers, names[places]))
+            found.append(Absent(split, places // count, numbers, names[places], fit))
             listed = np.concatenate([listed, names[places]])
     return found
 
@@ -151,13 +154,16 @@ def compute(
     total = sum(map(len, wanted))
     name = f"{backbone.digest}.keras"
     sessions.ship_file(spark, backbone.file, name)
-    sent = {each.split: f"{manifest.digest}-{split_files(folder, each.split)[0].name}" for each in wanted}
-    for split, file in sent.items():
-        sessions.ship_file(spark, split_files(folder, split)[0], file)
+    images = {(each.split, each.fit): split_files(folder, each.split, fit=each.fit)[0] for each in wanted}
+    sent = {key: f"{manifest.digest}-{file.name}" for key, file in images.items()}
+    for key, file in images.items():
+        sessions.ship_file(spark, file, sent[key])
     shipped = replace(backbone, file=Path(name))
 
     def one(part: Absent) -> Embedded:
-        task = EmbedTask(sent[part.split], shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
+        task = EmbedTask(
+            sent[part.split, part.fit], shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores
+        )
         done = _run(spark, task, tag, f"features of {counted(len(part), 'image')} of {part.split}")
         if done.error:
             raise UserError(done.error) if done.fixable else WindrowError(done.error)

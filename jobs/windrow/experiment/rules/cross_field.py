@@ -35,7 +35,7 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     )
 
     found = [*_space_mistakes(values, scoring), *network_file.mistakes(scoring, wrong)]
-    found += backbone_keys.mistakes(dataset, network, BUILT_IN_SOURCES, wrong)
+    found += backbone_keys.mistakes(dataset, network, space, promotion, BUILT_IN_SOURCES, wrong)
     found += fine_tune.mistakes(promotion, network, wrong)
     found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
     if not {("network",), ("network", "builder")} & wrong:

@@ -16,12 +16,11 @@ from windrow.errors import UserError
 from windrow.plural import counted
 from windrow.selection.finalists import Final, Finalist, finalist_of
 from windrow.selection.tuning import choice
-from windrow.spark import ship_bytes
 from windrow.sweep import cluster, schedule, trial
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import FineTuning, TrialFacts, TrialSpec, facts_of, trained_on, trial_spec
-from windrow.sweep.tuning import further
-from windrow.sweep.tuning.further import Need
+from windrow.sweep.tuning import tuning
+from windrow.sweep.tuning.tuning import Need
 from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def _measure(
 ) -> Iterator[Need]:
     for digest, section, head, classes, threads, deterministic in tasks:
         trial.start_tensorflow(threads, deterministic)
-        yield further.need(trial.shipped(digest) / trial.BACKBONE, section, head, classes)
+        yield tuning.need(trial.shipped(digest) / trial.BACKBONE, section, head, classes)
 
 
 @dataclass(frozen=True)
@@ -84,15 +83,14 @@ class Stage:
         slots = cluster.slots(self.spark, self.page.sweep.cores, self.page.sweep.slots)
         print(forecast(self.page, section, self.dataset, before, self.need, slots), file=sys.stderr, flush=True)
         cluster.ship(self.spark, self.folder, self.dataset, "train", "validation")
+        features, builder = trained_on(self.page, self.dataset, self.folder), Builder(self.page.network.builder)
         specs = [
-            spec_of(
-                self.page, self.dataset, before.trial.number, facts, ship_bytes(self.spark, repeat.network), section
-            )
+            replace(spec_of(self.page, self.dataset, facts, head, section), repeat=repeat.number)
             for repeat in before.good
             for facts in [replace(facts_of(self.page, before.trial.number, before.trial.point), seed=repeat.seed)]
+            for head in [trial_spec(self.page, builder, features, before.trial.number, facts, keep_network=True)]
         ]
-        numbered = [replace(spec, repeat=repeat.number) for spec, repeat in zip(specs, before.good, strict=True)]
-        outcomes = schedule.run_each(self.spark, min(slots, len(numbered)), numbered)
+        outcomes = schedule.run_each(self.spark, min(slots, len(specs)), specs)
         after = finalist_of(self.page, before.trial, outcomes, is_fine_tuned=True)
         chosen = choice.choose(before, after, section, self.page.sweep)
         print(chosen.reason, file=sys.stderr, flush=True)
@@ -100,22 +98,21 @@ class Stage:
 
 
 def spec_of(
-    page: Experiment, dataset: Manifest, number: int, facts: TrialFacts, network: str, section: FineTuneSection
+    page: Experiment, dataset: Manifest, facts: TrialFacts, head: TrialSpec, section: FineTuneSection
 ) -> TrialSpec:
-    """Describe the further training of a trial's network.
+    """Describe the training of a finalist's network on images, after its head's training.
 
     The limits sweep.trial_seconds and sweep.trial_mebibytes do not apply: an epoch on images takes many times one on
     features.
 
     Args:
         dataset: the data set, whose images are trained on.
-        number: the trial's number.
-        facts: the hyper-parameters and the seed that the network was trained with.
-        network: name under which the network was sent.
+        facts: the hyper-parameters and the seed of the head.
+        head: the training of the head.
     """
-    facts = TrialFacts(further.parameters(facts.parameters, section), seed_of(facts.seed, _STREAM))
-    spec = trial_spec(page, Builder(page.network.builder), dataset, number, facts, keep_network=True)
-    return replace(spec, epochs=section.epochs, fine_tuning=FineTuning(network, section.blocks))
+    own = TrialFacts(tuning.parameters(facts.parameters, section), seed_of(facts.seed, _STREAM))
+    spec = trial_spec(page, head.builder, dataset, head.number, own, keep_network=True)
+    return replace(spec, epochs=section.epochs, fine_tuning=FineTuning(head, section.blocks))
 
 
 def forecast(
@@ -127,11 +124,13 @@ def forecast(
         slots: number of trainings at once.
     """
     seeds = len(winner.good)
-    views = int(facts_of(page, winner.trial.number, winner.trial.point).parameters["views"])
+    views = int(tuning.parameters(facts_of(page, winner.trial.number, winner.trial.point).parameters, section)["views"])
     images, validation = dataset.splits["train"], dataset.splits["validation"]
-    maps = images * views + validation
+    maps = (images + validation) * views
     at_once = min(slots, seeds)
     epochs = section.epochs * (images * need.step_seconds + validation * need.evaluation_seconds)
+    if page.promotion.train_on == "all":
+        epochs += section.epochs * (images + validation) * (need.step_seconds + need.evaluation_seconds)
     seconds = maps * need.trunk_seconds + -(-seeds // at_once) * epochs
     return (
         f"fine-tuning {winner.name}: {need.first} to {need.last}, {need.weights:,} of {need.all_weights:,} weights; "

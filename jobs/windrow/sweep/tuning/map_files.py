@@ -1,4 +1,4 @@
-"""Compute once per host what the trained blocks of a backbone take: the maps of each image and its mirror image."""
+"""Compute once per host what the trained blocks of a backbone take: the maps of the views of each image."""
 
 from __future__ import annotations
 
@@ -22,34 +22,52 @@ from windrow.training import runtime
 from windrow.training.data import Examples
 
 
-def examples(cut: Cut, images: Examples, number: int, folder: Path) -> Examples:
-    """Return maps of images in place of the images, float16 (n, views, height, width, channels); labels stay.
+class MapFiles:
+    """The maps of a data set's training and validation images on this host."""
 
-    Where the trunk has no layers, the maps are the views themselves, uint8. Maps are kept in a file by the weights that
-    they come from, so that the next seed on this host finds them.
+    def __init__(self, folder: Path, training: Examples, validation: Examples, number: int) -> None:
+        """Compute nothing yet.
 
-    Args:
-        cut: the backbone.
-        images: images and their labels.
-        number: views of an image, as a head has learned from.
-        folder: this host's folder for files of the data set.
+        Args:
+            folder: this host's folder for files of the data set.
+            training, validation: images, uint8 (n, height, width, 3), and labels.
+            number: views of an image.
+        """
+        self._folder, self._splits, self._number = folder, (training, validation), number
 
-    Raises:
-        WindrowError: a value of a map is too large for float16, or not a number.
-    """
-    if not cut.trunk and number == 1:
-        return Examples(images.images[:, np.newaxis], images.labels)
-    file = folder / f"maps-{_key(cut, images, number)}.npy"
-    if not file.exists():
+    def of(self, cut: Cut, on_all: bool = False) -> tuple[Examples, Examples]:
+        """Return maps in place of training and validation images, float16 (n, views, height, width, channels).
+
+        Validation images have one view. Where the trunk has no layers, the maps are the views themselves, uint8. Maps
+        are kept in a file by the weights that they come from, so that the next seed on this host finds them.
+
+        Args:
+            cut: the backbone.
+            on_all: whether the training images include those for validation.
+
+        Raises:
+            WindrowError: a value of a map is too large for float16, or not a number.
+        """
+        training, validation = self._splits
+        labels = np.concatenate([training.labels, validation.labels])
+        file = self._folder / f"maps-{_key(cut, labels, self._number)}.npy"
+        if not file.exists():
+            # Two workers may do this at once. Their files are equal, and the second takes the place of the first.
+            with replacing(file) as part:
+                self._write(part, cut, len(labels))
+        maps, end = np.load(file, mmap_mode="r"), len(training)
+        first = Examples(maps, labels) if on_all else Examples(maps[:end], training.labels)
+        return first, Examples(maps[end:, :1], validation.labels)
+
+    def _write(self, file: Path, cut: Cut, count: int) -> None:
         dtype, take = (np.dtype(np.float16), trunk(cut)) if cut.trunk else (np.dtype(np.uint8), np.asarray)
-        # Two workers may do this at once. Their files are equal, and the second takes the place of the first.
-        with replacing(file) as part:
-            maps = open_memmap(part, "w+", dtype, (len(images), number, *cut.shape))
-            rows = maps.reshape(-1, *cut.shape)
-            for start, batch in _batches(images.images, number):
+        maps = open_memmap(file, "w+", dtype, (count, self._number, *cut.shape))
+        rows, start = maps.reshape(-1, *cut.shape), 0
+        for split in self._splits:
+            for batch in _batches(split.images, self._number):
                 rows[start : start + len(batch)] = take(batch)
-            maps.flush()
-    return Examples(np.load(file, mmap_mode="r"), images.labels)
+                start += len(batch)
+        maps.flush()
 
 
 def seconds_per_image(cut: Cut, images: NDArray[np.uint8]) -> float:
@@ -91,24 +109,23 @@ def trunk(cut: Cut) -> Callable[[NDArray[np.uint8]], NDArray[np.float16]]:
     return take
 
 
-def _batches(images: NDArray[np.uint8], number: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield batches of the views of images, all views of an image together, each with the number of its first row."""
+def _batches(images: NDArray[np.uint8], number: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield batches of the views of images, all views of an image one after the other."""
     drawn: list[NDArray[np.uint8]] = []
-    done = 0
     for image in images:
         key = hashes.of(image[np.newaxis])[0].tobytes() if number > 1 else b""
         drawn += [views.view(image, key, view) for view in range(number)]
         while len(drawn) >= BATCH:
-            yield done, np.stack(drawn[:BATCH])
-            done, drawn = done + BATCH, drawn[BATCH:]
+            yield np.stack(drawn[:BATCH])
+            drawn = drawn[BATCH:]
     if drawn:
-        yield done, np.stack(drawn)
+        yield np.stack(drawn)
 
 
-def _key(cut: Cut, images: Examples, number: int) -> str:
-    """Return a name for maps, by the weights of the trunk, its layers, the labels of the split, and the views."""
-    digest = hashlib.sha256(repr((number, cut.shape, len(images))).encode())
-    digest.update(np.ascontiguousarray(images.labels).tobytes())
+def _key(cut: Cut, labels: NDArray[np.int64], number: int) -> str:
+    """Return a name for the maps of a data set's images, by the weights of the trunk, the labels, and the views."""
+    digest = hashlib.sha256(repr((number, cut.shape)).encode())
+    digest.update(np.ascontiguousarray(labels).tobytes())
     for part in cut.trunk:
         digest.update(f"{len(part.layers)} {runtime.weights_digest(part)}".encode())
     return digest.hexdigest()[:32]

@@ -13,7 +13,7 @@ from windrow.training.forward import Forward, crossentropy
 
 
 @dataclass(frozen=True)
-class Opened:
+class UnfrozenNetwork:
     """A network whose last blocks can be trained.
 
     Attributes:
@@ -34,7 +34,7 @@ class Opened:
         return runtime.to_bytes(self.whole)
 
 
-def open_network(content: bytes, count: int) -> Opened:
+def open_network(content: bytes, count: int) -> UnfrozenNetwork:
     """Open a network for the further training of the last `count` blocks of its backbone, and of its head.
 
     The backbone is called as for labelling: its dropout drops nothing, and batch normalisation uses what it has
@@ -63,7 +63,7 @@ def open_network(content: bytes, count: int) -> Opened:
     def outputs(maps: Any, training: bool, dropout: Any = None, seed: Any = None) -> Any:
         return layers.logits(head, _features(cut, maps), training, dropout, seed)
 
-    return Opened(whole, cut, upper, Forward(outputs, crossentropy, tf.nn.softmax))
+    return UnfrozenNetwork(whole, cut, upper, Forward(outputs, crossentropy, tf.nn.softmax))
 
 
 def _features(cut: Cut, maps: Any) -> Any:

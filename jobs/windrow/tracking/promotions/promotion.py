@@ -14,7 +14,7 @@ from windrow.errors import StudyError
 from windrow.model.network import Network
 from windrow.selection import common_images, evidence, hints, metrics, near_copies, pictures
 from windrow.selection.common_images import Rival, between
-from windrow.selection.finalists import Final
+from windrow.selection.finalists import Final, key_of
 from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
@@ -55,10 +55,7 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
         raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
-    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
-    if page.promotion.fine_tune is not None:
-        key += f", fine-tuned by {page.promotion.fine_tune.model_dump_json()}"
-    return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
+    return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key_of(page, finalists))
 
 
 class Promotion:
@@ -146,11 +143,19 @@ class Promotion:
         import mlflow
 
         registry.ensure_model(self._client, self._page.model_name, self._page.description)
-        example, seen = shards.load_split(folder, "validation")[0][:1], common_images.seen_in(folder)
         winner, best = final.winner, final.winner.good[0]
+        example = shards.load_split(folder, "validation", winner.fit)[0][:1]
         parameters = facts_of(self._page, winner.trial.number, winner.trial.point).parameters
         source, weights = log_network(
-            self._run_id, self._page.name, best.network, self._dataset, example, winner.trial.number, parameters, seen
+            self._run_id,
+            self._page.name,
+            best.network,
+            self._dataset,
+            example,
+            winner.trial.number,
+            parameters,
+            common_images.seen_in(folder),
+            winner.fit,
         )
         tags = {
             "windrow.study": self._study_id,
@@ -190,7 +195,7 @@ class Promotion:
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
         result = self._result(challenger, rival, final, rows, decision, near, model_id)
-        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0])
+        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test", final.winner.fit)[0])
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
         self._log_figures(result, read, final, model_id)

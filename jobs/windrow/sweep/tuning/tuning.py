@@ -15,10 +15,9 @@ from windrow.errors import UserError
 from windrow.experiment.parameters import Value
 from windrow.model import blocks
 from windrow.model.composition import compose
-from windrow.spark import shipped_bytes
-from windrow.sweep.spec import FineTuning, TrialSpec
+from windrow.sweep.spec import TrialSpec
 from windrow.sweep.tuning import map_files, upper
-from windrow.sweep.tuning.upper import Opened
+from windrow.sweep.tuning.upper import UnfrozenNetwork
 from windrow.training import loop, runtime
 from windrow.training.loop import Examples, Run
 from windrow.training.networks import Builder
@@ -31,39 +30,24 @@ BATCH = 32
 _MEBIBYTE = 1 << 20
 
 
-@dataclass(frozen=True)
-class Further:
-    """A network in further training."""
-
-    opened: Opened
-    run: Run
-
-
 def parameters(trial: Mapping[str, Value], section: FineTuneSection) -> dict[str, Value]:
     """Return the hyper-parameters of the further training: the trial's own, but for the optimizer and its steps."""
     steps: dict[str, Value] = {"optimizer": "adam", "decay": "cosine", "batch_size": BATCH}
     return {**trial, **steps, "learning_rate": section.learning_rate}
 
 
-def prepare(spec: TrialSpec, further: FineTuning, training: Examples, validation: Examples, folder: Path) -> Further:
-    """Prepare a finalist's network for further training.
+def prepare(spec: TrialSpec, opened: UnfrozenNetwork, maps: tuple[Examples, Examples]) -> Run:
+    """Prepare an opened network for its training on images.
 
     Args:
         spec: the training, whose parameters are those of `parameters`.
-        further: the network and its blocks.
-        training, validation: images and labels.
-        folder: this host's folder for files of the data set.
+        opened: the network.
+        maps: training and validation maps, with their labels.
     """
-    opened = upper.open_network(shipped_bytes(further.network), further.blocks)
-    maps = [
-        map_files.examples(opened.cut, images, number, folder)
-        for images, number in ((training, int(spec.parameters["views"])), (validation, 1))
-    ]
     macro_f1 = spec.objective == "val_macro_f1"
-    run = loop.go_on(
-        opened.upper, opened.forward, spec.parameters, spec.classes, maps[0], maps[1], spec.epochs, spec.seed, macro_f1
+    return loop.go_on(
+        opened.upper, opened.forward, spec.parameters, spec.classes, *maps, spec.epochs, spec.seed, macro_f1
     )
-    return Further(opened, run)
 
 
 @dataclass(frozen=True)
