@@ -69,6 +69,14 @@ def test_the_space_goes_with_values_that_a_page_can_replace() -> None:
     assert own.network.parameters == {}
 
 
+def test_the_space_is_searched_for_the_smallest_loss_unless_the_page_says_otherwise() -> None:
+    assert experiment.parse(PAGE).sweep.objective == "val_loss"
+    assert experiment.parse(f"{PAGE}sweep: {{trials: 3}}\n").sweep.objective == "val_loss"
+    assert experiment.parse(PAGE, ["sweep.objective=val_macro_f1"]).sweep.objective == "val_macro_f1"
+    own = experiment.parse(f"{PAGE}space: {{views: {{type: int, low: 1, high: 3}}}}\n")
+    assert own.sweep.objective == "val_accuracy"
+
+
 FIT = "space: {fit: {type: categorical, choices: [squash, crop]}}\n"
 NO_FIT = "space: {units: {type: int, low: 1, high: 9}}\n"
 
