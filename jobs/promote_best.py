@@ -101,8 +101,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
 
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
-    builder = read_builder(page.network, path)
-    dataset = manifest.read(arguments.dataset)
+    builder, dataset = read_builder(page.network, path), manifest.read(arguments.dataset)
     study = read_study(arguments.study, page, spec.trained_on(page, dataset, arguments.dataset).digest, builder.source)
     best, default = finalists.best(page, study), finalists.default(study)
     overlap.check(arguments.dataset)
