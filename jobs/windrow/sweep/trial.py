@@ -245,7 +245,7 @@ def _fine_tune(attempt: RunningAttempt, further: FineTuning, data: tuple[Example
         data: the training and validation images.
         folder: this host's folder for files of the data set.
     """
-    spec, maps = attempt.spec, MapFiles(folder, *data, int(attempt.spec.parameters["views"]))
+    spec, maps = attempt.spec, MapFiles(folder, *data, int(attempt.spec.parameters["views"]), attempt.spec.fit)
     for on_all in (False, True) if spec.on_all else (False,):
         head = _train(RunningAttempt(replace(further.head, on_all=on_all)), shipped(further.head.dataset))
         if head.network is None:

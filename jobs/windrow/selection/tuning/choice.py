@@ -38,9 +38,12 @@ def choose(before: Finalist, after: Finalist, section: FineTuneSection, sweep: S
     what = f"fine-tuning {before.name}"
     if len(gains) < _FEWEST:
         endings = ", ".join(sorted({repeat.outcome.ending.value for repeat in after.repeats})) or "none"
+        errors = [
+            repeat.outcome.error.strip().splitlines()[-1] for repeat in after.repeats if repeat.outcome.error.strip()
+        ]
         reason = (
             f"{what} has no result to judge by: {counted(len(gains), 'seed')} of {len(after.repeats)} ended ok "
-            f"({endings}); the frozen network is taken"
+            f"({': '.join([endings, *errors[:1]])}); the frozen network is taken"
         )
         difference = gains[0] if gains else math.nan
         return FineTuned(after, section, len(gains), difference, math.nan, reason, is_chosen=False)

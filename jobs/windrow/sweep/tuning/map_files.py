@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from windrow.data import hashes
 from windrow.data.features import views
 from windrow.data.features.embed_worker import BATCH
+from windrow.data.splits import StoredFit
 from windrow.errors import WindrowError
 from windrow.files import replacing
 from windrow.model.blocks import Cut
@@ -25,15 +26,18 @@ from windrow.training.data import Examples
 class MapFiles:
     """The maps of a data set's training and validation images on this host."""
 
-    def __init__(self, folder: Path, training: Examples, validation: Examples, number: int) -> None:
+    def __init__(
+        self, folder: Path, training: Examples, validation: Examples, number: int, fit: StoredFit = None
+    ) -> None:
         """Compute nothing yet.
 
         Args:
             folder: this host's folder for files of the data set.
             training, validation: images, uint8 (n, height, width, 3), and labels.
             number: views of an image.
+            fit: name under which the images are stored, from Manifest.stored.
         """
-        self._folder, self._splits, self._number = folder, (training, validation), number
+        self._folder, self._splits, self._number, self._fit = folder, (training, validation), number, fit
 
     def of(self, cut: Cut, on_all: bool = False) -> tuple[Examples, Examples]:
         """Return maps in place of training and validation images, float16 (n, views, height, width, channels).
@@ -50,7 +54,7 @@ class MapFiles:
         """
         training, validation = self._splits
         labels = np.concatenate([training.labels, validation.labels])
-        file = self._folder / f"maps-{_key(cut, labels, self._number)}.npy"
+        file = self._folder / f"maps-{self._key(cut, labels)}.npy"
         if not file.exists():
             # Two workers may do this at once. Their files are equal, and the second takes the place of the first.
             with replacing(file) as part:
@@ -68,6 +72,14 @@ class MapFiles:
                 rows[start : start + len(batch)] = take(batch)
                 start += len(batch)
         maps.flush()
+
+    def _key(self, cut: Cut, labels: NDArray[np.int64]) -> str:
+        """Return a name for the maps, by the weights of the trunk, the labels, the views, and what they are of."""
+        digest = hashlib.sha256(repr((self._number, self._fit, cut.shape)).encode())
+        digest.update(np.ascontiguousarray(labels).tobytes())
+        for part in cut.trunk:
+            digest.update(f"{len(part.layers)} {runtime.weights_digest(part)}".encode())
+        return digest.hexdigest()[:32]
 
 
 def seconds_per_image(cut: Cut, images: NDArray[np.uint8]) -> float:
@@ -120,12 +132,3 @@ def _batches(images: NDArray[np.uint8], number: int) -> Iterator[NDArray[np.uint
             drawn = drawn[BATCH:]
     if drawn:
         yield np.stack(drawn)
-
-
-def _key(cut: Cut, labels: NDArray[np.int64], number: int) -> str:
-    """Return a name for the maps of a data set's images, by the weights of the trunk, the labels, and the views."""
-    digest = hashlib.sha256(repr((number, cut.shape)).encode())
-    digest.update(np.ascontiguousarray(labels).tobytes())
-    for part in cut.trunk:
-        digest.update(f"{len(part.layers)} {runtime.weights_digest(part)}".encode())
-    return digest.hexdigest()[:32]

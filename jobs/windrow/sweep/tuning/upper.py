@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,9 @@ def open_network(content: bytes, count: int) -> UnfrozenNetwork:
     import keras
     import tensorflow as tf
 
+    # As for any network (training/loop.py): only the garbage collector frees the graphs of the one before.
+    keras.backend.clear_session(free_memory=False)
+    gc.collect()
     whole = runtime.from_bytes(content)
     cut = blocks.cut(backbone_of(whole), count)
     features = keras.Input(backbone_of(whole).output_shape[1:])

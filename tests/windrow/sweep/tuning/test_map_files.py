@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from windrow.data import hashes
 from windrow.data.features import views
+from windrow.data.splits import StoredFit
 from windrow.errors import WindrowError
 from windrow.sweep.tuning import upper
 from windrow.sweep.tuning.map_files import MapFiles, seconds_per_image
@@ -45,8 +46,8 @@ def test_on_all_images_training_also_has_those_for_validation(
 def test_the_next_seed_finds_the_maps_and_other_blocks_or_views_have_others(
     composed: bytes, images: Callable[[int, int], Any], tmp_path: Path
 ) -> None:
-    def files(blocks: int, number: int) -> set[Path]:
-        MapFiles(tmp_path, images(21, 0), images(5, 1), number).of(upper.open_network(composed, blocks).cut)
+    def files(blocks: int, number: int, fit: StoredFit = None) -> set[Path]:
+        MapFiles(tmp_path, images(21, 0), images(5, 1), number, fit).of(upper.open_network(composed, blocks).cut)
         return set(tmp_path.iterdir())
 
     first = files(1, 2)
@@ -55,6 +56,7 @@ def test_the_next_seed_finds_the_maps_and_other_blocks_or_views_have_others(
     assert {file: file.stat().st_mtime_ns for file in first} == written
     assert len(files(1, 1)) == 2
     assert len(files(2, 1)) == 3
+    assert len(files(2, 1, "crop")) == 4
 
 
 def test_without_layers_before_the_blocks_the_maps_are_the_images(
