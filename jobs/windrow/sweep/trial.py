@@ -218,10 +218,12 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
         spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed, _measures_macro_f1(spec)
     )
     attempt.leave_if_forked()
-    outcome = epochs.run(attempt, training)
+    outcome, best = epochs.run(attempt, training)
     if not spec.keep_network or outcome.ending is not Ending.OK:
         return outcome
     network = training.network
+    if best is not None:
+        network.set_weights(best)
     if spec.on_all:
         both = joined(*data)
         training = loop.prepare(
@@ -255,9 +257,11 @@ def _fine_tune(attempt: RunningAttempt, further: FineTuning, data: tuple[Example
         if on_all:
             epochs.run_again(attempt, training)
         else:
-            outcome = epochs.run(attempt, training)
+            outcome, best = epochs.run(attempt, training)
             if outcome.ending is not Ending.OK:
                 return outcome
+            if best is not None:
+                opened.upper.set_weights(best)
     return replace(outcome, network=opened.to_bytes())
 
 

@@ -6,12 +6,12 @@ from itertools import islice
 from typing import Any
 
 from windrow.sweep.attempt import RunningAttempt
-from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.outcomes import Outcome
 from windrow.training.loop import Run
 
 
-def run(attempt: RunningAttempt, training: Run) -> Outcome:
-    """Train to the end, and return the outcome; the network then has the weights of the last or the best epoch."""
+def run(attempt: RunningAttempt, training: Run) -> tuple[Outcome, list[Any] | None]:
+    """Train to the end; return the outcome, and the weights of the best epoch if it is that which counts, else None."""
     spec, best = attempt.spec, None
     for epoch in training.epochs():
         attempt.add(epoch)
@@ -19,10 +19,7 @@ def run(attempt: RunningAttempt, training: Run) -> Outcome:
             best = training.network.get_weights()
         if attempt.over:
             break
-    outcome = attempt.verdict()
-    if best is not None and outcome.ending is Ending.OK:
-        training.network.set_weights(best)
-    return outcome
+    return attempt.verdict(), best
 
 
 def run_again(attempt: RunningAttempt, training: Run) -> Any:
