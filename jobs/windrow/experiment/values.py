@@ -32,6 +32,7 @@ Fit = Literal["squash", "crop"]
 
 Fits = Literal["squash", "crop", "both"]
 """The values of dataset.fit: with both, a data set holds every image twice, and a hyper-parameter chooses."""
+_CRON_FIELDS = 5
 
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""
@@ -112,11 +113,14 @@ def _cron(expression: str | None) -> str | None:
         return None
     try:
         croniter(expression).get_next()
+        is_sound = len(expression.split()) == _CRON_FIELDS or expression.startswith("@")  # a sixth would be seconds
     except CroniterError:
+        is_sound = False
+    if not is_sound:
         raise ValueError(
             f"must be a cron expression that comes true, such as '0 3 * * *', or empty; got {expression!r}; "
             "write minute, hour, day, month and weekday"
-        ) from None
+        )
     return expression
 
 

@@ -198,11 +198,13 @@ def train(
         StudyError: none of the finalists has a repeat that ended ok, or the winner's backbone
             gives other features than the stored ones.
         DatasetError: the page has a backbone, and its features or its file are not there.
+        UserError: the driver's JVM has no room for one network.
     """
     dataset = trained_on(page, dataset, folder)
     cluster.ship(spark, folder, dataset, "train", "validation")
-    cluster.ship_backbone(spark, page, folder)
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
+    if size := cluster.ship_backbone(spark, page, folder):
+        slots = min(slots, cluster.room_for_networks(spark, size))
     trials = [*best, *(trial for trial in default if trial not in best)]
     outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
     final = rank(page, best, default, outcomes)

@@ -16,7 +16,9 @@ from uuid import uuid4
 
 import numpy as np
 
+from windrow import files
 from windrow import spark as sessions
+from windrow.data import shards
 from windrow.data.features import embed_worker, feature_files
 from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask
 from windrow.data.features.feature_cache import FeatureCache, Keys
@@ -45,6 +47,7 @@ class Absent:
         indices: index of each view's image, int64 (n,).
         numbers: number of each view, uint8 (n,).
         keys: their names in the cache.
+        images: name of the file with their images that was sent to executors; "" before.
         fit: name under which the images are stored, from Manifest.stored.
     """
 
@@ -52,6 +55,7 @@ class Absent:
     indices: np.ndarray[tuple[int], np.dtype[np.int64]]
     numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
     keys: Keys
+    images: str = ""
     fit: StoredFit = None
 
     def __len__(self) -> int:
@@ -115,7 +119,7 @@ def absent(folder: Path, manifest: Manifest, cache: FeatureCache, number: int) -
         places = np.flatnonzero(missing)
         if len(places):
             numbers = (places % count).astype(np.uint8)
-            found.append(Absent(split, places // count, numbers, names[places], fit))
+            found.append(Absent(split, places // count, numbers, names[places], fit=fit))
             listed = np.concatenate([listed, names[places]])
     return found
 
@@ -146,7 +150,7 @@ def compute(
 
     Raises:
         UserError: the backbone can't be used.
-        ServiceError: the cache's disk is full. What was added before stays.
+        ServiceError: the disk of the cache or of the data set is full. What was added before stays.
     """
     context = spark.sparkContext
     cores = int(context.getConf().get("spark.task.cpus", "1") or 1)
@@ -154,16 +158,11 @@ def compute(
     total = sum(map(len, wanted))
     name = f"{backbone.digest}.keras"
     sessions.ship_file(spark, backbone.file, name)
-    images = {(each.split, each.fit): split_files(folder, each.split, fit=each.fit)[0] for each in wanted}
-    sent = {key: f"{manifest.digest}-{file.name}" for key, file in images.items()}
-    for key, file in images.items():
-        sessions.ship_file(spark, file, sent[key])
     shipped = replace(backbone, file=Path(name))
+    sent = [_send(spark, folder, manifest, each) for each in wanted]
 
     def one(part: Absent) -> Embedded:
-        task = EmbedTask(
-            sent[part.split, part.fit], shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores
-        )
+        task = EmbedTask(part.images, shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
         done = _run(spark, task, tag, f"features of {counted(len(part), 'image')} of {part.split}")
         if done.error:
             raise UserError(done.error) if done.fixable else WindrowError(done.error)
@@ -175,13 +174,37 @@ def compute(
     # Twice as many jobs as slots: a slot gets the next one while the driver writes the features of the last.
     started, pool = monotonic(), ThreadPoolExecutor(2 * slots, "features")
     try:
-        jobs = {pool.submit(one, part): len(part) for part in parts(wanted, slots)}
+        jobs = {pool.submit(one, part): len(part) for part in parts(sent, slots)}
         busy = _await(jobs, total, started)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         context.cancelJobsWithTag(tag)  # after an error, others may run; their features are not needed
         pool.shutdown()
     return Pace(total, slots, monotonic() - started, busy)
+
+
+def _send(spark: SparkSession, folder: Path, manifest: Manifest, views: Absent) -> Absent:
+    """Send the images of views to every executor: the whole split, or only these images if they are at most half.
+
+    Of a split of 100,000 photographs with 100 new ones, 15 MB are sent to each executor, and not 15 GB.
+
+    Returns:
+        The views, with the name of the file that was sent, and indices into its images.
+    """
+    whole, _ = split_files(folder, views.split, fit=views.fit)
+    needed, places = np.unique(views.indices, return_inverse=True)
+    if 2 * len(needed) > manifest.splits[views.split]:
+        name = f"{manifest.digest}-{whole.name}"
+        sessions.ship_file(spark, whole, name)
+        return replace(views, images=name)
+    images = shards.open_array(whole, "r")
+    chunks = (images[needed[at : at + MOST_PER_JOB]] for at in range(0, len(needed), MOST_PER_JOB))
+    with files.clear_when_full(folder), shards.aside_of(folder) as aside:
+        shape = (len(needed), *images.shape[1:])
+        digest, _ = shards.write_chunks(aside / whole.name, images.dtype, shape, chunks)
+        name = f"{digest}-{whole.name}"
+        sessions.ship_file(spark, aside / whole.name, name)
+    return replace(views, images=name, indices=places.astype(np.int64))
 
 
 def _run(spark: SparkSession, task: EmbedTask, tag: str, description: str) -> Embedded:
