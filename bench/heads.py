@@ -25,7 +25,7 @@ PAGE = """
 name: bench_heads
 dataset: {{source: {folder}, fit: squash}}
 network: {{backbone: random.keras}}
-sweep: {{trials: {trials}, epochs: {epochs}}}
+sweep: {{trials: {trials}, epochs: {epochs}, objective: val_accuracy}}
 """
 
 

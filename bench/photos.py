@@ -11,6 +11,7 @@ the others find them.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -42,6 +43,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--trials", default=60, type=int, help="sweep.trials (60)")
     parser.add_argument("--epochs", default=20, type=int, help="sweep.epochs (20)")
     parser.add_argument("--seeds", default=5, type=int, help="promotion.seeds (5)")
+    parser.add_argument(
+        "--fine-tune", type=json.loads, metavar="JSON", help='promotion.fine_tune, such as {"blocks": 3} (none)'
+    )
     parser.add_argument("--validation", type=float, help="dataset.validation (Windrow's default)")
     parser.add_argument("--slots", default=2, type=int, help="Spark's slots (2)")
     parser.add_argument("--out", type=Path, default=report.RESULTS / "photos.json", metavar="FILE")
@@ -68,7 +72,7 @@ def row(photos: Path, split: int, options: argparse.Namespace) -> dict[str, Any]
         dataset={"source": str(photos), "seed": split, **kept},
         network={"backbone": options.backbone},
         sweep={"trials": options.trials, "epochs": options.epochs, "seed": split},
-        promotion={"seeds": options.seeds},
+        promotion={"seeds": options.seeds} | ({} if options.fine_tune is None else {"fine_tune": options.fine_tune}),
     )
     data, study = folder / f"data-{split}", folder / f"study-{split}"
     on_data = ("--experiment", page, "--dataset", data)
@@ -96,10 +100,31 @@ def row(photos: Path, split: int, options: argparse.Namespace) -> dict[str, Any]
         "default, median": default and round(default["seeds"]["median"], 4),
         "fit": promoted["point"].get("fit"),
         "point": ", ".join(f"{name} {value:.3g}" for name, value in promoted["point"].items() if name != "fit"),
+        **(fine_tuned(promoted) if options.fine_tune is not None else {}),
         **seconds,
     }
     print(found, file=sys.stderr, flush=True)
     return found
+
+
+def fine_tuned(promoted: dict[str, Any]) -> dict[str, Any]:
+    """The winner before and after fine-tuning: on validation, and on the test images."""
+    found, figures = promoted["fine_tuning"], promoted["figures"]
+    frozen, tuned = (
+        (figures["frozen"], figures["challenger"])
+        if found["chosen"]
+        else (figures["challenger"], figures["fine_tuned"])
+    )
+    ahead = (frozen if found["chosen"] else tuned)["challenger_against_it"]["interval"]
+    return {
+        "validation, frozen": round(found["frozen"], 4),
+        "validation, fine-tuned": round(found["fine_tuned"], 4),
+        "gain": f"{found['difference']:+.4f} ± {found['error']:.4f}",
+        "chosen": found["chosen"],
+        "test, frozen, median": round(frozen["seeds"]["median"], 4),
+        "test, fine-tuned, median": round(tuned["seeds"]["median"], 4),
+        "test, challenger ahead of the other": f"{ahead['low']:+.4f} to {ahead['high']:+.4f}",
+    }
 
 
 if __name__ == "__main__":

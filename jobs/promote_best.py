@@ -92,6 +92,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
+    from windrow.selection.tuning.stage import open_stage
     from windrow.spark import open_session
     from windrow.sweep import cluster, spec
     from windrow.sweep.study import read_study
@@ -100,8 +101,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
 
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
-    builder = read_builder(page.network, path)
-    dataset = manifest.read(arguments.dataset)
+    builder, dataset = read_builder(page.network, path), manifest.read(arguments.dataset)
     study = read_study(arguments.study, page, spec.trained_on(page, dataset, arguments.dataset).digest, builder.source)
     best, default = finalists.best(page, study), finalists.default(study)
     overlap.check(arguments.dataset)
@@ -111,7 +111,8 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
             return decided.to_json()
         promotion.check_champion(Path(scratch), arguments.dataset)
     with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
-        final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
+        stage = open_stage(spark, page, dataset, arguments.dataset)
+        final = stage.after(finalists.train(spark, page, builder, dataset, arguments.dataset, best, default))
         cluster.ship(spark, arguments.dataset, dataset, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
         return judge(read, page, arguments.dataset, final, promotion)

@@ -137,6 +137,48 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     assert f"photos version 1 must be trained on features of the backbone with digest {digest[:16]}" in refused.output
 
 
+def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any
+) -> None:
+    path, data = page("tuned"), tmp_path / "data"
+    on_data = ("--experiment", path, "--dataset", data)
+    assert run_job("prepare_dataset", "--experiment", path, "--out", data).code == 0
+    assert run_job("embed_images", *on_data).code == 0
+    settings = ("sweep.trials=1", "sweep.epochs=1", "sweep.objective=val_loss", "promotion.seeds=2")
+    study = ("--study", tmp_path / "study", *(part for each in settings for part in ("--set", each)))
+    assert run_job("sweep", *on_data, *study).code == 0
+
+    refused = run_job("promote_best", *on_data, *study, "--set", "promotion.fine_tune.blocks=2")
+    assert refused.code == 2
+    assert "promotion.fine_tune.blocks must be at most 1 for" in refused.output
+
+    tune = ("epochs=2", "learning_rate=0.01", "blocks=1")
+    tuned = (*study, *(part for each in tune for part in ("--set", f"promotion.fine_tune.{each}")))
+    promotion = run_job("promote_best", *on_data, *tuned)
+    assert promotion.code == 0, promotion.output
+    assert "fine-tuning trial 0: conv2d to conv2d, 224 of 256 weights; " in promotion.output
+    found = promotion.result["fine_tuning"]
+    assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
+    assert promotion.result["value"] == found["fine_tuned"] < found["frozen"]
+    figures = promotion.result["figures"]
+    assert figures["challenger"]["test_loss"] < figures["frozen"]["test_loss"]
+    assert figures["frozen"]["seeds"]["seeds"] == 2
+    assert f"{found['reason'][1:]}. On the test images the fine-tuned network is ahead" in promotion.result["evidence"]
+    runs = client.search_runs(
+        [client.get_experiment_by_name("tuned").experiment_id], "tags.windrow.fine_tuned = 'true'"
+    )
+    assert {run.data.params["fine_tune.learning_rate"] for run in runs} == {"0.01"}
+    assert sorted(run.data.tags["mlflow.runName"] for run in runs) == [
+        f"finalist 0, fine-tuned, seed {seed}" for seed in (1, 2)
+    ]
+    assert all("test_accuracy" in run.data.metrics for run in runs)
+
+    assert run_job("promote_best", *on_data, *tuned).result == promotion.result
+    again = run_job("reproduce", "--model", "tuned", "--version", "1", "--out", tmp_path / "again")
+    assert again.code == 0, again.output
+    assert again.result["bits_equal"], again.output
+
+
 def check_labels(run_job: RunJob, page: Path, spark: Any, photos: Path) -> None:
     """Check that URLs and bytes of photographs get their labels: by a scoring run with a gallery, SQL, and a stage."""
     from deltalake import DeltaTable

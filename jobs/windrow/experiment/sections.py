@@ -146,6 +146,14 @@ class SweepSection(Section):
         return OBJECTIVE_DIRECTIONS[self.objective]
 
 
+class FineTuneSection(Section):
+    """The further training of the winner's network: the last blocks of its backbone, and its head."""
+
+    blocks: int = Field(3, ge=1, le=1000, description="last blocks of the backbone that are trained")
+    epochs: int = Field(5, ge=1, le=1000, description="passes over the training images")
+    learning_rate: float = Field(2e-4, ge=1e-8, le=0.1, description="step size of Adam at the start; falls to 0")
+
+
 class PromotionSection(Section):
     """The conditions under which a sweep's winner becomes the champion."""
 
@@ -170,6 +178,9 @@ class PromotionSection(Section):
         "95 % interval above 0",
     )
     approval: bool = Field(False, description="require a person's approval before the challenger becomes champion")
+    fine_tune: FineTuneSection | None = Field(
+        None, description="further training of the winner on images, with the end of its backbone; none if empty"
+    )
 
 
 class Experiment(Section):

@@ -32,7 +32,6 @@ Fit = Literal["squash", "crop"]
 
 Fits = Literal["squash", "crop", "both"]
 """The values of dataset.fit: with both, a data set holds every image twice, and a hyper-parameter chooses."""
-_CRON_FIELDS = 5
 
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""

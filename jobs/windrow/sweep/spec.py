@@ -64,6 +64,8 @@ class TrialSpec:
         fit: name under which the images, or their features, are stored, from Manifest.stored.
         on_all: whether the network that is kept is trained once more, on training and validation images, for as many
             epochs as counted; the outcome's figures stay those of the training that validates.
+        fine_tuning: the head that is trained before, if this is the training of a backbone's last blocks with that head
+            on images; else None.
     """
 
     number: int
@@ -91,6 +93,20 @@ class TrialSpec:
     patience: int | None = None
     fit: StoredFit = None
     on_all: bool = False
+    fine_tuning: FineTuning | None = None
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What is trained on images, after its head has been trained on features.
+
+    Attributes:
+        head: the head's training, as that of a finalist.
+        blocks: number of the backbone's last blocks that are trained, and the head with them.
+    """
+
+    head: TrialSpec
+    blocks: int
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:

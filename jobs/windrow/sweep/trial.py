@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from windrow.data import features, manifest, shards
 from windrow.data.splits import Split, StoredFit
@@ -20,7 +19,9 @@ from windrow.errors import BuilderError
 from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.spec import TrialSpec
+from windrow.sweep.spec import FineTuning, TrialSpec
+from windrow.sweep.tuning import epochs, tuning, upper
+from windrow.sweep.tuning.map_files import MapFiles
 from windrow.training import fused, loop, networks, runtime
 from windrow.training.data import joined
 from windrow.training.fused import Member
@@ -151,7 +152,8 @@ def _examples(spec: TrialSpec, dataset: Path, split: Split) -> Examples:
 
 
 def _is_head(spec: TrialSpec) -> bool:
-    return spec.builder.name == networks.HEAD
+    """Return whether a trial learns from features, which a head does until it is trained further on images."""
+    return spec.builder.name == networks.HEAD and spec.fine_tuning is None
 
 
 def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
@@ -210,23 +212,24 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     """
     spec = attempt.spec
     data = _data(spec, dataset)
+    if spec.fine_tuning is not None:
+        return _fine_tune(attempt, spec.fine_tuning, data, dataset)
     training = loop.prepare(
         spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed, _measures_macro_f1(spec)
     )
     attempt.leave_if_forked()
-    best = None
-    for epoch in training.epochs():
-        attempt.add(epoch)
-        if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
-            best = training.network.get_weights()
-        if attempt.over:
-            break
-    outcome = attempt.verdict()
+    outcome, best = epochs.run(attempt, training)
     if not spec.keep_network or outcome.ending is not Ending.OK:
         return outcome
+    network = training.network
     if best is not None:
-        training.network.set_weights(best)
-    network = _trained_on_all(attempt, data) if spec.on_all else training.network
+        network.set_weights(best)
+    if spec.on_all:
+        both = joined(*data)
+        training = loop.prepare(
+            spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
+        )
+        network = epochs.run_again(attempt, training)
     if _is_head(spec):
         # A head of its own, because the loop's graphs keep theirs for the next trial.
         own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
@@ -235,16 +238,31 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     return replace(outcome, network=runtime.to_bytes(network))
 
 
-def _trained_on_all(attempt: RunningAttempt, data: tuple[Examples, Examples]) -> Any:
-    """Train a head again, on training and validation images, for as many epochs as counted; return its keras.Model."""
-    spec, both = attempt.spec, joined(*data)
-    training = loop.prepare(
-        spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
-    )
-    for epoch in islice(training.epochs(), spec.epochs if spec.patience is None else attempt.best):
-        if not epoch.finite:
-            raise FloatingPointError("the training on all images, of training and validation, diverged")
-    return training.network
+def _fine_tune(attempt: RunningAttempt, further: FineTuning, data: tuple[Examples, Examples], folder: Path) -> Outcome:
+    """Train a head as before, and then the last blocks of its backbone with it on images; return the latter's outcome.
+
+    With `spec.on_all`, the network that is kept begins with a head that has learned from all images, too.
+
+    Args:
+        data: the training and validation images.
+        folder: this host's folder for files of the data set.
+    """
+    spec, maps = attempt.spec, MapFiles(folder, *data, int(attempt.spec.parameters["views"]), attempt.spec.fit)
+    for on_all in (False, True) if spec.on_all else (False,):
+        head = _train(RunningAttempt(replace(further.head, on_all=on_all)), shipped(further.head.dataset))
+        if head.network is None:
+            return attempt.outcome(head.ending, error=head.error)
+        opened = upper.open_network(head.network, further.blocks)
+        training = tuning.prepare(spec, opened, maps.of(opened.cut, on_all))
+        if on_all:
+            epochs.run_again(attempt, training)
+        else:
+            outcome, best = epochs.run(attempt, training)
+            if outcome.ending is not Ending.OK:
+                return outcome
+            if best is not None:
+                opened.upper.set_weights(best)
+    return replace(outcome, network=opened.to_bytes())
 
 
 def _measures_macro_f1(spec: TrialSpec) -> bool:
