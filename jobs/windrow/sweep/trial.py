@@ -214,20 +214,17 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     for epoch in training.epochs():
         attempt.add(epoch)
         if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
-            best = training.network.get_weights()
+            best = training.weights()
         if attempt.over:
             break
     outcome = attempt.verdict()
     if not spec.keep_network or outcome.ending is not Ending.OK:
         return outcome
-    if best is not None:
-        training.network.set_weights(best)
     network = training.network
+    if best is not None:
+        network.set_weights(best)
     if _is_head(spec):
-        # A head of its own, because the loop's graphs keep theirs for the next trial.
-        own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
-        own.set_weights(network.get_weights())
-        network = compose(dataset / BACKBONE, own)
+        network = compose(dataset / BACKBONE, network)
     return replace(outcome, network=runtime.to_bytes(network))
 
 
