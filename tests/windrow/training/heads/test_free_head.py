@@ -48,7 +48,7 @@ def test_heads_of_all_widths_share_a_graph_and_get_the_epochs_of_a_graph_of_thei
     for units, found in shared.items():
         loop._cached.clear()
         own = prepared(examples, units=units, **changes)
-        assert figures(own) == pytest.approx(found, rel=1e-5)
+        np.testing.assert_allclose(figures(own), found, rtol=1e-5)
         assert [part.shape for part in own.weights()] == [part.shape for part in own.network.get_weights()]
         assert compiled not in loop._cached.values()
 
