@@ -1,11 +1,12 @@
 """From a folder of photographs to a champion with a backbone, job by job, and how fast and at what precision it labels.
 
-    $bench bench/photos.py --photos /data/hymenoptera --urls 500,3000
+    $bench bench/champion_scoring.py --photos /data/hymenoptera --urls 500,3000
 
 The folder has train/CLASS/ and test/CLASS/; the page is that of docs/transfer.md. The jobs are those of the train DAG,
 one after another, each with Spark's start and without Airflow. The champion then labels photographs of the folder over
 HTTP from a process on the same cores, each under a URL of its own, as they are and at int8 (calibrated and compared on
 test/). "Share" is that of what the cores could do if they only decoded and ran the network, which the job measures.
+"Steady" is the rate of the URLs between the two runs: it has no start in it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main() -> int:
     """Run the jobs, and print a table for each question."""
     options = parse_args()
     machine = report.machine(options.slots)
-    folder = windrow_job.fresh_folder("photos")
+    folder = windrow_job.fresh_folder("champion_scoring")
     files = [path for path in sorted(options.photos.glob("*/*/*")) if path.suffix.lower() in (".jpg", ".jpeg")]
     address = scoring.start_server([path.read_bytes() for path in files], LATENCY)
     page = write_page(folder, options.photos)
@@ -39,7 +40,8 @@ def main() -> int:
     rows = [label(folder, page, address, count, options.slots) for count in options.urls]
     lower = {"type": "int8", "images": str(options.photos.absolute() / "test"), "same_labels": 0.5}
     page = write_page(folder, options.photos, precision=lower)
-    rows.append(label(folder, page, address, options.urls[-1], options.slots))
+    rows += [label(folder, page, address, count, options.slots) for count in options.urls]
+    rows = [row for few, many in (rows[:2], rows[2:]) for row in (few, many, between(few, many))]
     columns = list(rows[0])
     table = report.table(["job", "seconds"], [[name, round(spent, 1)] for name, spent in seconds.items()])
     table += "\n" + report.table(columns, [[row[column] for column in columns] for row in rows])
@@ -55,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--urls", default=(500, 3000), type=scoring.pair, metavar="FEW,MANY", help="URLs per run")
     parser.add_argument("--home", type=Path, metavar="DIR", help="WINDROW_HOME with the champion of a page photos")
     parser.add_argument("--slots", default=2, type=int, help="Spark's slots (2)")
-    parser.add_argument("--out", type=Path, default=report.RESULTS / "photos.json", metavar="FILE")
+    parser.add_argument("--out", type=Path, default=report.RESULTS / "champion_scoring.json", metavar="FILE")
     return parser.parse_args()
 
 
@@ -114,6 +116,13 @@ def label(folder: Path, page: Path, address: str, count: int, slots: int) -> dic
         "labels kept": loss.get("same_labels"),
         "of images": loss.get("images"),
     }
+
+
+def between(few: dict[str, Any], many: dict[str, Any]) -> dict[str, Any]:
+    """The steady rate: that of the URLs between the shorter and the longer run, with no start in it."""
+    rate = (many["URLs"] - few["URLs"]) / (many["job, s"] - few["job, s"])
+    steady = {"URLs": "steady", "job, s": None, "images a second": round(rate, 1)}
+    return {**many, **steady, "share": round(rate / many["ceiling"], 3)}
 
 
 if __name__ == "__main__":
