@@ -231,10 +231,7 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
         )
         network = epochs.run_again(attempt, training)
     if _is_head(spec):
-        # A head of its own, because the loop's graphs keep theirs for the next trial.
-        own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
-        own.set_weights(network.get_weights())
-        network = compose(dataset / BACKBONE, own)
+        network = compose(dataset / BACKBONE, network)
     return replace(outcome, network=runtime.to_bytes(network))
 
 

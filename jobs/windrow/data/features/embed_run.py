@@ -74,14 +74,16 @@ class Pace:
     Attributes:
         computed: views of images that were computed.
         slots: Spark's slots.
-        seconds: wall clock, from the first Spark job to the end of the last.
+        seconds: wall clock, from the moment when every slot has its backbone to the end of the last Spark job.
         busy_seconds: seconds of the workers for views and features, without loading the backbone.
+        loading_seconds: wall clock before that, for the workers' start, TensorFlow's import and the backbone.
     """
 
     computed: int = 0
     slots: int = 0
     seconds: float = 0.0
     busy_seconds: float = 0.0
+    loading_seconds: float = 0.0
 
     def __add__(self, later: Pace) -> Pace:
         return Pace(
@@ -89,6 +91,7 @@ class Pace:
             later.slots,
             self.seconds + later.seconds,
             self.busy_seconds + later.busy_seconds,
+            self.loading_seconds + later.loading_seconds,
         )
 
     def figures(self) -> dict[str, float | None]:
@@ -100,6 +103,7 @@ class Pace:
             "images_per_second": rate and round(rate, 1),
             "ceiling_images_per_second": ceiling and round(ceiling, 1),
             "share_of_ceiling": share and round(share, 3),
+            "loading_seconds": round(self.loading_seconds, 1),
         }
 
 
@@ -164,23 +168,38 @@ def compute(
     def one(part: Absent) -> Embedded:
         task = EmbedTask(part.images, shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
         done = _run(spark, task, tag, f"features of {counted(len(part), 'image')} of {part.split}")
-        if done.error:
-            raise UserError(done.error) if done.fixable else WindrowError(done.error)
+        _check(done)
         values = np.frombuffer(done.values, np.float16).reshape(len(part), backbone.features)
         cache.add(part.keys, values)
         return done
 
     tag = f"features-{uuid4()}"
+    divided, started = parts(sent, slots), monotonic()
+    _load(spark, EmbedTask("", shipped, (), (), cores), min(slots, len(divided)))
+    loading, started = monotonic() - started, monotonic()
     # Twice as many jobs as slots: a slot gets the next one while the driver writes the features of the last.
-    started, pool = monotonic(), ThreadPoolExecutor(2 * slots, "features")
+    pool = ThreadPoolExecutor(2 * slots, "features")
     try:
-        jobs = {pool.submit(one, part): len(part) for part in parts(sent, slots)}
+        jobs = {pool.submit(one, part): len(part) for part in divided}
         busy = _await(jobs, total, started)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         context.cancelJobsWithTag(tag)  # after an error, others may run; their features are not needed
         pool.shutdown()
-    return Pace(total, slots, monotonic() - started, busy)
+    return Pace(total, slots, monotonic() - started, busy, loading)
+
+
+def _load(spark: SparkSession, task: EmbedTask, slots: int) -> None:
+    """Load the backbone in as many workers at once, so that the pace is that of the features alone."""
+    context = spark.sparkContext
+    context.setJobDescription(f"load {task.backbone.name}")
+    for done in context.parallelize(range(slots), slots).map(lambda _: embed_worker.run(task)).collect():
+        _check(done)
+
+
+def _check(done: Embedded) -> None:
+    if done.error:
+        raise UserError(done.error) if done.fixable else WindrowError(done.error)
 
 
 def _send(spark: SparkSession, folder: Path, manifest: Manifest, views: Absent) -> Absent:

@@ -16,7 +16,7 @@ def run(attempt: RunningAttempt, training: Run) -> tuple[Outcome, list[Any] | No
     for epoch in training.epochs():
         attempt.add(epoch)
         if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
-            best = training.network.get_weights()
+            best = training.weights()
         if attempt.over:
             break
     return attempt.verdict(), best
