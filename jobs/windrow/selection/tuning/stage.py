@@ -81,6 +81,8 @@ class Stage:
             return final
         before = final.winner
         slots = cluster.slots(self.spark, self.page.sweep.cores, self.page.sweep.slots)
+        size = cluster.ship_backbone(self.spark, self.page, self.folder)
+        slots = min(slots, cluster.room_for_networks(self.spark, size))
         print(forecast(self.page, section, self.dataset, before, self.need, slots), file=sys.stderr, flush=True)
         cluster.ship(self.spark, self.folder, self.dataset, "train", "validation")
         features, builder = trained_on(self.page, self.dataset, self.folder), Builder(self.page.network.builder)

@@ -64,6 +64,7 @@ def test_the_fine_tuned_network_is_registered_and_the_frozen_one_has_a_row_of_it
         "trial 0, network 1": b"0/1",
         "trial 0, network 2": b"0/2",
     }
+    assert evidence.to_read(found).keys() < evidence.fits(found, None).keys()
     rows = evidence.rows(found, read(found, 80, 40), None)
     assert [row.name for row in rows] == ["challenger", "frozen", "default"]
     assert rows[1].comparison is not None
