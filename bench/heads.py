@@ -32,7 +32,7 @@ PAGE = """
 name: bench_heads
 dataset: {{source: {folder}, fit: squash}}
 network: {{backbone: random.keras}}
-sweep: {{trials: {trials}, epochs: {epochs}}}
+sweep: {{trials: {trials}, epochs: {epochs}, objective: val_accuracy}}
 """
 
 
@@ -131,7 +131,8 @@ def peer(folder: Path, trials: int) -> dict[str, dict[str, float]]:
         decay = trial.suggest_float("weight_decay", *ends["weight_decay"], log=True)
         smoothing = trial.suggest_float("label_smoothing", *ends["label_smoothing"])
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
+        rates = keras.optimizers.schedules.CosineDecay(rate, EPOCHS * -(-TRAINING // 32))
+        optimizer = keras.optimizers.AdamW(rates, weight_decay=decay)
         network.compile(optimizer, loss, metrics=["accuracy"], jit_compile=xla)
         history = network.fit(
             train, hot, batch_size=32, epochs=EPOCHS, validation_data=(validation, other), verbose=0

@@ -23,8 +23,9 @@ def draw_weights(table: TrialTable) -> Plot | Missing:
     """Plot accuracy against the number of trainable weights."""
     if any(trial.weights is None for trial in table.ranked):
         return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
+    weights = "weights" if table.backbone is None else "weights of the head"
     return _draw(
-        table, WEIGHTS, "trainable weights", lambda trial: float(trial.weights or 0), lambda x: f"{x:,.0f} weights"
+        table, WEIGHTS, f"trainable {weights}", lambda trial: float(trial.weights or 0), lambda x: f"{x:,.0f} {weights}"
     )
 
 

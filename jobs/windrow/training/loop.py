@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from windrow.experiment.parameters import TRAINING, Value
 from windrow.training import forward, graphs, layers
 from windrow.training.data import Examples, class_weights, tensors
+from windrow.training.forward import Forward
 from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
 from windrow.training.heads.free_head import FreeHead
 from windrow.training.networks import HEAD, Builder, count_weights
 
-__all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
+__all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "go_on", "prepare"]
 
 _CACHED_ARCHITECTURES = 8
 # Larger networks are not cached: tracing is a small part of their time, and a cached one takes 3 times its weights.
@@ -113,6 +114,34 @@ def prepare(
     data = tensors(training), tensors(validation)
     build = partial(builder.build, parameters, shape, classes)
     run = Run(compiled, build, parameters, data, epochs, seed, macro_f1, weights)
+    compiled.lent_to = run
+    return run
+
+
+def go_on(
+    network: Any,
+    forwards: Forward,
+    parameters: Mapping[str, Value],
+    classes: int,
+    training: Examples,
+    validation: Examples,
+    epochs: int,
+    seed: int,
+    macro_f1: bool = False,
+) -> Run:
+    """Prepare a network for further training of what is trainable in it, from the weights that it has.
+
+    Args:
+        network: a keras.Model.
+        forwards: its functions.
+        parameters, classes, training, validation, epochs, seed, macro_f1: as for `prepare`.
+    """
+    plan = EpochPlan.of(parameters, len(training))
+    evaluations = [graphs.evaluation(forwards, count, plan.batch) for count in (None, classes)]
+    compiled = _Compiled(network, Trainer(network, forwards, plan), evaluations[0], evaluations[1])
+    weights = class_weights(training.labels, classes) if plan.weighs else None
+    data = tensors(training), tensors(validation)
+    run = Run(compiled, lambda: network, parameters, data, epochs, seed, macro_f1, weights)
     compiled.lent_to = run
     return run
 

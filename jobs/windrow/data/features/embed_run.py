@@ -16,13 +16,15 @@ from uuid import uuid4
 
 import numpy as np
 
+from windrow import files
 from windrow import spark as sessions
+from windrow.data import shards
 from windrow.data.features import embed_worker, feature_files
 from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask
 from windrow.data.features.feature_cache import FeatureCache, Keys
 from windrow.data.manifest import Manifest
 from windrow.data.shards import split_files
-from windrow.data.splits import Split
+from windrow.data.splits import Split, StoredFit
 from windrow.errors import UserError, WindrowError
 from windrow.experiment.wording import time_left
 from windrow.model.backbone import Backbone
@@ -45,12 +47,16 @@ class Absent:
         indices: index of each view's image, int64 (n,).
         numbers: number of each view, uint8 (n,).
         keys: their names in the cache.
+        images: name of the file with their images that was sent to executors; "" before.
+        fit: name under which the images are stored, from Manifest.stored.
     """
 
     split: Split
     indices: np.ndarray[tuple[int], np.dtype[np.int64]]
     numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
     keys: Keys
+    images: str = ""
+    fit: StoredFit = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -58,7 +64,7 @@ class Absent:
     def part(self, start: int, end: int) -> Absent:
         """Return the views from `start` to `end`, which is not included."""
         chosen = slice(start, end)
-        return Absent(self.split, self.indices[chosen], self.numbers[chosen], self.keys[chosen])
+        return replace(self, indices=self.indices[chosen], numbers=self.numbers[chosen], keys=self.keys[chosen])
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,15 @@ class Pace:
         }
 
 
-def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
+def absent(folder: Path, manifest: Manifest, cache: FeatureCache, number: int) -> list[Absent]:
     """List the views that the cache lacks, by split; a training image has `number` views, and others have one.
 
     Images with the same pixels are listed once.
     """
     found, listed = [], np.empty(0, "S17")
-    for split, count in feature_files.in_splits(number).items():
-        names = feature_files.view_keys(folder, split, count)
+    every = feature_files.in_splits(number).items()
+    for split, count, fit in ((*each, fit) for fit in manifest.stored for each in every):
+        names = feature_files.view_keys(folder, split, count, fit)
         _, first = np.unique(names, return_index=True)
         missing = np.zeros(len(names), bool)
         missing[first] = True
@@ -116,7 +123,7 @@ def absent(folder: Path, cache: FeatureCache, number: int) -> list[Absent]:
         places = np.flatnonzero(missing)
         if len(places):
             numbers = (places % count).astype(np.uint8)
-            found.append(Absent(split, places // count, numbers, names[places]))
+            found.append(Absent(split, places // count, numbers, names[places], fit=fit))
             listed = np.concatenate([listed, names[places]])
     return found
 
@@ -147,7 +154,7 @@ def compute(
 
     Raises:
         UserError: the backbone can't be used.
-        ServiceError: the cache's disk is full. What was added before stays.
+        ServiceError: the disk of the cache or of the data set is full. What was added before stays.
     """
     context = spark.sparkContext
     cores = int(context.getConf().get("spark.task.cpus", "1") or 1)
@@ -155,13 +162,11 @@ def compute(
     total = sum(map(len, wanted))
     name = f"{backbone.digest}.keras"
     sessions.ship_file(spark, backbone.file, name)
-    sent = {each.split: f"{manifest.digest}-{split_files(folder, each.split)[0].name}" for each in wanted}
-    for split, file in sent.items():
-        sessions.ship_file(spark, split_files(folder, split)[0], file)
     shipped = replace(backbone, file=Path(name))
+    sent = [_send(spark, folder, manifest, each) for each in wanted]
 
     def one(part: Absent) -> Embedded:
-        task = EmbedTask(sent[part.split], shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
+        task = EmbedTask(part.images, shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
         done = _run(spark, task, tag, f"features of {counted(len(part), 'image')} of {part.split}")
         _check(done)
         values = np.frombuffer(done.values, np.float16).reshape(len(part), backbone.features)
@@ -169,7 +174,7 @@ def compute(
         return done
 
     tag = f"features-{uuid4()}"
-    divided, started = parts(wanted, slots), monotonic()
+    divided, started = parts(sent, slots), monotonic()
     _load(spark, EmbedTask("", shipped, (), (), cores), min(slots, len(divided)))
     loading, started = monotonic() - started, monotonic()
     # Twice as many jobs as slots: a slot gets the next one while the driver writes the features of the last.
@@ -195,6 +200,30 @@ def _load(spark: SparkSession, task: EmbedTask, slots: int) -> None:
 def _check(done: Embedded) -> None:
     if done.error:
         raise UserError(done.error) if done.fixable else WindrowError(done.error)
+
+
+def _send(spark: SparkSession, folder: Path, manifest: Manifest, views: Absent) -> Absent:
+    """Send the images of views to every executor: the whole split, or only these images if they are at most half.
+
+    Of a split of 100,000 photographs with 100 new ones, 15 MB are sent to each executor, and not 15 GB.
+
+    Returns:
+        The views, with the name of the file that was sent, and indices into its images.
+    """
+    whole, _ = split_files(folder, views.split, fit=views.fit)
+    needed, places = np.unique(views.indices, return_inverse=True)
+    if 2 * len(needed) > manifest.splits[views.split]:
+        name = f"{manifest.digest}-{whole.name}"
+        sessions.ship_file(spark, whole, name)
+        return replace(views, images=name)
+    images = shards.open_array(whole, "r")
+    chunks = (images[needed[at : at + MOST_PER_JOB]] for at in range(0, len(needed), MOST_PER_JOB))
+    with files.clear_when_full(folder), shards.aside_of(folder) as aside:
+        shape = (len(needed), *images.shape[1:])
+        digest, _ = shards.write_chunks(aside / whole.name, images.dtype, shape, chunks)
+        name = f"{digest}-{whole.name}"
+        sessions.ship_file(spark, aside / whole.name, name)
+    return replace(views, images=name, indices=places.astype(np.int64))
 
 
 def _run(spark: SparkSession, task: EmbedTask, tag: str, description: str) -> Embedded:
