@@ -109,7 +109,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
         if (decided := promotion.decided()) is not None:
             return decided.to_json()
         promotion.check_champion(Path(scratch), arguments.dataset)
-    with open_session(f"promote {page.name}", page.sweep.cores) as spark:
+    with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
         final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
         cluster.ship(spark, arguments.dataset, dataset, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
