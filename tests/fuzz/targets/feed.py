@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from windrow.scoring.feed import file_forms, formats, known_keys, new_urls
-from windrow.scoring.feed.feed_reports import FeedFileError, Finding, PieceReport
+from windrow.scoring.feed.feed_reports import FeedFileError, FeedFault, PieceReport
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
 
@@ -130,7 +130,7 @@ def _check(path: Path, size: int) -> None:
             form, records = file_forms.find(path, size)
             pieces = formats.pieces(path, form, 0, size, records)
         except FeedFileError as error:
-            _check_finding(error.finding)
+            _check_fault(error.fault)
             return
         targets, report = _read(pieces)
     assert (targets, report) == _read(pieces), "another reading gives another result"
@@ -153,7 +153,7 @@ def _read(pieces: list[Piece]) -> tuple[list[Target], PieceReport]:
             targets.append(target)
         assert PieceReport.from_json(report.to_json()) == report
         for each in (*report.examples, *report.notes, *([report.fault] if report.fault else [])):
-            _check_finding(each)
+            _check_fault(each)
         whole.records += report.records
         whole.without_url += report.without_url
         whole.fault = whole.fault or report.fault
@@ -183,7 +183,7 @@ def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
 
 
-def _check_finding(found: Finding) -> None:
+def _check_fault(found: FeedFault) -> None:
     str(found).encode()
     assert found.reason.isprintable(), found
     assert found.line is None or found.line >= 1
