@@ -87,13 +87,14 @@ class ScoringRun:
 
     def count(self, files: Sequence[Path]) -> ScoringResult:
         """Count the URLs that a run would score, without downloading them or adding a row to the table."""
-        search, nothing = self._look(files), replace(self._nothing(files), dry_run=True)
+        nothing = replace(self._nothing(files, search := self._look(files)), dry_run=True)
         if not search:
             return replace(nothing, earlier_labels=self._earlier_labels())
         with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, self._session("count") as spark:
             pinned = cache(lambda: self._tracking.pin(self._page, Path(scratch)))
             found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
-            return replace(nothing, counts=found.counts, earlier_labels=self._earlier_labels())
+            result = replace(nothing, counts=found.counts, feed_faults=found.feed)
+            return replace(result, earlier_labels=self._earlier_labels())
 
     def _session(self, verb: str) -> AbstractContextManager[SparkSession]:
         return open_session(f"{verb} {self._page.name}", minutes=self._page.cluster_minutes)
@@ -106,8 +107,9 @@ class ScoringRun:
             PublishError: the rows are committed, but the table is not copied.
             TrackingError: the rows are committed, but the run is not logged.
             ShortfallError: the rows are committed, but too few URLs of this run, or of an earlier try, have a label.
+            UserError: what was due is committed, but all new files of the feed are refused.
         """
-        search, result = self._look(files), self._nothing(files)
+        result = self._nothing(files, search := self._look(files))
         copy.check(self._scoring.publish, self._folder)
         unreported = self._table.unreported(self._dag_run)
         if search:  # without anything to do, Spark is not needed
@@ -115,7 +117,9 @@ class ScoringRun:
         if result.figures is None:
             result = replace(result, earlier_labels=self._earlier_labels())
         result = reporting.with_earlier(result, unreported)
-        return reporting.report(self._page, self._scoring, result, self._tracking, unreported)
+        result = reporting.report(self._page, self._scoring, result, self._tracking, unreported)
+        search.check(len(files))
+        return result
 
     def _look(self, files: Sequence[Path]) -> FeedSearch:
         """Find out what there is to do; with scoring.rescore also whether a new champion must label again."""
@@ -144,9 +148,9 @@ class ScoringRun:
             return None
         return earlier.labels(self._table, model) if model else None
 
-    def _nothing(self, files: Sequence[Path]) -> ScoringResult:
+    def _nothing(self, files: Sequence[Path], search: FeedSearch) -> ScoringResult:
         name = self._scoring.model_name or self._page.model_name
-        return ScoringResult(str(self._folder), self._table.version, len(files), name)
+        return ScoringResult(str(self._folder), self._table.version, len(files), name, feed_faults=search.faults)
 
     def _label(self, search: FeedSearch, nothing: ScoringResult) -> ScoringResult:
         """Find the URLs to score, score them, and commit or withhold their rows; return the result.
@@ -170,8 +174,7 @@ class ScoringRun:
                 plan = replace(rehearsed.result(), cache=downloads)
                 with self._table.staged(self._run_id) as rows:
                     figures, replaced = self._add_predictions(spark, found, plan, rows)
-                    digest = self._digest(search, pinned())
-                    values = figures.to_json()
+                    digest, values = self._digest(search, pinned()), figures.to_json()
                     done = WithheldRun(self._run_id, digest, values, replaced, found.marks, time.time())
                     return self._settle(done, rows, nothing)
 
@@ -195,7 +198,7 @@ class ScoringRun:
     def _read_for_nothing(self, search: FeedSearch, found: Work, nothing: ScoringResult) -> ScoringResult:
         """Commit how far the run read the feed, if it read any of it, although it found no URL to score."""
         version = self._table.note(self._run_id, found.marks) if search.pieces else self._table.version
-        return replace(nothing, counts=found.counts, table_version=version)
+        return replace(nothing, counts=found.counts, table_version=version, feed_faults=found.feed)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:
         """Send the network to every host, and load it in every slot; return the completed plan."""
@@ -225,6 +228,7 @@ class ScoringRun:
             figures = replace(
                 measured.figures,
                 counts=found.counts,
+                feed_faults=found.feed,
                 model_name=stamp.model_name,
                 model_version=stamp.model_version,
                 precision=plan.precision,
@@ -279,6 +283,7 @@ class ScoringRun:
             model_version=figures.model_version,
             counts=figures.counts,
             figures=figures,
+            feed_faults=figures.feed_faults,
             run_id=run.run_id,
             earlier_labels=figures.other_versions,
         )

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from windrow.scoring.feed import feed_marks, formats, known_keys, new_urls
+from windrow.errors import UserError
+from windrow.plural import counted
+from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.feed.feed_marks import Seen
+from windrow.scoring.feed.feed_reports import Finding
+from windrow.scoring.feed.file_bytes import PARQUET
 from windrow.scoring.feed.formats import Piece
+from windrow.scoring.feed.new_urls import FoundUrls
+from windrow.scoring.report.feed_figures import FeedFigures
 from windrow.scoring.report.figures import UrlCounts
 from windrow.scoring.table import pending, rescoring
 from windrow.scoring.table.pending import Due, DueRule
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from windrow.scoring.table.predictions_table import PredictionTable
+
+_SHOWN = 3
 
 Identity = tuple[str, str]
 """A model's name and version."""
@@ -41,6 +48,7 @@ class FeedSearch:
         rule: what makes a row due.
         rescore: whether to label URLs of other models again.
         limit: the largest number of new URLs to take; None for no limit.
+        refused: the files that are no feed, or that can't be read.
     """
 
     pieces: Sequence[Piece]
@@ -50,16 +58,38 @@ class FeedSearch:
     rule: DueRule
     rescore: bool
     limit: int | None = None
+    refused: Sequence[Finding] = ()
 
     def __bool__(self) -> bool:
         return bool(self.pieces or self.due or self.rescore)
+
+    @property
+    def faults(self) -> FeedFigures:
+        """The refused files, as the run's result has them."""
+        return FeedFigures.of(self.refused)
+
+    def check(self, files: int) -> None:
+        """Check that the feed's new files are not all refused.
+
+        Args:
+            files: the number of the feed's files.
+
+        Raises:
+            UserError: all files of the feed are refused, or all that are new or changed.
+        """
+        known = {name: mark for name, mark in self.before.items() if self.marks.get(name) == mark}
+        fresh = [found for found in self.refused if found.file not in known]
+        if self.refused and not self.pieces and (fresh or len(self.refused) == files):
+            shown = "; ".join(map(str, (fresh or self.refused)[:_SHOWN]))
+            whole = counted(len(self.refused), "file is", "files are")
+            raise UserError(f"a feed needs a new file that can be read; {whole} refused: {shown}")
 
     @property
     def at_most(self) -> int | None:
         """An upper bound of the number of URLs; None if it can't be known before they are read."""
         if self.due or self.rescore:
             return None
-        if any(piece.kind == formats.PARQUET for piece in self.pieces):
+        if any(piece.form.kind == PARQUET or piece.form.packing for piece in self.pieces):
             return self.limit
         size = sum(piece.end - piece.start for piece in self.pieces)  # a URL has more than one byte
         return min(size, self.limit or size)
@@ -68,16 +98,12 @@ class FeedSearch:
 def look(
     table: PredictionTable, files: Sequence[Path], rescore: bool, limit: int | None = None, rule: DueRule | None = None
 ) -> FeedSearch:
-    """Find the parts of the feed that the last run has not read, and the rows that are due again, without Spark.
-
-    Raises:
-        UserError: a file of the feed is not in the format that its name says.
-    """
+    """Find the parts of the feed that the last run has not read, and the rows that are due again, without Spark."""
     rule = rule or DueRule()
     before = table.seen()
-    pieces, marks = feed_marks.news(files, before)
+    pieces, marks, refused = feed_marks.news(files, before)
     due = pending.due_files(table.summaries(), rule)
-    return FeedSearch(pieces, marks, before, due, rule, rescore, limit)
+    return FeedSearch(pieces, marks, before, due, rule, rescore, limit, refused)
 
 
 @dataclass(frozen=True)
@@ -89,12 +115,14 @@ class Work:
         due: the URLs that are due again, and the files whose rows they replace.
         counts: how many URLs the run found, by what it does with them.
         marks: how far the feed is read after the run; unchanged if the limit leaves URLs for the next run.
+        feed: what the feed's files gave.
     """
 
     targets: DataFrame
     due: Due
     counts: UrlCounts
     marks: Seen
+    feed: FeedFigures
 
     @property
     def urls(self) -> int:
@@ -113,10 +141,15 @@ def find(
         search: where to look for URLs.
         model: returns the model that will label; called only if URLs are due again or to be rescored.
         scratch: a folder on the driver for temporary files.
+
+    Raises:
+        WindrowError: a record of the feed is not accounted for.
     """
     # Without this setting, the frames persisted below would keep their shuffles' partitions: 200 tasks for ten URLs.
     spark.conf.set("spark.sql.optimizer.canChangeCachedPlanOutputPartitioning", "true")
-    targets, new, already = _new(spark, table, search.pieces, scratch)
+    read = _new(spark, table, search.pieces, scratch)
+    read.check()
+    targets, new = _frame(spark, read.rows), read.new
     left = new - min(new, search.limit or new)
     if left:  # ordered by key: the frame is computed more than once, and must have the same rows each time
         targets, new = targets.orderBy("url_key").limit(new - left), new - left
@@ -133,36 +166,31 @@ def find(
         targets = targets.unionByName(before)
     counts = UrlCounts(
         files_read=len({piece.path for piece in search.pieces}),
-        urls=new + left + already,
+        urls=new + left + read.known,
         new=new,
-        already_scored=already,
+        already_scored=read.known,
         left=left,
         retried=due.targets.num_rows,
         reopened=due.reopened,
         rescored=rescored,
+        records=read.report.records,
+        copies=read.copies,
+        without_url=read.report.without_url,
     )
-    return Work(targets, due, counts, search.before if left else search.marks)
+    marks = search.before if left else feed_marks.refuse(search.marks, read.faults)
+    return Work(targets, due, counts, marks, FeedFigures.of(search.refused, read.faults, read.report))
 
 
-def _new(
-    spark: SparkSession, table: PredictionTable, pieces: Sequence[Piece], scratch: Path
-) -> tuple[DataFrame, int, int]:
-    """Return (the feed's URLs without a row, their number, the number of URLs with one)."""
-    from pyspark.sql import functions as F  # noqa: N812
-
-    if new_urls.are_few(pieces):
-        rows = new_urls.read_here(pieces, known_keys.read(table.files() if pieces else []))
-        unknown = rows.filter(pc.invert(rows["known"])).select(new_urls.TARGET_SCHEMA.names)
-        return _frame(spark, unknown), unknown.num_rows, rows.num_rows - unknown.num_rows
-    # Persisted, so that a line added to the feed meanwhile is in both the counts and the rows, or in neither.
-    marked = new_urls.read(spark, pieces, known_keys.read(table.files()), scratch).persist()
-    counts = {row["known"]: row["count"] for row in marked.groupBy("known").count().collect()}
-    new = marked.where(~F.col("known")).select(*new_urls.TARGET_SCHEMA.names)
-    return new, counts.get(False, 0), counts.get(True, 0)
+def _new(spark: SparkSession, table: PredictionTable, pieces: Sequence[Piece], scratch: Path) -> FoundUrls:
+    """Read the pieces, and find the URLs without a row."""
+    keys = known_keys.read(table.files() if pieces else [])
+    return new_urls.read_here(pieces, keys) if new_urls.are_few(pieces) else new_urls.read(spark, pieces, keys, scratch)
 
 
-def _frame(spark: SparkSession, targets: pa.Table) -> DataFrame:
+def _frame(spark: SparkSession, targets: pa.Table | DataFrame) -> DataFrame:
     """Return the targets as a Spark frame."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
+    if not isinstance(targets, pa.Table):
+        return targets
     return spark.createDataFrame(targets, from_arrow_schema(new_urls.TARGET_SCHEMA))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("mean", "p50", "p95")
 _METRICS = (
+    *("records", "copies", "without_url", "files_refused"),
     *("urls", "new", "already_scored", "retried", "rescored", "rows", "ok_share", "compared", "agree"),
     *("images_per_second", "urls_per_second", "slots", "ceiling_images_per_second", "share_of_ceiling"),
     *(f"{kind}_{stage}_ms" for stage in STAGES for kind in _KINDS),

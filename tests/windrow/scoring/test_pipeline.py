@@ -309,7 +309,7 @@ def test_on_spark_each_partition_is_a_task_and_each_url_a_row(
     spark.sparkContext.addFile(str(brightness))
     shipped = replace(plan, model=replace(plan.model, file=Path(brightness.name)))
     pieces = feed_marks.news([tmp_path / "feed.txt"], {})[0]
-    urls_of_feed = new_urls.read(spark, pieces, np.empty(0, known_keys.DTYPE), tmp_path).drop("known")
+    urls_of_feed = new_urls.read(spark, pieces, np.empty(0, known_keys.DTYPE), tmp_path).rows
     frame = pipeline.score(urls_of_feed, urls_of_feed.count(), shipped, partitions=3)
     assert frame.rdd.getNumPartitions() == 3
     rows = [row.asDict() for row in frame.collect()]

@@ -12,7 +12,9 @@ from pathlib import Path
 from windrow.errors import UserError
 from windrow.experiment.scoring import ScoringSection
 from windrow.plural import counted
-from windrow.scoring.feed import formats
+from windrow.scoring.feed import file_forms, formats
+from windrow.scoring.feed.feed_reports import FeedFileError
+from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.addresses import refusal
 
@@ -32,10 +34,11 @@ def check(scoring: ScoringSection, files: Sequence[Path]) -> None:
         files: the feed's files, one or more.
 
     Raises:
-        UserError: all are refused, or a file can't be read as a feed.
+        UserError: all are refused, or none of the files can be read as a feed.
     """
     looked_at = files[:: -math.ceil(len(files) / _FILES)]
-    hosts = [(urls.host(target.address), path) for path in looked_at for target in _first(path) if target.address]
+    found = [(target.address, path) for path, pieces in _readable(looked_at) for target in _first(pieces)]
+    hosts = [(urls.host(address), path) for address, path in found if address]
     refused = [(host, path) for host, path in hosts if _is_refused(host, scoring)]
     if not refused:
         return
@@ -76,6 +79,23 @@ def _network(host: str) -> str:
     return f'"{address}/128"' if ":" in address else f"{address}/32"
 
 
-def _first(path: Path) -> Iterator[urls.Target]:
-    pieces = formats.pieces(path, formats.kind(path), 0, path.stat().st_size)
+def _first(pieces: Sequence[Piece]) -> Iterator[urls.Target]:
     return islice((target for piece in pieces for target in formats.targets(piece)), _URLS)
+
+
+def _readable(files: Sequence[Path]) -> Iterator[tuple[Path, list[Piece]]]:
+    """Yield the files that can be read, with their pieces, and warn of the others.
+
+    Raises:
+        UserError: none can be read.
+    """
+    refused: list[FeedFileError] = []
+    for path in files:
+        try:
+            size = path.stat().st_size
+            yield path, formats.pieces(path, file_forms.find(path, size)[0], 0, size)
+        except FeedFileError as error:
+            refused.append(error)
+            print(f"warning: a run will refuse {error}", file=sys.stderr)
+    if refused and len(refused) == len(files):
+        raise refused[0]

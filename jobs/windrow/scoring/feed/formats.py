@@ -1,166 +1,181 @@
-"""Read feed files (text, CSV, JSON lines or Parquet), cut into pieces that tasks can read in parallel.
+"""Cut a feed's files into pieces that tasks can read in parallel, and read these.
 
 A text file has one URL per line. The other formats have a column `url`, and their other columns are kept as JSON. A
-piece of text or JSON lines contains the lines that begin in it, a piece of Parquet contains row groups, and a CSV file
-is one piece.
+piece of text or JSON lines contains the lines that begin in it, a piece of Parquet is a row group, and a CSV file, or a
+file that is packed or not in UTF-8, is one piece. file_forms.py finds out a file's format.
 """
 
 from __future__ import annotations
 
-import base64
-import csv
 import io
 import json
-import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import sha256
+from json.encoder import encode_basestring as quoted
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
-
-from windrow.errors import UserError
+from windrow.scoring.feed import carried, csv_records, file_bytes, parquet_rows
+from windrow.scoring.feed.feed_reports import SHOWN, FeedFileError, PieceReport, finding
+from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, Form
 from windrow.scoring.fetch import urls
-from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
 
-TEXT, CSV, JSON_LINES, PARQUET = "text", "csv", "json_lines", "parquet"
 CONTINUED = (TEXT, JSON_LINES)
 """The formats in which a file that has grown is read from its former end on."""
 
-_KINDS = {".csv": CSV, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".json": JSON_LINES, ".parquet": PARQUET}
-_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 _PIECE_BYTES = 16 << 20
-_LINE_BYTES = 1 << 20  # the longest JSON record
-_ROWS = 4096
+_CHUNK_BYTES = 1 << 20
+_NO_URL = "a record must have a url; got none; it gets no row"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a feed file: its bytes, or in Parquet its row groups, from `start` up to `end`."""
+    """A part of a feed file.
+
+    Attributes:
+        path: the file.
+        form: how the file is written.
+        start, end: the part's bytes from `start` up to `end`; in Parquet the row group `start`.
+        records: the number of its records as found when the file was checked; None if that was not counted.
+    """
 
     path: str
-    kind: str
+    form: Form
     start: int
     end: int
+    records: int | None = None
+
+    def to_json(self) -> str:
+        """Return the piece as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Piece:
+        """Read what `to_json` returned."""
+        values = json.loads(text)
+        form = values["form"]
+        return cls(**{**values, "form": Form(**{**form, "columns": tuple(form["columns"])})})
 
 
-def kind(path: Path) -> str:
-    """Return the format that a file's suffix names, after a look at its beginning; an unknown suffix means text.
-
-    Raises:
-        UserError: the file is compressed, is not in the format that its name says, or has no column url.
-    """
-    suffix = path.suffix.lower()
-    if suffix in _PACKED:
-        raise UserError(f"a feed must not be packed; got {path}; unpack it")
-    found = _KINDS.get(suffix, TEXT)
-    if found == CSV and path.stat().st_size:
-        _check(path, next(_records(path), []))
-    elif found == PARQUET:
-        _check(path, _parquet(path).schema_arrow.names)
-    elif found == JSON_LINES:
-        _check_json(path)
-    return found
-
-
-def _check(path: Path, columns: list[str]) -> None:
-    if "url" not in columns:
-        raise UserError(f"{path} must have a column url; got {', '.join(columns)[:200] or 'none'}; rename one")
-
-
-def _check_json(path: Path) -> None:
-    """Refuse a file whose first line does not begin an object, or is only "{".
-
-    Each line of a JSON document that spans many lines would otherwise become a row.
-    """
-    with path.open("rb") as file:
-        first = next((line for line in iter(lambda: file.readline(_LINE_BYTES), b"") if line.strip()), b"{}")
-    if not first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") or first.strip() == b"{":
-        raise UserError(f"{path} must hold one JSON object a line; got {first[:40]!r} first; write it as JSON lines")
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} must be a whole Parquet file; {error}; write it again") from error
-
-
-def pieces(path: Path, kind: str, start: int, size: int) -> list[Piece]:
+def pieces(path: Path, form: Form, start: int, size: int, records: int | None = None) -> list[Piece]:
     """Cut a file into pieces that can be read in parallel.
 
     Text and JSON lines are cut from byte `start` on. The other kinds ignore `start`: a Parquet file gives one piece per
     row group, a CSV file a single piece.
+
+    Args:
+        path: the file.
+        form: how it is written.
+        start: where reading begins.
+        size: the file's size in bytes.
+        records: the number of records of a CSV, as found when it was checked.
+
+    Raises:
+        FeedFileError: a Parquet file can't be read.
     """
-    if kind == PARQUET:
-        return [Piece(str(path), kind, group, group + 1) for group in range(_parquet(path).num_row_groups)]
-    if kind == CSV:  # a line end may lie inside a quoted value
-        return [Piece(str(path), kind, 0, size)] if size else []
+    if form.kind == PARQUET:
+        return [Piece(str(path), form, place, place + 1, rows) for place, rows in enumerate(parquet_rows.groups(path))]
+    if form.kind == CSV or not form.bare:  # a line end may lie inside a quoted value
+        return [Piece(str(path), form, 0, size, records)] if size else []
     starts = range(start, size, _PIECE_BYTES)
-    return [Piece(str(path), kind, begin, min(begin + _PIECE_BYTES, size)) for begin in starts]
+    return [Piece(str(path), form, begin, min(begin + _PIECE_BYTES, size)) for begin in starts]
 
 
-def targets(piece: Piece) -> Iterator[Target]:
-    """Yield the targets of a piece, valid or not; blank lines are skipped."""
-    return _READERS[piece.kind](piece)
+def targets(piece: Piece, report: PieceReport | None = None) -> Iterator[Target]:
+    """Yield the targets of a piece, valid or not; blank lines are skipped. Never raises for what the file holds.
+
+    Args:
+        piece: the piece.
+        report: is filled with what was read, and what could not be.
+    """
+    report = PieceReport() if report is None else report
+    path = Path(piece.path)
+    try:
+        yield from _READERS[piece.form.kind](piece, report)
+    except FeedFileError as error:
+        report.fault = error.finding
+    except OSError as error:
+        report.fault = file_bytes.unreadable(path, error).finding
+    if piece.records is not None and piece.records != report.records and report.fault is None:
+        counts = f"{piece.records:,} records were found before, and {report.records:,} now"
+        report.fault = finding(path, f"a file must stay as it is while it is read; {counts}; it is read again")
 
 
-def _text(piece: Piece) -> Iterator[Target]:
+def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
     for line, digest in lines(piece, urls.MAX_BYTES):
         # A carriage return ends a line on old Macs, and begins a line end on Windows.
         for part in line.split(b"\r") if digest is None and b"\r" in line else (line,):
             if target := urls.understand(part, digest):
+                report.records += 1
                 yield target
 
 
-def _json_lines(piece: Piece) -> Iterator[Target]:
-    for line, digest in lines(piece, _LINE_BYTES):
+def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
+    for number, (line, digest) in enumerate(lines(piece, carried.LINE_BYTES), 1):
         text = line.removeprefix(b"\xef\xbb\xbf").strip()
         if not text:
             continue
+        report.records += 1
         try:
-            record = None if digest else json.loads(text)
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            yield _target(record)
+            record = carried.parse(text.decode("utf-8", "surrogateescape"), whole=digest is None)
+            url = record.pop("url", None)
+            if target := _target(url, carried.dump(record) if record else None):
+                yield target
+                continue
+            reason = _NO_URL
+        except carried.RecordError as error:
+            reason = str(error)
+        report.reject(piece.path, number + _lines_before(piece, report), reason)
+
+
+def _lines_before(piece: Piece, report: PieceReport) -> int:
+    """Count the lines before a piece; only for records that the report will name, because it reads the file."""
+    if not piece.start or len(report.examples) == SHOWN:
+        return 0
+    with Path(piece.path).open("rb") as file:
+        left, number = piece.start - 1, 1  # the line that begins before the piece is not the piece's
+        while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
+            number += chunk.count(b"\n")
+        return number
+
+
+def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
+    form, path = piece.form, Path(piece.path)
+    place = form.columns.index("url")
+    others = [(other, f"{quoted(name)}:") for other, name in enumerate(form.columns) if other != place]
+    nulls = form.delimiter in csv_records.NULL_DELIMITERS
+    for line, values in csv_records.records(path, form, piece.end):
+        report.records += 1
+        extra = None
+        if others:
+            extra = "{" + ",".join([key + quoted(values[other]) for other, key in others]) + "}"
+            if (nulls and r"\\N" in extra) or not extra.isascii():
+                named = ((form.columns[other], values[other]) for other, _ in others)
+                extra = carried.dump({name: csv_records.value(text, form.delimiter) for name, text in named})
+        if target := _target(csv_records.value(values[place], form.delimiter), extra):
+            yield target
         else:
-            shown = urls.shown(text[: urls.MAX_BYTES].decode("utf-8", "replace"))
-            reason = f"a line must be a JSON object of at most {_LINE_BYTES:,} bytes with a url"
-            yield Target(shown, digest or sha256(text).hexdigest(), None, Status.INVALID_URL, reason)
+            report.reject(piece.path, line, _NO_URL)
+    if note := csv_records.unfinished(path, form, piece.end):
+        report.notes.append(finding(path, note))
 
 
-def _csv(piece: Piece) -> Iterator[Target]:
-    records = _records(Path(piece.path))
-    header = next(records, [])
-    for values in records:
-        if values:
-            beyond = {"": values[len(header) :]} if len(values) > len(header) else {}
-            yield _target({**dict(zip(header, values, strict=False)), **beyond})
+def _parquet(piece: Piece, report: PieceReport) -> Iterator[Target]:
+    for row, url, extra in parquet_rows.rows(Path(piece.path), piece.start, report):
+        report.records += 1
+        if target := _target(url, extra):
+            yield target
+        else:
+            report.reject(piece.path, row, _NO_URL)
 
 
-def _records(path: Path) -> Iterator[list[str]]:
-    csv.field_size_limit(sys.maxsize)
-    with path.open("rb") as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        yield from csv.reader(text)
-
-
-def _parquet_rows(piece: Piece) -> Iterator[Target]:
-    groups = list(range(piece.start, piece.end))
-    for batch in _parquet(Path(piece.path)).iter_batches(_ROWS, row_groups=groups):
-        for record in batch.to_pylist():
-            yield _target(record)
-
-
-_READERS: Mapping[str, Callable[[Piece], Iterator[Target]]] = {
+_READERS: Mapping[str, Callable[[Piece, PieceReport], Iterator[Target]]] = {
     TEXT: _text,
     CSV: _csv,
     JSON_LINES: _json_lines,
-    PARQUET: _parquet_rows,
+    PARQUET: _parquet,
 }
 
 
@@ -170,44 +185,50 @@ def lines(piece: Piece, longest: int) -> Iterator[tuple[bytes, str | None]]:
     For a line of more than `longest` bytes, yield (its first longest + 1 bytes, SHA-256 of the whole line) instead, to
     bound memory.
     """
-    with Path(piece.path).open("rb") as file:
+    path = Path(piece.path)
+    if not piece.form.bare:
+        with file_bytes.opened(path, piece.form) as unpacked:
+            while line := unpacked.readline(longest + 2):
+                yield _line(unpacked, line, longest)
+        return
+    with path.open("rb") as file:
         if piece.start:
             file.seek(piece.start - 1)
             _skip_line(file)
         while file.tell() < piece.end and (line := file.readline(longest + 2)):
-            if line.endswith(b"\n") or len(line) <= longest + 1:
-                line = line.removesuffix(b"\n")
-                yield line, sha256(line).hexdigest() if len(line) > longest else None
-            else:
-                yield line[: longest + 1], _rest_of_line(file, line)
+            yield _line(file, line, longest)
+
+
+def _line(file: io.BufferedReader, line: bytes, longest: int) -> tuple[bytes, str | None]:
+    """Return a line that was read up to longest + 2 bytes as `lines` yields it."""
+    if line.endswith(b"\n") or len(line) <= longest + 1:
+        line = line.removesuffix(b"\n")
+        return line, sha256(line).hexdigest() if len(line) > longest else None
+    return line[: longest + 1], _rest_of_line(file, line)
 
 
 def _skip_line(file: io.BufferedReader) -> None:
-    while (rest := file.readline(_LINE_BYTES)) and not rest.endswith(b"\n"):
+    while (rest := file.readline(_CHUNK_BYTES)) and not rest.endswith(b"\n"):
         pass
 
 
 def _rest_of_line(file: io.BufferedReader, beginning: bytes) -> str:
     digest = sha256(beginning)
-    while rest := file.readline(_LINE_BYTES):
+    while rest := file.readline(_CHUNK_BYTES):
         digest.update(rest.removesuffix(b"\n"))
         if rest.endswith(b"\n"):
             break
     return digest.hexdigest()
 
 
-def _target(record: dict[str, object]) -> Target:
-    """Return a record as a target. A record without a URL becomes an invalid target, so that nothing is skipped."""
-    url = record.pop("url", None)
-    extra = as_json(record) if record else None
+def _target(url: object, extra: str | None) -> Target | None:
+    """Return a record as a target; None if it has no URL."""
     line = url if isinstance(url, bytes) else _encoded(str(url or ""))
-    target = urls.understand(
-        line[: urls.MAX_BYTES + 1], sha256(line).hexdigest() if len(line) > urls.MAX_BYTES else None
-    )
-    if target is None:
-        key = sha256(f"no url {extra}".encode("utf-8", "surrogateescape")).hexdigest()
-        target = Target("", key, None, Status.INVALID_URL, "a record must have a url; got none")
-    return replace(target, extra=extra)
+    long = len(line) > urls.MAX_BYTES
+    target = urls.understand(line[: urls.MAX_BYTES + 1], sha256(line).hexdigest() if long else None)
+    if target is None or extra is None:
+        return target
+    return Target(target.url, target.url_key, target.address, target.status, target.error, extra)
 
 
 def _encoded(text: str) -> bytes:
@@ -219,24 +240,3 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def as_json(record: Mapping[str, object]) -> str:
-    """Return a record as one line of JSON: bytes as base64, dates and decimals as text, NaN and infinity as null."""
-    try:
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-    except ValueError:
-        text = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), default=_plain)
-    return text.encode("utf-8", "replace").decode()
-
-
-def _plain(value: object) -> str:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

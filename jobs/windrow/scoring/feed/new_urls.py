@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from hashlib import sha256
 from itertools import islice, takewhile
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from windrow.errors import UserError
-from windrow.scoring.feed import formats, known_keys
+from windrow.errors import UserError, WindrowError
+from windrow.plural import counted
+from windrow.scoring.feed import feed_reports, formats, known_keys
+from windrow.scoring.feed.feed_reports import Finding, PieceReport
+from windrow.scoring.feed.file_bytes import PARQUET
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
 
@@ -43,7 +49,12 @@ DATE = "{date}"
 _ROWS_A_BATCH = 4096
 _FEW_BYTES = 2 << 20  # some 25,000 URLs, which take the driver a second
 _READ_SCHEMA = TARGET_SCHEMA.append(pa.field("known", pa.bool_()))
+_TYPES = [(field.name, field.type) for field in TARGET_SCHEMA]
 _SPELLING = [name for name in TARGET_SCHEMA.names if name != "url_key"]
+_VALUES, _NOTHING = attrgetter(*_SPELLING), (None,) * len(_SPELLING)
+_BARE = "bare"  # whether a record has no other columns
+_ORDER = ("known", _BARE, *_SPELLING)
+_SUFFIXES = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"}
 _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 
 
@@ -52,7 +63,8 @@ def files(pattern: str, folder: Path) -> list[Path]:
 
     A relative pattern is looked up in `folder`, and `**` matches any depth. A name that begins with . or _ is left out,
     because writers use such names for incomplete files; but the names of a single file, of a folder, and before the
-    first wildcard of a glob are taken as they are.
+    first wildcard of a glob are taken as they are. A folder or a broken link that is named like a file of a feed is
+    listed as well, so that the run reports it.
 
     Raises:
         UserError: no file matches, or the pattern is not a glob.
@@ -63,6 +75,8 @@ def files(pattern: str, folder: Path) -> list[Path]:
     matches = given.iterdir() if given.is_dir() else _matches(pattern, folder)
     fixed = len(given.parts) if given.is_dir() else _fixed(pattern, folder)
     found = sorted(path for path in matches if _is_feed(path, fixed))
+    within = {parent for path in found for parent in path.parents}
+    found = [path for path in found if path not in within]
     if not found:
         raise UserError(
             f"the feed must match at least one file; got none for {given}; put URLs there or correct --feed"
@@ -102,37 +116,82 @@ def _fixed(pattern: str, folder: Path) -> int:
 
 
 def _is_feed(path: Path, fixed: int) -> bool:
-    return path.is_file() and not any(part[0] in "._" for part in path.parts[fixed:])
+    if any(part[0] in "._" for part in path.parts[fixed:]):
+        return False
+    return path.is_file() or (path.suffix.lower() in _SUFFIXES and (path.is_dir() or path.is_symlink()))
+
+
+@dataclass(frozen=True)
+class FoundUrls:
+    """The URLs in pieces of a feed, each once.
+
+    Attributes:
+        rows: the URLs without a row, with the columns of urls.Target.
+        new, known: the number of URLs without a row, and with one.
+        copies: records whose URL another record of these pieces has as well.
+        report: the records that were read, and those without a URL.
+        faults: the pieces that could not be read to their end.
+    """
+
+    rows: DataFrame | pa.Table
+    new: int
+    known: int
+    copies: int
+    report: PieceReport
+    faults: Sequence[Finding]
+
+    def check(self) -> None:
+        """Check that no record was lost: each is new, known, a copy of another, or without a URL.
+
+        Raises:
+            WindrowError: the numbers do not add up.
+        """
+        kinds = (self.new, self.known, self.copies, self.report.without_url)
+        if sum(kinds) != self.report.records:
+            new, known, copies, without = kinds
+            raise WindrowError(
+                f"every record of the feed must be accounted for; got {counted(self.report.records, 'record')}, but "
+                f"{new:,} new, {known:,} known, {copies:,} copies and {without:,} without a URL; nothing was kept"
+            )
 
 
 def are_few(pieces: Sequence[Piece]) -> bool:
-    """Return whether the driver should read the pieces: together they are small, and none is Parquet."""
+    """Return whether the driver should read the pieces: together they are small, and none is Parquet or packed."""
     sizes = (piece.end - piece.start for piece in pieces)
-    return all(piece.kind != formats.PARQUET for piece in pieces) and sum(sizes) <= _FEW_BYTES
+    small = all(piece.form.kind != PARQUET and not piece.form.packing for piece in pieces)
+    return small and sum(sizes) <= _FEW_BYTES
 
 
-def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> pa.Table:
-    """Return the rows that `read` would return, but as an Arrow table and without Spark; for small pieces."""
-    rows = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
-    order = [(name, "ascending", "at_start") for name in ("url_key", "known", *_SPELLING)]
-    rows = rows.take(pc.sort_indices(rows, order))
+def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> FoundUrls:
+    """Return the URLs that `read` would return, but as an Arrow table and without Spark; for small pieces."""
+    every = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
+    reports = _reports(every.filter(pc.is_null(every["known"]))["extra"].to_pylist())
+    rows = every.filter(pc.is_valid(every["known"]))
+    rows = rows.append_column(_BARE, pc.is_null(rows["extra"]))
+    rows = rows.take(pc.sort_indices(rows, [(name, "ascending", "at_start") for name in ("url_key", *_ORDER)]))
     all_keys = rows["url_key"].to_numpy()
     first = np.ones(len(all_keys), np.bool_)
     first[1:] = all_keys[1:] != all_keys[:-1]
-    return rows.filter(pa.array(first))
+    distinct = rows.filter(pa.array(first))
+    new = distinct.filter(pc.invert(distinct["known"])).select(TARGET_SCHEMA.names)
+    copies = rows.num_rows - distinct.num_rows
+    return _found(new, new.num_rows, distinct.num_rows - new.num_rows, copies, reports)
 
 
-def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, scratch: Path) -> DataFrame:
-    """Return the distinct URLs in pieces of a feed, valid or not, with the columns of urls.Target and `known`.
+def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, scratch: Path) -> FoundUrls:
+    """Return the distinct URLs in pieces of a feed, valid or not, on Spark's executors.
 
-    If a URL has several spellings, the one that sorts first is kept. For a known URL, only the key is kept. Executors
-    read the files under the same paths as the driver.
+    Of several records with one URL, one with columns is kept before a bare one, and of these the one that sorts first.
+    Executors read the files under the same paths as the driver.
 
     Args:
         spark: the session.
-        pieces: the parts of the feed's files to read.
+        pieces: the parts of the feed's files to read; at least one.
         keys: the sorted keys of the URLs that have a row.
         scratch: a folder on the driver for the file of keys, which is sent to the executors.
+
+    Returns:
+        The URLs; the frame of their rows is persisted, so that its rows are the same ones whenever it is used.
     """
     from pyspark.sql import functions as F  # noqa: N812
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -140,10 +199,29 @@ def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, sc
     name = f"known-{uuid.uuid4().hex}.npy"  # a new name, because Spark can't replace a session's file
     np.save(scratch / name, keys)
     spark.sparkContext.addFile(str(scratch / name))
-    rows = [(piece.path, piece.kind, piece.start, piece.end) for piece in pieces]
-    parts = spark.createDataFrame(rows, "path string, kind string, start long, end long").repartition(len(rows))
-    read = parts.mapInArrow(partial(_understand, keys=name), from_arrow_schema(_READ_SCHEMA)).groupBy("url_key")
-    return read.agg(F.min(F.struct("known", *_SPELLING)).alias("target")).select("url_key", "target.*")
+    parts = spark.createDataFrame([(piece.to_json(),) for piece in pieces], "piece string").repartition(len(pieces))
+    read = parts.mapInArrow(partial(_understand, keys=name), from_arrow_schema(_READ_SCHEMA))
+    # min takes the smallest by the struct's fields in their order.
+    grouped = read.withColumn(_BARE, F.col("extra").isNull()).groupBy("url_key")
+    target = F.min(F.struct(*_ORDER)).alias("target")
+    # Persisted, so that a line added to the feed meanwhile is in both the counts and the rows, or in neither.
+    marked = grouped.agg(target, F.count(F.lit(1)).alias("times")).select("url_key", "target.*", "times").persist()
+    sums = marked.groupBy("known").agg(F.count(F.lit(1)).alias("urls"), F.sum("times").alias("times")).collect()
+    counts = {row["known"]: (row["urls"], row["times"]) for row in sums}
+    (new, new_times), (known, known_times) = counts.get(False, (0, 0)), counts.get(True, (0, 0))
+    reports = _reports([row["extra"] for row in marked.where("known is null").select("extra").collect()])
+    rows = marked.where(~F.col("known")).select(*TARGET_SCHEMA.names)
+    return _found(rows, new, known, new_times + known_times - new - known, reports)
+
+
+def _found(rows: DataFrame | pa.Table, new: int, known: int, copies: int, reports: Sequence[PieceReport]) -> FoundUrls:
+    faults = [report.fault for report in reports if report.fault]
+    return FoundUrls(rows, new, known, copies, feed_reports.total(reports), faults)
+
+
+def _reports(texts: Sequence[str]) -> list[PieceReport]:
+    """Read the pieces' reports, in an order that does not depend on the tasks."""
+    return [PieceReport.from_json(text) for text in sorted(texts)]
 
 
 def spark_path(path: Path) -> str:
@@ -156,22 +234,26 @@ def _understand(batches: Iterator[pa.RecordBatch], keys: str) -> Iterator[pa.Rec
     from pyspark import SparkFiles
 
     mapped = np.load(SparkFiles.get(keys), mmap_mode="r")
-    yield from _understood((Piece(**row) for batch in batches for row in batch.to_pylist()), mapped)
+    yield from _understood((Piece.from_json(text) for batch in batches for text in batch["piece"].to_pylist()), mapped)
 
 
 def _understood(pieces: Iterable[Piece], keys: known_keys.Keys) -> Iterator[pa.RecordBatch]:
+    """Yield the targets of pieces, and after those of each piece a row with its report, which has no value `known`."""
     for piece in pieces:
-        found = formats.targets(piece)
+        report = PieceReport()
+        found = formats.targets(piece, report)
         while some := list(islice(found, _ROWS_A_BATCH)):
             yield _marked(some, keys)
+        place = sha256(f"report {piece.path} {piece.start}".encode()).hexdigest()
+        row = {"url_key": f"report-{place}", "extra": report.to_json()}
+        yield pa.RecordBatch.from_pylist([row], schema=_READ_SCHEMA)
 
 
 def _marked(targets: list[Target], keys: known_keys.Keys) -> pa.RecordBatch:
     """Return targets as a batch; for a known URL, only its key."""
-    all_keys = pa.array([target.url_key for target in targets])
+    all_keys = pa.array([target.url_key for target in targets], pa.string())
     mask = known_keys.contains(keys, known_keys.of_hex(all_keys))
-    rows = [
-        {"url_key": target.url_key, "known": True} if is_known else {**vars(target), "known": False}
-        for target, is_known in zip(targets, mask.tolist(), strict=True)
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=_READ_SCHEMA)
+    rows = [_NOTHING if known else _VALUES(target) for target, known in zip(targets, mask.tolist(), strict=True)]
+    columns = dict(zip(_SPELLING, zip(*rows, strict=True), strict=True))
+    arrays = [all_keys if name == "url_key" else pa.array(columns[name], kind) for name, kind in _TYPES]
+    return pa.RecordBatch.from_arrays([*arrays, pa.array(mask)], schema=_READ_SCHEMA)

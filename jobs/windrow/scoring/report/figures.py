@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from windrow.model.precision_loss import PrecisionLoss
 from windrow.scoring.fetch.status import Status
+from windrow.scoring.report.feed_figures import FeedFigures
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,6 +41,9 @@ class UrlCounts:
         retried: URLs of the table that were due again.
         rescored: URLs whose newest label was of another model or version, and that this run labels again.
         reopened: those of `retried` that a changed key of the page, or a person, made due before their time.
+        records: lines and records in these parts, blank lines excepted: the sum of urls, copies and without_url.
+        copies: records whose URL another record in these parts has as well.
+        without_url: records without a URL, or that can't be read; they get no row.
     """
 
     files_read: int = 0
@@ -50,6 +54,13 @@ class UrlCounts:
     retried: int = 0
     rescored: int = 0
     reopened: int = 0
+    records: int = 0
+    copies: int = 0
+    without_url: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """Return the counts by name; of those that older commits lack, only the ones that are not 0."""
+        return {name: value for name, value in asdict(self).items() if value or name not in _ADDED}
 
     @property
     def to_do(self) -> int:
@@ -169,6 +180,7 @@ class Figures:
         feed: the pattern of the feed's files; empty in commits that lack it.
         started_at, ended_at: Unix times in seconds at which the run began, and its rows were ready to be committed;
             None in commits that lack them.
+        feed_faults: the files that were refused, and the records without a URL.
     """
 
     rows: int = 0
@@ -198,6 +210,7 @@ class Figures:
     feed: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+    feed_faults: FeedFigures = field(default_factory=FeedFigures)
 
     @property
     def ok(self) -> int:
@@ -216,7 +229,7 @@ class Figures:
             "other_labels": self.other_labels,
             "hosts": [asdict(host) for host in self.hosts],
             **(asdict(self.agreement) if self.agreement else {}),
-            **asdict(self.counts),
+            **self.counts.to_json(),
             "model_name": self.model_name,
             "model_version": self.model_version,
             "precision": asdict(self.precision) if self.precision else None,
@@ -225,6 +238,7 @@ class Figures:
             **{name: value for name in _LATER if (value := getattr(self, name)) not in ({}, "", None)},
             **({"other_versions": dict(self.other_versions)} if self.other_versions is not None else {}),
             **(_truth_to_json(self.truth) if self.truth else {}),
+            **self.feed_faults.to_json(),
         }
 
     @classmethod
@@ -242,6 +256,7 @@ class Figures:
             precision=_read(PrecisionLoss, values["precision"]) if values.get("precision") else None,
             drift=_drift_from_json(values) if "drift" in values else None,
             truth=_truth_from_json(values["truth"]) if values.get("truth") else None,
+            feed_faults=FeedFigures.from_json(values),
         )
 
 
@@ -250,6 +265,7 @@ _AFTER_TIMES = ("slots", "ceiling_images_per_second", "share_of_ceiling")
 _AS_THEY_ARE = ("labels", "other_labels", "model_name", "model_version", "drift_accepted")
 _LATER = ("first_tries", "held_back_by", "feed", "started_at", "ended_at")
 _PLAIN = (*_BEFORE_TIMES, *_AFTER_TIMES, *_AS_THEY_ARE, *_LATER, "other_versions")
+_ADDED = ("records", "copies", "without_url")
 _KINDS = tuple(each.name for each in fields(Milliseconds))
 
 

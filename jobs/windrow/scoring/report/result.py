@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.publish.copy import PublishedCopy
+from windrow.scoring.report.feed_figures import FeedFigures
 from windrow.scoring.report.figures import Figures, Json, UrlCounts
 
 
@@ -56,6 +57,7 @@ class ScoringResult:
         logged: the run in MLflow; None if the run added no row.
         earlier_rows: rows that earlier tries committed and could not report. If the run itself added none, its figures
             are those of the newest such try.
+        feed_faults: the files of the feed that were refused, and the records without a URL.
         earlier_labels: URLs whose newest label is of another version, by version; None if that was not looked up.
     """
 
@@ -72,6 +74,7 @@ class ScoringResult:
     logged: Logged | None = None
     earlier_rows: int = 0
     earlier_labels: Mapping[str, int] | None = None
+    feed_faults: FeedFigures = field(default_factory=FeedFigures)
 
     def to_json(self) -> dict[str, object]:
         """Return the result as JSON values, with the figures and the counts at its top level."""
@@ -84,6 +87,8 @@ class ScoringResult:
             "files": self.files,
             **figures,
             **asdict(self.counts),
+            "files_refused": 0,
+            **self.feed_faults.to_json(),
             "deciding_keys": keys,
             "earlier_labels": self.earlier_labels,
             **({"earlier_rows": self.earlier_rows} if self.earlier_rows else {}),

@@ -11,6 +11,7 @@ from windrow.scoring.report.figures import Figures, UrlCounts
 from windrow.scoring.report.result import ScoringResult
 
 _HOSTS = 3
+_FILES = 5
 
 
 def summary(result: ScoringResult) -> str:
@@ -19,7 +20,9 @@ def summary(result: ScoringResult) -> str:
     lines = [f"something new in {counts.files_read:,} of {counted(result.files, 'file')} of the feed"]
     if counts.files_read:
         found = f"{counts.new:,} new, {counts.already_scored:,} already scored"
-        lines.append(f"{counted(counts.urls, 'URL')} in what was read: {found}")
+        rest = [(counts.copies, "copies of these"), (counts.without_url, "without a URL")]
+        more = "".join(f", {number:,} {words}" for number, words in rest if number)
+        lines.append(f"{counted(counts.records, 'record')} read: {counted(counts.urls, 'URL')} ({found}){more}")
     if counts.left:
         lines.append(f"{counted(counts.left, 'new URL is', 'new URLs are')} left to the next run")
     if counts.retried:
@@ -33,7 +36,7 @@ def summary(result: ScoringResult) -> str:
     if figures is not None:
         lines += [f"  {name:<20} {number:>9,}{_remark(name)}" for name, number in figures.statuses.items()]
         lines += _details(figures)
-    lines += earlier_labels(result.earlier_labels, result.model_name)
+    lines += [*result.feed_faults.lines(), *earlier_labels(result.earlier_labels, result.model_name)]
     lines.append(f"table {result.table}, version {result.table_version}")
     if result.copy is not None:
         files, size = counted(result.copy["uploaded"], "file"), counted(result.copy["uploaded_bytes"], "byte")
@@ -53,7 +56,7 @@ def outlook(result: ScoringResult) -> str:
     ]
     if counts.left:
         lines.append(f"{counted(counts.left, 'new URL')} would be left to the run after it")
-    lines += earlier_labels(result.earlier_labels, result.model_name)
+    lines += [*result.feed_faults.lines(), *earlier_labels(result.earlier_labels, result.model_name)]
     return "\n".join(lines)
 
 
@@ -78,9 +81,26 @@ def sentences(figures: Figures) -> list[str]:
         lines.append(f"{rows - ok:,} without a label: {reasons}.")
     if ok and figures.images_per_second:
         lines.append(f"{figures.images_per_second:,} images a second{_of_the_ceiling(figures)}.")
-    more = [*_truth(figures), *_precision(figures), *_drift_sentence(figures)]
+    more = [*_feed(figures), *_truth(figures), *_precision(figures), *_drift_sentence(figures)]
     more += earlier_labels(figures.other_versions, figures.model_name)
     return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in more)]
+
+
+def _feed(figures: Figures) -> list[str]:
+    """Describe how the records of the feed were counted, and which files were refused; empty without a fault."""
+    counts, faults = figures.counts, figures.feed_faults
+    lines = []
+    if counts.without_url or faults.files_refused:
+        lines.append(
+            f"{counted(counts.records, 'record')} read: {counts.new + counts.left:,} new, {counts.already_scored:,} "
+            f"already scored, {counts.copies:,} copies of these, {counts.without_url:,} without a URL"
+        )
+    if faults.files_refused:
+        places = "; ".join(map(str, faults.refused[:_FILES]))
+        lines.append(
+            f"{counted(faults.files_refused, 'file of the feed was', 'files of the feed were')} refused: {places}"
+        )
+    return lines
 
 
 def note(figures: Figures, withheld: str = "") -> str:

@@ -47,7 +47,7 @@ def test_a_feed_of_addresses_that_are_not_allowed_is_refused_with_the_key_and_it
         ["http://127.0.0.1/1.png", "http://images.example/2.png"],
         ["http://images.example/1.png"],
         ["http://93.184.216.34/1.png"],
-        ["no URL at all"],
+        ["http://images.example/1.png", "no URL at all"],
         [],
     ],
     ids=["one of two", "a name", "a public address", "no URL", "empty"],

@@ -10,6 +10,14 @@ from typing import Any
 import pytest
 from windrow.scoring.feed import feed_marks, formats
 from windrow.scoring.feed.feed_marks import Mark
+from windrow.scoring.feed.feed_reports import Finding
+
+SITE = "http://example.com/"
+
+
+def of_urls(names: str) -> str:
+    """A feed of text with a URL for each name, which is a line; a last name without its end is a line without it."""
+    return "".join(f"{SITE}{name}" for name in names.splitlines(keepends=True))
 
 
 class Reader:
@@ -18,11 +26,12 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.marks: dict[str, Mark] = {}
+        self.refused: list[Finding] = []
 
     def night(self) -> list[str]:
-        pieces, marks = feed_marks.news(sorted(self.folder.iterdir()), self.marks)
+        pieces, marks, self.refused = feed_marks.news(sorted(self.folder.iterdir()), self.marks)
         self.marks = feed_marks.load(feed_marks.dump(marks))
-        return [target.url for piece in pieces for target in formats.targets(piece)]
+        return [target.url.removeprefix(SITE) for piece in pieces for target in formats.targets(piece)]
 
 
 @pytest.fixture
@@ -32,68 +41,68 @@ def reader(tmp_path: Path) -> Reader:
 
 
 def test_a_file_is_read_once(reader: Reader) -> None:
-    (reader.folder / "one.txt").write_text("a\nb\n")
+    (reader.folder / "one.txt").write_text(of_urls("a\nb\n"))
     assert reader.night() == ["a", "b"]
     assert reader.night() == []
-    (reader.folder / "two.txt").write_text("c\n")
+    (reader.folder / "two.txt").write_text(of_urls("c\n"))
     assert reader.night() == ["c"]
 
 
 def test_lines_that_were_appended_are_read_alone(reader: Reader) -> None:
     path = reader.folder / "one.txt"
-    path.write_text("a\nb\n")
+    path.write_text(of_urls("a\nb\n"))
     reader.night()
     with path.open("a") as file:
-        file.write("c\nd\n")
+        file.write(of_urls("c\nd\n"))
     assert reader.night() == ["c", "d"]
 
 
 def test_a_last_line_without_its_end_is_read_again_when_it_has_grown(reader: Reader) -> None:
     path = reader.folder / "one.txt"
-    path.write_text("a\nhal")
+    path.write_text(of_urls("a\nhal"))
     assert reader.night() == ["a", "hal"]
-    path.write_text("a\nhalf\nb\n")
+    path.write_text(of_urls("a\nhalf\nb\n"))
     assert reader.night() == ["half", "b"]
 
 
 def rewrite(path: Path) -> None:
-    path.write_text("a\nX\nc\n")
+    path.write_text(of_urls("a\nX\nc\n"))
 
 
 def truncate(path: Path) -> None:
-    path.write_text("b\n")
+    path.write_text(of_urls("b\n"))
 
 
 def change_and_append(path: Path) -> None:
-    path.write_text("Z\nb\nc\n")
+    path.write_text(of_urls("Z\nb\nc\n"))
 
 
 def replace_by_a_longer_one(path: Path) -> None:
     path.unlink()
-    path.write_text("other\nfile\nwith more\nlines\n")
+    path.write_text(of_urls("other\nfile\nwith more\nlines\n"))
 
 
 @pytest.mark.parametrize("change", [rewrite, truncate, change_and_append, replace_by_a_longer_one])
 def test_any_other_change_has_the_whole_file_read(reader: Reader, change: Callable[[Path], None]) -> None:
     path = reader.folder / "one.txt"
-    path.write_text("a\nb\n")
+    path.write_text(of_urls("a\nb\n"))
     reader.night()
     change(path)
-    assert reader.night() == path.read_text().split("\n")[:-1]
+    assert reader.night() == path.read_text().replace(SITE, "").split("\n")[:-1]
 
 
 def test_a_file_of_the_same_size_that_differs_is_read_again(reader: Reader) -> None:
     path = reader.folder / "one.txt"
-    path.write_text("a\nb\n")
+    path.write_text(of_urls("a\nb\n"))
     reader.night()
-    path.write_text("a\nc\n")
+    path.write_text(of_urls("a\nc\n"))
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     assert reader.night() == ["a", "c"]
 
 
 def test_a_file_that_was_only_touched_or_copied_over_itself_is_not_read(reader: Reader) -> None:
     path = reader.folder / "one.txt"
-    path.write_text("a\n")
+    path.write_text(of_urls("a\n"))
     reader.night()
     os.utime(path, (1, 1))
     assert reader.night() == []
@@ -122,10 +131,10 @@ def test_what_is_appended_during_the_look_is_read_once_and_in_the_next_night(
     def grows(*of: Any) -> Any:
         found = digest(*of)
         with path.open("a") as file:
-            file.write("c\n")
+            file.write(of_urls("c\n"))
         return found
 
-    path.write_text("a\nb\n")
+    path.write_text(of_urls("a\nb\n"))
     with monkeypatch.context() as patch:
         patch.setattr(feed_marks, "_digest", grows)
         assert reader.night() == ["a", "b"]
@@ -140,11 +149,11 @@ def test_a_file_that_only_its_time_tells_from_the_one_before_is_read_again(
 
     def is_written_over(*of: Any) -> Any:
         found = digest(*of)
-        path.write_text("b\n")
+        path.write_text(of_urls("b\n"))
         os.utime(path, (2, 2))
         return found
 
-    path.write_text("a\n")
+    path.write_text(of_urls("a\n"))
     os.utime(path, (1, 1))
     with monkeypatch.context() as patch:
         patch.setattr(feed_marks, "_digest", is_written_over)
@@ -153,7 +162,7 @@ def test_a_file_that_only_its_time_tells_from_the_one_before_is_read_again(
 
 
 def test_marks_of_files_that_are_gone_are_forgotten(reader: Reader) -> None:
-    (reader.folder / "one.txt").write_text("a\n")
+    (reader.folder / "one.txt").write_text(of_urls("a\n"))
     reader.night()
     (reader.folder / "one.txt").rename(reader.folder / "two.txt")
     assert reader.night() == ["a"]
@@ -163,7 +172,7 @@ def test_marks_of_files_that_are_gone_are_forgotten(reader: Reader) -> None:
 def test_a_large_file_is_cut_into_pieces(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "_PIECE_BYTES", 1000)
     lines = [f"line {number}" for number in range(2000)]
-    (reader.folder / "one.txt").write_text("\n".join(lines))
-    pieces, _ = feed_marks.news([reader.folder / "one.txt"], {})
+    (reader.folder / "one.txt").write_text(of_urls("\n".join(lines)))
+    pieces, *_ = feed_marks.news([reader.folder / "one.txt"], {})
     assert len(pieces) > 10
     assert reader.night() == lines

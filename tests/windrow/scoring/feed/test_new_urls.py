@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,12 @@ def read(spark: Any, files: list[Path], scratch: Path, known_urls: tuple[str, ..
     keys = [target.url_key for url in known_urls if (target := urls.understand(url.encode()))]
     sorted_keys = np.sort(known_keys.of_hex(pa.array(keys, pa.string())))
     pieces = feed_marks.news(files, {})[0]
-    rows: list[Any] = sorted(new_urls.read(spark, pieces, sorted_keys, scratch).collect(), key=lambda row: row.url_key)
-    assert new_urls.read_here(pieces, sorted_keys).to_pylist() == [row.asDict() for row in rows]
+    found, here = new_urls.read(spark, pieces, sorted_keys, scratch), new_urls.read_here(pieces, sorted_keys)
+    found.check()
+    rows: list[Any] = sorted(found.rows.collect(), key=lambda row: row.url_key)
+    assert here.rows.to_pylist() == [row.asDict() for row in rows]
+    assert replace(here, rows=None) == replace(found, rows=None)
+    assert (found.new, found.known) == (len(rows), len(known_urls))
     return rows
 
 
@@ -128,21 +133,17 @@ def test_of_several_records_of_a_url_the_one_that_sorts_first_counts(tmp_path: P
     lines = [f'{{"url": "{url}", "shop": {shop}}}\n' for url, shop in records]
     (tmp_path / "feed.jsonl").write_text("".join(lines))
     rows = new_urls.read_here(feed_marks.news([tmp_path / "feed.jsonl"], {})[0], np.empty(0, known_keys.DTYPE))
-    assert rows.select(["url", "extra"]).to_pylist() == [{"url": "HTTP://EXAMPLE.COM/a", "extra": '{"shop":3}'}]
+    assert rows.rows.select(["url", "extra"]).to_pylist() == [{"url": "HTTP://EXAMPLE.COM/a", "extra": '{"shop":3}'}]
     (tmp_path / "feed.jsonl").write_text("".join(lines[::2]))
     rows = new_urls.read_here(feed_marks.news([tmp_path / "feed.jsonl"], {})[0], np.empty(0, known_keys.DTYPE))
-    assert rows["extra"].to_pylist() == ['{"shop":1}']
+    assert rows.rows["extra"].to_pylist() == ['{"shop":1}']
 
 
 @pytest.mark.spark
-def test_of_a_known_url_only_its_key_is_told(spark: Any, tmp_path: Path) -> None:
+def test_a_known_url_is_counted_and_left_out(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "feed.csv").write_text("url,shop\nhttp://example.com/old,1\nhttp://example.com/new,2\n")
     rows = read(spark, [tmp_path / "feed.csv"], tmp_path, ("http://example.com/old",))
-    told = {row.url_key: (row.known, row.url, row.extra) for row in rows}
-    assert sorted(told.values(), key=str) == [
-        (False, "http://example.com/new", '{"shop":"2"}'),
-        (True, None, None),
-    ]
+    assert [(row.url, row.extra) for row in rows] == [("http://example.com/new", '{"shop":"2"}')]
 
 
 @pytest.mark.spark

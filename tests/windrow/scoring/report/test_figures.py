@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from harness.predictions import PATIENCE, row_of
 from windrow.model.precision_loss import PrecisionLoss
+from windrow.scoring.feed.feed_reports import Finding
 from windrow.scoring.fetch.urls import Target
+from windrow.scoring.report.feed_figures import FeedFigures
 from windrow.scoring.report.figures import (
     STAGES,
     Agreement,
@@ -58,7 +60,7 @@ EVERY = Figures(
     other_labels=1,
     hosts=(HostFailures("a.example", 1, 9, "timeout"),),
     agreement=Agreement(8, 0.75),
-    counts=UrlCounts(1, 12, 9, 2, 1, 3, 4),
+    counts=UrlCounts(1, 12, 9, 2, 1, 3, 4, records=20, copies=5, without_url=3),
     model_name="digits",
     model_version="1",
     precision=PrecisionLoss("int8", "OpenVINO", 32, 0.98, 0.01, 0.1, 0.9, 0.89),
@@ -71,6 +73,7 @@ EVERY = Figures(
     feed="feeds/*.txt",
     started_at=1000.0,
     ended_at=1090.5,
+    feed_faults=FeedFigures(1, (Finding("a.csv", 3, "torn"),), (Finding("b.csv", None, "empty"),), ()),
 )
 """With a value in every field."""
 

@@ -121,6 +121,7 @@ def test_an_outlook_says_what_a_run_would_ask_and_what_it_would_leave() -> None:
 def test_the_result_of_a_run_has_the_keys_that_it_had_as_a_dictionary() -> None:
     nothing = NOTHING.to_json()
     counts = {"files_read", "urls", "new", "already_scored", "left", "retried", "rescored", "reopened"}
+    counts |= {"records", "copies", "without_url", "files_refused"}
     assert set(nothing) == counts | {
         *("deciding_keys", "earlier_labels"),
         *("table", "table_version", "model_name", "model_version", "files", "rows", "statuses", "images_per_second"),

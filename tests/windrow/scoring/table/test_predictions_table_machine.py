@@ -271,8 +271,8 @@ class Tables(RuleBasedStateMachine):
         """What there is to ask, as the job finds it."""
         table = PredictionTable(self.folder)
         search = work.look(table, [self.feed], rescore=False, rule=DueRule(keys=self.keys))
-        found = new_urls.read_here(search.pieces, known_keys.read(table.files())).to_pylist()
-        fresh = [Target(**{k: v for k, v in row.items() if k != "known"}) for row in found if not row["known"]]
+        found = new_urls.read_here(search.pieces, known_keys.read(table.files())).rows.to_pylist()
+        fresh = [Target(**row) for row in found]
         due = pending.find(search.due, table.files(), ("model", version), search.rule)
         again = [Target(**row) for row in due.targets.to_pylist()]
         asked = {target.url for target in (*fresh, *again)}
@@ -302,8 +302,10 @@ class Tables(RuleBasedStateMachine):
         return {url for url, of in self.rows if of != version} - waiting
 
     def target(self, url: str) -> Target:
-        (found,) = new_urls.read_here(feed_marks.news([self.one_line(url)], {})[0], known_keys.read([])).to_pylist()
-        return Target(**{k: v for k, v in found.items() if k != "known"})
+        (found,) = new_urls.read_here(
+            feed_marks.news([self.one_line(url)], {})[0], known_keys.read([])
+        ).rows.to_pylist()
+        return Target(**found)
 
     def one_line(self, url: str) -> Path:
         path = Path(self.scratch.name) / "line.txt"

@@ -1,0 +1,157 @@
+"""Find out how a CSV file is written, and check it as a whole.
+
+    form, records = csv_dialects.find(path, Form(CSV), size)
+
+Spark, pandas, Excel and Hive write different delimiters, quotes and headers, and a file does not say which. So each
+dialect that the first record allows is tried on the whole file. The first in which every record has as many fields as
+the header, and every quote is closed, is the file's. If there is none, the file is refused, and none of it is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from windrow.scoring.feed import csv_records, file_bytes
+from windrow.scoring.feed.csv_records import URL
+from windrow.scoring.feed.feed_reports import FeedFileError
+from windrow.scoring.feed.file_bytes import DOUBLED, ESCAPED, PLAIN, Form
+
+COLUMNS = 10_000
+"""The most columns."""
+
+_DELIMITERS = (",", ";", "\t", "|", "\x01")
+_NEVER_QUOTED = "\x01"  # Hive's own delimiter
+_REST_OF_URL = re.compile(r"[/=?&#%]|\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)\b", re.IGNORECASE)
+_SEPARATOR = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
+_FIRST_LINE = re.compile(r"[^\r\n]*[^\s][^\r\n]*")
+
+
+def find(path: Path, form: Form, end: int) -> tuple[Form, int]:
+    """Return how a CSV file is written, and its number of records.
+
+    Args:
+        path: the file.
+        form: its packing and encoding.
+        end: its size in bytes.
+
+    Raises:
+        FeedFileError: it has no column url, a column twice, or a record that does not fit the header.
+    """
+    text = _beginning(path, form)
+    found = candidates(path, text, form)
+    if not found:
+        line = _first_line(text)
+        delimiter = max(_DELIMITERS, key=line.count)
+        shown = ", ".join(line.split(delimiter))[:200] or "none"
+        raise FeedFileError(path, f"a CSV must have a column url; got {shown}; rename one", 1)
+    fault: FeedFileError | None = None
+    for candidate in found:
+        try:
+            return candidate, sum(1 for _ in csv_records.records(path, candidate, end))
+        except FeedFileError as error:
+            fault = fault or error
+    raise fault or FeedFileError(path, "a CSV must have a column url")
+
+
+def is_table(path: Path, form: Form) -> bool:
+    """Return whether a file whose name does not say so is a CSV.
+
+    Its first record has a column `url` and others, or a URL and others between tabs or Hive's delimiter.
+    """
+    text = _beginning(path, form)
+    found = candidates(path, text, form)
+    return any(len(each.columns) > 1 and (each.before or each.delimiter in "\t\x01") for each in found)
+
+
+def candidates(path: Path, text: str, form: Form) -> list[Form]:
+    """Return the forms that a file's first record allows, the likeliest first; none without a column url.
+
+    Without a header, as Spark and Hive write by default, the column is the only one whose first value is a URL.
+
+    Args:
+        path: the file.
+        text: its beginning.
+        form: its packing and encoding.
+
+    Raises:
+        FeedFileError: the header names a column twice, or has too many of them.
+    """
+    line = _first_line(text)
+    separator = _SEPARATOR.match(line)
+    before = 1 if separator else 0
+    delimiters = (separator[1],) if separator else _in_order(path, line)
+    with_header, without = [], []
+    for each in (replace(form, delimiter=one, quoting=way) for one in delimiters for way in _quotings(one)):
+        columns = _first_record(text, each, before)
+        if "url" in columns:
+            with_header.append(replace(each, columns=_named(path, columns), before=before + 1))
+        elif len(columns) > 1 and _has_url(columns, each.delimiter):
+            named = ("url" if URL.match(value) else f"_c{place}" for place, value in enumerate(columns))
+            without.append(replace(each, columns=tuple(named), before=before))
+    if not with_header and not without and URL.match(line):
+        return [replace(form, delimiter=",", columns=("url",))]
+    return sorted(with_header or without, key=lambda each: -len(each.columns))
+
+
+def _beginning(path: Path, form: Form) -> str:
+    return file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that is not blank; empty without one."""
+    found = _FIRST_LINE.search(text)
+    return found[0] if found else ""
+
+
+def _first_record(text: str, form: Form, before: int) -> list[str]:
+    """Return the first record after `before` others; empty if the form does not fit it."""
+    try:
+        reader = csv_records.reader(io.StringIO(text, newline=""), form)
+        found = (values for values in reader if any(value.strip() for value in values))
+        for _ in range(before):
+            next(found, None)
+        return next(found, [])
+    except csv.Error:
+        return []
+
+
+def _quotings(delimiter: str) -> tuple[str, ...]:
+    if delimiter == _NEVER_QUOTED:
+        return (PLAIN,)
+    return (DOUBLED, ESCAPED, PLAIN) if delimiter == "\t" else (DOUBLED, ESCAPED)
+
+
+def _in_order(path: Path, line: str) -> tuple[str, ...]:
+    """Return the delimiters that a first line has, the likeliest first; one of them if it has none."""
+    tabbed = any(suffix.lower() in (".tsv", ".tab") for suffix in path.suffixes)
+    order = ("\t", *_DELIMITERS) if tabbed else _DELIMITERS
+    return tuple(dict.fromkeys(each for each in order if each in line)) or order[:1]
+
+
+def _has_url(values: Sequence[str], delimiter: str) -> bool:
+    """Return whether the first record of a file without a header has one URL that certainly ends where its field does.
+
+    A URL may contain commas and semicolons: https://example.com/w_300,h_200/a.jpg is one field, not two.
+    """
+    places = [place for place, text in enumerate(values) if URL.match(text)]
+    if len(places) != 1:
+        return False
+    after = values[places[0] + 1 : places[0] + 2]
+    safe = delimiter not in (",", ";") or not after
+    return safe or not ("?" in values[places[0]] or _REST_OF_URL.search(after[0]))
+
+
+def _named(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns' names; one without a name gets Spark's: _c and its place, from 0."""
+    named = tuple(name or f"_c{place}" for place, name in enumerate(columns))
+    if len(named) > COLUMNS:
+        raise FeedFileError(path, f"a CSV must have at most {COLUMNS:,} columns; got {len(named):,}; leave some out", 1)
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise FeedFileError(path, f"a CSV must name a column once; got {twice[:80]!r} twice; rename one", 1)
+    return named

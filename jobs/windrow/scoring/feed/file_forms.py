@@ -1,0 +1,155 @@
+"""Find out what a feed's file is from its content, and refuse what is no feed.
+
+    form, records = file_forms.find(path, size)
+
+The name decides only what the content leaves open: whether lines without a header are a CSV or plain URLs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from windrow.scoring.feed import carried, csv_dialects, file_bytes, parquet_rows
+from windrow.scoring.feed.feed_reports import FeedFileError
+from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, Form
+from windrow.scoring.fetch import urls
+from windrow.scoring.fetch.status import Status
+
+SAMPLE = 1000
+"""The first lines of a file that are looked at. If most of them are no URLs, or no objects, the file is refused."""
+
+_TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
+_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+_FIRST_LINE = re.compile(rb"[^\r\n]*[^\s][^\r\n]*")
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
+    b"PK\x05\x06": "an empty zip archive; unpack it",
+    b"\xd0\xcf\x11\xe0": "a file of an old Microsoft Office; save it as CSV",
+    b"%PDF": "a PDF; write URLs as text",
+    b"\x89PNG": "an image; write its URL",
+    b"\xff\xd8\xff": "an image; write its URL",
+    b"GIF8": "an image; write its URL",
+    b"ORC": "an ORC file; write Parquet",
+    b"Obj\x01": "an Avro file; write Parquet",
+    b"ARROW1": "an Arrow file; write Parquet",
+    b"SQLite format 3": "a database; export a table as CSV",
+    b"PARE": "an encrypted Parquet file; write it without encryption",
+    b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
+    b"Rar!": "a RAR archive; unpack it",
+    b"\x04\x22\x4d\x18": "packed with LZ4; pack it with gzip, or not at all",
+}
+
+
+def find(path: Path, size: int) -> tuple[Form, int | None]:
+    """Return a file's form, and the number of its records if that is known before they are read.
+
+    Args:
+        path: the file.
+        size: its size in bytes.
+
+    Raises:
+        FeedFileError: it can't be read, or is no feed.
+    """
+    beginning = _beginning(path)
+    suffix = _suffix(path)
+    if beginning.startswith(b"PAR1") or suffix == ".parquet":
+        return Form(PARQUET), sum(parquet_rows.groups(path))
+    _refuse_foreign(path, beginning)
+    packing = file_bytes.packing(beginning)
+    inner = file_bytes.head(path, Form(TEXT, packing)) if packing else beginning
+    if packing:
+        if inner.startswith(b"PAR1"):
+            raise FeedFileError(path, "a Parquet file must not be packed as a whole; unpack it")
+        _refuse_foreign(path, inner)
+    form = Form(TEXT, packing, file_bytes.encoding(inner))
+    if not form.bare:
+        file_bytes.drain(path, form)
+    return _of_text(path, form, suffix, size)
+
+
+def _of_text(path: Path, form: Form, suffix: str, size: int) -> tuple[Form, int | None]:
+    text = file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf")
+    first = (found[0] if (found := _FIRST_LINE.search(text)) else b"").strip()
+    if not first:
+        return Form(TEXT, form.packing, form.encoding), None
+    if first.startswith(b"<"):
+        raise FeedFileError(path, "a feed must be text, CSV, JSON lines or Parquet; got HTML or XML; list URLs", 1)
+    if first.startswith(b"[") and suffix not in _TABLES:
+        raise FeedFileError(path, "a JSON file must hold one object a line; got a list; write it as JSON lines", 1)
+    if first.startswith(b"{") or suffix in _OBJECTS:
+        form = Form(JSON_LINES, form.packing, form.encoding)
+        _check_objects(path, form, first)
+        return form, None
+    if suffix in _TABLES or csv_dialects.is_table(path, form):
+        return csv_dialects.find(path, Form(CSV, form.packing, form.encoding), size)
+    _check_urls(path, form)
+    return form, None
+
+
+def _check_objects(path: Path, form: Form, first: bytes) -> None:
+    """Refuse a file of which most lines are no JSON objects, such as one JSON document on many lines."""
+    wrong: tuple[int, str] | None = None
+    lines = bad = 0
+    if first == b"{":
+        raise FeedFileError(path, "a JSON file must hold one object a line; got '{' alone; write it as JSON lines", 1)
+    for number, line in _sample(path, form):
+        lines += 1
+        try:
+            if len(line) <= carried.LINE_BYTES:  # a longer one is a record that is too long
+                carried.parse(line.decode("utf-8", "surrogateescape"))
+        except carried.RecordError as error:
+            bad += "must be one JSON object" in str(error)
+            wrong = wrong or (number, str(error))
+    if wrong and 2 * bad > lines:
+        raise FeedFileError(path, f"most of the file's lines are no JSON objects: {wrong[1]}", wrong[0])
+
+
+def _check_urls(path: Path, form: Form) -> None:
+    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
+    wrong: tuple[int, str] | None = None
+    lines = bad = 0
+    nothing = False
+    for number, line in _sample(path, form):
+        target = urls.understand(line[: urls.MAX_BYTES])
+        lines += 1
+        nothing = nothing or b"\0" in line
+        if target and target.status == Status.INVALID_URL:
+            bad += 1
+            wrong = wrong or (number, target.error or "")
+    if wrong and 2 * bad > lines:
+        hint = "; bytes of zero hint at UTF-16 without a byte order mark, or at no text" if nothing else ""
+        cure = "write one URL a line, or a header with a column url"
+        raise FeedFileError(path, f"most of the file's lines are no URLs: {wrong[1]}{hint}; {cure}", wrong[0])
+
+
+def _sample(path: Path, form: Form) -> Iterator[tuple[int, bytes]]:
+    """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
+    with file_bytes.opened(path, form) as file:
+        lines = enumerate(iter(lambda: file.readline(carried.LINE_BYTES + 1), b""), 1)
+        texts = ((number, part) for number, line in lines for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r"))
+        yield from islice(((number, text.strip()) for number, text in texts if text.strip()), SAMPLE)
+
+
+def _refuse_foreign(path: Path, beginning: bytes) -> None:
+    for magic, what in _FOREIGN.items():
+        if beginning.startswith(magic):
+            raise FeedFileError(path, f"a feed must be text, CSV, JSON lines or Parquet; got {what}")
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise file_bytes.unreadable(path, error) from error
+
+
+def _suffix(path: Path) -> str:
+    """Return a name's suffix in lower case, before that of a packing."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""

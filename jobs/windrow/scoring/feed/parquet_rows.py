@@ -1,0 +1,127 @@
+"""Read the rows of a Parquet file as (URL, the other columns as JSON), one row group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from json.encoder import encode_basestring as quoted
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from windrow.scoring.feed import arrow_json, csv_dialects
+from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, finding
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
+GROUP_BYTES = 8 << 30
+"""The most bytes of a row group, unpacked. Spark writes 128 MiB; one task reads a group."""
+
+_FOOTER_BYTES = 100 << 20  # of one text, such as a schema in the metadata
+_FOOTER_ITEMS = 1_000_000
+_BATCH_ROWS = 4096
+_BATCH_BYTES = 64 << 20
+_BROKEN = (OSError, ValueError, pa.ArrowException, MemoryError)
+
+
+def opened(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Spark's old timestamps (INT96) are read in microseconds, which reach 290,000 years: in nanoseconds they would end in
+    1677 and 2262, and become other dates beyond that.
+
+    Raises:
+        FeedFileError: it is no whole Parquet file, or encrypted.
+    """
+    try:
+        return pq.ParquetFile(
+            path,
+            coerce_int96_timestamp_unit="us",
+            thrift_string_size_limit=_FOOTER_BYTES,
+            thrift_container_size_limit=_FOOTER_ITEMS,
+        )
+    except _BROKEN as error:
+        raise FeedFileError(path, f"a Parquet file must be whole and readable; {error}; write it again") from error
+
+
+def groups(path: Path) -> list[int]:
+    """Return the number of rows of each row group.
+
+    Raises:
+        FeedFileError: the file can't be read, has no column url or a column twice, or a row group is too large.
+    """
+    with opened(path) as file:
+        names = file.schema_arrow.names
+        if "url" not in names:
+            shown = ", ".join(names)[:200] or "none"
+            raise FeedFileError(path, f"a Parquet file must have a column url; got {shown}; rename one")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise FeedFileError(path, f"a Parquet file must name a column once; got {twice[:80]!r} twice; rename one")
+        if len(names) > csv_dialects.COLUMNS:
+            most = csv_dialects.COLUMNS
+            raise FeedFileError(path, f"a Parquet file must have at most {most:,} columns; got {len(names):,}")
+        found = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+        if most := max((group.total_byte_size for group in found if group.total_byte_size > GROUP_BYTES), default=0):
+            raise FeedFileError(
+                path,
+                f"a row group must have at most {GROUP_BYTES:,} bytes; got {most:,}; write smaller row groups",
+            )
+        return [group.num_rows for group in found]
+
+
+def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str | bytes | None, str | None]]:
+    """Yield (row of the file from 1, URL, the other columns as JSON or None without any) for each row of a group.
+
+    Args:
+        path: the file.
+        group: the number of the row group.
+        report: gets a note for each column with values that can't be carried.
+
+    Raises:
+        FeedFileError: the group can't be read; the message names the column.
+    """
+    noted: dict[str, list[str]] = {}
+    with opened(path) as file:
+        facts = file.metadata.row_group(group)
+        row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
+        wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES * facts.num_rows // max(1, facts.total_byte_size)))
+        try:
+            for batch in file.iter_batches(wanted, row_groups=[group]):
+                yield from zip(range(row, row + batch.num_rows), *_columns(batch, noted), strict=True)
+                row += batch.num_rows
+        except _BROKEN as error:
+            raise _fault(path, file, group, error) from error
+    report.notes += [finding(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
+
+
+def _columns(
+    batch: RecordBatch, noted: dict[str, list[str]]
+) -> tuple[list[str | bytes | None], list[str] | list[None]]:
+    """Return a batch's URLs, and its other columns as JSON."""
+    found = arrow_json.strings(batch.column("url"))
+    names = [name for name in batch.schema.names if name != "url"]
+    if not names:
+        return found, [None] * len(found)
+    parts = []
+    for place, name in enumerate(names):
+        notes: list[str] = []
+        key = f"{'{' if not place else ','}{quoted(name)}:"
+        parts.append([key + text for text in arrow_json.texts(batch.column(name), notes)])
+        if notes:
+            known = noted.setdefault(name, [])
+            known += [text for text in notes if text not in known]
+    return found, ["".join(texts) + "}" for texts in zip(*parts, strict=True)]
+
+
+def _fault(path: Path, file: pq.ParquetFile, group: int, error: Exception) -> FeedFileError:
+    """Return the error of a row group, with the first column that can't be read."""
+    for name in file.schema_arrow.names:
+        try:
+            file.read_row_group(group, columns=[name])
+        except _BROKEN as own:
+            reason = f"row group {group + 1} must be readable; column {name}: {own}; write the file again"
+            return FeedFileError(path, reason)
+    return FeedFileError(path, f"row group {group + 1} must be readable; {error}; write the file again")
