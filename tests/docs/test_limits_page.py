@@ -24,11 +24,13 @@ from windrow.data import download, published
 from windrow.errors import PageError, UserError
 from windrow.experiment import ScoringSection, constraints, reading
 from windrow.model.backbones import bringing
+from windrow.scoring.feed import arrow_json, carried, csv_dialects, csv_records, feed_reports, file_bytes, parquet_rows
 from windrow.scoring.fetch import fetcher, host_names, http_client, politeness, reasons, robots, urls
 from windrow.scoring.fetch.fetcher import Fetched, Fetcher
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.network import labels, own_network, pixels, unpacking
 
+from tests.docs import limits_of_feeds as feeds
 from tests.windrow.scoring.conftest import LOOPBACK, HostileServer, answer, png_header, redirect
 
 PAGE = b"name: digits\n"
@@ -227,7 +229,30 @@ def limits(tmp_path: Path) -> dict[str, Limit]:
         ),
         "bytes to extract from an archive": Limit(unpacking.MAX_BYTES, lambda n: extracted(n, tmp_path)),
         "a number of a class in a label map": Limit(labels._MAX_CLASSES - 1, lambda n: mapped(n, tmp_path)),
+        **_of_feeds(tmp_path),
         "a message of a task to the driver": Limit(channel._LARGEST_MESSAGE, received),
+    }
+
+
+def _of_feeds(tmp_path: Path) -> dict[str, Limit]:
+    file = tmp_path / "feed.csv"
+    return {
+        "a JSON record": Limit(carried.LINE_BYTES, lambda n: feeds.is_json('{"url": ""}'.ljust(n))),
+        "levels of a JSON record": Limit(
+            carried.NESTING, lambda n: feeds.is_json('{"x": ' + "[" * (n - 1) + "]" * (n - 1) + "}")
+        ),
+        "digits of an integer in JSON": Limit(carried._DIGITS, feeds.is_number),
+        "a CSV record": Limit(
+            csv_records.RECORD_CHARACTERS, lambda n: feeds.is_feed(file, feeds.csv_record(n)), step=2
+        ),
+        "lines of a CSV record": Limit(csv_records.RECORD_LINES, lambda n: feeds.is_feed(file, feeds.csv_lines(n))),
+        "columns of a CSV or Parquet file": Limit(
+            csv_dialects.COLUMNS, lambda n: feeds.is_feed(file, feeds.columns(n))
+        ),
+        "a packed feed file, unpacked": Limit(file_bytes.UNPACKED_BYTES, feeds.unpacks),
+        "a value of a Parquet column": Limit(arrow_json.VALUE_BYTES, feeds.holds_value),
+        "a Parquet row group, unpacked": Limit(parquet_rows.GROUP_BYTES, feeds.is_row_group),
+        "a reason that a file is refused for": Limit(feed_reports._REASON_CHARACTERS, feeds.is_named),
     }
 
 
