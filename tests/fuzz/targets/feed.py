@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from windrow.scoring.feed import file_forms, formats, known_keys, new_urls
-from windrow.scoring.feed.feed_reports import FeedFileError, FeedFault, PieceReport
+from windrow.scoring.feed.feed_reports import FeedFault, FeedFileError, PieceReport
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
 
