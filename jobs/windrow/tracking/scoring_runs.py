@@ -27,6 +27,7 @@ _METRICS = (
     *(f"{kind}_{stage}_ms" for stage in STAGES for kind in _KINDS),
     *("psi_labels", "psi_scores"),
 )
+_TAG_CHARACTERS = 5000  # MLflow's limit is 8,000 bytes
 _TRUTH = ("images", "right", "low", "high", "baseline", "unknown")
 _LOSS = ("same_labels", "score_change_mean", "score_change_max", "accuracy", "accuracy_as_it_is")
 
@@ -87,6 +88,8 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
         "runtime": loss.runtime if loss else "TensorFlow",
     }
     tags = {"windrow.table_version": str(run.version), "windrow.withheld": str(withheld).lower()}
+    if refused := figures.feed_faults.refused:
+        tags["windrow.refused_files"] = "\n".join(map(str, refused))[:_TAG_CHARACTERS]
     tags |= {"mlflow.note.content": note} if note else {}
     client.log_batch(
         run_id,
