@@ -11,7 +11,7 @@ from unittest import mock
 
 import pyarrow as pa
 from windrow.scoring.feed import arrow_json, carried, file_bytes, file_forms, parquet_rows
-from windrow.scoring.feed.feed_reports import FeedFileError, finding
+from windrow.scoring.feed.feed_reports import FeedFileError, feed_fault
 
 URL = "http://a.example/"
 
@@ -100,4 +100,6 @@ def is_row_group(size: int) -> bool:
 
 
 def is_named(place: int) -> bool:
-    return len(finding(Path("a"), "x" * place).reason) == place and "…" not in finding(Path("a"), "x" * place).reason
+    return (
+        len(feed_fault(Path("a"), "x" * place).reason) == place and "…" not in feed_fault(Path("a"), "x" * place).reason
+    )
