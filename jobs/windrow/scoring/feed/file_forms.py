@@ -14,7 +14,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_dialects, file_bytes, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, Form
+from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
 
@@ -43,7 +43,7 @@ _FOREIGN = {
 }
 
 
-def find(path: Path, size: int) -> tuple[Form, int | None]:
+def find(path: Path, size: int) -> tuple[FileForm, int | None]:
     """Return a file's form, and the number of its records if that is known before they are read.
 
     Args:
@@ -56,40 +56,40 @@ def find(path: Path, size: int) -> tuple[Form, int | None]:
     beginning = _beginning(path)
     suffix = _suffix(path)
     if beginning.startswith(b"PAR1") or suffix == ".parquet":
-        return Form(PARQUET), sum(parquet_rows.groups(path))
+        return FileForm(PARQUET), sum(parquet_rows.groups(path))
     _refuse_foreign(path, beginning)
     packing = file_bytes.packing(beginning)
-    inner = file_bytes.head(path, Form(TEXT, packing)) if packing else beginning
+    inner = file_bytes.head(path, FileForm(TEXT, packing)) if packing else beginning
     if packing:
         if inner.startswith(b"PAR1"):
             raise FeedFileError(path, "a Parquet file must not be packed as a whole; unpack it")
         _refuse_foreign(path, inner)
-    form = Form(TEXT, packing, file_bytes.encoding(inner))
+    form = FileForm(TEXT, packing, file_bytes.encoding(inner))
     if not form.bare:
         file_bytes.drain(path, form)
     return _of_text(path, form, suffix, size)
 
 
-def _of_text(path: Path, form: Form, suffix: str, size: int) -> tuple[Form, int | None]:
+def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileForm, int | None]:
     text = file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf")
     first = (found[0] if (found := _FIRST_LINE.search(text)) else b"").strip()
     if not first:
-        return Form(TEXT, form.packing, form.encoding), None
+        return FileForm(TEXT, form.packing, form.encoding), None
     if first.startswith(b"<"):
         raise FeedFileError(path, "a feed must be text, CSV, JSON lines or Parquet; got HTML or XML; list URLs", 1)
     if first.startswith(b"[") and suffix not in _TABLES:
         raise FeedFileError(path, "a JSON file must hold one object a line; got a list; write it as JSON lines", 1)
     if first.startswith(b"{") or suffix in _OBJECTS:
-        form = Form(JSON_LINES, form.packing, form.encoding)
+        form = FileForm(JSON_LINES, form.packing, form.encoding)
         _check_objects(path, form, first)
         return form, None
     if suffix in _TABLES or csv_dialects.is_table(path, form):
-        return csv_dialects.find(path, Form(CSV, form.packing, form.encoding), size)
+        return csv_dialects.find(path, FileForm(CSV, form.packing, form.encoding), size)
     _check_urls(path, form)
     return form, None
 
 
-def _check_objects(path: Path, form: Form, first: bytes) -> None:
+def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
     """Refuse a file of which most lines are no JSON objects, such as one JSON document on many lines."""
     wrong: tuple[int, str] | None = None
     lines = bad = 0
@@ -107,7 +107,7 @@ def _check_objects(path: Path, form: Form, first: bytes) -> None:
         raise FeedFileError(path, f"most of the file's lines are no JSON objects: {wrong[1]}", wrong[0])
 
 
-def _check_urls(path: Path, form: Form) -> None:
+def _check_urls(path: Path, form: FileForm) -> None:
     """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
     wrong: tuple[int, str] | None = None
     lines = bad = 0
@@ -125,7 +125,7 @@ def _check_urls(path: Path, form: Form) -> None:
         raise FeedFileError(path, f"most of the file's lines are no URLs: {wrong[1]}{hint}; {cure}", wrong[0])
 
 
-def _sample(path: Path, form: Form) -> Iterator[tuple[int, bytes]]:
+def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
         lines = enumerate(iter(lambda: file.readline(carried.LINE_BYTES + 1), b""), 1)
