@@ -23,6 +23,7 @@ SAMPLE = 1000
 
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+_URL = re.compile(rb"https?://", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"[^\r\n]*[^\s][^\r\n]*")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
@@ -108,7 +109,10 @@ def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
 
 
 def _check_urls(path: Path, form: FileForm) -> None:
-    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
+    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row.
+
+    A line that begins as a URL does, and is not valid, is one that its writer meant as a URL: it gets a row.
+    """
     wrong: tuple[int, str] | None = None
     lines = bad = 0
     nothing = False
@@ -116,7 +120,7 @@ def _check_urls(path: Path, form: FileForm) -> None:
         target = urls.understand(line[: urls.MAX_BYTES])
         lines += 1
         nothing = nothing or b"\0" in line
-        if target and target.status == Status.INVALID_URL:
+        if target and target.status == Status.INVALID_URL and not _URL.match(line):
             bad += 1
             wrong = wrong or (number, target.error or "")
     if wrong and 2 * bad > lines:
