@@ -7,6 +7,7 @@ The name decides only what the content leaves open: whether lines without a head
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -132,9 +133,20 @@ def _check_urls(path: Path, form: FileForm) -> None:
 def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
-        lines = enumerate(iter(lambda: file.readline(carried.LINE_BYTES + 1), b""), 1)
-        texts = ((number, part) for number, line in lines for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r"))
+        texts = (
+            (number, part)
+            for number, line in enumerate(_beginnings(file), 1)
+            for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r")
+        )
         yield from islice(((number, text.strip()) for number, text in texts if text.strip()), SAMPLE)
+
+
+def _beginnings(file: io.BufferedReader) -> Iterator[bytes]:
+    """Yield the lines of a file; of one that is longer than a record only the beginning."""
+    while line := file.readline(carried.LINE_BYTES + 1):
+        yield line
+        while not line.endswith(b"\n") and (line := file.readline(carried.LINE_BYTES)):
+            pass
 
 
 def _refuse_foreign(path: Path, beginning: bytes) -> None:
