@@ -34,9 +34,7 @@ def main() -> int:
     files = [path for path in sorted(options.photos.glob("*/*/*")) if path.suffix.lower() in (".jpg", ".jpeg")]
     address = scoring.start_server([path.read_bytes() for path in files], LATENCY)
     page = write_page(folder, options.photos)
-    if options.home:
-        (folder / "home").symlink_to(options.home.absolute())
-    seconds = {} if options.home else champion(folder, page, options.slots)
+    seconds = champion(folder, page, options.slots)
     rows = [label(folder, page, address, count, options.slots) for count in options.urls]
     lower = {"type": "int8", "images": str(options.photos.absolute() / "test"), "same_labels": 0.5}
     page = write_page(folder, options.photos, precision=lower)
@@ -55,7 +53,6 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, type=Path, metavar="DIR", help="a folder with train/ and test/")
     parser.add_argument("--urls", default=(500, 3000), type=scoring.pair, metavar="FEW,MANY", help="URLs per run")
-    parser.add_argument("--home", type=Path, metavar="DIR", help="WINDROW_HOME with the champion of a page photos")
     parser.add_argument("--slots", default=2, type=int, help="Spark's slots (2)")
     parser.add_argument("--out", type=Path, default=report.RESULTS / "champion_scoring.json", metavar="FILE")
     return parser.parse_args()

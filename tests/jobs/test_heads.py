@@ -36,15 +36,15 @@ scoring: {{feed: feed, allow_addresses: [127.0.0.0/8], host_rate: null}}
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 JPEG files of three colours with noise, and six of them once more, compressed harder.
 
-    They are three times as wide as high, and each end has the colour of any label: only a crop shows the right one. So
-    the search must choose crop, and all that follows must crop as well.
+    They are three times as wide as high, and both ends have stripes of other colours: only a crop shows the right one
+    alone. So the search must choose crop, and all that follows must crop as well.
     """
     folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name in COLOURS:
         (folder / name).mkdir()
         for number in range(40):
-            left, right = generator.choice(list(COLOURS.values()), 2)
-            colour = np.repeat([left, COLOURS[name], right], 24, axis=0)
+            left, right = generator.uniform(30, 220, (2, 24, 3))
+            colour = np.concatenate([left, np.tile(COLOURS[name], (24, 1)), right])
             pixels = np.clip(generator.normal(colour, 45, (24, 72, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.jpg", quality=90)
             if number < 2:

@@ -758,7 +758,9 @@ def test_a_wrong_value_gets_its_sentence(line: str, sentence: str) -> None:
     assert sentences(PAGE + line) == [sentence]
 
 
-@pytest.mark.parametrize("schedule", ["61 * * * *", "0 3 * *", "0 0 30 2 *", "@sometimes"])
+@pytest.mark.parametrize(
+    "schedule", ["61 * * * *", "0 3 * *", "0 0 30 2 *", "@sometimes", "0 3 * * * *", "0 3 * * * 0 2027"]
+)
 def test_a_schedule_that_never_comes_is_refused(schedule: str) -> None:
     assert "must be a cron expression that comes true" in sentences(PAGE + f"sweep: {{schedule: '{schedule}'}}")[0]
 

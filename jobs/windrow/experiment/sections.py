@@ -30,7 +30,7 @@ MODEL_NAME = r"""^\.?[^/:\s.'"][^/:\s'"]{0,253}$"""
 LEARNERS = ("tpe", "gp", "cma_es")
 """The samplers that learn from the results of earlier trials."""
 
-_NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow"}
+_NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow", "cluster_minutes"}
 _NOT_DECISIVE_IN_SWEEP = {
     *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
     *("trial_seconds", "trial_mebibytes", "budget_seconds"),
@@ -200,6 +200,9 @@ class Experiment(Section):
     promotion: PromotionSection = PromotionSection()
     scoring: ScoringSection | None = None
     airflow: AirflowSection = AirflowSection()
+    cluster_minutes: float = Field(
+        30.0, gt=0, le=10_080, description="minutes that a job waits for a cluster without executors, then it fails"
+    )
 
     @field_validator("space")
     @classmethod

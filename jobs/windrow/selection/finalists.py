@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]
+
 from windrow.data.splits import StoredFit
-from windrow.errors import StudyError
+from windrow.errors import StudyError, UserError
+from windrow.plural import counted
 from windrow.selection import agreement
 from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
@@ -198,20 +201,40 @@ def train(
         StudyError: none of the finalists has a repeat that ended ok, or the winner's backbone
             gives other features than the stored ones.
         DatasetError: the page has a backbone, and its features or its file are not there.
-        UserError: the driver's JVM has no room for one network.
+        UserError: the driver has no room for the networks, or its JVM for one of them.
     """
     dataset = trained_on(page, dataset, folder)
     cluster.ship(spark, folder, dataset, "train", "validation")
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
+    listed = specs(page, builder, dataset, [*best, *(trial for trial in default if trial not in best)])
     if size := cluster.ship_backbone(spark, page, folder):
+        check_memory(len(listed), size, psutil.virtual_memory().available)
         slots = min(slots, cluster.room_for_networks(spark, size))
-    trials = [*best, *(trial for trial in default if trial not in best)]
-    outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
+    outcomes = schedule.run_each(spark, slots, listed)
     final = rank(page, best, default, outcomes)
     if page.network.backbone is not None:
         winner = final.winner
         agreement.check(spark, winner.good[0].network, folder, page.sweep.cores, winner.fit)
     return final
+
+
+def check_memory(count: int, size: int, available: int) -> None:
+    """Check that the driver can hold the networks of all finalists and seeds until one of them is chosen.
+
+    Args:
+        count: number of networks.
+        size: bytes of each.
+        available: bytes of memory that are free.
+
+    Raises:
+        UserError: they need more.
+    """
+    if count * size > available:
+        networks = counted(count, "network")
+        raise UserError(
+            f"promotion.finalists times promotion.seeds must leave memory for all networks until one is chosen; got "
+            f"{networks} of {size >> 20:,} MiB, and {available >> 20:,} MiB are free; lower one of the two keys"
+        )
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:

@@ -69,7 +69,7 @@ def _compute(
     cache.refresh()  # another job may have removed a block before it was marked
     wanted, pace = embed_run.absent(folder, manifest, cache, number), Pace()
     if wanted:
-        with spark.open_session(f"features {page.name}") as session:
+        with spark.open_session(f"features {page.name}", minutes=page.cluster_minutes) as session:
             pace = embed_run.compute(session, folder, manifest, backbone, cache, wanted)
             cache.refresh()
             gone = embed_run.absent(folder, manifest, cache, number)
