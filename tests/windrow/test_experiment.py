@@ -125,6 +125,13 @@ def test_an_empty_schedule_means_none_and_an_absent_one_the_nightly_default() ->
     assert experiment.parse(scoring).scoring.schedule == "0 3 * * *"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("cron", ["* * * * * *", "0 3 * * * 30", "0 3 * *"])
+def test_a_schedule_has_five_fields(cron: str) -> None:
+    (told,) = sentences(PAGE + f"scoring: {{feed: '*.txt', schedule: '{cron}'}}")
+    assert "must be a cron expression" in told
+    assert "write minute, hour, day, month and weekday" in told
+
+
 @pytest.mark.parametrize("networks", ["[127.0.0.0/8]", "[0.0.0.0/0, '::/0']", "[10.1.2.3]", "[]"])
 def test_allowed_addresses_are_networks_of_both_kinds(networks: str) -> None:
     page = experiment.parse(PAGE + f"scoring: {{feed: a, allow_addresses: {networks}}}")
@@ -716,7 +723,14 @@ def test_the_training_loops_ranges_hold_for_a_users_network_too() -> None:
         ("description: 2026", "description (line 4): must be text; got 2026; put it in quotes"),
         ("description: off", "description (line 4): must be text; got false; put it in quotes"),
         ("description: [a]", "description (line 4): must be text; got ['a']"),
-        ("promotion: {model: a/b}", "promotion.model (line 4): must be a name without '/', ':' and spaces; got 'a/b'"),
+        *(
+            (
+                f"promotion: {{model: {name}}}",
+                "promotion.model (line 4): must be a name without '/', ':', quotes and spaces, at most 255 characters, "
+                f"and not begin with '..'; got {name!r}",
+            )
+            for name in ("a/b", "..", "...", "..a", ".")
+        ),
         (
             "promotion: 5",
             "promotion (line 4): must be a section with keys under it; got 5; write KEY: VALUE, one a line, "
@@ -823,9 +837,15 @@ def test_a_page_in_another_encoding_is_refused_with_the_line(tmp_path: Path) -> 
     path.write_bytes(b"name: a\ndescription: caf\xe9\n")
     with pytest.raises(PageError, match=r"page \(line 2\): must be UTF-8 text; got byte 0xe9; save it as UTF-8"):
         experiment.load(path)
-    path.write_text(PAGE, encoding="utf-16")
-    with pytest.raises(PageError, match="must be UTF-8 text"):
-        experiment.load(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_page_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.yaml"
+    path.write_text(PAGE, encoding="utf-8")
+    expected = experiment.load(path)
+    path.write_text(PAGE, encoding=encoding)
+    assert experiment.load(path) == expected
 
 
 def test_a_page_without_end_is_refused() -> None:

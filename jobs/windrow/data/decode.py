@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from windrow.data.folder import Files
-from windrow.data.image import FORMATS, to_pixels
+from windrow.data.image import to_pixels
+from windrow.data.image_files.opening import opened
 from windrow.errors import DatasetError
 from windrow.files import clear_when_full
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # Lower than Pillow's own limit, at which it only warns.
 MAX_PIXELS = 80_000_000
+MAX_BYTES = 500_000_000
+"""The largest file: MAX_PIXELS take 320,000,000 bytes without compression."""
 # The most bytes of pixels per Spark job: they pass through the driver's JVM, whose memory is 1 GiB by default.
 _JOB_BYTES = 1 << 27
 _BATCH_BYTES = 1 << 23
@@ -103,7 +106,7 @@ def choose_format(files: Files, section: DatasetSection) -> Format:
         return Format(side, side, section.channels, resize=True, fit=section.fit)
     for path in files.paths:
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with opened(_content(path), MAX_PIXELS) as image:
                 width, height = _upright_size(image)
         except Exception:  # noqa: S112  Pillow raises almost anything; `decode` lists what can't be opened
             continue
@@ -203,9 +206,7 @@ def _open_batches(batches: Iterable[pa.RecordBatch], target: Format) -> Iterator
 def _open(path: str, target: Format) -> _Opened:
     """Decode one file: return size and pixels; only the size if it is wrong and must not be changed; or the problem."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return _Opened(problem=f"more than {MAX_PIXELS:,} pixels")
+        with opened(_content(Path(path)), MAX_PIXELS) as image:
             size = _upright_size(image)
             if not target.resize and size != (target.width, target.height):
                 return _Opened(size=size)
@@ -213,6 +214,20 @@ def _open(path: str, target: Format) -> _Opened:
             return _Opened(size, pixels.tobytes())
     except Exception as error:  # one bad file must not fail the task; Pillow's decoders raise almost anything
         return _Opened(problem=_reason(error, path))
+
+
+def _content(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        ValueError: it has more than MAX_BYTES bytes.
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"a file has at most {MAX_BYTES:,} bytes")
+    return content
 
 
 def _reason(error: Exception, path: str) -> str:

@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import re
 import stat
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow import spark
+from windrow import spark, text_files
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
+from windrow.data.image_files.listed import visible
 from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all, has_files_of_one
 from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
@@ -170,9 +172,14 @@ def _existing_folder(source: str) -> Path:
 
 
 def _idx_files(path: Path, kind: str) -> list[Path]:
-    """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST."""
-    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-ubyte(\.gz)?")
-    return sorted(file for file in path.iterdir() if pattern.fullmatch(file.name))
+    """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST.
+
+    A file may be in a folder of its own name, as Kaggle packs MNIST; without one outside such a folder, it counts.
+    """
+    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-(ubyte|byte|short|int)(\.gz)?")
+    found = sorted(file for file in visible(path) if pattern.fullmatch(file.name))
+    nested = [file / inner for file in found if file.is_dir() for inner in (file.name, f"{file.name}.gz")]
+    return [file for file in found if file.is_file()] or [file for file in nested if file.is_file()]
 
 
 _IDX_KINDS = ("train-images", "train-labels", "test-images", "test-labels")
@@ -190,7 +197,7 @@ def _idx_folder(path: Path, state: str) -> Source:
             f"name them as MNIST does: {', '.join(FILE_NAMES)}"
         )
     for files in found.values():
-        if len({file.name.removesuffix(".gz") for file in files}) > 1:
+        if len({file.name.removesuffix(".gz").replace(".idx", "-idx") for file in files}) > 1:
             names = ", ".join(file.name for file in files)
             raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
     chosen = [files[0] for files in found.values()]
@@ -201,12 +208,14 @@ def _idx_folder(path: Path, state: str) -> Source:
 def _label_names(path: Path) -> dict[int, str]:
     """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
-        lines = (path / _LABEL_NAMES).read_text(encoding="utf-8-sig").splitlines()
+        lines = text_files.read(path / _LABEL_NAMES).splitlines()
     except FileNotFoundError:
         return {}
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path / _LABEL_NAMES} must be UTF-8; got {error}; save it as UTF-8") from error
-    return {number: line.strip() for number, line in enumerate(lines)}
+    except OSError as error:
+        raise DatasetError(
+            f"{path / _LABEL_NAMES} must be readable; got {error.strerror}; look at its rights"
+        ) from error
+    return {number: unicodedata.normalize("NFC", line.strip()) for number, line in enumerate(lines)}
 
 
 def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:
@@ -261,9 +270,8 @@ def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spar
         train = decode(listing.train, target, downloads, session)
         test = decode(listing.test, target, downloads, session) if listing.test else None
     changed = fingerprint(section) != state
-    left_out = {**train.left_out, **(test.left_out if test else {})}
-    total = len(listing.train.paths) + (len(listing.test.paths) if listing.test else 0)
-    folder.check_left_out(total, left_out)
+    left_out = {**listing.left_out, **train.left_out, **(test.left_out if test else {})}
+    notes = [*listing.notes, folder.check_left_out(listing.total, left_out), _CHANGED if changed else ""]
     return Source(
         path.name,
         train.images,
@@ -276,5 +284,5 @@ def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spar
         own=True,
         train_names=train.names,
         test_names=test.names if test else (),
-        notes=(_CHANGED,) if changed else (),
+        notes=tuple(filter(None, notes)),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from windrow import text_files
 from windrow.errors import PageError, Problem
 from windrow.experiment import head_space
 from windrow.experiment.rules.mistakes import Places, find
@@ -40,11 +41,9 @@ def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         message = f"must have at most {MAX_BYTES:,} bytes; got more; is it an experiment page?"
         raise PageError(str(page), [Problem("", message)])
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        message = f"must be UTF-8 text; got byte 0x{content[error.start]:02x}; save it as UTF-8"
-        raise PageError(str(page), [Problem("", message, line)]) from error
+        text = text_files.decoded(content)
+    except text_files.EncodingError as error:
+        raise PageError(str(page), [Problem("", error.rule, error.line)]) from error
     parsed = parse(text, overrides, name=str(page))
     network = parsed.network.at(Path(page).resolve().parent)
     return parsed.model_copy(update={"network": network})

@@ -30,6 +30,8 @@ DIGEST = r"^[0-9a-f]{64}$"
 Fit = Literal["squash", "crop"]
 """How an image becomes a square: its proportions change, or its ends are cut off (data/image.py)."""
 
+_CRON_FIELDS = 5
+
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""
 
@@ -101,9 +103,6 @@ def _network(value: object) -> object:
     raise ValueError(f"must be a network such as 127.0.0.0/8; got {value!r}; {cure}")
 
 
-_CRON_FIELDS = 5  # croniter takes six and seven as well, with seconds and years, and runs each second of a minute
-
-
 def _cron(expression: str | None) -> str | None:
     # The parser that Airflow uses. Imported late, because most pages need it for one key, or for none.
     from croniter import CroniterError, croniter  # type: ignore[import-untyped]
@@ -112,10 +111,10 @@ def _cron(expression: str | None) -> str | None:
         return None
     try:
         croniter(expression).get_next()
-        is_right = len(expression.split()) <= _CRON_FIELDS
+        is_sound = len(expression.split()) == _CRON_FIELDS or expression.startswith("@")  # a sixth would be seconds
     except CroniterError:
-        is_right = False
-    if not is_right:
+        is_sound = False
+    if not is_sound:
         raise ValueError(
             f"must be a cron expression that comes true, such as '0 3 * * *', or empty; got {expression!r}; "
             "write minute, hour, day, month and weekday"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.markdown import escaped
 from windrow.plural import counted
 from windrow.selection import metrics
 from windrow.selection.common_images import RegisteredChampion, Rival
@@ -184,7 +185,7 @@ def text(
         warnings: near_copies.NearCopiesOfTest.warnings_text of the data set.
         measured: the metrics of the challenger, whose row is the first.
     """
-    listed = "\n".join(f"- {hint}" for hint in hints)
+    listed = "\n".join(f"- {escaped(hint)}" for hint in hints)
     advice = f"What the curves suggest:\n\n{listed}" if listed else ""
     return "\n\n".join(filter(None, [table(found, rival), warnings, advice, metrics.text(measured, found[0].readout)]))
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from PIL import Image
 
+from windrow.data.decode import MAX_PIXELS
 from windrow.data.folder import list_images
-from windrow.data.image import FORMATS
+from windrow.data.image_files.faults import ImageFileError
+from windrow.data.image_files.opening import opened
 from windrow.errors import DatasetError
 
 SIDES = (16, 32, 48, 64, 96)
@@ -27,7 +28,7 @@ _LOOKED_AT = 20  # of so many at least the pixels are looked at
 _PIXELS = 200_000_000  # and of more as long as these have no more pixels; 12 million take 0.1 s as JPEG, 0.6 s as PNG
 _PHOTOGRAPH = 32  # pixels of a side, as in CIFAR-10; smaller images are mostly drawings and characters
 _SMALL = 32  # pixels of a side, enough to see whether an image is grey
-_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+_BROKEN = (ImageFileError, OSError, SyntaxError, ValueError)  # what broken files raise
 _GREY = 6  # largest difference between red, green and blue of a grey image: JPEG rounds
 
 
@@ -129,7 +130,7 @@ def _sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     sizes = {}
     for path in paths:
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with opened(path.read_bytes(), MAX_PIXELS) as image:
                 sizes[path] = image.size
         except _BROKEN:
             continue
@@ -139,7 +140,7 @@ def _sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 def _is_grey(path: Path) -> bool:
     """Return whether an image is grey; True if its pixels can't be decoded, so that it does not count."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with opened(path.read_bytes(), MAX_PIXELS) as image:
             if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
                 return True
             image.draft("RGB", (_SMALL, _SMALL))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from windrow import experiment
+from windrow import experiment, text_files
 from windrow.errors import UserError, WindrowError
 from windrow.files import write_text
 from windrow.laptop.page.look import FolderFacts, look
@@ -119,8 +119,8 @@ def place(name: str, folder: Path) -> Path:
 def _name_in(path: Path) -> object:
     """Return a page's name, even if there are mistakes elsewhere; None without a name, or if the file can't be read."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = yaml.safe_load(text_files.read(path))
+    except (OSError, UserError, yaml.YAMLError):
         return None
     return values.get("name") if isinstance(values, dict) else None
 

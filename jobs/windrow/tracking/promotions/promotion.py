@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,8 +186,9 @@ class Promotion:
         rows = evidence.rows(final, figures, rival, near.chosen)
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
-        result = self._result(challenger, rival, final, rows, decision, near, model_id)
-        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0])
+        warnings: list[str] = []
+        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0], warnings)
+        result = replace(self._result(challenger, rival, final, rows, decision, near, model_id), warnings=warnings)
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
         self._log_figures(result, read, final, model_id)
@@ -261,15 +263,25 @@ class Promotion:
                 self._client.delete_model_version(version.name, version.version)
 
     def _log_test(
-        self, final: Final, figures: Mapping[str, Readout], rows: Sequence[evidence.Row], images: NDArray[np.uint8]
+        self,
+        final: Final,
+        figures: Mapping[str, Readout],
+        rows: Sequence[evidence.Row],
+        images: NDArray[np.uint8],
+        warnings: list[str],
     ) -> dict[str, bytes]:
-        """Log test figures and pictures to the finalists' runs; return the challenger's pictures."""
+        """Log test figures and pictures to the finalists' runs; return the challenger's pictures.
+
+        A picture that can't be drawn is a warning, on standard error and in `warnings`.
+        """
         self._runs.log_test(evidence.by_repeat(final, figures))
         pictured, drawn = {"challenger": final.winner, "default": final.default}, {}
         for row in rows:
             if (finalist := pictured.get(row.name)) is not None:
-                drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels)
+                drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels, warnings.append)
                 self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, drawn[row.name])
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return drawn["challenger"]
 
     def _log_figures(self, result: PromotionResult, read: Readout, final: Final, model_id: str) -> None:
