@@ -57,7 +57,7 @@ def holds_value(size: int) -> bool:
     return arrow_json.texts(pa.array(["x" * size])) != ["null"]
 
 
-class _Claims(bytes):
+class Claims(bytes):
     """Bytes that claim to be more than they are."""
 
     size = 0
@@ -71,7 +71,7 @@ def unpacks(size: int) -> bool:
 
     def reads() -> Iterator[bytes]:
         for part in (size - 1, 1):
-            chunk = _Claims(b"x")
+            chunk = Claims(b"x")
             chunk.size = part
             yield chunk
         yield b""

@@ -19,8 +19,9 @@ from typing import Any, cast
 import pytest
 from harness import predictions
 from harness.documents import text_of
-from windrow import channel
-from windrow.data import download, published
+from windrow import channel, text_files
+from windrow.data import decode, download, published
+from windrow.data.image_files import gif_file, jpeg_file, orientation, png_file, webp_file
 from windrow.errors import PageError, UserError
 from windrow.experiment import ScoringSection, constraints, reading
 from windrow.model.backbones import bringing
@@ -31,6 +32,7 @@ from windrow.scoring.fetch.status import Status
 from windrow.scoring.network import labels, own_network, pixels, unpacking
 
 from tests.docs import limits_of_feeds as feeds
+from tests.docs import limits_of_images as images
 from tests.windrow.scoring.conftest import LOOPBACK, HostileServer, answer, png_header, redirect
 
 PAGE = b"name: digits\n"
@@ -230,6 +232,7 @@ def limits(tmp_path: Path) -> dict[str, Limit]:
         "bytes to extract from an archive": Limit(unpacking.MAX_BYTES, lambda n: extracted(n, tmp_path)),
         "a number of a class in a label map": Limit(labels._MAX_CLASSES - 1, lambda n: mapped(n, tmp_path)),
         **_of_feeds(tmp_path),
+        **_of_images(tmp_path),
         "a message of a task to the driver": Limit(channel._LARGEST_MESSAGE, received),
     }
 
@@ -253,6 +256,19 @@ def _of_feeds(tmp_path: Path) -> dict[str, Limit]:
         "a value of a Parquet column": Limit(arrow_json.VALUE_BYTES, feeds.holds_value),
         "a Parquet row group, unpacked": Limit(parquet_rows.GROUP_BYTES, feeds.is_row_group),
         "a reason that a file is refused for": Limit(feed_reports._REASON_CHARACTERS, feeds.is_named),
+    }
+
+
+def _of_images(tmp_path: Path) -> dict[str, Limit]:
+    return {
+        "pixels of a folder's image": Limit(decode.MAX_PIXELS, images.is_folders_image),
+        "an image file of a folder": Limit(decode.MAX_BYTES, images.is_folders_file),
+        "chunks of a PNG": Limit(png_file.MOST_CHUNKS, images.png_chunks),
+        "segments of a JPEG, up to its pixels": Limit(jpeg_file.MOST_SEGMENTS, images.jpeg_segments),
+        "blocks of a GIF before its image": Limit(gif_file._MOST_BLOCKS, images.gif_blocks),
+        "chunks of a WebP with metadata": Limit(webp_file._MOST_CHUNKS - 1, images.webp_chunks),
+        "EXIF data": Limit(orientation.MOST_BYTES, images.exif),
+        "a small text file": Limit(text_files.MOST_BYTES, images.is_small_text),
     }
 
 
