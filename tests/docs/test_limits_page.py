@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 from harness import predictions
 from harness.documents import text_of
+from PIL import Image
 from windrow import channel, text_files
 from windrow.data import decode, download, published
 from windrow.data.image_files import gif_file, jpeg_file, orientation, png_file, webp_file
@@ -33,7 +34,7 @@ from windrow.scoring.network import labels, own_network, pixels, unpacking
 
 from tests.docs import limits_of_feeds as feeds
 from tests.docs import limits_of_images as images
-from tests.windrow.scoring.conftest import LOOPBACK, HostileServer, answer, png_header, redirect
+from tests.windrow.scoring.conftest import LOOPBACK, HostileServer, answer, encoded, png_header, redirect
 
 PAGE = b"name: digits\n"
 
@@ -89,6 +90,14 @@ def head(size: int) -> bytes:
 def trailers(size: int) -> bytes:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nok\r\n0\r\n"
     return chunked + b"X-Y: z\r\n" * (size // 8) + b"\r\n"
+
+
+def is_jpeg_of_scans(count: int) -> bool:
+    """Whether a progressive JPEG with so many scans is decoded."""
+    plain = encoded(Image.new("L", (16, 16), 128), "JPEG", progressive=True)
+    last = plain[plain.rindex(b"\xff\xda") : -2]
+    content = plain[:-2] + last * (count - plain.count(b"\xff\xda")) + plain[-2:]
+    return pixels.decode(content, (8, 8, 1), 1000).status is Status.OK
 
 
 def rules(size: int) -> bool:
@@ -205,6 +214,7 @@ def limits(tmp_path: Path) -> dict[str, Limit]:
             scoring.max_bytes,
             lambda n: fetched({"/0": answer("200 OK", bytes(n))}, max_bytes=scoring.max_bytes).status is Status.OK,
         ),
+        "scans of a JPEG": Limit(jpeg_file.MOST_SCANS, is_jpeg_of_scans),
         "pixels of an image": Limit(
             scoring.max_pixels,
             lambda n: (

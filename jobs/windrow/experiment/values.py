@@ -104,6 +104,9 @@ def _network(value: object) -> object:
     raise ValueError(f"must be a network such as 127.0.0.0/8; got {value!r}; {cure}")
 
 
+_CRON_FIELDS = 5  # croniter takes six and seven as well, with seconds and years, and runs each second of a minute
+
+
 def _cron(expression: str | None) -> str | None:
     # The parser that Airflow uses. Imported late, because most pages need it for one key, or for none.
     from croniter import CroniterError, croniter  # type: ignore[import-untyped]
