@@ -41,6 +41,9 @@ def leaves(kind: pa.DataType) -> st.SearchStrategy[pa.Array]:
         return leaves(kind.storage_type).map(lambda array: pa.ExtensionArray.from_storage(kind, array))
     if pa.types.is_null(kind):
         return st.integers(1, 3).map(lambda length: pa.nulls(length))
+    if pa.types.is_date64(kind):
+        days = st.integers(-(10**9), 10**9).map(lambda day: day * 86_400_000) | st.none()
+        return st.lists(days, min_size=1, max_size=4).map(lambda found: pa.array(found, pa.int64()).view(kind))
     if pa.types.is_boolean(kind):
         values: st.SearchStrategy[Any] = st.booleans()
     elif pa.types.is_decimal(kind):
