@@ -14,7 +14,7 @@ MODEL ?= digits
 
 SOURCE ?= mnist
 
-.PHONY: help start new train score airflow demo reproduce unit test test-faults test-cluster coverage screenshots stop doctor lint lock bench up down
+.PHONY: help start new train score airflow demo reproduce unit test test-faults test-cluster coverage fuzz screenshots stop doctor lint lock bench up down
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,8 +27,9 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 start: ## the services without the demo: MLflow, Airflow and its DAGs
 	@$(WINDROW) python -m windrow.laptop.stack up
 
-new: ## a page from a folder of images, one folder per class; NAME=shoes FOLDER=/data/shoes FEED=/data/shoes-urls
-	@$(WINDROW) python -m windrow.laptop.page.new --name '$(NAME)' --folder '$(FOLDER)' $(if $(FEED),--feed '$(FEED)')
+new: ## a page from a folder of images, one folder per class; NAME=shoes FOLDER=/data/shoes FEED=/data/shoes-urls BACKBONE=none
+	@$(WINDROW) python -m windrow.laptop.page.new --name '$(NAME)' --folder '$(FOLDER)' $(if $(FEED),--feed '$(FEED)') \
+		$(if $(BACKBONE),--backbone '$(BACKBONE)')
 
 train: ## train a page's champion in Airflow, and label its feed; EXPERIMENT=shoes SET="sweep.trials=4"
 	@$(WINDROW) python -m windrow.laptop.page.page_runs train --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')
@@ -60,6 +61,9 @@ coverage: ## line coverage of jobs, plugins and dags by make test, in var/covera
 	@rm -rf var/coverage && mkdir -p var/coverage
 	@$(WINDROW) coverage run -m $(PYTEST) $(ARGS); code=$$?; \
 	$(WINDROW) --as-is coverage combine --quiet && $(WINDROW) --as-is coverage report --skip-covered --sort=cover && exit $$code
+
+fuzz: ## inputs that break a promise, looked for by coverage, offline; ARGS="--target urls --seconds 600"
+	@$(WINDROW) env PYTHONPATH=jobs:tests python -m fuzz.run $(ARGS)
 
 screenshots: ## the pictures of the README's tour, taken by the story in tests/stack as it goes
 	@WINDROW_PICTURES=docs/pictures $(WINDROW) python -m pytest tests/stack

@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-from windrow import command, experiment, files, paths
+from windrow import command, experiment, files, paths, spark
+from windrow.clusters import executors
 from windrow.data import manifest as manifests
 from windrow.data import overlap, shards, sources
 from windrow.data.manifest import Manifest
@@ -42,29 +44,32 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
 
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
+    sources.check_there(page.dataset)  # a backbone that is needed for its size is converted in 5 to 20 s
     section = backbones.dataset_section(page, paths.home(), path.parent)
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):
         raise DatasetError(f"--out must not be inside the source; got {out}; choose a folder outside {section.source}")
     files.check_writable(out / manifests.FILE)
     with locked(out):
-        manifest = shards.existing(out, section) or make(out, section, arguments.runs)
+        manifest = shards.existing(out, section) or make(out, section, arguments.runs, page.cluster_minutes)
         report(manifest)
         overlap.check(out)  # promote_best.py would refuse the data set too, but only after the sweep
         return summary(out, manifest)
 
 
-def make(out: Path, section: DatasetSection, runs: Path | None = None) -> Manifest:
+def make(out: Path, section: DatasetSection, runs: Path | None = None, minutes: float = executors.MINUTES) -> Manifest:
     """Load the source, write its splits, and return their manifest. Only a folder of images needs Spark.
 
     Args:
         runs: folder of earlier runs, each with a data set in a folder that is called as `out` is. The classes are
             compared with those of the newest of these, or of what is in `out`, from the same source; a change is a
             warning in the manifest.
+        minutes: how long to wait for a cluster's executors.
     """
     print(f"preparing {section.source} in {out}", file=sys.stderr)
     before = manifests.labels_before([out, *(runs.glob(f"*/{out.name}") if runs else ())], sources.origin(section))
-    source = sources.load(section, paths.home() / "downloads")
+    open_spark = partial(spark.open_session, "prepare data set", minutes=minutes)
+    source = sources.load(section, paths.home() / "downloads", open_spark)
     changed = (set(source.labels) - set(before or source.labels), set(before or ()) - set(source.labels))
     if any(changed):
         new, gone = (", ".join(sorted(names)) or "none" for names in changed)

@@ -51,7 +51,8 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
     dataset = prepare(arguments.out, record)
     if record.page.network.backbone is not None:
         embedding.embed(record.page, Path(), arguments.out, paths.home())
-    with open_session(f"reproduce {record}", record.page.sweep.cores) as spark:
+    page = record.page
+    with open_session(f"reproduce {record}", page.sweep.cores, page.cluster_minutes) as spark:
         again = train_again(spark, record, dataset, arguments.out)
     result = compare(record, again)
     print(f"{record}, trained again: {result['told']}", file=sys.stderr)

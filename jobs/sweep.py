@@ -99,7 +99,7 @@ def train(
     trained = spec.trained_on(page, dataset, folder)
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(connect)
-        with open_session(f"sweep {page.name}", page.sweep.cores) as spark:
+        with open_session(f"sweep {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
             cluster.ship(spark, folder, trained, "train", "validation")

@@ -64,7 +64,14 @@ def environment(folder: Path) -> dict[str, str]:
         "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
         "SPARK_SUBMIT_OPTS": f"-Dlog4j2.configurationFile={log4j.as_uri()} {submit_options}".strip(),
         "WINDROW_HOME": str(paths.home()),
+        **({} if _has_letters() else {"LC_ALL": "C.UTF-8"}),
     }
+
+
+def _has_letters() -> bool:
+    """Return whether the locale has letters outside ASCII; without them Java replaces those in a job's arguments."""
+    locale = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
+    return locale.upper() not in ("C", "POSIX")
 
 
 class ErrorSentence:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 3.0
 _SILENT_SECONDS = 60.0  # a driver that takes longer to answer counts as dead
 _LARGEST_MESSAGE = 1 << 22  # bytes: an outcome of 10,000 epochs is 1.6 MB
+_NO_PROOF = (AuthenticationError, AssertionError)
+"""What the standard library raises if the other side does not know the secret, or asks for no proof (Python 3.11)."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Channel:
 
     def _listen(self, connected: socket.socket) -> None:
         """Serve one worker until it disconnects. Hang up on a client that does not know the secret, or is silent."""
-        hung_up = (OSError, EOFError, ValueError, AuthenticationError, queue.Empty)
+        hung_up = (OSError, EOFError, ValueError, RecursionError, *_NO_PROOF, queue.Empty)
         with connected, _connection(connected) as line, suppress(*hung_up):
             self._connected.add(connected)
             # Both sides authenticate under the short timeout of _connection: a port scanner that sends nothing must
@@ -186,7 +188,7 @@ def reach(address: Address | None) -> Line | None:
         _lines.clear()
         try:
             _lines[address] = Line(address)
-        except (OSError, EOFError, AuthenticationError):
+        except (OSError, EOFError, *_NO_PROOF):
             _lines[address] = None
     return _lines[address]
 

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from windrow.errors import EXIT_FAILURE, NoChampionError, WindrowError
+from windrow.errors import EXIT_FAILURE, NoChampionError, UserError, WindrowError
 from windrow.files import check_writable, json_text, write_json
 
 
@@ -65,6 +65,7 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
     error, standard error ends with `error: ` and what went wrong.
     """
     try:
+        _check_letters(arguments)
         if arguments.result is not None:
             check_writable(arguments.result)
         result = _result(job, arguments)
@@ -79,6 +80,25 @@ def run(job: Callable[[argparse.Namespace], Mapping[str, Any]], arguments: argpa
         return EXIT_FAILURE
     print(json_text(result, encoding=sys.stdout.encoding or "ascii"))
     return 0
+
+
+def _check_letters(arguments: argparse.Namespace) -> None:
+    """Check that spark-submit has not replaced letters of the arguments, which Java does where the locale is C.
+
+    Each letter outside ASCII becomes two question marks or more. A name that has so many itself is refused as well.
+
+    Raises:
+        UserError: it has; a job would write into a folder of another name.
+    """
+    locale = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))), "C")
+    if "PYSPARK_GATEWAY_PORT" not in os.environ or locale.upper() not in ("C", "POSIX"):
+        return
+    given = [each for value in vars(arguments).values() for each in (value if isinstance(value, list) else [value])]
+    if lost := [str(each) for each in given if isinstance(each, str | Path) and "??" in str(each)]:
+        raise UserError(
+            f"letters outside ASCII need a locale that has them; got {lost[0]!r} from spark-submit in the locale "
+            f"{locale}; set LC_ALL=C.UTF-8"
+        )
 
 
 @contextmanager

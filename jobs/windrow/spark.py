@@ -13,7 +13,6 @@ import shutil
 import socket
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import windrow
+from windrow.clusters import executors
 from windrow.errors import SparkError, UserError
 from windrow.files import replacing
 from windrow.plural import counted
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _MASTER_TIMEOUT_SECONDS = 5.0
-_FIRST_EXECUTOR_SECONDS = 60.0
 _DRIVER_ONLY = {"ui", "laptop", "containers"}  # user interfaces and set-up: no executor imports them
 _SENDING = threading.Lock()  # two jobs may share a session, such as two threads of a notebook
-_NO_MORE_SECONDS = 2.0  # without a new executor: then no more are expected
 
 
 @contextmanager
-def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
+def open_session(name: str, task_cores: int = 1, minutes: float = executors.MINUTES) -> Iterator[SparkSession]:
     """Yield a session whose executors can import windrow, and stop the session when the `with` block ends.
 
     If this process already has a session, as in a notebook, yield that session and leave it running.
@@ -47,10 +45,11 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
     Args:
         name: the application's name in Spark's UI.
         task_cores: cores per task (spark.task.cpus).
+        minutes: how long to wait for a cluster's executors, at the start and whenever there are none.
 
     Raises:
         UserError: no master was named, or an existing session gives each task a different number of cores.
-        SparkError: the master does not answer.
+        SparkError: the master does not answer, or the cluster offers no executor.
     """
     from pyspark import SparkConf, SparkContext  # heavy: not for --help
     from pyspark.sql import SparkSession
@@ -77,8 +76,9 @@ def open_session(name: str, task_cores: int = 1) -> Iterator[SparkSession]:
     session = builder.getOrCreate()
     try:
         ship_package(session)
-        _await_executors(session)
-        yield session
+        executors.await_some(session, minutes)
+        with executors.watched(session, minutes):
+            yield session
     finally:
         session.stop()
 
@@ -162,6 +162,8 @@ _DEFAULTS = {
     # A reused Python worker keeps TensorFlow imported; importing it takes 6 to 40 s per task otherwise.
     "spark.python.worker.reuse": "true",
     "spark.ui.showConsoleProgress": "false",
+    # A finalist's network may be larger than Spark's limit of 1 GiB; cluster.room_for_networks knows the driver's heap.
+    "spark.driver.maxResultSize": "0",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
@@ -213,26 +215,6 @@ def unreachable_masters(master: str) -> str | None:
         else:
             return None
     return "; ".join(failures)
-
-
-def _await_executors(session: SparkSession) -> None:
-    """Wait until no more executors register: the executors of a cluster start one by one.
-
-    If none registers within a minute, the cluster is busy: say so and return, and the first Spark job waits for its
-    turn. Return at once in local mode and with dynamic allocation.
-    """
-    context = session.sparkContext
-    dynamic = (context.getConf().get("spark.dynamicAllocation.enabled") or "false") == "true"
-    if str(context.master).partition("[")[0] == "local" or dynamic:
-        return
-    known, last = 0, time.monotonic()
-    while time.monotonic() - last < (_NO_MORE_SECONDS if known else _FIRST_EXECUTOR_SECONDS):
-        found = context._jsc.sc().getExecutorMemoryStatus().size() - 1  # the status includes the driver
-        if found > known:
-            known, last = found, time.monotonic()
-        time.sleep(0.1)
-    if not known:
-        print("no executor within a minute; waiting until the cluster has room", file=sys.stderr, flush=True)
 
 
 def _zip_package(archive: Path) -> None:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from harness.waiting import wait_for
 from windrow import channel
 from windrow.channel import Address, Channel, Line, reach
 
@@ -86,13 +87,14 @@ def test_a_stranger_who_asks_for_no_proof_and_gives_a_wrong_one_is_hung_up_on(li
         line.inbox.get(timeout=0.2)
 
 
-def test_a_driver_that_asks_for_no_proof_and_gives_a_wrong_one_is_not_spoken_to() -> None:
+@pytest.mark.parametrize("greeting", [b"#CHALLENGE#{sha256}" + bytes(40), b"SSH-2.0-x", b""])
+def test_a_driver_that_asks_for_no_proof_and_gives_a_wrong_one_is_not_spoken_to(greeting: bytes) -> None:
     """Somebody else may listen at the driver's port by now. The driver's own check of a worker is left out here."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def pretend() -> None:
             with Connection(listening.accept()[0].detach()) as stranger, suppress(EOFError, OSError):
-                stranger.send_bytes(b"#CHALLENGE#{sha256}" + bytes(40))
+                stranger.send_bytes(greeting)
                 stranger.recv_bytes(256)
                 stranger.send_bytes(b"#WELCOME#")
                 stranger.recv_bytes(256)
@@ -134,6 +136,14 @@ def test_what_is_not_a_json_object_is_hung_up_on(line: Channel, content: bytes) 
     mine._line.send_bytes(content)
     with pytest.raises((EOFError, OSError)):
         mine._line.recv_bytes()
+
+
+def test_a_message_of_a_hundred_thousand_brackets_is_hung_up_on_like_any_other(line: Channel) -> None:
+    mine = Line(line.address)
+    mine._line.send_bytes(b"[" * 100_000)
+    with pytest.raises((EOFError, OSError)):
+        mine._line.recv_bytes()
+    wait_for(lambda: not line._connected)  # its thread has ended as any other
 
 
 def test_a_message_beyond_the_limit_is_hung_up_on(line: Channel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def test_there_are_shipped_pages() -> None:
         "mnist.yaml",
         "mnist_dense.yaml",
         "mnist_sensitivity.yaml",
+        "photos.yaml",
     ]
 
 
@@ -123,6 +125,13 @@ def test_an_empty_schedule_means_none_and_an_absent_one_the_nightly_default() ->
     assert experiment.parse(f"{scoring}  schedule:\n").scoring.schedule is None  # type: ignore[union-attr]
     assert experiment.parse(f"{scoring}  schedule: ''\n").scoring.schedule is None  # type: ignore[union-attr]
     assert experiment.parse(scoring).scoring.schedule == "0 3 * * *"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("cron", ["* * * * * *", "0 3 * * * 30", "0 3 * *"])
+def test_a_schedule_has_five_fields(cron: str) -> None:
+    (told,) = sentences(PAGE + f"scoring: {{feed: '*.txt', schedule: '{cron}'}}")
+    assert "must be a cron expression" in told
+    assert "write minute, hour, day, month and weekday" in told
 
 
 @pytest.mark.parametrize("networks", ["[127.0.0.0/8]", "[0.0.0.0/0, '::/0']", "[10.1.2.3]", "[]"])
@@ -716,7 +725,14 @@ def test_the_training_loops_ranges_hold_for_a_users_network_too() -> None:
         ("description: 2026", "description (line 4): must be text; got 2026; put it in quotes"),
         ("description: off", "description (line 4): must be text; got false; put it in quotes"),
         ("description: [a]", "description (line 4): must be text; got ['a']"),
-        ("promotion: {model: a/b}", "promotion.model (line 4): must be a name without '/', ':' and spaces; got 'a/b'"),
+        *(
+            (
+                f"promotion: {{model: {name}}}",
+                "promotion.model (line 4): must be a name without '/', ':', quotes and spaces, at most 255 characters, "
+                f"and not begin with '..'; got {name!r}",
+            )
+            for name in ("a/b", "..", "...", "..a", ".")
+        ),
         (
             "promotion: 5",
             "promotion (line 4): must be a section with keys under it; got 5; write KEY: VALUE, one a line, "
@@ -742,7 +758,9 @@ def test_a_wrong_value_gets_its_sentence(line: str, sentence: str) -> None:
     assert sentences(PAGE + line) == [sentence]
 
 
-@pytest.mark.parametrize("schedule", ["61 * * * *", "0 3 * *", "0 0 30 2 *", "@sometimes"])
+@pytest.mark.parametrize(
+    "schedule", ["61 * * * *", "0 3 * *", "0 0 30 2 *", "@sometimes", "0 3 * * * *", "0 3 * * * 0 2027"]
+)
 def test_a_schedule_that_never_comes_is_refused(schedule: str) -> None:
     assert "must be a cron expression that comes true" in sentences(PAGE + f"sweep: {{schedule: '{schedule}'}}")[0]
 
@@ -821,9 +839,15 @@ def test_a_page_in_another_encoding_is_refused_with_the_line(tmp_path: Path) -> 
     path.write_bytes(b"name: a\ndescription: caf\xe9\n")
     with pytest.raises(PageError, match=r"page \(line 2\): must be UTF-8 text; got byte 0xe9; save it as UTF-8"):
         experiment.load(path)
-    path.write_text(PAGE, encoding="utf-16")
-    with pytest.raises(PageError, match="must be UTF-8 text"):
-        experiment.load(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_page_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.yaml"
+    path.write_text(PAGE, encoding="utf-8")
+    expected = experiment.load(path)
+    path.write_text(PAGE, encoding=encoding)
+    assert experiment.load(path) == expected
 
 
 def test_a_page_without_end_is_refused() -> None:
@@ -961,6 +985,30 @@ def test_an_override_that_is_no_yaml_is_refused() -> None:
     assert sentences(PAGE, "description={") == [
         """--set description: must be YAML; got '{'; if it is text, write --set 'description="{"'"""
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("name=\udcff", "--set: must be text that UTF-8 can hold; got 'name=\\udcff'; save it as UTF-8"),
+        (
+            "description=[\x13",
+            "--set description: must be YAML; got '[\\x13'; if it is text, write --set 'description=\"[\\u0013\"'",
+        ),
+        (
+            'description={it\'s "x"',
+            "--set description: must be YAML; got '{it\\'s \"x\"'; "
+            'if it is text, write --set \'description="{it\'"\'"\'s \\"x\\""\'',
+        ),
+    ],
+)
+def test_an_override_that_no_terminal_shows_has_a_message_that_it_shows_and_a_cure_that_can_be_pasted(
+    override: str, sentence: str
+) -> None:
+    assert sentences(PAGE, override) == [sentence]
+    if "write --set " in sentence:
+        (given,) = shlex.split(sentence.rpartition("write --set ")[2])
+        assert experiment.parse(PAGE, [given]).description == override.partition("=")[2]
 
 
 def test_an_override_inside_something_that_is_no_section_is_refused() -> None:
@@ -1354,7 +1402,7 @@ def test_the_reference_has_every_hyper_parameter(title: str, table: dict[str, pa
     for name, parameter in table.items():
         ends = [end for end in (parameter.low, parameter.high) if end is not None]
         limits = [int(end) if end == int(end) else end for end in ends]
-        default = parameter.default or (False if parameter.kind is bool else "0")
+        default = parameter.default or (False if parameter.kind is bool else None if parameter.default == "" else "0")
         check_row(written[name], default, [*limits, *parameter.choices])
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from windrow import text_files
 from windrow.files import replacing
 
 _HEADER = "# Secrets of this machine's stack, made by make up. Settings of compose.yaml can be added.\n"
@@ -38,7 +39,7 @@ def read(file: Path) -> dict[str, str]:
 
     As Docker Compose reads them: a value may be in quotes, and a comment begins with # after a space.
     """
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = text_files.read(file).splitlines() if file.exists() else []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
     return {name.strip(): _value(text.strip()) for name, _, text in pairs}
 
@@ -59,7 +60,7 @@ def complete(file: Path) -> dict[str, str]:
     known = read(file)
     missing = {name: make() for name, make in SECRETS.items() if not known.get(name)}
     if missing:
-        text = file.read_text(encoding="utf-8") if file.exists() else _HEADER
+        text = text_files.read(file) if file.exists() else _HEADER
         lines = [text.rstrip("\n"), *(f"{name}={value}" for name, value in missing.items())]
         with replacing(file) as part:
             part.touch(0o600, exist_ok=False)  # private before the secrets are written

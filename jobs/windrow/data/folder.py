@@ -1,28 +1,33 @@
-"""List the images of a folder with one subfolder per class, and limit the share of broken images.
+"""List the images of a folder with one subfolder per class, and limit the share of files that can't be used.
 
     photos/cat/1.jpg  photos/dog/2.png ...                      the page's dataset.test share becomes the test split
     photos/train/cat/1.jpg ...  photos/test/cat/9.jpg ...       the folder's own test split
 
-Images that can't be decoded are left out and listed in the manifest; more than one in twenty is an error.
+A file is an image if its content begins as one, whatever its name is. Files that can't be used are left out and listed
+in the manifest; more than one in twenty is an error. Text, such as notes and annotations, is named and does not count.
 """
 
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.data.splits import check_names
+from windrow.data.image_files.content import READ
+from windrow.data.image_files.listed import below, listed, visible
+from windrow.data.splits import check_different, check_names, is_printable
 from windrow.errors import DatasetError
 from windrow.plural import counted
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 LEFT_OUT_LIMIT = 0.05
 _SHOWN = 5
+_TRAIN, _TEST = ("train", "training"), ("test", "testing")
+_VALIDATION = ("validation", "valid", "val", "dev")
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,30 @@ class Files:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, not yet opened. `test` is None if the folder has no test split of its own."""
+    """The images of a folder, not yet decoded.
+
+    Attributes:
+        classes: names of the classes, in Unicode's composed form (NFC).
+        train: the images outside the folder's own test split.
+        test: the images of the folder's own test split; None if it has none.
+        left_out: reason for each file that may be meant as an image and is none that is read, by its name.
+        notes: sentences for the user on what in the folder is not read.
+    """
 
     classes: tuple[str, ...]
     train: Files
     test: Files | None
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Return the number of files that are images or may be meant as images."""
+        return len(self.train.paths) + (len(self.test.paths) if self.test else 0) + len(self.left_out)
 
 
 def list_images(folder: Path) -> Listing:
-    """Return the classes of a folder and their image files, without opening the files.
+    """Return the classes of a folder and their image files; of each file the first bytes are read.
 
     A class of train/ may have no image in test/.
 
@@ -65,63 +85,145 @@ def list_images(folder: Path) -> Listing:
 
 
 def _listing(folder: Path) -> Listing:
-    splits = [folder / "train", folder / "test"]
-    if not all(split.is_dir() for split in splits):
+    splits = _splits(folder)
+    found = _Found(folder)
+    if splits is None:
         classes = _classes(folder)
         check_names(tuple(classes))
-        _report_unused(folder, classes)
-        return Listing(tuple(classes), _files(folder, folder, classes), None)
+        train = found.files(classes, list(classes))
+        return Listing(tuple(classes), train, None, *found.told(list(classes.values())))
     classes, test_classes = (_classes(split) for split in splits)
     check_names(tuple(classes))
-    _report_unused(folder, [split.name for split in splits])
     if odd := sorted(set(test_classes) - set(classes)):
         raise DatasetError(
-            f"{folder} must have each class of test/ in train/ too; got {', '.join(odd)} in test/ only; "
-            "add training images or remove it"
+            f"{folder} must have each class of {splits[1].name}/ in {splits[0].name}/ too; got {', '.join(odd)} in "
+            f"{splits[1].name}/ only; add training images or remove it"
         )
-    train = _files(folder, splits[0], classes)
-    return Listing(tuple(classes), train, _files(folder, splits[1], classes, needed=False))
+    train = found.files(classes, list(classes))
+    test = found.files(test_classes, list(classes), needed=False)
+    return Listing(tuple(classes), train, test, *found.told(splits))
+
+
+def _splits(folder: Path) -> list[Path] | None:
+    """Return the folders for training and test, in any case; None if the folders are classes.
+
+    Raises:
+        DatasetError: there are two folders for one of them, or nothing but folders for splits and none for test.
+    """
+    folders = _folders(folder)
+    train, test = ([path for path in folders if path.name.lower() in names] for names in (_TRAIN, _TEST))
+    for found in (train, test):
+        if len(found) > 1 and train and test:
+            names = " and ".join(sorted(path.name for path in found))
+            raise DatasetError(f"{folder} must have one folder for a split; got {names}; move the images into one")
+    if train and test:
+        return [train[0], test[0]]
+    others = [path for path in folders if path.name.lower() in _VALIDATION]
+    if train and len(folders) > 1 and len(train) + len(others) == len(folders):
+        got = ", ".join(sorted(path.name for path in folders))
+        raise DatasetError(
+            f"{folder} must have a folder test next to {train[0].name}, or a folder a class; got {got}; rename "
+            f"{others[0].name if others else train[1].name} to test, or move the classes of {train[0].name} up"
+        )
+    return None
 
 
 def paths_read(folder: Path) -> list[Path]:
-    """Return the class folders and image files that list_images reads, sorted, also those of a folder that it refuses.
+    """Return the class folders and the files below them, sorted, also those of a folder that list_images refuses.
 
-    A class folder may be a link. Folders inside it are not entered, because they are not read.
+    A class folder may be a link.
 
     Raises:
         OSError: a folder can't be listed.
     """
-    splits = [folder / "train", folder / "test"]
-    homes = splits if all(split.is_dir() for split in splits) else [folder]
-    places = [place for home in homes for place in _class_folders(home)]
-    return sorted([*places, *(image for place in places for image in _images(_visible(place)))])
+    try:
+        homes = _splits(folder) or [folder]
+    except DatasetError:
+        homes = [folder]
+    places = [place for home in homes for place in _folders(home)]
+    return sorted([*places, *(file for place in places for file in below(place))])
 
 
-def _report_unused(folder: Path, used: Sequence[str]) -> None:
-    """Print which visible folders and images next to the used folders are not read, such as val/ next to train/."""
-    others = [path for path in folder.iterdir() if path.name not in used and not path.name.startswith((".", "__"))]
-    found = sorted(_printable(path.name) for path in others if path.is_dir() or path.suffix.lower() in SUFFIXES)
-    if found:
-        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        print(f"ignored in {folder}: {', '.join(found[:_SHOWN])}{more}", file=sys.stderr)
+@dataclass
+class _Found:
+    """Collects the files of class folders that are not used.
+
+    Attributes:
+        root: the folder that names are relative to.
+        left_out: as in Listing.
+        texts: names of files that are text.
+    """
+
+    root: Path
+    left_out: dict[str, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def files(self, folders: dict[str, Path], classes: Sequence[str], needed: bool = True) -> Files:
+        """List the images of each class; raise a DatasetError for a class without images if `needed` is true."""
+        paths: list[Path] = []
+        counts = []
+        for name in classes:
+            rows = listed(folders[name]) if name in folders else []
+            images = [row.path for row in rows if row.problem is None]
+            others = {self._name(row.path): row.problem or "" for row in rows if row.problem is not None and row.lost}
+            if needed and not images:
+                raise DatasetError(
+                    f"{folders[name]} must hold images ({READ}); got none{_first(others)}; add some or remove it"
+                )
+            self.left_out |= others
+            self.texts += [self._name(row.path) for row in rows if row.problem is not None and not row.lost]
+            paths += images
+            counts.append(len(images))
+        return Files(self.root, tuple(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
+
+    def told(self, used: Sequence[Path]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Return the files that are left out, and sentences on what else is not read."""
+        notes = []
+        if unused := sorted(_printable(path.name) for path in _unused(self.root, used)):
+            drawn = "; validation images are drawn from training (dataset.validation), so move them there"
+            is_split = any(name.lower() in _VALIDATION for name in unused)
+            notes.append(f"not read in {self.root.name}: {_some(unused)}{drawn if is_split else ''}")
+        if self.texts:
+            files = counted(len(self.texts), "file of text", "files of text")
+            notes.append(f"{files} in folders of classes, not read: {_some(self.texts)}")
+        return self.left_out, tuple(notes)
+
+    def _name(self, path: Path) -> str:
+        return _printable(str(path.relative_to(self.root)))
+
+
+def _unused(folder: Path, used: Sequence[Path]) -> list[Path]:
+    """Return the folders and images next to the folders that are used, such as val/ next to train/."""
+    others = [path for path in visible(folder) if path not in used]
+    images = {row.path for row in listed(folder, nested=False) if row.lost}
+    return [path for path in others if path.is_dir() or path in images]
+
+
+def _first(others: dict[str, str]) -> str:
+    return "".join(f", e.g. {name} is {reason}" for name, reason in list(others.items())[:1])
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(each if is_printable(each) else ascii(each)[1:-1] for each in text)
 
 
-def check_left_out(total: int, left_out: dict[str, str]) -> None:
-    """Print which images could not be decoded, if any, and why.
+def check_left_out(total: int, left_out: dict[str, str]) -> str:
+    """Return and print a sentence on the files that can't be used as images, if there are any; else return "".
 
     Args:
-        total: number of images in the folder.
-        left_out: reason for each image that could not be decoded, by its name.
+        total: number of files that are images or may be meant as images.
+        left_out: reason for each of them that can't be used, by its name.
 
     Raises:
-        DatasetError: the share of images that could not be decoded is above LEFT_OUT_LIMIT.
+        DatasetError: the share of files that can't be used is above LEFT_OUT_LIMIT.
     """
     if not left_out:
-        return
+        return ""
     listed = "; ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:_SHOWN])
     more = f"; and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
     if len(left_out) > LEFT_OUT_LIMIT * total:
@@ -129,48 +231,30 @@ def check_left_out(total: int, left_out: dict[str, str]) -> None:
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: "
             f"{listed}{more}; fix or remove them"
         )
-    images = counted(total, "image")
-    print(f"left out {len(left_out)} of {images} that can't be decoded: {listed}{more}", file=sys.stderr)
+    sentence = f"left out {len(left_out)} of {counted(total, 'image')} that can't be decoded: {listed}{more}"
+    print(sentence, file=sys.stderr)
+    return sentence
 
 
-def _classes(folder: Path) -> list[str]:
-    names = [path.name for path in _class_folders(folder)]
+def _classes(folder: Path) -> dict[str, Path]:
+    """Return the folders of the classes by name, in the order of the classes.
+
+    Names are in Unicode's composed form: macOS writes an accent as a character of its own, other systems don't.
+    """
+    folders = _folders(folder)
+    names = tuple(path.name for path in folders)
     if not names:
         raise DatasetError(
             f"{folder} must hold four IDX files or one folder of images a class; got neither; see the README"
         )
-    if odd := [name for name in names if not name.isprintable()]:
+    if odd := [name for name in names if not is_printable(name)]:
         raise DatasetError(f"names of class folders must be printable UTF-8; got {odd[0]!r} in {folder}; rename it")
+    check_different(names)
+    found = {unicodedata.normalize("NFC", path.name): path for path in folders}
     # Sort 2 before 10, so that classes 0, 1, 2... keep their numbers as indices.
-    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    order = sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    return {name: found[name] for name in order}
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _images(paths: Sequence[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-
-
-def _files(root: Path, folder: Path, classes: Sequence[str], needed: bool = True) -> Files:
-    """List the images of each class; raise a DatasetError for a class without images if `needed` is true."""
-    paths: list[Path] = []
-    counts = []
-    for name in classes:
-        visible = _visible(folder / name) if needed or (folder / name).is_dir() else []
-        found = _images(visible)
-        if needed and not found:
-            raise DatasetError(
-                f"{folder / name} must hold images ({', '.join(SUFFIXES)}); got none; add some or remove it"
-            )
-        if len(visible) > len(found):
-            others = counted(len(visible) - len(found), "file that is not an image", "files that are not images")
-            print(f"ignored in {folder / name}: {others}", file=sys.stderr)
-        paths += found
-        counts.append(len(found))
-    return Files(root, tuple(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in visible(folder) if path.is_dir())

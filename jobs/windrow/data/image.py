@@ -16,9 +16,6 @@ from PIL import Image, ImageOps
 if TYPE_CHECKING:  # executors that label images need no pydantic
     from windrow.experiment.rules.network_file import Resize
 
-# The formats that Pillow may open; its decoders for other formats are rarely needed and have had many vulnerabilities.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
-
 DRAFT = 3
 """Under `smooth`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is at least DRAFT times the requested size.
 
@@ -87,18 +84,31 @@ def _centre(image: Image.Image, height: int, width: int) -> Image.Image:
 def flat(image: Image.Image) -> Image.Image:
     """Return an opened image upright, with 16-bit grey reduced to 8 bits and transparent parts laid over black.
 
-    The image itself may be rotated in place.
+    A BMP whose pixels all have the alpha 0 is opaque, as browsers show it: most programs that write 32 bits a pixel
+    leave the fourth byte 0. The image itself may be rotated in place.
     """
     upright: Any = image
-    ImageOps.exif_transpose(upright, in_place=True)  # otherwise even an upright image is copied
+    is_bmp = upright.format == "BMP"
+    if "exif" in upright.info:  # asking Pillow for the orientation takes as long as decoding a small image
+        ImageOps.exif_transpose(upright, in_place=True)  # otherwise even an upright image is copied
     if upright.mode.startswith("I;16"):
-        # convert() would clip 16-bit grey at 255 instead of scaling it.
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    elif upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        return _eight_bits(upright)
+    if is_bmp and upright.mode == "RGBA" and upright.getchannel("A").getextrema() == (0, 0):
+        return upright.convert("RGB")  # type: ignore[no-any-return]
+    if upright.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in upright.info:
+        upright = upright.convert("LA") if upright.mode == "La" else upright
         upright = upright.convert("RGBA")
         ground = Image.new("RGBA", upright.size, (0, 0, 0, 255))
         upright = Image.alpha_composite(ground, upright)
     return upright  # type: ignore[no-any-return]
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a 16-bit grey image with 8 bits, black where it is transparent; convert() would clip instead of scale."""
+    levels = np.asarray(image)
+    grey = (levels >> 8).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    return Image.fromarray(grey if transparent is None else np.where(levels == transparent, 0, grey).astype(np.uint8))
 
 
 def _between_neighbours(pixels: NDArray[np.uint8], height: int, width: int, centred: bool) -> NDArray[np.uint8]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 import stat
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow import spark
+from windrow import spark, text_files
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
-from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all, has_files_of_one
+from windrow.data.published import FASHION_MNIST, MNIST, Published, fetch_all, has_files_of_one
 from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
 
@@ -56,6 +56,8 @@ class Source:
         train_names: names of the training images' files; empty if they are not files.
         test_names: like `train_names`, for the source's own test split.
         notes: sentences for the user on how the source was read.
+        train_cropped: like `train_images`, the same images cropped; None unless dataset.fit is both.
+        test_cropped: like `train_cropped`, for the source's own test split.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Source:
     train_names: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    train_cropped: NDArray[np.uint8] | None = None
+    test_cropped: NDArray[np.uint8] | None = None
 
 
 def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
@@ -89,7 +93,7 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
     path = _existing_folder(section.source)
-    if _is_idx(path):
+    if idx.files(path):
         return _idx_folder(path, fingerprint(section))
     return _image_folder(path, section, downloads, open_spark or (lambda: spark.open_session("prepare data set")))
 
@@ -97,6 +101,16 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
 def origin(section: DatasetSection) -> str:
     """Return where a page's images come from: a built-in source's name, or the absolute path of a folder."""
     return section.source if section.source in SOURCES else str(_folder(section.source))
+
+
+def check_there(section: DatasetSection) -> None:
+    """Check that a page's folder of images exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    if section.source not in SOURCES:
+        _existing_folder(section.source)
 
 
 def fingerprint(section: DatasetSection) -> str:
@@ -126,7 +140,7 @@ def fingerprint(section: DatasetSection) -> str:
 def _read_from(path: Path) -> list[Path]:
     """Return the IDX files and the file of their classes' names, or the class folders with their images."""
     try:
-        found = [file for kind in _IDX_KINDS for file in _idx_files(path, kind)]
+        found = idx.files(path)
         return [*found, path / _LABEL_NAMES] if found else folder.paths_read(path)
     except OSError:  # loading the source says what can't be listed
         return []
@@ -164,36 +178,17 @@ def _existing_folder(source: str) -> Path:
     path = _folder(source)
     if not path.is_dir():
         close = difflib.get_close_matches(source, SOURCES, n=1)
-        cure = f"did you mean {close[0]}?" if close else f"no such folder: {path}"
+        cure = (
+            f"did you mean {close[0]}?"
+            if close
+            else f"no such folder: {path}; put one folder of images per class there, or name another"
+        )
         raise DatasetError(f"dataset.source must be {', '.join(SOURCES)} or a folder; got {source!r}; {cure}")
     return path
 
 
-def _idx_files(path: Path, kind: str) -> list[Path]:
-    """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST."""
-    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-ubyte(\.gz)?")
-    return sorted(file for file in path.iterdir() if pattern.fullmatch(file.name))
-
-
-_IDX_KINDS = ("train-images", "train-labels", "test-images", "test-labels")
-
-
-def _is_idx(path: Path) -> bool:
-    return any(_idx_files(path, kind) for kind in _IDX_KINDS)
-
-
 def _idx_folder(path: Path, state: str) -> Source:
-    found = {kind: _idx_files(path, kind) for kind in _IDX_KINDS}
-    if missing := [kind for kind, files in found.items() if not files]:
-        raise DatasetError(
-            f"{path} must hold four IDX files; got none for {', '.join(missing)}; "
-            f"name them as MNIST does: {', '.join(FILE_NAMES)}"
-        )
-    for files in found.values():
-        if len({file.name.removesuffix(".gz") for file in files}) > 1:
-            names = ", ".join(file.name for file in files)
-            raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
-    chosen = [files[0] for files in found.values()]
+    chosen = idx.chosen(path)
     source = _from_idx(path.name, chosen, _label_names(path))
     return replace(source, fingerprint=state, own=not has_files_of_one(chosen))
 
@@ -201,12 +196,14 @@ def _idx_folder(path: Path, state: str) -> Source:
 def _label_names(path: Path) -> dict[int, str]:
     """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
-        lines = (path / _LABEL_NAMES).read_text(encoding="utf-8-sig").splitlines()
+        lines = text_files.read(path / _LABEL_NAMES).splitlines()
     except FileNotFoundError:
         return {}
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path / _LABEL_NAMES} must be UTF-8; got {error}; save it as UTF-8") from error
-    return {number: line.strip() for number, line in enumerate(lines)}
+    except OSError as error:
+        raise DatasetError(
+            f"{path / _LABEL_NAMES} must be readable; got {error.strerror}; look at its rights"
+        ) from error
+    return {number: unicodedata.normalize("NFC", line.strip()) for number, line in enumerate(lines)}
 
 
 def _from_idx(name: str, files: Sequence[Path], names: Mapping[int, str]) -> Source:
@@ -261,9 +258,8 @@ def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spar
         train = decode(listing.train, target, downloads, session)
         test = decode(listing.test, target, downloads, session) if listing.test else None
     changed = fingerprint(section) != state
-    left_out = {**train.left_out, **(test.left_out if test else {})}
-    total = len(listing.train.paths) + (len(listing.test.paths) if listing.test else 0)
-    folder.check_left_out(total, left_out)
+    left_out = {**listing.left_out, **train.left_out, **(test.left_out if test else {})}
+    notes = [*listing.notes, folder.check_left_out(listing.total, left_out), _CHANGED if changed else ""]
     return Source(
         path.name,
         train.images,
@@ -276,5 +272,7 @@ def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spar
         own=True,
         train_names=train.names,
         test_names=test.names if test else (),
-        notes=(_CHANGED,) if changed else (),
+        notes=tuple(filter(None, notes)),
+        train_cropped=train.cropped,
+        test_cropped=test.cropped if test else None,
     )

@@ -21,6 +21,12 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Indices = NDArray[np.int64]
 
+StoredFit = Literal["crop"] | None
+STORED: tuple[StoredFit, ...] = (None, "crop")
+"""The names under which a data set may hold its images: None for the only ones, or, where dataset.fit is both, for the
+squashed ones; "crop" for the cropped ones next to these."""
+
+_JOINERS = "\u200c\u200d"  # the zero-width non-joiner and joiner, between letters and between emoji
 _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
 
@@ -34,7 +40,16 @@ def check_names(names: tuple[str, ...]) -> None:
     if len(names) < 2:
         got = f"only {names[0]!r}" if names else "none"
         raise DatasetError(f"a data set needs at least two classes; got {got}; add images of another class")
-    if odd := [name for name in names if not name.strip() or not name.isprintable()]:
+    check_different(names)
+
+
+def check_different(names: tuple[str, ...]) -> None:
+    """Check that names of classes can be printed and look different, as `check_names` does for two or more.
+
+    Raises:
+        DatasetError: they can't, or don't.
+    """
+    if odd := [name for name in names if not name.strip() or not is_printable(name)]:
         raise DatasetError(f"a class needs a name that can be printed; got {odd[0]!r}; rename it, e.g. in labels.txt")
     seen: dict[str, str] = {}
     for name in names:
@@ -43,6 +58,11 @@ def check_names(names: tuple[str, ...]) -> None:
             got = f"{name!r} twice" if other == name else f"{other!a} and {name!a}, which look the same"
             raise DatasetError(f"classes need different names; got {got}; rename one, e.g. in labels.txt")
         seen[look] = name
+
+
+def is_printable(name: str) -> bool:
+    """Return whether a name has printable characters alone; joiners count, which some scripts and emoji need."""
+    return all(each.isprintable() or each in _JOINERS for each in name)
 
 
 def check_classes(labels: Indices, names: tuple[str, ...], splits: int) -> None:

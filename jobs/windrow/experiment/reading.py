@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from windrow import text_files
 from windrow.errors import PageError, Problem
 from windrow.experiment import head_space
 from windrow.experiment.rules.mistakes import Places, find
@@ -40,11 +43,9 @@ def load(page: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         message = f"must have at most {MAX_BYTES:,} bytes; got more; is it an experiment page?"
         raise PageError(str(page), [Problem("", message)])
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        message = f"must be UTF-8 text; got byte 0x{content[error.start]:02x}; save it as UTF-8"
-        raise PageError(str(page), [Problem("", message, line)]) from error
+        text = text_files.decoded(content)
+    except text_files.EncodingError as error:
+        raise PageError(str(page), [Problem("", error.rule, error.line)]) from error
     parsed = parse(text, overrides, name=str(page))
     network = parsed.network.at(Path(page).resolve().parent)
     return parsed.model_copy(update={"network": network})
@@ -214,7 +215,9 @@ def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) 
     for override in overrides:
         key, equals, text = override.partition("=")
         key = key.strip()
-        if not equals:
+        if not _is_unicode(override):
+            problems.append(Problem("--set", f"must be text that UTF-8 can hold; got {override!r}; save it as UTF-8"))
+        elif not equals:
             problems.append(Problem("--set", f"must be KEY=VALUE; got {override!r}; for example sweep.trials=8"))
         elif not _is_legal(key):
             strangers.append(key)
@@ -225,7 +228,8 @@ def _apply(overrides: Sequence[str], values: dict[str, object], places: Places) 
                 problems += [Problem(f"--set {p.key}", p.message) for p in _walk(root, path, {})]
                 problems += _put(values, path, _construct(root), places)
             except yaml.YAMLError:
-                cure = f"if it is text, write --set '{key}=\"{text}\"'"
+                quoted = json.dumps(text, ensure_ascii=not text.isprintable())
+                cure = f"if it is text, write --set {shlex.quote(f'{key}={quoted}')}"
                 problems.append(Problem(f"--set {key}", f"must be YAML; got {text!r}; {cure}"))
     return [*problems, *_unknown(strangers)]
 

@@ -104,7 +104,9 @@ def _task(batches: Iterator[pa.RecordBatch], plan: ScoringPlan) -> Iterator[pa.R
     task, attempt = plan.fetch.sharing.task, context.taskAttemptId() if context else 0
     targets = (Target(**columns) for batch in batches for columns in batch.to_pylist())
     pictures = plan.album.page() if plan.album else None
-    rows = progress.reported(predictions(targets, plan, pictures), plan.progress, task, attempt)
+    downloads = Downloads(plan.fetch)
+    rows = predictions(targets, plan, pictures, downloads)
+    rows = progress.reported(rows, plan.progress, task, attempt, lambda: downloads.seconds_left)
     yield from _record_batches(rows, plan)
     if pictures:
         pictures.write(task)
@@ -136,7 +138,10 @@ def _record_batches(rows: Iterable[Prediction], plan: ScoringPlan) -> Iterator[p
 
 
 def predictions(
-    targets: Iterable[Target], plan: ScoringPlan, pictures: AlbumPage | None = None
+    targets: Iterable[Target],
+    plan: ScoringPlan,
+    pictures: AlbumPage | None = None,
+    downloads: Downloads | None = None,
 ) -> Iterator[Prediction]:
     """Download and label targets; yield one row per target, in the order in which they finish.
 
@@ -144,9 +149,10 @@ def predictions(
         targets: the URLs.
         plan: the run's plan.
         pictures: the task's part of the album, which is offered every labelled image; None without a gallery.
+        downloads: of the plan's policy, not entered yet; None for new ones.
     """
-    with Downloads(plan.fetch) as downloads:
-        fetched = downloads.stream(_loading_first(targets, partial(network, plan)), plan.cache)
+    with downloads or Downloads(plan.fetch) as entered:
+        fetched = entered.stream(_loading_first(targets, partial(network, plan)), plan.cache)
         yield from labelled(fetched, plan, pictures)
 
 

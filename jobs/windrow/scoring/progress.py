@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -32,10 +32,15 @@ _PRINT_SECONDS = 15.0  # between two printed lines, as in a sweep
 _LAST_REPORT_SECONDS = 5.0
 _PACE_SECONDS = 1.0  # a pace measured over a shorter time means nothing
 _MOST_REASONS = 4
+_MOST_ROWS = 1 << 40  # of one task: a larger count is none, and could be too large to divide by seconds
 
 
 def reported(
-    rows: Iterable[Prediction], address: Address | None, task: int = 0, attempt: int = 0
+    rows: Iterable[Prediction],
+    address: Address | None,
+    task: int = 0,
+    attempt: int = 0,
+    seconds_left: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Prediction]:
     """Yield rows unchanged, and meanwhile report their counts by status to the driver.
 
@@ -44,6 +49,7 @@ def reported(
         address: the driver's address; None to report nothing.
         task: the partition's number.
         attempt: a number that grows with each retry of the task; its counts replace those of earlier attempts.
+        seconds_left: gives the least seconds that the task's hosts need for the URLs that wait for them.
     """
     if address is None:
         yield from rows
@@ -51,7 +57,8 @@ def reported(
     counts: Counter[str] = Counter()
     finished = threading.Event()
     sender = {"task": task, "attempt": attempt}
-    reporter = threading.Thread(target=_report, args=(address, sender, counts, finished), name="progress", daemon=True)
+    arguments = (address, sender, counts, seconds_left, finished)
+    reporter = threading.Thread(target=_report, args=arguments, name="progress", daemon=True)
     reporter.start()
     try:
         for row in rows:
@@ -64,7 +71,13 @@ def reported(
         reporter.join(_LAST_REPORT_SECONDS)
 
 
-def _report(address: Address, sender: dict[str, int], counts: Counter[str], finished: threading.Event) -> None:
+def _report(
+    address: Address,
+    sender: dict[str, int],
+    counts: Counter[str],
+    seconds_left: Callable[[], float],
+    finished: threading.Event,
+) -> None:
     """Send the counts at once, every few seconds if they changed, and at the end; stop if the connection breaks."""
     line = channel.reach(address)
     if line is None:
@@ -76,7 +89,7 @@ def _report(address: Address, sender: dict[str, int], counts: Counter[str], fini
             # dict() copies a Counter in one step under Python's global lock, though the other thread keeps counting.
             current = dict(counts)
             if current != sent:
-                line.ask({**sender, "counts": current})
+                line.ask({**sender, "counts": current, "seconds_left": seconds_left()})
                 sent = current
             if last:
                 return
@@ -141,6 +154,7 @@ class Tally:
     def __init__(self, urls: int) -> None:
         self._urls = urls
         self._tasks: dict[int, tuple[int, Counter[str]]] = {}
+        self._free_at: dict[int, float] = {}  # by task: when its hosts can have had all URLs that wait, by monotonic()
         self._started: float | None = None
 
     def add(self, content: dict[str, Any]) -> None:
@@ -148,11 +162,12 @@ class Tally:
 
         A late report of an earlier attempt is ignored, and so is malformed content: workers are not trusted.
         """
-        with suppress(KeyError, TypeError, ValueError, AttributeError):
+        with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             task, attempt = int(content["task"]), int(content["attempt"])
-            counts = Counter({Status(status).value: int(count) for status, count in content["counts"].items()})
+            counts = Counter({Status(status).value: _rows(count) for status, count in content["counts"].items()})
             if attempt >= self._tasks.get(task, (attempt, counts))[0]:
                 self._tasks[task] = (attempt, counts)
+                self._free_at[task] = monotonic() + float(content.get("seconds_left", 0.0))
                 self._started = self._started or monotonic()
 
     @property
@@ -169,6 +184,7 @@ class Tally:
         """Return a line with the rows so far, the failures, the pace and the time left.
 
         The pace is measured from the first report of any task, which is sent before that task has loaded its network.
+        The time left is that of the pace, or that of the slowest host if it is longer.
         """
         counts = self.counts
         done, ok = counts.total(), counts[Status.OK]
@@ -186,7 +202,14 @@ class Tally:
             return []
         from windrow.experiment.wording import time_left  # with pydantic: for the driver, not for each Python worker
 
-        return [time_left((self._urls - done) * seconds / done)]
+        hosts = max(self._free_at.values(), default=0.0) - monotonic()
+        return [time_left(max((self._urls - done) * seconds / done, hosts))]
+
+
+def _rows(count: object) -> int:
+    if not isinstance(count, int) or not 0 <= count <= _MOST_ROWS:
+        raise ValueError(f"a count must be 0 to {_MOST_ROWS:,}; got another")
+    return count
 
 
 def _reasons(counts: Counter[str]) -> str:

@@ -21,7 +21,7 @@ from windrow.errors import UserError, WindrowError
 from windrow.model import canaries
 from windrow.model.canaries import Canary
 from windrow.scoring import pipeline
-from windrow.scoring.network import labels
+from windrow.scoring.network import graph_errors, labels
 from windrow.scoring.pipeline import ScoringPlan
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def _report(plan: ScoringPlan) -> dict[str, object]:
         return {"error": str(error), "user_error": isinstance(error, UserError)}
     except Exception as error:  # reported to the driver, which raises an error for it
         traceback.print_exc()
-        return {"error": f"a worker must load the network; got {error!r}; see its log", "user_error": False}
+        reason = f"{type(error).__name__}: {graph_errors.reason(str(error))}"
+        return {"error": f"a worker must load the network; got {reason}; see its log", "user_error": False}
     return {
         "host": socket.gethostname(),
         "shape": network.shape,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from windrow.sweep.outcomes import Ending, Outcome, epoch_of
 from windrow.sweep.spec import TrialSpec
@@ -11,6 +13,16 @@ from windrow.training.loop import Epoch
 
 _START_SECONDS = 120.0  # allowed for a worker that can't connect to start and to import TensorFlow
 _EVENTS = frozenset({"began", "epochs", "beat", "ended"})
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "str": str,
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+"""The types that JSON gives for the types that a record's fields are declared with."""
+_LARGEST = 1 << 53  # whole numbers up to here are exact as floats, and fit into every database
+
+Record = TypeVar("Record", Epoch, Outcome)
 
 
 @dataclass
@@ -133,16 +145,32 @@ class Report:
 def _epochs(records: object) -> list[Epoch]:
     if not isinstance(records, list):
         raise TypeError(f"epochs must be a list; got {type(records).__name__}")
-    return [epoch_of(record) for record in records]
+    return [_checked(epoch_of(record)) for record in records]
 
 
 def _outcome(record: object) -> Outcome:
     if not isinstance(record, dict):
         raise TypeError(f"an outcome must be an object; got {type(record).__name__}")
-    return Outcome.of(record)
+    outcome = Outcome.of(record)
+    for epoch in outcome.epochs:
+        _checked(epoch)
+    if outcome.ending is Ending.OK and (outcome.value is None or not math.isfinite(outcome.value)):
+        raise ValueError(f"a trial that ended ok must have a value; got {outcome.value}")
+    return _checked(outcome)
+
+
+def _checked(record: Record) -> Record:
+    """Return a record after a check of its fields' types and sizes, which a dataclass does not make."""
+    for each in fields(record):
+        value, kinds = getattr(record, each.name), _KINDS.get(str(each.type))
+        if kinds is not None and not isinstance(value, kinds):
+            raise TypeError(f"{each.name} must be {each.type}; got {type(value).__name__}")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"{each.name} must be at most {_LARGEST:,}; got more")
+    return record
 
 
 def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"an epoch's number must be a whole number; got {type(value).__name__}")
+    if not isinstance(value, int) or not 1 <= value <= _LARGEST:
+        raise TypeError(f"an epoch's number must be a whole number from 1 on; got {type(value).__name__}")
     return value

@@ -104,6 +104,10 @@ class Outcome:
     ended_at: float = 0.0
     repeat: int = 0
 
+    def __post_init__(self) -> None:
+        # A file's name in an error may hold bytes that are no text, which no database and no terminal takes.
+        object.__setattr__(self, "error", self.error.encode("utf-8", "backslashreplace").decode())
+
     def ends_trial(self, settled: int) -> bool:
         """Return whether this outcome ends its trial, which has `settled` counted attempts, this one included."""
         return settled >= RULES[self.ending].attempts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from windrow.errors import TrackingError
+from windrow.markdown import escaped
 from windrow.scoring.report.figures import STAGES, Figures, Truth
 from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.tracking.registry import logged_model
@@ -134,7 +135,7 @@ def _with_version(note: str, version: ModelVersion | None) -> str:
     if not note or version is None:
         return note
     page = f"#/models/{quote(version.name)}/versions/{version.version}"
-    return f"{note}\n\nLabelled by [{version.name} version {version.version}]({page})."
+    return f"{note}\n\nLabelled by [{escaped(version.name)} version {version.version}]({page})."
 
 
 def _log_inputs(

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.errors import BuilderError
+from windrow import text_files
+from windrow.errors import BuilderError, UserError
 from windrow.experiment import Experiment, NetworkSection
 from windrow.experiment import parameters as known
 from windrow.experiment.parameters import Value
@@ -90,9 +91,9 @@ def read_builder(network: NetworkSection, page: Path) -> Builder:
     file, function = network.function
     path = page.parent / file
     try:
-        source = path.read_text(encoding="utf-8")
+        source = text_files.read(path)
         tree = ast.parse(source, filename=file)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UserError) as error:
         raise BuilderError(f"network.builder must name a Python file next to the page; {path}: {error}") from error
     except SyntaxError as error:
         raise BuilderError(f"{file} must be Python; line {error.lineno}: {error.msg}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from windrow import atlas
+from windrow.atlas import drawing, importance, page
 from windrow.looks import style
+from windrow.model.backbone import Backbone
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
@@ -84,6 +87,21 @@ def _page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "png", lambda figure, title: b"\x89PNG")
 
 
+@pytest.mark.parametrize("weights", [3_400_000, 0])
+def test_weights_are_those_of_the_head_and_of_the_whole_where_heads_learn_from_a_backbone(
+    sixty: Atlas, weights: int
+) -> None:
+    backbone = Backbone("lite", Path("lite.keras"), "d", (224, 224, 3), 64, weights=weights)
+    table = replace(sixty.table, backbone=backbone, image=backbone.shape)
+    text = Page(page.render(table, importance.evaluate(table), [])).text
+    frozen = ", whose 3,400,000 weights stay as they are" if weights else ""
+    assert f"An image has 224 x 224 pixels of 3 channels. Every network is a head on lite{frozen}." in text
+    assert "weights of the head" in text
+    assert ("weights with the backbone" in text) == bool(weights)  # 0 is not known
+    assert f"{table.best.weights + weights:,}" in text
+    assert "An image has 8 x 8 pixels of 1 channel. " in sixty.page.text
+
+
 def test_a_study_gives_every_plot_and_a_summary(sixty: Atlas) -> None:
     assert sixty.names == ALL
     assert f"Best is trial {sixty.table.best.number} with a validation error of" in sixty.page.text
@@ -109,6 +127,41 @@ def test_the_page_asks_nobody_for_anything(sixty: Atlas) -> None:
     assert links
     assert all(str(link).startswith(("#", "data:image/png;base64,")) for link in links)
     assert not re.findall(r"url\((?!#)|@import|<script|<link|<iframe", sixty.text)
+
+
+NASTY = [
+    *("$x^{", "_hidden", "<b>&lt;", "#0072b2", "100 %s {}", "\\frac", "שלום", "👩\u200d🚀", "e\u0301\u0302"),
+    *("n" * 300, "|`*"),
+]
+
+
+def test_choices_of_any_printable_characters_are_drawn_as_they_are(study: Make, tmp_path: Path) -> None:
+    space = f"""
+  learning_rate: {{type: float, low: 1e-4, high: 1e-1, log: true}}
+  units: {{type: int, low: 8, high: 128, log: true}}
+  kind: {{type: categorical, choices: {json.dumps(NASTY, ensure_ascii=False)}}}
+network: {{builder: mine.py:build}}"""
+    page, text, names = drawn(study(40, space=space), tmp_path)
+    assert names == ALL - {"accuracy-weights"}, "the weights of a user's network are not counted here"
+    assert "could not be drawn" not in page.text
+    assert "#0072b2" in page.text, "a colour in a name stays a name"
+    assert not re.findall(r"<b>&amp;lt;", text), "a name is no element"
+
+
+def test_a_plot_that_can_not_be_drawn_is_named_and_the_others_are_drawn(
+    study: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "draw", lambda *_: 1 / 0)
+    monkeypatch.setattr(
+        drawing, "untangle", lambda figure: figure.draw_without_rendering() or 0 / (len(figure.axes) - 1)
+    )
+    warnings: list[str] = []
+    page, *pictures = atlas.write(study(20), tmp_path, warnings.append)
+    reason = "it could not be drawn: ZeroDivisionError: division by zero"
+    assert f"the plot importance is missing from the atlas: {reason}" in warnings
+    assert len(warnings) + len(pictures) == len(ALL)
+    assert pictures
+    assert f"importance: {reason}" in Page(page.read_text(encoding="utf-8")).text
 
 
 def test_screen_readers_get_headings_and_what_is_seen(sixty: Atlas) -> None:

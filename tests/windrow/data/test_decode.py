@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from windrow.data import decode, folder, shards, sources
 from windrow.data.folder import Files
 from windrow.data.image import to_pixels
@@ -43,7 +42,8 @@ def test_broken_images_are_left_out_and_told(tmp_path: Path, image_folder: Path,
     source = load(image_folder, tmp_path, spark)
     assert len(source.train_images) == 170
     assert set(source.left_out) == {*(f"cat/{name}" for name in broken), r"cat/\udcff.png"}
-    assert source.left_out["cat/empty.png"] == "cannot identify image file"
+    assert source.left_out["cat/empty.png"] == "empty"
+    assert source.left_out["cat/text.jpg"] == "text"
     manifest = shards.write(tmp_path / "out", source, DatasetSection(source=str(image_folder)))
     assert manifest.left_out == source.left_out
     assert manifest.copies.images == 150
@@ -56,6 +56,10 @@ def test_images_that_are_all_broken_are_an_error(tmp_path: Path, spark: Any) -> 
     for name in ("cat", "dog"):
         (tmp_path / "bad" / name).mkdir(parents=True)
         (tmp_path / "bad" / name / "1.png").write_bytes(b"no")
+    with pytest.raises(DatasetError, match=r"cat must hold images .*; got none, e.g. cat/1.png is text; add"):
+        load(tmp_path / "bad", tmp_path, spark)
+    for name in ("cat", "dog"):
+        (tmp_path / "bad" / name / "1.png").write_bytes(b"GIF89a")
     with pytest.raises(DatasetError, match="must hold images that can be opened; got none of 2"):
         load(tmp_path / "bad", tmp_path, spark)
     with pytest.raises(DatasetError, match=r"at most 5% of the images may be broken; got 2 of 2: cat/1.png"):
@@ -72,12 +76,10 @@ def test_another_size_is_an_error_unless_the_page_resizes(tmp_path: Path, image_
 def test_the_size_is_that_of_the_first_image_that_opens_however_the_ones_before_it_are_broken(
     tmp_path: Path, image_folder: Path
 ) -> None:
-    text = PngInfo()
-    text.add_text("comment", "a" * (1 << 21), zip=True)  # more than Pillow unpacks: a ValueError
-    Image.new("L", (5, 5)).save(image_folder / "cat" / "!1.png", pnginfo=text)
-    exif = b"Exif\0\0MM\0!\0\0\0\x08"  # no TIFF header: a SyntaxError
-    Image.new("L", (5, 5)).save(image_folder / "cat" / "!2.png", exif=exif)
-    (image_folder / "cat" / "!3.png").touch()
+    whole = (image_folder / "cat" / "1.png").read_bytes()
+    (image_folder / "cat" / "!1.png").write_bytes(whole[:30] + b"????" + whole[34:])  # a wrong checksum
+    (image_folder / "cat" / "!2.png").write_bytes(whole[:12])
+    (image_folder / "cat" / "!3.png").write_bytes(b"GIF89a\1")
     files = folder.list_images(image_folder).train
     assert [files.name(index) for index in range(3)] == ["cat/!1.png", "cat/!2.png", "cat/!3.png"]
     assert decode.choose_format(files, DatasetSection(source=str(image_folder), channels=1)) == CATS
@@ -93,17 +95,35 @@ def test_the_page_chooses_between_squashed_and_cropped_images(tmp_path: Path) ->
         assert opened.pixels == to_pixels(picture.copy(), 28, 28, 3, resize).tobytes()  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_an_image_in_both_forms_is_squashed_and_cropped_from_one_decoding(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    picture = Image.effect_noise((900, 600), 20).convert(mode if suffix == "png" or mode == "L" else "RGB")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    path = tmp_path / f"image.{suffix}"
+    picture.save(path, exif=turned)
+    files = Files(tmp_path, (path,), np.zeros(1, np.int64))
+    section = DatasetSection(source=str(tmp_path), image_size=28, fit="both")
+    opened = decode._open(str(path), decode.choose_format(files, section))
+    forms: tuple[Literal["smooth", "crop"], ...] = ("smooth", "crop")
+    assert opened.pixels == b"".join(to_pixels(Image.open(path), 28, 28, 3, form).tobytes() for form in forms)
+
+
 def test_an_enormous_image_is_left_out_unread(tmp_path: Path) -> None:
     Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")
     opened = decode._open(str(tmp_path / "bomb.png"), decode.Format(8, 8, 1, resize=True))
-    assert opened.problem == "more than 80,000,000 pixels"
+    assert opened.problem == "an image has at most 80,000,000 pixels; got 9,000 x 9,000"
 
 
 def test_a_format_that_is_not_allowed_is_a_problem_not_an_exception(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "image.tiff")
     (tmp_path / "image.tiff").rename(tmp_path / "image.png")
     opened = decode._open(str(tmp_path / "image.png"), decode.Format(4, 4, 1, resize=False))
-    assert opened.problem == "cannot identify image file"
+    assert opened.problem is not None
+    assert "a TIFF image" in opened.problem
 
 
 def test_pixels_and_labels_arrive_in_the_order_of_the_files(tmp_path: Path, image_folder: Path, spark: Any) -> None:
@@ -140,7 +160,10 @@ def test_a_file_that_vanishes_while_the_folder_is_read_is_left_out_and_the_next_
     monkeypatch.setattr(sources, "choose_format", lambda *_: (image_folder / "dog" / "9.png").unlink() or CATS)
     source = load(image_folder, tmp_path, spark)
     assert source.left_out == {"dog/9.png": "No such file or directory"}
-    assert source.notes == ("the folder changed while it was read, so the next run reads it again",)
+    assert source.notes == (
+        "left out 1 of 50 images that can't be decoded: dog/9.png (No such file or directory)",
+        "the folder changed while it was read, so the next run reads it again",
+    )
     assert source.fingerprint != sources.fingerprint(DatasetSection(source=str(image_folder)))
 
 

@@ -1,19 +1,40 @@
 """A folder of images: which classes and files there are, and how many may be broken."""
 
+# ruff: noqa: RUF001
+
 from __future__ import annotations
 
+import os
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.data import folder
+from windrow.data.image_files import png_file
 from windrow.errors import DatasetError
+
+STRAY = {
+    *(".DS_Store", "._1.png", ".git", ".ipynb_checkpoints", "__MACOSX", "Thumbs.db", "THUMBS.DB", "desktop.ini"),
+    *(
+        "@eaDir",
+        "lost+found",
+        "#recycle",
+        "2.png.crdownload",
+        "2.png.part",
+        "~$notes.docx",
+        "System Volume Information",
+    ),
+}
 
 
 def make(root: Path, *names: str) -> Path:
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_bytes(b"a note" if path.suffix in (".txt", "") else png_file.MARK)  # enough to tell them apart
     return root
 
 
@@ -29,7 +50,7 @@ def test_images_without_class_folders_are_refused(tmp_path: Path) -> None:
 
 def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.png", "dog/readme.txt")
-    with pytest.raises(DatasetError, match=r"dog must hold images \(.png, .*\); got none; add some or remove it"):
+    with pytest.raises(DatasetError, match=r"dog must hold images \(PNG, .*\); got none; add some or remove it"):
         folder.list_images(tmp_path)
 
 
@@ -54,12 +75,141 @@ def test_a_class_folder_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         folder.list_images(tmp_path)
 
 
-def test_hidden_and_foreign_files_are_not_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hidden_and_foreign_files_are_not_images(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.PNG", "cat/.hidden.png", "cat/notes.txt", "cat/deeper/2.png", "dog/1.jpeg", ".git/x", "a.png")
     listing = folder.list_images(make(tmp_path, "__MACOSX/1.png"))
     assert listing.classes == ("cat", "dog")
     assert [listing.train.name(index) for index in range(2)] == ["cat/1.PNG", "dog/1.jpeg"]
-    assert f"ignored in {tmp_path}/cat: 2 files that are not images" in capsys.readouterr().err
+    assert listing.left_out == {"cat/deeper/2.png": "in a folder inside the class's folder"}
+    assert listing.notes == (
+        f"not read in {tmp_path.name}: a.png",
+        "1 file of text in folders of classes, not read: cat/notes.txt",
+    )
+    assert listing.total == 3
+
+
+FILES = {
+    "jpeg.jfif": (b"\xff\xd8\xff\xe0", None),
+    "gif without suffix": (b"GIF89a", None),
+    "PNG.JPG": (png_file.MARK, None),
+    "webp.png": (b"RIFF\0\0\0\0WEBP", None),
+    "bitmap.dib": (b"BM" + bytes(12) + b"\x28\0\0\0" + bytes(20), None),
+    "empty.png": (b"", "empty"),
+    "photo.tif": (b"II*\0", "a TIFF image"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic", "a HEIC image"),
+    "new.avif": (b"\0\0\0\x18ftypavif", "an AVIF image"),
+    "more.zip": (b"PK\x03\x04", "a ZIP archive"),
+    "more.tar": (bytes(257) + b"ustar", "a tar archive"),
+    "clip.png": (b"\0\0\0\x18ftypmp42", "an MP4 or QuickTime video"),
+    "clip.avi": (b"RIFF\0\0\0\0AVI ", "an AVI video"),
+    "paper.png": (b"%PDF-1.7", "a PDF"),
+    "drawing.svg": (b"<?xml version='1.0'?>\n<svg xmlns=''/>", "an SVG drawing"),
+    "404.jpg": (b"<!DOCTYPE html><title>404</title>", "a web page"),
+    "noise.jpg": (bytes(range(256)), "of a kind that is not known"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_what_its_content_says_and_what_is_left_out_has_its_reason(name: str, tmp_path: Path) -> None:
+    content, reason = FILES[name]
+    make(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "cat" / name).write_bytes(content)
+    listing = folder.list_images(tmp_path)
+    assert listing.left_out == ({} if reason is None else {f"cat/{name}": reason})
+    assert len(listing.train.paths) == (3 if reason is None else 2)
+    assert listing.total == 3, "what is lost counts for the limit of one in twenty"
+
+
+def test_files_that_can_not_be_read_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.png", "dog/1.png", "elsewhere/1.png")
+    (tmp_path / "cat" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "cat" / "folder").symlink_to(tmp_path / "dog")
+    os.mkfifo(tmp_path / "dog" / "pipe.png")
+    (tmp_path / "cat" / "loop").symlink_to("loop")
+    left_out = folder.list_images(tmp_path).left_out
+    assert left_out == {
+        "cat/gone.png": "a link to nothing",
+        "cat/folder": "not a file",
+        "cat/loop": "a link to nothing",
+        "dog/pipe.png": "not a file",
+    }
+
+
+def test_a_forbidden_file_is_left_out_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png")
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any) -> Any:  # the tests may run as root, who may read everything
+        if path.name == "2.png":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert folder.list_images(tmp_path).left_out == {"cat/2.png": "Permission denied"}
+
+
+def test_files_in_folders_inside_a_class_count_at_any_depth(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.png", "dog/1.png", f"cat/{'deep/' * 300}2.png", "cat/more/3.jpg", "cat/more/.git/4.png")
+    left_out = folder.list_images(tmp_path).left_out
+    assert set(left_out.values()) == {"in a folder inside the class's folder"}
+    assert set(left_out) == {f"cat/{'deep/' * 300}2.png", "cat/more/3.jpg"}
+
+
+@given(st.lists(st.sampled_from(sorted(STRAY)), max_size=8))
+def test_what_systems_leave_behind_is_nowhere_data(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    root = make(tmp_path_factory.mktemp("folder"), "cat/1.png", "dog/1.png")
+    for name in names:
+        for place in (root, root / "cat"):
+            (place / name / "inside").mkdir(parents=True, exist_ok=True)
+            (place / name / "inside" / "1.png").write_bytes(png_file.MARK)
+    listing = folder.list_images(root)
+    assert (listing.classes, listing.left_out, listing.notes, listing.total) == (("cat", "dog"), {}, (), 2)
+
+
+@pytest.mark.parametrize(("train", "test"), [("training", "testing"), ("Train", "TEST"), ("train", "testing")])
+def test_the_folders_for_training_and_test_may_have_other_names(train: str, test: str, tmp_path: Path) -> None:
+    make(tmp_path, f"{train}/cat/1.png", f"{train}/dog/1.png", f"{test}/cat/2.png")
+    listing = folder.list_images(tmp_path)
+    assert listing.classes == ("cat", "dog")
+    assert listing.test is not None
+    assert listing.test.name(0) == f"{test}/cat/2.png"
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "Validation", "dev"])
+def test_a_folder_for_validation_is_named_with_what_to_do(name: str, tmp_path: Path) -> None:
+    make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/2.png", f"{name}/cat/3.png")
+    (note,) = folder.list_images(tmp_path).notes
+    assert note == (
+        f"not read in {tmp_path.name}: {name}; validation images are drawn from training (dataset.validation), so move "
+        "them there"
+    )
+
+
+def test_training_and_validation_without_test_are_not_two_classes(tmp_path: Path) -> None:
+    make(tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/2.png")
+    with pytest.raises(DatasetError, match=r"a folder test next to train, .*; got train, val; rename val to test, or"):
+        folder.list_images(tmp_path)
+
+
+def test_two_folders_for_training_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, "train/cat/1.png", "Training/cat/1.png", "test/cat/2.png")
+    with pytest.raises(DatasetError, match="must have one folder for a split; got Training and train; move the images"):
+        folder.list_images(tmp_path)
+
+
+def test_a_class_is_the_same_in_training_and_test_however_its_accents_are_written(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "größe") for form in ("NFC", "NFD"))
+    make(tmp_path, f"train/{apart}/1.png", "train/dog/1.png", f"test/{composed}/2.png", "test/dog/2.png")
+    listing = folder.list_images(tmp_path)
+    assert listing.classes == ("dog", composed)
+    assert listing.test is not None
+    assert listing.test.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["می\u200cخواهم", "👨\u200d👩\u200d👧", "_", "%s{}\\", "$x^$", "a" * 250])
+def test_a_class_may_have_any_name_that_can_be_printed(name: str, tmp_path: Path) -> None:
+    make(tmp_path, f"{name}/1.png", "dog/1.png")
+    assert set(folder.list_images(tmp_path).classes) == {name, "dog"}
 
 
 @pytest.mark.parametrize(
@@ -71,10 +221,10 @@ def test_hidden_and_foreign_files_are_not_images(tmp_path: Path, capsys: pytest.
     ],
 )  # fmt: skip
 def test_folders_and_images_next_to_those_that_are_read_are_named(
-    names: list[str], ignored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    names: list[str], ignored: str, tmp_path: Path
 ) -> None:
-    folder.list_images(make(tmp_path, *names))
-    assert capsys.readouterr().err == f"ignored in {tmp_path}: {ignored}\n"
+    (note,) = folder.list_images(make(tmp_path, *names)).notes
+    assert note.startswith(f"not read in {tmp_path.name}: {ignored}")
 
 
 def test_a_folder_that_can_not_be_listed_is_a_mistake_of_the_user(

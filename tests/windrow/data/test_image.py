@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from windrow.data.image import FORMATS, to_pixels
+from windrow.data.image import to_pixels
 from windrow.experiment.rules.network_file import Resize
 
 
@@ -99,7 +99,7 @@ def test_a_cut_off_image_raises() -> None:
     stream = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(stream, "JPEG")
     with pytest.raises(OSError, match="truncated"):
-        to_pixels(Image.open(io.BytesIO(stream.getvalue()[:600]), formats=FORMATS), 64, 64, 1)
+        to_pixels(Image.open(io.BytesIO(stream.getvalue()[:600])), 64, 64, 1)
 
 
 @pytest.mark.tensorflow

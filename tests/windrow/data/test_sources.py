@@ -1,5 +1,7 @@
 """Sources: what each gives, and what is said where one is not sound."""
 
+# ruff: noqa: RUF001
+
 from __future__ import annotations
 
 import gzip
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from windrow.data import published, sources
 from windrow.data.published import FILE_NAMES, Published
-from windrow.errors import DatasetError, DownloadError
+from windrow.errors import DatasetError, DownloadError, UserError
 from windrow.experiment import BUILT_IN_SOURCES, DatasetSection
 
 MakeMirror = Callable[..., Any]
@@ -33,7 +35,7 @@ def test_a_source_that_is_not_there_lists_what_is(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         load(tmp_path / "absent", tmp_path)
     assert str(caught.value).startswith("dataset.source must be digits, mnist, fashion_mnist or a folder; got ")
-    assert str(caught.value).endswith(f"no such folder: {tmp_path / 'absent'}")
+    assert f"no such folder: {tmp_path / 'absent'}; put one folder of images per class there" in str(caught.value)
 
 
 def test_a_mistyped_source_gets_a_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +130,55 @@ def test_labels_txt_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path: 
     (idx_folder / "labels.txt").write_text("zero \neins\n", encoding="utf-8-sig")
     assert load(idx_folder, tmp_path).labels[:2] == ("zero", "eins")
     (idx_folder / "labels.txt").write_text("café", encoding="latin-1")
-    with pytest.raises(DatasetError, match=r"labels.txt must be UTF-8; got .*; save it as UTF-8"):
+    with pytest.raises(UserError, match=r"labels.txt must be UTF-8 text; got byte 0xe9; save it as UTF-8 \(line 1\)"):
+        load(idx_folder, tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_labels_txt_is_read_in_the_encodings_that_editors_write(
+    encoding: str, tmp_path: Path, idx_folder: Path
+) -> None:
+    (idx_folder / "labels.txt").write_text("größe\r\nяблоко\n", encoding=encoding)
+    assert load(idx_folder, tmp_path).labels[:2] == ("größe", "яблоко")
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["next to the files", "alone"])
+def test_mnist_is_read_as_kaggle_packs_it(keep: bool, tmp_path: Path, idx_folder: Path) -> None:
+    """A folder for each file, of the file's name, next to the file with another spelling; and what macOS adds."""
+    expected = load(idx_folder, tmp_path)
+    for name in FILE_NAMES:
+        plain = name.removesuffix(".gz")
+        content = gzip.decompress((idx_folder / name).read_bytes())
+        (idx_folder / name).unlink()
+        (idx_folder / plain).mkdir()
+        (idx_folder / plain / plain).write_bytes(content)
+        if keep:
+            (idx_folder / plain.replace("-idx", ".idx")).write_bytes(content)
+        (idx_folder / f"._{plain}").touch()
+    (idx_folder / "__MACOSX").mkdir()
+    found = load(idx_folder, tmp_path)
+    assert found.labels == expected.labels
+    np.testing.assert_array_equal(found.train_images, expected.train_images)
+
+
+@pytest.mark.parametrize(("kind", "number"), [(">i1", 9), (">i2", 11), (">i4", 12)])
+def test_labels_may_be_integers_of_other_widths(kind: str, number: int, tmp_path: Path, idx_folder: Path) -> None:
+    expected = load(idx_folder, tmp_path)
+    for name, count in (("train-labels-idx1-ubyte", 40), ("t10k-labels-idx1-ubyte", 20)):
+        header = bytes([0, 0, number, 1]) + count.to_bytes(4, "big")
+        (idx_folder / f"{name}.gz").unlink()
+        (idx_folder / name.replace("ubyte", "int")).write_bytes(header + (np.arange(count) % 10).astype(kind).tobytes())
+    found = load(idx_folder, tmp_path)
+    np.testing.assert_array_equal(found.train_labels, expected.train_labels)
+    assert found.labels == expected.labels
+
+
+def test_labels_below_zero_are_refused(tmp_path: Path, idx_folder: Path) -> None:
+    (idx_folder / "train-labels-idx1-ubyte.gz").unlink()
+    values = (np.arange(40) - 1).astype(">i4")
+    header = bytes([0, 0, 12, 1]) + (40).to_bytes(4, "big")
+    (idx_folder / "train-labels-idx1-int").write_bytes(header + values.tobytes())
+    with pytest.raises(DatasetError, match="must hold labels from 0 on; got -1; number the classes from 0"):
         load(idx_folder, tmp_path)
 
 
@@ -157,17 +207,20 @@ def test_the_fingerprint_has_only_what_is_read(tmp_path: Path, split: str) -> No
     (cats / "gone.png").symlink_to(tmp_path / "gone")
     section = DatasetSection(source=str(photos))
     before = sources.fingerprint(section)
-    for place in (tmp_path, photos, photos / split, cats):  # what is written there is not read
+    for place in (tmp_path, photos, photos / split):  # what is written there is not read
         (place / "notes.txt").write_text("a note")
         (place / ".hidden.png").touch()
         (place / ".git").mkdir(exist_ok=True)
-    for path in (tmp_path / "2.png", photos / "2.png", tmp_path / "more" / "2.png", cats / "more" / "2.png"):
+    for path in (tmp_path / "2.png", photos / "2.png", tmp_path / "more" / "2.png", cats / ".hidden.png"):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     assert sources.fingerprint(section) == before
     (cats / "2.png").touch()
     with_an_image = sources.fingerprint(section)
     assert with_an_image != before
+    (cats / "more").mkdir()
+    (cats / "more" / "2.png").touch()
+    assert sources.fingerprint(section) != with_an_image, "it counts for the limit of files that can't be used"
     (cats.parent / "emu").mkdir()
     assert sources.fingerprint(section) != with_an_image
 

@@ -28,6 +28,7 @@ class HostileServer:
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
+        self.log: list[tuple[float, str]] = []  # (monotonic seconds, path) of each request, in order
         self.heads: dict[str, str] = {}
         self.open: Counter[str] = Counter()  # answers that are on their way, by path
         self._behaviours: dict[str, Behaviour] = {}
@@ -66,6 +67,7 @@ class HostileServer:
             path = head.split(b" ")[1].decode("latin-1")
             self.heads[path] = head.decode("latin-1")
             self.asked[path] += 1
+            self.log.append((time.monotonic(), path))
             self.open[path] += 1
             try:
                 self._behaviours.get(path, lambda c: c.sendall(answer("404 Not Found", b"no")))(connection)

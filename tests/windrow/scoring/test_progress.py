@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import re
 import threading
@@ -103,6 +104,8 @@ def test_a_task_that_runs_again_begins_again_and_its_first_try_is_heard_no_more(
         *({}, {"task": 0}, said(0, 1, no_status=3), {"task": "x", "attempt": 1, "counts": {}}),
         *({"task": 0, "attempt": 1, "counts": 5}, {"task": 0, "attempt": 1, "counts": {"ok": "many"}}),
         {"task": [], "attempt": {}, "counts": None},
+        {"task": math.inf, "attempt": 1, "counts": {}},
+        *(said(0, 1, ok=count) for count in (-3, 10**400, math.inf, math.nan, 1.5)),
     ],
 )
 def test_what_makes_no_sense_is_dropped(nonsense: dict[str, Any]) -> None:
@@ -135,3 +138,26 @@ def test_tasks_on_spark_are_heard_and_counted(spark: Any, capsys: pytest.Capture
 
         assert spark.sparkContext.parallelize(range(20), 4).mapPartitionsWithIndex(task).count() == 20
     assert capsys.readouterr().err.splitlines()[-1].startswith("[20/20] 20 ok")
+
+
+def test_the_time_left_is_the_slowest_hosts_where_that_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress, "monotonic", lambda: now + 1000)
+    tally = Tally(5010)
+    tally.add({**said(0, 1, ok=0), "seconds_left": 0.0})
+    now = 1500.0
+    tally.add({**said(0, 1, ok=5000), "seconds_left": 100.0})
+    tally.add({**said(1, 1), "seconds_left": 20.0})
+    assert "about 2 min left" in tally.line()  # by the pace it would be 3 s
+    now = 1597.0
+    assert "about 3 s left" in tally.line()
+
+
+def test_a_task_reports_what_its_hosts_need() -> None:
+    with Channel("127.0.0.1") as line:
+        listener = progress._Listener(line.inbox, 9)
+        listener.start()
+        list(progress.reported(rows("ok"), line.address, 4, 1, lambda: 7000.0))
+        line.inbox.put(None)
+        listener.join(20)
+    assert listener._tally._free_at[4] == pytest.approx(monotonic() + 7000, abs=60)

@@ -59,7 +59,7 @@ _CURES = {
 _PATTERNS = {
     EMAIL_ADDRESS: "must be one address such as ann@example.org",
     SLUG: "must be lower-case letters, digits and _, starting with a letter, 63 characters at most",
-    MODEL_NAME: "must be a name without '/', ':' and spaces",
+    MODEL_NAME: "must be a name without '/', ':', quotes and spaces, at most 255 characters, and not begin with '..'",
     DIGEST: "must be 64 hexadecimal digits in lower case",
 }
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from PIL import Image
 
+from windrow.data.decode import MAX_PIXELS
 from windrow.data.folder import list_images
-from windrow.data.image import FORMATS
+from windrow.data.image_files.faults import ImageFileError
+from windrow.data.image_files.opening import opened
 from windrow.errors import DatasetError
 
 SIDES = (16, 32, 48, 64, 96)
@@ -26,8 +27,10 @@ _OPENED = 200  # at most so many images are opened, evenly spread over the folde
 _LOOKED_AT = 20  # of so many at least the pixels are looked at
 _PIXELS = 200_000_000  # and of more as long as these have no more pixels; 12 million take 0.1 s as JPEG, 0.6 s as PNG
 _PHOTOGRAPH = 32  # pixels of a side, as in CIFAR-10; smaller images are mostly drawings and characters
+_LARGE = 96  # pixels of a side; a backbone takes images of 224, and enlarged ones show it little
+_FEW = 5_000  # images; docs/transfer.md has measurements with up to 2,100
 _SMALL = 32  # pixels of a side, enough to see whether an image is grey
-_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+_BROKEN = (ImageFileError, OSError, SyntaxError, ValueError)  # what broken files raise
 _GREY = 6  # largest difference between red, green and blue of a grey image: JPEG rounds
 
 
@@ -65,6 +68,11 @@ class FolderFacts:
     def are_photographs(self) -> bool:
         """Return whether the images look like photographs: in colour, and not tiny."""
         return self.channels == 3 and self.side >= _PHOTOGRAPH
+
+    @property
+    def are_few_photographs(self) -> bool:
+        """Return whether the images are photographs of at least 96 pixels a side, and at most 5,000."""
+        return self.channels == 3 and min(self.width, self.height) >= _LARGE and self.images <= _FEW
 
     @property
     def guessing(self) -> float:
@@ -129,7 +137,7 @@ def _sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     sizes = {}
     for path in paths:
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with opened(path.read_bytes(), MAX_PIXELS) as image:
                 sizes[path] = image.size
         except _BROKEN:
             continue
@@ -139,7 +147,7 @@ def _sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 def _is_grey(path: Path) -> bool:
     """Return whether an image is grey; True if its pixels can't be decoded, so that it does not count."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with opened(path.read_bytes(), MAX_PIXELS) as image:
             if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
                 return True
             image.draft("RGB", (_SMALL, _SMALL))

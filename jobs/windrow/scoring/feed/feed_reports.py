@@ -85,12 +85,16 @@ class PieceReport:
 
 
 def feed_fault(path: Path | str, reason: str, line: int | None = None) -> FeedFault:
-    """Return a fault whose texts are short and can be written as UTF-8."""
+    """Return a fault whose texts are short and can be printed; a file may hold what would steer a terminal."""
     name = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     clean = " ".join(reason.encode("utf-8", "replace").decode().split())
     if len(clean) > _REASON_CHARACTERS:
         clean = f"{clean[: _REASON_CHARACTERS - 1]}…"
-    return FeedFault(name, line, clean)
+    return FeedFault(_printable(name), line, _printable(clean))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def total(reports: Iterable[PieceReport]) -> PieceReport:

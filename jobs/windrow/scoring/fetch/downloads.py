@@ -62,6 +62,11 @@ class Downloads:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
+    @property
+    def seconds_left(self) -> float:
+        """The least seconds that the hosts need for the URLs that wait for them, by their limits."""
+        return self._fetcher.seconds_left
+
     def stream(
         self, targets: Iterable[Target], cache: ByteCache | None = None
     ) -> Iterator[tuple[Target, Fetched | None]]:

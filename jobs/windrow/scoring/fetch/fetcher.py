@@ -64,6 +64,11 @@ class Fetcher:
         await self._rules.close()
         await self._session.__aexit__(kind, error, trace)
 
+    @property
+    def seconds_left(self) -> float:
+        """The least seconds until each URL that waits for its host's turn has had one. Any thread may ask."""
+        return self._hosts.seconds_left
+
     async def fetch(self, url: str) -> Fetched:
         """Download `url` (normalised, see urls.normalise), with retries, within the total deadline; return the outcome.
 
@@ -72,7 +77,8 @@ class Fetcher:
         """
         clock = _Clock(self._policy.timeout_seconds)
         fetched = await self._persist(url, clock, image=True)
-        self._hosts.of(fetched.final_url or url).note(fetched.status)
+        if clock.asked and fetched.status.rule.of_the_host:
+            self._hosts.of(fetched.final_url or url).failed()
         return replace(fetched, milliseconds=clock.used * 1000 if clock.asked else None)
 
     async def _persist(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
@@ -83,18 +89,18 @@ class Fetcher:
             if wait is None or wait >= clock.left:
                 break
             await clock.pause(wait)
-            again = await self._follow(url, clock, image=image)
-            if again.status is Status.HOST_UNAVAILABLE:
+            second = await self._follow(url, clock, image=image, again=True)
+            if second.status is Status.HOST_UNAVAILABLE:
                 break
-            fetched = again
+            fetched = second
         return fetched
 
-    async def _follow(self, url: str, clock: _Clock, *, image: bool) -> Fetched:
+    async def _follow(self, url: str, clock: _Clock, *, image: bool, again: bool = False) -> Fetched:
         """Request a URL, follow redirects, and return the outcome; each hop passes the same checks as the first URL."""
-        for _ in range(MAX_REDIRECTS + 1):
+        for hop in range(MAX_REDIRECTS + 1):
             if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
                 return refused
-            answer = await self._ask(url, clock, image=image)
+            answer = await self._ask(url, clock, image=image, again=again, begun=again or hop > 0 or not image)
             if isinstance(answer, Fetched):
                 return answer
             try:
@@ -109,20 +115,23 @@ class Fetcher:
         reason = f"a URL may redirect {MAX_REDIRECTS} times; it did once more"
         return Fetched(Status.TOO_MANY_REDIRECTS, url, answer.http_status, error=reason)
 
-    async def _ask(self, url: str, clock: _Clock, *, image: bool) -> Fetched | Redirect:
+    async def _ask(self, url: str, clock: _Clock, *, image: bool, again: bool, begun: bool) -> Fetched | Redirect:
         """Wait for the host's turn, then make one request; return its outcome, or the redirect."""
         host = self._hosts.of(url)
         try:
-            async with host.turn(self._policy.timeout_seconds), self._at_once:
+            async with host.turn(self._policy.timeout_seconds, begun=begun), self._at_once:
                 await self._room.wait()
-                answer = await clock.spend(self._session.ask(url, image=image))
+                answer = await clock.spend(self._session.ask(url, image=image, again=again))
             clock.asked |= not isinstance(answer, Fetched) or answer.status is not Status.REFUSED_ADDRESS
         except HostUnavailableError as error:
             return Fetched(Status.HOST_UNAVAILABLE, url, error=error.reason, next_attempt=error.next_attempt)
         except TimeoutError:
             clock.asked = True
             seconds = self._policy.timeout_seconds
-            return Fetched(Status.TIMEOUT, url, error=f"the whole answer must come within {seconds:g} s; it did not")
+            reason = f"the whole answer must come within {seconds:g} s (scoring.timeout_seconds); it did not"
+            return Fetched(Status.TIMEOUT, url, error=reason)
+        if image and (isinstance(answer, Redirect) or (answer.http_status and not answer.status.rule.of_the_host)):
+            host.answered()
         if isinstance(answer, Fetched) and answer.next_attempt is not None:
             host.pause(answer.next_attempt)
         return answer
@@ -151,7 +160,7 @@ class Fetcher:
             return Rules()
         own = fetched.status.rule.no_connection and fetched.final_url == url
         reached = fetched.status if own else Status.ROBOTS_UNAVAILABLE
-        return replace(fetched, status=reached, error=f"{url} must be readable; {fetched.error}")
+        return replace(fetched, status=reached, error=f"{fetched.error}; {url}, which is read first, is not readable")
 
 
 class _Clock:

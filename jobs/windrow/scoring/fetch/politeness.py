@@ -13,8 +13,9 @@ Everything here runs in one event loop, so state changes between two awaits need
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,10 +24,15 @@ from email.utils import parsedate_to_datetime
 from zlib import crc32
 
 from windrow.scoring.fetch import urls
-from windrow.scoring.fetch.status import Status
 
 # Each URL of a host that never answers costs a whole deadline; after this many failures its other URLs are skipped.
 FAILURES_IN_A_ROW = 10
+# Of a host that answers a tenth of its URLs or less, so many in a row are bad luck.
+MOST_FAILURES_IN_A_ROW = 100
+# From here on the next URL is any that waits: neighbours in a feed, such as the files of a lost folder, fail together.
+_DOUBTFUL_FAILURES = 5
+# The share of URLs that a host answers is estimated as if so many had failed before: the first answers say little.
+_SUPPOSED_FAILURES = 5
 LONGEST_WAIT = timedelta(days=30)
 _REMEMBERED_HOSTS = 10_000  # a few hundred bytes each; a feed may have millions
 
@@ -101,6 +107,11 @@ class Hosts:
         self._hosts.move_to_end(name)
         return host
 
+    @property
+    def seconds_left(self) -> float:
+        """The least seconds until each URL that waits for its host's turn has had one."""
+        return max((host.seconds_left for host in list(self._hosts.values())), default=0.0)
+
     def _forget(self) -> None:
         """Drop the oldest hosts beyond the limit, but none that is in use."""
         # Called for each new host. Two steps per call let the dictionary shrink again after many hosts were in use.
@@ -121,40 +132,84 @@ class Host:
     """
 
     def __init__(self, at_once: int, interval: float, tasks: float) -> None:
-        self._free = asyncio.Semaphore(at_once)
+        self._free = at_once
+        self._begun: deque[asyncio.Future[None]] = deque()  # next hops and second tries that wait
+        self._new: deque[asyncio.Future[None]] = deque()  # first requests that wait
+        self._was_new = True  # whether the turn that was passed on last was for a first request
         self._interval = interval
         self._tasks = tasks
         self._users = 0
         self._due = 0.0
-        self._failures = 0
+        self._answers = 0
+        self._failures = 0  # before the last answer
+        self._in_a_row = 0  # failures since the last answer
 
     @property
     def busy(self) -> bool:
         """True if a request has or awaits a turn, or if the next turn is in the future."""
         return self._users > 0 or self._due > time.monotonic()
 
+    @property
+    def seconds_left(self) -> float:
+        """The least seconds until each URL that waits now has had a turn."""
+        waiting = len(self._begun) + len(self._new)
+        return waiting * self._interval + max(0.0, self._due - time.monotonic()) if waiting else 0.0
+
     @asynccontextmanager
-    async def turn(self, patience: float) -> AsyncIterator[None]:
+    async def turn(self, patience: float, *, begun: bool = False) -> AsyncIterator[None]:
         """Wait for a turn, and hold it while the block runs.
 
         Args:
             patience: the longest pause to wait for if the host asks for one, in seconds. The wait for other requests to
                 the host is not limited.
+            begun: whether the URL has had a turn before, so that this one is for a redirect or a second try. Such
+                requests and new URLs come in turn, so that second tries do not gather at the end.
 
         Raises:
             HostUnavailableError: the host failed too often in this run, or wants a longer pause.
         """
         self._users += 1  # before the first await: a host with waiting requests must not be forgotten
         try:
-            async with self._free:
+            await self._enter(self._begun if begun else self._new)
+            try:
                 # Loop: while we sleep, another request may fail, or learn of a longer pause.
                 while (wait := self._wait(patience)) > 0:
                     await asyncio.sleep(wait)
                 # No await since the check, so no other request takes the same moment.
                 self._due = max(self._due, time.monotonic()) + self._interval
                 yield
+            finally:
+                self._leave()
         finally:
             self._users -= 1
+
+    async def _enter(self, queue: deque[asyncio.Future[None]]) -> None:
+        """Wait until fewer than `at_once` requests have a turn."""
+        if self._free:
+            self._free -= 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                queue.remove(place)
+            else:  # the turn was passed on in the same moment
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """Pass the turn on to the next request that waits, or free it."""
+        # In turn: the second tries of many failures would be many failures in a row.
+        queue = (self._begun or self._new) if self._was_new else (self._new or self._begun)
+        if not queue:
+            self._free += 1
+            return
+        self._was_new = queue is self._new
+        if queue is self._new and self._in_a_row >= _DOUBTFUL_FAILURES:
+            queue.rotate(random.randrange(len(queue)))  # noqa: S311
+        queue.popleft().set_result(None)
 
     def pause(self, until: datetime) -> None:
         """Give no turn before `until`."""
@@ -164,15 +219,31 @@ class Host:
         """Leave at least `crawl_delay` seconds between two requests, over all tasks together."""
         self._interval = max(self._interval, min(crawl_delay, LONGEST_WAIT.total_seconds()) * self._tasks)
 
-    def note(self, status: Status) -> None:
-        """Count the host's failures in a row: one more if a download failed by the host's fault, else back to 0."""
-        # A skipped URL says nothing new about the host: it must neither add to the failures nor reset them.
-        if status is not Status.HOST_UNAVAILABLE:
-            self._failures = self._failures + 1 if status.rule.of_the_host else 0
+    def answered(self) -> None:
+        """Note that the host has answered a request for an image, if only with a redirect or a 404."""
+        self._answers += 1
+        self._failures += self._in_a_row
+        self._in_a_row = 0
+
+    def failed(self) -> None:
+        """Note that a URL failed by the host's fault, after all its tries."""
+        self._in_a_row += 1
+
+    @property
+    def _most_in_a_row(self) -> float:
+        """Failures in a row after which the host is given up: the more, the smaller the share of URLs that it answers.
+
+        So among 3,000 URLs of which 9 in 10 fail at random, a host is given up by mistake about once in 40 runs, if it
+        has answered once; and a host that answers all its URLs and dies is given up after ten failures.
+        """
+        if not self._answers:
+            return FAILURES_IN_A_ROW
+        asked = self._answers + self._failures + _SUPPOSED_FAILURES
+        return min(FAILURES_IN_A_ROW * asked / self._answers, MOST_FAILURES_IN_A_ROW)
 
     def _wait(self, patience: float) -> float:
-        if self._failures >= FAILURES_IN_A_ROW:
-            raise HostUnavailableError(f"a host is given up for a run after {self._failures} failures in a row")
+        if self._in_a_row >= self._most_in_a_row:
+            raise HostUnavailableError(f"a host is given up for a run after {self._in_a_row} failures in a row")
         wait = self._due - time.monotonic()
         if wait > patience:
             reason = f"a host may ask for a pause of {patience:g} s; it asks for {wait:,.0f} s"

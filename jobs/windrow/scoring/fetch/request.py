@@ -15,8 +15,10 @@ from yarl import URL
 
 import windrow
 from windrow.scoring.fetch import robots, status
-from windrow.scoring.fetch.addresses import IpNetwork, RefusedAddressError, guarded_socket
+from windrow.scoring.fetch.addresses import IpNetwork
+from windrow.scoring.fetch.http_client import check_head, open_client
 from windrow.scoring.fetch.politeness import ALONE, Sharing, retry_after
+from windrow.scoring.fetch.reasons import clean, explain
 from windrow.scoring.fetch.status import Status
 
 if TYPE_CHECKING:
@@ -100,50 +102,50 @@ class Session:
     def __init__(self, policy: FetchPolicy) -> None:
         self._policy = policy
         self._large = _Allowance(_LARGE_BODIES_BYTES)
-        self._session: aiohttp.ClientSession
+        self._client: aiohttp.ClientSession
+        self._fresh: aiohttp.ClientSession  # a new connection for each request
 
     async def __aenter__(self) -> Session:
-        connector = aiohttp.TCPConnector(
-            limit=self._policy.concurrency,
-            socket_factory=guarded_socket(self._policy.allow_addresses),
-        )
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=self._policy.connect_seconds, sock_read=self._policy.read_seconds
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            # Decompressing could let a small response grow without bound; images are compressed already.
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self._policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
-            timeout=timeout,
-            # A proxy from the environment would connect in our place, past the address guard.
-            trust_env=False,
+        policy = self._policy
+        self._client, self._fresh = (
+            open_client(
+                at_once=policy.concurrency,
+                allowed=policy.allow_addresses,
+                connect_seconds=policy.connect_seconds,
+                read_seconds=policy.read_seconds,
+                headers={"User-Agent": policy.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
+                keeps_connections=keeps,
+            )
+            for keeps in (True, False)
         )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._client.close()
+        await self._fresh.close()
 
-    async def ask(self, url: str, *, image: bool = True) -> Fetched | Redirect:
+    async def ask(self, url: str, *, image: bool = True, again: bool = False) -> Fetched | Redirect:
         """Make one request; return its outcome, or the redirect. A network error becomes an outcome.
 
         Args:
             url: normalised.
             image: False for robots.txt: its body is cut off at a limit, and X-Robots-Tag is ignored.
+            again: True for a second try, on a new connection: the server may have closed the ones that were kept.
         """
         headers = None if image else {"Accept": "text/plain, */*;q=0.1"}
         try:
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response:
+            client = self._fresh if again else self._client
+            async with client.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response:
+                check_head(response)
                 location = response.headers.get("Location")
                 if 300 <= response.status < 400 and location is not None:
                     return Redirect(response.status, location)
                 return _refused(response, url, image and self._policy.robots) or await self._read(response, url, image)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reached, reason = _explain(error)
-            return Fetched(reached, url, error=clean(reason))
+            reached, reason = explain(error, self._policy.connect_seconds, self._policy.read_seconds)
+            return Fetched(reached, url, error=reason)
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, image: bool) -> Fetched:
         """Read the body and return the outcome.
@@ -194,11 +196,6 @@ class _Allowance:
             self._freed.set()
 
 
-def clean(text: str) -> str:
-    """Return a server's text, cut to 300 characters, with what is not valid UTF-8 replaced."""
-    return text[:300].encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
-
-
 def _refused(response: aiohttp.ClientResponse, url: str, tags: bool) -> Fetched | None:
     """Return a refusal if the status code or a header shows that the body is useless or forbidden; else None."""
     code = response.status
@@ -214,20 +211,3 @@ def _refused(response: aiohttp.ClientResponse, url: str, tags: bool) -> Fetched 
 
 def _too_large(url: str, code: int, cap: int, size: int) -> Fetched:
     return Fetched(Status.TOO_LARGE, url, code, error=f"a download has at most {cap:,} bytes; got {size:,} or more")
-
-
-def _explain(error: Exception) -> tuple[Status, str]:
-    """Return the status and the reason for a request that got no complete answer."""
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, RefusedAddressError):
-        return Status.REFUSED_ADDRESS, f"an address {cause.reason}"
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, aiohttp.ServerTimeoutError):
-        return Status.TIMEOUT, text
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Status.UNRESOLVED_HOST, f"the host's name has no address; {cause}"
-    if isinstance(error, aiohttp.InvalidURL):
-        return Status.INVALID_URL, text
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Status.CONNECT_FAILED, text
-    return Status.BROKEN_RESPONSE, text

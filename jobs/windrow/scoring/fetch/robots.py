@@ -25,7 +25,8 @@ _CACHED_HOSTS = 10_000
 _MAX_PATTERNS = 500
 _FORBIDDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-_LINE = re.compile(r"\s*(user[- ]?agent|d\w{2,6}l[oa]w|allow|crawl[- ]delay)\s*:?\s*([^\s#]*)", re.IGNORECASE)
+_FIELD = r"(user[- ]?agent|d\w{2,6}l[oa]w|allow|crawl[- ]delay)(?![^\s:#])"
+_LINE = re.compile(rf"\s*{_FIELD}\s*:?\s*([^\s#]*)", re.IGNORECASE)
 _PRODUCT = re.compile(rf"{AGENT}(?![a-z_-])", re.IGNORECASE)
 
 

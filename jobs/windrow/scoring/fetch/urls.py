@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
-import idna
-
+from windrow.scoring.fetch.host_names import HostNameError, normal_form
 from windrow.scoring.fetch.status import Status
 
 MAX_BYTES = 8192
@@ -20,10 +18,8 @@ SHOWN_CHARACTERS = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))")  # example.com:80/ is a host and a port
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
-# A host whose last label is a number, such as 127.1 or 0x7f000001: an IPv4 address, since no top-level domain is one.
-_NUMERIC = re.compile(r"(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$")
+_PLACE = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]*))?")  # host and port
+LAST_PORT = 65_535
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
 _ESCAPES = re.compile(r"%(?:[0-9A-Fa-f]{2})?|[^%]+")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -37,12 +33,12 @@ _ORIGIN_OF = re.compile(r"^https?://[^/?]*")
 
 
 class UrlRefusedError(ValueError):
-    """A URL that must not be requested, with the status of its row and the reason."""
+    """A URL that must not be requested, with the status of its row and the reason, which is valid UTF-8."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-        self.reason = reason
+        self.reason = _valid(reason)
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
 def normalise(url: str) -> str:
     """Return a URL in its normal form, which is the same for URLs that certainly mean the same.
 
-    Scheme and host are in lower case, and an international name is in its ASCII form. The default port and the fragment
+    The host is in its normal form, see host_names.py, and the scheme in lower case. The default port and the fragment
     are dropped. Escapes are in upper case; those of unreserved characters are undone, and other characters that need an
     escape get one. Path and query are otherwise left alone, because servers differ.
 
@@ -106,16 +102,16 @@ def normalise(url: str) -> str:
     scheme = _scheme(url)
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError as error:
         raise UrlRefusedError(Status.INVALID_URL, f"a URL must be well formed; {error}") from error
-    if "@" in parts.netloc:
+    user, at, after = parts.netloc.rpartition("@")
+    if at and user not in ("", ":"):
         raise UrlRefusedError(Status.REFUSED_CREDENTIALS, "a URL must hold no user and no password; remove them")
-    place = _host(parts)
-    if port is not None and port != _DEFAULT_PORTS[scheme]:
-        place = f"{place}:{port}"
-    path = _escape(parts.path, _PATH_SAFE) or "/"
-    return urlunsplit((scheme, place, path, _escape(parts.query, _QUERY_SAFE), ""))
+    # Browsers read a backslash as a slash, so what follows it belongs to the path.
+    authority, backslash, rest = after.partition("\\")
+    path = f"/{rest}{parts.path}" if backslash else parts.path
+    place = _place(authority, scheme)
+    return urlunsplit((scheme, place, _escape(path, _PATH_SAFE) or "/", _escape(parts.query, _QUERY_SAFE), ""))
 
 
 def host(url: str) -> str:
@@ -133,8 +129,13 @@ def origin(url: str) -> str:
 def shown(text: str) -> str:
     """Return a URL, or a part of one, in a form to show: valid UTF-8, short, and without user and password."""
     masked = _USER.sub(lambda match: f"{match[1] or ''}//***@", text)
-    clean = masked.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    clean = _valid(masked)
     return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[: SHOWN_CHARACTERS - 1]}…"
+
+
+def _valid(text: str) -> str:
+    """Return a text with a replacement character for each byte that was not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _digest(text: str) -> str:
@@ -151,44 +152,22 @@ def _scheme(url: str) -> str:
     return scheme
 
 
-def _host(parts: SplitResult) -> str:
-    """Return the host in ASCII and lower case, an IPv6 literal in brackets."""
-    host = parts.hostname or ""
-    if ":" in host:
-        try:
-            address = IPv6Address(host)
-        except AddressValueError as error:
-            raise UrlRefusedError(Status.INVALID_URL, f"an IPv6 host must be an address; {error}") from error
-        if address.scope_id is not None:
-            raise UrlRefusedError(Status.INVALID_URL, f"an IPv6 host must not name a zone; got {host}")
-        return f"[{address}]"
-    plain = host if host.isascii() else _ascii(host)
-    if not _HOST.fullmatch(plain):
-        raise UrlRefusedError(Status.INVALID_URL, f"a URL needs a host name or address; got {shown(host)[:80]!r}")
-    if _NUMERIC.search(plain) and not _is_ipv4(plain):
-        raise UrlRefusedError(Status.INVALID_URL, f"an IPv4 host must be four decimal numbers; got {plain[:80]}")
-    if parts.port == 0:
-        raise UrlRefusedError(Status.INVALID_URL, "a port must be 1 to 65535; got 0")
-    return plain
-
-
-def _is_ipv4(host: str) -> bool:
+def _place(authority: str, scheme: str) -> str:
+    """Return the normal form of a host and a port, without the scheme's default port."""
+    match = _PLACE.fullmatch(authority)
+    if match is None:
+        reason = f"a URL must have a host, and after a colon a port; got {shown(authority)[:80]!r}"
+        raise UrlRefusedError(Status.INVALID_URL, reason)
     try:
-        IPv4Address(host)
-    except AddressValueError:
-        return False
-    return True
-
-
-def _ascii(host: str) -> str:
-    """Return an international name in its DNS form; by the older IDNA rules if IDNA 2008 forbids it (emoji)."""
-    try:
-        return idna.encode(host, uts46=True).decode("ascii").lower()
-    except UnicodeError:
-        try:
-            return host.encode("idna").decode("ascii").lower()
-        except UnicodeError as error:
-            raise UrlRefusedError(Status.INVALID_URL, f"a host name must be valid; got {shown(host)[:80]!r}") from error
+        host = normal_form(match[1])
+    except HostNameError as error:
+        raise UrlRefusedError(Status.INVALID_URL, str(error)) from error
+    if not match[2]:
+        return host
+    port = int(match[2].lstrip("0")[: len(str(LAST_PORT)) + 1] or 0)
+    if not 1 <= port <= LAST_PORT:
+        raise UrlRefusedError(Status.INVALID_URL, f"a port must be 1 to {LAST_PORT}; got {match[2][:40]}")
+    return host if port == _DEFAULT_PORTS[scheme] else f"{host}:{port}"
 
 
 def _escape(text: str, safe: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from windrow import text_files
 from windrow.errors import UserError
 
 _MAX_CLASSES = 1_000_000
@@ -87,9 +88,9 @@ def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} must be text in UTF-8; {error}; name another in scoring.network.labels") from error
+        return text_files.read(file)
+    except OSError as error:
+        raise UserError(f"{file} must be text; {error.strerror}; name another in scoring.network.labels") from error
 
 
 def _lines(text: str) -> list[str]:

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import windrow
-from windrow.data.folder import SUFFIXES
+from windrow.data.image_files import content
+from windrow.data.image_files.listed import listed, visible
 from windrow.errors import UserError, WindrowError
 from windrow.files import clear_when_full, locked
 from windrow.model.canaries import Canary
@@ -96,18 +97,21 @@ def check_installed(section: PrecisionSection) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the images in a folder and in its direct sub-folders, ordered by path.
+    """List the images in a folder and in its direct sub-folders, ordered by path; their content says what they are.
 
     Raises:
-        UserError: the folder does not exist, or has too few or too many images.
+        UserError: the folder does not exist, has files that are no images, or has too few or too many images.
     """
     if not folder.is_dir():
         raise UserError(f"scoring.precision.images must be a folder of images; {folder} does not exist; bring it")
-    found = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES]
-    images = sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    places = [folder, *(path for path in visible(folder) if path.is_dir())]
+    rows = [row for place in places for row in listed(place, nested=False)]
+    if lost := [row for row in rows if row.problem is not None and row.lost]:
+        raise UserError(f"scoring.precision.images must be images; {lost[0].path} is {lost[0].problem}; remove it")
+    images = sorted(row.path for row in rows if row.problem is None)
     if not FEWEST <= len(images) <= MOST:
         raise UserError(
-            f"scoring.precision.images must hold {FEWEST} to {MOST:,} images ({', '.join(SUFFIXES)}), at its top or in "
+            f"scoring.precision.images must hold {FEWEST} to {MOST:,} images ({content.READ}), at its top or in "
             f"one folder per class; got {len(images):,} in {folder}; name a folder of images like those of the feed"
         )
     return images

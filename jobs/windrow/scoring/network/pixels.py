@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from windrow.data import image as images
+from windrow.data.image_files import jpeg_file
+from windrow.data.image_files.faults import BrokenFileError, NotAnImageError, TooManyPixelsError
+from windrow.data.image_files.opening import opened
 from windrow.scoring.fetch.status import Status
 
 if TYPE_CHECKING:
     from windrow.experiment.rules.network_file import Resize
+
+_LONGEST = 300  # characters of an error
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,14 @@ def decode(
 def as_jpeg(content: bytes, max_pixels: int) -> DecodedImage:
     """Return an image file as a JPEG, for a network that decodes by itself.
 
-    An upright JPEG in grey or RGB is passed on unchanged; only its header is read, and the network finds out whether
-    its pixels are complete. Anything else is decoded, turned upright, laid over black, and encoded as a JPEG of
-    quality 95.
+    An upright JPEG in grey or RGB with an end mark is passed on unchanged; only its header is read, and the network
+    finds out whether its pixels are complete. Anything else is decoded, turned upright, laid over black, and encoded as
+    a JPEG of quality 95.
     """
 
     def use(image: Image.Image) -> DecodedImage:
         upright = image.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1)
-        if content.startswith(b"\xff\xd8\xff") and image.mode in ("L", "RGB") and upright:
+        if jpeg_file.is_ended(content) and image.mode in ("L", "RGB") and upright:
             return DecodedImage(Status.OK, jpeg=content)
         stream = io.BytesIO()
         images.flat(image).convert("RGB").save(stream, "JPEG", quality=95, subsampling=0)
@@ -80,42 +83,24 @@ def as_jpeg(content: bytes, max_pixels: int) -> DecodedImage:
 
 def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]) -> DecodedImage:
     started = time.perf_counter()
-    with _guarded(max_pixels), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        decoded = _decode(content, max_pixels, use)
-    return replace(decoded, milliseconds=(time.perf_counter() - started) * 1000)
+    decoded, (width, height) = _decode(content, max_pixels, use)
+    return replace(decoded, width=width, height=height, milliseconds=(time.perf_counter() - started) * 1000)
 
 
-@contextmanager
-def _guarded(max_pixels: int) -> Iterator[None]:
-    """Set Pillow's own limit, which also applies to sizes that the header hides, such as that of a large GIF frame.
-
-    The limit is global to the process, where other code opens images as well, so it is restored afterwards.
-    """
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+def _decode(
+    content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]
+) -> tuple[DecodedImage, tuple[int, int] | tuple[None, None]]:
+    """Return what was decoded, or the reason, and the (width, height) of the file's header if that can be read."""
+    size: tuple[int, int] | tuple[None, None] = None, None
     try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]) -> DecodedImage:
-    width = height = None
-    try:
-        with Image.open(io.BytesIO(content), formats=images.FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                reason = f"an image has at most {max_pixels:,} pixels; got {width:,} x {height:,}"
-                return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=reason)
-            return replace(use(image), width=width, height=height)
-    except UnidentifiedImageError:
-        begins = f"it begins with {content[:8]!r}" if content else "it is empty"
-        return DecodedImage(Status.NOT_AN_IMAGE, error=f"must be one of {', '.join(images.FORMATS)}; {begins}")
-    except Image.DecompressionBombError as error:
-        return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=_short(error))
+        with opened(content, max_pixels) as image:
+            size = image.size
+            return use(image), size
+    except NotAnImageError as error:
+        return DecodedImage(Status.NOT_AN_IMAGE, error=str(error)), size
+    except TooManyPixelsError as error:
+        return DecodedImage(Status.IMAGE_TOO_LARGE, error=str(error)), error.size or size
+    except BrokenFileError as error:
+        return DecodedImage(Status.BROKEN_IMAGE, error=str(error)[:_LONGEST]), size
     except Exception as error:  # any error is the file's fault: Pillow raises a dozen types for broken bytes
-        return DecodedImage(Status.BROKEN_IMAGE, width, height, error=_short(error))
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+        return DecodedImage(Status.BROKEN_IMAGE, error=f"{type(error).__name__}: {error}"[:_LONGEST]), size

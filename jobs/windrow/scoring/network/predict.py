@@ -15,6 +15,7 @@ from windrow.errors import UserError, WindrowError
 from windrow.model import canaries
 from windrow.model.canaries import Canary
 from windrow.model.form import Form, Shape
+from windrow.scoring.network import graph_errors
 from windrow.scoring.network.kinds import open_network
 
 Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -92,7 +93,7 @@ class LoadedNetwork:
         try:
             return self._best(content)
         except tf.errors.InvalidArgumentError as error:
-            raise BadImageError(error.message.partition("\n")[0][:300]) from error
+            raise BadImageError(graph_errors.reason(error.message)) from error
 
     def _label_canaries(self, proven: bool) -> tuple[Canary, ...]:
         """Label the canaries and check the labels.

@@ -98,6 +98,6 @@ def test_what_holds_no_classes_is_refused_with_what_to_do(drawn: Draw, tmp_path:
 def test_a_folder_without_an_image_that_opens_is_refused(drawn: Draw) -> None:
     folder = drawn({"a": 1, "b": 1})
     for path in folder.rglob("*.png"):
-        path.write_bytes(b"no image")
+        path.write_bytes(b"GIF89a")
     with pytest.raises(DatasetError, match="must hold images that can be opened; got none"):
         look(folder)

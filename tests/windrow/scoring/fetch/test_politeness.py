@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -12,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windrow.scoring.fetch import politeness
 from windrow.scoring.fetch.politeness import ALONE, Host, Hosts, HostUnavailableError, Sharing, retry_after
-from windrow.scoring.fetch.status import Status
 
 NAMES = [f"host{number}.example" for number in range(200)]
 
@@ -93,23 +95,133 @@ def test_a_pause_longer_than_patience_is_not_waited_for() -> None:
     assert 95 < (due - datetime.now(UTC)).total_seconds() <= 100
 
 
-def test_a_host_that_fails_in_a_row_is_given_up_and_one_success_clears_it() -> None:
-    async def ask(*statuses: Status) -> bool:
+def given_up(*outcomes: bool) -> bool:
+    """Whether a host gets no turn after these outcomes: True for an answer, False for a URL that failed."""
+
+    async def ask() -> bool:
         host = Host(4, 0, 1)
-        for status in statuses:
-            host.note(status)
+        for is_answer in outcomes:
+            host.answered() if is_answer else host.failed()
         try:
             async with host.turn(1):
-                return True
+                return False
         except HostUnavailableError:
-            return False
+            return True
 
-    failures = [Status.TIMEOUT] * politeness.FAILURES_IN_A_ROW
-    assert asyncio.run(ask(*failures[1:]))
-    assert not asyncio.run(ask(*failures))
-    assert not asyncio.run(ask(*failures, Status.HOST_UNAVAILABLE))
-    assert asyncio.run(ask(*failures[1:], Status.HTTP_ERROR, *failures[1:]))
-    assert asyncio.run(ask(*failures[1:], Status.NOT_AN_IMAGE, *failures[1:]))
+    return asyncio.run(ask())
+
+
+def test_a_host_that_fails_in_a_row_is_given_up_and_one_answer_clears_it() -> None:
+    failures = [False] * politeness.FAILURES_IN_A_ROW
+    assert not given_up(*failures[1:])
+    assert given_up(*failures)
+    assert not given_up(*failures[1:], True, *failures[1:])
+
+
+@pytest.mark.parametrize(
+    ("answered", "failed", "most"), [(1, 0, 60), (500, 0, 11), (500, 500, 21), (200, 600, 41), (1, 9, 100)]
+)
+def test_a_host_that_answers_a_part_is_given_up_after_more_failures(answered: int, failed: int, most: int) -> None:
+    history = [False] * (failed // answered)
+    whole = [*history, True] * answered
+    assert not given_up(*whole, *[False] * (most - 1))
+    assert given_up(*whole, *[False] * most)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.8, 0.9])
+def test_a_host_that_fails_a_share_at_random_is_seldom_given_up(share: float) -> None:
+    chance = random.Random(7)
+
+    def is_given_up() -> bool:
+        host = Host(4, 0, 1)
+        host.answered()
+        for _ in range(3000):
+            host.failed() if chance.random() < share else host.answered()
+            with contextlib.suppress(HostUnavailableError):
+                host._wait(1)
+                continue
+            return True
+        return False
+
+    assert sum(is_given_up() for _ in range(10)) <= (1 if share < 0.9 else 3)
+
+
+async def order_of_turns(host: Host, first: Sequence[tuple[str, bool]]) -> list[str]:
+    """The order in which requests that come while all turns are taken get theirs: (name, whether it has begun)."""
+    got: list[str] = []
+
+    async def one(name: str, begun: bool) -> None:
+        async with host.turn(10, begun=begun):
+            got.append(name)
+
+    async with host.turn(10):
+        tasks = [asyncio.create_task(one(name, begun)) for name, begun in first]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    return got
+
+
+def test_what_has_begun_and_what_has_not_come_in_turn() -> None:
+    waiting = [("a", False), ("b", False), ("second try", True), ("c", False), ("next hop", True)]
+    assert asyncio.run(order_of_turns(Host(1, 0, 1), waiting)) == ["second try", "a", "next hop", "b", "c"]
+
+
+def test_a_doubtful_host_is_asked_for_any_url_that_waits_and_none_is_lost() -> None:
+    names = [str(number) for number in range(1000)]
+    waiting = [(name, False) for name in names]
+    assert asyncio.run(order_of_turns(Host(1, 0, 1), waiting)) == names
+    host = Host(1, 0, 1)
+    for _ in range(5):
+        host.failed()
+    mixed = asyncio.run(order_of_turns(host, waiting))
+    assert sorted(mixed) == sorted(names)
+    assert len([name for name in mixed[:10] if int(name) >= 10]) >= 5
+
+
+def test_a_request_that_is_given_up_while_it_waits_takes_no_turn_with_it() -> None:
+    async def ask() -> list[str]:
+        host = Host(1, 0, 1)
+        got: list[str] = []
+
+        async def one(name: str) -> None:
+            async with host.turn(10):
+                got.append(name)
+
+        async with host.turn(10):
+            tasks = [asyncio.create_task(one(name)) for name in "abc"]
+            await asyncio.sleep(0)
+            tasks[1].cancel()
+        tasks[0].cancel()  # in the moment in which it has got its turn
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with host.turn(10):
+            return got
+
+    assert asyncio.run(ask()) == ["c"]
+
+
+def test_the_time_that_the_longest_queue_needs_is_known() -> None:
+    async def ask() -> list[float]:
+        hosts = Hosts(1, 2, ALONE)
+        slow, quick = hosts.of("http://slow.example/"), hosts.of("http://quick.example/")
+        slow.slow_down(10)
+        known = [hosts.seconds_left]
+
+        async def one(host: Host) -> None:
+            async with host.turn(1000):
+                pass
+
+        async with slow.turn(10), quick.turn(10):
+            tasks = [asyncio.create_task(one(host)) for host in (slow, slow, slow, quick)]
+            await asyncio.sleep(0)
+            known.append(hosts.seconds_left)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return known
+
+    nothing, waiting = asyncio.run(ask())
+    assert nothing == 0
+    assert waiting == pytest.approx(40, abs=1)  # three turns, and ten seconds to the first of them
 
 
 def test_hosts_not_met_for_long_are_forgotten_but_for_those_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

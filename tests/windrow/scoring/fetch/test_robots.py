@@ -35,6 +35,8 @@ A = "http://example.com/a/b.png"
         ("User-agent: *\nDisallow: /x\n\nUser-agent: other\nUser-agent: windrow\nDisallow: /", False),
         ("User-agent: windrow\nUser-agent: other\nDisallow: /", False),
         ("Disallow: /", True),
+        ("User-agent: *\nDisallow /", False),
+        ("User-agent: *\nDisallow: /\nAllow/a /b:*", False),
         ("<html><body>User-agent: *\nDisallow: /</body>", True),
         ("Sitemap: http://example.com/x\nUser-agent: *\nSitemap: http://example.com/y\nDisallow: /", False),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
@@ -29,6 +29,14 @@ from windrow.scoring.fetch.status import Status
         ("http://[2001:DB8:0:0::1]:8080/a", "http://[2001:db8::1]:8080/a"),
         ("http://my_host.example./a", "http://my_host.example./a"),
         ("http://example.com/a\\b", "http://example.com/a%5Cb"),
+        ("http://example.com\\a.png", "http://example.com/a.png"),
+        ("http://example.com:/a", "http://example.com/a"),
+        ("http://example.com:00080/a", "http://example.com/a"),
+        (f"http://example.com:{'0' * 5000}8080/a", "http://example.com:8080/a"),
+        ("http://@example.com/", "http://example.com/"),
+        ("http://:@example.com/", "http://example.com/"),
+        ("http://%65xample%2ecom/a", "http://example.com/a"),
+        ("http://0x7F.1:8080/a", "http://127.0.0.1:8080/a"),
         ("http://example.com/../a/./b", "http://example.com/../a/./b"),
     ],
 )
@@ -51,17 +59,16 @@ def test_spellings_of_one_url_become_one(written: str, normal: str) -> None:
         ("http://[fe80::1%25eth0]/", Status.INVALID_URL),
         ("http://example.com:99999/", Status.INVALID_URL),
         ("http://example.com:0/", Status.INVALID_URL),
+        ("http://example.com:+80/", Status.INVALID_URL),
+        ("http://example.com:80:80/", Status.INVALID_URL),
+        (f"http://example.com:{'9' * 5000}/", Status.INVALID_URL),
+        ("http://[::1]example.com/", Status.INVALID_URL),
+        ("http://example.com[::1]/", Status.INVALID_URL),
+        ("http://[127.0.0.1]/", Status.INVALID_URL),
         ("http://exa mple.com/", Status.INVALID_URL),
         ("http://a..b/", Status.INVALID_URL),
-        ("http://%41.example/", Status.INVALID_URL),
         (f"http://{'a' * 64}.example/", Status.INVALID_URL),
-        ("http://127.1/", Status.INVALID_URL),
-        ("http://2852039166/", Status.INVALID_URL),
-        ("http://0251.0376.0251.0376/", Status.INVALID_URL),
-        ("http://0xa9.254.0xa9.0xfe/", Status.INVALID_URL),
-        ("http://0xa9fea9fe/", Status.INVALID_URL),
         ("http://1.2.3.4.5/", Status.INVALID_URL),
-        ("http://127.0.0.1./", Status.INVALID_URL),
         ("http://example.com/a\tb", Status.INVALID_URL),
         ("http://example.com/\0", Status.INVALID_URL),
         (f"http://{'ü' * 64}.example/", Status.INVALID_URL),
@@ -150,6 +157,7 @@ URLS = st.builds(
 
 
 @given(URLS.map(lambda text: text.encode("utf-8", "surrogateescape")) | st.binary(max_size=40))
+@example(b"http://[fe80::1%\xe6]/")  # found by make fuzz: the reason had the bytes that are no UTF-8
 def test_any_line_is_a_url_in_its_one_spelling_or_has_a_reason(line: bytes) -> None:
     target = urls.understand(line)
     if target is None:

@@ -104,6 +104,9 @@ def test_images_lie_at_the_top_or_in_a_folder_a_class(photos: Path) -> None:
         low_precision.list_images(photos / "red")
     with pytest.raises(UserError, match=r"must be a folder of images; .*none does not exist; bring it"):
         low_precision.list_images(photos / "none")
+    (photos / "red" / "0.png").write_bytes(b"<html>")
+    with pytest.raises(UserError, match=r"must be images; .*red/0\.png is a web page; remove it"):
+        low_precision.list_images(photos)
 
 
 def test_a_folders_name_is_a_label_or_one_of_its_synonyms(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +199,7 @@ def test_too_few_labels_kept_is_refused_with_the_share_and_the_cure(tmp_path: Pa
 @needs_packages
 @pytest.mark.tensorflow
 def test_a_conversion_that_fails_leaves_nothing(keras_file: Path, photos: Path, tmp_path: Path) -> None:
-    (photos / "red" / "0.png").write_bytes(b"<html>")
+    (photos / "red" / "0.png").write_bytes(b"GIF89a")
     with pytest.raises(UserError, match=r"images must be images; .*red/0\.png is not_an_image: .*; remove it"):
         low_precision.lower(model(keras_file), section(photos), tmp_path)
     assert not list(tmp_path.glob(f"{low_precision.FOLDER}/*/{openvino_convert.REPORT}"))

@@ -276,7 +276,7 @@ def test_a_gif_frame_larger_than_its_screen_is_no_way_around_the_limit() -> None
     assert decode(bytes(content), RGB, LIMIT).status is Status.IMAGE_TOO_LARGE
 
 
-def test_a_png_whose_text_unpacks_to_100_megabytes_is_broken_and_is_not_unpacked() -> None:
+def test_a_png_whose_text_unpacks_to_100_megabytes_is_labelled_and_the_text_is_not_unpacked() -> None:
     text = b"k\0\0" + zlib.compress(b"x" * 100_000_000)
     chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
     plain = encoded(colour(1, 2, 3))
@@ -285,7 +285,7 @@ def test_a_png_whose_text_unpacks_to_100_megabytes_is_broken_and_is_not_unpacked
     decoded = decode(content, RGB, LIMIT)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert decoded.status is Status.BROKEN_IMAGE
+    assert mean(decoded) == [1, 2, 3]
     assert peak < 5_000_000
 
 

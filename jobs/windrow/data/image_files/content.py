@@ -1,0 +1,76 @@
+"""Name what kind of file begins with some bytes, whatever the file's name says."""
+
+from __future__ import annotations
+
+import re
+
+from windrow.data.image_files import gif_file, jpeg_file, png_file, webp_file
+
+HEAD_BYTES = 512
+"""Bytes of a file's beginning that its kind is found by."""
+
+READ = "PNG, JPEG, GIF, BMP or WebP"
+"""The kinds of images that are read, in words."""
+
+TEXT, EMPTY = "text", "empty"
+
+_OTHERS: tuple[tuple[str, bytes], ...] = (
+    ("a TIFF image", rb"II\*\0|MM\0\*|II\+\0|MM\0\+"),
+    ("an AVIF image", rb".{4}ftypavi[fs]"),
+    ("a HEIC image", rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
+    ("a JPEG 2000 image", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    ("a JPEG XL image", rb"\xff\x0a|\0\0\0\x0cJXL "),
+    ("an icon", rb"\0\0[\x01\x02]\0[\x01-\xff]\0"),
+    ("a Photoshop file", rb"8BPS"),
+    ("a raw photograph", rb"FUJIFILMCCD-RAW|IIU\0|IIRO"),
+    ("a PDF", rb"%PDF-"),
+    ("an old Office document", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    ("a ZIP archive", rb"PK(?:\x03\x04|\x05\x06|\x07\x08)"),
+    ("a gzip archive", rb"\x1f\x8b"),
+    ("a bzip2 archive", rb"BZh[1-9]"),
+    ("an xz archive", rb"\xfd7zXZ\0"),
+    ("a Zstandard archive", rb"\x28\xb5\x2f\xfd"),
+    ("a 7-Zip archive", rb"7z\xbc\xaf\x27\x1c"),
+    ("a RAR archive", rb"Rar!\x1a\x07"),
+    ("a tar archive", rb".{257}ustar"),
+    ("an MP4 or QuickTime video", rb".{4}(?:ftyp|moov|mdat|wide)"),
+    ("a Matroska or WebM video", rb"\x1a\x45\xdf\xa3"),
+    ("an AVI video", rb"RIFF.{4}AVI "),
+    ("an MPEG video", rb"\0\0\x01[\xb3\xba]"),
+    ("a sound file", rb"RIFF.{4}WAVE|ID3|OggS|fLaC"),
+    ("a NumPy array", rb"\x93NUMPY"),
+    ("an HDF5 file", rb"\x89HDF\r\n\x1a\n"),
+    ("a Parquet file", rb"PAR1"),
+    ("an SVG drawing", rb"(?s)\s*(?:<\?xml[^>]*>\s*)?(?:<!(?:--.*?--|DOCTYPE[^>]*)>\s*)*<svg\b"),
+    ("a web page", rb"(?i)\s*<(?:!doctype html|html)\b"),
+)
+_KNOWN = [(kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _OTHERS]
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+def image_format(head: bytes) -> str | None:
+    """Return which image a file begins as, by Pillow's name of the format; None if it is none that is read."""
+    if head.startswith(png_file.MARK):
+        return "PNG"
+    if head.startswith(jpeg_file.MARK):
+        return "JPEG"
+    if head.startswith(gif_file.MARKS):
+        return "GIF"
+    if webp_file.is_webp(head):
+        return "WEBP"
+    return "BMP" if head.startswith(b"BM") and len(head) > 25 and head[15:18] == b"\0\0\0" else None
+
+
+def kind(head: bytes) -> str:
+    """Return in words what a file is that is no image which is read: "a ZIP archive", "text", "empty".
+
+    Args:
+        head: the file's first HEAD_BYTES bytes.
+    """
+    if not head:
+        return EMPTY
+    if found := next((kind for kind, pattern in _KNOWN if pattern.match(head)), None):
+        return found
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")) or not _NO_TEXT.search(head):
+        return TEXT
+    return "of a kind that is not known"

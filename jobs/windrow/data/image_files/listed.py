@@ -1,0 +1,100 @@
+"""Find out what the files of a class's folder are, by their first bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from windrow.data.image_files import content
+from windrow.stray import is_stray
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".dib", ".webp")
+_THREADS = 16  # most of the time goes into waiting where the folder is on a network's disk
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A file below a class's folder.
+
+    Attributes:
+        path: where it is.
+        problem: why it can't be used; None for an image.
+        lost: whether it may have been meant as an image, so that its loss counts. Text and empty files count only if
+            they have the name of an image.
+    """
+
+    path: Path
+    problem: str | None
+    lost: bool
+
+
+def listed(folder: Path, nested: bool = True) -> list[ListedFile]:
+    """Return the files of a class's folder in the order of their names, and if `nested` those in folders inside it.
+
+    Only the first bytes of each file are read. Images in a folder inside the class's are not used.
+
+    Raises:
+        OSError: the folder can't be listed.
+    """
+    own = sorted(each for each in visible(folder) if not each.is_dir() or each.is_symlink())
+    inside = sorted(path for path in below(folder) if path.parent != folder) if nested else []
+    with ThreadPoolExecutor(_THREADS) as threads:
+        found = list(threads.map(_problem, [*own, *inside]))
+    rows = [ListedFile(path, problem, _is_lost(path, problem)) for path, problem in zip(own, found, strict=False)]
+    return rows + [
+        ListedFile(path, problem or "in a folder inside the class's folder", _is_lost(path, problem))
+        for path, problem in zip(inside, found[len(own) :], strict=True)
+    ]
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, at any depth; links to folders inside it are not followed.
+
+    Raises:
+        OSError: the folder itself can't be listed. A folder inside it that can't be listed is yielded as a file.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            entries = sorted(visible(place))
+        except OSError:
+            if place == folder:
+                raise
+            yield place
+            continue
+        for entry in entries:
+            if entry.is_dir() and not entry.is_symlink():
+                waiting.append(entry)
+            else:
+                yield entry
+
+
+def visible(folder: Path) -> Sequence[Path]:
+    """Return what is in a folder except stray files and folders.
+
+    Raises:
+        OSError: the folder can't be listed.
+    """
+    return [path for path in folder.iterdir() if not is_stray(path.name)]
+
+
+def _problem(path: Path) -> str | None:
+    """Return why a file is no image that is read, by its first bytes; None if it is one."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "not a file"
+        with path.open("rb") as file:
+            head = file.read(content.HEAD_BYTES)
+    except OSError as error:
+        is_broken_link = path.is_symlink() and not os.path.exists(path)  # noqa: PTH110  Path.exists raises for a loop
+        return "a link to nothing" if is_broken_link else error.strerror or "not readable"
+    return None if content.image_format(head) else content.kind(head)
+
+
+def _is_lost(path: Path, problem: str | None) -> bool:
+    return problem not in (content.TEXT, content.EMPTY) or path.suffix.lower() in _SUFFIXES

@@ -1,0 +1,88 @@
+"""Reduce a PNG to the chunks that its pixels need, and its orientation.
+
+A chunk is a length, a name of four letters, the content and a checksum. Chunks with colour profiles, texts and other
+metadata may hold anything, in any number and of any size: their content and checksums are not looked at. Source:
+W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 2025.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from windrow.data.image_files import orientation
+from windrow.data.image_files.faults import BrokenFileError, NotAnImageError
+
+MARK = b"\x89PNG\r\n\x1a\n"
+
+MOST_CHUNKS = 100_000
+"""The most chunks of a file. An image of 80,000,000 pixels has 30,000 if its encoder writes 8 KiB at a time."""
+
+_GREY, _COLOUR = 0, 2
+_MOST_ALPHAS = 256  # of a palette
+_NEEDED = (b"IHDR", b"PLTE", b"tRNS")
+
+
+def reduced(content: bytes) -> bytes:
+    """Return a PNG with the same pixels and orientation, and without other metadata.
+
+    What follows a cut stays as it is, so that decoding fails there. The animation of an animated PNG is left out.
+
+    Raises:
+        NotAnImageError: the file has no header.
+        BrokenFileError: the checksum of the header, the palette or the transparency is wrong, a chunk before the pixels
+            has no valid name, or the file has more than MOST_CHUNKS chunks.
+    """
+    if content[12:16] != b"IHDR" or len(content) < 29:
+        raise NotAnImageError(f"a PNG must begin with its header; it begins with {content[8:16]!r}")
+    view, place, pixels, turn = memoryview(content), len(MARK), False, None
+    parts: list[bytes | memoryview] = [MARK]
+    for _ in range(MOST_CHUNKS):
+        if place + 8 > len(content):
+            break
+        length, name = struct.unpack_from(">I4s", content, place)
+        end = place + length + 12
+        if not name.isalpha():
+            if pixels:  # rubbish after the pixels does no harm
+                break
+            raise BrokenFileError(f"its chunk at byte {place} has no valid name: {name!r}")
+        if name == b"IDAT":
+            parts.append(view[place:end])
+            pixels = True
+        elif name in _NEEDED:
+            parts.append(_checked(view[place:end], name, content))
+        elif name == b"eXIf" and turn is None:
+            turn = orientation.read(view[place + 8 : end - 4])
+        elif name == b"IEND":
+            break
+        place = end
+    else:
+        raise BrokenFileError(f"it has more than {MOST_CHUNKS:,} chunks")
+    if place + 8 <= len(content):
+        parts.append(_chunk(b"IEND", b""))
+    if turn is not None and turn != orientation.UPRIGHT:
+        parts.insert(2, _chunk(b"eXIf", orientation.write(turn)))
+    return b"".join(parts)
+
+
+def _checked(chunk: memoryview, name: bytes, content: bytes) -> memoryview | bytes:
+    """Return a chunk whose checksum is right, or that is cut off."""
+    if len(chunk) < 12 or len(chunk) < 12 + struct.unpack_from(">I", chunk)[0]:
+        return chunk
+    if zlib.crc32(chunk[4:-4]) != struct.unpack_from(">I", chunk, len(chunk) - 4)[0]:
+        raise BrokenFileError(f"the checksum of its {name.decode()} is wrong, so the file is damaged")
+    return _transparency(bytes(chunk[8:-4]), content[24], content[25]) if name == b"tRNS" else chunk
+
+
+def _transparency(levels: bytes, depth: int, colour: int) -> bytes:
+    """Return the chunk tRNS with levels of the depth that Pillow gives the pixels, which it does not convert itself."""
+    if colour == _GREY and depth < 8 and len(levels) >= 2:
+        most = (1 << depth) - 1
+        levels = struct.pack(">H", (int.from_bytes(levels[:2]) & most) * 255 // most)
+    elif colour == _COLOUR and depth == 16 and len(levels) >= 6:
+        levels = struct.pack(">3H", *(level >> 8 for level in struct.unpack(">3H", levels[:6])))
+    return _chunk(b"tRNS", levels[:_MOST_ALPHAS])
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -1,0 +1,159 @@
+"""Open the HTTP client. Every limit of aiohttp is set here and listed in docs/limits.md; none is its default."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from windrow.scoring.fetch.addresses import IpNetwork, guarded_socket
+
+HEAD_BYTES = 64 * 1024
+"""The most bytes of an answer before its body: status line and all headers. Browsers take 256 KiB, nginx sends 32.
+Also the most bytes in a row that frame a chunked body: extensions of chunks, and headers after the last chunk."""
+_SMALLEST_HEADER_BYTES = len(b"a:\r\n")
+_READ_BYTES = 64 * 1024  # reading pauses when twice as much of a body waits
+_KEPT_ALIVE_SECONDS = 4.0  # less than the 5 s after which Apache and Node.js close an idle connection
+_KNOWN_NAMES = 1000  # addresses of so many names are kept; 256 requests at once need no more
+_KNOWN_SECONDS = 10  # short, so that a host that moves is found again
+_NEXT_ADDRESS_SECONDS = 0.25  # from one address of a host to the next, as RFC 8305 advises
+_NO_ROUNDING = float("inf")  # aiohttp rounds longer deadlines up to whole seconds
+
+
+class LongHeadError(aiohttp.ClientError):
+    """An answer with more bytes around its body than HEAD_BYTES."""
+
+    def __init__(self) -> None:
+        super().__init__(f"status line and headers have at most {HEAD_BYTES:,} bytes; got more")
+
+
+class NoAnswerError(aiohttp.ClientError):
+    """The connection ended before the answer's head was complete. After this error aiohttp repeats no request."""
+
+
+def open_client(
+    *,
+    at_once: int,
+    allowed: Sequence[IpNetwork],
+    connect_seconds: float,
+    read_seconds: float,
+    headers: Mapping[str, str],
+    keeps_connections: bool,
+) -> aiohttp.ClientSession:
+    """Return a client that connects only to allowed addresses, and sends each request once; to be closed by the caller.
+
+    Args:
+        at_once: the most connections in use.
+        allowed: networks beyond the public internet that may be connected to.
+        connect_seconds: deadline of looking a name up and connecting.
+        read_seconds: longest silence while an answer arrives.
+        headers: of every request.
+        keeps_connections: False to make a new connection for each request.
+    """
+    connector = _Connector(
+        limit=at_once,
+        limit_per_host=0,  # a host's turns limit that, see politeness.py
+        force_close=not keeps_connections,
+        **({"keepalive_timeout": _KEPT_ALIVE_SECONDS} if keeps_connections else {}),
+        # The system's rules, whatever packages are installed. 1 name is looked up once for all that wait for it.
+        resolver=aiohttp.ThreadedResolver(),
+        use_dns_cache=True,
+        ttl_dns_cache=_KNOWN_SECONDS,
+        dns_cache_max_size=_KNOWN_NAMES,
+        happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+        interleave=1,  # IPv6 and IPv4 in turn
+        timeout_ceil_threshold=_NO_ROUNDING,
+        socket_factory=guarded_socket(allowed),
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(
+            total=None, connect=connect_seconds, sock_read=read_seconds, sock_connect=None, ceil_threshold=_NO_ROUNDING
+        ),
+        headers=headers,
+        # Decompressing could let a small response grow without bound; images are compressed already.
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # A proxy from the environment would connect in our place, past the address guard.
+        trust_env=False,
+        read_bufsize=_READ_BYTES,
+        max_line_size=HEAD_BYTES,
+        max_field_size=HEAD_BYTES,
+        max_headers=HEAD_BYTES // _SMALLEST_HEADER_BYTES,
+        middlewares=(_once,),
+    )
+
+
+def check_head(response: aiohttp.ClientResponse) -> None:
+    """Check the size of an answer's head: status line and headers, each with its line end, and the empty line.
+
+    Raises:
+        LongHeadError: it is larger than HEAD_BYTES.
+    """
+    fields = sum(len(name) + len(value) + len(b": \r\n") for name, value in response.raw_headers)
+    status_line = len(f"HTTP/1.1 200 {response.reason or ''}\r\n".encode("utf-8", "surrogateescape"))
+    if status_line + fields + len(b"\r\n") > HEAD_BYTES:
+        raise LongHeadError
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connector whose connections limit a head as a whole; aiohttp limits each header and their number."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        connection: type[ResponseHandler] = _Connection
+        self._factory = functools.partial(connection, loop=self._loop)
+
+
+class _Connection(ResponseHandler):
+    """A connection that ends at HEAD_BYTES without the end of a head or a byte of a body."""
+
+    _around = 0  # bytes since the last progress
+    _content = 0  # bytes of the body so far
+    _has_begun = False  # whether the newest piece ended a head
+
+    @property
+    def _received(self) -> int:
+        return self._payload.total_bytes if self._payload is not None else 0
+
+    def set_response_params(self, **params: object) -> None:
+        """Begin an answer."""
+        self._around, self._content = 0, self._received
+        super().set_response_params(**params)  # type: ignore[arg-type]
+
+    def feed_data(self, data: object, size: int = 0) -> None:
+        """Take an answer whose head is complete."""
+        self._has_begun = True
+        super().feed_data(data, size)  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived."""
+        self._has_begun = False
+        super().data_received(data)
+        content = self._received
+        if self._has_begun or content != self._content or self._reading_paused:
+            self._around, self._content = 0, content
+        else:
+            self._around += len(data)
+        if self._around > HEAD_BYTES and self._exception is None:
+            error = LongHeadError()
+            self.set_exception(error)
+            if self._payload is not None:
+                self._payload.set_exception(error)
+            if self.transport is not None:
+                self.transport.close()
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request; raise NoAnswerError for the errors after which aiohttp would send it a second time by itself.
+
+    The repetition would be a request without the host's turn.
+    """
+    try:
+        return await send(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError):  # nothing was sent, and aiohttp gives up
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise NoAnswerError(str(error)) from error

@@ -1,0 +1,167 @@
+"""Any bytes are an image or have a status; scoring and training see the same pixels, and those that Pillow sees."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from windrow.data import decode as folder
+from windrow.data.image import to_pixels
+from windrow.data.image_files import gif_file, jpeg_file, orientation, png_file, webp_file
+from windrow.data.image_files.faults import ImageFileError
+from windrow.scoring.fetch.status import Status
+from windrow.scoring.network import pixels
+
+from fuzz.bounds import bounded
+
+LONGEST = 4000
+TOKENS = [
+    *(
+        "IHDR",
+        "PLTE",
+        "IDAT",
+        "IEND",
+        "tRNS",
+        "iCCP",
+        "eXIf",
+        "acTL",
+        "fcTL",
+        "fdAT",
+        "zTXt",
+        "Exif\0\0",
+        "II*\0",
+        "MM\0*",
+    ),
+    *(
+        "JFIF\0",
+        "Adobe\0",
+        "GIF87a",
+        "GIF89a",
+        "NETSCAPE2.0",
+        "RIFF",
+        "WEBP",
+        "VP8 ",
+        "VP8L",
+        "VP8X",
+        "ALPH",
+        "ANMF",
+        "BM",
+    ),
+    *("ICC_PROFILE\0", "MPF\0", "http://ns.adobe.com/xap/1.0/\0", "\0\0\0\x0dIHDR"),
+]
+_SHAPE = (12, 10, 3)
+_MAX_PIXELS = 40_000
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_STATUSES = {Status.OK, Status.NOT_AN_IMAGE, Status.BROKEN_IMAGE, Status.IMAGE_TOO_LARGE}
+
+
+def _seeds() -> Iterator[bytes]:
+    levels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
+    colour, alpha = Image.fromarray(levels[..., :3]), Image.fromarray(levels)
+    grey = Image.fromarray(levels[..., 0])
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x011A] = 6, "a scan", 300.0
+    saved: list[tuple[Image.Image, str, dict[str, Any]]] = [
+        (colour, "PNG", {"exif": exif, "icc_profile": b"profile" * 9}),
+        (alpha, "PNG", {"dpi": (72, 72)}),
+        (colour.quantize(5), "PNG", {"transparency": 2}),
+        (grey.convert("1"), "PNG", {}),
+        (grey.convert("LA"), "PNG", {}),
+        (Image.fromarray(levels[..., 0].astype(np.uint16) << 8), "PNG", {"transparency": 512}),
+        (alpha, "PNG", {"save_all": True, "append_images": [alpha.rotate(180)], "duration": 50}),
+        (colour, "JPEG", {"exif": exif, "icc_profile": b"profile" * 9}),
+        (colour, "JPEG", {"progressive": True, "comment": b"none"}),
+        (grey, "JPEG", {"restart_marker_blocks": 1}),
+        (colour.convert("CMYK"), "JPEG", {}),
+        (colour, "MPO", {"save_all": True, "append_images": [colour.rotate(180)]}),
+        (colour.quantize(7), "GIF", {"save_all": True, "append_images": [colour.rotate(180)], "transparency": 1}),
+        (grey, "GIF", {"interlace": True}),
+        (colour, "BMP", {}),
+        (alpha, "BMP", {}),
+        (grey.convert("1"), "BMP", {}),
+        (colour.quantize(3), "BMP", {}),
+        (alpha, "WEBP", {"lossless": True, "exif": exif}),
+        (colour, "WEBP", {"quality": 10}),
+        (alpha, "WEBP", {"save_all": True, "append_images": [alpha.rotate(180)], "quality": 10}),
+        (colour, "TIFF", {}),
+    ]
+    for image, kind, options in saved:
+        stream = io.BytesIO()
+        image.save(stream, kind, **options)
+        yield stream.getvalue()
+    yield from (b"", b"<svg/>", _SIGNATURE, b"\xff\xd8\xff", b"GIF89a", b"RIFF\x04\0\0\0WEBP", b"BM")
+
+
+SEEDS = list(_seeds())
+
+
+def check(data: bytes) -> None:
+    """Decode the bytes, and a PNG with its checksums put right as well."""
+    for reduce in (png_file.reduced, jpeg_file.reduced, gif_file.reduced, webp_file.reduced):
+        with suppress(ImageFileError):
+            reduce(data)
+    assert orientation.read(data) in (None, *range(1, 9))
+    _check(data)
+    if data.startswith(_SIGNATURE):
+        _check(_repaired(data))
+
+
+def _check(content: bytes) -> None:
+    with bounded(mebibytes=100, seconds=3):
+        decoded = pixels.decode(content, _SHAPE, _MAX_PIXELS)
+        jpeg = pixels.as_jpeg(content, _MAX_PIXELS)
+    for each in (decoded, jpeg):
+        assert each.status in _STATUSES, each
+        assert (each.error is None) == (each.status is Status.OK), each
+        (each.error or "").encode()
+        assert len(each.error or "") <= 400
+    assert (jpeg.jpeg is not None) == (jpeg.status is Status.OK)
+    if decoded.pixels is None:
+        assert decoded.status is not Status.OK
+        return
+    assert decoded.pixels.shape == _SHAPE
+    assert decoded.pixels.dtype == np.uint8
+    assert (decoded.width or 0) * (decoded.height or 0) <= _MAX_PIXELS
+    # An upright JPEG is passed on with only its header read; anything else must be decoded by both.
+    assert jpeg.status is Status.OK, jpeg
+    with tempfile.NamedTemporaryFile(prefix="windrow-fuzz-") as file:
+        file.write(content)
+        file.flush()
+        opened = folder._open(file.name, folder.Format(*_SHAPE, resize=True))
+    assert opened.problem is None, opened
+    assert opened.pixels == decoded.pixels.tobytes(), "training and scoring see other pixels"
+    plain = list(_by_pillow(content))
+    assert not plain or any(np.array_equal(each, decoded.pixels) for each in plain), "Pillow sees other pixels"
+
+
+def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pixels of the whole file, with all metadata, in every orientation; nothing if Pillow can't read it.
+
+    Which orientation is the right one is left to the tests of data/image_files: Pillow gives up at odd tags.
+    """
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        for turn in range(1, 9):
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
+                image.getexif()[ExifTags.Base.Orientation] = turn
+                yield to_pixels(image, *_SHAPE)
+
+
+def _repaired(content: bytes) -> bytes:
+    """Return a PNG with the right checksum in each chunk."""
+    parts, place = [_SIGNATURE], len(_SIGNATURE)
+    while place + 8 <= len(content):
+        (length,) = struct.unpack(">I", content[place : place + 4])
+        named = content[place + 4 : place + 8 + min(length, len(content))]
+        parts += [content[place : place + 4], named, struct.pack(">I", zlib.crc32(named))]
+        place += 12 + length
+    return b"".join(parts)
