@@ -97,7 +97,7 @@ def peer(folder: Path, trials: int) -> dict[str, float]:
     import numpy as np
     import optuna
     from windrow.data import features
-    from windrow.experiment.head_space import HEAD_SPACE
+    from windrow.experiment.head_space import HEAD_PARAMETERS, HEAD_SPACE
 
     (train, truth), (validation, labels) = (features.load_split(folder, split) for split in ("train", "validation"))
     train, validation = (np.array(part[:, 0], np.float32) for part in (train, validation))
@@ -106,7 +106,7 @@ def peer(folder: Path, trials: int) -> dict[str, float]:
 
     def objective(trial: optuna.Trial) -> float:
         keras.backend.clear_session()
-        layers = trial.suggest_int("layers", *ends["layers"])
+        layers = int(HEAD_PARAMETERS["layers"])
         parts: list[keras.layers.Layer] = [keras.layers.Input((FEATURES,))]
         for _ in range(layers):
             parts.append(keras.layers.Dense(trial.suggest_int("units", *ends["units"], log=True), "relu"))
