@@ -111,7 +111,7 @@ def peer(folder: Path, trials: int) -> dict[str, dict[str, float]]:
     import numpy as np
     import optuna
     from windrow.data import features
-    from windrow.experiment.head_space import HEAD_SPACE
+    from windrow.experiment.head_space import HEAD_PARAMETERS, HEAD_SPACE
 
     (train, truth), (validation, labels) = (features.load_split(folder, split) for split in ("train", "validation"))
     train, validation = (np.array(part[:, 0], np.float32) for part in (train, validation))
@@ -120,7 +120,7 @@ def peer(folder: Path, trials: int) -> dict[str, dict[str, float]]:
 
     def fit(trial: optuna.Trial, xla: str | bool) -> float:
         keras.backend.clear_session()
-        layers = trial.suggest_int("layers", *ends["layers"])
+        layers = int(HEAD_PARAMETERS["layers"])
         parts: list[keras.layers.Layer] = [keras.layers.Input((FEATURES,))]
         if layers:
             units = trial.suggest_int("units", *ends["units"], log=True)

@@ -9,19 +9,20 @@ HEAD_SPACE: dict[str, dict[str, object]] = {
     "fit": {"type": "categorical", "choices": ["squash", "crop"]},
     # Adam on features of a size near 1: below, 20 epochs do not reach the end; above, the loss jumps.
     "learning_rate": {"type": "float", "low": 3e-4, "high": 1e-2, "log": True},
-    # Logistic regression is as good for few images. A hidden layer gains two points with 1,600, and one point more with
-    # 256 neurons or more than with 128 or fewer.
-    "layers": {"type": "int", "low": 0, "high": 1},
-    "units": {"type": "int", "low": 128, "high": 512, "log": True, "when": {"layers": 1}},
+    # With 1,600 images, 256 neurons or more gained a point over 128 or fewer; with 200, none.
+    "units": {"type": "int", "low": 128, "high": 512, "log": True},
     "dropout": {"type": "float", "low": 0.0, "high": 0.6},
     # Decoupled, per step and learning rate: at 1e-2 and 0.5 a weight loses half a per cent a step.
     "weight_decay": {"type": "float", "low": 1e-5, "high": 0.5, "log": True},
-    # More than 0.2 costs accuracy on every data set that was tried in the literature (Müller et al. 2019).
-    "label_smoothing": {"type": "float", "low": 0.0, "high": 0.2},
+    # More raises the loss, and gained nothing.
+    "label_smoothing": {"type": "float", "low": 0.0, "high": 0.1},
 }
 """The hyper-parameters of a head and their ranges, each with the reason for its ends."""
 
 HEAD_PARAMETERS: dict[str, object] = {
+    # Not searched: heads without a hidden layer have as small a loss, and were right for 0.9 points fewer of the
+    # photographs of hymenoptera and for 1.7 fewer of those of trashnet. Two layers were no better than one.
+    "layers": 1,
     # The last epoch counts, and a small rate there makes it less of a draw.
     "decay": "cosine",
 }
@@ -39,7 +40,7 @@ accuracy 0.10 and 0.13 (63 and 19 heads with a hidden layer and a learning rate 
 def filled(values: Mapping[str, object]) -> dict[str, object]:
     """Return a page's values, with HEAD_SPACE and HEAD_PARAMETERS if the page has a backbone and no space.
 
-    What `network.parameters` sets is not searched, nor what a condition leaves unused then. With a backbone,
+    What `network.parameters` sets is not searched, nor units without a layer. With a backbone,
     dataset.fit is both by default; if the page's own space leaves out `fit`, it is squash. promotion.train_on is all.
     """
     network = values.get("network")
@@ -82,7 +83,9 @@ def _with_space(values: Mapping[str, object], network: Mapping[str, object]) -> 
     if parameters is not None and not isinstance(parameters, dict):  # a mistake, too
         return {**values, "space": {"learning_rate": HEAD_SPACE["learning_rate"]}}
     fixed = parameters or {}
-    space = {name: _dimension(name, fixed) for name in HEAD_SPACE if name not in fixed}
+    space = {
+        name: dict(dimension) for name, dimension in HEAD_SPACE.items() if name not in fixed
+    }  # overrides change it
     dataset = values.get("dataset")
     if isinstance(dataset, dict) and dataset.get("fit", "both") != "both":
         space.pop("fit", None)
@@ -93,8 +96,3 @@ def _with_space(values: Mapping[str, object], network: Mapping[str, object]) -> 
     if sweep is None or isinstance(sweep, dict):
         values = {**values, "sweep": {"objective": OBJECTIVE, **(sweep or {})}}
     return {**values, "network": network, "space": space}
-
-
-def _dimension(name: str, fixed: Mapping[str, object]) -> dict[str, object]:
-    """Return a dimension without a condition on what is fixed."""
-    return {key: value for key, value in HEAD_SPACE[name].items() if key != "when" or "layers" not in fixed}

@@ -13,7 +13,6 @@ PAGE = "name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n"
 def test_a_page_with_a_backbone_and_no_space_gets_one() -> None:
     page = experiment.parse(PAGE)
     assert list(page.space) == list(HEAD_SPACE)
-    assert page.space["units"].when == {"layers": (1,)}
 
 
 def test_a_space_of_the_pages_own_stays_as_it_is() -> None:
@@ -24,6 +23,7 @@ def test_a_space_of_the_pages_own_stays_as_it_is() -> None:
 def test_a_part_of_a_dimension_can_be_overridden() -> None:
     page = experiment.parse(PAGE, ["space.units.high=256"])
     assert (page.space["units"].low, page.space["units"].high) == (128, 256)  # type: ignore[union-attr]
+    assert experiment.parse(PAGE).space["units"].high == 512  # type: ignore[union-attr]
 
 
 def test_a_backbone_given_as_an_override_brings_the_space_too() -> None:
@@ -44,13 +44,14 @@ def test_overrides_of_the_space_and_the_network_count_in_any_order() -> None:
         assert set(page.space) == set(HEAD_SPACE) - {"dropout"}
 
 
-SET = {"layers": 2, "units": 99, "dropout": 0.3, "fit": "crop", "weight_decay": 0.1}
+SET = {"units": 99, "dropout": 0.3, "fit": "crop", "weight_decay": 0.1}
 
 
 @pytest.mark.parametrize(
     ("fixed", "left"),
     [
-        ("layers: 0", set(HEAD_SPACE) - {"layers", "units"}),
+        ("layers: 0", set(HEAD_SPACE) - {"units"}),
+        ("layers: 2", set(HEAD_SPACE)),
         *((f"{name}: {value}", set(HEAD_SPACE) - {name}) for name, value in SET.items()),
     ],
 )
@@ -62,9 +63,9 @@ def test_what_the_page_or_an_override_sets_is_not_searched(fixed: str, left: set
 
 
 def test_the_space_goes_with_values_that_a_page_can_replace() -> None:
-    assert experiment.parse(PAGE).network.parameters == {"decay": "cosine", "fit": "squash"}
+    assert experiment.parse(PAGE).network.parameters == {"layers": 1, "decay": "cosine", "fit": "squash"}
     page = experiment.parse(PAGE, ["network.parameters.decay=none", "network.parameters.momentum=0.5"])
-    assert page.network.parameters == {"decay": "none", "momentum": 0.5, "fit": "squash"}
+    assert page.network.parameters == {"layers": 1, "decay": "none", "momentum": 0.5, "fit": "squash"}
     own = experiment.parse(f"{PAGE}space: {{views: {{type: int, low: 1, high: 3}}}}\n")
     assert own.network.parameters == {}
 
