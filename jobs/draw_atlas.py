@@ -54,10 +54,14 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     files.check_writable(folder / "atlas.html")
     study, image, backbone = open_study(page, arguments)
     baseline = None if arguments.dataset is None else validation_baseline(arguments.dataset)
-    drawn = atlas.write(atlas.read(study, image, baseline, backbone), folder)
+    warnings: list[str] = []
+    drawn = atlas.write(atlas.read(study, image, baseline, backbone), folder, warnings.append)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"{drawn[0]} and {counted(len(drawn) - 1, 'picture')}", file=sys.stderr)
     logged = log_atlas(study.identity, drawn)
-    return {**logged, "pages": [str(file) for file in drawn], "seconds": round(perf_counter() - start, 1)}
+    pages = [str(file) for file in drawn]
+    return {**logged, "pages": pages, "warnings": warnings, "seconds": round(perf_counter() - start, 1)}
 
 
 def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None, Backbone | None]:

@@ -15,7 +15,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from windrow import command, executors, experiment, files, paths, spark
+from windrow import command, experiment, files, paths, spark
+from windrow.clusters import executors
 from windrow.data import manifest as manifests
 from windrow.data import overlap, shards, sources
 from windrow.data.manifest import Manifest

@@ -18,6 +18,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from windrow.experiment import AirflowSection
 
 _CAUSE = "{{ (exception or 'its process was lost') }}"
+_CHAT_MARKS = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _FAILED = {
     "text": "{{ ti.dag_id }}: task {{ ti.task_id }} has failed: " + _CAUSE,
     "dag_id": "{{ ti.dag_id }}",
@@ -69,8 +70,16 @@ def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple
     if section.webhook:
         from windrow_webhook import WebHook
 
-        channels.append((WebHook, {"http_conn_id": section.webhook, "json": dict(message)}))
+        channels.append(
+            (WebHook, {"http_conn_id": section.webhook, "json": {**message, "text": _for_chats(message["text"])}})
+        )
     return channels
+
+
+def _for_chats(template: str) -> str:
+    """Return the template with its values escaped as Slack asks for: an error may quote the web, <!channel> say."""
+    marks = "".join(f" | replace('{mark}', '{instead}')" for mark, instead in _CHAT_MARKS.items())
+    return template.replace(" }}", f" | string{marks} }}}}")
 
 
 def _escaped(template: str) -> str:

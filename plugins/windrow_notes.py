@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 from pluggy import HookimplMarker
+from windrow.markdown import escaped
 from windrow_process import CAUSE
 
 hookimpl = HookimplMarker("airflow")
@@ -57,7 +58,7 @@ def _add_causes(dag_run: Any, session: Any) -> None:
     session.flush()  # the states that a person has just set
     causes = dict(_stored(dag_run, session))
     causes |= {task: cause for task, cause in _ended_from_outside(dag_run, session) if task not in causes}
-    text = "\n\n".join(f"{task}: {cause}" for task, cause in causes.items())
+    text = "\n\n".join(f"{escaped(task)}: {escaped(cause)}" for task, cause in causes.items())
     written = dag_run.note or ""
     if text and text not in written:
         dag_run.note = "\n\n".join(filter(None, [written, text]))[:_LONGEST]

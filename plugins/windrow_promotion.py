@@ -20,6 +20,7 @@ from airflow.sdk import AssetAlias, Param, task
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException
 from windrow.dag_ids import dag_id, paused
 from windrow.experiment import OBJECTIVE_DIRECTIONS
+from windrow.markdown import escaped
 from windrow_process import CAUSE, JobResult
 
 _log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def evidence(promotion: JobResult) -> str:
     """
     links = promotion.get("links") or {}
     pages = " · ".join(f"[{title}]({links[key]})" for key, title in _LINKS.items() if links.get(key))
-    return "\n\n".join(filter(None, [promotion.get("reason"), promotion.get("evidence"), pages]))
+    return "\n\n".join(filter(None, [escaped(promotion.get("reason") or ""), promotion.get("evidence"), pages]))
 
 
 def announce(page: windrow_dags.Page, promotion: Any, decision: Any) -> None:

@@ -106,7 +106,19 @@ def help_of(job: Path) -> str:
 DATA_ROOM = sorted((PACKAGE / "data").glob("*.py"))
 FETCHER = PACKAGE / "scoring" / "fetch" / "fetcher.py"
 ROOMS = (
-    *("plural", "errors", "paths", "stray", "files", "text_files", "channel", "executors", "spark", "command"),
+    *(
+        "plural",
+        "markdown",
+        "errors",
+        "paths",
+        "stray",
+        "files",
+        "text_files",
+        "channel",
+        "clusters",
+        "spark",
+        "command",
+    ),
     *("experiment", "dag_ids", "data", "model", "training", "model/backbones", "data/features", "sweep", "looks"),
     *("selection", "atlas"),
     *("scoring/fetch", "scoring/feed", "scoring/network", "scoring/table", "scoring/publish", "scoring/report"),

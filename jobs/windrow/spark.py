@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import windrow
-from windrow import executors
+from windrow.clusters import executors
 from windrow.errors import SparkError, UserError
 from windrow.files import replacing
 from windrow.plural import counted

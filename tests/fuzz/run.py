@@ -138,6 +138,7 @@ def fuzz(target: str, seconds: int, alone: list[str], packages: Path, scratch: P
         "max_total_time": seconds,
         "max_len": module.LONGEST,
         "timeout": _SECONDS_AN_INPUT,
+        "report_slow_units": _SECONDS_AN_INPUT,  # slower ones would be written to `found`, and the run go on
         "rss_limit_mb": _MEBIBYTES,
         "dict": place / "tokens",
         "artifact_prefix": f"{found}/",
@@ -152,7 +153,7 @@ def fuzz(target: str, seconds: int, alone: list[str], packages: Path, scratch: P
         variables = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(scratch)}
         done = subprocess.run([*command, str(corpus), str(seeds)], stdout=output, stderr=output, env=variables)
     text = log.read_text(encoding="utf-8", errors="replace")
-    new = sorted(set(found.iterdir()) - before)
+    new = sorted(set(found.iterdir()) - before) if done.returncode != 0 else []
     executed = re.findall(r"^stat::number_of_executed_units: (\d+)|^#(\d+)\b", text, re.MULTILINE)
     inputs = max((int(number) for pair in executed for number in pair if number), default=0)
     if done.returncode != 0 and not new:

@@ -63,6 +63,26 @@ def grace(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda seconds: monkeypatch.setattr("windrow_process.GRACE_SECONDS", seconds)
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "C.UTF-8"),
+        ({"LANG": "C"}, "C.UTF-8"),
+        ({"LANG": "de_DE.UTF-8", "LC_ALL": "POSIX"}, "C.UTF-8"),
+        ({"LANG": "de_DE.UTF-8"}, None),
+        ({"LC_ALL": "C.UTF-8"}, None),
+    ],
+)
+def test_a_job_gets_a_locale_in_which_java_keeps_all_letters(
+    variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert environment(tmp_path).get("LC_ALL") == expected
+
+
 def test_a_group_ends_at_once_when_its_members_take_the_hint(grace: Callable[[float], None]) -> None:
     grace(10_000.0)
     group = ProcessGroup()

@@ -64,6 +64,20 @@ def test_the_last_line_says_what_went_wrong(error: Exception, code: int, capsys:
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {error}"
 
 
+@pytest.mark.parametrize("given", [("--result", "/tmp/gr????e.json"), ("--set", "dataset.source=/data/caf??")])
+def test_letters_that_spark_submit_has_lost_end_the_job_before_it_writes_elsewhere(
+    given: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    monkeypatch.setenv("LC_ALL", "C")
+    assert command.run(lambda _: {}, arguments(*given)) == 2
+    assert "letters outside ASCII need a locale that has them; got " in capsys.readouterr().err
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    assert command.run(lambda _: {}, arguments("--set", given[1])) == 0
+
+
 def test_a_page_with_mistakes_ends_with_2_and_lists_them_indented(capsys: pytest.CaptureFixture[str]) -> None:
     error = PageError("page.yaml", [Problem("name", "is missing; add it"), Problem("space", "needs one", 3)])
     assert command.run(fails_with(error), arguments()) == 2

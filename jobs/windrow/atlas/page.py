@@ -45,7 +45,11 @@ def svg(drawn: Figure) -> str:
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # these ids would clash on one page, and nothing refers to them
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return re.sub("#[0-9a-f]{6}", lambda found: f"var({_NAMES[found[0]]})" if found[0] in _NAMES else found[0], text)
+    return re.sub(r"<[^>]*>", lambda tag: re.sub("#[0-9a-f]{6}", _variable, tag[0]), text)  # not in a user's words
+
+
+def _variable(colour: re.Match[str]) -> str:
+    return f"var({_NAMES[colour[0]]})" if colour[0] in _NAMES else colour[0]
 
 
 def render(table: TrialTable, mattered: Importance, sections: Sequence[Section]) -> str:

@@ -209,7 +209,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(each if is_printable(each) else ascii(each)[1:-1] for each in text)
 
 
 def check_left_out(total: int, left_out: dict[str, str]) -> str:

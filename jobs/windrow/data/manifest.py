@@ -17,6 +17,7 @@ from windrow import files
 from windrow.data.splits import SPLITS, STORED, Split, StoredFit
 from windrow.errors import DatasetError
 from windrow.experiment.values import Fit
+from windrow.markdown import escaped
 from windrow.plural import counted
 
 FILE = "manifest.json"
@@ -135,7 +136,7 @@ class Manifest:
 
     def warnings_text(self) -> str:
         """Return the short warnings as a Markdown list with a heading; empty without warnings."""
-        listed = "\n".join(f"- {warning}" for warning in self.short_warnings)
+        listed = "\n".join(f"- {escaped(warning)}" for warning in self.short_warnings)
         return f"What makes figures on this data set less certain:\n\n{listed}" if listed else ""
 
     def guessing(self, split: Split) -> float | None:

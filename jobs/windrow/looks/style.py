@@ -7,6 +7,7 @@ differ in shape or size.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
@@ -48,6 +49,7 @@ _STYLE: dict[str, object] = {
     **{"axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "grid.color": HAIRLINE},
     **{"xtick.minor.width": 0.5, "ytick.minor.width": 0.5, "grid.linewidth": 0.6, "lines.linewidth": 1.6},
     **{"axes.grid": False, "axes.axisbelow": True, "legend.frameon": False},
+    "text.parse_math": False,  # a name may have dollar signs
 }
 
 
@@ -74,14 +76,15 @@ footer{{margin-top:2.5rem;border-top:1px solid {line};color:{quiet};font-size:.8
 
 @contextmanager
 def applied(salt: str = "windrow") -> Iterator[None]:
-    """Apply this style while the block draws and saves.
+    """Apply this style while the block draws and saves. A letter that the font lacks is drawn as a box, silently.
 
     `salt` makes the ids in an SVG reproducible. Each SVG on a page needs its own salt, so that their ids differ.
     """
     import matplotlib as mpl
 
     style: Any = {**_STYLE, "svg.hashsalt": salt}
-    with mpl.rc_context(style):
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
         yield
 
 

@@ -14,9 +14,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,7 @@ class ScoringRun:
     ) -> None:
         self._page, self._scoring, self._options, self._tracking = page, scoring, options, tracking
         self._table, self._folder, self._run_id = table, table.folder, run_id
+        self._open = partial(open_session, minutes=page.cluster_minutes)
         self._dag_run = os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
         self._started = time.time()
 
@@ -90,14 +90,11 @@ class ScoringRun:
         nothing = replace(self._nothing(files, search := self._look(files)), dry_run=True)
         if not search:
             return replace(nothing, earlier_labels=self._earlier_labels())
-        with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, self._session("count") as spark:
+        with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, self._open(f"count {self._page.name}") as spark:
             pinned = cache(lambda: self._tracking.pin(self._page, Path(scratch)))
             found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
             result = replace(nothing, counts=found.counts, feed_faults=found.feed)
             return replace(result, earlier_labels=self._earlier_labels())
-
-    def _session(self, verb: str) -> AbstractContextManager[SparkSession]:
-        return open_session(f"{verb} {self._page.name}", minutes=self._page.cluster_minutes)
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
         """Score the URLs that work.py finds, publish the table, and log the run; return the result.
@@ -163,7 +160,7 @@ class ScoringRun:
             if waiting := self._withheld(search, pinned):
                 with self._table.staged(waiting.run_id) as rows:
                     return self._settle(waiting, rows, nothing)
-            with self._session("score") as spark:
+            with self._open(f"score {self._page.name}") as spark:
                 slots = one_pass.tasks(spark, search.at_most)
                 rehearsed = early.submit(self._rehearse, spark, pinned, slots, Path(scratch))
                 found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))

@@ -16,7 +16,7 @@ from windrow.errors import UserError
 from windrow.plural import counted
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.feed.feed_marks import Seen
-from windrow.scoring.feed.feed_reports import Finding
+from windrow.scoring.feed.feed_reports import FeedFault
 from windrow.scoring.feed.file_bytes import PARQUET
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.feed.new_urls import FoundUrls
@@ -58,7 +58,7 @@ class FeedSearch:
     rule: DueRule
     rescore: bool
     limit: int | None = None
-    refused: Sequence[Finding] = ()
+    refused: Sequence[FeedFault] = ()
 
     def __bool__(self) -> bool:
         return bool(self.pieces or self.due or self.rescore)
@@ -177,7 +177,7 @@ def find(
         copies=read.copies,
         without_url=read.report.without_url,
     )
-    marks = search.before if left else feed_marks.refuse(search.marks, read.faults)
+    marks = search.before if left else feed_marks.without(search.marks, read.faults)
     return Work(targets, due, counts, marks, FeedFigures.of(search.refused, read.faults, read.report))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.data.splits import StoredFit
+from windrow.markdown import escaped
 from windrow.plural import counted
 from windrow.selection import metrics
 from windrow.selection.common_images import RegisteredChampion, Rival
@@ -211,7 +212,7 @@ def text(
         warnings: near_copies.NearCopiesOfTest.warnings_text of the data set.
         measured: the metrics of the challenger, whose row is the first.
     """
-    listed = "\n".join(f"- {hint}" for hint in hints)
+    listed = "\n".join(f"- {escaped(hint)}" for hint in hints)
     advice = f"What the curves suggest:\n\n{listed}" if listed else ""
     parts = [table(found, rival), further, warnings, advice, metrics.text(measured, found[0].readout)]
     return "\n\n".join(filter(None, parts))

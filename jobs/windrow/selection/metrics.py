@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.markdown import escaped
 from windrow.plural import counted
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _confusions(classes: Sequence[ClassFigures], counts: NDArray[np.int64]) -> l
 
 def _cell(label: str) -> str:
     short = label if len(label) <= _LONGEST_NAME else f"{label[: _LONGEST_NAME - 1]}…"
-    return short.replace("|", "\\|")
+    return escaped(short)
 
 
 def _share(value: float | None) -> str:

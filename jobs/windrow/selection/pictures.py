@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,20 +25,32 @@ _SMALL_EXCESS = 0.005
 _LONGEST_NAME = 12  # characters
 
 
-def draw(read: Readout, images: Any, labels: Sequence[str]) -> dict[str, bytes]:
+def draw(read: Readout, images: Any, labels: Sequence[str], warn: Callable[[str], None] = print) -> dict[str, bytes]:
     """Draw every picture of a network; return {file name: content of the PNG}.
+
+    A picture that can't be drawn is left out: the training before it is worth more.
 
     Args:
         read: the network's predictions on the test split.
         images: the test split's images, uint8 (n, height, width, channels).
         labels: the names of all classes, in order.
+        warn: gets a sentence for each picture that can't be drawn.
     """
-    drawn = {
-        "confusion.png": confusion(metrics.confusion(read, len(labels)), labels),
-        "misclassified.png": misclassified(images, read.truth, read.predicted, labels),
+    draws: dict[str, Callable[[], bytes | None]] = {
+        "confusion.png": lambda: confusion(metrics.confusion(read, len(labels)), labels),
+        "misclassified.png": lambda: misclassified(images, read.truth, read.predicted, labels),
+        "reliability.png": lambda: None if (found := metrics.calibration(read)) is None else reliability(found),
     }
-    found = metrics.calibration(read)
-    return drawn if found is None else {**drawn, "reliability.png": reliability(found)}
+    drawn = {}
+    for name, picture in draws.items():
+        try:
+            content = picture()
+        except Exception as error:
+            warn(f"{name} is missing, because drawing it failed with {type(error).__name__}: {error}")
+            continue
+        if content is not None:
+            drawn[name] = content
+    return drawn
 
 
 def confusion(counts: Any, labels: Sequence[str]) -> bytes:

@@ -114,6 +114,7 @@ class PromotionResult:
         metrics: the challenger's metrics on the test split; None in results from before they existed.
         evidence: figures, the data set's warnings, hints, figures by class and confusions in Markdown.
         links: addresses of MLflow's pages, by name.
+        warnings: what went wrong besides, such as a picture that could not be drawn.
     """
 
     model_name: str = ""
@@ -144,6 +145,7 @@ class PromotionResult:
     metrics: MetricFigures | None = None
     evidence: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     @property
     def awaits_approval(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.experiment.wording import point_text
+from windrow.markdown import escaped
 from windrow.plural import counted
 from windrow.tracking.record import PAGE_FILE
 from windrow.tracking.server import versions
@@ -95,14 +96,14 @@ def searched(page: Experiment, dataset: Manifest) -> str:
     """Describe the search in Markdown: a paragraph, the data set's warnings, and a table of the space."""
     sweep = page.sweep
     images = ", ".join(f"{count:,} {split}" for split, count in dataset.splits.items())
-    rows = [f"| {name} | {_range(dimension)} |" for name, dimension in page.space.items()]
+    rows = [f"| {escaped(name)} | {escaped(_range(dimension))} |" for name, dimension in page.space.items()]
     return "\n".join(
         [
             f"{page.description}\n" if page.description else "",
             f"Searched for the {'highest' if sweep.direction == 'maximize' else 'lowest'} {sweep.objective} with "
             f"{sweep.sampler}, pruner {sweep.pruner}: up to {counted(sweep.trials, 'trial')} of "
-            f"{counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; network {page.network.builder}; "
-            f"data set {dataset.name} ({images} images).\n",
+            f"{counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; network {escaped(page.network.builder)}; "
+            f"data set {escaped(dataset.name)} ({images} images).\n",
             *([f"{warnings}\n"] if (warnings := dataset.warnings_text()) else []),
             *("| hyper-parameter | searched |", "|---|---|", *rows),
         ]
@@ -128,8 +129,8 @@ def summary(
     return "\n\n".join(
         [
             f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
-            f"{result['best_value']:.4f}**{guessing} at {point_text(result['best_point'])}.",
-            *([f"What may help: {'; '.join(hints)}."] if (hints := result.get("hints")) else []),
+            f"{result['best_value']:.4f}**{guessing} at {escaped(point_text(result['best_point']))}.",
+            *([f"What may help: {escaped('; '.join(hints))}."] if (hints := result.get("hints")) else []),
             f"{counted(result['trials'], 'trial')} ({endings}) in {result['seconds']:,.0f} s on "
             f"{counted(result['slots'], 'slot')}.",
             searched(page, dataset),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from windrow.errors import TrackingError
+from windrow.markdown import escaped
 from windrow.scoring.report.figures import STAGES, Figures, Truth
 from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.tracking.registry import logged_model
@@ -27,6 +28,7 @@ _METRICS = (
     *(f"{kind}_{stage}_ms" for stage in STAGES for kind in _KINDS),
     *("psi_labels", "psi_scores"),
 )
+_TAG_CHARACTERS = 5000  # MLflow's limit is 8,000 bytes
 _TRUTH = ("images", "right", "low", "high", "baseline", "unknown")
 _LOSS = ("same_labels", "score_change_mean", "score_change_max", "accuracy", "accuracy_as_it_is")
 
@@ -87,6 +89,8 @@ def _log(client: MlflowClient, run_id: str, run: CommittedRun, note: str, withhe
         "runtime": loss.runtime if loss else "TensorFlow",
     }
     tags = {"windrow.table_version": str(run.version), "windrow.withheld": str(withheld).lower()}
+    if refused := figures.feed_faults.refused:
+        tags["windrow.refused_files"] = "\n".join(map(str, refused))[:_TAG_CHARACTERS]
     tags |= {"mlflow.note.content": note} if note else {}
     client.log_batch(
         run_id,
@@ -131,7 +135,7 @@ def _with_version(note: str, version: ModelVersion | None) -> str:
     if not note or version is None:
         return note
     page = f"#/models/{quote(version.name)}/versions/{version.version}"
-    return f"{note}\n\nLabelled by [{version.name} version {version.version}]({page})."
+    return f"{note}\n\nLabelled by [{escaped(version.name)} version {version.version}]({page})."
 
 
 def _log_inputs(

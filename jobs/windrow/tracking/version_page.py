@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from windrow.experiment.wording import point_text
+from windrow.markdown import escaped
 from windrow.plural import counted
 from windrow.selection.promotion_result import PromotionResult
 
@@ -26,8 +27,8 @@ def description(result: PromotionResult) -> str:
     If the text is longer, the last lines of the evidence are left out.
     """
     head = (
-        f"{result.reason}.\n\n"
-        f"Trial {result.trial}: {point_text(dict(result.point))}. "
+        f"{escaped(result.reason)}.\n\n"
+        f"Trial {result.trial}: {escaped(point_text(dict(result.point)))}. "
         f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
         f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
     )
@@ -49,7 +50,7 @@ def signed(text: str, by: str, champion: str | None) -> str:
         champion: the version that was champion before; None without one.
     """
     instead = f", in place of version {champion}" if champion else ""
-    line = f"{_CHOSEN}{by[:100]} on {datetime.now(UTC):%Y-%m-%d}{instead}."
+    line = f"{_CHOSEN}{escaped(by[:100])} on {datetime.now(UTC):%Y-%m-%d}{instead}."
     rest = text.partition("\n\n")[2] if text.startswith(_CHOSEN) else text
     return f"{line}\n\n{rest}"[:LONGEST]
 

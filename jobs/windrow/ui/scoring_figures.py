@@ -1,9 +1,11 @@
-"""Select the figures of a scoring run for the Windrow page: no path, no host, no text from a feed."""
+"""Select the figures of a scoring run for the Windrow page: no folder, no host, no value from a feed."""
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TypedDict
 
+from windrow.scoring.feed.feed_reports import FeedFault
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
 from windrow.scoring.report.figures import Drift, Figures, Truth
@@ -28,6 +30,25 @@ class Accuracy(TypedDict):
     images: int
 
 
+class Refused(TypedDict):
+    """A file of the feed, or a record in it, that was not read: the file's name, the line, and why."""
+
+    file: str
+    line: int | None
+    reason: str
+
+
+class ReadRecords(TypedDict):
+    """The records that a run read in its feed, by what became of them, and the first that were not read."""
+
+    records: int
+    known: int
+    copies: int
+    without_url: int
+    files_refused: int
+    refused: list[Refused]
+
+
 class ShownRun(TypedDict):
     """A scoring run on the Windrow page; `at` is Unix time in seconds."""
 
@@ -43,6 +64,7 @@ class ShownRun(TypedDict):
     labels: Moved | None
     scores: Moved | None
     truth: Accuracy | None
+    feed: ReadRecords
 
 
 def scoring_run(figures: Figures, at: float) -> ShownRun:
@@ -61,7 +83,26 @@ def scoring_run(figures: Figures, at: float) -> ShownRun:
         "labels": _moved(found.labels),
         "scores": _moved(found.scores),
         "truth": _accuracy(figures.truth),
+        "feed": _feed(figures),
     }
+
+
+def _feed(figures: Figures) -> ReadRecords:
+    counts, faults = figures.counts, figures.feed_faults
+    return {
+        "records": counts.records,
+        "known": counts.already_scored,
+        "copies": counts.copies,
+        "without_url": counts.without_url,
+        "files_refused": faults.files_refused,
+        "refused": [_refused(found) for found in (*faults.refused, *faults.without_url)],
+    }
+
+
+def _refused(found: FeedFault) -> Refused:
+    """Return a finding without its folder, and without the part of its reason that quotes the file."""
+    rule = "; ".join(part for part in found.reason.split("; ") if not part.startswith("got "))
+    return {"file": PurePath(found.file).name, "line": found.line, "reason": rule}
 
 
 def _accuracy(truth: Truth | None) -> Accuracy | None:

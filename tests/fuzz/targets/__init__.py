@@ -10,6 +10,7 @@ INSTRUMENTED = {
     "answer": ["windrow.scoring.fetch", "aiohttp"],
     "channel": ["windrow.channel", "windrow.sweep.leased_job", "windrow.sweep.outcomes", "windrow.scoring.progress"],
     "decode": ["windrow.data.image", "windrow.data.image_files", "windrow.scoring.network.pixels", "PIL"],
+    "feed": ["windrow.scoring.feed", "windrow.scoring.fetch.urls"],
     "page": ["windrow.experiment", "yaml"],
     "robots": ["windrow.scoring.fetch.robots", "protego"],
     "text": ["windrow.text_files"],

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from windrow.data import decode as folder
 from windrow.data.image import to_pixels
 from windrow.data.image_files import gif_file, jpeg_file, orientation, png_file, webp_file
@@ -62,7 +62,6 @@ _SHAPE = (12, 10, 3)
 _MAX_PIXELS = 40_000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STATUSES = {Status.OK, Status.NOT_AN_IMAGE, Status.BROKEN_IMAGE, Status.IMAGE_TOO_LARGE}
-_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0"
 
 
 def _seeds() -> Iterator[bytes]:
@@ -153,7 +152,7 @@ def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:
         warnings.simplefilter("ignore")
         for turn in range(1, 9):
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
-                image.info["exif"] = _EXIF % turn
+                image.getexif()[ExifTags.Base.Orientation] = turn
                 yield to_pixels(image, *_SHAPE)
 
 

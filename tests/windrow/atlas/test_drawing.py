@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from windrow import atlas
-from windrow.atlas import importance, page
+from windrow.atlas import drawing, importance, page
 from windrow.looks import style
 from windrow.model.backbone import Backbone
 from windrow.plural import counted
@@ -126,6 +127,41 @@ def test_the_page_asks_nobody_for_anything(sixty: Atlas) -> None:
     assert links
     assert all(str(link).startswith(("#", "data:image/png;base64,")) for link in links)
     assert not re.findall(r"url\((?!#)|@import|<script|<link|<iframe", sixty.text)
+
+
+NASTY = [
+    *("$x^{", "_hidden", "<b>&lt;", "#0072b2", "100 %s {}", "\\frac", "שלום", "👩\u200d🚀", "e\u0301\u0302"),
+    *("n" * 300, "|`*"),
+]
+
+
+def test_choices_of_any_printable_characters_are_drawn_as_they_are(study: Make, tmp_path: Path) -> None:
+    space = f"""
+  learning_rate: {{type: float, low: 1e-4, high: 1e-1, log: true}}
+  units: {{type: int, low: 8, high: 128, log: true}}
+  kind: {{type: categorical, choices: {json.dumps(NASTY, ensure_ascii=False)}}}
+network: {{builder: mine.py:build}}"""
+    page, text, names = drawn(study(40, space=space), tmp_path)
+    assert names == ALL - {"accuracy-weights"}, "the weights of a user's network are not counted here"
+    assert "could not be drawn" not in page.text
+    assert "#0072b2" in page.text, "a colour in a name stays a name"
+    assert not re.findall(r"<b>&amp;lt;", text), "a name is no element"
+
+
+def test_a_plot_that_can_not_be_drawn_is_named_and_the_others_are_drawn(
+    study: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "draw", lambda *_: 1 / 0)
+    monkeypatch.setattr(
+        drawing, "untangle", lambda figure: figure.draw_without_rendering() or 0 / (len(figure.axes) - 1)
+    )
+    warnings: list[str] = []
+    page, *pictures = atlas.write(study(20), tmp_path, warnings.append)
+    reason = "it could not be drawn: ZeroDivisionError: division by zero"
+    assert f"the plot importance is missing from the atlas: {reason}" in warnings
+    assert len(warnings) + len(pictures) == len(ALL)
+    assert pictures
+    assert f"importance: {reason}" in Page(page.read_text(encoding="utf-8")).text
 
 
 def test_screen_readers_get_headings_and_what_is_seen(sixty: Atlas) -> None:

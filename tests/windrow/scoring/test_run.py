@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from windrow import experiment
-from windrow.errors import DriftError, ShortfallError, TrackingError
+from windrow.errors import DriftError, ShortfallError, TrackingError, UserError
 from windrow.experiment import Experiment
 from windrow.model.network import Network
 from windrow.scoring import work
+from windrow.scoring.feed import feed_marks
+from windrow.scoring.report import text
 from windrow.scoring.report.figures import Drift, Figures, UrlCounts
 from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.scoring.run import Options, ScoringRun
@@ -239,3 +241,32 @@ def test_withheld_rows_wait_for_a_person_and_are_committed_without_a_download(tm
     assert result.to_json()["drift_accepted"] is True
     assert withheld.read(table.folder) is None
     assert PredictionTable(table.folder).seen() == search.marks
+
+
+def test_refused_files_are_in_the_result_of_a_run_with_nothing_else_to_do(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.csv"
+    good.write_text("http://example.com/a\n")
+    bad.write_text("url,shop\nhttp://example.com/b\n")
+    table = table_of_version(tmp_path / "t", "1")
+    PredictionTable(table).note("r1", feed_marks.news([good, bad], {}).marks)
+    result = run_on(table, Tracking(replace(NETWORK, name="model", version="1"))).score([good, bad])
+    values = result.to_json()
+    assert (values["files_refused"], values["files_read"]) == (1, 0)
+    (found,) = values["refused_files"]  # type: ignore[misc]
+    assert (found["file"], found["line"]) == (str(bad), 2)
+    assert f"warning: 1 file of the feed is refused\n  {bad}, line 2: a record must have" in text.summary(result)
+
+
+def test_a_run_whose_new_files_are_all_refused_fails_after_its_work(tmp_path: Path) -> None:
+    old, bad = tmp_path / "old.txt", tmp_path / "bad.csv"
+    old.write_text("http://example.com/a\n")
+    bad.write_text("url,shop\nhttp://example.com/b\n")
+    table = table_of_version(tmp_path / "t", "1")
+    PredictionTable(table).note("r1", feed_marks.news([old], {}).marks)
+    with pytest.raises(
+        UserError, match=r"a feed needs a new file that can be read; 1 file is refused: .*bad.csv, line 2"
+    ):
+        run_on(table, Tracking(replace(NETWORK, name="model", version="1"))).score([old, bad])
+    with pytest.raises(UserError, match="a new file that can be read"):
+        run_on(tmp_path / "other", Tracking()).score([bad])
+    assert run_on(tmp_path / "other", Tracking()).count([bad]).to_json()["files_refused"] == 1

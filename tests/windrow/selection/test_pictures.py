@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from windrow.looks import style
 from windrow.selection import metrics, pictures
@@ -70,6 +72,45 @@ def test_misclassified_images_are_shown_in_rows_of_six(channels: int) -> None:
 def test_the_title_says_when_not_all_mistakes_are_shown() -> None:
     assert pictures._misclassified_title(100, 50, 36).endswith("true → predicted; 36 of them")
     assert pictures._misclassified_title(100, 5, 5) == "5 of 100 test images are labelled wrong: true → predicted"
+
+
+NASTY = (
+    *("$x^{", "$\\alpha$ $", "_hidden", "100 %", "{0} %s", "\\frac\\", "a" * 300, "<b>&amp;</b>", "**|`x`|**"),
+    *("שלום عالم", "👩\u200d🚀", "e\u0301\u0302\u0303", "日本語", "~", "'\"", "%(x)s"),
+)
+
+
+def test_names_of_any_printable_characters_are_drawn() -> None:
+    truth = np.arange(len(NASTY))
+    read = Readout(np.roll(truth, 1), truth, 0.1, np.linspace(0.1, 1, len(truth)).astype(np.float32))
+    warnings: list[str] = []
+    drawn = pictures.draw(read, images(len(truth)), NASTY, warnings.append)
+    assert (sorted(drawn), warnings) == (["confusion.png", "misclassified.png", "reliability.png"], [])
+
+
+@given(names=st.lists(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1), min_size=4, max_size=4))
+@settings(max_examples=10)
+def test_any_printable_name_is_drawn(names: list[str]) -> None:
+    truth = np.arange(4)
+    warnings: list[str] = []
+    drawn = pictures.draw(Readout(np.roll(truth, 1), truth, 0.1), images(4), names, warnings.append)
+    assert (sorted(drawn), warnings) == (["confusion.png", "misclassified.png"], [])
+
+
+def test_a_dollar_is_drawn_as_a_dollar() -> None:
+    def drawn(name: str) -> bytes:
+        return pictures.confusion(counted(PREDICTED), ("cat", "dog", name))
+
+    assert drawn("$x$") != drawn("x")
+
+
+def test_a_picture_that_can_not_be_drawn_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "confusion", lambda *_: 1 / 0)
+    warnings: list[str] = []
+    assert sorted(pictures.draw(Readout(PREDICTED, TRUTH, 0.1), images(6), LABELS, warnings.append)) == [
+        "misclassified.png"
+    ]
+    assert warnings == ["confusion.png is missing, because drawing it failed with ZeroDivisionError: division by zero"]
 
 
 def test_no_mistake_is_a_picture_too() -> None:

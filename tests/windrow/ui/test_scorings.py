@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from harness.predictions import PATIENCE, labelled_row, row_of
 from windrow.errors import AbsentError
+from windrow.scoring.feed.feed_reports import FeedFault
 from windrow.scoring.fetch.urls import understand
 from windrow.scoring.report import album, drift, gallery
 from windrow.scoring.report.album import Chosen, Picture
+from windrow.scoring.report.feed_figures import FeedFigures
 from windrow.scoring.report.figures import Figures, Truth, UrlCounts
 from windrow.scoring.report.measurement import measure
 from windrow.scoring.table import prediction, withheld
@@ -213,3 +215,18 @@ def test_the_stamp_changes_with_a_commit_and_not_by_looking(tmp_path: Path) -> N
     assert scorings.stamp(table) == before
     score(table, "r2", ["b.png"])
     assert scorings.stamp(table) != before
+
+
+def test_a_run_shows_what_it_read_of_its_feed_and_no_folder_and_no_value_of_it() -> None:
+    reason = "a CSV must name a column once; got 'geheim' twice; rename one"
+    faults = FeedFigures(1, (FeedFault("/srv/geheim/a.csv", 1, reason),), (FeedFault("/srv/b.jsonl", 7, "no url"),), ())
+    counts = UrlCounts(new=3, already_scored=4, copies=2, without_url=1, records=10)
+    shown = scoring_run(replace(Figures(), counts=counts, feed_faults=faults), 0.0)
+    assert shown["feed"] == {
+        **{"records": 10, "known": 4, "copies": 2, "without_url": 1, "files_refused": 1},
+        "refused": [
+            {"file": "a.csv", "line": 1, "reason": "a CSV must name a column once; rename one"},
+            {"file": "b.jsonl", "line": 7, "reason": "no url"},
+        ],
+    }
+    assert "geheim" not in json.dumps(shown)

@@ -1,6 +1,6 @@
 """Find out how a CSV file is written, and check it as a whole.
 
-    form, records = csv_dialects.find(path, Form(CSV), size)
+    form, records = csv_dialects.find(path, FileForm(CSV), size)
 
 Spark, pandas, Excel and Hive write different delimiters, quotes and headers, and a file does not say which. So each
 dialect that the first record allows is tried on the whole file. The first in which every record has as many fields as
@@ -19,7 +19,7 @@ from pathlib import Path
 from windrow.scoring.feed import csv_records, file_bytes
 from windrow.scoring.feed.csv_records import URL
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import DOUBLED, ESCAPED, PLAIN, Form
+from windrow.scoring.feed.file_bytes import DOUBLED, ESCAPED, PLAIN, FileForm
 
 COLUMNS = 10_000
 """The most columns."""
@@ -31,7 +31,7 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
 _FIRST_LINE = re.compile(r"[^\r\n]*[^\s][^\r\n]*")
 
 
-def find(path: Path, form: Form, end: int) -> tuple[Form, int]:
+def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
     """Return how a CSV file is written, and its number of records.
 
     Args:
@@ -58,7 +58,7 @@ def find(path: Path, form: Form, end: int) -> tuple[Form, int]:
     raise fault or FeedFileError(path, "a CSV must have a column url")
 
 
-def is_table(path: Path, form: Form) -> bool:
+def is_table(path: Path, form: FileForm) -> bool:
     """Return whether a file whose name does not say so is a CSV.
 
     Its first record has a column `url` and others, or a URL and others between tabs or Hive's delimiter.
@@ -68,7 +68,7 @@ def is_table(path: Path, form: Form) -> bool:
     return any(len(each.columns) > 1 and (each.before or each.delimiter in "\t\x01") for each in found)
 
 
-def candidates(path: Path, text: str, form: Form) -> list[Form]:
+def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
     """Return the forms that a file's first record allows, the likeliest first; none without a column url.
 
     Without a header, as Spark and Hive write by default, the column is the only one whose first value is a URL.
@@ -98,7 +98,7 @@ def candidates(path: Path, text: str, form: Form) -> list[Form]:
     return sorted(with_header or without, key=lambda each: -len(each.columns))
 
 
-def _beginning(path: Path, form: Form) -> str:
+def _beginning(path: Path, form: FileForm) -> str:
     return file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
 
 
@@ -108,7 +108,7 @@ def _first_line(text: str) -> str:
     return found[0] if found else ""
 
 
-def _first_record(text: str, form: Form, before: int) -> list[str]:
+def _first_record(text: str, form: FileForm, before: int) -> list[str]:
     """Return the first record after `before` others; empty if the form does not fit it."""
     try:
         reader = csv_records.reader(io.StringIO(text, newline=""), form)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from windrow.plural import counted
 from windrow.scoring.feed import file_bytes
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import ESCAPED, PLAIN, Form
+from windrow.scoring.feed.file_bytes import ESCAPED, PLAIN, FileForm
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -38,7 +38,7 @@ _OLD_MAC = re.compile(rb"[^\r\n]*\r(?!\n)")  # the first line ends with a carria
 _RETURN = "\udfff"  # stands for a carriage return within a value; no text that was decoded from UTF-8 has it
 
 
-def records(path: Path, form: Form, end: int) -> Iterator[tuple[int, list[str]]]:
+def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[str]]]:
     """Yield (the line that it begins in, its values) for each record after the header; blank lines are skipped.
 
     Args:
@@ -73,7 +73,7 @@ def records(path: Path, form: Form, end: int) -> Iterator[tuple[int, list[str]]]
             raise FeedFileError(path, _misquoted(str(error)), line) from error
 
 
-def reader(lines: Iterable[str], form: Form) -> Reader:
+def reader(lines: Iterable[str], form: FileForm) -> Reader:
     """Return a strict reader of lines in a form."""
     csv.field_size_limit(RECORD_CHARACTERS)
     return csv.reader(
@@ -89,7 +89,7 @@ def value(text: str, delimiter: str) -> str | None:
     return None if text == _NULL and delimiter in NULL_DELIMITERS else text
 
 
-def unfinished(path: Path, form: Form, end: int) -> str:
+def unfinished(path: Path, form: FileForm, end: int) -> str:
     """Return a note if a file's last record has no line end, so that it may be cut off; empty otherwise."""
     if not form.bare or not end:
         return ""
@@ -108,7 +108,7 @@ def _misquoted(error: str) -> str:
     return f"a quote inside quotes must be doubled; {error}; write the file again with a CSV library"
 
 
-def _check(path: Path, form: Form, line: int, values: Sequence[str]) -> None:
+def _check(path: Path, form: FileForm, line: int, values: Sequence[str]) -> None:
     """Refuse a record with another number of fields, and one that seems to hold other records in its quotes."""
     if len(values) != len(form.columns):
         first = "header" if form.before else "first record"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windrow.scoring.feed import file_forms, formats
-from windrow.scoring.feed.feed_reports import FeedFileError, Finding, finding
+from windrow.scoring.feed.feed_reports import FeedFault, FeedFileError, feed_fault
 from windrow.scoring.feed.file_bytes import unreadable
 from windrow.scoring.feed.formats import Piece
 
@@ -57,7 +57,7 @@ class News(NamedTuple):
 
     pieces: list[Piece]
     marks: dict[str, Mark]
-    refused: list[Finding]
+    refused: list[FeedFault]
 
 
 def news(files: Sequence[Path], seen: Seen) -> News:
@@ -68,21 +68,22 @@ def news(files: Sequence[Path], seen: Seen) -> News:
             pieces, mark = _news_of(path, found.marks.get(str(path)))
         except FeedFileError as error:  # not even its bytes could be read, so there is no state to remember
             found.marks.pop(str(path), None)
-            found.refused.append(error.finding)
+            found.refused.append(error.fault)
             continue
         found.marks[str(path)] = mark
         found.pieces.extend(pieces)
         if mark.reason:
-            found.refused.append(finding(path, mark.reason, mark.line))
+            found.refused.append(feed_fault(path, mark.reason, mark.line))
     return found
 
 
-def refuse(marks: Seen, faults: Iterable[Finding]) -> dict[str, Mark]:
-    """Return the marks with those of files that turned out to be unreadable while they were read."""
-    return dict(marks) | {fault.file: _refused(marks[fault.file], fault) for fault in faults if fault.file in marks}
+def without(marks: Seen, faults: Iterable[FeedFault]) -> dict[str, Mark]:
+    """Return the marks without those of files that failed while they were read, so that the next run tries again."""
+    failed = {fault.file for fault in faults}
+    return {name: mark for name, mark in marks.items() if name not in failed}
 
 
-def _refused(mark: Mark, fault: Finding) -> Mark:
+def _refused(mark: Mark, fault: FeedFault) -> Mark:
     return replace(mark, reason=fault.reason, line=fault.line, reader=_READER)
 
 
@@ -110,7 +111,7 @@ def _news_of(path: Path, mark: Mark | None) -> tuple[list[Piece], Mark]:
         start = mark.whole if mark and grown and form.kind in formats.CONTINUED else 0
         return formats.pieces(path, form, start, now.size, records), now
     except FeedFileError as error:
-        return [], _refused(now, error.finding)
+        return [], _refused(now, error.fault)
 
 
 def _facts(path: Path) -> os.stat_result:

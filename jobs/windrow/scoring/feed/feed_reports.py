@@ -16,7 +16,7 @@ _REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
-class Finding:
+class FeedFault:
     """A place in a feed with the reason why it was not read as it stands.
 
     Attributes:
@@ -38,8 +38,8 @@ class FeedFileError(UserError):
     """A file that can't be read as a feed. A run reads the others, and reports this one."""
 
     def __init__(self, path: Path | str, reason: str, line: int | None = None) -> None:
-        self.finding = finding(path, reason, line)
-        super().__init__(str(self.finding))
+        self.fault = feed_fault(path, reason, line)
+        super().__init__(str(self.fault))
 
 
 @dataclass
@@ -56,15 +56,15 @@ class PieceReport:
 
     records: int = 0
     without_url: int = 0
-    examples: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
-    fault: Finding | None = None
+    examples: list[FeedFault] = field(default_factory=list)
+    notes: list[FeedFault] = field(default_factory=list)
+    fault: FeedFault | None = None
 
     def reject(self, file: str, line: int, reason: str) -> None:
         """Count a record without a URL."""
         self.without_url += 1
         if len(self.examples) < SHOWN:
-            self.examples.append(finding(file, reason, line))
+            self.examples.append(feed_fault(file, reason, line))
 
     def to_json(self) -> str:
         """Return the report as one line of JSON."""
@@ -78,19 +78,23 @@ class PieceReport:
         return cls(
             values["records"],
             values["without_url"],
-            [Finding(**each) for each in values["examples"]],
-            [Finding(**each) for each in values["notes"]],
-            Finding(**fault) if fault else None,
+            [FeedFault(**each) for each in values["examples"]],
+            [FeedFault(**each) for each in values["notes"]],
+            FeedFault(**fault) if fault else None,
         )
 
 
-def finding(path: Path | str, reason: str, line: int | None = None) -> Finding:
-    """Return a finding whose texts are short and can be written as UTF-8."""
+def feed_fault(path: Path | str, reason: str, line: int | None = None) -> FeedFault:
+    """Return a fault whose texts are short and can be printed; a file may hold what would steer a terminal."""
     name = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     clean = " ".join(reason.encode("utf-8", "replace").decode().split())
     if len(clean) > _REASON_CHARACTERS:
         clean = f"{clean[: _REASON_CHARACTERS - 1]}…"
-    return Finding(name, line, clean)
+    return FeedFault(_printable(name), line, _printable(clean))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def total(reports: Iterable[PieceReport]) -> PieceReport:

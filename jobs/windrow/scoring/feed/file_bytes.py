@@ -1,6 +1,6 @@
 """Open a feed's file as UTF-8 bytes, however it is packed and encoded.
 
-    with opened(path, Form(TEXT, packing="gzip", encoding="utf-16")) as file: ...
+    with opened(path, FileForm(TEXT, packing="gzip", encoding="utf-16")) as file: ...
 
 A packed or differently encoded file is unpacked and converted while it is read, so that memory does not depend on its
 size.
@@ -45,7 +45,7 @@ _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
-class Form:
+class FileForm:
     """How a file is written; all of it follows from the file's content, and its name where the content leaves it open.
 
     Attributes:
@@ -74,7 +74,7 @@ class Form:
 
 
 @contextmanager
-def opened(path: Path, form: Form, end: int | None = None) -> Iterator[io.BufferedReader]:
+def opened(path: Path, form: FileForm, end: int | None = None) -> Iterator[io.BufferedReader]:
     """Open a file's UTF-8 bytes, without a byte order mark unless it is that of UTF-8.
 
     Args:
@@ -93,13 +93,13 @@ def opened(path: Path, form: Form, end: int | None = None) -> Iterator[io.Buffer
             yield cast("io.BufferedReader", file)
 
 
-def head(path: Path, form: Form) -> bytes:
+def head(path: Path, form: FileForm) -> bytes:
     """Return the first MiB of a file, unpacked and as UTF-8."""
     with opened(path, form) as file:
         return file.read(_HEAD_BYTES)
 
 
-def drain(path: Path, form: Form) -> None:
+def drain(path: Path, form: FileForm) -> None:
     """Read a packed or converted file to its end, to find out whether it is whole.
 
     Raises:

@@ -7,6 +7,7 @@ The name decides only what the content leaves open: whether lines without a head
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_dialects, file_bytes, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, Form
+from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.status import Status
 
@@ -23,6 +24,7 @@ SAMPLE = 1000
 
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+_URL = re.compile(rb"https?://", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"[^\r\n]*[^\s][^\r\n]*")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
@@ -43,7 +45,7 @@ _FOREIGN = {
 }
 
 
-def find(path: Path, size: int) -> tuple[Form, int | None]:
+def find(path: Path, size: int) -> tuple[FileForm, int | None]:
     """Return a file's form, and the number of its records if that is known before they are read.
 
     Args:
@@ -56,40 +58,40 @@ def find(path: Path, size: int) -> tuple[Form, int | None]:
     beginning = _beginning(path)
     suffix = _suffix(path)
     if beginning.startswith(b"PAR1") or suffix == ".parquet":
-        return Form(PARQUET), sum(parquet_rows.groups(path))
+        return FileForm(PARQUET), sum(parquet_rows.groups(path))
     _refuse_foreign(path, beginning)
     packing = file_bytes.packing(beginning)
-    inner = file_bytes.head(path, Form(TEXT, packing)) if packing else beginning
+    inner = file_bytes.head(path, FileForm(TEXT, packing)) if packing else beginning
     if packing:
         if inner.startswith(b"PAR1"):
             raise FeedFileError(path, "a Parquet file must not be packed as a whole; unpack it")
         _refuse_foreign(path, inner)
-    form = Form(TEXT, packing, file_bytes.encoding(inner))
+    form = FileForm(TEXT, packing, file_bytes.encoding(inner))
     if not form.bare:
         file_bytes.drain(path, form)
     return _of_text(path, form, suffix, size)
 
 
-def _of_text(path: Path, form: Form, suffix: str, size: int) -> tuple[Form, int | None]:
+def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileForm, int | None]:
     text = file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf")
     first = (found[0] if (found := _FIRST_LINE.search(text)) else b"").strip()
     if not first:
-        return Form(TEXT, form.packing, form.encoding), None
+        return FileForm(TEXT, form.packing, form.encoding), None
     if first.startswith(b"<"):
         raise FeedFileError(path, "a feed must be text, CSV, JSON lines or Parquet; got HTML or XML; list URLs", 1)
     if first.startswith(b"[") and suffix not in _TABLES:
         raise FeedFileError(path, "a JSON file must hold one object a line; got a list; write it as JSON lines", 1)
     if first.startswith(b"{") or suffix in _OBJECTS:
-        form = Form(JSON_LINES, form.packing, form.encoding)
+        form = FileForm(JSON_LINES, form.packing, form.encoding)
         _check_objects(path, form, first)
         return form, None
     if suffix in _TABLES or csv_dialects.is_table(path, form):
-        return csv_dialects.find(path, Form(CSV, form.packing, form.encoding), size)
+        return csv_dialects.find(path, FileForm(CSV, form.packing, form.encoding), size)
     _check_urls(path, form)
     return form, None
 
 
-def _check_objects(path: Path, form: Form, first: bytes) -> None:
+def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
     """Refuse a file of which most lines are no JSON objects, such as one JSON document on many lines."""
     wrong: tuple[int, str] | None = None
     lines = bad = 0
@@ -107,8 +109,11 @@ def _check_objects(path: Path, form: Form, first: bytes) -> None:
         raise FeedFileError(path, f"most of the file's lines are no JSON objects: {wrong[1]}", wrong[0])
 
 
-def _check_urls(path: Path, form: Form) -> None:
-    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
+def _check_urls(path: Path, form: FileForm) -> None:
+    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row.
+
+    A line that begins as a URL does, and is not valid, is one that its writer meant as a URL: it gets a row.
+    """
     wrong: tuple[int, str] | None = None
     lines = bad = 0
     nothing = False
@@ -116,7 +121,7 @@ def _check_urls(path: Path, form: Form) -> None:
         target = urls.understand(line[: urls.MAX_BYTES])
         lines += 1
         nothing = nothing or b"\0" in line
-        if target and target.status == Status.INVALID_URL:
+        if target and target.status == Status.INVALID_URL and not _URL.match(line):
             bad += 1
             wrong = wrong or (number, target.error or "")
     if wrong and 2 * bad > lines:
@@ -125,12 +130,23 @@ def _check_urls(path: Path, form: Form) -> None:
         raise FeedFileError(path, f"most of the file's lines are no URLs: {wrong[1]}{hint}; {cure}", wrong[0])
 
 
-def _sample(path: Path, form: Form) -> Iterator[tuple[int, bytes]]:
+def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
-        lines = enumerate(iter(lambda: file.readline(carried.LINE_BYTES + 1), b""), 1)
-        texts = ((number, part) for number, line in lines for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r"))
+        texts = (
+            (number, part)
+            for number, line in enumerate(_beginnings(file), 1)
+            for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r")
+        )
         yield from islice(((number, text.strip()) for number, text in texts if text.strip()), SAMPLE)
+
+
+def _beginnings(file: io.BufferedReader) -> Iterator[bytes]:
+    """Yield the lines of a file; of one that is longer than a record only the beginning."""
+    while line := file.readline(carried.LINE_BYTES + 1):
+        yield line
+        while not line.endswith(b"\n") and (line := file.readline(carried.LINE_BYTES)):
+            pass
 
 
 def _refuse_foreign(path: Path, beginning: bytes) -> None:

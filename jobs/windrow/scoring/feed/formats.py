@@ -16,8 +16,8 @@ from json.encoder import encode_basestring as quoted
 from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_records, file_bytes, parquet_rows
-from windrow.scoring.feed.feed_reports import SHOWN, FeedFileError, PieceReport, finding
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, Form
+from windrow.scoring.feed.feed_reports import SHOWN, FeedFileError, PieceReport, feed_fault
+from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.urls import Target
 
@@ -41,7 +41,7 @@ class Piece:
     """
 
     path: str
-    form: Form
+    form: FileForm
     start: int
     end: int
     records: int | None = None
@@ -55,10 +55,10 @@ class Piece:
         """Read what `to_json` returned."""
         values = json.loads(text)
         form = values["form"]
-        return cls(**{**values, "form": Form(**{**form, "columns": tuple(form["columns"])})})
+        return cls(**{**values, "form": FileForm(**{**form, "columns": tuple(form["columns"])})})
 
 
-def pieces(path: Path, form: Form, start: int, size: int, records: int | None = None) -> list[Piece]:
+def pieces(path: Path, form: FileForm, start: int, size: int, records: int | None = None) -> list[Piece]:
     """Cut a file into pieces that can be read in parallel.
 
     Text and JSON lines are cut from byte `start` on. The other kinds ignore `start`: a Parquet file gives one piece per
@@ -94,12 +94,12 @@ def targets(piece: Piece, report: PieceReport | None = None) -> Iterator[Target]
     try:
         yield from _READERS[piece.form.kind](piece, report)
     except FeedFileError as error:
-        report.fault = error.finding
+        report.fault = error.fault
     except OSError as error:
-        report.fault = file_bytes.unreadable(path, error).finding
+        report.fault = file_bytes.unreadable(path, error).fault
     if piece.records is not None and piece.records != report.records and report.fault is None:
         counts = f"{piece.records:,} records were found before, and {report.records:,} now"
-        report.fault = finding(path, f"a file must stay as it is while it is read; {counts}; it is read again")
+        report.fault = feed_fault(path, f"a file must stay as it is while it is read; {counts}; it is read again")
 
 
 def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
@@ -159,7 +159,7 @@ def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
         else:
             report.reject(piece.path, line, _NO_URL)
     if note := csv_records.unfinished(path, form, piece.end):
-        report.notes.append(finding(path, note))
+        report.notes.append(feed_fault(path, note))
 
 
 def _parquet(piece: Piece, report: PieceReport) -> Iterator[Target]:

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from windrow.errors import UserError, WindrowError
 from windrow.plural import counted
 from windrow.scoring.feed import feed_reports, formats, known_keys
-from windrow.scoring.feed.feed_reports import Finding, PieceReport
+from windrow.scoring.feed.feed_reports import FeedFault, PieceReport
 from windrow.scoring.feed.file_bytes import PARQUET
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
@@ -138,7 +138,7 @@ class FoundUrls:
     known: int
     copies: int
     report: PieceReport
-    faults: Sequence[Finding]
+    faults: Sequence[FeedFault]
 
     def check(self) -> None:
         """Check that no record was lost: each is new, known, a copy of another, or without a URL.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from windrow.scoring.feed import arrow_json, csv_dialects
-from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, finding
+from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, feed_fault
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -94,7 +94,7 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
                 row += batch.num_rows
         except _BROKEN as error:
             raise _fault(path, file, group, error) from error
-    report.notes += [finding(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
+    report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
 
 
 def _columns(

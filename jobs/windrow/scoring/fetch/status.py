@@ -54,7 +54,7 @@ class StatusRule:
         meaning: an explanation for the user.
         passing: a later run may end differently, so the URL is tried again; a status that is not passing is final.
         retried_now: a second try in the same run often helps.
-        of_the_host: the host failed; after ten failures in a row, a task does not contact the host again in this run.
+        of_the_host: the host failed; after too many failures in a row, a task leaves the host alone in this run.
         no_connection: no answer was received. If a robots.txt ends so, the image gets the same status, not
             robots_unavailable, because the image's download would have failed in the same way.
         keys: the keys of the page's section scoring that decide it: with other values the URL may end differently.
@@ -90,7 +90,8 @@ RULES: dict[Status, StatusRule] = {
         keys=("robots",),
     ),
     Status.HOST_UNAVAILABLE: StatusRule(
-        "not requested: the host failed 10 times in a row in this run, or asked for a long pause",
+        "not requested: the host failed 10 times in a row in this run (more if it answers a part of its URLs), "
+        "or asked for a long pause",
         passing=True,
         no_connection=True,
     ),

@@ -19,7 +19,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))")  # example.com:80/ is a host and a port
 _PLACE = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]*))?")  # host and port
-_LAST_PORT = 65_535
+LAST_PORT = 65_535
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
 _ESCAPES = re.compile(r"%(?:[0-9A-Fa-f]{2})?|[^%]+")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -164,9 +164,9 @@ def _place(authority: str, scheme: str) -> str:
         raise UrlRefusedError(Status.INVALID_URL, str(error)) from error
     if not match[2]:
         return host
-    port = int(match[2].lstrip("0")[: len(str(_LAST_PORT)) + 1] or 0)
-    if not 1 <= port <= _LAST_PORT:
-        raise UrlRefusedError(Status.INVALID_URL, f"a port must be 1 to {_LAST_PORT}; got {match[2][:40]}")
+    port = int(match[2].lstrip("0")[: len(str(LAST_PORT)) + 1] or 0)
+    if not 1 <= port <= LAST_PORT:
+        raise UrlRefusedError(Status.INVALID_URL, f"a port must be 1 to {LAST_PORT}; got {match[2][:40]}")
     return host if port == _DEFAULT_PORTS[scheme] else f"{host}:{port}"
 
 

@@ -14,6 +14,7 @@ import heapq
 import io
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from windrow.data.image_files.opening import opened
 from windrow.files import write_text
 from windrow.scoring.table.lock import OWN
 from windrow.scoring.table.prediction import Prediction, RankedLabel
@@ -103,7 +105,8 @@ class AlbumPage:
         """
         score = row.score or 0.0
         if row.url_key[:_KEY_DIGITS] <= self._last_key and len(self._sample) < 2 * POOL:
-            self._sample[row.url_key] = _picture(row, pixels)
+            with suppress(Exception):  # no picture is worth a row
+                self._sample[row.url_key] = _picture(row, pixels)
         if len(self._unsure) < UNSURE or score <= -self._unsure[0][0]:
             heapq.heappush(self._unsure, (-score, -int(row.url_key, 16), row, pixels))
             if len(self._unsure) > UNSURE:
@@ -112,7 +115,10 @@ class AlbumPage:
     def write(self, task: int) -> None:
         """Write the task's file, and replace the file of an earlier attempt. A full disk loses pictures, but no row."""
         unsure = {row.url_key: (row, pixels) for *_, row, pixels in self._unsure}
-        drawn = [_picture(row, pixels) for key, (row, pixels) in unsure.items() if key not in self._sample]
+        drawn = []
+        for row, pixels in (pair for key, pair in unsure.items() if key not in self._sample):
+            with suppress(Exception):
+                drawn.append(_picture(row, pixels))
         lines = [json.dumps(asdict(picture)) for picture in (*self._sample.values(), *drawn)]
         folder = Path(self._album.folder)
         if not lines:
@@ -145,7 +151,8 @@ def thumbnail(pixels: NDArray[np.uint8] | bytes) -> tuple[str, int, int]:
         pixels: uint8 (height, width, channels) with 1 or 3 channels, or a valid JPEG file's bytes.
     """
     if isinstance(pixels, bytes):
-        image = Image.open(io.BytesIO(pixels), formats=["JPEG"]).convert("RGB")
+        with opened(pixels, sys.maxsize) as jpeg:  # its pixels were counted before it was labelled
+            image = jpeg.convert("RGB")
     else:
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from windrow.plural import counted
-from windrow.scoring.feed.feed_reports import SHOWN, Finding, PieceReport
+from windrow.scoring.feed.feed_reports import SHOWN, FeedFault, PieceReport
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class FeedFigures:
     """
 
     files_refused: int = 0
-    refused: tuple[Finding, ...] = ()
-    without_url: tuple[Finding, ...] = ()
-    notes: tuple[Finding, ...] = ()
+    refused: tuple[FeedFault, ...] = ()
+    without_url: tuple[FeedFault, ...] = ()
+    notes: tuple[FeedFault, ...] = ()
 
     @classmethod
     def of(
-        cls, refused: Sequence[Finding], faults: Sequence[Finding] = (), report: PieceReport | None = None
+        cls, refused: Sequence[FeedFault], faults: Sequence[FeedFault] = (), report: PieceReport | None = None
     ) -> FeedFigures:
         """Join the files that were refused, before or while they were read, and the report of the others."""
         by_file = {found.file: found for found in reversed([*refused, *faults])}
@@ -43,7 +43,7 @@ class FeedFigures:
             return cls()
         found: Any = values
         names = ("refused_files", "records_without_url", "feed_notes")
-        return cls(found["files_refused"], *(tuple(Finding(**each) for each in found[name]) for name in names))
+        return cls(found["files_refused"], *(tuple(FeedFault(**each) for each in found[name]) for name in names))
 
     def to_json(self) -> dict[str, object]:
         """Return the faults as JSON values; empty without any."""

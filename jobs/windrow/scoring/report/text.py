@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from windrow.markdown import escaped
 from windrow.plural import counted
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.report import drift
@@ -108,8 +109,8 @@ def note(figures: Figures, withheld: str = "") -> str:
 
     `withheld` is the reason why the run's rows are not in the table; empty if they are.
     """
-    lines = [f"**Withheld:** {withheld}."] if withheld else []
-    return "\n".join(f"- {line}" for line in [*lines, *sentences(figures)])
+    lines = [f"**Withheld:** {escaped(withheld)}."] if withheld else []
+    return "\n".join(f"- {line}" for line in [*lines, *map(escaped, sentences(figures))])
 
 
 def _of_the_ceiling(figures: Figures) -> str:

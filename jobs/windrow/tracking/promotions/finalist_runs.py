@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from windrow.selection import evidence, pictures
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
 from windrow.sweep.outcomes import RULES, best_figure
@@ -14,7 +16,9 @@ from windrow.sweep.spec import facts_of
 from windrow.tracking.server import epoch_metrics, metrics_at
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow import MlflowClient
+    from numpy.typing import NDArray
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
@@ -46,16 +50,37 @@ class FinalistRuns:
             for repeat in tuned.finalist.repeats:
                 self._runs[tuned.finalist.name, repeat.number] = self._log(tuned.finalist, repeat, settings)
 
-    def log_test(self, read: Mapping[tuple[str, int], Readout]) -> None:
-        """Log test figures, given by (finalist's name, repeat), each to the run of that repeat."""
-        for key, figures in read.items():
-            metrics = {"test_accuracy": figures.accuracy, "test_loss": figures.loss, "test_errors": figures.errors}
-            self._client.log_batch(self._runs[key], metrics=metrics_at(0, metrics))
+    def log_test(
+        self,
+        final: Final,
+        figures: Mapping[str, Readout],
+        rows: Sequence[evidence.Row],
+        images: NDArray[np.uint8],
+        warnings: list[str],
+    ) -> dict[str, bytes]:
+        """Log test figures and pictures to the finalists' runs; return the challenger's pictures, PNG files by name.
 
-    def log_pictures(self, finalist: Finalist, repeat: Repeat, pictures: Mapping[str, bytes]) -> None:
-        """Log PNG files, given by name, to the run of a finalist's repeat."""
+        A picture that can't be drawn is a warning, on standard error and in `warnings`.
+
+        Args:
+            figures: predictions on the test split, by name as for `evidence.rows`.
+            images: the test images, uint8 (n, height, width, channels).
+        """
+        for key, read in evidence.by_repeat(final, figures).items():
+            metrics = {"test_accuracy": read.accuracy, "test_loss": read.loss, "test_errors": read.errors}
+            self._client.log_batch(self._runs[key], metrics=metrics_at(0, metrics))
+        pictured, drawn = {evidence.CHALLENGER: final.winner, "default": final.default}, {}
+        for row in rows:
+            if (finalist := pictured.get(row.name)) is not None:
+                drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels, warnings.append)
+                self._log_files(finalist, finalist.good[0], drawn[row.name])
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        return drawn[evidence.CHALLENGER]
+
+    def _log_files(self, finalist: Finalist, repeat: Repeat, files: Mapping[str, bytes]) -> None:
         with tempfile.TemporaryDirectory(prefix="windrow-") as folder:
-            for name, content in pictures.items():
+            for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)
             self._client.log_artifacts(self._runs[finalist.name, repeat.number], folder)
 

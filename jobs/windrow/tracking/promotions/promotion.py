@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.data import shards
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import common_images, evidence, hints, metrics, near_copies, pictures
+from windrow.selection import common_images, evidence, hints, metrics, near_copies
 from windrow.selection.common_images import Rival, between
 from windrow.selection.finalists import Final, key_of
 from windrow.selection.near_copies import NearCopiesOfTest
@@ -32,9 +33,7 @@ from windrow.tracking.server import connect, evaluation_link, run_link, version_
 from windrow.training import networks
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow import MlflowClient
-    from numpy.typing import NDArray
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
@@ -194,8 +193,10 @@ class Promotion:
         rows = evidence.rows(final, figures, rival, near.chosen)
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
-        result = self._result(challenger, rival, final, rows, decision, near, model_id)
-        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test", final.winner.fit)[0])
+        warnings: list[str] = []
+        images = shards.load_split(folder, "test", final.winner.fit)[0]
+        drawn = self._runs.log_test(final, figures, rows, images, warnings)
+        result = replace(self._result(challenger, rival, final, rows, decision, near, model_id), warnings=warnings)
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
         self._log_figures(result, read, final, model_id)
@@ -270,18 +271,6 @@ class Promotion:
             undecided = result is None or not (result.promoted or registry.is_settled(version, result))
             if undecided and not {"champion", "previous"} & set(version.aliases):
                 self._client.delete_model_version(version.name, version.version)
-
-    def _log_test(
-        self, final: Final, figures: Mapping[str, Readout], rows: Sequence[evidence.Row], images: NDArray[np.uint8]
-    ) -> dict[str, bytes]:
-        """Log test figures and pictures to the finalists' runs; return the challenger's pictures."""
-        self._runs.log_test(evidence.by_repeat(final, figures))
-        pictured, drawn = {"challenger": final.winner, "default": final.default}, {}
-        for row in rows:
-            if (finalist := pictured.get(row.name)) is not None:
-                drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels)
-                self._runs.log_pictures(finalist, finalist.good[0], drawn[row.name])
-        return drawn["challenger"]
 
     def _log_figures(self, result: PromotionResult, read: Readout, final: Final, model_id: str) -> None:
         from mlflow.entities import RunTag

@@ -25,12 +25,25 @@ export function scorings(section, values) {
   if (values.nights.some((run) => run.truth)) columns.splice(3, 0, { title: "Right by the feed", cell: (run) => accuracy(run.truth), kind: "text" });
   const parts = [];
   if (values.withheld) parts.push(sentence(withheld(values.withheld)));
+  const [newest] = values.nights;
+  if (newest && newest.feed.records + newest.feed.files_refused > 0) parts.push(...whatWasRead(newest));
   if (values.nights.length) parts.push(table(values.nights.length > 1 ? `The last ${count(values.nights.length)} scoring runs, newest first` : "The only scoring run so far", columns, values.nights));
   fill(section, ...parts);
 }
 
 function withheld(run) {
   return `${several(run.rows, "row")} of ${time(run.at)} are withheld, because labels or scores have moved beyond the page's drift gate. Trigger the DAG with a larger gate to commit them, or correct the feed or the model and trigger it again.`;
+}
+
+function whatWasRead({ feed, new: fresh }) {
+  const columns = [
+    { title: "File", cell: (found) => found.file, kind: "text", head: true },
+    { title: "Line", cell: (found) => (found.line === null ? "–" : count(found.line)) },
+    { title: "Reason", cell: (found) => found.reason, kind: "text wide" },
+  ];
+  const refused = feed.files_refused ? ` It refused ${several(feed.files_refused, "file")} of the feed.` : "";
+  const words = `The newest run read ${several(feed.records, "record")} of the feed: ${count(fresh)} were new, ${count(feed.known)} already had a row, ${count(feed.copies)} were copies, and ${count(feed.without_url)} had no URL.${refused}`;
+  return feed.refused.length ? [sentence(words), table("What was not read of the feed", columns, feed.refused)] : [sentence(words)];
 }
 
 function statuses(run) {

@@ -151,8 +151,8 @@ def test_a_record_that_can_not_be_one_refuses_its_file_with_the_line(
     path.write_bytes(b"url,shop\n" + content)
     with pytest.raises(FeedFileError) as caught:
         read(path)
-    assert (caught.value.finding.file, caught.value.finding.line) == (str(path), line)
-    assert reason in caught.value.finding.reason
+    assert (caught.value.fault.file, caught.value.fault.line) == (str(path), line)
+    assert reason in caught.value.fault.reason
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from windrow.scoring.feed import feed_marks, formats
+from windrow.scoring.feed import feed_marks, file_forms, formats
 from windrow.scoring.feed.feed_marks import Mark
-from windrow.scoring.feed.feed_reports import Finding
+from windrow.scoring.feed.feed_reports import FeedFault
 
 SITE = "http://example.com/"
 
@@ -26,7 +26,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.marks: dict[str, Mark] = {}
-        self.refused: list[Finding] = []
+        self.refused: list[FeedFault] = []
 
     def night(self) -> list[str]:
         pieces, marks, self.refused = feed_marks.news(sorted(self.folder.iterdir()), self.marks)
@@ -176,3 +176,73 @@ def test_a_large_file_is_cut_into_pieces(reader: Reader, monkeypatch: pytest.Mon
     pieces, *_ = feed_marks.news([reader.folder / "one.txt"], {})
     assert len(pieces) > 10
     assert reader.night() == lines
+
+
+def test_a_refused_file_is_reported_each_night_and_read_once_it_is_right(reader: Reader) -> None:
+    (reader.folder / "a.csv").write_text("url,shop\nhttp://example.com/a\n")
+    (reader.folder / "b.txt").write_text(of_urls("b\n"))
+    assert (reader.night(), [str(found) for found in reader.refused]) == (
+        ["b"],
+        [
+            f"{reader.folder}/a.csv, line 2: a record must have a field for each column; got 1 field, and the header "
+            "has 2; put values with a delimiter in quotes, or write the missing ones"
+        ],
+    )
+    first = reader.refused
+    assert (reader.night(), reader.refused) == ([], first)
+    os.utime(reader.folder / "a.csv", (1, 1))
+    assert (reader.night(), reader.refused) == ([], first)
+    (reader.folder / "a.csv").write_text("url,shop\nhttp://example.com/a,7\n")
+    assert (reader.night(), reader.refused) == (["a"], [])
+
+
+def test_a_refused_text_that_has_grown_is_read_from_its_beginning(reader: Reader) -> None:
+    (reader.folder / "a.txt").write_text("no\nurl\n")
+    assert (reader.night(), len(reader.refused)) == ([], 1)
+    (reader.folder / "a.txt").write_text("no\nurl\n" + of_urls("a\nb\nc\n"))
+    assert (reader.night(), reader.refused) == (["no", "url", "a", "b", "c"], [])
+
+
+def test_a_file_that_an_earlier_windrow_refused_is_tried_again(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    (reader.folder / "a.txt").write_text("no url\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(feed_marks, "_READER", 0)
+        reader.night()
+    with monkeypatch.context() as patch:
+        patch.setattr(file_forms, "_check_urls", lambda *_: None)
+        assert (reader.night(), reader.refused) == (["no url"], [])
+
+
+@pytest.mark.parametrize("what", ["a folder", "a broken link", "no bytes", "a name that is no UTF-8", "not ours"])
+def test_what_can_not_be_opened_is_one_finding_and_the_others_are_read(reader: Reader, what: str) -> None:
+    path = reader.folder / "x.parquet"
+    if what == "a folder":
+        path.mkdir()
+    elif what == "a broken link":
+        path.symlink_to("nowhere")
+    elif what == "no bytes":
+        path.touch()
+    elif what == "a name that is no UTF-8":
+        path = reader.folder / os.fsdecode(b"caf\xe9.txt")
+        path.write_text(of_urls("b\n"))
+    else:
+        path.write_bytes(b"PAR1")
+        path.chmod(0)
+    (reader.folder / "one.txt").write_text(of_urls("a\n"))
+    assert reader.night() == ["a"]
+    (found,) = reader.refused
+    assert found.file.startswith(str(reader.folder))
+    found.file.encode()
+
+
+def test_marks_of_an_earlier_windrow_are_read_and_written_as_they_were() -> None:
+    text = b'{"/feed/a.txt": [5, 7, "digest", 3]}'
+    assert feed_marks.dump(feed_marks.load(text)) == text
+
+
+def test_a_file_that_fails_while_it_is_read_is_read_again(reader: Reader) -> None:
+    (reader.folder / "one.txt").write_text(of_urls("a\n"))
+    reader.night()
+    fault = FeedFault(str(reader.folder / "one.txt"), None, "torn")
+    reader.marks = feed_marks.without(reader.marks, [fault])
+    assert reader.night() == ["a"]

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windrow.scoring.feed import file_forms, formats
 from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, total
-from windrow.scoring.feed.file_bytes import TEXT, Form
+from windrow.scoring.feed.file_bytes import TEXT, FileForm
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.urls import Target
@@ -152,7 +152,7 @@ def test_cut_anywhere_the_pieces_of_a_text_give_each_line_once(
     ]
     size = path.stat().st_size
     places = sorted({0, size, *(cut for cut in cuts if cut < size)})
-    parts = [Piece(str(path), Form(TEXT), begin, end) for begin, end in pairwise(places)]
+    parts = [Piece(str(path), FileForm(TEXT), begin, end) for begin, end in pairwise(places)]
     assert [line for piece in parts for line in formats.lines(piece, longest)] == expected
 
 
@@ -191,7 +191,7 @@ def test_a_long_line_is_cut_and_told_apart_by_its_digest(tmp_path: Path, length:
     path = tmp_path / "feed.txt"
     line = b"y" * length
     path.write_bytes(line + b"\nnext\n")
-    (first, digest), second = formats.lines(Piece(str(path), Form(TEXT), 0, path.stat().st_size), 100)
+    (first, digest), second = formats.lines(Piece(str(path), FileForm(TEXT), 0, path.stat().st_size), 100)
     assert first == line[:101]
     assert digest == (sha256(line).hexdigest() if length > 100 else None)
     assert second == (b"next", None)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from harness.documents import text_of
-from windrow.errors import UserError
+from windrow.errors import UserError, WindrowError
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.fetch import urls
 
@@ -137,6 +137,34 @@ def test_of_several_records_of_a_url_the_one_that_sorts_first_counts(tmp_path: P
     (tmp_path / "feed.jsonl").write_text("".join(lines[::2]))
     rows = new_urls.read_here(feed_marks.news([tmp_path / "feed.jsonl"], {})[0], np.empty(0, known_keys.DTYPE))
     assert rows.rows["extra"].to_pylist() == ['{"shop":1}']
+
+
+@pytest.mark.spark
+def test_a_record_with_columns_counts_before_a_bare_line(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("http://example.com/a\nHTTP://EXAMPLE.COM/a\n")
+    (tmp_path / "b.csv").write_text("url,shop\nhttp://example.com/a,9\nhttp://example.com/a,7\n")
+    rows = read(spark, [tmp_path / "a.txt", tmp_path / "b.csv"], tmp_path)
+    assert [(row.url, row.extra) for row in rows] == [("http://example.com/a", '{"shop":"7"}')]
+
+
+def test_every_record_is_new_known_a_copy_or_without_a_url(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("http://example.com/old\n\nhttp://example.com/a\nhttp://example.com/a\nno url\n")
+    (tmp_path / "b.jsonl").write_text('{"url": "http://example.com/a"}\n{"id": 7}\n{"url": ""}\n')
+    old = known_keys.of_hex(
+        pa.array([target.url_key for line in [b"http://example.com/old"] if (target := urls.understand(line))])
+    )
+    found = new_urls.read_here(feed_marks.news([tmp_path / "a.txt", tmp_path / "b.jsonl"], {})[0], old)
+    found.check()
+    assert (found.report.records, found.new, found.known, found.copies, found.report.without_url) == (7, 2, 1, 2, 2)
+    with pytest.raises(WindrowError, match="got 7 records, but 1 new, 1 known, 2 copies and 2 without a URL; nothing"):
+        replace(found, new=1).check()
+
+
+def test_a_folder_that_is_named_like_a_file_is_listed_unless_its_files_are(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").mkdir()
+    (tmp_path / "x.parquet" / "part-0.parquet").touch()
+    assert new_urls.files("*", tmp_path) == [tmp_path / "x.parquet"]
+    assert new_urls.files("**/*", tmp_path) == [tmp_path / "x.parquet" / "part-0.parquet"]
 
 
 @pytest.mark.spark

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from harness.predictions import PATIENCE, row_of
 from windrow.model.precision_loss import PrecisionLoss
-from windrow.scoring.feed.feed_reports import Finding
+from windrow.scoring.feed.feed_reports import FeedFault
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.report.feed_figures import FeedFigures
 from windrow.scoring.report.figures import (
@@ -73,7 +73,7 @@ EVERY = Figures(
     feed="feeds/*.txt",
     started_at=1000.0,
     ended_at=1090.5,
-    feed_faults=FeedFigures(1, (Finding("a.csv", 3, "torn"),), (Finding("b.csv", None, "empty"),), ()),
+    feed_faults=FeedFigures(1, (FeedFault("a.csv", 3, "torn"),), (FeedFault("b.csv", None, "empty"),), ()),
 )
 """With a value in every field."""
 

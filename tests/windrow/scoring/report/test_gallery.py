@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from harness.predictions import labelled_row
+from hypothesis import given
+from hypothesis import strategies as st
 from windrow.scoring.report import album, gallery
 from windrow.scoring.report.album import Chosen, Picture
 from windrow.scoring.report.failures import Failure
@@ -189,10 +191,38 @@ def test_a_full_gallery_of_large_pictures_stays_small(tmp_path: Path) -> None:
         pages.offer(values, noise.integers(0, 256, (299, 299, 3), np.uint8))
     pages.write(0)
     files = [write(tmp_path / "part-1.parquet", row("?", status="invalid_url", error="e" * 5000))]
-    path = gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), made, measure(files, 1.0, 1).failures)
+    path = gallery.place(tmp_path, "r1")
+    gallery.write(path, "digits", told(), made, measure(files, 1.0, 1).failures)
     assert path == tmp_path / "_windrow" / "galleries" / "r1" / "gallery.html"
     assert len(Page(path.read_text()).all("img")) == 60
     assert path.stat().st_size < 1_500_000
+
+
+def test_a_gallery_that_can_not_be_drawn_costs_a_warning_and_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gallery, "render", lambda *_: 1 / 0)
+    gallery.write(gallery.place(tmp_path, "r1"), "digits", told(), album.Album(str(tmp_path / "album"), 1.0), ())
+    assert "warning: the run has no gallery; drawing it failed with ZeroDivisionError" in capsys.readouterr().err
+    assert gallery.read(tmp_path, "r1") is None
+
+
+def test_a_picture_that_can_not_be_made_is_left_out(tmp_path: Path) -> None:
+    made = album.Album(str(tmp_path / "album"), 1.0)
+    pages = made.page()
+    pages.offer(labelled_row("http://a.example/1", [0], [0.5], ("cat",)), b"no JPEG")
+    pages.offer(labelled_row("http://a.example/2", [0], [0.5], ("cat",)), np.zeros((8, 8, 3), np.uint8))
+    pages.write(0)
+    assert [picture.url for picture in album.choose(made).unsure] == ["http://a.example/2"]
+
+
+@given(names=st.lists(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1), min_size=2, max_size=2))
+def test_any_printable_label_is_text_in_the_gallery(names: list[str]) -> None:
+    labels = tuple(name[:300] for name in names)
+    shown, plain = (rendered(Chosen(unsure=[picture(label=a, second=b)])) for a, b in (labels, ("cat", "dog")))
+    (image,) = shown.all("img")
+    assert image["alt"] == f"{labels[0]}, 98.7%, from a.example"
+    assert [tag for tag, _ in shown.elements] == [tag for tag, _ in plain.elements]
 
 
 def test_the_pictures_are_kept_for_the_page_in_airflow_as_well(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,8 +33,10 @@ def place(table: Path, run_id: str) -> Path:
     return table / OWN / _FOLDER / run_id / "gallery.html"
 
 
-def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequence[Failure]) -> Path:
-    """Write a run's gallery and its pictures, and return the gallery's path.
+def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequence[Failure]) -> None:
+    """Write a run's gallery and its pictures.
+
+    A fault while drawing is a warning on standard error, and the run has no gallery: its rows are worth more.
 
     Args:
         path: the file to write; see `place`.
@@ -42,10 +45,16 @@ def write(path: Path, name: str, figures: Figures, pictures: Album, failed: Sequ
         pictures: the thumbnails that the run's tasks stored, to choose from.
         failed: a few failed URLs for each reason.
     """
-    chosen = album.choose(pictures)
-    text = render(name, figures, chosen, failed)
+    try:
+        chosen = album.choose(pictures)
+        text = render(name, figures, chosen, failed)
+    except Exception as error:
+        print(
+            f"warning: the run has no gallery; drawing it failed with {type(error).__name__}: {error}", file=sys.stderr
+        )
+        return
     write_text(path.with_name(_PICTURES), json.dumps(asdict(chosen)))
-    return write_text(path, text)
+    write_text(path, text)
 
 
 def read(table: Path, run_id: str) -> Chosen | None:

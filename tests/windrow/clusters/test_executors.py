@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from harness.jobs import submit_command, submit_environment
 from harness.waiting import wait_for
-from windrow import executors
+from windrow.clusters import executors
 from windrow.errors import SparkError
 from windrow.experiment import Experiment
 
@@ -138,7 +138,7 @@ def empty_master(free_port: Callable[[], int], tmp_path: Path) -> Iterator[str]:
 
 JOB = """
 import sys
-from windrow import executors
+from windrow.clusters import executors
 from windrow.errors import SparkError
 from windrow.spark import open_session
 
@@ -162,7 +162,7 @@ def test_a_real_cluster_without_workers_ends_a_job(empty_master: str, tmp_path: 
     done = subprocess.run(
         submit_command(tmp_path / "job.py", master=empty_master, conf=conf),
         env=submit_environment(
-            {"PYTHONPATH": str(Path(executors.__file__).parents[1]), "PYSPARK_PYTHON": sys.executable}
+            {"PYTHONPATH": str(Path(executors.__file__).parents[2]), "PYSPARK_PYTHON": sys.executable}
         ),
         capture_output=True,
         text=True,

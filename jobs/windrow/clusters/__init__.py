@@ -1,0 +1,1 @@
+"""Jobs on a cluster that may have no room for them."""

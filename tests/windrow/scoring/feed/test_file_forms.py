@@ -1,0 +1,150 @@
+"""What a feed's file is follows from its content, and what is no feed is refused as a file."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from windrow.scoring.feed import feed_marks, file_bytes, file_forms
+from windrow.scoring.feed.feed_reports import FeedFileError
+
+from .test_formats import A, B, extras, read, report
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": lambda data: data,
+    "gzip": gzip.compress,
+    "gzip of two members": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]),
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+CONTENT = {
+    "text": (f"{A}\n\n{B}\n", None),
+    "csv": (f"shop,url\nö,{A}\n7,{B}\n", {"shop": "ö"}),
+    "tabs": (f"shop\turl\nö\t{A}\n7\t{B}\n", {"shop": "ö"}),
+    "json": (f'{{"url": "{A}", "shop": "ö"}}\n{{"url": "{B}", "shop": "7"}}\n', {"shop": "ö"}),
+}
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("kind", CONTENT)
+def test_content_decides_whatever_the_name_the_packing_and_the_byte_order_mark(
+    tmp_path: Path, kind: str, encoding: str, packing: str
+) -> None:
+    text, carried = CONTENT[kind]
+    path = tmp_path / "feed.data"
+    path.write_bytes(PACK[packing](text.encode(encoding)))
+    found = extras(path)
+    assert (list(found), found[A]) == ([A, B], carried)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_both_byte_orders_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes(f"\ufeff{A}\r\n{B}\r\n".encode(encoding))
+    assert [target.url for target in read(tmp_path / "a.txt")] == [A, B]
+
+
+@pytest.mark.parametrize("packing", [name for name in PACK if name != "as it is"])
+def test_a_packed_file_that_was_cut_is_refused(tmp_path: Path, packing: str) -> None:
+    whole = PACK[packing]("".join(f"{A}{number}\n" for number in range(500)).encode())
+    for size in (len(whole) - 1, len(whole) // 2):
+        (tmp_path / "a.txt.gz").write_bytes(whole[:size])
+        with pytest.raises(FeedFileError, match="must be readable and whole"):
+            read(tmp_path / "a.txt.gz")
+
+
+def test_a_packed_file_of_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_bytes, "UNPACKED_BYTES", 1 << 20)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"x" * (2 << 20)))
+    with pytest.raises(FeedFileError, match="must hold at most 1,048,576 bytes; got more; split it"):
+        read(tmp_path / "bomb.gz")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_utf16_that_was_cut_within_a_character_is_refused(tmp_path: Path, cut: int) -> None:
+    (tmp_path / "a.txt").write_bytes(f"{A}\n\U0001f600".encode("utf-16")[:-cut])
+    with pytest.raises(FeedFileError, match="must be whole UTF-16"):
+        read(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.txt", b"PK\x03\x04 and so on", "got a zip archive, as Excel's .xlsx is; save it as CSV"),
+        ("a.csv", b"PK\x03\x04 and so on", "got a zip archive"),
+        ("a.txt.gz", gzip.compress(b"PK\x03\x04"), "got a zip archive"),
+        ("a.txt", b"\xd0\xcf\x11\xe0", "got a file of an old Microsoft Office"),
+        ("a.txt", b"%PDF-1.7", "got a PDF"),
+        ("a", b"\x89PNG\r\n", "got an image"),
+        ("a", b"ORC\x0a", "got an ORC file"),
+        ("a", b"SQLite format 3\0", "got a database"),
+        ("a.parquet", b"PARE....PARE", "Parquet file must be whole and readable"),
+        ("a.bin", b"PARE....PARE", "got an encrypted Parquet file"),
+        ("a.parquet", b"", "Parquet file must be whole and readable"),
+        ("a.parquet", b"PAR1 and no more", "Parquet file must be whole and readable"),
+        ("a.txt", b"PAR1 and no more", "Parquet file must be whole and readable"),
+        ("a.parquet", b"url\nhttp://a/\n", "Parquet file must be whole and readable"),
+        ("a.txt", b"\n <!doctype html>\n", "got HTML or XML"),
+        ("a.csv", b"<?xml version='1.0'?>", "got HTML or XML"),
+        ("a.json", b'[\n{"url": "x"}\n]\n', "must hold one object a line; got a list"),
+        ("a.txt", b'[{"url": "x"}]', "must hold one object a line; got a list"),
+        ("b.json", b'{\n"url": "x"\n}\n', "must hold one object a line; got '{' alone"),
+        ("c.json", b'{"a": [\n1,\n2\n]}\n', "most of the file's lines are no JSON objects"),
+        ("d.json", b"http://a/\n", "most of the file's lines are no JSON objects"),
+        ("a.txt", "http://a/\nhttp://b/\n".encode("utf-16-le"), "bytes of zero hint at UTF-16 without"),
+        ("a.txt", b"www.a.example/1.jpg\nwww.a.example/2.jpg\nhttp://a/\n", "most of the file's lines are no URLs"),
+        ("a.txt", bytes(range(256)) * 50, "most of the file's lines are no URLs"),
+        ("a.txt", b"id,name\n1,x\n2,y\n", "most of the file's lines are no URLs"),
+    ],
+)
+def test_what_is_no_feed_is_refused_as_one_file(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    found = feed_marks.news([tmp_path / name], {})
+    assert found.pieces == []
+    assert reason in found.refused[0].reason
+
+
+def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{A}\nno url\nftp://example.com/\nhttp://u:p@example.com/\nneither\n")
+    statuses = [target.status for target in read(tmp_path / "a.txt")]
+    assert statuses == [None, "invalid_url", "refused_scheme", "refused_credentials", "invalid_url"]
+
+
+def test_lines_that_begin_as_urls_get_rows_however_many_are_not_valid(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("http://exa mple.com/\nHTTPS://\n")
+    assert [target.status for target in read(tmp_path / "a.txt")] == ["invalid_url"] * 2
+
+
+def test_a_record_that_is_too_long_does_not_cost_its_file(tmp_path: Path) -> None:
+    long = '{"url": "' + "y" * (5 << 20) + '"}'
+    (tmp_path / "a.jsonl").write_text(f'{long}\n{{"url": "{A}"}}\n')
+    assert [target.url for target in read(tmp_path / "a.jsonl")] == [A]
+    assert [found.line for found in report(tmp_path / "a.jsonl").examples] == [1]
+
+
+def test_a_last_line_that_is_half_written_does_not_cost_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"url": "{A}"}}\n{{"url": "{B}')
+    assert [target.url for target in read(tmp_path / "a.jsonl")] == [A]
+    assert report(tmp_path / "a.jsonl").examples[0].line == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (pa.table({"link": [A]}), "must have a column url; got link; rename one"),
+        (pa.Table.from_arrays([pa.array([A]), pa.array([B])], ["url", "url"]), "name a column once; got 'url' twice"),
+        (pa.Table.from_arrays([pa.array([A]), *[pa.array([B])] * 2], ["url", "a", "a"]), "column once; got 'a' twice"),
+    ],
+)
+def test_a_parquet_without_one_column_url_is_refused(tmp_path: Path, table: pa.Table, reason: str) -> None:
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(FeedFileError) as caught:
+        file_forms.find(tmp_path / "a.parquet", 1)
+    assert reason in str(caught.value)

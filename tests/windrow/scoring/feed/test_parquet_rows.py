@@ -1,0 +1,101 @@
+"""Parquet's rows: any column next to `url` is carried, and what can't be read names file, group and column."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from windrow.scoring.feed import feed_marks, formats
+from windrow.scoring.feed.feed_reports import PieceReport
+
+from .test_arrow_json import YEAR_10000, arrays
+from .test_formats import A, B, extras, pieces, read, report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For files that every example writes again."""
+    return tmp_path_factory.mktemp("parquet")
+
+
+@given(array=arrays())
+def test_whatever_is_next_to_the_url_costs_no_row(folder: Path, array: pa.Array) -> None:
+    path = folder / "feed.parquet"
+    addresses = [f"{A}/{place}" for place in range(len(array))]
+    try:
+        pq.write_table(pa.table({"url": addresses, "value": array}), path)
+    except (pa.ArrowException, ValueError):  # Parquet has no such type
+        return
+    assert [target.url for target in read(path)] == addresses
+    assert report(path).notes == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pa.array([A, B, None]),
+        pa.array([A, B, None], pa.large_string()),
+        pa.array([A, B, None], pa.string_view()),
+        pa.array([A.encode(), B.encode(), None], pa.binary()),
+        pa.array([A, B, None]).dictionary_encode(),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_a_url_may_be_text_or_bytes_of_any_kind(tmp_path: Path, url: pa.Array) -> None:
+    pq.write_table(pa.table({"url": url, "day": pa.array([YEAR_10000, 0, 1], pa.date32())}), tmp_path / "a.parquet")
+    assert extras(tmp_path / "a.parquet") == {A: {"day": "10000-01-01"}, B: {"day": "1970-01-01"}}
+    assert [found.line for found in report(tmp_path / "a.parquet").examples] == [3]
+
+
+@given(days=st.lists(st.integers(-700_000, 2_900_000), min_size=1, max_size=5))
+def test_sparks_old_timestamps_stay_the_same_dates_before_1677_and_after_2262(folder: Path, days: list[int]) -> None:
+    path = folder / "int96.parquet"
+    microseconds = pa.array([day * 86_400_000_000 + 1_500_000 for day in days], pa.timestamp("us"))
+    table = pa.table({"url": [f"{A}{place}" for place in range(len(days))], "when": microseconds})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    wanted = [f"{np.datetime64(day, 'D')!s} 00:00:01.500000" for day in days]
+    assert [json.loads(target.extra or "")["when"] for target in read(path)] == wanted
+
+
+def test_dates_that_python_has_are_written_as_python_writes_them(tmp_path: Path) -> None:
+    when = datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC)
+    table = pa.table({"url": [A, B], "when": [when, when + timedelta(microseconds=5)]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert [part["when"] for part in extras(tmp_path / "a.parquet").values()] == [  # type: ignore[index]
+        str(when),
+        str(when + timedelta(microseconds=5)),
+    ]
+
+
+def test_a_page_that_is_torn_is_a_fault_that_names_the_column_and_what_is_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"url": [f"{A}{place}" for place in range(4000)], "note": [f"n{place}" for place in range(4000)]})
+    pq.write_table(table, path, row_group_size=2000, use_dictionary=False, compression="snappy")
+    column = pq.ParquetFile(path).metadata.row_group(1).column(1)
+    content = bytearray(path.read_bytes())
+    start, size = column.data_page_offset, column.total_compressed_size
+    content[start : start + size] = b"\xff" * size
+    path.write_bytes(content)
+    found = feed_marks.news([path], {})
+    assert found.refused == []  # its footer is whole
+    reports = [PieceReport() for _ in found.pieces]
+    rows = [list(formats.targets(piece, each)) for piece, each in zip(found.pieces, reports, strict=True)]
+    assert (len(rows[0]), reports[0].fault) == (2000, None)
+    fault = reports[1].fault
+    assert fault
+    assert (fault.file, "row group 2 must be readable; column note" in fault.reason) == (str(path), True)
+    assert len(pieces(path)) == 2
+
+
+def test_a_value_that_is_too_long_is_null_with_a_note_that_names_its_column(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"url": [A, B], "raw": [b"x" * (1 << 20) + b"y", b"z"]}), tmp_path / "a.parquet")
+    assert extras(tmp_path / "a.parquet") == {A: {"raw": None}, B: {"raw": "eg=="}}
+    (note,) = report(tmp_path / "a.parquet").notes
+    assert note.reason.startswith("column raw: a carried value must have at most")
