@@ -160,7 +160,7 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     assert re.search(r"fine-tuning trial 0: (conv2d\w*) to \1, 224 of 256 weights; ", promotion.output)
     found = promotion.result["fine_tuning"]
     assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
-    assert promotion.result["value"] == found["fine_tuned"] < found["frozen"]
+    assert promotion.result["val_loss"] == found["fine_tuned"] < found["frozen"]
     figures = promotion.result["figures"]
     assert figures["challenger"]["test_loss"] < figures["frozen"]["test_loss"]
     assert figures["frozen"]["seeds"]["seeds"] == 2
