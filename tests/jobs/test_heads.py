@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,10 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     tuned = (*study, *(part for each in tune for part in ("--set", f"promotion.fine_tune.{each}")))
     promotion = run_job("promote_best", *on_data, *tuned)
     assert promotion.code == 0, promotion.output
-    assert "fine-tuning trial 0: conv2d to conv2d, 224 of 256 weights; " in promotion.output
+    assert re.search(r"fine-tuning trial 0: (conv2d\w*) to \1, 224 of 256 weights; ", promotion.output)
     found = promotion.result["fine_tuning"]
     assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
-    assert promotion.result["value"] == found["fine_tuned"] < found["frozen"]
+    assert promotion.result["val_loss"] == found["fine_tuned"] < found["frozen"]
     figures = promotion.result["figures"]
     assert figures["challenger"]["test_loss"] < figures["frozen"]["test_loss"]
     assert figures["frozen"]["seeds"]["seeds"] == 2

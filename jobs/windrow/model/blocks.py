@@ -75,12 +75,19 @@ def cut(network: Any, blocks: int) -> Cut:
             f"promotion.fine_tune.blocks must be at most {len(known)} for {network.name}, which has "
             f"{counted(len(known), 'block')} with weights; got {blocks}; lower it"
         )
-    network.trainable = False
+    freeze(network)
     trained = [layer for block in known[-blocks:] for layer in block]
     for layer in trained:
         layer.trainable = True
     trunk, top = _parts(network, trained[0])
     return Cut(tuple(trunk), tuple(top), tuple(trained), tuple(top[0].input_shape[1:]))
+
+
+def freeze(network: Any) -> None:
+    """Make nothing of a keras.Model trainable: neither the network as a whole, nor any of its layers."""
+    network.trainable = False
+    for layer in _leaves(network):
+        layer.trainable = False
 
 
 def _leaves(network: Any) -> Any:

@@ -31,7 +31,7 @@ class UnfrozenNetwork:
 
     def to_bytes(self) -> bytes:
         """Return the whole network as the bytes of a .keras file, its backbone frozen as that of any other."""
-        backbone_of(self.whole).trainable = False
+        blocks.freeze(backbone_of(self.whole))
         return runtime.to_bytes(self.whole)
 
 
