@@ -27,8 +27,9 @@ demo: ## data set, sweep, champion, labelled URLs; EXPERIMENT=mnist SET="sweep.t
 start: ## the services without the demo: MLflow, Airflow and its DAGs
 	@$(WINDROW) python -m windrow.laptop.stack up
 
-new: ## a page from a folder of images, one folder per class; NAME=shoes FOLDER=/data/shoes FEED=/data/shoes-urls
-	@$(WINDROW) python -m windrow.laptop.page.new --name '$(NAME)' --folder '$(FOLDER)' $(if $(FEED),--feed '$(FEED)')
+new: ## a page from a folder of images, one folder per class; NAME=shoes FOLDER=/data/shoes FEED=/data/shoes-urls BACKBONE=none
+	@$(WINDROW) python -m windrow.laptop.page.new --name '$(NAME)' --folder '$(FOLDER)' $(if $(FEED),--feed '$(FEED)') \
+		$(if $(BACKBONE),--backbone '$(BACKBONE)')
 
 train: ## train a page's champion in Airflow, and label its feed; EXPERIMENT=shoes SET="sweep.trials=4"
 	@$(WINDROW) python -m windrow.laptop.page.page_runs train --experiment '$(EXPERIMENT)' $(foreach pair,$(SET),--set '$(pair)')

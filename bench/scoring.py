@@ -86,7 +86,7 @@ def parse_args() -> argparse.Namespace:
     add("--photos", type=Path, required=True, metavar="DIR", help="JPEG files")
     add("--network", type=Path, required=True, metavar="FILE", help=f"float32 (n, {SIDE}, {SIDE}, 3) in 0..255")
     add("--tools", type=lambda text: text.split(","), default=tools, metavar="A,B", help=f"of {','.join(tools)}")
-    add("--images", type=_pair, default=(500, 2500), metavar="FEW,MANY", help="images a run (default 500,2500)")
+    add("--images", type=pair, default=(500, 2500), metavar="FEW,MANY", help="images a run (default 500,2500)")
     add("--latency", type=_numbers, default=[0.05], metavar="S,S", help="seconds that the server waits (default 0.05)")
     add("--rounds", type=int, default=3, metavar="N", help="a figure is the median of so many runs (default 3)")
     add("--checkout", type=Path, default=windrow_job.REPOSITORY, metavar="DIR", help="Windrow to measure (this one)")
@@ -94,7 +94,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _pair(text: str) -> tuple[int, int]:
+def pair(text: str) -> tuple[int, int]:
+    """Read two numbers, as in 500,2500."""
     few, many = map(int, text.split(","))
     return few, many
 

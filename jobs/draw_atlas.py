@@ -20,6 +20,7 @@ from windrow.plural import counted
 
 if TYPE_CHECKING:
     from windrow.experiment import Experiment
+    from windrow.model.backbone import Backbone
     from windrow.sweep.study import StudyRecord
 
 Image = tuple[tuple[int, int, int], int]
@@ -51,10 +52,10 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     page = experiment.load_to_train(arguments.experiment, arguments.overrides)
     folder = arguments.out or arguments.study / "atlas"
     files.check_writable(folder / "atlas.html")
-    study, image = open_study(page, arguments)
+    study, image, backbone = open_study(page, arguments)
     baseline = None if arguments.dataset is None else validation_baseline(arguments.dataset)
     warnings: list[str] = []
-    drawn = atlas.write(atlas.read(study, image, baseline), folder, warnings.append)
+    drawn = atlas.write(atlas.read(study, image, baseline, backbone), folder, warnings.append)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{drawn[0]} and {counted(len(drawn) - 1, 'picture')}", file=sys.stderr)
@@ -63,13 +64,14 @@ def draw_atlas(arguments: argparse.Namespace) -> dict[str, object]:
     return {**logged, "pages": pages, "warnings": warnings, "seconds": round(perf_counter() - start, 1)}
 
 
-def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None]:
-    """Open the study for reading; return it with its images' (height, width, channels) and number of classes.
+def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRecord, Image | None, Backbone | None]:
+    """Open the study for reading; return it with what its trials learn from, and with the page's backbone.
 
-    Without --dataset, return None in place of the images' figures, and take the data set's digest from the study itself
-    without a check.
+    What they learn from is the shape of an image, or of a backbone's features, and the number of classes. Without
+    --dataset, return None in place of both, and take the data set's digest from the study itself without a check. The
+    backbone is None for a page without one, too.
     """
-    from windrow.data import manifest
+    from windrow.data import features, manifest
     from windrow.sweep.spec import trained_on
     from windrow.sweep.study import read_study
     from windrow.sweep.study_folder import dataset_of
@@ -77,10 +79,11 @@ def open_study(page: Experiment, arguments: argparse.Namespace) -> tuple[StudyRe
 
     builder = read_builder(page.network, Path(arguments.experiment))
     if arguments.dataset is None:
-        return read_study(arguments.study, page, dataset_of(arguments.study), builder.source), None
+        return read_study(arguments.study, page, dataset_of(arguments.study), builder.source), None, None
     dataset = trained_on(page, manifest.read(arguments.dataset), arguments.dataset)
     study = read_study(arguments.study, page, dataset.digest, builder.source)
-    return study, (dataset.shape, len(dataset.labels))
+    backbone = features.read(arguments.dataset).backbone if page.network.backbone else None
+    return study, (dataset.shape, len(dataset.labels)), backbone
 
 
 if __name__ == "__main__":

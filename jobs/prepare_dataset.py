@@ -44,6 +44,7 @@ def prepare(arguments: argparse.Namespace) -> dict[str, object]:
 
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
+    sources.check_there(page.dataset)  # a backbone that is needed for its size is converted in 5 to 20 s
     section = backbones.dataset_section(page, paths.home(), path.parent)
     out = arguments.out.resolve()
     if out.is_relative_to(sources.origin(section)):

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from windrow.data.splits import StoredFit
     from windrow.experiment import Experiment
     from windrow.selection.finalists import Final
     from windrow.selection.readout import Readout
     from windrow.tracking.promotions.promotion import Promotion
 
-    Read = Callable[[Mapping[str, bytes], Mapping[str, NDArray[np.int64]]], dict[str, Readout]]
+    Read = Callable[[Mapping[str, bytes], Mapping[str, NDArray[np.int64]], Mapping[str, StoredFit]], dict[str, Readout]]
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,6 +92,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     from windrow.data import manifest, overlap
     from windrow.selection import finalists
     from windrow.selection.readout import read_test
+    from windrow.selection.tuning.stage import open_stage
     from windrow.spark import open_session
     from windrow.sweep import cluster, spec
     from windrow.sweep.study import read_study
@@ -99,8 +101,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
 
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
-    builder = read_builder(page.network, path)
-    dataset = manifest.read(arguments.dataset)
+    builder, dataset = read_builder(page.network, path), manifest.read(arguments.dataset)
     study = read_study(arguments.study, page, spec.trained_on(page, dataset, arguments.dataset).digest, builder.source)
     best, default = finalists.best(page, study), finalists.default(study)
     overlap.check(arguments.dataset)
@@ -110,7 +111,8 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
             return decided.to_json()
         promotion.check_champion(Path(scratch), arguments.dataset)
     with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
-        final = finalists.train(spark, page, builder, dataset, arguments.dataset, best, default)
+        stage = open_stage(spark, page, dataset, arguments.dataset)
+        final = stage.after(finalists.train(spark, page, builder, dataset, arguments.dataset, best, default))
         cluster.ship(spark, arguments.dataset, dataset, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
         return judge(read, page, arguments.dataset, final, promotion)
@@ -135,7 +137,7 @@ def judge(read: Read, page: Experiment, folder: Path, final: Final, promotion: P
         truths = {}
         if rival is not None and (network := rival.to_read) is not None:
             networks[evidence.CHAMPION], truths[evidence.CHAMPION] = network, rival.common.truth
-        figures = read(networks, truths)
+        figures = read(networks, truths, evidence.fits(final, rival))
         rival = rival and replace(rival, readout=figures.get(evidence.CHAMPION))
         advice = promotion.hints(final)
         decision = decide(figures[evidence.CHALLENGER], rival, page.promotion, advice, different, page.sweep.objective)

@@ -5,7 +5,8 @@
     featurizer.register(spark, experiment.load("dags/experiments/photos.yaml"))
     spark.sql("SELECT name, image_features(content) FROM files")
 
-The features are those that embed_images.py computes for the same image. See docs/sql.md.
+The features are those that embed_images.py computes for the same image; where dataset.fit is both, those of
+the squashed image. See docs/sql.md.
 """
 
 from __future__ import annotations

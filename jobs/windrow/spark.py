@@ -162,6 +162,8 @@ _DEFAULTS = {
     # A reused Python worker keeps TensorFlow imported; importing it takes 6 to 40 s per task otherwise.
     "spark.python.worker.reuse": "true",
     "spark.ui.showConsoleProgress": "false",
+    # A finalist's network may be larger than Spark's limit of 1 GiB; cluster.room_for_networks knows the driver's heap.
+    "spark.driver.maxResultSize": "0",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 

@@ -20,16 +20,22 @@ from pyspark.sql import DataFrame  # noqa: TID253
 
 from windrow import experiment, featurizer, sql
 from windrow.errors import UserError
+from windrow.experiment import Experiment
 
 _FUNCTIONS = {"string": "label_image", "binary": "label_bytes"}
 
 
-class ImageLabeler(
-    Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageLabeler"], DefaultParamsWritable
-):
-    """A stage that adds a column of predictions (windrow.sql.RESULT); its parameters are page, inputCol, outputCol."""
+class _PageStage(Transformer, HasInputCol, HasOutputCol, DefaultParamsWritable):
+    """A stage with the parameters page, inputCol and outputCol."""
 
     page = Param(Params._dummy(), "page", "path of the experiment page", TypeConverters.toString)
+
+    def _read_page(self) -> Experiment:
+        return experiment.load(self.getOrDefault(self.page))
+
+
+class ImageLabeler(_PageStage, DefaultParamsReadable["ImageLabeler"]):
+    """A stage that adds a column of predictions (windrow.sql.RESULT); its parameters are page, inputCol, outputCol."""
 
     def __init__(
         self,
@@ -45,20 +51,15 @@ class ImageLabeler(
         name, kind = self.getInputCol(), dict(dataset.dtypes)[self.getInputCol()]
         if kind not in _FUNCTIONS:
             raise UserError(f"inputCol must be a column of strings or binaries; got {name}, {kind}; cast it")
-        found = experiment.load(self.getOrDefault(self.page))
-        function = sql.functions(dataset.sparkSession, found)[_FUNCTIONS[kind]]
+        function = sql.functions(dataset.sparkSession, self._read_page())[_FUNCTIONS[kind]]
         return dataset.withColumn(self.getOutputCol(), function(name))
 
 
-class ImageFeaturizer(
-    Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageFeaturizer"], DefaultParamsWritable
-):
+class ImageFeaturizer(_PageStage, DefaultParamsReadable["ImageFeaturizer"]):
     """A stage that adds a column of features, an array of floats; its parameters are page, inputCol, outputCol.
 
     The input column holds encoded images. What is no image gets null.
     """
-
-    page = Param(Params._dummy(), "page", "path of the experiment page", TypeConverters.toString)
 
     def __init__(
         self,
@@ -76,5 +77,5 @@ class ImageFeaturizer(
             raise UserError(
                 f"inputCol must be a column of binaries, encoded images; got {name}, {kind}; read the files"
             )
-        found = experiment.load(self.getOrDefault(self.page))
-        return dataset.withColumn(self.getOutputCol(), featurizer.function(dataset.sparkSession, found)(name))
+        function = featurizer.function(dataset.sparkSession, self._read_page())
+        return dataset.withColumn(self.getOutputCol(), function(name))

@@ -44,7 +44,7 @@ RUN_BY = {
     ),
     "docs/testing.md sh": MAKE,
     "docs/testing.md python": f"{HERE}/test_testing_page.py::test_the_example_of_a_test_passes",
-    "docs/transfer.md yaml": f"{HERE}/test_transfer_page.py::test_the_page_of_photographs_is_one_and_short",
+    "docs/transfer.md yaml": f"{HERE}/test_transfer_page.py::test_the_page_of_photographs_is_the_shipped_one_and_short",
     "docs/use_the_champion.md python: import requests": (
         f"{HERE}/test_champion_page.py::test_a_web_service_labels_images_as_json"
     ),

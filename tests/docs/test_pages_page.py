@@ -103,3 +103,10 @@ def test_the_lists_that_are_compared_are_those_of_the_page() -> None:
     compared = {key: len(listed) for key, listed in KEYS.items() if listed}
     assert {"sweep.sampler": 7, "sweep.pruner": 3, "sweep.fused": 2}.items() <= compared.items()
     assert {"sweep.trials", "space"}.isdisjoint(compared)
+
+
+def test_a_page_with_a_backbone_gets_the_space_and_the_values_that_are_shown() -> None:
+    part = TEXT.partition("### A head on a backbone")[2].partition("\n### ")[0]
+    short, whole = re.findall(r"```yaml\n(.*?)```", part, re.S)
+    sweep = ["sweep.trials=60", "sweep.epochs=20"]
+    assert experiment.parse(whole, sweep) == experiment.parse(short)

@@ -15,7 +15,7 @@ from windrow import experiment
 
 def test_the_smallest_page_is_a_page_and_its_data_set_is_what_it_says() -> None:
     page = experiment.parse(block("README.md", "name: shoes"))
-    assert (page.name, page.dataset.source, page.network.builder) == ("shoes", "/data/shoes", "cnn")
+    assert (page.name, page.dataset.source, page.network.backbone) == ("shoes", "/data/shoes", "lite0")
 
 
 @pytest.mark.tensorflow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +28,12 @@ def noise(count: int, first: int = 0) -> NDArray[np.uint8]:
     )
 
 
-def prepare(folder: Path, pixels: NDArray[np.uint8]) -> Path:
-    """Write a prepared data set of two classes."""
+def prepare(folder: Path, pixels: NDArray[np.uint8], cropped: NDArray[np.uint8] | None = None) -> Path:
+    """Write a prepared data set of two classes; with cropped images next to the others, one of both fits."""
     labels = np.arange(len(pixels), dtype=np.int64) % 2
-    source = Source("made", pixels, labels, None, None, ("ant", "bee"))
-    shards.write(folder, source, DatasetSection(validation=0.2, test=0.2))
+    source = Source("made", pixels, labels, None, None, ("ant", "bee"), train_cropped=cropped)
+    fit: Literal["squash", "both"] = "squash" if cropped is None else "both"
+    shards.write(folder, source, DatasetSection(validation=0.2, test=0.2, fit=fit))
     return folder
 
 

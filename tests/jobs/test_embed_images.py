@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from harness.features import noise, prepare, save_backbone, write_page
 from numpy.typing import NDArray
+from PIL import Image
 from windrow import paths
 from windrow.data import features, shards
 from windrow.data import manifest as manifests
@@ -61,7 +64,8 @@ def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time
     manifest = manifests.read(folder)
     assert done.result["images"] == 60
     assert done.result["computed"] == 60 + 2 * manifest.splits["train"]
-    assert done.result["share_of_ceiling"] > 0
+    assert 0 < done.result["share_of_ceiling"] <= 1
+    assert done.result["loading_seconds"] > 0
     found = features.read_for(load(page), folder)
     assert (found.views, found.shape, found.digest) == (3, (1, 1, 32), done.result["digest"])
     for split in ("train", "validation", "test"):
@@ -79,12 +83,43 @@ def test_the_features_of_each_view_are_those_of_the_backbone_and_the_second_time
     assert "images a second" not in again.output
 
 
-def test_another_data_set_computes_its_new_images_only(embed: Callable[..., Any], tmp_path: Path) -> None:
+def test_images_of_both_fits_have_features_of_each_and_equal_pixels_are_computed_once(
+    embed: Callable[..., Any], tmp_path: Path, page: Path, small_backbone: Path
+) -> None:
+    squashed, overrides = noise(40), ("network.parameters.views=1", "network.parameters.fit=squash")
+    cropped = np.concatenate([squashed[:15], noise(25, first=100)])  # the first 15 photographs are square
+    folder = prepare(tmp_path / "data", squashed, cropped)
+    done = embed(folder, *overrides)
+    assert (done.code, done.result["computed"]) == (0, 40 + 25), done.output
+    for split in ("train", "validation", "test"):
+        for fit in ("crop", None):
+            pixels, labels = shards.load_split(folder, split, fit)
+            values, same = features.load_split(folder, split, fit)
+            assert (labels == same).all()
+            exact = expected(small_backbone, pixels, shards.load_hashes(folder, split, fit), 0)
+            assert np.abs(values[:, 0] - exact).max() < 2e-3
+    with pytest.raises(DatasetError, match=r"as dataset.fit asks for, squash; got both; run prepare"):
+        features.read_for(load(page), folder)
+
+
+def test_another_data_set_computes_its_new_images_only(
+    embed: Callable[..., Any], tmp_path: Path, small_backbone: Path
+) -> None:
+    from pyspark import SparkFiles
+
     assert embed(prepare(tmp_path / "small", noise(40)), "network.parameters.views=1").result["computed"] == 40
     for path in (paths.home() / "features").glob("*/*.block"):
         os.utime(path, (1, 1))  # not read for long: the job keeps them, because it needs them
-    grown = embed(prepare(tmp_path / "grown", noise(65)), "network.parameters.views=1")
+    folder = prepare(tmp_path / "grown", noise(65))
+    grown = embed(folder, "network.parameters.views=1")
     assert (grown.code, grown.result["computed"], grown.result["removed"]) == (0, 25, 0)
+    values, _ = features.load_split(folder, "train")
+    pixels, _ = shards.load_split(folder, "train")
+    exact = expected(small_backbone, pixels, shards.load_hashes(folder, "train"), 0)
+    assert np.abs(values[:, 0] - exact).max() < 2e-3, "an index into the new images is none into all"
+    digest = manifests.read(folder).digest
+    sent = [path.name for path in (Path(SparkFiles.getRootDirectory()) / "sent").iterdir()]
+    assert f"{digest}-train-images.npy" not in sent, "the images that were there already go to no executor"
 
 
 def test_features_that_another_job_removes_meanwhile_are_computed_too(
@@ -205,3 +240,101 @@ def test_a_folder_without_a_data_set_is_refused(embed: Callable[..., Any], tmp_p
     done = embed(tmp_path / "nothing")
     assert done.code == 2
     assert "must hold a prepared data set" in done.error
+
+
+def no_network(path: Path) -> None:
+    path.write_bytes(b"no network")
+
+
+def no_pooled_output(path: Path) -> None:
+    import keras
+
+    layers = [keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    keras.Sequential(layers).save(path)
+
+
+def of_any_size(path: Path) -> None:
+    import keras
+
+    layers = [keras.layers.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential(layers).save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "more", "sentence"),
+    [
+        (no_network, (), "network.backbone must be a .keras file of Keras' own layers, without Lambda; got"),
+        (
+            no_pooled_output,
+            (),
+            "odd is a classifier without a global pooling layer; let network.backbone_layer be one of",
+        ),
+        (of_any_size, (), "must fix the height and width of an image, 1 to 4,096; odd takes (n, any, any, 3); save it"),
+        (save_backbone, (f"network.backbone_sha256={'ab' * 32}",), "must be the digest of odd.keras; got abababab"),
+    ],
+    ids=("no_network", "no_pooled_output", "of_any_size", "another_digest"),
+)
+def test_a_backbone_that_cannot_be_used_is_refused_before_an_image_is_read(
+    run_job: RunJob,
+    page: Path,
+    tmp_path: Path,
+    write: Callable[[Path], object],
+    more: tuple[str, ...],
+    sentence: str,
+) -> None:
+    write(tmp_path / "odd.keras")
+    settings = [word for each in ("network.backbone=odd.keras", *more) for word in ("--set", each)]
+    for job, folder in (("prepare_dataset", "--out"), ("embed_images", "--dataset")):
+        data = prepare(tmp_path / "data", noise(40)) if job == "embed_images" else tmp_path / "out"
+        done = run_job(job, "--experiment", page, folder, data, *settings)
+        assert (done.code, sentence in done.error) == (2, True), done.output
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_weights_that_call_a_function_when_they_are_read_end_the_job_with_2_and_call_nothing(
+    embed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from windrow.model.backbones import lite0
+
+    class Calls:
+        def __reduce__(self) -> Any:
+            return open, (str(tmp_path / "written"), "w")
+
+    hostile = tmp_path / lite0.FILE
+    hostile.write_bytes(pickle.dumps(Calls(), protocol=2))
+    monkeypatch.setattr(lite0, "file", lambda: hostile)
+    folder = prepare(tmp_path / "data", noise(40))
+    other = embed(folder, "network.backbone=lite0")
+    assert (other.code, "must have the SHA-256 579344248a93e230" in other.error) == (2, True), other.output
+    monkeypatch.setattr(lite0, "SHA256", sha256(hostile.read_bytes()).hexdigest())
+    done = embed(folder, "network.backbone=lite0")
+    assert (done.code, "must name nothing but tensors; got" in done.error) == (2, True), done.output
+    assert not (tmp_path / "written").exists()
+
+
+def test_grey_and_tiny_photographs_get_features_and_one_class_is_refused(
+    run_job: RunJob, page: Path, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(3)
+    for name in ("ant", "bee"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(20):
+            shape = (1, 1, 3) if number == 0 else (3, 2, 3) if number == 1 else (30, 40)  # two dimensions: grey
+            pixels = draw.integers(0, 256, shape, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    text = page.read_text().replace(f"source: {tmp_path}", f"source: {tmp_path / 'photos'}")
+    page.write_text(text)
+    prepared = run_job("prepare_dataset", "--experiment", page, "--out", tmp_path / "data")
+    assert (prepared.code, prepared.result["shape"], prepared.result["left_out"]) == (0, [8, 8, 3], 0), prepared.output
+    embedded = run_job("embed_images", "--experiment", page, "--dataset", tmp_path / "data")
+    assert (embedded.code, embedded.result["images"]) == (0, 40), embedded.output
+    values, _ = features.load_split(tmp_path / "data", "train")
+    assert np.isfinite(values).all()
+    backbones = tmp_path / "home" / "backbones"
+    shutil.rmtree(backbones)
+    settings = ("--set", f"dataset.source={tmp_path / 'absent'}")
+    absent = run_job("prepare_dataset", "--experiment", page, "--out", tmp_path / "alone", *settings)
+    assert (absent.code, "no such folder" in absent.error, backbones.exists()) == (2, True, False), absent.output
+    shutil.rmtree(tmp_path / "photos" / "bee")
+    alone = run_job("prepare_dataset", "--experiment", page, "--out", tmp_path / "alone")
+    assert (alone.code, "at least two classes; got only 'ant'; add images of another class" in alone.error) == (2, True)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.web import Web
 from PIL import Image
-from windrow.data import features, shards
+from windrow import paths, sql
+from windrow.data import features, manifest, shards
 from windrow.experiment import PrecisionSection, load
 from windrow.model.form import Form
 from windrow.scoring.network import low_precision, predict
@@ -22,10 +24,11 @@ COLOURS = {"brick": (170, 60, 50), "grass": (60, 150, 60), "lake": (50, 70, 170)
 SIDE = 16
 PAGE = """
 name: {name}
-dataset: {{source: {photos}, fit: crop, test: 0.3, validation: 0.3}}
+dataset: {{source: {photos}, test: 0.3, validation: 0.3}}
 network: {{backbone: small.keras, parameters: {{views: {views}}}}}
-sweep: {{trials: 3, epochs: 12, slots: 1}}
+sweep: {{trials: 3, epochs: 12, slots: 1, points: [{{fit: crop, weight_decay: 1e-3}}]}}
 promotion: {{finalists: 1}}
+scoring: {{feed: feed, allow_addresses: [127.0.0.0/8], host_rate: null}}
 """
 
 
@@ -33,13 +36,15 @@ promotion: {{finalists: 1}}
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 JPEG files of three colours with noise, and six of them once more, compressed harder.
 
-    They are three times as wide as high, and both ends have the next label's colour: only a crop shows the right one.
+    They are three times as wide as high, and both ends have stripes of other colours: only a crop shows the right one
+    alone. So the search must choose crop, and all that follows must crop as well.
     """
     folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for name, others in zip(COLOURS, (*list(COLOURS.values())[1:], COLOURS["brick"]), strict=True):
-        colour = np.repeat([others, COLOURS[name], others], 24, axis=0)
+    for name in COLOURS:
         (folder / name).mkdir()
         for number in range(40):
+            left, right = generator.uniform(30, 220, (2, 24, 3))
+            colour = np.concatenate([left, np.tile(COLOURS[name], (24, 1)), right])
             pixels = np.clip(generator.normal(colour, 45, (24, 72, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.jpg", quality=90)
             if number < 2:
@@ -72,7 +77,7 @@ def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[..., Path]:
 
 
 def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
-    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any, spark: Any, photos: Path
 ) -> None:
     import mlflow
     from pyspark import SparkFiles
@@ -91,6 +96,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     sweep = run_job("sweep", *on_data, "--study", tmp_path / "study")
     assert (sweep.code, sweep.result["outcomes"]) == (0, {"ok": 3}), sweep.output
     assert set(sweep.result["best_point"]) >= {"learning_rate", "dropout", "label_smoothing"}
+    assert sweep.result["best_point"]["fit"] == "crop"
 
     promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
     assert promotion.code == 0, promotion.output
@@ -105,15 +111,19 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     network = predict.load(
         version.file, version.digest, version.shape, 8, 3, form=version.form, expected=version.canaries
     )
-    images, labels = shards.load_split(data, "test")
+    images, labels = shards.load_split(data, "test", "crop")
     found = np.concatenate([network.label(images[at : at + 8])[0] for at in range(0, len(images), 8)])
     assert (found[:, 0] == labels).mean() == pytest.approx(promotion.result["test_accuracy"])
 
     labeller = mlflow.pyfunc.load_model("models:/photos@champion")
     np.testing.assert_array_equal(labeller.predict(images)["label"], np.array(tuple(COLOURS))[found[:, 0]])
 
+    check_labels(run_job, path, spark, photos)
+
     atlas = run_job("draw_atlas", *on_data, "--study", tmp_path / "study")
     assert atlas.code == 0, atlas.output
+    shown = (tmp_path / "study" / "atlas" / "atlas.html").read_text()
+    assert "An image has 16 x 16 pixels of 3 channels. Every network is a head on small, whose 256 weights" in shown
 
     again = run_job("reproduce", "--model", "photos", "--version", "1", "--out", tmp_path / "again")
     assert again.code == 0, again.output
@@ -125,6 +135,76 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     refused = run_job("reproduce", "--model", "photos", "--version", "1", "--out", tmp_path / "again")
     assert refused.code == 2
     assert f"photos version 1 must be trained on features of the backbone with digest {digest[:16]}" in refused.output
+
+
+def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
+    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any
+) -> None:
+    path, data = page("tuned"), tmp_path / "data"
+    on_data = ("--experiment", path, "--dataset", data)
+    assert run_job("prepare_dataset", "--experiment", path, "--out", data).code == 0
+    assert run_job("embed_images", *on_data).code == 0
+    settings = ("sweep.trials=1", "sweep.epochs=1", "sweep.objective=val_loss", "promotion.seeds=2")
+    study = ("--study", tmp_path / "study", *(part for each in settings for part in ("--set", each)))
+    assert run_job("sweep", *on_data, *study).code == 0
+
+    refused = run_job("promote_best", *on_data, *study, "--set", "promotion.fine_tune.blocks=2")
+    assert refused.code == 2
+    assert "promotion.fine_tune.blocks must be at most 1 for" in refused.output
+
+    tune = ("epochs=2", "learning_rate=0.01", "blocks=1")
+    tuned = (*study, *(part for each in tune for part in ("--set", f"promotion.fine_tune.{each}")))
+    promotion = run_job("promote_best", *on_data, *tuned)
+    assert promotion.code == 0, promotion.output
+    assert "fine-tuning trial 0: conv2d to conv2d, 224 of 256 weights; " in promotion.output
+    found = promotion.result["fine_tuning"]
+    assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
+    assert promotion.result["value"] == found["fine_tuned"] < found["frozen"]
+    figures = promotion.result["figures"]
+    assert figures["challenger"]["test_loss"] < figures["frozen"]["test_loss"]
+    assert figures["frozen"]["seeds"]["seeds"] == 2
+    assert f"{found['reason'][1:]}. On the test images the fine-tuned network is ahead" in promotion.result["evidence"]
+    runs = client.search_runs(
+        [client.get_experiment_by_name("tuned").experiment_id], "tags.windrow.fine_tuned = 'true'"
+    )
+    assert {run.data.params["fine_tune.learning_rate"] for run in runs} == {"0.01"}
+    assert sorted(run.data.tags["mlflow.runName"] for run in runs) == [
+        f"finalist 0, fine-tuned, seed {seed}" for seed in (1, 2)
+    ]
+    assert all("test_accuracy" in run.data.metrics for run in runs)
+
+    assert run_job("promote_best", *on_data, *tuned).result == promotion.result
+    again = run_job("reproduce", "--model", "tuned", "--version", "1", "--out", tmp_path / "again")
+    assert again.code == 0, again.output
+    assert again.result["bits_equal"], again.output
+
+
+def check_labels(run_job: RunJob, page: Path, spark: Any, photos: Path) -> None:
+    """Check that URLs and bytes of photographs get their labels: by a scoring run with a gallery, SQL, and a stage."""
+    from deltalake import DeltaTable
+    from windrow.transformer import ImageLabeler
+
+    with Web() as web:
+        web.serve(photos)
+        shown = {f"{web.address}/{name}/{number}.jpg": name for name in COLOURS for number in range(20, 24)}
+        (paths.home() / "feed").mkdir(parents=True)
+        (paths.home() / "feed" / "one.txt").write_text("\n".join(shown))
+        scored = run_job("score_images", "--experiment", page)
+    assert (scored.code, scored.result["statuses"]) == (0, {"ok": len(shown)}), scored.output
+    labels = DeltaTable(scored.result["table"]).to_pandas().set_index("url")["label"].to_dict()
+    assert sum(labels[url] == name for url, name in shown.items()) >= len(shown) - 1
+    assert scored.result["links"]["gallery"].endswith(".html")
+
+    rows = [(name, (photos / name / "20.jpg").read_bytes()) for name in COLOURS]
+    frame = spark.createDataFrame(rows, "name string, content binary").coalesce(1)
+    sql.register(spark, load(page))
+    frame.createOrReplaceTempView("photos")
+    by_sql = spark.sql("SELECT name, label_bytes(content) AS p FROM photos").collect()
+    by_stage = ImageLabeler(page=str(page), inputCol="content", outputCol="p").transform(frame).collect()
+    for found in (by_sql, by_stage):
+        assert {row["name"]: row["p"]["label"] for row in found} == {
+            name: labels[url] for url, name in shown.items() if url.endswith("/20.jpg")
+        }
 
 
 def change_backbone(file: Path) -> None:
@@ -146,13 +226,15 @@ def check_near_copies(result: dict[str, Any], expected: int) -> None:
     assert 0 <= row["errors"] <= result["figures"]["challenger"]["errors"]
     assert f"| challenger, without {near['images']} near cop" in result["evidence"]
     assert result["evidence"].count("remove one of each") == 1
+    assert "what is near was measured with lite0 only, so look at the pairs" in result["evidence"]
     assert " ~ ".join(near["examples"][0]) in result["evidence"]
 
 
 @pytest.mark.faults
-def test_a_champion_with_a_backbone_keeps_its_labels_at_int8(
+def test_a_champion_with_a_backbone_keeps_its_labels_at_int8_and_bf16(
     run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any, photos: Path
 ) -> None:
+    openvino = pytest.importorskip("openvino")
     pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
     path, data = page("lowered", views=3), tmp_path / "data"
     on_data = ("--experiment", path, "--dataset", data)
@@ -161,7 +243,20 @@ def test_a_champion_with_a_backbone_keeps_its_labels_at_int8(
     for job in ("sweep", "promote_best"):
         done = run_job(job, *on_data, "--study", tmp_path / "study")
         assert done.code == 0, done.output
-    section = PrecisionSection(type="int8", images=str(photos), same_labels=0.9)
+    job = ("score_images", "--experiment", path)
+    with Web() as web:
+        web.serve(photos)
+        (paths.home() / "feed").mkdir(parents=True)
+        (paths.home() / "feed" / "one.txt").write_text(f"{web.address}/lake/20.jpg\n")
+        keys = (("type", "int8"), ("images", photos), ("same_labels", 0.9))
+        lowered = [word for key, value in keys for word in ("--set", f"scoring.precision.{key}={value}")]
+        scored = run_job(*job, *lowered)
+        assert (scored.code, scored.result["statuses"]) == (0, {"ok": 1}), scored.output
+    assert scored.result["precision"]["type"] == "int8"
+    assert scored.result["precision"]["accuracy"] > 0.9
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return
+    section = PrecisionSection(type="bf16", images=str(photos), same_labels=0.9)
     version = fetch_model("models:/lowered@champion", tmp_path / "files")
     _, lost = low_precision.lower(version, section, tmp_path / "home")
     assert lost.accuracy is not None
@@ -177,6 +272,14 @@ def test_another_backbone_makes_another_study_and_is_not_taken_for_the_first(
     assert run_job("embed_images", *on_data).code == 0
     study = ("--study", tmp_path / "study", "--set", "sweep.trials=1", "--set", "sweep.epochs=1")
     assert run_job("sweep", *on_data, *study).code == 0
+
+    description = data / "features.json"
+    own = description.read_text()
+    description.write_text(own.replace(manifest.read(data).digest, "ab" * 32))
+    refused = run_job("sweep", *on_data, *study)
+    assert refused.code == 2
+    assert "must be of the data set in its folder" in refused.output
+    description.write_text(own)
 
     change_backbone(tmp_path / "small.keras")
     before, file = features.read_for(load(path), data).digest, features.read_for(load(path), data).backbone.file

@@ -44,6 +44,7 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     # Loopback, but not what the page allows: a test must not rely on the guard to keep it off other machines.
     write_feed(home, "two.txt", "http://[::1]:9/a.png")
     broken["http://[::1]:9/a.png"] = "refused_address"
+    write_feed(home, "bad.csv", "url,shop", f"{images.address}/0.png,7", f"{images.address}/100.png")
 
     outlook = run_job("score_images", "--experiment", page, "--dry-run", "--limit", "4")
     assert outlook.code == 0, outlook.output
@@ -57,6 +58,14 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     assert counts(first.result) == {"urls": 10, "new": 10, "already_scored": 0, "rows": 10, "table_version": 1}
     assert (first.result["model_name"], first.result["model_version"]) == ("brightness", "1")
     assert first.result["images_per_second"] > 0
+    accounted = {key: first.result[key] for key in ("records", "copies", "without_url", "files_refused")}
+    assert accounted == {"records": 11, "copies": 1, "without_url": 0, "files_refused": 1}
+    (refused,) = first.result["refused_files"]
+    assert (Path(refused["file"]).name, refused["line"]) == ("bad.csv", 3)
+    assert "warning: 1 file of the feed is refused" in first.output
+    logged = connect().get_run(first.result["run_id"])
+    assert "bad.csv, line 3: a record must have a field for each column" in logged.data.tags["windrow.refused_files"]
+    assert (logged.data.metrics["records"], logged.data.metrics["files_refused"]) == (11, 1)
     table = Path(first.result["table"])
     assert table == home / "tables" / "brightness"
     frame = DeltaTable(str(table)).to_pandas().set_index("url")
@@ -69,7 +78,7 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     again = run_job("score_images", "--experiment", page)
     assert again.code == 0, again.output
     assert counts(again.result) == {"urls": 0, "new": 0, "already_scored": 0, "rows": 0, "table_version": 1}
-    assert (again.result["files"], again.result["files_read"]) == (2, 0)
+    assert (again.result["files"], again.result["files_read"], again.result["files_refused"]) == (3, 0, 1)
     assert len(images.paths) == asked
 
     write_feed(home, "three.txt", f"{images.address}/20.png", f"{images.address}/0.png#known")

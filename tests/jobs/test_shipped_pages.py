@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from windrow.tracking.server import connect
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
 
 PAGES = Path(__file__).resolve().parents[2] / "dags" / "experiments"
-TRAINED = ["digits", "fashion_mnist", "mnist", "mnist_dense", "mnist_sensitivity"]
+TRAINED = ["digits", "fashion_mnist", "mnist", "mnist_dense", "mnist_sensitivity", "photos"]
 IN_MAKE_TEST = {
     "mnist"
 }  # the most that a page asks for: convolutions, augmentation, a decay, ASHA and points of its own
@@ -35,6 +36,16 @@ def handful(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image[7 * (label // 4) : 7 * (label // 4 + 1), 7 * (label % 4) : 7 * (label % 4 + 1)] += 190
         write_split(folder, split, images, labels)
     return folder
+
+
+@pytest.fixture
+def photographs(real_data: Path, tmp_path: Path) -> Path:
+    """20 photographs of ants and 20 of bees."""
+    for name in ("ants", "bees"):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for path in sorted((real_data / "hymenoptera" / "train" / name).iterdir())[:20]:
+            shutil.copy(path, tmp_path / "photographs" / name)
+    return tmp_path / "photographs"
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +76,21 @@ def test_every_shipped_page_that_trains_is_trained_here() -> None:
     "name", [pytest.param(name, marks=() if name in IN_MAKE_TEST else pytest.mark.faults) for name in TRAINED]
 )
 def test_a_shipped_page_is_trained_and_labels_urls(
-    run_job: RunJob, name: str, handful: Path, pictures: Web, tmp_path: Path
+    run_job: RunJob, name: str, handful: Path, pictures: Web, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     trials = 2 if name in IN_MAKE_TEST else 3  # the default, a point of the page's own or the sampler's first
     short = [f"sweep.trials={trials}", "sweep.epochs=2", "promotion.finalists=1", "promotion.seeds=1"]
     if name != "digits":
-        short.append(f"dataset.source={handful}")
+        source = request.getfixturevalue("photographs") if name == "photos" else handful
+        short.append(f"dataset.source={source}")
     page = ("--experiment", PAGES / f"{name}.yaml", *(word for one in short for word in ("--set", one)))
     trained_on = ("--dataset", tmp_path / "data", "--study", tmp_path / "study")
 
     prepared = run_job("prepare_dataset", *page, "--out", tmp_path / "data")
     assert prepared.code == 0, prepared.output
+    if experiment.load(PAGES / f"{name}.yaml").network.backbone:
+        embedded = run_job("embed_images", *page, "--dataset", tmp_path / "data")
+        assert embedded.code == 0, embedded.output
     swept = run_job("sweep", *page, *trained_on)
     assert swept.code == 0, swept.output
     assert swept.result["trials"] == trials
@@ -95,7 +110,8 @@ def test_a_shipped_page_is_trained_and_labels_urls(
     from deltalake import DeltaTable
 
     labels = DeltaTable(scored.result["table"]).to_pyarrow_table().column("label").to_pylist()
-    assert sum(label in list("0123456789") + FASHION for label in labels) == 3
+    assert sum(label in prepared.result["labels"] for label in labels) == 3
+    assert set(prepared.result["labels"]) in ({*"0123456789"}, {*FASHION}, {"ants", "bees"})
 
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]

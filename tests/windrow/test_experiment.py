@@ -57,6 +57,7 @@ def test_there_are_shipped_pages() -> None:
         "mnist.yaml",
         "mnist_dense.yaml",
         "mnist_sensitivity.yaml",
+        "photos.yaml",
     ]
 
 
@@ -1401,7 +1402,7 @@ def test_the_reference_has_every_hyper_parameter(title: str, table: dict[str, pa
     for name, parameter in table.items():
         ends = [end for end in (parameter.low, parameter.high) if end is not None]
         limits = [int(end) if end == int(end) else end for end in ends]
-        default = parameter.default or (False if parameter.kind is bool else "0")
+        default = parameter.default or (False if parameter.kind is bool else None if parameter.default == "" else "0")
         check_row(written[name], default, [*limits, *parameter.choices])
 
 

@@ -23,9 +23,8 @@ def draw_weights(table: TrialTable) -> Plot | Missing:
     """Plot accuracy against the number of trainable weights."""
     if any(trial.weights is None for trial in table.ranked):
         return Missing(WEIGHTS, "weights are counted for built-in networks, with --dataset")
-    return _draw(
-        table, WEIGHTS, "trainable weights", lambda trial: float(trial.weights or 0), lambda x: f"{x:,.0f} weights"
-    )
+    label = "trainable weights" if table.backbone is None else "trainable weights, those of the head"
+    return _draw(table, WEIGHTS, label, lambda trial: float(trial.weights or 0), lambda x: f"{x:,.0f} weights")
 
 
 def draw_seconds(table: TrialTable) -> Plot | Missing:

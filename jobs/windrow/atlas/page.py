@@ -13,6 +13,8 @@ from windrow.atlas.importance import Importance, sentence
 from windrow.atlas.plot import Missing, Plot, number
 from windrow.atlas.table import DrawnTrial, TrialTable, error_of
 from windrow.looks import html, style
+from windrow.model.backbone import Backbone
+from windrow.model.form import Shape
 from windrow.plural import counted
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ def _summary(table: TrialTable, mattered: Importance) -> str:
         f"{sentence(mattered) if not mattered.unknown else mattered.unknown}.",
         _endings(table),
     ]
+    if table.image is not None:
+        lines.append(_network_sentence(table.image, table.backbone))
     if table.constant:
         lines.append(f"The same in every trial: {', '.join(table.constant)}.")
     return "<ul>\n" + "\n".join(f"<li>{escape(line)}</li>" for line in lines) + "\n</ul>"
@@ -101,6 +105,15 @@ def _best_sentence(table: TrialTable) -> str:
     return f"Best is trial {best.number} with a {measure} of {table.shown(error_of(best))}{guessing}: {point}."
 
 
+def _network_sentence(image: Shape, backbone: Backbone | None) -> str:
+    height, width, channels = image
+    size = f"An image has {height} x {width} pixels of {counted(channels, 'channel')}"
+    if backbone is None:
+        return f"{size}."
+    weights = f", whose {backbone.weights:,} weights stay as they are" if backbone.weights else ""
+    return f"{size}. Every network is a head on {backbone.name}{weights}."
+
+
 def _endings(table: TrialTable) -> str:
     counts = [f"{count:,} {ending.value.replace('_', ' ')}" for ending, count in table.endings.most_common()]
     waiting = f"; {counted(table.waiting, 'has', 'have')} not ended" if table.waiting else ""
@@ -112,9 +125,9 @@ def _best_table(table: TrialTable) -> str:
     if not trials:
         return ""
     names = [parameter.name for parameter in table.parameters]
-    weighed = all(trial.weights is not None for trial in trials)
-    head = ["trial", table.measure, "seconds", *(["weights"] if weighed else []), *(n.replace("_", " ") for n in names)]
-    rows = [_row(trial, names, weighed) for trial in trials]
+    weighed = _weights(table) if all(trial.weights is not None for trial in trials) else {}
+    head = ["trial", table.measure, "seconds", *weighed, *(n.replace("_", " ") for n in names)]
+    rows = [_row(trial, names, list(weighed.values())) for trial in trials]
     cells = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     title = f"The best {len(trials)} trials" if len(trials) > 1 else "The trial that ended ok"
@@ -128,8 +141,16 @@ def _best_table(table: TrialTable) -> str:
 </section>"""
 
 
-def _row(trial: DrawnTrial, names: Sequence[str], weighed: bool) -> list[str]:
-    weights = [f"{trial.weights:,}"] if weighed else []
+def _weights(table: TrialTable) -> dict[str, int]:
+    """Return the columns with numbers of weights: the name of each, and what is added to a trial's trainable ones."""
+    if table.backbone is None:
+        return {"weights": 0}
+    whole = {"weights with the backbone": table.backbone.weights} if table.backbone.weights else {}
+    return {"weights of the head": 0, **whole}
+
+
+def _row(trial: DrawnTrial, names: Sequence[str], frozen: Sequence[int]) -> list[str]:
+    weights = [f"{(trial.weights or 0) + more:,}" for more in frozen]
     point = [number(trial.point[name]) if name in trial.point else "" for name in names]
     return [str(trial.number), f"{error_of(trial):.3g}", f"{trial.seconds:.3g}", *weights, *point]
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from windrow.experiment import OBJECTIVE_DIRECTIONS, CategoricalDimension, Dimension, Experiment, FloatDimension
 from windrow.experiment.parameters import Value
+from windrow.model.backbone import Backbone
+from windrow.model.form import Shape
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.space import filled
@@ -72,7 +74,8 @@ class DrawnTrial:
         error: the trial's value as an error, in percent or as a loss; None unless the ending is ok.
         curve: error after each epoch; for a diverged trial, up to the epoch before its first loss that was not finite.
         seconds: wall-clock time of training.
-        weights: number of trainable weights; None for a user's network, or if `read` got no `image`.
+        weights: number of trainable weights, on a backbone those of the head; None for a user's network, or if `read`
+            got no `image`.
         began_at, ended_at: Unix time in seconds; 0 if not known.
         worker: host and process that trained, as host/pid.
     """
@@ -98,6 +101,8 @@ class TrialTable:
         constant: names of the space's other hyper-parameters.
         waiting: number of trials in the ledger that have not ended.
         guessing: validation error of guessing the most frequent class, in percent; None if it is not known.
+        image: (height, width, channels) of an image; None if `read` got no `image`.
+        backbone: the backbone that the trials' heads learn from; None without one, or if it is not known.
     """
 
     page: Experiment
@@ -106,6 +111,8 @@ class TrialTable:
     constant: tuple[str, ...]
     waiting: int
     guessing: float | None = None
+    image: Shape | None = None
+    backbone: Backbone | None = None
 
     @property
     def is_share(self) -> bool:
@@ -171,13 +178,18 @@ def error_of(trial: DrawnTrial) -> float:
 
 
 def read(
-    study: StudyRecord, image: tuple[tuple[int, int, int], int] | None = None, baseline: float | None = None
+    study: StudyRecord,
+    image: tuple[Shape, int] | None = None,
+    baseline: float | None = None,
+    backbone: Backbone | None = None,
 ) -> TrialTable:
     """Return the table of a study, from its ledger.
 
     Args:
-        image: (shape, number of classes) of the data set, for counting weights; None leaves the weights out.
+        image: (shape, number of classes) of what the trials learn from, for counting weights: of images, or of a
+            backbone's features; None leaves the weights out.
         baseline: share of the most frequent class in the validation split; None leaves the error of guessing out.
+        backbone: the backbone whose features they are; None without one.
     """
     page = study.page
     entries = study.entries()
@@ -186,12 +198,11 @@ def read(
     differing = tuple(parameter for parameter in described.values() if len(parameter.values) > 1)
     constant = tuple(name for name, parameter in described.items() if len(parameter.values) < 2)
     guessing = None if baseline is None else 100 * (1 - baseline)
-    return TrialTable(page, trials, differing, constant, len(entries) - len(trials), guessing)
+    shape = backbone.shape if backbone else image[0] if image else None
+    return TrialTable(page, trials, differing, constant, len(entries) - len(trials), guessing, shape, backbone)
 
 
-def _trial(
-    page: Experiment, point: dict[str, Value], outcome: Outcome, image: tuple[tuple[int, int, int], int] | None
-) -> DrawnTrial:
+def _trial(page: Experiment, point: dict[str, Value], outcome: Outcome, image: tuple[Shape, int] | None) -> DrawnTrial:
     defaults = page.network.defaults()
     counted = count_weights(page.network.builder, {**defaults, **point}, *image) if image else None
     objective = page.sweep.objective

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from windrow.experiment import DatasetSection
-    from windrow.experiment.values import Fit
+    from windrow.experiment.values import Fits
 
 # Lower than Pillow's own limit, at which it only warns.
 MAX_PIXELS = 80_000_000
@@ -37,6 +37,11 @@ MAX_BYTES = 500_000_000
 # The most bytes of pixels per Spark job: they pass through the driver's JVM, whose memory is 1 GiB by default.
 _JOB_BYTES = 1 << 27
 _BATCH_BYTES = 1 << 23
+_FILTERS: dict[Fits, tuple[Literal["smooth", "crop"], ...]] = {
+    "squash": ("smooth",),
+    "crop": ("crop",),
+    "both": ("smooth", "crop"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,15 @@ class DecodedFiles:
     """The images that could be decoded, and the reasons for the others.
 
     Attributes:
-        images: uint8 (n, h, w, c), mapped from a scratch file unless empty.
+        images: uint8 (n, h, w, c), mapped from a scratch file unless empty; squashed where dataset.fit is both.
+        cropped: the same images cropped, uint8 (n, h, w, c); None unless dataset.fit is both.
         labels: int64 (n,).
         names: names of their files.
         left_out: reason for each file that could not be decoded, by its name.
     """
 
     images: NDArray[np.uint8]
+    cropped: NDArray[np.uint8] | None
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     left_out: dict[str, str]
@@ -67,7 +74,7 @@ class Format:
     width: int
     channels: int
     resize: bool
-    fit: Fit = "squash"
+    fit: Fits = "squash"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -76,8 +83,13 @@ class Format:
 
     @property
     def bytes(self) -> int:
-        """Return the number of bytes of an image's pixels."""
-        return self.height * self.width * self.channels
+        """Return the number of bytes of an image's pixels, of both of its forms where `fit` is both."""
+        return len(self.filters) * self.height * self.width * self.channels
+
+    @property
+    def filters(self) -> tuple[Literal["smooth", "crop"], ...]:
+        """Return the arguments `resize` of image.to_pixels, one for each form of an image, the squashed one first."""
+        return _FILTERS[self.fit]
 
 
 @dataclass(frozen=True)
@@ -138,12 +150,13 @@ def decode(files: Files, target: Format, scratch: Path, session: SparkSession) -
             else:
                 left_out[files.name(index)] = opened.problem or "not known"
         file.flush()
-        images = _map(file, (len(kept), *target.shape))
+        forms = _map(file, (len(kept), len(target.filters), *target.shape))
     names = tuple(files.name(index) for index in kept)
-    return DecodedFiles(images, files.labels[np.array(kept, np.int64)], names, left_out)
+    images, cropped = forms[:, 0], forms[:, 1] if len(target.filters) > 1 else None
+    return DecodedFiles(images, cropped, files.labels[np.array(kept, np.int64)], names, left_out)
 
 
-def _map(file: Any, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def _map(file: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return the file, mapped as an array; an empty array for an empty file, which can't be mapped."""
     return np.memmap(file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
 
@@ -210,8 +223,9 @@ def _open(path: str, target: Format) -> _Opened:
             size = _upright_size(image)
             if not target.resize and size != (target.width, target.height):
                 return _Opened(size=size)
-            pixels = to_pixels(image, *target.shape, "crop" if target.fit == "crop" else "smooth")
-            return _Opened(size, pixels.tobytes())
+            # Pillow decodes the image once, for the first form.
+            forms = [to_pixels(image, *target.shape, resize).tobytes() for resize in target.filters]
+            return _Opened(size, b"".join(forms))
     except Exception as error:  # one bad file must not fail the task; Pillow's decoders raise almost anything
         return _Opened(problem=_reason(error, path))
 

@@ -44,6 +44,7 @@ class SplitImages:
         hashes: uint8 (m, 16).
         names: names of all m images.
         indices: int64 (n,), rows of the arrays.
+        cropped: like `images`, the same images cropped; None unless dataset.fit is both.
     """
 
     images: NDArray[np.uint8]
@@ -51,6 +52,7 @@ class SplitImages:
     hashes: Hashes
     names: Sequence[str]
     indices: Indices
+    cropped: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +76,11 @@ def divide(source: Source, section: DatasetSection) -> Division:
     """
     splits.check_names(source.labels)
     train = _whole(source.train_images, source.train_labels, source.train_names, "training image")
+    train = replace(train, cropped=source.train_cropped)
     test = None
     if source.test_images is not None and source.test_labels is not None:
         test = _whole(source.test_images, source.test_labels, source.test_names, "test image")
+        test = replace(test, cropped=source.test_cropped)
     pool = _pool(train, test, source.labels)
     without = copies.left_out(pool) if source.own else LeftOut()
     parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data.image_files.listed import visible
+from windrow.data.published import FILE_NAMES
 from windrow.errors import DatasetError
 from windrow.plural import counted
 
@@ -29,6 +32,42 @@ _LABEL_TYPES = {_UNSIGNED_BYTE: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4"}
 _BYTES = {_UNSIGNED_BYTE: _LABEL_TYPES[_UNSIGNED_BYTE]}
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 22
+_KINDS = ("train-images", "train-labels", "test-images", "test-labels")
+
+
+def files(path: Path) -> list[Path]:
+    """Return all IDX files of a folder; empty if it has none."""
+    return [file for kind in _KINDS for file in _files(path, kind)]
+
+
+def chosen(path: Path) -> list[Path]:
+    """Return the four IDX files of a folder: training images and labels, test images and labels.
+
+    Raises:
+        DatasetError: the folder lacks one of them, or holds files of more than one data set.
+    """
+    found = {kind: _files(path, kind) for kind in _KINDS}
+    if missing := [kind for kind, some in found.items() if not some]:
+        raise DatasetError(
+            f"{path} must hold four IDX files; got none for {', '.join(missing)}; "
+            f"name them as MNIST does: {', '.join(FILE_NAMES)}"
+        )
+    for some in found.values():
+        if len({file.name.removesuffix(".gz").replace(".idx", "-idx") for file in some}) > 1:
+            names = ", ".join(file.name for file in some)
+            raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
+    return [some[0] for some in found.values()]
+
+
+def _files(path: Path, kind: str) -> list[Path]:
+    """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST.
+
+    A file may be in a folder of its own name, as Kaggle packs MNIST; without one outside such a folder, it counts.
+    """
+    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-(ubyte|byte|short|int)(\.gz)?")
+    found = sorted(file for file in visible(path) if pattern.fullmatch(file.name))
+    nested = [file / inner for file in found if file.is_dir() for inner in (file.name, f"{file.name}.gz")]
+    return [file for file in found if file.is_file()] or [file for file in nested if file.is_file()]
 
 
 def read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -89,7 +89,8 @@ def flat(image: Image.Image) -> Image.Image:
     """
     upright: Any = image
     is_bmp = upright.format == "BMP"
-    ImageOps.exif_transpose(upright, in_place=True)  # otherwise even an upright image is copied
+    if "exif" in upright.info:  # asking Pillow for the orientation takes as long as decoding a small image
+        ImageOps.exif_transpose(upright, in_place=True)  # otherwise even an upright image is copied
     if upright.mode.startswith("I;16"):
         return _eight_bits(upright)
     if is_bmp and upright.mode == "RGBA" and upright.getchannel("A").getextrema() == (0, 0):

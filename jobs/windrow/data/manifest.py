@@ -14,8 +14,9 @@ from textwrap import shorten
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from windrow import files
-from windrow.data.splits import SPLITS, Split
+from windrow.data.splits import SPLITS, STORED, Split, StoredFit
 from windrow.errors import DatasetError
+from windrow.experiment.values import Fit
 from windrow.markdown import escaped
 from windrow.plural import counted
 
@@ -106,6 +107,15 @@ class Manifest:
     copies: Copies = field(default_factory=Copies)
     near_copies: NearCopies = field(default_factory=NearCopies)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> tuple[StoredFit, ...]:
+        """Return the names under which the images are stored: one, or two where dataset.fit was both."""
+        return STORED if self.settings.get("fit") == "both" else (None,)
+
+    def fit_of(self, stored: StoredFit) -> Fit:
+        """Return how the images that are stored under a name became squares."""
+        return "crop" if stored or self.settings.get("fit") == "crop" else "squash"
 
     def lines(self) -> list[str]:
         """Return lines on the numbers of images by split and class, and on copies; none without class counts."""

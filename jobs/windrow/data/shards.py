@@ -6,6 +6,9 @@ train-images.npy   uint8 (n, height, width, channels), 0..255
 train-labels.npy   int64 (n,), indices into the manifest's labels
 train-hashes.npy   uint8 (n, 16), a hash of each image's pixels (hashes.of)
 
+train-images-crop.npy, train-hashes-crop.npy
+                   where dataset.fit is both: the same images cropped, and their hashes; those above are squashed
+
 names.json         for a folder of images: the names of the files, by split
 """
 
@@ -32,7 +35,7 @@ from windrow.data.division import Division, divide
 from windrow.data.hashes import Hashes
 from windrow.data.manifest import Manifest
 from windrow.data.sources import Source
-from windrow.data.splits import SPLITS, Indices, Split
+from windrow.data.splits import SPLITS, Indices, Split, StoredFit
 from windrow.errors import DatasetError
 from windrow.experiment import DatasetSection
 from windrow.files import clear_when_full
@@ -40,6 +43,9 @@ from windrow.files import clear_when_full
 _NAMES = "names.json"
 _ASIDE_PREFIX = ".aside-"
 _CHUNK_BYTES = 1 << 25
+
+Contents = tuple[int, str, str] | tuple[int, str, str, str]
+"""Number of a split's images, and the SHA-256 of images, labels and, where dataset.fit is both, cropped images."""
 
 
 def existing(out: Path, section: DatasetSection) -> Manifest | None:
@@ -83,15 +89,21 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
         out.mkdir(parents=True, exist_ok=True)
         (out / manifests.FILE).unlink(missing_ok=True)
         with aside_of(out) as aside:
-            files, contents = {}, {}
+            files: dict[str, str] = {}
+            contents: dict[Split, Contents] = {}
             for split, part in division.parts.items():
                 files[_images(split)], images_digest = _write_array(aside / _images(split), part.images, part.indices)
                 files[_labels(split)], labels_digest = _write_array(aside / _labels(split), part.labels, part.indices)
                 files[_hashes(split)], _ = _write_array(aside / _hashes(split), part.hashes, part.indices)
                 contents[split] = (len(part.indices), images_digest, labels_digest)
+                if part.cropped is not None:
+                    added, cropped_digest = _write_cropped(aside, split, part.cropped, part.indices)
+                    files |= added
+                    contents[split] = (*contents[split], cropped_digest)
             if source.train_names:
                 files[_NAMES] = _write_names(aside / _NAMES, division)
-            (out / _NAMES).unlink(missing_ok=True)  # of an earlier source
+            for stale in (_NAMES, *(name(split, "crop") for split in SPLITS for name in (_images, _hashes))):
+                (out / stale).unlink(missing_ok=True)  # of an earlier source
             for name in files:
                 (aside / name).replace(out / name)
         manifest = _manifest(source, section, division, files, contents)
@@ -99,15 +111,15 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
     return manifest
 
 
-def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def load_split(folder: Path | str, split: Split, fit: StoredFit = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return a split's images, uint8 (n, h, w, c), mapped read-only, and its labels, int64 (n,).
 
-    The folder needs only the two files of the split.
+    The folder needs only the two files of the split. `fit` is a name from Manifest.stored.
 
     Raises:
         DatasetError: one of the files is missing or broken.
     """
-    images_path, labels_path = split_files(folder, split)
+    images_path, labels_path = split_files(folder, split, fit=fit)
     images, labels = open_array(images_path, "r"), open_array(labels_path, None)
     if len(images) != len(labels):
         raise DatasetError(
@@ -116,16 +128,16 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.uint8], NDA
     return images, labels
 
 
-def load_hashes(folder: Path | str, split: Split) -> Hashes:
-    """Load the hashes of a split's images, uint8 (n, 16), in the split's order.
+def load_hashes(folder: Path | str, split: Split, fit: StoredFit = None) -> Hashes:
+    """Load the hashes of a split's images, uint8 (n, 16), in the split's order. `fit` is a name from Manifest.stored.
 
     In a folder that Windrow wrote before 2026-11-27 there are no hashes; then they are computed from the images.
 
     Raises:
         DatasetError: the file is broken, or the images' file is missing too.
     """
-    path = Path(folder) / _hashes(split)
-    return open_array(path, None) if path.exists() else hashes.of(load_split(folder, split)[0])
+    path = Path(folder) / _hashes(split, fit)
+    return open_array(path, None) if path.exists() else hashes.of(load_split(folder, split, fit)[0])
 
 
 def load_names(folder: Path | str, split: Split) -> list[str]:
@@ -139,21 +151,29 @@ def load_names(folder: Path | str, split: Split) -> list[str]:
     return [f"{split} image {number}" for number in range(len(open_array(Path(folder) / _labels(split), None)))]
 
 
-def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """Return the paths of the named splits' files, images before labels, to be sent to executors, without hashes."""
-    return [Path(folder) / file for name in names for file in (_images(name), _labels(name))]
+def split_files(folder: Path | str, *names: Split, fit: StoredFit = None) -> list[Path]:
+    """Return the paths of the named splits' files, images before labels, to be sent to executors, without hashes.
+
+    `fit` is a name from Manifest.stored.
+    """
+    return [Path(folder) / file for name in names for file in (_images(name, fit), _labels(name))]
 
 
-def _images(split: Split) -> str:
-    return f"{split}-images.npy"
+def file_name(split: Split, content: str, fit: StoredFit = None) -> str:
+    """Return the name of a split's file, such as train-images.npy, or train-images-crop.npy."""
+    return f"{split}-{content}{f'-{fit}' if fit else ''}.npy"
+
+
+def _images(split: Split, fit: StoredFit = None) -> str:
+    return file_name(split, "images", fit)
 
 
 def _labels(split: Split) -> str:
-    return f"{split}-labels.npy"
+    return file_name(split, "labels")
 
 
-def _hashes(split: Split) -> str:
-    return f"{split}-hashes.npy"
+def _hashes(split: Split, fit: StoredFit = None) -> str:
+    return file_name(split, "hashes", fit)
 
 
 def _identity(settings: dict[str, object]) -> dict[str, object]:
@@ -187,6 +207,17 @@ def _write_array(path: Path, array: NDArray[Any], indices: Indices) -> tuple[str
     rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
     chunks = (array[indices[start : start + rows]] for start in range(0, len(indices), rows))
     return write_chunks(path, array.dtype, (len(indices), *array.shape[1:]), chunks)
+
+
+def _write_cropped(
+    folder: Path, split: Split, cropped: NDArray[np.uint8], indices: Indices
+) -> tuple[dict[str, str], str]:
+    """Write a split's cropped images and their hashes; return the files' SHA-256 by name, and that of the pixels."""
+    images, found = _images(split, "crop"), _hashes(split, "crop")
+    images_hash, digest = _write_array(folder / images, cropped, indices)
+    known = hashes.of(np.load(folder / images, mmap_mode="r"))
+    hashes_hash, _ = _write_array(folder / found, known, np.arange(len(known), dtype=np.int64))
+    return {images: images_hash, found: hashes_hash}, digest
 
 
 def write_chunks(
@@ -233,7 +264,7 @@ def _manifest(
     section: DatasetSection,
     division: Division,
     files: dict[str, str],
-    contents: dict[Split, tuple[int, str, str]],
+    contents: dict[Split, Contents],
 ) -> Manifest:
     height, width, channels = source.train_images.shape[1:]
     identity = repr(((height, width, channels), source.labels, sorted(contents.items())))
@@ -243,7 +274,7 @@ def _manifest(
         digest=hashlib.sha256(identity.encode()).hexdigest(),
         shape=(height, width, channels),
         labels=source.labels,
-        splits={split: count for split, (count, _, _) in contents.items()},
+        splits={split: found[0] for split, found in contents.items()},
         files=files,
         settings=section.model_dump(mode="json"),
         fingerprint=source.fingerprint,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 import stat
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +25,7 @@ from numpy.typing import NDArray
 from windrow import spark, text_files
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
-from windrow.data.image_files.listed import visible
-from windrow.data.published import FASHION_MNIST, FILE_NAMES, MNIST, Published, fetch_all, has_files_of_one
+from windrow.data.published import FASHION_MNIST, MNIST, Published, fetch_all, has_files_of_one
 from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
 
@@ -58,6 +56,8 @@ class Source:
         train_names: names of the training images' files; empty if they are not files.
         test_names: like `train_names`, for the source's own test split.
         notes: sentences for the user on how the source was read.
+        train_cropped: like `train_images`, the same images cropped; None unless dataset.fit is both.
+        test_cropped: like `train_cropped`, for the source's own test split.
     """
 
     name: str
@@ -72,6 +72,8 @@ class Source:
     train_names: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    train_cropped: NDArray[np.uint8] | None = None
+    test_cropped: NDArray[np.uint8] | None = None
 
 
 def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
@@ -91,7 +93,7 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
     path = _existing_folder(section.source)
-    if _is_idx(path):
+    if idx.files(path):
         return _idx_folder(path, fingerprint(section))
     return _image_folder(path, section, downloads, open_spark or (lambda: spark.open_session("prepare data set")))
 
@@ -99,6 +101,16 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
 def origin(section: DatasetSection) -> str:
     """Return where a page's images come from: a built-in source's name, or the absolute path of a folder."""
     return section.source if section.source in SOURCES else str(_folder(section.source))
+
+
+def check_there(section: DatasetSection) -> None:
+    """Check that a page's folder of images exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    if section.source not in SOURCES:
+        _existing_folder(section.source)
 
 
 def fingerprint(section: DatasetSection) -> str:
@@ -128,7 +140,7 @@ def fingerprint(section: DatasetSection) -> str:
 def _read_from(path: Path) -> list[Path]:
     """Return the IDX files and the file of their classes' names, or the class folders with their images."""
     try:
-        found = [file for kind in _IDX_KINDS for file in _idx_files(path, kind)]
+        found = idx.files(path)
         return [*found, path / _LABEL_NAMES] if found else folder.paths_read(path)
     except OSError:  # loading the source says what can't be listed
         return []
@@ -166,41 +178,17 @@ def _existing_folder(source: str) -> Path:
     path = _folder(source)
     if not path.is_dir():
         close = difflib.get_close_matches(source, SOURCES, n=1)
-        cure = f"did you mean {close[0]}?" if close else f"no such folder: {path}"
+        cure = (
+            f"did you mean {close[0]}?"
+            if close
+            else f"no such folder: {path}; put one folder of images per class there, or name another"
+        )
         raise DatasetError(f"dataset.source must be {', '.join(SOURCES)} or a folder; got {source!r}; {cure}")
     return path
 
 
-def _idx_files(path: Path, kind: str) -> list[Path]:
-    """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST.
-
-    A file may be in a folder of its own name, as Kaggle packs MNIST; without one outside such a folder, it counts.
-    """
-    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-(ubyte|byte|short|int)(\.gz)?")
-    found = sorted(file for file in visible(path) if pattern.fullmatch(file.name))
-    nested = [file / inner for file in found if file.is_dir() for inner in (file.name, f"{file.name}.gz")]
-    return [file for file in found if file.is_file()] or [file for file in nested if file.is_file()]
-
-
-_IDX_KINDS = ("train-images", "train-labels", "test-images", "test-labels")
-
-
-def _is_idx(path: Path) -> bool:
-    return any(_idx_files(path, kind) for kind in _IDX_KINDS)
-
-
 def _idx_folder(path: Path, state: str) -> Source:
-    found = {kind: _idx_files(path, kind) for kind in _IDX_KINDS}
-    if missing := [kind for kind, files in found.items() if not files]:
-        raise DatasetError(
-            f"{path} must hold four IDX files; got none for {', '.join(missing)}; "
-            f"name them as MNIST does: {', '.join(FILE_NAMES)}"
-        )
-    for files in found.values():
-        if len({file.name.removesuffix(".gz").replace(".idx", "-idx") for file in files}) > 1:
-            names = ", ".join(file.name for file in files)
-            raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
-    chosen = [files[0] for files in found.values()]
+    chosen = idx.chosen(path)
     source = _from_idx(path.name, chosen, _label_names(path))
     return replace(source, fingerprint=state, own=not has_files_of_one(chosen))
 
@@ -285,4 +273,6 @@ def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spar
         train_names=train.names,
         test_names=test.names if test else (),
         notes=tuple(filter(None, notes)),
+        train_cropped=train.cropped,
+        test_cropped=test.cropped if test else None,
     )

@@ -1,15 +1,18 @@
-"""The space of a page that has a backbone and no space of its own."""
+"""What a page with a backbone gets by default: a space, images in both fits, networks trained on all images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 HEAD_SPACE: dict[str, dict[str, object]] = {
+    # Whether the ends of photographs matter differs from one set of them to the next: by one or two points.
+    "fit": {"type": "categorical", "choices": ["squash", "crop"]},
     # Adam on features of a size near 1: below, 20 epochs do not reach the end; above, the loss jumps.
-    "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
-    # Logistic regression is best for few images; one hidden layer gains a point from about 1,000 images on.
+    "learning_rate": {"type": "float", "low": 3e-4, "high": 1e-2, "log": True},
+    # Logistic regression is as good for few images. A hidden layer gains two points with 1,600, and one point more with
+    # 256 neurons or more than with 128 or fewer.
     "layers": {"type": "int", "low": 0, "high": 1},
-    "units": {"type": "int", "low": 64, "high": 512, "log": True, "when": {"layers": 1}},
+    "units": {"type": "int", "low": 128, "high": 512, "log": True, "when": {"layers": 1}},
     "dropout": {"type": "float", "low": 0.0, "high": 0.6},
     # Decoupled, per step and learning rate: at 1e-2 and 0.5 a weight loses half a per cent a step.
     "weight_decay": {"type": "float", "low": 1e-5, "high": 0.5, "log": True},
@@ -18,23 +21,78 @@ HEAD_SPACE: dict[str, dict[str, object]] = {
 }
 """The hyper-parameters of a head and their ranges, each with the reason for its ends."""
 
+HEAD_PARAMETERS: dict[str, object] = {
+    # The last epoch counts, and a small rate there makes it less of a draw.
+    "decay": "cosine",
+}
+"""Values that go with HEAD_SPACE, unless the page has others."""
+
+OBJECTIVE = "val_loss"
+"""The objective that goes with HEAD_SPACE, unless the page has another one.
+
+Of 30 photographs for validation, dozens of heads get the same number right. In cross-validation on hymenoptera and
+trashnet, the rank by loss and the rank by accuracy on other photographs had a correlation of 0.29 and 0.30, the rank by
+accuracy 0.10 and 0.13 (63 and 19 heads with a hidden layer and a learning rate from 5e-4 on).
+"""
+
 
 def filled(values: Mapping[str, object]) -> dict[str, object]:
-    """Return a page's values, with HEAD_SPACE if the page has a backbone and no space.
+    """Return a page's values, with HEAD_SPACE and HEAD_PARAMETERS if the page has a backbone and no space.
 
-    What `network.parameters` sets is not searched, nor what a condition leaves unused then.
+    What `network.parameters` sets is not searched, nor what a condition leaves unused then. With a backbone,
+    dataset.fit is both by default; if the page's own space leaves out `fit`, it is squash. promotion.train_on is all.
     """
     network = values.get("network")
-    if "space" in values or not isinstance(network, dict) or network.get("backbone") is None:
+    if not isinstance(network, dict) or network.get("backbone") is None:
+        return dict(values)
+    return _with_training_on_all(_with_fit(_with_space(values, network)))
+
+
+def _with_training_on_all(values: Mapping[str, object]) -> dict[str, object]:
+    promotion = values.get("promotion")
+    promotion = {} if promotion is None else promotion
+    if not isinstance(promotion, dict):
+        return dict(values)
+    return {**values, "promotion": {"train_on": "all", **promotion}}
+
+
+def _with_fit(values: Mapping[str, object]) -> dict[str, object]:
+    """Return a page's values with dataset.fit, and with a value of `fit` for the default configuration if needed."""
+    dataset, network, space = (values.get(name) for name in ("dataset", "network", "space"))
+    dataset = {} if dataset is None else dataset
+    if not isinstance(dataset, dict) or not isinstance(network, dict) or not isinstance(space, dict):
+        return dict(values)
+    parameters = network.get("parameters")
+    parameters = {} if parameters is None else parameters
+    if not isinstance(parameters, dict):
+        return dict(values)
+    named = "fit" in space or "fit" in parameters
+    dataset = {"fit": "both" if named else "squash", **dataset}
+    if dataset["fit"] == "both" and "fit" in space:
+        network = {**network, "parameters": {"fit": "squash", **parameters}}
+    return {**values, "dataset": dataset, "network": network}
+
+
+def _with_space(values: Mapping[str, object], network: Mapping[str, object]) -> dict[str, object]:
+    if "space" in values:
         return dict(values)
     if network.get("builder", "head") != "head":  # a mistake, which is reported by itself
         return {**values, "space": {"learning_rate": HEAD_SPACE["learning_rate"]}}
     parameters = network.get("parameters")
-    fixed = parameters if isinstance(parameters, dict) else {}
+    if parameters is not None and not isinstance(parameters, dict):  # a mistake, too
+        return {**values, "space": {"learning_rate": HEAD_SPACE["learning_rate"]}}
+    fixed = parameters or {}
     space = {name: _dimension(name, fixed) for name in HEAD_SPACE if name not in fixed}
+    dataset = values.get("dataset")
+    if isinstance(dataset, dict) and dataset.get("fit", "both") != "both":
+        space.pop("fit", None)
     if fixed.get("layers") == 0:
         space.pop("units", None)
-    return {**values, "space": space}
+    network = {**network, "parameters": {**HEAD_PARAMETERS, **fixed}}
+    sweep = values.get("sweep")
+    if sweep is None or isinstance(sweep, dict):
+        values = {**values, "sweep": {"objective": OBJECTIVE, **(sweep or {})}}
+    return {**values, "network": network, "space": space}
 
 
 def _dimension(name: str, fixed: Mapping[str, object]) -> dict[str, object]:

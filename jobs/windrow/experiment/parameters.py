@@ -12,7 +12,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """The default and the legal values of a hyper-parameter.
+    """The default and the legal values of a hyper-parameter; "" if it has no default, and need not be set.
 
     Legal values are the numbers from `low` to `high`, both inclusive, or the strings in `choices`, or true and false.
     """
@@ -93,6 +93,11 @@ BUILDERS: dict[str, dict[str, Parameter]] = {
             0.0, "share of activations dropped in training; of features without hidden layers", low=0.0, high=0.95
         ),
         "l2_normalized": Parameter(False, "scale each image's features to a mean square of 1"),
+        "fit": Parameter(
+            "",
+            "which images the head learns from where dataset.fit is both: squash or crop",
+            choices=("squash", "crop"),
+        ),
         "views": Parameter(1, "views of an image that training draws from, the image itself included", low=1, high=8),
         # Other than in TRAINING: a few hundred photographs would make one or two steps of 128 an epoch.
         "batch_size": Parameter(32, "images per step", low=1, high=65536),
@@ -110,8 +115,8 @@ def known(builder: str) -> dict[str, Parameter] | None:
 
 
 def defaults(builder: str) -> dict[str, Value]:
-    """Return the defaults of all known parameters. For a user's function, only the training's parameters are known."""
-    return {name: parameter.default for name, parameter in _all(builder).items()}
+    """Return the defaults of known parameters that have one. A user's function has only those of training."""
+    return {name: parameter.default for name, parameter in _all(builder).items() if parameter.default != ""}
 
 
 def _all(builder: str) -> dict[str, Parameter]:

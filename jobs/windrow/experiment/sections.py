@@ -13,7 +13,7 @@ from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.network_section import NetworkSection
 from windrow.experiment.scoring import ScoringSection
-from windrow.experiment.values import Cron, Expression, Fit, PageValue, Section, WebAddress
+from windrow.experiment.values import Cron, Expression, Fits, PageValue, Section, WebAddress
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 """The values of dataset.source that are not folders; data.sources.SOURCES loads them."""
@@ -61,9 +61,10 @@ class DatasetSection(Section):
     mirrors: tuple[WebAddress, ...] = Field((), description="base URLs to download from instead of the public ones")
     image_size: int | None = Field(None, ge=4, le=1024, description="side in pixels for a folder of images")
     channels: Literal[1, 3] = Field(3, description="1 (grey) or 3 (RGB), for a folder of images")
-    fit: Fit = Field(
+    fit: Fits = Field(
         "squash",
-        description="how a folder's images become squares: squash changes their proportions, crop cuts the ends off",
+        description="how a folder's images become squares: squash changes their proportions, crop cuts the ends off; "
+        "both, the default for a backbone, lets the search choose",
     )
 
 
@@ -145,12 +146,25 @@ class SweepSection(Section):
         return OBJECTIVE_DIRECTIONS[self.objective]
 
 
+class FineTuneSection(Section):
+    """The further training of the winner's network: the last blocks of its backbone, and its head."""
+
+    blocks: int = Field(3, ge=1, le=1000, description="last blocks of the backbone that are trained")
+    epochs: int = Field(5, ge=1, le=1000, description="passes over the training images")
+    learning_rate: float = Field(2e-4, ge=1e-8, le=0.1, description="step size of Adam at the start; falls to 0")
+
+
 class PromotionSection(Section):
     """The conditions under which a sweep's winner becomes the champion."""
 
     model: str | None = Field(None, pattern=MODEL_NAME, description="registered model's name; the page's if empty")
     finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")
     seeds: int = Field(1, ge=1, le=50, description="seeds that each finalist is trained with")
+    train_on: Literal["train", "all"] = Field(
+        "train",
+        description="images that finalists' networks are trained on: those for training, or, with a backbone, all but "
+        "the test's, after a training that validates; all is the default for a backbone",
+    )
     minimum_improvement: float = Field(
         0.0,
         ge=0,
@@ -164,6 +178,9 @@ class PromotionSection(Section):
         "95 % interval above 0",
     )
     approval: bool = Field(False, description="require a person's approval before the challenger becomes champion")
+    fine_tune: FineTuneSection | None = Field(
+        None, description="further training of the winner on images, with the end of its backbone; none if empty"
+    )
 
 
 class Experiment(Section):

@@ -30,7 +30,8 @@ DIGEST = r"^[0-9a-f]{64}$"
 Fit = Literal["squash", "crop"]
 """How an image becomes a square: its proportions change, or its ends are cut off (data/image.py)."""
 
-_CRON_FIELDS = 5
+Fits = Literal["squash", "crop", "both"]
+"""The values of dataset.fit: with both, a data set holds every image twice, and a hyper-parameter chooses."""
 
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""
@@ -103,6 +104,9 @@ def _network(value: object) -> object:
     raise ValueError(f"must be a network such as 127.0.0.0/8; got {value!r}; {cure}")
 
 
+_CRON_FIELDS = 5  # croniter takes six and seven as well, with seconds and years, and runs each second of a minute
+
+
 def _cron(expression: str | None) -> str | None:
     # The parser that Airflow uses. Imported late, because most pages need it for one key, or for none.
     from croniter import CroniterError, croniter  # type: ignore[import-untyped]
@@ -111,10 +115,10 @@ def _cron(expression: str | None) -> str | None:
         return None
     try:
         croniter(expression).get_next()
-        is_sound = len(expression.split()) == _CRON_FIELDS or expression.startswith("@")  # a sixth would be seconds
+        is_right = len(expression.split()) <= _CRON_FIELDS
     except CroniterError:
-        is_sound = False
-    if not is_sound:
+        is_right = False
+    if not is_right:
         raise ValueError(
             f"must be a cron expression that comes true, such as '0 3 * * *', or empty; got {expression!r}; "
             "write minute, hour, day, month and weekday"

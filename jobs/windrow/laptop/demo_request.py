@@ -65,7 +65,8 @@ def check(request: DemoRequest) -> None:
     second demo starts a run that gets them. So the scoring section must fit with and without them.
 
     Raises:
-        UserError: the page does not train, or its scoring would not label the demo's feed with the new champion.
+        UserError: the page does not train, its folder of images is not there, or its scoring would not label the
+            demo's feed with the new champion.
     """
     if not request.page.trains:
         raise UserError(
@@ -81,6 +82,23 @@ def check(request: DemoRequest) -> None:
     _check_scoring(plain, request.name)
     if request.overrides:
         _check_scoring(request.page, f"{request.name} with SET={' '.join(request.overrides)}")
+    check_source(request.page)
+
+
+def check_source(page: Experiment) -> None:
+    """Refuse a page whose folder of images is not there, before any service starts.
+
+    Raises:
+        UserError: dataset.source is a folder, and there is none. A relative path starts where Airflow runs jobs, at
+            WINDROW_HOME.
+    """
+    source = page.dataset.source
+    folder = home() / Path(source).expanduser()
+    if source not in BUILT_IN_SOURCES and not folder.is_dir():
+        raise UserError(
+            f"dataset.source must be {', '.join(BUILT_IN_SOURCES)} or a folder; got {source!r}; no such folder: "
+            f"{folder}; put one folder of images per class there, or write another folder on the page"
+        )
 
 
 def _check_scoring(page: Experiment, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class BackboneFields(TypedDict):
     shape: list[int]
     features: int
     canaries: list[list[float]]
+    weights: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Backbone:
         shape: (height, width, 3) of an image.
         features: number of features of an image.
         canaries: per image of canaries.py, what `fingerprint` gives for its features; empty if not recorded.
+        weights: number of its weights; 0 if not recorded, as before 2026-11-27.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Backbone:
     shape: Shape
     features: int
     canaries: tuple[tuple[float, ...], ...] = ()
+    weights: int = 0
 
     def to_json(self) -> BackboneFields:
         """Return the fields as a dict that JSON can hold."""
@@ -65,6 +68,7 @@ class Backbone:
             "shape": list(self.shape),
             "features": self.features,
             "canaries": [list(values) for values in self.canaries],
+            "weights": self.weights,
         }
 
     @classmethod
@@ -79,6 +83,7 @@ class Backbone:
             (height, width, channels),
             fields["features"],
             recorded,
+            fields.get("weights", 0),
         )
 
 

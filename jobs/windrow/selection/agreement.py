@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.data import features, shards
+from windrow.data.splits import StoredFit
 from windrow.errors import StudyError
 from windrow.spark import ship_bytes, shipped_bytes
 
@@ -30,13 +31,14 @@ IMAGES = 64
 """Number of validation images that are compared: half a second of a mid-sized backbone on one core."""
 
 
-def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> float:
+def check(spark: SparkSession, network: bytes, folder: Path, threads: int, fit: StoredFit = None) -> float:
     """Compute the features of validation images with the network's own backbone, in a Spark task, and compare them.
 
     Args:
         network: bytes of a .keras file that composition.compose made.
         folder: the prepared data set with its features.
         threads: number of TensorFlow's threads.
+        fit: name under which the network's images are stored, from Manifest.stored.
 
     Returns:
         The largest difference, as `difference` gives it.
@@ -44,8 +46,8 @@ def check(spark: SparkSession, network: bytes, folder: Path, threads: int) -> fl
     Raises:
         StudyError: it is above TOLERANCE.
     """
-    images, _ = shards.load_split(folder, "validation")
-    stored, _ = features.load_split(folder, "validation")
+    images, _ = shards.load_split(folder, "validation", fit)
+    stored, _ = features.load_split(folder, "validation", fit)
     task = (ship_bytes(spark, network), np.array(images[:IMAGES]), np.array(stored[:IMAGES, 0]), threads)
     spark.sparkContext.setJobDescription("compare pixels with features")
     apart = float(spark.sparkContext.parallelize([task], 1).mapPartitions(_compare_all).collect()[0])

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.data import shards
+from windrow.data import manifest, shards
 from windrow.data.manifest import Manifest
+from windrow.data.splits import Split, StoredFit
 from windrow.model.network import Network
 from windrow.plural import counted
 from windrow.selection.readout import Readout
@@ -67,10 +68,12 @@ class CommonImages:
         truth: the images' labels as the champion numbers its classes, int64 (n,); -1 for an image that is left out.
         doubt: what a person must weigh whatever the figures are, as the rest of a sentence about the champion; empty
             if there is nothing.
+        fit: name under which the champion's images are stored, from Manifest.stored.
     """
 
     truth: NDArray[np.int64]
     doubt: str = ""
+    fit: StoredFit = None
 
     @property
     def chosen(self) -> NDArray[np.bool_]:
@@ -123,13 +126,17 @@ def keys(hashes: NDArray[np.uint8]) -> Keys:
 def seen_in(folder: Path) -> Keys:
     """Return the sorted keys of the images that a network is trained and chosen on: training and validation images.
 
+    Where the data set holds them squashed and cropped, an image has a key of each: a later data set may have only one.
+
     Args:
         folder: a prepared data set.
 
     Raises:
         DatasetError: its hashes are broken, or its images are missing.
     """
-    return np.unique(np.concatenate([keys(shards.load_hashes(folder, split)) for split in ("train", "validation")]))
+    learned: tuple[Split, ...] = ("train", "validation")
+    every = [(split, fit) for split in learned for fit in manifest.read(folder).stored]
+    return np.unique(np.concatenate([keys(shards.load_hashes(folder, *each)) for each in every]))
 
 
 def first_of_copies(folder: Path) -> NDArray[np.bool_]:
@@ -159,17 +166,20 @@ def between(champion: RegisteredChampion, dataset: Manifest, folder: Path) -> Co
         return _none(truth, champion.problem)
     if network.shape != dataset.shape:
         return _none(truth, f"was made for {_shape(network.shape)} images, and these are {_shape(dataset.shape)}")
-    if (network.form.resize == "crop") != (dataset.settings.get("fit") == "crop"):
+    wanted = "crop" if network.form.resize == "crop" else "squash"
+    fits = [fit for fit in dataset.stored if dataset.fit_of(fit) == wanted]
+    if not fits:
         return _none(truth, f"was made for images that are {_fitted(network)}, and these are not")
     if champion.seen is not None:
-        is_new = ~np.isin(keys(shards.load_hashes(folder, "test")), champion.seen)
+        forms = [keys(shards.load_hashes(folder, "test", fit)) for fit in dataset.stored]
+        is_new = ~np.isin(forms, champion.seen).any(axis=0)
     elif network.dataset_digest == dataset.digest:
         is_new = np.ones(len(truth), bool)
     else:
         return _none(truth, "does not record which images it was trained on, and these test images may be among them")
     own = np.array([_place(network.labels, label) for label in dataset.labels])
     chosen = is_new & first_of_copies(folder)
-    return CommonImages(np.where(chosen, own[truth], -1), _doubt(network.labels, dataset.labels))
+    return CommonImages(np.where(chosen, own[truth], -1), _doubt(network.labels, dataset.labels), fits[0])
 
 
 def _doubt(champion: Sequence[str], challenger: Sequence[str]) -> str:

@@ -9,13 +9,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data.splits import StoredFit
 from windrow.markdown import escaped
 from windrow.plural import counted
 from windrow.selection import metrics
 from windrow.selection.common_images import RegisteredChampion, Rival
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.metrics import MetricFigures
-from windrow.selection.promotion_result import ComparisonFigures, IntervalFigures, NetworkFigures, SpreadFigures
+from windrow.selection.promotion_result import (
+    ComparisonFigures,
+    IntervalFigures,
+    NetworkFigures,
+    SpreadFigures,
+)
 from windrow.selection.readout import Readout
 from windrow.selection.statistics import Comparison, Interval, Spread, compare, guessed_macro_f1, spread, wilson
 
@@ -27,6 +33,12 @@ COMPARED = "challenger_compared"
 
 WITHOUT_NEAR_COPIES = "challenger_without_near_copies"
 """Name of the challenger's row on the test images that nearly coincide with no image of training or validation."""
+
+FROZEN, FINE_TUNED = "frozen", "fine_tuned"
+"""Names of the row of the winner before or after its further training, if it was trained further."""
+
+_LABELS = {COMPARED: CHALLENGER, WITHOUT_NEAR_COPIES: CHALLENGER, FINE_TUNED: "fine-tuned"}
+"""What the table calls rows whose name it does not show."""
 
 _HEAD = (
     "| | test accuracy | 95 % interval | errors | macro-F1 | over seeds: median ± deviation "
@@ -40,7 +52,7 @@ class Row:
     """A network's figures on the test split.
 
     Attributes:
-        name: challenger, default, champion, challenger_compared or challenger_without_near_copies.
+        name: challenger, default, champion, frozen, fine_tuned, challenger_compared or challenger_without_near_copies.
         what: the network's trial or version, as text.
         readout: the network's predictions on the test split, or on a part of it.
         interval: Wilson's confidence interval of the accuracy.
@@ -82,7 +94,7 @@ class Row:
             p = f"{self.comparison.p:.2g}"
         errors = f"{self.readout.errors} of {self.readout.images}"
         cells = (f"{self.readout.accuracy:.4f}", interval, errors, f"{self.macro_f1:.4f}", seeds, ahead, p)
-        return f"| {self.name.partition('_')[0]}, {self.what} | {' | '.join(cells)} |"
+        return f"| {_LABELS.get(self.name, self.name)}, {self.what} | {' | '.join(cells)} |"
 
 
 def _over_seeds_text(found: Spread) -> str:
@@ -111,27 +123,39 @@ def _comparison(found: Comparison) -> ComparisonFigures:
 
 
 def to_read(final: Final) -> dict[str, bytes]:
-    """Return the unregistered networks to evaluate, by name: those of the winner's other seeds, and the default's.
+    """Return the unregistered networks to evaluate, by name.
 
-    The default configuration adds none if it is the winner.
+    They are those of the winner's other seeds, of the winner before or after its further training, and of the default
+    configuration, unless that is the winner.
     """
     networks = {_name(final.winner, seed): repeat.network for seed, repeat in _seeds(final.winner) if seed > 1}
-    if final.default is not None and final.default is not final.winner:
-        networks |= {_name(final.default, seed): repeat.network for seed, repeat in _seeds(final.default)}
+    for other in _others(final).values():
+        networks |= {_name(other, seed): repeat.network for seed, repeat in _seeds(other)}
     return networks
 
 
-def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[int, int], Readout]:
-    """Return the test predictions of the winner's and the default's networks by (trial, repeat).
+def fits(final: Final, rival: Rival | None) -> dict[str, StoredFit]:
+    """Return the name under which the images of each network are stored, from Manifest.stored, by the network's name.
+
+    The names are CHALLENGER, CHAMPION, and those from `to_read`.
+    """
+    found = {CHALLENGER: final.winner.fit, CHAMPION: None if rival is None else rival.common.fit}
+    for finalist in (final.winner, *_others(final).values()):
+        found |= {_name(finalist, seed): finalist.fit for seed, _ in _seeds(finalist)}
+    return found
+
+
+def by_repeat(final: Final, figures: Mapping[str, Readout]) -> dict[tuple[str, int], Readout]:
+    """Return the test predictions of the networks that were evaluated by (finalist's name, repeat).
 
     Args:
         figures: predictions by name, with the registered challenger as CHALLENGER and others as `to_read` names them.
     """
     read = {}
-    for finalist in {final.winner.trial.number: final.winner, **_default(final)}.values():
+    for finalist in (final.winner, *_others(final).values()):
         for place, repeat in _seeds(finalist):
             name = CHALLENGER if finalist is final.winner and place == 1 else _name(finalist, place)
-            read[finalist.trial.number, repeat.number] = figures[name]
+            read[finalist.name, repeat.number] = figures[name]
     return read
 
 
@@ -140,6 +164,7 @@ def rows(
 ) -> list[Row]:
     """Return a row for the challenger, one for the default configuration, and one for the champion.
 
+    If the winner was trained further, it has a row also as it was before, or as it became if that is not chosen.
     The default configuration has no row if it is the challenger itself or has no network. The champion has no row if it
     was not evaluated. If it is compared on a part of the test split, a row of the challenger on the same images comes
     before it. If some of the test images are near copies, the challenger has a row without them.
@@ -155,9 +180,9 @@ def rows(
     if near is not None and near.any() and not near.all():
         what = f"without {counted(int(np.count_nonzero(near)), 'near copy', 'near copies')}"
         found.append(_row(WITHOUT_NEAR_COPIES, what, challenger.on(~near), None, None))
-    for default in _default(final).values():
-        best = read[default.trial.number, default.good[0].number]
-        found.append(_row("default", "trial 0", best, _over_seeds(default, read), challenger))
+    for name, other in _others(final).items():
+        best = read[other.name, other.good[0].number]
+        found.append(_row(name, f"trial {other.trial.number}", best, _over_seeds(other, read), challenger))
     if rival is not None and rival.readout is not None:
         same = rival.same_images(challenger)
         if same.images < challenger.images:
@@ -178,16 +203,19 @@ def text(
     hints: Sequence[str],
     warnings: str,
     measured: MetricFigures,
+    further: str = "",
 ) -> str:
     """Return the evidence in Markdown: the table, warnings, what may give a better network, and figures by class.
 
     Args:
+        further: what further training has gained, in Markdown; empty if there was none.
         warnings: near_copies.NearCopiesOfTest.warnings_text of the data set.
         measured: the metrics of the challenger, whose row is the first.
     """
     listed = "\n".join(f"- {escaped(hint)}" for hint in hints)
     advice = f"What the curves suggest:\n\n{listed}" if listed else ""
-    return "\n\n".join(filter(None, [table(found, rival), warnings, advice, metrics.text(measured, found[0].readout)]))
+    parts = [table(found, rival), further, warnings, advice, metrics.text(measured, found[0].readout)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _recorded(champion: RegisteredChampion) -> str:
@@ -217,14 +245,18 @@ def _row(name: str, what: str, read: Readout, seeds: Spread | None, challenger: 
     return Row(name, what, read, interval, metrics.macro_f1(read), seeds, comparison)
 
 
-def _over_seeds(finalist: Finalist, read: Mapping[tuple[int, int], Readout]) -> Spread:
-    return spread([read[finalist.trial.number, repeat.number].accuracy for repeat in finalist.good])
+def _over_seeds(finalist: Finalist, read: Mapping[tuple[str, int], Readout]) -> Spread:
+    return spread([read[finalist.name, repeat.number].accuracy for repeat in finalist.good])
 
 
-def _default(final: Final) -> dict[int, Finalist]:
-    """Return {trial number: default configuration}; empty if the default is the winner, or has no network."""
-    default = final.default
-    return {} if default is None or default is final.winner or not default.good else {default.trial.number: default}
+def _others(final: Final) -> dict[str, Finalist]:
+    """Return the finalists with a row of their own after the challenger's, by its name; each has a network."""
+    default, other = final.default, final.other_stage
+    found = {} if other is None else {FINE_TUNED if other.is_fine_tuned else FROZEN: other}
+    # The default may be the winner itself, and then its other stage, too.
+    if default is not None and default.good and default not in (final.winner, other):
+        found["default"] = default
+    return found
 
 
 def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
@@ -233,4 +265,4 @@ def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
 
 
 def _name(finalist: Finalist, place: int) -> str:
-    return f"trial {finalist.trial.number}, network {place}"
+    return f"{finalist.name}, network {place}"

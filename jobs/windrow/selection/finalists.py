@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from windrow.errors import StudyError
+import psutil  # type: ignore[import-untyped]
+
+from windrow.data.splits import StoredFit
+from windrow.errors import StudyError, UserError
+from windrow.plural import counted
 from windrow.selection import agreement
 from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, facts_of, trained_on, trial_spec
+from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trained_on, trial_spec
 from windrow.sweep.study import StudyRecord
 from windrow.training.networks import Builder
 
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from windrow.data.manifest import Manifest
-    from windrow.experiment import Experiment
+    from windrow.experiment import Experiment, FineTuneSection
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,20 @@ class Finalist:
         trial: the trial in the ledger.
         repeats: one repeat per seed, in the order of the seeds.
         good: the repeats that ended ok, best objective first, then in the order of the seeds.
+        is_fine_tuned: whether the last blocks of the backbone were trained further.
+        fit: name under which its images are stored, from Manifest.stored.
     """
 
     trial: Entry
     repeats: tuple[Repeat, ...]
     good: tuple[Repeat, ...]
+    is_fine_tuned: bool = False
+    fit: StoredFit = None
+
+    @property
+    def name(self) -> str:
+        """Return what the finalist is called among the others: its trial, and whether it is fine-tuned."""
+        return f"trial {self.trial.number}{', fine-tuned' if self.is_fine_tuned else ''}"
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -69,6 +82,29 @@ class Finalist:
 
 
 @dataclass(frozen=True)
+class FineTuned:
+    """The best finalist after its further training, and whether it is better than before.
+
+    Attributes:
+        finalist: the finalist with its repeats of the further training.
+        section: how it was trained.
+        pairs: number of seeds whose training and further training both ended ok.
+        difference: mean over these seeds of what the further training gained in the objective; above 0 is better.
+        error: standard error of `difference`; nan for fewer than two seeds.
+        reason: why the fine-tuned network is taken, or is not, as a sentence without the full stop.
+        is_chosen: whether it is taken.
+    """
+
+    finalist: Finalist
+    section: FineTuneSection
+    pairs: int
+    difference: float
+    error: float
+    reason: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
 class Final:
     """The retrained trials of a promotion.
 
@@ -76,16 +112,26 @@ class Final:
         ranked: finalists with at least one repeat that ended ok, best mean first.
         trained: all finalists and the default configuration, without duplicates.
         default: the default configuration; None if the study was interrupted before its trial had ended.
+        fine_tuned: the first of `ranked` after further training; None if the page asks for none.
     """
 
     ranked: tuple[Finalist, ...]
     trained: tuple[Finalist, ...]
     default: Finalist | None
+    fine_tuned: FineTuned | None = None
 
     @property
     def winner(self) -> Finalist:
-        """Return the finalist with the best mean of the objective."""
-        return self.ranked[0]
+        """Return the finalist with the best mean of the objective, fine-tuned if that is chosen."""
+        return self.fine_tuned.finalist if self.fine_tuned and self.fine_tuned.is_chosen else self.ranked[0]
+
+    @property
+    def other_stage(self) -> Finalist | None:
+        """Return the winner before or after its further training, the one that was not chosen, if it has a network."""
+        if self.fine_tuned is None:
+            return None
+        other = self.ranked[0] if self.fine_tuned.is_chosen else self.fine_tuned.finalist
+        return other if other.good else None
 
 
 def best(page: Experiment, study: StudyRecord) -> list[Entry]:
@@ -107,6 +153,14 @@ def best(page: Experiment, study: StudyRecord) -> list[Entry]:
 def default(study: StudyRecord) -> list[Entry]:
     """Return a list of trial 0, which is the default configuration in every study; empty until trial 0 has ended."""
     return [trial for trial in study.finished() if trial.number == 0]
+
+
+def key_of(page: Experiment, finalists: Sequence[int]) -> str:
+    """Return a text that identifies a promotion: the finalists' numbers, and how they are trained."""
+    promotion = page.promotion
+    on = ", on all images" if promotion.train_on == "all" else ""
+    tuned = f", fine-tuned by {promotion.fine_tune.model_dump_json()}" if promotion.fine_tune is not None else ""
+    return f"{','.join(map(str, sorted(finalists)))} over {promotion.seeds} seeds{on}{tuned}"
 
 
 def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
@@ -147,17 +201,40 @@ def train(
         StudyError: none of the finalists has a repeat that ended ok, or the winner's backbone
             gives other features than the stored ones.
         DatasetError: the page has a backbone, and its features or its file are not there.
+        UserError: the driver has no room for the networks, or its JVM for one of them.
     """
     dataset = trained_on(page, dataset, folder)
     cluster.ship(spark, folder, dataset, "train", "validation")
-    cluster.ship_backbone(spark, page, folder)
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
-    trials = [*best, *(trial for trial in default if trial not in best)]
-    outcomes = schedule.run_each(spark, slots, specs(page, builder, dataset, trials))
+    listed = specs(page, builder, dataset, [*best, *(trial for trial in default if trial not in best)])
+    if size := cluster.ship_backbone(spark, page, folder):
+        check_memory(len(listed), size, psutil.virtual_memory().available)
+        slots = min(slots, cluster.room_for_networks(spark, size))
+    outcomes = schedule.run_each(spark, slots, listed)
     final = rank(page, best, default, outcomes)
     if page.network.backbone is not None:
-        agreement.check(spark, final.winner.good[0].network, folder, page.sweep.cores)
+        winner = final.winner
+        agreement.check(spark, winner.good[0].network, folder, page.sweep.cores, winner.fit)
     return final
+
+
+def check_memory(count: int, size: int, available: int) -> None:
+    """Check that the driver can hold the networks of all finalists and seeds until one of them is chosen.
+
+    Args:
+        count: number of networks.
+        size: bytes of each.
+        available: bytes of memory that are free.
+
+    Raises:
+        UserError: they need more.
+    """
+    if count * size > available:
+        networks = counted(count, "network")
+        raise UserError(
+            f"promotion.finalists times promotion.seeds must leave memory for all networks until one is chosen; got "
+            f"{networks} of {size >> 20:,} MiB, and {available >> 20:,} MiB are free; lower one of the two keys"
+        )
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
@@ -172,7 +249,7 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
         StudyError: none of the finalists has a repeat that ended ok.
     """
     sign = -1 if page.sweep.direction == "maximize" else 1
-    every = {trial.number: _finalist(page, trial, outcomes, sign) for trial in (*trials, *baseline)}
+    every = {trial.number: finalist_of(page, trial, outcomes) for trial in (*trials, *baseline)}
     good = [every[trial.number] for trial in trials if every[trial.number].good]
     if not good:
         errors = "; ".join(f"trial {outcome.number}: {outcome.ending.value}" for outcome in outcomes)
@@ -182,10 +259,13 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
     return Final(tuple(good), tuple(every.values()), default)
 
 
-def _finalist(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], sign: int) -> Finalist:
+def finalist_of(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], is_fine_tuned: bool = False) -> Finalist:
+    """Return a trial with those of the outcomes that are its own, which may come in any order."""
+    sign = -1 if page.sweep.direction == "maximize" else 1
     mine = sorted((outcome for outcome in outcomes if outcome.number == trial.number), key=lambda o: o.repeat)
     known = seeds(page, trial)
     repeats = tuple(Repeat(outcome.repeat, known[outcome.repeat - 1], outcome) for outcome in mine)
     good = [repeat for repeat in repeats if repeat.network]
     good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
-    return Finalist(trial, repeats, tuple(good))
+    fit = stored_fit(page, facts_of(page, trial.number, trial.point).parameters)
+    return Finalist(trial, repeats, tuple(good), is_fine_tuned, fit)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from windrow.data import features, shards
 from windrow.data.manifest import Manifest
 from windrow.experiment import Experiment
+from windrow.experiment.network_section import EMBEDDED
 from windrow.plural import counted
 from windrow.selection.promotion_result import NearCopyFigures
 
@@ -30,11 +31,13 @@ class NearCopiesOfTest:
         images: how many there are; None if they were not looked for.
         chosen: whether each test image is one of them, bool (n,); None if only their number is known.
         examples: names of some of them, each with the name of the image that it is most like.
+        unmeasured: whether they were found by a backbone for which the limit was not measured.
     """
 
     images: int | None
     chosen: NDArray[np.bool_] | None
     examples: tuple[tuple[str, str], ...]
+    unmeasured: bool = False
 
     def figures(self) -> NearCopyFigures | None:
         """Return their number and at most ten pairs as JSON values; None if they were not looked for."""
@@ -50,9 +53,10 @@ class NearCopiesOfTest:
         if self.chosen is None or not self.images:
             return dataset.warnings_text()
         pairs = "; ".join(" ~ ".join(pair) for pair in self.examples[:_SHOWN])
+        limit = f"; what is near was measured with {EMBEDDED[0]} only, so look at the pairs" if self.unmeasured else ""
         sentence = (
             f"{counted(self.images, 'test image nearly coincides', 'test images nearly coincide')} with an image of "
-            f"training or validation, so the test accuracy may be too high; remove one of each, e.g. {pairs}"
+            f"training or validation, so the test accuracy may be too high; remove one of each, e.g. {pairs}{limit}"
         )
         others = (warning for warning in dataset.warnings if warning != str(dataset.near_copies))
         return replace(dataset, warnings=(*others, sentence)).warnings_text()
@@ -81,4 +85,5 @@ def find(page: Experiment, folder: Path, dataset: Manifest) -> NearCopiesOfTest:
     if by_features is not None:
         pairs = {**dict(by_features.examples), **pairs}
         chosen[list(by_features.tests)] = True
-    return NearCopiesOfTest(int(np.count_nonzero(chosen)), chosen, tuple(pairs.items()))
+    unmeasured = by_features is not None and page.network.backbone not in EMBEDDED
+    return NearCopiesOfTest(int(np.count_nonzero(chosen)), chosen, tuple(pairs.items()), unmeasured)

@@ -64,6 +64,24 @@ class NearCopyFigures(TypedDict):
     examples: list[list[str]]
 
 
+class FineTuningFigures(TypedDict):
+    """The winner's further training: whether it is taken, and by how much it was better on validation.
+
+    `difference` and `error` are the mean over the seeds and its standard error; None if there were too few.
+    """
+
+    chosen: bool
+    reason: str
+    frozen: float
+    fine_tuned: float | None
+    difference: float | None
+    error: float | None
+    seeds: int
+    blocks: int
+    epochs: int
+    learning_rate: float
+
+
 @dataclass(frozen=True)
 class PromotionResult:
     """The result of judging a challenger. Fields that an earlier version of Windrow did not record are empty or None.
@@ -85,11 +103,13 @@ class PromotionResult:
         compared_images: the number of test images that the champion was compared on; None without a champion.
         champion_recorded_accuracy, champion_recorded_images: the champion's test accuracy as its own version records
             it, and the number of images behind that; None if it records none.
-        figures: test figures of challenger, default and champion, by these names, and of the challenger on the images
-            that the champion was compared on as challenger_compared, if these are a part of the test split,
-            and on the test images without near copies as challenger_without_near_copies, if there are any.
+        figures: test figures of challenger, default and champion, by these names, of the winner before or after its
+            further training, the one that is not the challenger, as frozen or fine_tuned, and of the challenger on the
+            images that the champion was compared on as challenger_compared, if these are a part of the test split, and
+            on the test images without near copies as challenger_without_near_copies, if there are any.
         near_copies: test images that nearly coincide with an image of training or validation; None if they were not
             looked for, and in results from before they were recorded.
+        fine_tuning: the winner's further training; None if there was none.
         hints: what may give a better network, by the challenger's curves.
         metrics: the challenger's metrics on the test split; None in results from before they existed.
         evidence: figures, the data set's warnings, hints, figures by class and confusions in Markdown.
@@ -120,6 +140,7 @@ class PromotionResult:
     champion_recorded_images: int | None = None
     figures: Mapping[str, NetworkFigures] = field(default_factory=dict)
     near_copies: NearCopyFigures | None = None
+    fine_tuning: FineTuningFigures | None = None
     hints: Sequence[str] = ()
     metrics: MetricFigures | None = None
     evidence: str = ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data.splits import StoredFit
 from windrow.selection.statistics import most_frequent_share
 from windrow.spark import ship_bytes, shipped_bytes
 
@@ -70,6 +71,7 @@ def read_test(
     spark: SparkSession,
     networks: Mapping[str, bytes],
     truths: Mapping[str, NDArray[np.int64]],
+    fits: Mapping[str, StoredFit],
     dataset: str,
     threads: int,
 ) -> dict[str, Readout]:
@@ -79,6 +81,7 @@ def read_test(
         networks: bytes of .keras files, by name.
         truths: the images' labels by the name of a network that numbers the classes in its own way, or that may not be
             evaluated on some images, int64 (n,); -1 leaves an image out. Other networks get the split's labels.
+        fits: name under which the images of a network are stored, from Manifest.stored, by the network's name.
         dataset: digest of the data set whose test split was sent.
         threads: number of TensorFlow's threads, which is the number of cores per task.
 
@@ -87,34 +90,51 @@ def read_test(
     """
     spark.sparkContext.setJobDescription(f"test read-out of {', '.join(networks)}")
     tasks = [
-        (name, ship_bytes(spark, content), dataset, threads, truths.get(name)) for name, content in networks.items()
+        _Task(name, ship_bytes(spark, content), dataset, threads, truths.get(name), fits[name])
+        for name, content in networks.items()
     ]
     return dict(spark.sparkContext.parallelize(tasks, len(tasks)).mapPartitions(_read_all).collect())
 
 
-def _read_all(tasks: Iterable[tuple[str, str, str, int, NDArray[np.int64] | None]]) -> Iterator[tuple[str, Readout]]:
+@dataclass(frozen=True, eq=False)
+class _Task:
+    name: str
+    file: str
+    dataset: str
+    threads: int
+    truth: NDArray[np.int64] | None
+    fit: StoredFit
+
+
+def _read_all(tasks: Iterable[_Task]) -> Iterator[tuple[str, Readout]]:
     from windrow.sweep import trial
 
     return iter(
         [
-            (name, readout(shipped_bytes(file), trial.shipped(dataset), threads, truth))
-            for name, file, dataset, threads, truth in tasks
+            (
+                each.name,
+                readout(shipped_bytes(each.file), trial.shipped(each.dataset), each.threads, each.truth, each.fit),
+            )
+            for each in tasks
         ]
     )
 
 
-def readout(network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64] | None = None) -> Readout:
+def readout(
+    network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64] | None = None, fit: StoredFit = None
+) -> Readout:
     """Return the predictions of a network, the bytes of a .keras file, on the test split in the folder `dataset`.
 
     Args:
         truth: labels in place of the split's own, as for `read_test`.
+        fit: name under which the network's images are stored, from Manifest.stored.
     """
     from windrow.sweep import trial
     from windrow.training import runtime
     from windrow.training.loop import Examples, compile_evaluation
 
     runtime.import_tensorflow(threads)
-    test = trial.examples(dataset, "test")
+    test = trial.examples(dataset, "test", fit)
     if truth is not None:
         test = Examples(test.images[truth >= 0], truth[truth >= 0])
     loss, predicted, confidence = compile_evaluation(runtime.from_bytes(network), test)()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
 from windrow.selection.readout import read_test
+from windrow.selection.tuning.stage import spec_of
 from windrow.spark import ship_bytes, shipped_bytes
 from windrow.sweep import cluster, schedule
 from windrow.sweep.spec import facts_of, trained_on, trial_spec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from windrow.data.manifest import Manifest
-    from windrow.experiment import Experiment
+    from windrow.experiment import Experiment, FineTuneSection
     from windrow.experiment.parameters import Value
 
 
@@ -56,15 +57,17 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
     # page's defaults.
     facts = replace(facts_of(record.page, record.trial, record.parameters), seed=record.seed)
     spec = trial_spec(record.page, record.builder, trained, record.trial, facts, keep_network=True)
+    if record.fine_tune is not None:
+        cluster.ship(spark, folder, dataset, "train", "validation")
+        spec = spec_of(record.page, dataset, facts, spec, record.fine_tune)
     (outcome,) = schedule.run_each(spark, 1, [spec])
-    if outcome.network is None:
+    network = outcome.network
+    if network is None:
         raise StudyError(
             f"{record} must train to the end, as it did; it ended {outcome.ending.value}; {_last_line(outcome.error)}"
         )
-    figures = read_test(spark, {"again": outcome.network}, {}, dataset.digest, spec.threads)["again"]
-    weights = (
-        spark.sparkContext.parallelize([ship_bytes(spark, outcome.network)], 1).mapPartitions(_digests).collect()[0]
-    )
+    figures = read_test(spark, {"again": network}, {}, {"again": spec.fit}, dataset.digest, spec.threads)["again"]
+    weights = spark.sparkContext.parallelize([ship_bytes(spark, network)], 1).mapPartitions(_digests).collect()[0]
     return Reproduction(figures.accuracy, figures.images, weights)
 
 
@@ -98,6 +101,7 @@ class Record:
         backbone_digest: digest of the backbone inside; None if there is none, and for versions from before this record.
         packages: (version then, version now) by package, for packages whose versions differ, and for the built-in
             networks if they have another revision.
+        fine_tune: how the network was trained further after its head; None if it was not.
     """
 
     model: str
@@ -112,6 +116,7 @@ class Record:
     test_accuracy: float
     backbone_digest: str | None
     packages: dict[str, tuple[str, str]]
+    fine_tune: FineTuneSection | None = None
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version}"

@@ -24,7 +24,8 @@ from windrow.training.loop import Epoch
 
 BEAT_SECONDS = 2.0
 _SAMPLE_SECONDS = 0.1  # a runaway builder allocates about 100 MiB in this time
-_REPORT_SECONDS = 0.25  # shorter epochs are reported several at a time, unless a pruner needs each
+# Shorter epochs are reported several at a time, unless a pruner needs each: MLflow takes 8 ms of a core per report.
+_REPORT_SECONDS = 1.0
 _PRINTED_CHARACTERS = 10_000  # most output of a user's code per trial
 _MEBIBYTE = 1 << 20
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from windrow.data import features, shards
 from windrow.data.splits import Split
-from windrow.errors import BuilderError, DatasetError
+from windrow.errors import BuilderError, DatasetError, UserError
 from windrow.spark import ship_file
 from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
+
+_COPIES = 4  # of a result in the driver's JVM, measured: as it arrives, as one value, and as it is passed on
 
 Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]
 
@@ -34,6 +36,31 @@ def slots(spark: SparkSession, task_cores: int, wanted: int | None) -> int:
     """
     offered = max(1, _cores(spark) // task_cores)
     return min(offered, wanted or offered)
+
+
+def room_for_networks(spark: SparkSession, size: int) -> int:
+    """Return how many trials may return a network at once.
+
+    A task's result passes through the heap of the driver's JVM. With 1 GiB of it, sixteen networks of 17 MiB come
+    through at once, and with sixteen of 82 MiB the JVM ends.
+
+    Args:
+        spark: the session.
+        size: bytes of a network.
+
+    Raises:
+        UserError: not even one has room.
+    """
+    java: Any = spark.sparkContext._jvm
+    heap = int(java.java.lang.Runtime.getRuntime().maxMemory())
+    room = heap // (_COPIES * size)
+    if not room:
+        needed = -(-_COPIES * size >> 20)
+        raise UserError(
+            f"the driver's JVM must have {_COPIES} times the size of a network, {needed:,} MiB; got {heap >> 20:,}; "
+            f"set spark.driver.memory to {-(-needed >> 10) + 1}g, or take a smaller backbone"
+        )
+    return room
 
 
 def _cores(spark: SparkSession) -> int:
@@ -63,23 +90,29 @@ def ship(spark: SparkSession, folder: Path, dataset: Manifest, *names: Split) ->
         dataset: its description, or that of its features, from spec.trained_on.
         names: the splits' names.
     """
-    for file in (*shards.split_files(folder, *names), *features.split_files(folder, *names)):
-        if file.name in dataset.files:
-            ship_file(spark, file, f"{dataset.digest}-{file.name}")
+    for part in (shards, features):
+        for fit in dataset.stored:
+            for file in part.split_files(folder, *names, fit=fit):
+                if file.name in dataset.files:
+                    ship_file(spark, file, f"{dataset.digest}-{file.name}")
 
 
-def ship_backbone(spark: SparkSession, page: Experiment, folder: Path) -> None:
+def ship_backbone(spark: SparkSession, page: Experiment, folder: Path) -> int:
     """Send the backbone of a page with one, next to its features, so that finalists can be joined with it.
+
+    Returns:
+        Its size in bytes; 0 without a backbone.
 
     Raises:
         DatasetError: the features are not in the folder, or the backbone's file is gone.
     """
     if page.network.backbone is None:
-        return
+        return 0
     found = features.read_for(page, folder)
     if not found.backbone.file.is_file():
         raise DatasetError(f"{found.backbone.file} must be there; it is not; run embed_images.py on {folder} again")
     ship_file(spark, found.backbone.file, f"{found.digest}-{trial.BACKBONE}")
+    return found.backbone.file.stat().st_size
 
 
 def warm(spark: SparkSession, count: int, threads: int, deterministic: bool = False) -> list[float]:

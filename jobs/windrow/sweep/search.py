@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
 
-_LEASE_SECONDS = 1.0  # trials shorter than this share a Spark job
+_LEASE_SECONDS = 3.0  # trials that take less together share a Spark job
 _JOB_SECONDS = 0.05  # the least overhead of a Spark job (docs/benchmarks.md)
 _MOST_LEASES = 32
 _TOGETHER = 8  # trials that a worker may train as one graph

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from windrow.channel import Address
 from windrow.data import features, shards
+from windrow.data.splits import STORED, StoredFit
 from windrow.experiment.parameters import Value
 from windrow.sweep.seeds import seed_of
 from windrow.training.networks import Builder
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
 
-_SHIPPED = {file.name for part in (shards, features) for file in part.split_files("", "train", "validation")}
+_SHIPPED = {
+    file.name
+    for part in (shards, features)
+    for fit in STORED
+    for file in part.split_files("", "train", "validation", fit=fit)
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,11 @@ class TrialSpec:
         repeat: number of a finalist's seed, from 1; 0 for a trial of the sweep.
         patience: epochs without a better objective after which training ends, and the best epoch counts; None to train
             all epochs, and the last one counts.
+        fit: name under which the images, or their features, are stored, from Manifest.stored.
+        on_all: whether the network that is kept is trained once more, on training and validation images, for as many
+            epochs as counted; the outcome's figures stay those of the training that validates.
+        fine_tuning: the head that is trained before, if this is the training of a backbone's last blocks with that head
+            on images; else None.
     """
 
     number: int
@@ -80,6 +91,22 @@ class TrialSpec:
     ask_first: bool = False
     repeat: int = 0
     patience: int | None = None
+    fit: StoredFit = None
+    on_all: bool = False
+    fine_tuning: FineTuning | None = None
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What is trained on images, after its head has been trained on features.
+
+    Attributes:
+        head: the head's training, as that of a finalist.
+        blocks: number of the backbone's last blocks that are trained, and the head with them.
+    """
+
+    head: TrialSpec
+    blocks: int
 
 
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
@@ -89,6 +116,11 @@ def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> Trial
     not differ.
     """
     return TrialFacts({**page.network.defaults(), **point}, seed_of(page.sweep.seed, number))
+
+
+def stored_fit(page: Experiment, parameters: Mapping[str, Value]) -> StoredFit:
+    """Return the name, from Manifest.stored, under which a network with these hyper-parameters has its images."""
+    return "crop" if page.dataset.fit == "both" and parameters.get("fit") == "crop" else None
 
 
 def trained_on(page: Experiment, dataset: Manifest, folder: Path) -> Manifest:
@@ -104,10 +136,11 @@ def trained_on(page: Experiment, dataset: Manifest, folder: Path) -> Manifest:
     """
     if page.network.backbone is None:
         return dataset
-    found, names = features.read_for(page, folder), features.split_files(folder, "train", "validation")
-    known = {**dataset.files, **found.files}
-    files = {file.name: known[file.name] for file in names}
-    return replace(dataset, digest=found.digest, shape=found.shape, files=files)
+    found, known = features.read_for(page, folder), {}
+    for fit in dataset.stored:
+        for file in features.split_files(folder, "train", "validation", fit=fit):
+            known[file.name] = {**dataset.files, **found.files}[file.name]
+    return replace(dataset, digest=found.digest, shape=found.shape, files=known)
 
 
 def trial_spec(
@@ -119,11 +152,14 @@ def trial_spec(
     keep_network: bool = False,
 ) -> TrialSpec:
     """Describe the first attempt at a trial on what `trained_on` gave, without limits and without a lease."""
+    parameters = dict(facts.parameters)
+    if page.dataset.fit == "both":  # it decides which features are read, and nothing of the network
+        parameters.pop("fit", None)
     return TrialSpec(
         number=number,
         attempt=1,
         builder=builder,
-        parameters=facts.parameters,
+        parameters=parameters,
         shape=dataset.shape,
         classes=len(dataset.labels),
         epochs=page.sweep.epochs,
@@ -134,6 +170,8 @@ def trial_spec(
         deterministic=page.sweep.deterministic,
         dataset=dataset.digest,
         patience=page.sweep.patience,
+        fit=stored_fit(page, facts.parameters),
+        on_all=keep_network and page.promotion.train_on == "all",
         digests=tuple((name, digest) for name, digest in dataset.files.items() if name in _SHIPPED),
     )
 

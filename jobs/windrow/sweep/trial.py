@@ -14,13 +14,16 @@ from itertools import groupby
 from pathlib import Path
 
 from windrow.data import features, manifest, shards
-from windrow.data.splits import Split
+from windrow.data.splits import Split, StoredFit
 from windrow.errors import BuilderError
 from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.spec import TrialSpec
+from windrow.sweep.spec import FineTuning, TrialSpec
+from windrow.sweep.tuning import epochs, tuning, upper
+from windrow.sweep.tuning.map_files import MapFiles
 from windrow.training import fused, loop, networks, runtime
+from windrow.training.data import joined
 from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
@@ -105,7 +108,7 @@ def groups(specs: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
         # Limits apply to one trial, but trials in a shared graph share time and memory.
         limited = spec.seconds is not None or spec.mebibytes is not None
         shared = None if limited or not spec.fused else fused.key(spec.builder, spec.parameters)
-        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs))
+        return f"alone {spec.number}" if shared is None else repr((shared, spec.epochs, spec.fit))
 
     found = [list(group) for _, group in groupby(sorted(specs, key=key), key)]
     return [part for group in found for part in (_portions(group) if _is_head(group[0]) else [group])]
@@ -136,18 +139,21 @@ def shipped(digest: str) -> Path:
     return folder
 
 
-def examples(dataset: Path, split: Split) -> Examples:
-    """Open a split's images of a prepared data set, memory-mapped."""
-    return Examples(*shards.load_split(dataset, split))
+def examples(dataset: Path, split: Split, fit: StoredFit = None) -> Examples:
+    """Open a split's images of a prepared data set, memory-mapped; `fit` is a name from Manifest.stored."""
+    return Examples(*shards.load_split(dataset, split, fit))
 
 
 def _examples(spec: TrialSpec, dataset: Path, split: Split) -> Examples:
     """Open what a trial learns from: a split's images or, for a head, their features."""
-    return Examples(*features.load_split(dataset, split)) if _is_head(spec) else examples(dataset, split)
+    if _is_head(spec):
+        return Examples(*features.load_split(dataset, split, spec.fit))
+    return examples(dataset, split, spec.fit)
 
 
 def _is_head(spec: TrialSpec) -> bool:
-    return spec.builder.name == networks.HEAD
+    """Return whether a trial learns from features, which a head does until it is trained further on images."""
+    return spec.builder.name == networks.HEAD and spec.fine_tuning is None
 
 
 def _run_group(group: list[TrialSpec], dataset: Path) -> list[Outcome]:
@@ -206,29 +212,54 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     """
     spec = attempt.spec
     data = _data(spec, dataset)
+    if spec.fine_tuning is not None:
+        return _fine_tune(attempt, spec.fine_tuning, data, dataset)
     training = loop.prepare(
         spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed, _measures_macro_f1(spec)
     )
     attempt.leave_if_forked()
-    best = None
-    for epoch in training.epochs():
-        attempt.add(epoch)
-        if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
-            best = training.network.get_weights()
-        if attempt.over:
-            break
-    outcome = attempt.verdict()
+    outcome, best = epochs.run(attempt, training)
     if not spec.keep_network or outcome.ending is not Ending.OK:
         return outcome
-    if best is not None:
-        training.network.set_weights(best)
     network = training.network
+    if best is not None:
+        network.set_weights(best)
+    if spec.on_all:
+        both = joined(*data)
+        training = loop.prepare(
+            spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
+        )
+        network = epochs.run_again(attempt, training)
     if _is_head(spec):
-        # A head of its own, because the loop's graphs keep theirs for the next trial.
-        own = spec.builder.build(spec.parameters, spec.shape, spec.classes)
-        own.set_weights(network.get_weights())
-        network = compose(dataset / BACKBONE, own)
+        network = compose(dataset / BACKBONE, network)
     return replace(outcome, network=runtime.to_bytes(network))
+
+
+def _fine_tune(attempt: RunningAttempt, further: FineTuning, data: tuple[Examples, Examples], folder: Path) -> Outcome:
+    """Train a head as before, and then the last blocks of its backbone with it on images; return the latter's outcome.
+
+    With `spec.on_all`, the network that is kept begins with a head that has learned from all images, too.
+
+    Args:
+        data: the training and validation images.
+        folder: this host's folder for files of the data set.
+    """
+    spec, maps = attempt.spec, MapFiles(folder, *data, int(attempt.spec.parameters["views"]), attempt.spec.fit)
+    for on_all in (False, True) if spec.on_all else (False,):
+        head = _train(RunningAttempt(replace(further.head, on_all=on_all)), shipped(further.head.dataset))
+        if head.network is None:
+            return attempt.outcome(head.ending, error=head.error)
+        opened = upper.open_network(head.network, further.blocks)
+        training = tuning.prepare(spec, opened, maps.of(opened.cut, on_all))
+        if on_all:
+            epochs.run_again(attempt, training)
+        else:
+            outcome, best = epochs.run(attempt, training)
+            if outcome.ending is not Ending.OK:
+                return outcome
+            if best is not None:
+                opened.upper.set_weights(best)
+    return replace(outcome, network=opened.to_bytes())
 
 
 def _measures_macro_f1(spec: TrialSpec) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data.splits import StoredFit
 from windrow.experiment.parameters import Value
 from windrow.model import canaries, windrow_pyfunc
 from windrow.model.canaries import Canary
@@ -36,6 +37,7 @@ def log_network(
     trial: int,
     parameters: Mapping[str, Value],
     seen: Keys,
+    fit: StoredFit = None,
 ) -> tuple[str, str]:
     """Log a network to a run as a logged model; return its URI and the digest of its weights.
 
@@ -49,6 +51,7 @@ def log_network(
         trial: number of the trial that the network comes from.
         parameters: every hyper-parameter of the trial.
         seen: keys of the images that the network was trained and chosen on, uint64 (n,), sorted.
+        fit: name under which the network's images are stored, from Manifest.stored.
     """
     from mlflow.models import Model
 
@@ -75,7 +78,7 @@ def log_network(
             metadata={
                 "windrow": {
                     **{"shape": shape, "labels": list(dataset.labels), "trial": trial},
-                    "fit": dataset.settings.get("fit", "squash"),
+                    "fit": dataset.fit_of(fit),
                     "canaries": [canary.plain() for canary in _canaries(loaded, dataset.shape)],
                 }
             },

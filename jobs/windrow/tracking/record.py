@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from windrow import experiment
 from windrow.data import features
 from windrow.errors import UserError
-from windrow.experiment import Experiment
+from windrow.experiment import Experiment, FineTuneSection
 from windrow.experiment.parameters import Value
+from windrow.selection.finalists import Final
 from windrow.selection.reproduction import Record
 from windrow.tracking.models import resolve
 from windrow.tracking.server import connect, versions
@@ -29,6 +30,11 @@ REVISION_TAG = "windrow.networks.revision"
 """The tag of a version with its networks.revision; versions from before the tag have revision 1."""
 BACKBONE_TAG = "windrow.backbone.digest"
 """The tag of a version with the digest of its backbone; versions without a backbone, and older ones, do not have it."""
+FINE_TUNE_TAG = "windrow.fine_tune"
+"""The tag of a version with how it was trained further after its head, as JSON; others do not have it."""
+
+TRAIN_ON_TAG = "windrow.train_on"
+"""The tag with the page's promotion.train_on; versions without a backbone, and older ones, do not have it."""
 
 _TAGS = ("windrow.trial", "windrow.seed", "windrow.dataset.digest", "windrow.weights", "windrow.test_accuracy")
 
@@ -60,12 +66,21 @@ def read_record(model: str, version: str) -> Record:
         test_accuracy=float(tags["windrow.test_accuracy"]),
         backbone_digest=tags.get(BACKBONE_TAG),
         packages=_changed(tags, networks.revision(page)),
+        fine_tune=FineTuneSection.model_validate_json(tags[FINE_TUNE_TAG]) if FINE_TUNE_TAG in tags else None,
     )
 
 
 def backbone_tags(page: Experiment, folder: Path) -> dict[str, str]:
-    """Return the tag for a version of a page with a backbone, from the features in the data set's folder; else none."""
-    return {} if page.network.backbone is None else {BACKBONE_TAG: features.read_for(page, folder).backbone.digest}
+    """Return what a version records of a page with a backbone, whose features are in the data set's folder; or {}."""
+    if page.network.backbone is None:
+        return {}
+    return {BACKBONE_TAG: features.read_for(page, folder).backbone.digest, TRAIN_ON_TAG: page.promotion.train_on}
+
+
+def fine_tune_tags(final: Final) -> dict[str, str]:
+    """Return the tag for a version that was fine-tuned; else none."""
+    tuned = final.fine_tuned
+    return {FINE_TUNE_TAG: tuned.section.model_dump_json()} if tuned is not None and tuned.is_chosen else {}
 
 
 def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment:
@@ -77,7 +92,8 @@ def _page(client: MlflowClient, version: ModelVersion, sweep: Run) -> Experiment
     if not sweep.inputs.dataset_inputs:
         raise _incomplete(version, "no data set among its sweep's inputs")
     source = json.loads(sweep.inputs.dataset_inputs[0].dataset.source)["source"]
-    return page.model_copy(update={"dataset": page.dataset.model_copy(update={"source": source})})
+    trained = page.promotion.model_copy(update={"train_on": version.tags.get(TRAIN_ON_TAG, "train")})
+    return page.model_copy(update={"dataset": page.dataset.model_copy(update={"source": source}), "promotion": trained})
 
 
 def _builder(client: MlflowClient, version: ModelVersion, page: Experiment) -> Builder:

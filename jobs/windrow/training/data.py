@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 # Eigen's kernels read whole vector registers, which needs this alignment; NumPy gives it to the values of .npy files.
 _ALIGNMENT_BYTES = 64
 FEATURES_AXES = 3
+MAPS_AXES = 5
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Examples:
     """Images and their labels, int64 (n,).
 
     `images` is uint8 (n, height, width, channels), or, for a head, float16 (n, views, features): a backbone's features
-    of each image and of changed copies of it, the image itself first.
+    of each image and of changed copies of it, the image itself first. For the last blocks of a backbone, it is what
+    these take of the same views: float16 or uint8 (n, views, height, width, channels).
     """
 
     images: NDArray[Any]
@@ -29,18 +31,32 @@ class Examples:
 
 
 def as_images(features: NDArray[Any]) -> NDArray[Any]:
-    """Return features (n, views, features) as images (n * views, 1, 1, features), without a copy."""
+    """Return features (n, views, features) as images (n * views, 1, 1, features), without a copy; maps likewise."""
+    if features.ndim == MAPS_AXES:
+        return features.reshape(-1, *features.shape[2:])
     return features.reshape(-1, 1, 1, features.shape[-1])
+
+
+def joined(training: Examples, validation: Examples) -> Examples:
+    """Return the features of training and validation images together; an image with fewer views has its first more.
+
+    A step draws one view of each image, so a validation image, whose only view is the image itself, is that.
+    """
+    views = training.images.shape[1]
+    missing = np.repeat(validation.images[:, :1], views - validation.images.shape[1], axis=1)
+    images = np.concatenate([training.images, np.concatenate([validation.images, missing], axis=1)])
+    return Examples(images, np.concatenate([training.labels, validation.labels]))
 
 
 def tensors(examples: Examples) -> tuple[Any, Any]:
     """Return images and labels as tensors, on the GPU if there is one.
 
-    Features become images (n * views, 1, 1, features), all views of an image one after the other; labels stay (n,).
+    Features become images (n * views, 1, 1, features), and maps (n * views, height, width, channels), all views of an
+    image one after the other; labels stay (n,).
     """
     import tensorflow as tf
 
-    images = examples.images if examples.images.ndim != FEATURES_AXES else as_images(examples.images)
+    images = as_images(examples.images) if examples.images.ndim in (FEATURES_AXES, MAPS_AXES) else examples.images
     images, labels = _shared(images), tf.convert_to_tensor(examples.labels)
     # On a GPU, tf.identity makes the only transfer; on a CPU it would be a needless copy.
     return (tf.identity(images), labels) if tf.config.list_logical_devices("GPU") else (images, labels)

@@ -188,6 +188,7 @@ class Trainer:
 
         values = [variable.value for variable in self._network.trainable_variables]
         with tf.GradientTape() as tape:
+            tape.watch(values)  # a layer that was saved as frozen has variables that no tape watches by itself
             outputs = self._forward.outputs(pixels, True, free["dropout"], seed)
             losses = self._forward.loss(truth, outputs, free["label_smoothing"] if self._plan.smooths else None)
             loss = tf.reduce_mean(weighed(losses, truth, free.get("class_weights")))
@@ -216,8 +217,11 @@ def _hits(truth: Any, outputs: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(outputs, -1), truth), tf.float32))
 
 
-def evaluation(forward: Forward, classes: int | None = None) -> Graph:
-    """Compile (images, labels) → (mean loss, accuracy, and macro-F1 if `classes` is given), without dropout."""
+def evaluation(forward: Forward, classes: int | None = None, batch: int = _EVALUATION_BATCH) -> Graph:
+    """Compile (images, labels) → (mean loss, accuracy, and macro-F1 if `classes` is given), without dropout.
+
+    `batch`: images that are evaluated at once, which determines the memory that this needs.
+    """
     import tensorflow as tf
 
     def measure(images: Any, labels: Any) -> tuple[Any, ...]:
@@ -226,11 +230,15 @@ def evaluation(forward: Forward, classes: int | None = None) -> Graph:
         return sums if classes is None else (*sums, macro_f1.count(labels, outputs, classes))
 
     zeros = [tf.constant(0.0)] * 2 + ([] if classes is None else [tf.zeros((classes, 3))])
-    return Graph(lambda images, labels: in_pieces(images, labels, measure, zeros))
+    return Graph(lambda images, labels: in_pieces(images, labels, measure, zeros, batch))
 
 
 def in_pieces(
-    images: Any, labels: Any, measure: Callable[..., tuple[Any, ...]], zeros: Sequence[Any]
+    images: Any,
+    labels: Any,
+    measure: Callable[..., tuple[Any, ...]],
+    zeros: Sequence[Any],
+    batch: int = _EVALUATION_BATCH,
 ) -> tuple[Any, ...]:
     """Evaluate batch by batch, inside a graph, and return mean loss, accuracy and, if they are counted, macro-F1.
 
@@ -239,13 +247,14 @@ def in_pieces(
         labels: tensor (n,).
         measure: (images, labels) of a batch → sums of losses and hits, and perhaps the counts of macro_f1.count.
         zeros: initial value of each sum.
+        batch: images in a batch.
     """
     import tensorflow as tf
 
     count = tf.shape(labels)[0]
 
     def body(start: Any, *sums: Any) -> tuple[Any, ...]:
-        end = tf.minimum(start + _EVALUATION_BATCH, count)
+        end = tf.minimum(start + batch, count)
         pairs = zip(sums, measure(images[start:end], labels[start:end]), strict=True)
         return end, *(done + more for done, more in pairs)
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import gc
 import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from windrow.experiment.parameters import TRAINING, Value
 from windrow.training import forward, graphs, layers
 from windrow.training.data import Examples, class_weights, tensors
+from windrow.training.forward import Forward
 from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
-from windrow.training.networks import Builder
+from windrow.training.heads.free_head import FreeHead
+from windrow.training.networks import HEAD, Builder, count_weights
 
-__all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "prepare"]
+__all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "go_on", "prepare"]
 
 _CACHED_ARCHITECTURES = 8
 # Larger networks are not cached: tracing is a small part of their time, and a cached one takes 3 times its weights.
@@ -59,7 +62,7 @@ class Epoch:
 
 @dataclass
 class _Compiled:
-    network: Any
+    network: Any  # a keras.Model, or a FreeHead
     trainer: Trainer
     evaluation: Any
     evaluation_with_f1: Any
@@ -108,17 +111,48 @@ def prepare(
     else:
         compiled = _compile(builder, parameters, shape, classes, plan, seed)
     weights = class_weights(training.labels, classes) if plan.weighs else None
-    run = Run(compiled, parameters, (tensors(training), tensors(validation)), epochs, seed, macro_f1, weights)
+    data = tensors(training), tensors(validation)
+    build = partial(builder.build, parameters, shape, classes)
+    run = Run(compiled, build, parameters, data, epochs, seed, macro_f1, weights)
+    compiled.lent_to = run
+    return run
+
+
+def go_on(
+    network: Any,
+    forwards: Forward,
+    parameters: Mapping[str, Value],
+    classes: int,
+    training: Examples,
+    validation: Examples,
+    epochs: int,
+    seed: int,
+    macro_f1: bool = False,
+) -> Run:
+    """Prepare a network for further training of what is trainable in it, from the weights that it has.
+
+    Args:
+        network: a keras.Model.
+        forwards: its functions.
+        parameters, classes, training, validation, epochs, seed, macro_f1: as for `prepare`.
+    """
+    plan = EpochPlan.of(parameters, len(training))
+    evaluations = [graphs.evaluation(forwards, count, plan.batch) for count in (None, classes)]
+    compiled = _Compiled(network, Trainer(network, forwards, plan), evaluations[0], evaluations[1])
+    weights = class_weights(training.labels, classes) if plan.weighs else None
+    data = tensors(training), tensors(validation)
+    run = Run(compiled, lambda: network, parameters, data, epochs, seed, macro_f1, weights)
     compiled.lent_to = run
     return run
 
 
 class Run:
-    """A trial in training. `network` is its keras.Model, complete after each epoch, valid until the next prepare()."""
+    """A trial in training."""
 
     def __init__(
         self,
         compiled: _Compiled,
+        build: Callable[[], Any],
         parameters: Mapping[str, Value],
         data: tuple[Any, Any],
         epochs: int,
@@ -126,10 +160,23 @@ class Run:
         macro_f1: bool,
         weights: NDArray[np.float32] | None,
     ) -> None:
-        self.network = compiled.network
-        self._compiled, self._parameters, self._data = compiled, parameters, data
+        self._compiled, self._build, self._parameters, self._data = compiled, build, parameters, data
         self._epochs, self._seed, self._weights = epochs, seed, weights
         self._evaluation = compiled.evaluation_with_f1 if macro_f1 else compiled.evaluation
+
+    @property
+    def network(self) -> Any:
+        """The trial's keras.Model, complete after each epoch, valid until the next prepare(); a head's is built now."""
+        network = self._compiled.network
+        if not isinstance(network, FreeHead):
+            return network
+        built = self._build()
+        built.set_weights(network.get_weights())
+        return built
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Return copies of the present weights, in Keras' order."""
+        return self._compiled.network.get_weights()  # type: ignore[no-any-return]
 
     def epochs(self) -> Iterator[Epoch]:
         """Train, and yield an Epoch after each epoch; stop iterating to stop training.
@@ -163,15 +210,16 @@ def _compiled(
     plan: EpochPlan,
 ) -> _Compiled:
     """Return the cached graphs of a built-in network, or make new ones, and cache them unless the network is large."""
-    architecture = {name: value for name, value in parameters.items() if name not in {*TRAINING, "views"}}
+    free = {*TRAINING, *(("views", "units") if builder.name == HEAD else ())}
+    architecture = {name: value for name, value in parameters.items() if name not in free}
     architecture["dropout"] = bool(parameters["dropout"])
     key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)
+    if (count_weights(builder.name, parameters, shape, classes) or 0) > _CACHED_WEIGHTS:
+        return _compile(builder, parameters, shape, classes, plan, seed=0)
     if key in _cached:
         _cached.move_to_end(key)
         return _cached[key]
-    compiled = _compile(builder, parameters, shape, classes, plan, seed=0)
-    if compiled.network.count_params() <= _CACHED_WEIGHTS:
-        _cached[key] = compiled
+    compiled = _cached[key] = _compile(builder, parameters, shape, classes, plan, seed=0)
     while len(_cached) > _CACHED_ARCHITECTURES:
         _cached.popitem(last=False)
     return compiled
@@ -192,9 +240,13 @@ def _compile(
     keras.backend.clear_session(free_memory=False)
     gc.collect()
     keras.utils.set_random_seed(seed)
-    with _settings_kept():
-        network = builder.build(parameters, shape, classes)
-    forwards = forward.built_in(network) if builder.source is None else forward.of_keras(network)
+    if builder.source is None and builder.name == HEAD:
+        network: Any = FreeHead(parameters, shape, classes)
+        forwards = network.forward()
+    else:
+        with _settings_kept():
+            network = builder.build(parameters, shape, classes)
+        forwards = forward.built_in(network) if builder.source is None else forward.of_keras(network)
     evaluations = graphs.evaluation(forwards), graphs.evaluation(forwards, classes)  # traced only if they are called
     return _Compiled(network, Trainer(network, forwards, plan), *evaluations)
 
@@ -203,6 +255,10 @@ def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> N
     """Reset cached graphs for a new trial of a built-in network."""
     import keras
 
+    if isinstance(compiled.network, FreeHead):
+        compiled.network.begin(int(parameters["units"]), seed)
+        compiled.trainer.reset()
+        return
     layers.initialize(compiled.network, seed)
     compiled.trainer.reset()
     for layer in compiled.network.layers:

@@ -53,23 +53,18 @@ class Optimizer:
 
         Args:
             kind: "adam" or "sgd".
-            variables: the keras.Variables to train.
+            variables: the keras.Variables to train, or FreeVariables.
             decays: whether steps also shrink the weights (weight decay).
         """
-        import tensorflow as tf
-
         self._kind, self._variables, self._decays = kind, variables, decays
         averages = 1 if kind == "sgd" else 2
-        self._slots = [
-            [tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False) for _ in range(averages)]
-            for variable in variables
-        ]
+        self._slots = [[_zeros(variable) for _ in range(averages)] for variable in variables]
 
     def reset(self) -> None:
         """Set all averages to zero, as before the first step."""
-        for slots in self._slots:
-            for slot in slots:
-                slot.assign(np.zeros(slot.shape, slot.dtype.as_numpy_dtype))
+        for variable, slots in zip(self._variables, self._slots, strict=True):
+            for slot in slots:  # of the variable's present shape, which may be another than before
+                slot.assign(np.zeros(variable.shape, slot.dtype.as_numpy_dtype))
 
     def apply(self, gradients: Sequence[Any], size: Any, shrink: Any, momentum: Any) -> None:
         """Take one step, inside a graph.
@@ -116,3 +111,11 @@ class Optimizer:
             epsilon=scalar(EPSILON),
             grad=gradient,
         )
+
+
+def _zeros(variable: Any) -> Any:
+    """Return a tf.Variable of zeros, of the shape that the variable has and may have."""
+    import tensorflow as tf
+
+    zeros = tf.zeros(variable.shape, variable.dtype)
+    return tf.Variable(zeros, trainable=False, shape=variable.value.shape)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from windrow import atlas
-from windrow.atlas import drawing, importance
+from windrow.atlas import drawing, importance, page
 from windrow.looks import style
+from windrow.model.backbone import Backbone
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending
 
@@ -84,6 +85,21 @@ def sixty(study: Make, tmp_path_factory: pytest.TempPathFactory) -> Atlas:
 def _page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The PNGs show the page's very figures and take half of the time: one study's are enough."""
     monkeypatch.setattr(style, "png", lambda figure, title: b"\x89PNG")
+
+
+@pytest.mark.parametrize("weights", [3_400_000, 0])
+def test_weights_are_those_of_the_head_and_of_the_whole_where_heads_learn_from_a_backbone(
+    sixty: Atlas, weights: int
+) -> None:
+    backbone = Backbone("lite", Path("lite.keras"), "d", (224, 224, 3), 64, weights=weights)
+    table = replace(sixty.table, backbone=backbone, image=backbone.shape)
+    text = Page(page.render(table, importance.evaluate(table), [])).text
+    frozen = ", whose 3,400,000 weights stay as they are" if weights else ""
+    assert f"An image has 224 x 224 pixels of 3 channels. Every network is a head on lite{frozen}." in text
+    assert "weights of the head" in text
+    assert ("weights with the backbone" in text) == bool(weights)  # 0 is not known
+    assert f"{table.best.weights + weights:,}" in text
+    assert "An image has 8 x 8 pixels of 1 channel. " in sixty.page.text
 
 
 def test_a_study_gives_every_plot_and_a_summary(sixty: Atlas) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -93,6 +93,23 @@ def test_the_page_chooses_between_squashed_and_cropped_images(tmp_path: Path) ->
         target = decode.choose_format(files, DatasetSection(source=str(tmp_path), image_size=28, fit=fit))
         opened = decode._open(str(tmp_path / "image.png"), target)
         assert opened.pixels == to_pixels(picture.copy(), 28, 28, 3, resize).tobytes()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_an_image_in_both_forms_is_squashed_and_cropped_from_one_decoding(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    picture = Image.effect_noise((900, 600), 20).convert(mode if suffix == "png" or mode == "L" else "RGB")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    path = tmp_path / f"image.{suffix}"
+    picture.save(path, exif=turned)
+    files = Files(tmp_path, (path,), np.zeros(1, np.int64))
+    section = DatasetSection(source=str(tmp_path), image_size=28, fit="both")
+    opened = decode._open(str(path), decode.choose_format(files, section))
+    forms: tuple[Literal["smooth", "crop"], ...] = ("smooth", "crop")
+    assert opened.pixels == b"".join(to_pixels(Image.open(path), 28, 28, 3, form).tobytes() for form in forms)
 
 
 def test_an_enormous_image_is_left_out_unread(tmp_path: Path) -> None:

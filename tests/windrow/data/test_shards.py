@@ -200,6 +200,39 @@ def test_what_was_prepared_before_there_was_a_fit_is_squashed(tmp_path: Path, so
     assert shards.existing(tmp_path, SECTION.model_copy(update={"fit": "crop"})) is None
 
 
+BOTH = SECTION.model_copy(update={"fit": "both"})
+
+
+def test_images_of_both_kinds_are_kept_side_by_side_in_the_splits_of_the_squashed_ones(
+    tmp_path: Path, source: Source
+) -> None:
+    both = replace(source, train_cropped=source.train_images[::-1])
+    manifest = shards.write(tmp_path / "both", both, BOTH)
+    shards.write(tmp_path / "one", source, SECTION)
+    place = {image.tobytes(): index for index, image in enumerate(source.train_images)}
+    for split in SPLITS:
+        squashed, labels = shards.load_split(tmp_path / "both", split)
+        cropped, same = shards.load_split(tmp_path / "both", split, "crop")
+        np.testing.assert_array_equal(squashed, shards.load_split(tmp_path / "one", split)[0])
+        np.testing.assert_array_equal(labels, same)
+        rows = [place[image.tobytes()] for image in squashed]
+        np.testing.assert_array_equal(cropped, source.train_images[::-1][rows])
+        np.testing.assert_array_equal(shards.load_hashes(tmp_path / "both", split, "crop"), hashes.of(cropped))
+    assert manifest.stored == (None, "crop")
+    assert [manifest.fit_of(fit) for fit in manifest.stored] == ["squash", "crop"]
+    assert shards.existing(tmp_path / "both", BOTH) == manifest
+    assert shards.existing(tmp_path / "both", SECTION) is None
+
+
+def test_the_digest_is_of_both_kinds_of_images(tmp_path: Path, source: Source) -> None:
+    both = replace(source, train_cropped=source.train_images.copy())
+    digest = shards.write(tmp_path, both, BOTH).digest
+    both.train_cropped[3, 0, 0, 0] ^= 1  # type: ignore[index]
+    assert shards.write(tmp_path, both, BOTH).digest != digest
+    assert shards.write(tmp_path, source, SECTION).digest != digest
+    assert not list(tmp_path.glob("*-crop.npy"))  # of the images that were there before
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"validation": 0.3}, {"source": "mnist"}])
 def test_other_settings_do_not_find_it(tmp_path: Path, source: Source, change: dict[str, object]) -> None:
     shards.write(tmp_path, source, SECTION)

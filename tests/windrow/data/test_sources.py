@@ -35,7 +35,7 @@ def test_a_source_that_is_not_there_lists_what_is(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         load(tmp_path / "absent", tmp_path)
     assert str(caught.value).startswith("dataset.source must be digits, mnist, fashion_mnist or a folder; got ")
-    assert str(caught.value).endswith(f"no such folder: {tmp_path / 'absent'}")
+    assert f"no such folder: {tmp_path / 'absent'}; put one folder of images per class there" in str(caught.value)
 
 
 def test_a_mistyped_source_gets_a_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ def test_a_space_of_the_pages_own_stays_as_it_is() -> None:
 
 
 def test_a_part_of_a_dimension_can_be_overridden() -> None:
-    page = experiment.parse(PAGE, ["space.units.high=128"])
-    assert (page.space["units"].low, page.space["units"].high) == (64, 128)  # type: ignore[union-attr]
+    page = experiment.parse(PAGE, ["space.units.high=256"])
+    assert (page.space["units"].low, page.space["units"].high) == (128, 256)  # type: ignore[union-attr]
 
 
 def test_a_backbone_given_as_an_override_brings_the_space_too() -> None:
@@ -44,13 +44,14 @@ def test_overrides_of_the_space_and_the_network_count_in_any_order() -> None:
         assert set(page.space) == set(HEAD_SPACE) - {"dropout"}
 
 
+SET = {"layers": 2, "units": 99, "dropout": 0.3, "fit": "crop", "weight_decay": 0.1}
+
+
 @pytest.mark.parametrize(
     ("fixed", "left"),
     [
-        ("layers: 0", {"learning_rate", "dropout", "weight_decay", "label_smoothing"}),
-        ("layers: 2", {"learning_rate", "units", "dropout", "weight_decay", "label_smoothing"}),
-        ("units: 99", {"learning_rate", "layers", "dropout", "weight_decay", "label_smoothing"}),
-        ("dropout: 0.3", {"learning_rate", "layers", "units", "weight_decay", "label_smoothing"}),
+        ("layers: 0", set(HEAD_SPACE) - {"layers", "units"}),
+        *((f"{name}: {value}", set(HEAD_SPACE) - {name}) for name, value in SET.items()),
     ],
 )
 def test_what_the_page_or_an_override_sets_is_not_searched(fixed: str, left: set[str]) -> None:
@@ -60,7 +61,52 @@ def test_what_the_page_or_an_override_sets_is_not_searched(fixed: str, left: set
     assert written == overridden
 
 
+def test_the_space_goes_with_values_that_a_page_can_replace() -> None:
+    assert experiment.parse(PAGE).network.parameters == {"decay": "cosine", "fit": "squash"}
+    page = experiment.parse(PAGE, ["network.parameters.decay=none", "network.parameters.momentum=0.5"])
+    assert page.network.parameters == {"decay": "none", "momentum": 0.5, "fit": "squash"}
+    own = experiment.parse(f"{PAGE}space: {{views: {{type: int, low: 1, high: 3}}}}\n")
+    assert own.network.parameters == {}
+
+
+def test_the_space_is_searched_for_the_smallest_loss_unless_the_page_says_otherwise() -> None:
+    assert experiment.parse(PAGE).sweep.objective == "val_loss"
+    assert experiment.parse(f"{PAGE}sweep: {{trials: 3}}\n").sweep.objective == "val_loss"
+    assert experiment.parse(PAGE, ["sweep.objective=val_macro_f1"]).sweep.objective == "val_macro_f1"
+    own = experiment.parse(f"{PAGE}space: {{views: {{type: int, low: 1, high: 3}}}}\n")
+    assert own.sweep.objective == "val_accuracy"
+
+
+FIT = "space: {fit: {type: categorical, choices: [squash, crop]}}\n"
+NO_FIT = "space: {units: {type: int, low: 1, high: 9}}\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "overrides", "fit", "parameter", "searched"),
+    [
+        ("", [], "both", "squash", True),
+        ("", ["dataset.fit=crop"], "crop", None, False),
+        ("", ["network.parameters.fit=crop"], "both", "crop", False),
+        (FIT, [], "both", "squash", True),
+        (FIT, ["network.parameters.fit=crop"], "both", "crop", True),
+        (NO_FIT, [], "squash", None, False),
+        (NO_FIT, ["dataset.fit=crop"], "crop", None, False),
+        (NO_FIT, ["network.parameters.fit=crop"], "both", "crop", False),
+    ],
+)
+def test_with_a_backbone_the_search_chooses_how_images_fit_unless_page_or_space_say_otherwise(
+    rest: str, overrides: list[str], fit: str, parameter: str | None, searched: bool
+) -> None:
+    page = experiment.parse(PAGE + rest, overrides)
+    assert (page.dataset.fit, page.network.parameters.get("fit"), "fit" in page.space) == (fit, parameter, searched)
+
+
+def test_without_a_backbone_images_are_squashed() -> None:
+    page = experiment.parse("name: a\ndataset: {source: photos, image_size: 8}\n" + NO_FIT)
+    assert page.dataset.fit == "squash"
+
+
 def test_a_page_that_sets_everything_is_asked_for_a_space() -> None:
-    fixed = "learning_rate: 1e-3, layers: 0, dropout: 0.1, weight_decay: 0.1, label_smoothing: 0.1"
+    fixed = "fit: crop, learning_rate: 1e-3, layers: 0, dropout: 0.1, weight_decay: 0.1, label_smoothing: 0.1"
     with pytest.raises(PageError, match="space: needs at least one hyper-parameter"):
         experiment.parse(PAGE.replace("lite0", f"lite0, parameters: {{{fixed}}}"))

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from windrow.errors import WindrowError
-from windrow.model.backbone import Backbone, check, fingerprint
+from windrow.model.backbone import Backbone, BackboneFields, check, fingerprint
 
 FEATURES = np.random.default_rng(0).random((3, 50)).astype(np.float32)
-BACKBONE = Backbone("small", Path("/var/small.keras"), "d" * 64, (8, 8, 3), 50, fingerprint(FEATURES))
+BACKBONE = Backbone("small", Path("/var/small.keras"), "d" * 64, (8, 8, 3), 50, fingerprint(FEATURES), 1234)
 
 
 def test_a_backbone_survives_json() -> None:
     assert Backbone.from_json(json.loads(json.dumps(BACKBONE.to_json()))) == BACKBONE
+
+
+def test_a_backbone_from_before_its_weights_were_counted_is_read() -> None:
+    older = {key: value for key, value in BACKBONE.to_json().items() if key != "weights"}
+    assert Backbone.from_json(cast(BackboneFields, older)) == replace(BACKBONE, weights=0)
 
 
 def test_features_that_differ_by_rounding_are_accepted() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from windrow.data import hashes
+from windrow.data import manifest as manifests
 from windrow.data.manifest import Manifest
+from windrow.data.splits import SPLITS, StoredFit
 from windrow.model.form import Form
 from windrow.model.network import Network
 from windrow.selection import common_images
@@ -34,6 +38,7 @@ def keys(*numbers: int) -> np.ndarray:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set: images 0 to 59 are its test split, of three classes by turns; 100 to 119 are the others."""
     folder = tmp_path_factory.mktemp("prepared")
+    manifests.write(folder, DATA)
     splits = {"test": range(IMAGES), "train": range(100, 115), "validation": range(115, 120)}
     for split, numbers in splits.items():
         images = np.stack([image(number) for number in numbers])
@@ -65,6 +70,41 @@ def test_a_champion_of_cropped_images_is_not_compared_on_squashed_ones(folder: P
     assert (other.count, other.doubt) == (0, "was made for images that are cropped, and these are not")
     assert common_images.between(champion(), cropped, folder).doubt.startswith("was made for images that are squashed")
     assert common_images.between(champion(form=Form(resize="crop")), cropped, folder).count == IMAGES
+
+
+@pytest.fixture(scope="module")
+def both(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Path]:
+    """The data set of `folder` with the cropped images, too: their numbers are 1,000 higher."""
+    copy = tmp_path_factory.mktemp("both") / "data"
+    shutil.copytree(folder, copy)
+    for split in SPLITS:
+        squashed = np.load(folder / f"{split}-images.npy")
+        cropped = np.stack([image(int.from_bytes(each.tobytes(), "big") + 1000) for each in squashed])
+        np.save(copy / f"{split}-images-crop.npy", cropped)
+        np.save(copy / f"{split}-hashes-crop.npy", hashes.of(cropped))
+    dataset = replace(DATA, settings={"fit": "both"})
+    manifests.write(copy, dataset)
+    return dataset, copy
+
+
+@pytest.mark.parametrize(("resize", "fit"), [("smooth", None), ("crop", "crop")])
+def test_a_champion_is_compared_on_images_that_are_fitted_as_its_own_if_the_data_set_has_both(
+    both: tuple[Manifest, Path], resize: Literal["smooth", "crop"], fit: StoredFit
+) -> None:
+    found = common_images.between(champion(form=Form(resize=resize)), *both)
+    assert (found.count, found.doubt, found.fit) == (IMAGES, "", fit)
+
+
+@pytest.mark.parametrize("seen", [keys(*range(10)), keys(*range(1000, 1010))])
+def test_a_champion_that_has_seen_an_image_in_either_form_is_not_compared_on_it(
+    both: tuple[Manifest, Path], seen: np.ndarray
+) -> None:
+    found = common_images.between(champion(seen, form=Form(resize="crop")), *both)
+    np.testing.assert_array_equal(found.chosen, np.arange(IMAGES) >= 10)
+
+
+def test_a_version_remembers_both_forms_of_its_images(both: tuple[Manifest, Path]) -> None:
+    np.testing.assert_array_equal(common_images.seen_in(both[1]), keys(*range(100, 120), *range(1100, 1120)))
 
 
 @given(st.sets(st.integers(0, 200), max_size=40))

@@ -126,10 +126,10 @@ def test_the_figures_go_back_to_the_finalists_and_seeds_that_they_are_of() -> No
     trained = final()
     by_repeat = evidence.by_repeat(trained, read(trained, challenger=10))
     assert {key: figures.errors for key, figures in by_repeat.items()} == {
-        (7, 2): 10,
-        (7, 1): 40,
-        (0, 1): 40,
-        (0, 2): 40,
+        ("trial 7", 2): 10,
+        ("trial 7", 1): 40,
+        ("trial 0", 1): 40,
+        ("trial 0", 2): 40,
     }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from windrow.data.manifest import Manifest
-from windrow.errors import StudyError
+from windrow.errors import StudyError, UserError
 from windrow.experiment import Experiment, parse, wording
 from windrow.selection import finalists
 from windrow.sweep.ledger import Entry
@@ -35,6 +35,12 @@ def test_each_finalist_is_trained_over_its_seeds_and_the_first_is_the_trials_own
     assert len({spec.seed for spec in specs}) == 4
     assert all(spec.keep_network for spec in specs)
     assert specs[2].parameters["units"] == 8
+
+
+def test_more_networks_than_the_driver_can_hold_are_refused_before_any_is_trained() -> None:
+    finalists.check_memory(20, 14 << 20, 280 << 20)
+    with pytest.raises(UserError, match=r"got 2,500 networks of 14 MiB, and 8,000 MiB are free; lower one of the two"):
+        finalists.check_memory(2500, 14 << 20, 8000 << 20)
 
 
 def test_the_best_mean_wins_and_its_best_seed_is_the_network() -> None:

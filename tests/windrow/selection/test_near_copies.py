@@ -17,7 +17,7 @@ from windrow.selection import near_copies
 
 NAMES = [f"cat/{number}.png" for number in range(12)]
 PLAIN = parse("name: a\nspace: {units: {type: int, low: 1, high: 9}}")
-HEAD = parse("name: a\ndataset: {source: /cats}\nnetwork: {backbone: lite0}")
+HEAD = parse("name: a\ndataset: {source: /cats, fit: squash}\nnetwork: {backbone: lite0}")
 MANY = "too many images"
 
 

@@ -14,7 +14,7 @@ import pytest
 from windrow import channel
 from windrow.channel import Address, Line
 from windrow.data import manifest
-from windrow.errors import SparkError
+from windrow.errors import SparkError, UserError
 from windrow.experiment import parameters
 from windrow.sweep import cluster, schedule, trial
 from windrow.sweep.attempt import RunningAttempt
@@ -151,6 +151,13 @@ def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
     outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(6)])
     assert sorted(outcome.number for outcome in outcomes) == list(range(6))
     assert all(outcome.ending is Ending.OK for outcome in outcomes)
+
+
+def test_no_more_networks_come_back_at_once_than_the_drivers_jvm_has_room_for(shipped: Any) -> None:
+    mebibyte = 1 << 20  # the session's JVM has 1 GiB
+    assert [cluster.room_for_networks(shipped, size * mebibyte) for size in (17, 82)] == [15, 3]
+    with pytest.raises(UserError, match=r"must have 4 times the size of a network, 1,200 MiB; got 1,024; set .* to 3g"):
+        cluster.room_for_networks(shipped, 300 * mebibyte)
 
 
 def test_no_trial_pays_the_import_twice_in_one_worker(shipped: Any) -> None:

@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from windrow.data import manifest
 from windrow.experiment import parameters
 from windrow.sweep import trial
+from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
 from windrow.training import runtime
+from windrow.training.loop import Examples
 from windrow.training.networks import Builder
 
 pytestmark = pytest.mark.tensorflow
@@ -337,3 +340,28 @@ def test_only_trials_that_may_be_one_graph_are_grouped() -> None:
     specs[2] = dataclasses.replace(specs[2], parameters={**specs[2].parameters, "activation": "tanh"})
     numbers = sorted(sorted(spec.number for spec in together) for together in trial.groups(specs))
     assert numbers == [[0, 3], [1], [2]]
+
+
+def test_trials_on_cropped_and_on_squashed_images_are_not_grouped() -> None:
+    specs = [replace(spec, fit="crop" if spec.number % 2 else None) for spec in group(4)]
+    numbers = sorted(sorted(spec.number for spec in together) for together in trial.groups(specs))
+    assert numbers == [[0, 2], [1, 3]]
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_head_that_is_kept_has_learned_from_the_images_for_validation_too(patience: int | None) -> None:
+    centres = np.eye(3, 8) * 4
+    training, validation = (
+        Examples((centres[labels][:, None] + noise).astype(np.float16), labels)
+        for labels, noise in (
+            (np.arange(64) % 2, np.random.default_rng(0).normal(0, 0.1, (64, 2, 8))),
+            (np.full(32, 2), np.zeros((32, 1, 8))),
+        )
+    )
+    known = {**parameters.defaults("head"), "learning_rate": 0.05}
+    spec = TrialSpec(1, 1, Builder("head"), known, (1, 1, 8), 3, 10, "val_loss", 1, patience=patience, on_all=True)
+    running = RunningAttempt(spec)
+    running.best = 8  # the epoch that counts
+    network = trial._trained_on_all(running, (training, validation))
+    found = np.asarray(network(validation.images[:, 0].reshape(-1, 1, 1, 8).astype(np.float32))).argmax(axis=1)
+    assert (found == 2).all()

@@ -98,6 +98,9 @@ def test_a_record_has_the_page_the_network_and_the_point_as_they_were(client: An
     assert record.packages["tensorflow"][0] == "1.0"
     client.set_model_version_tag(name, "1", "windrow.backbone.digest", "b" * 64)
     assert read_record(name, "1").backbone_digest == "b" * 64
+    assert read_record(name, "1").page.promotion.train_on == "train"  # no version of before had all
+    client.set_model_version_tag(name, "1", "windrow.train_on", "all")
+    assert read_record(name, "1").page.promotion.train_on == "all"
 
 
 def test_a_version_of_built_in_networks_that_train_differently_now_says_so(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from windrow.training.data import Examples, class_weights, tensors
+from windrow.training.data import Examples, class_weights, joined, tensors
 
 pytestmark = pytest.mark.tensorflow
 
@@ -39,3 +39,13 @@ def test_class_weights_are_scikit_learns_and_a_class_without_images_has_none() -
     wanted = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
     np.testing.assert_allclose(weights[[0, 1, 3]], wanted, rtol=1e-6)
     assert weights[labels].mean() == pytest.approx(1)
+
+
+def test_features_of_two_splits_are_joined_and_a_validation_image_has_its_only_view_more_often() -> None:
+    training = Examples(np.arange(24, dtype=np.float16).reshape(2, 3, 4), np.array([0, 1]))
+    validation = Examples(np.full((1, 1, 4), -1, np.float16), np.array([1]))
+    both = joined(training, validation)
+    assert both.images.dtype == np.float16
+    np.testing.assert_array_equal(both.images[:2], training.images)
+    np.testing.assert_array_equal(both.images[2], np.full((3, 4), -1))
+    assert both.labels.tolist() == [0, 1, 1]

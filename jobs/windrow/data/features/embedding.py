@@ -64,14 +64,15 @@ def _compute(
 ) -> tuple[Features, Pace]:
     """Compute what the cache lacks, and write the features of all splits; return their description and the pace."""
     for split, count in feature_files.in_splits(number).items():
-        cache.mark_used(feature_files.view_keys(folder, split, count))
+        for fit in manifest.stored:
+            cache.mark_used(feature_files.view_keys(folder, split, count, fit))
     cache.refresh()  # another job may have removed a block before it was marked
-    wanted, pace = embed_run.absent(folder, cache, number), Pace()
+    wanted, pace = embed_run.absent(folder, manifest, cache, number), Pace()
     if wanted:
         with spark.open_session(f"features {page.name}", minutes=page.cluster_minutes) as session:
             pace = embed_run.compute(session, folder, manifest, backbone, cache, wanted)
             cache.refresh()
-            gone = embed_run.absent(folder, cache, number)
+            gone = embed_run.absent(folder, manifest, cache, number)
             if gone:  # another job removed a block as it was marked, or someone did meanwhile
                 pace += embed_run.compute(session, folder, manifest, backbone, cache, gone)
                 cache.refresh()

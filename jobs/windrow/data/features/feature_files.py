@@ -3,6 +3,7 @@
 train-features.npy        float16 (n, views, features), view 0 is the image
 validation-features.npy   float16 (n, 1, features)
 test-features.npy         float16 (n, 1, features); never read to choose a network
+train-features-crop.npy   and so on, where dataset.fit is both: those of the cropped images
 features.json             their description, written last
 """
 
@@ -24,7 +25,7 @@ from windrow.data.features import feature_cache, views
 from windrow.data.features.feature_cache import FeatureCache, Keys, Values
 from windrow.data.features.records import Features, FeatureSource
 from windrow.data.manifest import Manifest
-from windrow.data.splits import SPLITS, Split
+from windrow.data.splits import SPLITS, Split, StoredFit
 from windrow.errors import DatasetError
 from windrow.experiment import Experiment
 from windrow.model.backbone import Backbone
@@ -53,9 +54,12 @@ def digest_of(dataset: str, backbone: Backbone, number: int) -> str:
     return sha256(repr((dataset, feature_cache.key_of(backbone), number)).encode()).hexdigest()
 
 
-def view_keys(folder: Path, split: Split, number: int) -> Keys:
-    """Return the names of the views of a split's images, S17 (n * number,): all views of an image together."""
-    hashes = shards.load_hashes(folder, split)
+def view_keys(folder: Path, split: Split, number: int, fit: StoredFit = None) -> Keys:
+    """Return the names of the views of a split's images, S17 (n * number,): all views of an image together.
+
+    `fit` is a name from Manifest.stored.
+    """
+    hashes = shards.load_hashes(folder, split, fit)
     numbers = np.tile(np.arange(number, dtype=np.uint8), len(hashes))
     return feature_cache.keys(np.repeat(hashes, number, axis=0), numbers)
 
@@ -97,9 +101,15 @@ def read_for(page: Experiment, folder: Path) -> Features:
     """Read the description of features, and check that they are those that the page asks for.
 
     Raises:
-        DatasetError: as for `read`; or the features are those of another backbone, or have too few views.
+        DatasetError: as for `read`; or the features are those of another backbone, have too few views, or are of
+            images with another dataset.fit.
     """
     found, wanted, number = read(folder), source_of(page), views.most_views(page)
+    if (fit := manifests.read(folder).settings.get("fit", "squash")) != page.dataset.fit:
+        raise DatasetError(
+            f"{folder} must hold images as dataset.fit asks for, {page.dataset.fit}; got {fit}; "
+            "run prepare_dataset.py and embed_images.py again"
+        )
     if found.source != wanted:
         raise DatasetError(
             f"{folder / FILE} must be of the page's backbone, {_shown(wanted)}; got features of "
@@ -163,13 +173,12 @@ def write(
         (folder / FILE).unlink(missing_ok=True)
         written = {}
         with shards.aside_of(folder) as aside:
-            for split, number in in_splits(description.views).items():
-                wanted = view_keys(folder, split, number)
+            every = in_splits(description.views).items()
+            for split, number, fit in ((*each, fit) for fit in manifest.stored for each in every):
                 shape = (manifest.splits[split], number, description.backbone.features)
-                chunks = _chunks(cache, wanted)
-                written[_features(split)], _ = shards.write_chunks(
-                    aside / _features(split), np.dtype(np.float16), shape, chunks
-                )
+                chunks = _chunks(cache, view_keys(folder, split, number, fit))
+                name = _features(split, fit)
+                written[name], _ = shards.write_chunks(aside / name, np.dtype(np.float16), shape, chunks)
             for name in written:
                 (aside / name).replace(folder / name)
         whole = replace(description, files=written)
@@ -177,15 +186,17 @@ def write(
     return whole
 
 
-def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+def load_split(
+    folder: Path | str, split: Split, fit: StoredFit = None
+) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     """Return a split's features, float16 (n, views, features), mapped read-only, and its labels, int64 (n,).
 
-    The folder needs only the two files of the split.
+    The folder needs only the two files of the split. `fit` is a name from Manifest.stored.
 
     Raises:
         DatasetError: one of the files is missing or broken.
     """
-    values_path, labels_path = split_files(folder, split)
+    values_path, labels_path = split_files(folder, split, fit=fit)
     values, labels = shards.open_array(values_path, "r"), shards.open_array(labels_path, None)
     if len(values) != len(labels):
         raise DatasetError(
@@ -194,17 +205,20 @@ def load_split(folder: Path | str, split: Split) -> tuple[NDArray[np.float16], N
     return values, labels
 
 
-def split_files(folder: Path | str, *names: Split) -> list[Path]:
-    """Return the paths of the named splits' files, features before labels, to be sent to executors."""
+def split_files(folder: Path | str, *names: Split, fit: StoredFit = None) -> list[Path]:
+    """Return the paths of the named splits' files, features before labels, to be sent to executors.
+
+    `fit` is a name from Manifest.stored.
+    """
     found = []
     for name in names:
         _, labels = shards.split_files(folder, name)
-        found += [Path(folder) / _features(name), labels]
+        found += [Path(folder) / _features(name, fit), labels]
     return found
 
 
-def _features(split: Split) -> str:
-    return f"{split}-features.npy"
+def _features(split: Split, fit: StoredFit) -> str:
+    return shards.file_name(split, "features", fit)
 
 
 def _shown(source: FeatureSource) -> str:

@@ -26,12 +26,16 @@ MOST_SEGMENTS = 100_000
 MOST_SCANS = 100
 """The most scans of an image. Encoders write at most 20. A scan of 60 bytes can take 15 ms for 40,000,000 pixels, so a
 small file without this limit could take an hour."""
-_SCAN = 0xDA
+
+_SCAN, _COMMENT = 0xDA, 0xFE
+_COLOURS = (b"JFIF\0", b"Adobe")
+"""How the segments of applications begin that the colours depend on."""
+
 _ALONE = (0x01, *range(0xD0, 0xD9))  # marks without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _COEFFICIENTS = 64
-_FILLER = bytes(range(0x11, 0xE1, 3)) * 3
-"""Bytes that stand for no particular pixels; none of them begins a mark."""
+_FILLERS = (b"", b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
+"""Bytes in place of missing ones: none, which a decoder takes for zeros, ones, both in turn, and many kinds."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,28 @@ def reduced(content: bytes) -> Reduced:
     """
     view, parts, place, turn, measured = memoryview(content), [], 2, None, False
     for _ in range(MOST_SEGMENTS):
-        while content[place : place + 2] == b"\xff\xff":  # a mark may be filled up
-            place += 1
-        if place + 4 > len(content) or content[place] != 0xFF or content[place + 1] == _SCAN:
+        if place + 4 > len(content) or content[place] != 0xFF:
             break
         kind = content[place + 1]
+        while kind == 0xFF and place + 4 < len(content):  # a mark may be filled up
+            place += 1
+            kind = content[place + 1]
+        if kind == _SCAN:
+            break
         if kind in _ALONE:
             place += 2
             continue
-        end = place + 2 + int.from_bytes(content[place + 2 : place + 4])
+        end = place + 2 + (content[place + 2] << 8 | content[place + 3]) if place + 4 <= len(content) else len(content)
         if kind in _FRAMES:
             measured = True
             if content[place + 4 : place + 5] not in (b"\x08", b""):
                 raise BrokenFileError(f"a JPEG with {content[place + 4]} bits a sample can't be decoded")
         if kind == 0xE1 and turn is None:
             turn = _turn(view[place + 4 : end])
-        elif _is_needed(kind, content[place + 4 : place + 9]):
+        elif not 0xE0 <= kind <= 0xEF:
+            if kind != _COMMENT:
+                parts.append(view[place:end])
+        elif content[place + 4 : place + 9] in _COLOURS:
             parts.append(view[place:end])
         place = max(end, place + 2)
     else:
@@ -91,13 +101,6 @@ def _turn(segment: memoryview) -> int | None:
     return orientation.read(segment) if bytes(segment[:6]) == b"Exif\0\0" else None
 
 
-def _is_needed(kind: int, begins: bytes) -> bool:
-    """Return whether the pixels need a segment; of the applications' segments they need two, of their colours."""
-    if 0xE0 <= kind <= 0xEF:
-        return begins in (b"JFIF\0", b"Adobe")
-    return kind != 0xFE
-
-
 def _segment(content: bytes) -> bytes:
     return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
@@ -105,14 +108,14 @@ def _segment(content: bytes) -> bytes:
 def completed(content: bytes) -> bytes:
     """Return a JPEG without an end mark with one, if it has all its pixels; else return it unchanged.
 
-    A decoder makes up pixels that are missing. So it is asked twice, with different bytes in their place: the images
-    are equal only if nothing was missing. The second scans of a progressive JPEG are looked for as well.
+    A decoder makes up pixels that are missing. So it is asked with different bytes in their place: the images are equal
+    only if nothing was missing. The second scans of a progressive JPEG are looked for as well.
     """
     if not _has_all_scans(content):
         return content
     content = content[:-1] if content.endswith(b"\xff") else content
-    images = [_decoded(content + END), _decoded(content + _FILLER + END)]
-    return content + END if images[0] is not None and images[0] == images[1] else content
+    images = {_decoded(content + filler + END) for filler in _FILLERS}
+    return content + END if len(images) == 1 and None not in images else content
 
 
 def _decoded(content: bytes) -> bytes | None:

@@ -12,9 +12,14 @@ _ADD = f"add backbone: {EMBEDDED[0]}"
 
 
 def mistakes(
-    dataset: Mapping[str, object], network: Mapping[str, object], built_in: tuple[str, ...], wrong: set[Key]
+    dataset: Mapping[str, object],
+    network: Mapping[str, object],
+    space: Mapping[str, object],
+    promotion: Mapping[str, object],
+    built_in: tuple[str, ...],
+    wrong: set[Key],
 ) -> Iterator[Mistake]:
-    """Yield what the sections `dataset` and `network`, as they are on the page, contradict in each other.
+    """Yield what these sections, as they are on the page, contradict in each other.
 
     Args:
         built_in: the values of dataset.source that are not folders.
@@ -34,12 +39,31 @@ def mistakes(
             yield ("dataset", "source"), f"{message}got {source}, which is grey; name a folder"
         if value(dataset, "dataset", "channels", default=3) != 3:
             yield ("dataset", "channels"), "must be 3 where network.backbone is set, which sees colours; got 1; drop it"
-    if value(dataset, "dataset", "fit") == "crop":
-        if source in built_in:
-            message = f"must be squash for {source}, whose images keep their size; got crop; drop it"
-            yield ("dataset", "fit"), message
-        elif backbone is None and value(dataset, "dataset", "image_size") is None:
-            yield ("dataset", "fit"), "needs dataset.image_size, the side to crop to; got none; add it"
+    elif value(promotion, "promotion", "train_on") == "all" and ("network", "backbone") not in wrong:
+        yield ("promotion", "train_on"), f"must be train without a backbone; got all; drop it, or {_ADD}"
+    fit = value(dataset, "dataset", "fit", default="squash")
+    if fit == "both" and backbone is None and ("network", "backbone") not in wrong:
+        yield ("dataset", "fit"), f"must be squash or crop without a backbone; got both; {_ADD}"
+    elif fit == "crop" and source in built_in:
+        message = f"must be squash for {source}, whose images keep their size; got crop; drop it"
+        yield ("dataset", "fit"), message
+    elif fit == "crop" and backbone is None and value(dataset, "dataset", "image_size") is None:
+        yield ("dataset", "fit"), "needs dataset.image_size, the side to crop to; got none; add it"
+    if backbone is not None and not {("dataset", "fit"), ("space",), ("network", "parameters")} & wrong:
+        yield from _fit_mistakes(fit, space, value(network, "network", "parameters") or {})
+
+
+def _fit_mistakes(fit: str, space: Mapping[str, object], parameters: Mapping[str, object]) -> Iterator[Mistake]:
+    """Yield mistakes if the hyper-parameter `fit` is there without images of both kinds, or these without it."""
+    keys: list[Key] = [
+        *([("space", "fit")] if "fit" in space else []),
+        *([("network", "parameters", "fit")] if "fit" in parameters else []),
+    ]
+    if fit == "both" and not keys:
+        message = "must be squash or crop where no trial chooses; got both; add fit to the space, or take one of them"
+        yield ("dataset", "fit"), message
+    if fit != "both":
+        yield from ((key, f"needs dataset.fit to be both; got {fit}; remove either") for key in keys)
 
 
 def _network_mistakes(

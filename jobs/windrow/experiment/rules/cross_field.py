@@ -13,7 +13,7 @@ from windrow.experiment import conditions, parameters
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
 from windrow.experiment.network_section import NetworkSection, builder_of
 from windrow.experiment.parameters import Parameter, Value
-from windrow.experiment.rules import backbone_keys, network_file, points, sensitivity
+from windrow.experiment.rules import backbone_keys, fine_tune, network_file, points, sensitivity
 from windrow.experiment.sections import BUILT_IN_SOURCES, LEARNERS, SweepSection
 from windrow.experiment.wording import Key, Mistake, guess
 
@@ -30,12 +30,13 @@ _DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     """Return the mistakes that involve several keys. Keys that are wrong by themselves, in `wrong`, are skipped."""
-    space, dataset, network, sweep, scoring = (
-        _section(values, name, wrong) for name in ("space", "dataset", "network", "sweep", "scoring")
+    space, dataset, network, sweep, promotion, scoring = (
+        _section(values, name, wrong) for name in ("space", "dataset", "network", "sweep", "promotion", "scoring")
     )
 
     found = [*_space_mistakes(values, scoring), *network_file.mistakes(scoring, wrong)]
-    found += backbone_keys.mistakes(dataset, network, BUILT_IN_SOURCES, wrong)
+    found += backbone_keys.mistakes(dataset, network, space, promotion, BUILT_IN_SOURCES, wrong)
+    found += fine_tune.mistakes(promotion, network, wrong)
     found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
     if not {("network",), ("network", "builder")} & wrong:
         builder = builder_of(network)

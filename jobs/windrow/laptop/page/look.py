@@ -27,6 +27,8 @@ _OPENED = 200  # at most so many images are opened, evenly spread over the folde
 _LOOKED_AT = 20  # of so many at least the pixels are looked at
 _PIXELS = 200_000_000  # and of more as long as these have no more pixels; 12 million take 0.1 s as JPEG, 0.6 s as PNG
 _PHOTOGRAPH = 32  # pixels of a side, as in CIFAR-10; smaller images are mostly drawings and characters
+_LARGE = 96  # pixels of a side; a backbone takes images of 224, and enlarged ones show it little
+_FEW = 5_000  # images; docs/transfer.md has measurements with up to 2,100
 _SMALL = 32  # pixels of a side, enough to see whether an image is grey
 _BROKEN = (ImageFileError, OSError, SyntaxError, ValueError)  # what broken files raise
 _GREY = 6  # largest difference between red, green and blue of a grey image: JPEG rounds
@@ -66,6 +68,11 @@ class FolderFacts:
     def are_photographs(self) -> bool:
         """Return whether the images look like photographs: in colour, and not tiny."""
         return self.channels == 3 and self.side >= _PHOTOGRAPH
+
+    @property
+    def are_few_photographs(self) -> bool:
+        """Return whether the images are photographs of at least 96 pixels a side, and at most 5,000."""
+        return self.channels == 3 and min(self.width, self.height) >= _LARGE and self.images <= _FEW
 
     @property
     def guessing(self) -> float:

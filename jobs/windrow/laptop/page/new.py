@@ -2,8 +2,9 @@
 
     PYTHONPATH=jobs .venv/bin/python -m windrow.laptop.page.new --name shoes --folder /data/shoes
 
-The page gets what the folder shows, a small convolutional network, and a space that two cores search in minutes. Every
-value is yours to change.
+The page gets what the folder shows. Photographs, if there are at most 5,000, get heads on a backbone
+(docs/transfer.md); more images, small ones and grey ones get a small convolutional network with a space that two cores
+search in minutes. Every value is yours to change.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 
 from windrow import experiment, text_files
 from windrow.errors import UserError, WindrowError
+from windrow.experiment.network_section import EMBEDDED
 from windrow.files import write_text
 from windrow.laptop.page.look import FolderFacts, look
 from windrow.paths import REPOSITORY, home
@@ -29,7 +31,7 @@ _MANY = 10_000
 _RARE = 20  # images of a class; with fewer, a split may have almost none of the class
 _SHOWN = 8  # classes that are named with their counts
 
-_PAGE = """\
+_TOP = """\
 # {name}: {found}.
 # `make new` has written this page from the folder. Every value is yours to change; docs/pages.md explains all keys.
 
@@ -38,6 +40,28 @@ description: {description}
 
 dataset:
   source: {source}
+"""
+
+_SCORING = """\
+
+scoring:
+  feed: {feed}  # a folder or glob of files with one URL per line; docs/feeds.md has more formats
+  # schedule: 0 3 * * *          # every night, UTC
+  # allow_addresses: [10.0.0.0/8]  # networks beyond the public internet that hold your images
+"""
+
+_HEADS = """\
+{splits}
+network:
+  # The features that EfficientNet-Lite0, which has learned from a million photographs, gives for each image. A network
+  # that begins with nothing learns little from {images} images. For one all the same: make new ... BACKBONE=none
+  backbone: lite0
+
+sweep: {{trials: 60, epochs: 20}}  # heads on these features: a trial takes about a second
+promotion: {{seeds: 5}}
+"""
+
+_OWN_NETWORK = """\
   image_size: {side}  # pixels; the images are {width} x {height} (median), and are resized to a square
   channels: {channels}  # {colours}
 {splits}
@@ -64,11 +88,6 @@ sweep:
 promotion:
   finalists: 2  # the best trials, trained again
   seeds: 2  # each with so many seeds
-
-scoring:
-  feed: {feed}  # a folder or glob of files with one URL per line; docs/feeds.md has more formats
-  # schedule: 0 3 * * *          # every night, UTC
-  # allow_addresses: [10.0.0.0/8]  # networks beyond the public internet that hold your images
 """
 
 _PHOTOGRAPHS = """\
@@ -84,13 +103,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="the experiment's name: lower-case letters, digits and _")
     parser.add_argument("--folder", required=True, metavar="DIR", help="one folder of images per class")
     parser.add_argument("--feed", metavar="GLOB", help="folder or glob of the files with image URLs")
+    parser.add_argument(
+        "--backbone", choices=("none", *EMBEDDED), help="train heads on this, or none; if absent, as the folder needs"
+    )
     options = parser.parse_args(arguments)
     try:
         if not (options.name and options.folder):
             raise UserError("a page needs a name and a folder; write make new NAME=shoes FOLDER=/data/shoes")
         path = place(options.name, PAGES)
         found = look(Path(options.folder))
-        text = page(options.name, found, options.feed)
+        backbone = found.are_few_photographs if options.backbone is None else options.backbone != "none"
+        text = page(options.name, found, backbone, options.feed)
         experiment.parse(text, name=path.name)
         write_text(path, text)
     except WindrowError as error:
@@ -125,22 +148,24 @@ def _name_in(path: Path) -> object:
     return values.get("name") if isinstance(values, dict) else None
 
 
-def page(name: str, found: FolderFacts, feed: str | None = None) -> str:
+def page(name: str, found: FolderFacts, backbone: bool, feed: str | None = None) -> str:
     """Return the text of a page for what was found in a folder.
 
     Args:
         name: the experiment's name.
         found: what the folder holds.
+        backbone: whether the page trains heads on the backbone that comes with Windrow, or a network of its own.
         feed: where URLs arrive; feeds/NAME under WINDROW_HOME if absent.
     """
     few = found.images < _FEW
     own, shares = "  # the folder has a test split of its own\n", f"  test: {0.2 if few else 0.1}\n"
-    return _PAGE.format(
+    return (_TOP + (_HEADS if backbone else _OWN_NETWORK) + _SCORING).format(
         name=name,
         quoted_name=_quoted(name) if yaml.safe_load(name) != name else name,
         found=_counted(found),
         description=_quoted(f"Tells {len(found.classes)} classes apart: {_named(found)}."),
         source=_quoted(str(found.folder)),
+        images=f"{found.images:,}",
         side=found.side,
         width=found.width,
         height=found.height,
@@ -164,6 +189,7 @@ def report(path: Path, found: FolderFacts, written: experiment.Experiment) -> li
         f"{written.name}: {_counted(found)}",
         f"  images   {found.width} x {found.height} (median), {'grey' if found.channels == 1 else 'colour'}",
         f"  guessing the most frequent class is right for {found.guessing:.1%}",
+        f"  network  {_network(written)}",
         f"  page     {path}",
         f"  feed     {home() / feed}",
     ]
@@ -173,6 +199,15 @@ def report(path: Path, found: FolderFacts, written: experiment.Experiment) -> li
     if found.broken:
         lines.append(f"  broken   {found.broken} of {found.opened} images that were opened can't be; they are left out")
     return [*lines, f"Look at the page, then: make train EXPERIMENT={written.name}"]
+
+
+def _network(written: experiment.Experiment) -> str:
+    backbone = written.network.backbone
+    if backbone is None:
+        return (
+            f"{written.network.builder}, trained from nothing; BACKBONE={EMBEDDED[0]} would train heads on a backbone"
+        )
+    return f"heads on {backbone}, a network trained on other photographs; BACKBONE=none would train one from nothing"
 
 
 def _counted(found: FolderFacts) -> str:

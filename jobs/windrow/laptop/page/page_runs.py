@@ -21,7 +21,7 @@ from windrow.errors import UserError, WindrowError
 from windrow.experiment.scoring import ScoringSection
 from windrow.laptop import demo, demo_summary, stack, watch
 from windrow.laptop.airflow_api import Airflow
-from windrow.laptop.demo_request import DemoRequest, find, labels_with_own_champion
+from windrow.laptop.demo_request import DemoRequest, check_source, find, labels_with_own_champion
 from windrow.laptop.page import feed_addresses
 from windrow.laptop.watch import Reporter
 from windrow.paths import home
@@ -55,16 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_train(request: DemoRequest) -> None:
-    """Refuse a page that does not train, or whose new champion could label nothing of the feed.
+    """Refuse a page that does not train, has no images, or whose new champion could label nothing of the feed.
 
     Raises:
-        UserError: the page has no space, or does not allow the addresses in its feed.
+        UserError: the page has no space, its folder of images is not there, or it does not allow the addresses in its
+            feed.
     """
     if not request.page.trains:
         raise UserError(
             f"make train needs a page with a space; got {request.name}, which only scores; "
             f"run make score EXPERIMENT={request.name}"
         )
+    check_source(request.page)
     if request.page.scoring is not None and not _without_feed(request):
         check_score(request)
 

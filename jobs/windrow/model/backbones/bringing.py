@@ -155,7 +155,7 @@ def _convert(folder: Path, source: _Source, layer: str | None) -> Backbone:
         )
     file = write_bytes(folder / f"{digest}.keras", to_bytes(part))
     shape = (height, width, channels)
-    backbone = Backbone(source.name, file, digest, shape, features.shape[1], fingerprint(features))
+    backbone = Backbone(source.name, file, digest, shape, features.shape[1], fingerprint(features), part.count_params())
     write_json(folder / f"{digest}.json", backbone.to_json())
     if source.weights is None:
         write_text(_remembered(folder, source), f"{weights}\n")

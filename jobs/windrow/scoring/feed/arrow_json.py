@@ -69,7 +69,7 @@ def _texts(column: Array, notes: list[str]) -> list[str]:
         values = _texts(column.dictionary, notes)
         return ["null" if place is None else values[place] for place in column.indices.to_pylist()]
     if _CARRIED.is_run_end_encoded(kind):
-        return _texts(pc.run_end_decode(column), notes)
+        return _runs(column, _texts(column.values, notes))
     if _CARRIED.is_null(kind):
         return ["null"] * len(column)
     if _CARRIED.is_boolean(kind):
@@ -83,6 +83,16 @@ def _texts(column: Array, notes: list[str]) -> list[str]:
     if _is_bytes(kind):
         return [_base64(value, notes) for value in column.to_pylist()]
     return _nested(column, notes) if _CARRIED.is_nested(kind) else _of_time(column)
+
+
+def _runs(column: Array, values: Sequence[str]) -> list[str]:
+    """Return the text of each value of a run-end encoded array; Arrow decodes those of some types only."""
+    ends, found, run = column.run_ends.to_pylist(), [], 0
+    for place in range(column.offset, column.offset + len(column)):
+        while ends[run] <= place:
+            run += 1
+        found.append(values[run])
+    return found
 
 
 def _of_time(column: Array) -> list[str]:

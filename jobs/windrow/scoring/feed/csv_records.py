@@ -50,14 +50,14 @@ def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[st
         FeedFileError: a record has more or fewer fields than the header, a quote is not closed, or a record is too
             long.
     """
-    fields, before, line = len(form.columns), form.before, 1
+    fields, before, line, plain = len(form.columns), form.before, 1, form.quoting == PLAIN
     with file_bytes.opened(path, form, end) as file:
         old_mac = bool(_OLD_MAC.match(file.peek(1)))
         text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="" if old_mac else "\n")
         lines = _Lines(path, text, old_mac)
         try:
             for values in reader(lines, form):
-                if len(values) != fields or lines.unusual:
+                if len(values) != fields or lines.unusual or plain:
                     if not values or (fields > 1 and len(values) == 1 and not values[0].strip()):
                         line = lines.begin()
                         continue
@@ -117,6 +117,8 @@ def _check(path: Path, form: FileForm, line: int, values: Sequence[str]) -> None
         raise FeedFileError(path, f"a record must have a field for each column; {counts}; {cure}", line)
     place = form.columns.index("url")
     for text in values:
+        if form.quoting == PLAIN and form.delimiter != "\x01" and len(text) > 1 and text[0] == text[-1] == '"':
+            raise FeedFileError(path, "a file with quoted values must close each quote; one is not; close it", line)
         for inner in text.splitlines()[1:]:
             parts = inner.split(form.delimiter)
             if place < len(parts) and len(parts) >= min(2, len(values)) and URL.match(parts[place]):

@@ -7,6 +7,7 @@ The name decides only what the content leaves open: whether lines without a head
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -23,6 +24,7 @@ SAMPLE = 1000
 
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+_URL = re.compile(rb"https?://", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"[^\r\n]*[^\s][^\r\n]*")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
@@ -108,7 +110,10 @@ def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
 
 
 def _check_urls(path: Path, form: FileForm) -> None:
-    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
+    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row.
+
+    A line that begins as a URL does, and is not valid, is one that its writer meant as a URL: it gets a row.
+    """
     wrong: tuple[int, str] | None = None
     lines = bad = 0
     nothing = False
@@ -116,7 +121,7 @@ def _check_urls(path: Path, form: FileForm) -> None:
         target = urls.understand(line[: urls.MAX_BYTES])
         lines += 1
         nothing = nothing or b"\0" in line
-        if target and target.status == Status.INVALID_URL:
+        if target and target.status == Status.INVALID_URL and not _URL.match(line):
             bad += 1
             wrong = wrong or (number, target.error or "")
     if wrong and 2 * bad > lines:
@@ -128,9 +133,20 @@ def _check_urls(path: Path, form: FileForm) -> None:
 def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
-        lines = enumerate(iter(lambda: file.readline(carried.LINE_BYTES + 1), b""), 1)
-        texts = ((number, part) for number, line in lines for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r"))
+        texts = (
+            (number, part)
+            for number, line in enumerate(_beginnings(file), 1)
+            for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r")
+        )
         yield from islice(((number, text.strip()) for number, text in texts if text.strip()), SAMPLE)
+
+
+def _beginnings(file: io.BufferedReader) -> Iterator[bytes]:
+    """Yield the lines of a file; of one that is longer than a record only the beginning."""
+    while line := file.readline(carried.LINE_BYTES + 1):
+        yield line
+        while not line.endswith(b"\n") and (line := file.readline(carried.LINE_BYTES)):
+            pass
 
 
 def _refuse_foreign(path: Path, beginning: bytes) -> None:

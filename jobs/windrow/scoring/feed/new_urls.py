@@ -30,6 +30,7 @@ from windrow.scoring.feed.feed_reports import FeedFault, PieceReport
 from windrow.scoring.feed.file_bytes import PARQUET
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
+from windrow.stray import is_stray
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -62,9 +63,10 @@ def files(pattern: str, folder: Path) -> list[Path]:
     """List the files of a feed: one file, the files in a folder, or the files that a glob matches.
 
     A relative pattern is looked up in `folder`, and `**` matches any depth. A name that begins with . or _ is left out,
-    because writers use such names for incomplete files; but the names of a single file, of a folder, and before the
-    first wildcard of a glob are taken as they are. A folder or a broken link that is named like a file of a feed is
-    listed as well, so that the run reports it.
+    because writers use such names for incomplete files, and so is what systems and programs leave in folders
+    (windrow/stray.py). But the names of a single file, of a folder, and before the first wildcard of a glob are taken
+    as they are. A folder or a broken link that is named like a file of a feed is listed as well, so that the run
+    reports it.
 
     Raises:
         UserError: no file matches, or the pattern is not a glob.
@@ -116,7 +118,7 @@ def _fixed(pattern: str, folder: Path) -> int:
 
 
 def _is_feed(path: Path, fixed: int) -> bool:
-    if any(part[0] in "._" for part in path.parts[fixed:]):
+    if any(part[0] in "._" for part in path.parts[fixed:]) or any(map(is_stray, path.parts[fixed:])):
         return False
     return path.is_file() or (path.suffix.lower() in _SUFFIXES and (path.is_dir() or path.is_symlink()))
 

@@ -83,22 +83,24 @@ def as_jpeg(content: bytes, max_pixels: int) -> DecodedImage:
 
 def _timed(content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]) -> DecodedImage:
     started = time.perf_counter()
-    decoded = _decode(content, max_pixels, use)
-    return replace(decoded, milliseconds=(time.perf_counter() - started) * 1000)
+    decoded, (width, height) = _decode(content, max_pixels, use)
+    return replace(decoded, width=width, height=height, milliseconds=(time.perf_counter() - started) * 1000)
 
 
-def _decode(content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]) -> DecodedImage:
-    width = height = None
+def _decode(
+    content: bytes, max_pixels: int, use: Callable[[Image.Image], DecodedImage]
+) -> tuple[DecodedImage, tuple[int, int] | tuple[None, None]]:
+    """Return what was decoded, or the reason, and the (width, height) of the file's header if that can be read."""
+    size: tuple[int, int] | tuple[None, None] = None, None
     try:
         with opened(content, max_pixels) as image:
-            width, height = image.size
-            return replace(use(image), width=width, height=height)
+            size = image.size
+            return use(image), size
     except NotAnImageError as error:
-        return DecodedImage(Status.NOT_AN_IMAGE, error=str(error))
+        return DecodedImage(Status.NOT_AN_IMAGE, error=str(error)), size
     except TooManyPixelsError as error:
-        width, height = error.size or (None, None)
-        return DecodedImage(Status.IMAGE_TOO_LARGE, width, height, error=str(error))
+        return DecodedImage(Status.IMAGE_TOO_LARGE, error=str(error)), error.size or size
     except BrokenFileError as error:
-        return DecodedImage(Status.BROKEN_IMAGE, width, height, error=str(error)[:_LONGEST])
+        return DecodedImage(Status.BROKEN_IMAGE, error=str(error)[:_LONGEST]), size
     except Exception as error:  # any error is the file's fault: Pillow raises a dozen types for broken bytes
-        return DecodedImage(Status.BROKEN_IMAGE, width, height, error=f"{type(error).__name__}: {error}"[:_LONGEST])
+        return DecodedImage(Status.BROKEN_IMAGE, error=f"{type(error).__name__}: {error}"[:_LONGEST]), size

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from windrow.data import shards
 from windrow.errors import StudyError
 from windrow.model.network import Network
-from windrow.selection import common_images, evidence, hints, metrics, near_copies, pictures
+from windrow.selection import common_images, evidence, hints, metrics, near_copies
 from windrow.selection.common_images import Rival, between
-from windrow.selection.finalists import Final
+from windrow.selection.finalists import Final, key_of
 from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
+from windrow.selection.tuning import gain
 from windrow.sweep.spec import facts_of
 from windrow.tracking import registry, version_page
 from windrow.tracking.models import fetch_model
@@ -27,14 +28,12 @@ from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.promotions.finalist_runs import FinalistRuns
-from windrow.tracking.record import REVISION_TAG, backbone_tags
+from windrow.tracking.record import REVISION_TAG, backbone_tags, fine_tune_tags
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
 from windrow.training import networks
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow import MlflowClient
-    from numpy.typing import NDArray
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
@@ -55,12 +54,11 @@ def open_promotion(page: Experiment, dataset: Manifest, study: StudyRecord, fina
     run_id, experiment = study.identity.get("run_id"), study.identity.get("experiment_id")
     if run_id is None or experiment is None:
         raise StudyError(f"a study must have its run in MLflow; {study.folder} has no run there; run sweep.py again")
-    key = f"{','.join(map(str, sorted(finalists)))} over {page.promotion.seeds} seeds"
-    return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key)
+    return Promotion(client, page, dataset, study.id, str(run_id), str(experiment), key_of(page, finalists))
 
 
 class Promotion:
-    """The calls to MLflow during a promotion. `key` identifies the finalists and the number of seeds."""
+    """The calls to MLflow during a promotion. `key` identifies the finalists, the number of seeds, and fine-tuning."""
 
     def __init__(
         self,
@@ -132,8 +130,8 @@ class Promotion:
             print(f"{what}; so a person will be asked, unless the finalists may be guessing{worse}", file=sys.stderr)
 
     def hints(self, final: Final) -> tuple[str, ...]:
-        """Return what may give a better network than the winner's best."""
-        return hints.of_training(final.winner.good[0].outcome.epochs, self._page, self._dataset)
+        """Return what may give a better network than the winner's best, by its training before any fine-tuning."""
+        return hints.of_training(final.ranked[0].good[0].outcome.epochs, self._page, self._dataset)
 
     def register(self, final: Final, folder: Path, into: Path) -> Network:
         """Register the winner's best network; return the new version, downloaded from the registry into a folder.
@@ -144,11 +142,19 @@ class Promotion:
         import mlflow
 
         registry.ensure_model(self._client, self._page.model_name, self._page.description)
-        example, seen = shards.load_split(folder, "validation")[0][:1], common_images.seen_in(folder)
         winner, best = final.winner, final.winner.good[0]
+        example = shards.load_split(folder, "validation", winner.fit)[0][:1]
         parameters = facts_of(self._page, winner.trial.number, winner.trial.point).parameters
         source, weights = log_network(
-            self._run_id, self._page.name, best.network, self._dataset, example, winner.trial.number, parameters, seen
+            self._run_id,
+            self._page.name,
+            best.network,
+            self._dataset,
+            example,
+            winner.trial.number,
+            parameters,
+            common_images.seen_in(folder),
+            winner.fit,
         )
         tags = {
             "windrow.study": self._study_id,
@@ -158,6 +164,7 @@ class Promotion:
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
             **backbone_tags(self._page, folder),
+            **fine_tune_tags(final),
             REVISION_TAG: str(networks.revision(self._page)),
             f"windrow.{self._page.sweep.objective}": f"{winner.value:.6f}",
             **{key: value for key, value in versions().items() if not key.startswith("airflow")},
@@ -187,7 +194,8 @@ class Promotion:
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
         warnings: list[str] = []
-        drawn = self._log_test(final, figures, rows, shards.load_split(folder, "test")[0], warnings)
+        images = shards.load_split(folder, "test", final.winner.fit)[0]
+        drawn = self._runs.log_test(final, figures, rows, images, warnings)
         result = replace(self._result(challenger, rival, final, rows, decision, near, model_id), warnings=warnings)
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
@@ -212,6 +220,7 @@ class Promotion:
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
         advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
+        further = gain.text(final, rows)
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,
@@ -238,7 +247,8 @@ class Promotion:
             near_copies=near.figures(),
             metrics=measured,
             hints=advice,
-            evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured),
+            fine_tuning=gain.figures(final),
+            evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured, further),
             links=run_link(self._experiment, self._run_id)
             | version_link(challenger.name, challenger.version)
             | evaluation_link(self._experiment, model_id),
@@ -261,28 +271,6 @@ class Promotion:
             undecided = result is None or not (result.promoted or registry.is_settled(version, result))
             if undecided and not {"champion", "previous"} & set(version.aliases):
                 self._client.delete_model_version(version.name, version.version)
-
-    def _log_test(
-        self,
-        final: Final,
-        figures: Mapping[str, Readout],
-        rows: Sequence[evidence.Row],
-        images: NDArray[np.uint8],
-        warnings: list[str],
-    ) -> dict[str, bytes]:
-        """Log test figures and pictures to the finalists' runs; return the challenger's pictures.
-
-        A picture that can't be drawn is a warning, on standard error and in `warnings`.
-        """
-        self._runs.log_test(evidence.by_repeat(final, figures))
-        pictured, drawn = {"challenger": final.winner, "default": final.default}, {}
-        for row in rows:
-            if (finalist := pictured.get(row.name)) is not None:
-                drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels, warnings.append)
-                self._runs.log_pictures(finalist.trial.number, finalist.good[0].number, drawn[row.name])
-        for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-        return drawn["challenger"]
 
     def _log_figures(self, result: PromotionResult, read: Readout, final: Final, model_id: str) -> None:
         from mlflow.entities import RunTag

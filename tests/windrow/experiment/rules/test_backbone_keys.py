@@ -90,7 +90,7 @@ def test_without_a_backbone_the_builder_is_dense() -> None:
         (
             "backbone: lite0",
             "source: photos, fit: stretch",
-            "dataset.fit (line 2): must be 'squash' or 'crop'; got 'stretch'",
+            "dataset.fit (line 2): must be 'squash', 'crop' or 'both'; got 'stretch'",
         ),
     ],
 )
@@ -118,6 +118,10 @@ SPACE = "space: {learning_rate: {type: float, low: 0.1, high: 1}}\n"
             "dataset.fit (line 3): needs dataset.image_size, the side to crop to; got none; add it",
         ),
         (
+            "dataset: {source: photos, fit: both, image_size: 28}\n",
+            "dataset.fit (line 3): must be squash or crop without a backbone; got both; add backbone: lite0",
+        ),
+        (
             "dataset: {source: mnist, fit: crop, image_size: 28}\n",
             "dataset.fit (line 3): must be squash for mnist, whose images keep their size; got crop; drop it",
         ),
@@ -125,6 +129,38 @@ SPACE = "space: {learning_rate: {type: float, low: 0.1, high: 1}}\n"
 )
 def test_what_needs_a_backbone_or_a_size_says_so(text: str, sentence: str) -> None:
     assert sentences(f"name: a\n{SPACE}{text}") == [sentence]
+
+
+FIT = "space: {fit: {type: categorical, choices: [squash, crop]}}\n"
+RATE = "space: {dropout: {type: float, low: 0, high: 0.5}}\n"
+
+
+@pytest.mark.parametrize(
+    ("fit", "parameters", "rest", "sentence"),
+    [
+        ("crop", "", FIT, "space.fit (line 4): needs dataset.fit to be both; got crop; remove either"),
+        (
+            "squash",
+            "fit: crop",
+            "",
+            "network.parameters.fit (line 3): needs dataset.fit to be both; got squash; remove either",
+        ),
+        (
+            "both",
+            "",
+            RATE,
+            "dataset.fit (line 2): must be squash or crop where no trial chooses; got both; add fit to the space, or "
+            "take one of them",
+        ),
+        ("both", "fit: middle", FIT, "network.parameters.fit (line 3): must be one of squash, crop; got 'middle'"),
+    ],
+)
+def test_the_hyper_parameter_fit_and_the_images_of_both_kinds_need_each_other(
+    fit: str, parameters: str, rest: str, sentence: str
+) -> None:
+    network = f"{{backbone: lite0, parameters: {{{parameters}}}}}"
+    text = f"name: a\ndataset: {{source: photos, fit: {fit}}}\nnetwork: {network}\n{rest}"
+    assert sentences(text) == [sentence]
 
 
 @pytest.mark.parametrize("name", parameters.AUGMENTATION)

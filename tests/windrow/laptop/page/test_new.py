@@ -55,6 +55,34 @@ def test_the_space_for_photographs_mirrors_and_changes_their_light_and_that_for_
     assert {"shift", "rotation", "zoom"} <= page.space.keys()
 
 
+@pytest.mark.parametrize(
+    ("size", "mode", "wish", "backbone"),
+    [
+        ((120, 96), "RGB", (), "lite0"),
+        ((120, 90), "RGB", (), None),
+        ((120, 96), "L", (), None),
+        ((120, 96), "RGB", ("--backbone", "none"), None),
+        ((20, 20), "L", ("--backbone", "lite0"), "lite0"),
+    ],
+)
+def test_a_few_photographs_get_heads_on_a_backbone_unless_someone_chooses(
+    drawn: Draw,
+    pages: Path,
+    size: tuple[int, int],
+    mode: str,
+    wish: tuple[str, ...],
+    backbone: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert new.main(["--name", "shoes", "--folder", str(drawn({"a": 2, "b": 2}, size, mode)), *wish]) == 0
+    page = experiment.load(pages / "shoes.yaml")
+    assert page.network.backbone == backbone
+    said = "heads on lite0" if backbone else "cnn, trained from nothing"
+    assert f"network  {said}" in capsys.readouterr().out
+    comment = "learns little from 4 images. For one all the same: make new ... BACKBONE=none"
+    assert (comment in (pages / "shoes.yaml").read_text()) == (backbone is not None)
+
+
 def test_without_a_feed_urls_arrive_under_the_home(
     drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,9 +160,11 @@ FOUND = st.builds(
 )
 
 
-@given(found=FOUND)
-def test_whatever_a_folder_holds_its_page_loads(found: FolderFacts) -> None:
-    page = experiment.parse(new.page("shoes", found))
+@given(found=FOUND, backbone=st.booleans())
+def test_whatever_a_folder_holds_its_page_loads(found: FolderFacts, backbone: bool) -> None:
+    page = experiment.parse(new.page("shoes", found, backbone))
     assert page.dataset.source == str(found.folder)
-    assert (page.dataset.image_size, page.dataset.channels) == (found.side, found.channels)
+    as_found = (None, 3) if backbone else (found.side, found.channels)
+    assert (page.dataset.image_size, page.dataset.channels) == as_found
+    assert page.network.backbone == ("lite0" if backbone else None)
     assert page.trains

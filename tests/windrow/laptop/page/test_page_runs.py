@@ -198,6 +198,14 @@ def test_what_a_page_cannot_do_is_refused_before_a_service_starts(capsys: pytest
     for check in (page_runs.check_train, page_runs.check_score):
         with pytest.raises(UserError, match=r"in scoring.allow_addresses; got 127.0.0.1 in"):
             check(page(SPACE, SCORES))
+    with pytest.raises(
+        UserError, match=rf"dataset.source must be .*; got 'mine'; no such folder: {home()}/mine; put one"
+    ):
+        page_runs.check_train(page(SPACE, "dataset: {source: mine}"))
+    (home() / "mine").mkdir(parents=True)
+    page_runs.check_train(page(SPACE, "dataset: {source: mine}"))
+    assert page_runs.main(["train", "--experiment", "photos"]) == 2
+    assert f"got 'photos'; no such folder: {home()}/photos" in capsys.readouterr().err
     assert page_runs.main(["train", "--experiment", "nobody"]) == 2
     assert "EXPERIMENT must be a page in dags/experiments; got 'nobody'" in capsys.readouterr().err
     assert not (home() / "log").exists()

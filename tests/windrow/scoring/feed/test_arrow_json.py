@@ -41,6 +41,9 @@ def leaves(kind: pa.DataType) -> st.SearchStrategy[pa.Array]:
         return leaves(kind.storage_type).map(lambda array: pa.ExtensionArray.from_storage(kind, array))
     if pa.types.is_null(kind):
         return st.integers(1, 3).map(lambda length: pa.nulls(length))
+    if pa.types.is_date64(kind):
+        days = st.integers(-(10**9), 10**9).map(lambda day: day * 86_400_000) | st.none()
+        return st.lists(days, min_size=1, max_size=4).map(lambda found: pa.array(found, pa.int64()).view(kind))
     if pa.types.is_boolean(kind):
         values: st.SearchStrategy[Any] = st.booleans()
     elif pa.types.is_decimal(kind):
@@ -80,7 +83,10 @@ def within(what: str, array: pa.Array) -> pa.Array:
     if what == "dictionary" and not pa.types.is_nested(array.type):
         return pa.DictionaryArray.from_arrays(pa.array([0, None, length - 1], pa.int32()), array)
     if what == "ends" and not pa.types.is_nested(array.type) and not pa.types.is_dictionary(array.type):
-        return pa.RunEndEncodedArray.from_arrays(pa.array(range(2, 2 * length + 2, 2), pa.int32()), array)
+        try:
+            return pa.RunEndEncodedArray.from_arrays(pa.array(range(2, 2 * length + 2, 2), pa.int32()), array)
+        except pa.ArrowInvalid:  # it checks what it is given, as times that are not within a day
+            return array
     offsets = [0, None, length // 2, length, length]
     if what == "map":
         return pa.MapArray.from_arrays(pa.array([0, 1, length], pa.int32()), pa.array(["k"] * length), array)

@@ -74,6 +74,11 @@ VALUES = st.text(st.sampled_from('ab",;\t|\n\r é') | st.characters(codec="utf-8
 )
 
 
+UNQUOTED = st.text(st.sampled_from('ab",; é'), max_size=8).filter(
+    lambda text: not (text.startswith('"') and text.endswith('"'))  # between tabs, nothing shows that it is not quoted
+)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For files that every example writes again."""
@@ -94,7 +99,7 @@ def test_what_others_write_is_read_as_it_was(folder: Path, writer: str, values: 
 
 
 @pytest.mark.parametrize("delimiter", ["\x01", "\t"])
-@given(values=st.lists(st.tuples(*[st.text(st.sampled_from('ab",; é'), max_size=8)] * 2), min_size=1, max_size=6))
+@given(values=st.lists(st.tuples(UNQUOTED, UNQUOTED), min_size=1, max_size=6))
 def test_what_hive_writes_has_no_header_and_no_quotes(
     folder: Path, delimiter: str, values: list[tuple[str, str]]
 ) -> None:
@@ -175,6 +180,15 @@ def test_a_header_that_can_not_be_one_is_refused(tmp_path: Path, content: bytes,
     with pytest.raises(FeedFileError, match=r"line 1: ") as caught:
         read(path)
     assert reason in str(caught.value)
+
+
+def test_between_tabs_quotes_are_data_only_where_no_value_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('url\tnote\nhttp://a/1\t5"\nhttp://a/2\t"6\n')
+    assert [target.extra for target in read(path)] == ['{"note":"5\\""}', '{"note":"\\"6"}']
+    path.write_text('url\tnote\nhttp://a/1\t"5"""\nhttp://a/2\t"6\n')
+    with pytest.raises(FeedFileError, match="line 3: a quote must be closed"):
+        read(path)
 
 
 def test_an_unnamed_column_is_carried_under_its_place(tmp_path: Path) -> None:

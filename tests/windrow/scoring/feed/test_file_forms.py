@@ -117,6 +117,18 @@ def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp
     assert statuses == [None, "invalid_url", "refused_scheme", "refused_credentials", "invalid_url"]
 
 
+def test_lines_that_begin_as_urls_get_rows_however_many_are_not_valid(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("http://exa mple.com/\nHTTPS://\n")
+    assert [target.status for target in read(tmp_path / "a.txt")] == ["invalid_url"] * 2
+
+
+def test_a_record_that_is_too_long_does_not_cost_its_file(tmp_path: Path) -> None:
+    long = '{"url": "' + "y" * (5 << 20) + '"}'
+    (tmp_path / "a.jsonl").write_text(f'{long}\n{{"url": "{A}"}}\n')
+    assert [target.url for target in read(tmp_path / "a.jsonl")] == [A]
+    assert [found.line for found in report(tmp_path / "a.jsonl").examples] == [1]
+
+
 def test_a_last_line_that_is_half_written_does_not_cost_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"url": "{A}"}}\n{{"url": "{B}')
     assert [target.url for target in read(tmp_path / "a.jsonl")] == [A]

@@ -21,9 +21,10 @@ def test_a_glob_finds_files_in_the_folder_given(tmp_path: Path) -> None:
     folder = tmp_path / "ho[m]e"
     for name in ("deep/er", ".day", "deep/_half"):
         (folder / name).mkdir(parents=True)
-    hidden = (".hidden.txt", "_aside.txt", ".day/f.txt", "deep/_half/g.txt")
+    hidden = (".hidden.txt", "_aside.txt", ".day/f.txt", "deep/_half/g.txt", "Thumbs.db", "x.txt.part")
     for name in ("b.txt", "a.txt", "c.csv", *hidden, "deep/d.txt", "deep/er/e.txt"):
         (folder / name).touch()
+    assert [path.name for path in new_urls.files("*", folder)] == ["a.txt", "b.txt", "c.csv"]
     assert [path.name for path in new_urls.files("*.txt", folder)] == ["a.txt", "b.txt"]
     assert [path.name for path in new_urls.files("**/*.txt", folder)] == ["a.txt", "b.txt", "d.txt", "e.txt"]
     assert [path.name for path in new_urls.files("*/*.txt", folder)] == ["d.txt"]

@@ -1,0 +1,131 @@
+"""Measure how well a page with a backbone classifies photographs: folders with train/ and test/, by the real jobs.
+
+    python bench/photos.py --photos /data/hymenoptera,/data/trashnet --splits 0,1,2
+
+The page has a folder, a backbone, and the numbers of trials, epochs and seeds; all else is Windrow's default. A split
+is a value of dataset.seed and sweep.seed: other images for validation, another search. The test images are those of the
+folder, and are read once a promotion. Each folder has a home of its own, so its first split computes the features, and
+the others find them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import report
+import windrow_job
+
+TEST_ERROR = "standard error, points"
+
+
+def main() -> int:
+    """Run the jobs for each folder and split, and write the table."""
+    options = parse_args()
+    machine = report.machine(options.slots)
+    rows = [row(photos, split, options) for photos in options.photos for split in options.splits]
+    columns = list(rows[0])
+    table = report.table(columns, [[each[column] for column in columns] for each in rows])
+    report.save(options.out, {"machine": machine, "rows": rows}, table)
+    return 0
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", required=True, type=paths, metavar="DIR[,DIR...]", help="folders of photographs")
+    parser.add_argument("--splits", default=[0], type=numbers, metavar="N[,N...]", help="seeds of split and search (0)")
+    parser.add_argument("--backbone", default="lite0", help="network.backbone (lite0)")
+    parser.add_argument("--trials", default=60, type=int, help="sweep.trials (60)")
+    parser.add_argument("--epochs", default=20, type=int, help="sweep.epochs (20)")
+    parser.add_argument("--seeds", default=5, type=int, help="promotion.seeds (5)")
+    parser.add_argument(
+        "--fine-tune", type=json.loads, metavar="JSON", help='promotion.fine_tune, such as {"blocks": 3} (none)'
+    )
+    parser.add_argument("--validation", type=float, help="dataset.validation (Windrow's default)")
+    parser.add_argument("--slots", default=2, type=int, help="Spark's slots (2)")
+    parser.add_argument("--out", type=Path, default=report.RESULTS / "photos.json", metavar="FILE")
+    return parser.parse_args()
+
+
+def paths(text: str) -> list[Path]:
+    """The folders of a list with commas."""
+    return [Path(part).resolve() for part in text.split(",")]
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers of a list with commas."""
+    return [int(part) for part in text.split(",")]
+
+
+def row(photos: Path, split: int, options: argparse.Namespace) -> dict[str, Any]:
+    """From photographs to a champion; a row of the table."""
+    home = windrow_job.WORK / "photos" / photos.name
+    folder = windrow_job.fresh_folder("photos", photos.name) if split == options.splits[0] else home
+    kept = {} if options.validation is None else {"validation": options.validation}
+    page = windrow_job.write_page(
+        folder / f"photos_{split}.yaml",
+        dataset={"source": str(photos), "seed": split, **kept},
+        network={"backbone": options.backbone},
+        sweep={"trials": options.trials, "epochs": options.epochs, "seed": split},
+        promotion={"seeds": options.seeds} | ({} if options.fine_tune is None else {"fine_tune": options.fine_tune}),
+    )
+    data, study = folder / f"data-{split}", folder / f"study-{split}"
+    on_data = ("--experiment", page, "--dataset", data)
+    seconds, results = {}, {}
+    for job, arguments in {
+        "prepare_dataset": ("--experiment", page, "--out", data),
+        "embed_images": on_data,
+        "sweep": (*on_data, "--study", study),
+        "promote_best": (*on_data, "--study", study),
+    }.items():
+        started = time.monotonic()
+        results[job] = windrow_job.submit(windrow_job.REPOSITORY, job, folder, options.slots, *arguments)
+        seconds[f"{job}, s"] = round(time.monotonic() - started, 1)
+    promoted = results["promote_best"]
+    challenger, default = promoted["figures"]["challenger"], promoted["figures"].get("default")
+    median, images = challenger["seeds"]["median"], promoted["test_images"]
+    found = {
+        "photographs": photos.name,
+        "split": split,
+        "test images": images,
+        "accuracy, median": round(median, 4),
+        "over seeds": f"{challenger['seeds']['low']:.3f} to {challenger['seeds']['high']:.3f}",
+        TEST_ERROR: round(100 * (median * (1 - median) / images) ** 0.5, 1),
+        "macro-F1": round(challenger["macro_f1"], 4),
+        "default, median": default and round(default["seeds"]["median"], 4),
+        "fit": promoted["point"].get("fit"),
+        "point": ", ".join(f"{name} {value:.3g}" for name, value in promoted["point"].items() if name != "fit"),
+        **(fine_tuned(promoted) if options.fine_tune is not None else {}),
+        **seconds,
+    }
+    print(found, file=sys.stderr, flush=True)
+    return found
+
+
+def fine_tuned(promoted: dict[str, Any]) -> dict[str, Any]:
+    """The winner before and after fine-tuning: on validation, and on the test images."""
+    found, figures = promoted["fine_tuning"], promoted["figures"]
+    frozen, tuned = (
+        (figures["frozen"], figures["challenger"])
+        if found["chosen"]
+        else (figures["challenger"], figures["fine_tuned"])
+    )
+    ahead = (frozen if found["chosen"] else tuned)["challenger_against_it"]["interval"]
+    return {
+        "validation, frozen": round(found["frozen"], 4),
+        "validation, fine-tuned": round(found["fine_tuned"], 4),
+        "gain": f"{found['difference']:+.4f} ± {found['error']:.4f}",
+        "chosen": found["chosen"],
+        "test, frozen, median": round(frozen["seeds"]["median"], 4),
+        "test, fine-tuned, median": round(tuned["seeds"]["median"], 4),
+        "test, challenger ahead of the other": f"{ahead['low']:+.4f} to {ahead['high']:+.4f}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

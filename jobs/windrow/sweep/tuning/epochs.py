@@ -1,0 +1,30 @@
+"""Run the epochs of an attempt: those that are validated, and those on training and validation images after them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from windrow.sweep.attempt import RunningAttempt
+from windrow.sweep.outcomes import Outcome
+from windrow.training.loop import Run
+
+
+def run(attempt: RunningAttempt, training: Run) -> tuple[Outcome, list[Any] | None]:
+    """Train to the end; return the outcome, and the weights of the best epoch if it is that which counts, else None."""
+    spec, best = attempt.spec, None
+    for epoch in training.epochs():
+        attempt.add(epoch)
+        if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
+            best = training.weights()
+        if attempt.over:
+            break
+    return attempt.verdict(), best
+
+
+def run_again(attempt: RunningAttempt, training: Run) -> Any:
+    """Train on training and validation images for as many epochs as counted before; return the keras.Model."""
+    for epoch in islice(training.epochs(), attempt.spec.epochs if attempt.spec.patience is None else attempt.best):
+        if not epoch.finite:
+            raise FloatingPointError("the training on all images, of training and validation, diverged")
+    return training.network

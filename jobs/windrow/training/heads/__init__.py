@@ -1,0 +1,1 @@
+"""Heads on a backbone's features: what the loop over heads of all widths needs."""
