@@ -159,6 +159,8 @@ class Fetcher:
         if fetched.status in (Status.HTTP_ERROR, Status.TOO_MANY_REDIRECTS):
             return Rules()
         own = fetched.status.rule.no_connection and fetched.final_url == url
+        if own and fetched.status is not Status.TIMEOUT:  # so it is for any URL of the host
+            return fetched
         reached = fetched.status if own else Status.ROBOTS_UNAVAILABLE
         return replace(fetched, status=reached, error=f"{fetched.error}; {url}, which is read first, is not readable")
 

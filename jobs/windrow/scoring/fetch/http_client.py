@@ -14,7 +14,7 @@ HEAD_BYTES = 64 * 1024
 """The most bytes of an answer before its body: status line and all headers. Browsers take 256 KiB, nginx sends 32.
 Also the most bytes in a row that frame a chunked body: extensions of chunks, and headers after the last chunk."""
 _SMALLEST_HEADER_BYTES = len(b"a:\r\n")
-_READ_BYTES = 64 * 1024  # reading pauses when twice as much of a body waits
+_READ_BYTES = 256 * 1024  # reading pauses when twice as much of a body waits; less costs time with large images
 _KEPT_ALIVE_SECONDS = 4.0  # less than the 5 s after which Apache and Node.js close an idle connection
 _KNOWN_NAMES = 1000  # addresses of so many names are kept; 256 requests at once need no more
 _KNOWN_SECONDS = 10  # short, so that a host that moves is found again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+from aiohttp.http_exceptions import LineTooLong
 
 from windrow.scoring.fetch.addresses import RefusedAddressError
 from windrow.scoring.fetch.http_client import LongHeadError, NoAnswerError
@@ -52,8 +53,9 @@ def _explained(error: Exception, connect_seconds: float, read_seconds: float) ->
 
 def _broken(error: Exception) -> str:
     """Return the reason why an answer broke off, or was none."""
-    if isinstance(error, LongHeadError):
-        return str(error)
+    is_long = _has_cause(error, LineTooLong) or "Too many headers" in str(error)
+    if is_long or isinstance(error, LongHeadError):
+        return str(LongHeadError())
     if isinstance(error, NoAnswerError):
         cause = error.__cause__
         why = f"; {_system(cause)}" if isinstance(cause, OSError) else ""
@@ -64,6 +66,10 @@ def _broken(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
         return f"the answer must be HTTP; {error.message or error}"
     return f"the answer must be HTTP; {type(error).__name__}: {error}"
+
+
+def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
+    return error is not None and (isinstance(error, kind) or _has_cause(error.__cause__, kind))
 
 
 def _system(error: object) -> str:
