@@ -70,14 +70,12 @@ def test_the_file_labels_as_the_trained_part_does_and_is_frozen_again(
     np.testing.assert_allclose(np.asarray(saved(pixels.images.astype(np.float32))), from_maps, atol=2e-3)
 
 
-def test_the_loss_on_validation_images_falls(
-    composed: bytes, images: Callable[[int, int], Any], tmp_path: Path
-) -> None:
+def test_the_loss_that_is_minimised_falls(composed: bytes, images: Callable[[int, int], Any], tmp_path: Path) -> None:
     opened = upper.open_network(composed, 1)
     maps = MapFiles(tmp_path, images(70, 0), images(40, 1), 2).of(opened.cut)
     settings = tuning.parameters(HEAD, FineTuneSection(learning_rate=0.02))
     found = list(loop.go_on(opened.upper, opened.forward, settings, 3, *maps, 20, 4).epochs())
-    assert found[-1].val_loss < found[0].val_loss
+    assert found[-1].loss < found[0].loss - 0.02
 
 
 def test_in_training_the_backbone_computes_what_it_computes_when_it_labels(composed: bytes) -> None:
