@@ -45,7 +45,7 @@ def test_what_a_worker_sends_is_read_as_it_was() -> None:
     ids=lambda content: json.dumps(content)[:200],
 )
 def test_a_report_with_a_value_that_its_record_does_not_have_is_refused(content: dict[str, Any]) -> None:
-    """Found with a target of make fuzz: the types of fields were not checked, and the driver failed later, with the sweep."""
+    """Found with a target of make fuzz: fields had any type, and the driver failed later, with the sweep."""
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
         Report.of(content)
 

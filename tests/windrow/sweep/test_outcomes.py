@@ -37,7 +37,7 @@ def test_what_is_no_outcome_is_refused(record: dict[str, object]) -> None:
 
 
 def test_an_error_with_bytes_that_are_no_text_can_be_written_and_printed() -> None:
-    """Found with a target of make fuzz: a file's name in a user's exception was no UTF-8, and the driver could not print it."""
+    """Found with a target of make fuzz: a file's name in an error was no UTF-8, and could not be printed."""
     assert Outcome(0, 1, Ending.FAILED, error="no file caf\udce9").error.encode() == b"no file caf\\udce9"
 
 
