@@ -21,7 +21,7 @@ AT_LEAST_TWO = {
     "jobs/windrow/atlas/curves.py": {"len(table.trials)", "diverged"},  # two are good enough; more than ten diverged
     "jobs/windrow/atlas/importance.py": {"importance.of"},  # ten
     "jobs/windrow/atlas/marginals.py": {"len(best)"},
-    "jobs/windrow/atlas/page.py": {"len(trials)"},
+    "jobs/windrow/atlas/page.py": {"len(trials)", "backbone.weights"},
     "jobs/windrow/data/splits.py": {"splits"},
     "jobs/windrow/laptop/demo.py": {"len(truth)"},
     "jobs/windrow/scoring/network/labels.py": {"classes"},
@@ -44,7 +44,8 @@ NOT_NUMBERS = {
     "jobs/windrow/tracking/parent.py": {"images"},  # a list of numbers
     "jobs/windrow/training/networks.py": {"shape"},
     "jobs/windrow/selection/common_images.py": {"_shape(network.shape)"},
-    "jobs/windrow/tracking/promotions/promotion.py": {"page.promotion.seeds"},  # a stored key
+    "jobs/windrow/model/blocks.py": {"counted(len(known), 'block')"},  # the number is of blocks
+    "jobs/windrow/selection/finalists.py": {"promotion.seeds"},  # a stored key
 }
 
 
