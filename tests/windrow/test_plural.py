@@ -37,6 +37,7 @@ AT_LEAST_TWO = {
     "jobs/windrow/selection/evidence.py": {"same.images"},  # thirty
     "jobs/windrow/selection/hints.py": {"classes"},
     "jobs/windrow/selection/metrics.py": {"len(classes)"},
+    "jobs/windrow/selection/tuning/stage.py": {"need.all_weights"},
     "jobs/windrow/training/networks.py": {"len(images)"},
 }
 """Numbers that are never 1 where they are written."""
