@@ -180,7 +180,7 @@ def forecast(
     together = at_once(slots, seeds, need)
     epochs = section.epochs * (images * need.step_seconds + validation * need.evaluation_seconds)
     if page.promotion.train_on == "all":
-        epochs += section.epochs * (images + validation) * (need.step_seconds + need.evaluation_seconds)
+        epochs += section.epochs * (images + validation) * need.step_seconds
     seconds = maps * need.trunk_seconds + -(-seeds // together) * epochs
     minutes = max(1, round(seconds / 60))
     return (

@@ -54,7 +54,7 @@ def test_the_log_says_before_what_it_will_take() -> None:
     assert "3 seeds, 1 at once" in stage.forecast(PAGE, SECTION, IMAGES, winner, replace(NEED, room=1), 2)
     everything = parse(TEXT, ["promotion.train_on=all", "promotion.fine_tune.epochs=40"])
     again = stage.forecast(everything, FineTuneSection(epochs=40), IMAGES, winner, NEED, 1)
-    assert "3 seeds, 1 at once; about 25 min" in again
+    assert "3 seeds, 1 at once; about 23 min" in again
 
 
 def test_maps_that_would_fill_a_disk_are_refused_before_any_training() -> None:
