@@ -108,23 +108,26 @@ def row(photos: Path, split: int, options: argparse.Namespace) -> dict[str, Any]
 
 
 def fine_tuned(promoted: dict[str, Any]) -> dict[str, Any]:
-    """The winner before and after fine-tuning: on validation, and on the test images."""
+    """The winner before and after fine-tuning: on validation, and on the test images; "none" where nothing came out."""
     found, figures = promoted["fine_tuning"], promoted["figures"]
-    frozen, tuned = (
-        (figures["frozen"], figures["challenger"])
-        if found["chosen"]
-        else (figures["challenger"], figures["fine_tuned"])
-    )
-    ahead = (frozen if found["chosen"] else tuned)["challenger_against_it"]["interval"]
+    challenger = figures["challenger"]
+    frozen, tuned = (figures.get("frozen"), challenger) if found["chosen"] else (challenger, figures.get("fine_tuned"))
+    other = frozen if found["chosen"] else tuned
+    ahead = other and other["challenger_against_it"]["interval"]
+    error = "none" if found["error"] is None else f"{found['error']:.4f}"
     return {
-        "validation, frozen": round(found["frozen"], 4),
-        "validation, fine-tuned": round(found["fine_tuned"], 4),
-        "gain": f"{found['difference']:+.4f} ± {found['error']:.4f}",
+        "validation, frozen": _rounded(found["frozen"]),
+        "validation, fine-tuned": _rounded(found["fine_tuned"]),
+        "gain": "none" if found["difference"] is None else f"{found['difference']:+.4f} ± {error}",
         "chosen": found["chosen"],
-        "test, frozen, median": round(frozen["seeds"]["median"], 4),
-        "test, fine-tuned, median": round(tuned["seeds"]["median"], 4),
-        "test, challenger ahead of the other": f"{ahead['low']:+.4f} to {ahead['high']:+.4f}",
+        "test, frozen, median": _rounded(frozen and frozen["seeds"]["median"]),
+        "test, fine-tuned, median": _rounded(tuned and tuned["seeds"]["median"]),
+        "test, challenger ahead of the other": f"{ahead['low']:+.4f} to {ahead['high']:+.4f}" if ahead else "none",
     }
+
+
+def _rounded(value: float | None) -> float | str:
+    return "none" if value is None else round(value, 4)
 
 
 if __name__ == "__main__":

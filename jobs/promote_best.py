@@ -111,7 +111,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
             return decided.to_json()
         promotion.check_champion(Path(scratch), arguments.dataset)
     with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
-        stage = open_stage(spark, page, dataset, arguments.dataset)
+        stage = open_stage(spark, page, dataset, arguments.dataset, best)
         final = stage.after(finalists.train(spark, page, builder, dataset, arguments.dataset, best, default))
         cluster.ship(spark, arguments.dataset, dataset, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)

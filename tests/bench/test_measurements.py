@@ -170,3 +170,18 @@ def test_the_cost_of_logging_is_the_median_of_ratios_within_a_turn(script: Scrip
 def test_no_way_is_first_in_every_turn(script: Script) -> None:
     cost = script("logging_cost")
     assert cost.ways(0) == cost.ways(1)[::-1] == list(cost.WAYS)
+
+
+def figures_of(median: float) -> dict[str, object]:
+    return {"seeds": {"median": median}, "challenger_against_it": {"interval": {"low": -0.01, "high": 0.02}}}
+
+
+def test_a_fine_tuning_without_a_good_seed_has_none_in_its_row(script: Script) -> None:
+    found = {"chosen": False, "frozen": 0.9, "fine_tuned": None, "difference": None, "error": None}
+    row = script("photos").fine_tuned({"fine_tuning": found, "figures": {"challenger": figures_of(0.91)}})
+    assert (row["validation, frozen"], row["test, frozen, median"]) == (0.9, 0.91)
+    assert {value for name, value in row.items() if "frozen" not in name and name != "chosen"} == {"none"}
+    one_seed = {**found, "fine_tuned": 0.92, "difference": 0.02}
+    figures = {"challenger": figures_of(0.91), "fine_tuned": figures_of(0.92)}
+    row = script("photos").fine_tuned({"fine_tuning": one_seed, "figures": figures})
+    assert (row["gain"], row["test, challenger ahead of the other"]) == ("+0.0200 ± none", "-0.0100 to +0.0200")

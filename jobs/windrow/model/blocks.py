@@ -1,8 +1,9 @@
 """Find the blocks of a backbone, and cut it before the last of them, so that these can be trained further.
 
 A block is what the names of keras.applications and lite0 call one: block11_expand and block11_project are of one block,
-and so are the layers that end in mixed4 of an Inception. A layer without such a name belongs to the block before it, as
-the last convolution of lite0 does. In a network without such names each layer with weights is a block.
+and so are the layers that end in mixed4 of an Inception, in block17_3 of an InceptionResNet, or are of one cell of a
+NASNet. A layer without such a name belongs to the block before it, as the last convolution of lite0 does. In a network
+without such names each layer with weights is a block.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _NAMED = re.compile(
     r"(?:^|_)(conv\d+_block\d+|stage_?\d+_x?block_?\d+|block_?\d+[a-z]?|expanded_conv(?:_\d+)?)(?=_|$)", re.IGNORECASE
 )
 _SEPARABLE = re.compile(r"conv_(?:dw|pw)_(\d+)(?=_|$)")  # MobileNet: conv_dw_3 and conv_pw_3 are block 3
-_MIXED = re.compile(r"mixed_?\d+[a-z]?")  # Inception: the layer that ends a block
+_CELL = re.compile(r"^(?:adjust|normal|reduction|separable_conv)_.*?_((?:stem_|reduce_)?\d+)$")  # NASNet
+_LAST = re.compile(r"mixed_?\d+[a-z]?|block(?:35|17|8)_\d+_conv")  # the layer that ends a block of an Inception
 _FEWEST = 2  # with one block, the names say nothing
 
 
@@ -45,11 +47,11 @@ def blocks_of(network: Any) -> list[list[Any]]:
     """Return the layers with weights of each block of a keras.Model, blocks and layers in the network's order."""
     layers = list(_leaves(network))
     names = [_block(layer.name) for layer in layers]
-    mixed = [place for place, layer in enumerate(layers) if _MIXED.fullmatch(layer.name)]
-    if len({name for name in names if name}) >= _FEWEST:
+    ends = [place for place, layer in enumerate(layers) if _LAST.fullmatch(layer.name)]
+    if len(ends) >= _FEWEST:  # before the names: those of an InceptionResNet also name the kind of its blocks, block17
+        starts = [0, *(place + 1 for place in ends[:-1])]
+    elif len({name for name in names if name}) >= _FEWEST:
         starts = [place for place, name in enumerate(names) if name and name not in names[:place]]
-    elif len(mixed) >= _FEWEST:
-        starts = [0, *(place + 1 for place in mixed[:-1])]
     else:
         starts = [place for place, layer in enumerate(layers) if _learns(layer)]
     found = [[layer for layer in layers[at:end] if _learns(layer)] for at, end in pairwise([*starts, len(layers)])]
@@ -67,9 +69,14 @@ def cut(network: Any, blocks: int) -> Cut:
         blocks: the number of blocks to train, at least 1.
 
     Raises:
-        UserError: the network has fewer blocks.
+        UserError: the network has fewer blocks, or can't be cut there.
     """
     known = blocks_of(network)
+    if not known:
+        raise UserError(
+            f"promotion.fine_tune needs a backbone with weights to train; {network.name} has none but those of "
+            "normalisation; take another backbone, or remove promotion.fine_tune"
+        )
     if blocks > len(known):
         raise UserError(
             f"promotion.fine_tune.blocks must be at most {len(known)} for {network.name}, which has "
@@ -79,7 +86,14 @@ def cut(network: Any, blocks: int) -> Cut:
     trained = [layer for block in known[-blocks:] for layer in block]
     for layer in trained:
         layer.trainable = True
-    trunk, top = _parts(network, trained[0])
+    try:
+        trunk, top = _parts(_functional(network), trained[0])
+    except Exception as error:  # of Keras, whose sentences do not name the page's key
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(
+            f"promotion.fine_tune needs a backbone that can be cut before {trained[0].name}, the first layer to train; "
+            f"{network.name} can't be: {reason}; change promotion.fine_tune.blocks, or remove promotion.fine_tune"
+        ) from error
     return Cut(tuple(trunk), tuple(top), tuple(trained), tuple(top[0].input_shape[1:]))
 
 
@@ -105,9 +119,14 @@ def _is_network(layer: Any) -> bool:
     return isinstance(layer, keras.Model)
 
 
+def _functional(network: Any) -> Any:
+    """Return the network of inputs, layers and outputs that a keras.Sequential keeps inside, or any other network."""
+    return getattr(network, "_functional", None) or network
+
+
 def _block(name: str) -> str:
     """Return the part of a layer's name that names its block; empty if there is none."""
-    if found := _SEPARABLE.search(name):
+    if found := _SEPARABLE.search(name) or _CELL.match(name):
         return found[1]
     found = _NAMED.search(name)
     return name[: found.end()] if found else ""
@@ -127,6 +146,7 @@ def _parts(network: Any, first: Any) -> tuple[list[Any], list[Any]]:
     at = next(place for place, node in enumerate(nodes) if first in _inside(node.operation))
     inner = nodes[at].operation
     if inner is not first:
+        inner = _functional(inner)
         before, after = nodes[at].input_tensors[0], nodes[at].output_tensors[0]
         trunk, top = _parts(inner, first)
         is_first, is_last = before is network.inputs[0], after is network.outputs[0]

@@ -22,7 +22,7 @@ from windrow.sweep.outcomes import Outcome
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trained_on, trial_spec
 from windrow.sweep.study import StudyRecord
-from windrow.training.networks import Builder
+from windrow.training.networks import HEAD, Builder, count_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment, FineTuneSection
+    from windrow.experiment.parameters import Value
+
+_WEIGHT_BYTES = 4  # float32
 
 
 @dataclass(frozen=True)
@@ -207,8 +210,10 @@ def train(
     cluster.ship(spark, folder, dataset, "train", "validation")
     slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
     listed = specs(page, builder, dataset, [*best, *(trial for trial in default if trial not in best)])
-    if size := cluster.ship_backbone(spark, page, folder):
-        check_memory(len(listed), size, psutil.virtual_memory().available)
+    if backbone := cluster.ship_backbone(spark, page, folder):
+        size = network_bytes(backbone, largest(page, dataset, [*best, *default])[1])
+        fine_tuned = page.promotion.seeds if page.promotion.fine_tune is not None else 0
+        check_memory(len(listed) + fine_tuned, size, psutil.virtual_memory().available)
         slots = min(slots, cluster.room_for_networks(spark, size))
     outcomes = schedule.run_each(spark, slots, listed)
     final = rank(page, best, default, outcomes)
@@ -218,11 +223,29 @@ def train(
     return final
 
 
+def largest(page: Experiment, dataset: Manifest, trials: Sequence[Entry]) -> tuple[dict[str, Value], int]:
+    """Return the hyper-parameters of the trial whose head has the most weights, and their number.
+
+    Args:
+        dataset: the result of `trained_on`.
+        trials: at least one.
+    """
+    every = [facts_of(page, trial.number, trial.point).parameters for trial in trials]
+    counts = [count_weights(HEAD, known, dataset.shape, len(dataset.labels)) or 0 for known in every]
+    most = max(counts)
+    return every[counts.index(most)], most
+
+
+def network_bytes(backbone: int, weights: int) -> int:
+    """Return about how many bytes a network has: those of its backbone's file, and 4 for each weight of its head."""
+    return backbone + _WEIGHT_BYTES * weights
+
+
 def check_memory(count: int, size: int, available: int) -> None:
     """Check that the driver can hold the networks of all finalists and seeds until one of them is chosen.
 
     Args:
-        count: number of networks.
+        count: number of networks, those of the winner's fine-tuning included.
         size: bytes of each.
         available: bytes of memory that are free.
 

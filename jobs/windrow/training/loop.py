@@ -185,13 +185,26 @@ class Run:
             RuntimeError: a trial that was prepared later uses the same graphs.
         """
         _, validation = self._data
+        start = perf_counter()
+        for loss, accuracy in self._trained():
+            val_loss, val_accuracy, *macro_f1 = (float(value) for value in self._evaluation(*validation))
+            yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start, *macro_f1)
+            start = perf_counter()
+
+    def losses(self) -> Iterator[float]:
+        """Train as `epochs` does, but evaluate nothing; yield the loss that was minimised after each epoch.
+
+        Raises:
+            RuntimeError: as for `epochs`.
+        """
+        return (loss for loss, _ in self._trained())
+
+    def _trained(self) -> Iterator[tuple[float, float]]:
+        """Train, and yield loss and accuracy after each epoch."""
         for number in range(self._epochs):
             if self._compiled.lent_to is not self:
                 raise RuntimeError("a run must end before the next prepare(); got another epoch; iterate the new run")
-            start = perf_counter()
-            loss, accuracy = self._train(self._epochs, number)
-            val_loss, val_accuracy, *macro_f1 = (float(value) for value in self._evaluation(*validation))
-            yield Epoch(loss, accuracy, val_loss, val_accuracy, perf_counter() - start, *macro_f1)
+            yield self._train(self._epochs, number)
 
     def step_all(self) -> None:
         """Run the training steps of the first epoch, without evaluation, for timing."""

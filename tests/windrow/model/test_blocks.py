@@ -47,6 +47,8 @@ def after(cut: blocks.Cut, images: Any) -> np.ndarray:
         ("conv1", "conv_dw_1", "conv_pw_1", "conv_dw_2", "conv_preds"),
         ("stem", "block1a_dwconv", "block1a_project", "block1b_dwconv", "top_conv"),
         ("stem", "net_stage_0_block_0_a", "net_stage_0_block_0_b", "net_stage_0_block_1_a", "last"),
+        ("stem_conv1", "reduction_conv_1_stem_1", "separable_conv_1_reduction_left1_stem_1", "normal_conv_1_0", "head"),
+        ("stem", "adjust_conv_1_reduce_4", "separable_conv_2_reduction_left1_reduce_4", "adjust_conv_1_5", "head"),
     ],
     ids=lambda each: each[1],
 )
@@ -70,6 +72,11 @@ def test_an_inception_block_ends_where_its_branches_meet() -> None:
     cut = blocks.cut(network, 1)
     assert cut.shape == (16, 16, 4)
     np.testing.assert_array_equal(after(cut, IMAGES), np.asarray(network(IMAGES, training=False)))
+
+
+def test_a_block_of_an_inception_resnet_has_its_own_number_and_not_that_of_its_kind() -> None:
+    written = ("c1", "block17_1_conv", "c2", "block17_2_conv", "c3", "block8_1_conv", "conv_7b")
+    assert names(chain(*written)) == [["c1", "block17_1_conv"], ["c2", "block17_2_conv"], [*written[4:]]]
 
 
 def test_lite0_has_sixteen_blocks_and_the_last_one_has_the_last_convolution() -> None:
@@ -105,6 +112,42 @@ def test_both_parts_together_give_what_the_whole_gives(count: int) -> None:
     cut = blocks.cut(network, count)
     np.testing.assert_array_equal(after(cut, IMAGES), np.asarray(network(IMAGES, training=False)))
     assert cut.shape == ((16, 16, 4) if count == 1 else (16, 16, 3))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_layers_in_a_sequential_can_be_cut_too(is_whole: bool, count: int) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    convolutions = [keras.layers.Conv2D(4, 3, name=f"block{number}_a") for number in range(2)]
+    network = keras.Sequential([keras.Input((16, 16, 3)), *convolutions, keras.layers.GlobalAveragePooling2D()])
+    if not is_whole:
+        image = keras.Input((16, 16, 3))
+        network = keras.Model(image, keras.layers.ReLU()(network(keras.layers.Rescaling(1 / 255)(image))))
+    cut = blocks.cut(network, count)
+    assert cut.shape == ((14, 14, 4) if count == 1 else (16, 16, 3))
+    np.testing.assert_array_equal(after(cut, IMAGES), np.asarray(network(IMAGES, training=False)))
+
+
+def test_a_network_that_can_not_be_cut_there_is_refused_with_the_key_to_change() -> None:
+    import keras
+
+    image = keras.Input((16, 16, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same", name="shared")
+    x = shared(keras.layers.Conv2D(3, 1, name="between")(shared(image)))
+    network = keras.Model(image, keras.layers.GlobalAveragePooling2D()(x), name="twice")
+    with pytest.raises(
+        UserError, match=r"can be cut before between, .*; twice can't be: .*; change promotion.fine_tune.blocks, or"
+    ):
+        blocks.cut(network, 1)
+
+
+def test_a_network_without_weights_has_no_blocks_and_that_is_said() -> None:
+    with pytest.raises(
+        UserError, match=r"needs a backbone with weights to train; .*; take another backbone, or remove"
+    ):
+        blocks.cut(chain("first_bn"), 1)
 
 
 def test_only_the_last_blocks_are_trainable_and_batch_normalisation_never_is() -> None:

@@ -43,6 +43,17 @@ def test_more_networks_than_the_driver_can_hold_are_refused_before_any_is_traine
         finalists.check_memory(2500, 14 << 20, 8000 << 20)
 
 
+def test_a_network_is_as_large_as_its_backbone_and_the_largest_head_of_the_finalists() -> None:
+    page = parse("name: a\ndataset: {source: photos, fit: squash}\nnetwork: {backbone: lite0}")
+    features = Manifest("a", "photos", "f", (1, 1, 1280), ("x", "y"), {}, {}, {})
+    points = ({"layers": 0}, {"layers": 1, "units": 16384}, {"layers": 1, "units": 64})
+    trials = [Entry(number, point, number) for number, point in enumerate(points)]
+    parameters, weights = finalists.largest(page, features, trials)
+    assert parameters["units"] == 16384
+    assert weights == 1281 * 16384 + 16385 * 2
+    assert finalists.network_bytes(14 << 20, weights) >> 20 == 14 + 80
+
+
 def test_the_best_mean_wins_and_its_best_seed_is_the_network() -> None:
     outcomes = [trained(4, 1, 0.80), trained(7, 1, 0.70), trained(4, 2, 0.82), trained(7, 2, 0.99)]
     final = finalists.rank(parse(PAGE), TRIALS, [], outcomes)

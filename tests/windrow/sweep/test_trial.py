@@ -17,7 +17,9 @@ from windrow.sweep import trial
 from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec
-from windrow.training import runtime
+from windrow.sweep.tuning import epochs
+from windrow.training import loop, runtime
+from windrow.training.data import joined
 from windrow.training.loop import Examples
 from windrow.training.networks import Builder
 
@@ -348,8 +350,8 @@ def test_trials_on_cropped_and_on_squashed_images_are_not_grouped() -> None:
     assert numbers == [[0, 2], [1, 3]]
 
 
-@pytest.mark.parametrize("patience", [None, 2])
-def test_a_head_that_is_kept_has_learned_from_the_images_for_validation_too(patience: int | None) -> None:
+def again_on_all(patience: int | None, learning_rate: float) -> tuple[Any, Examples]:
+    """A head that was trained again on images of two classes, and on those for validation, which are of a third one."""
     centres = np.eye(3, 8) * 4
     training, validation = (
         Examples((centres[labels][:, None] + noise).astype(np.float16), labels)
@@ -358,10 +360,22 @@ def test_a_head_that_is_kept_has_learned_from_the_images_for_validation_too(pati
             (np.full(32, 2), np.zeros((32, 1, 8))),
         )
     )
-    known = {**parameters.defaults("head"), "learning_rate": 0.05}
+    known = {**parameters.defaults("head"), "learning_rate": learning_rate}
     spec = TrialSpec(1, 1, Builder("head"), known, (1, 1, 8), 3, 10, "val_loss", 1, patience=patience, on_all=True)
     running = RunningAttempt(spec)
     running.best = 8  # the epoch that counts
-    network = trial._trained_on_all(running, (training, validation))
+    both = joined(training, validation)
+    run = loop.prepare(spec.builder, known, spec.shape, spec.classes, both, validation, spec.epochs, spec.seed)
+    return epochs.run_again(running, run), validation
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_head_that_is_kept_has_learned_from_the_images_for_validation_too(patience: int | None) -> None:
+    network, validation = again_on_all(patience, 0.05)
     found = np.asarray(network(validation.images[:, 0].reshape(-1, 1, 1, 8).astype(np.float32))).argmax(axis=1)
     assert (found == 2).all()
+
+
+def test_a_training_on_all_images_that_diverges_is_an_error_and_no_network() -> None:
+    with pytest.raises(FloatingPointError, match="the training on all images, of training and validation, diverged"):
+        again_on_all(None, 1e38)

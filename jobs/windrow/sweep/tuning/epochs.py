@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from windrow.sweep.attempt import RunningAttempt
 from windrow.sweep.outcomes import Outcome
@@ -23,8 +26,15 @@ def run(attempt: RunningAttempt, training: Run) -> tuple[Outcome, list[Any] | No
 
 
 def run_again(attempt: RunningAttempt, training: Run) -> Any:
-    """Train on training and validation images for as many epochs as counted before; return the keras.Model."""
-    for epoch in islice(training.epochs(), attempt.spec.epochs if attempt.spec.patience is None else attempt.best):
-        if not epoch.finite:
-            raise FloatingPointError("the training on all images, of training and validation, diverged")
+    """Train on training and validation images for as many epochs as counted before; return the keras.Model.
+
+    Nothing is evaluated, because no image is left to validate on.
+
+    Raises:
+        FloatingPointError: a loss, or a weight at the end, is not a finite number.
+    """
+    count = attempt.spec.epochs if attempt.spec.patience is None else attempt.best
+    finite = all(math.isfinite(loss) for loss in islice(training.losses(), count))
+    if not finite or not all(np.isfinite(weights).all() for weights in training.weights()):
+        raise FloatingPointError("the training on all images, of training and validation, diverged")
     return training.network

@@ -9,18 +9,19 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from windrow.data import hashes
+from windrow.data import hashes, shards
 from windrow.data.features import views
 from windrow.data.features.embed_worker import BATCH
 from windrow.data.splits import StoredFit
 from windrow.errors import WindrowError
-from windrow.files import replacing
+from windrow.files import clear_when_full, locked, replacing
 from windrow.model.blocks import Cut
 from windrow.training import runtime
 from windrow.training.data import Examples
+
+_LOCK = ".maps.lock"  # one process of this host computes maps, and the others wait for its file
 
 
 class MapFiles:
@@ -51,27 +52,26 @@ class MapFiles:
 
         Raises:
             WindrowError: a value of a map is too large for float16, or not a number.
+            ServiceError: the host's disk is full.
         """
         training, validation = self._splits
         labels = np.concatenate([training.labels, validation.labels])
         file = self._folder / f"maps-{self._key(cut, labels)}.npy"
-        if not file.exists():
-            # Two workers may do this at once. Their files are equal, and the second takes the place of the first.
-            with replacing(file) as part:
-                self._write(part, cut, len(labels))
+        with clear_when_full(self._folder), locked(self._folder, _LOCK, quiet=True):
+            if not file.exists():
+                for older in self._folder.glob(".maps-*.npy.*"):  # of a process that was killed
+                    older.unlink()
+                with replacing(file) as part:
+                    self._write(part, cut, len(labels))
         maps, end = np.load(file, mmap_mode="r"), len(training)
         first = Examples(maps, labels) if on_all else Examples(maps[:end], training.labels)
         return first, Examples(maps[end:, :1], validation.labels)
 
     def _write(self, file: Path, cut: Cut, count: int) -> None:
         dtype, take = (np.dtype(np.float16), trunk(cut)) if cut.trunk else (np.dtype(np.uint8), np.asarray)
-        maps = open_memmap(file, "w+", dtype, (count, self._number, *cut.shape))
-        rows, start = maps.reshape(-1, *cut.shape), 0
-        for split in self._splits:
-            for batch in _batches(split.images, self._number):
-                rows[start : start + len(batch)] = take(batch)
-                start += len(batch)
-        maps.flush()
+        batches = (take(batch) for split in self._splits for batch in _batches(split.images, self._number))
+        # Not through a map of the file: on a full disk, the system ends a process that writes to one.
+        shards.write_chunks(file, dtype, (count, self._number, *cut.shape), batches)
 
     def _key(self, cut: Cut, labels: NDArray[np.int64]) -> str:
         """Return a name for the maps, by the weights of the trunk, the labels, the views, and what they are of."""

@@ -63,6 +63,7 @@ class Need:
         evaluation_seconds: seconds of an evaluation for an image.
         map_bytes: bytes of an image's maps.
         mebibytes: resident memory of the worker after a step, MiB.
+        room: number of such workers that the host has memory for, this one included, at least 1.
         error: what the user can fix; empty if nothing.
     """
 
@@ -75,7 +76,18 @@ class Need:
     evaluation_seconds: float = 0.0
     map_bytes: int = 0
     mebibytes: float = 0.0
+    room: int = 1
     error: str = ""
+
+
+def room(available: int, resident: int) -> int:
+    """Return the number of processes that a host has memory for, the one that asks included.
+
+    Args:
+        available: bytes of memory that are free for further processes.
+        resident: bytes that one process takes.
+    """
+    return 1 + available // resident
 
 
 def need(backbone: Path, section: FineTuneSection, head: Mapping[str, Value], classes: int) -> Need:
@@ -105,6 +117,7 @@ def need(backbone: Path, section: FineTuneSection, head: Mapping[str, Value], cl
     start = perf_counter()
     run.step_all()
     step = perf_counter() - start
+    resident = psutil.Process().memory_info().rss
     return Need(
         first=opened.cut.trained[0].name,
         last=opened.cut.trained[-1].name,
@@ -114,5 +127,6 @@ def need(backbone: Path, section: FineTuneSection, head: Mapping[str, Value], cl
         step_seconds=step / BATCH,
         evaluation_seconds=max(0.0, epoch.seconds - step) / BATCH,
         map_bytes=maps.images[0].nbytes if opened.cut.trunk else images[0].nbytes,
-        mebibytes=psutil.Process().memory_info().rss / _MEBIBYTE,
+        mebibytes=resident / _MEBIBYTE,
+        room=room(psutil.virtual_memory().available, resident),
     )

@@ -62,15 +62,16 @@ def open_network(content: bytes, count: int) -> UnfrozenNetwork:
         x = layer(x)
     head = keras.Model(features, x)
     maps = keras.Input(cut.shape)
-    upper = keras.Model(maps, head(_features(cut, maps)))
+    upper = keras.Model(maps, head(features_of(cut, maps)))
 
     def outputs(maps: Any, training: bool, dropout: Any = None, seed: Any = None) -> Any:
-        return layers.logits(head, _features(cut, maps), training, dropout, seed)
+        return layers.logits(head, features_of(cut, maps), training, dropout, seed)
 
     return UnfrozenNetwork(whole, cut, upper, Forward(outputs, crossentropy, tf.nn.softmax))
 
 
-def _features(cut: Cut, maps: Any) -> Any:
+def features_of(cut: Cut, maps: Any) -> Any:
+    """Return what the top of a cut gives for maps, called as for labelling: the features that the head takes."""
     x = maps
     for part in cut.top:
         x = part(x, training=False)

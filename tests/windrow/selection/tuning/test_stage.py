@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from windrow.data.manifest import Manifest
+from windrow.errors import UserError
 from windrow.experiment import FineTuneSection, parse
 from windrow.selection.finalists import finalist_of
 from windrow.selection.tuning import stage
@@ -24,7 +26,7 @@ promotion: {seeds: 3, train_on: train, fine_tune: {blocks: 2, epochs: 4}}
 PAGE, SECTION = parse(TEXT), FineTuneSection(blocks=2, epochs=4)
 IMAGES = Manifest("a", "photos", "images", (224, 224, 3), ("x", "y"), {"train": 1000, "validation": 200}, {}, {})
 FEATURES = replace(IMAGES, digest="features", shape=(1, 1, 1280))
-NEED = Need("block14_expand", "head", 1_000_000, 3_000_000, 0.004, 0.005, 0.001, 2**20, 700.0)
+NEED = Need("block14_expand", "head", 1_000_000, 3_000_000, 0.004, 0.005, 0.001, 2**20, 700.0, room=8)
 
 
 def test_the_head_is_trained_as_the_finalists_was_and_then_all_on_images_without_the_trials_limits() -> None:
@@ -46,9 +48,20 @@ def test_the_log_says_before_what_it_will_take() -> None:
     # 2,400 maps in 9.6 s, and two rounds of 4 epochs of 5.2 s each.
     assert stage.forecast(PAGE, SECTION, IMAGES, winner, NEED, 2) == (
         "fine-tuning trial 3: block14_expand to head, 1,000,000 of 3,000,000 weights; 1,000 images in 2 views, "
-        "4 epochs, 3 seeds, 2 at once; about 1 min by a measured step; each process has 700 MiB, and reads 2,400 MiB "
-        "of maps"
+        "4 epochs, 3 seeds, 2 at once; about 1 min by a measured step, and before it the training of each seed's head "
+        "again; each process has 700 MiB, and each host keeps 2,400 MiB of maps on its disk"
     )
+    assert "3 seeds, 1 at once" in stage.forecast(PAGE, SECTION, IMAGES, winner, replace(NEED, room=1), 2)
     everything = parse(TEXT, ["promotion.train_on=all", "promotion.fine_tune.epochs=40"])
     again = stage.forecast(everything, FineTuneSection(epochs=40), IMAGES, winner, NEED, 1)
-    assert "3 seeds, 1 at once; about 25 min" in again
+    assert "3 seeds, 1 at once; about 23 min" in again
+
+
+def test_maps_that_would_fill_a_disk_are_refused_before_any_training() -> None:
+    stage.check_maps(NEED, IMAGES, 8)  # 1,200 images in 8 views of 1 MiB: 9.4 GiB
+    with pytest.raises(
+        UserError,
+        match=r"must be at most 32 GiB for all images and views; got 37.5 GiB, 1,200 images in 8 views of 4,096 KiB; "
+        r"lower promotion.fine_tune.blocks or views, or take another backbone",
+    ):
+        stage.check_maps(replace(NEED, map_bytes=2**22), IMAGES, 8)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,27 @@ import pytest
 from windrow.data import hashes
 from windrow.data.features import views
 from windrow.data.splits import StoredFit
-from windrow.errors import WindrowError
+from windrow.errors import ServiceError, WindrowError
 from windrow.sweep.tuning import upper
 from windrow.sweep.tuning.map_files import MapFiles, seconds_per_image
+from windrow.training.data import Examples
 
 pytestmark = pytest.mark.tensorflow
+
+
+def visible(folder: Path) -> set[Path]:
+    """The files of a folder without the lock."""
+    return {file for file in folder.iterdir() if file.name != ".maps.lock"}
+
+
+def whole() -> Any:
+    """A backbone whose first layer is trained, so that the maps are the images."""
+    import keras
+    from windrow.model import blocks
+
+    image = keras.Input((12, 12, 3))
+    network = keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image)))
+    return blocks.cut(network, 1)
 
 
 def test_each_view_of_an_image_has_its_maps(composed: bytes, images: Callable[[int, int], Any], tmp_path: Path) -> None:
@@ -48,7 +67,7 @@ def test_the_next_seed_finds_the_maps_and_other_blocks_or_views_have_others(
 ) -> None:
     def files(blocks: int, number: int, fit: StoredFit = None) -> set[Path]:
         MapFiles(tmp_path, images(21, 0), images(5, 1), number, fit).of(upper.open_network(composed, blocks).cut)
-        return set(tmp_path.iterdir())
+        return visible(tmp_path)
 
     first = files(1, 2)
     written = {file: file.stat().st_mtime_ns for file in first}
@@ -62,12 +81,7 @@ def test_the_next_seed_finds_the_maps_and_other_blocks_or_views_have_others(
 def test_without_layers_before_the_blocks_the_maps_are_the_images(
     images: Callable[[int, int], Any], tmp_path: Path
 ) -> None:
-    import keras
-    from windrow.model import blocks
-
-    image = keras.Input((12, 12, 3))
-    network = keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image)))
-    cut, training = blocks.cut(network, 1), images(21, 0)
+    cut, training = whole(), images(21, 0)
     found, _ = MapFiles(tmp_path, training, images(5, 1), 2).of(cut)
     assert found.images.dtype == np.uint8
     np.testing.assert_array_equal(found.images[:, 0], training.images)
@@ -84,4 +98,48 @@ def test_maps_that_float16_can_not_hold_are_refused(images: Callable[[int, int],
     cut = blocks.cut(keras.Model(image, keras.layers.GlobalAveragePooling2D()(x)), 1)
     with pytest.raises(WindrowError, match=r"must be finite, and at most 65,504; got .*; change promotion.fine_tune"):
         MapFiles(tmp_path, images(21, 0), images(5, 1), 1).of(cut)
-    assert list(tmp_path.iterdir()) == []
+    assert visible(tmp_path) == set()
+
+
+def test_a_full_disk_is_an_error_that_names_it_and_leaves_no_part(
+    composed: bytes, images: Callable[[int, int], Any], tmp_path: Path
+) -> None:
+    cut, limits = upper.open_network(composed, 1).cut, resource.getrlimit(resource.RLIMIT_FSIZE)
+    files = MapFiles(tmp_path, images(21, 0), images(5, 1), 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(ServiceError, match=rf"{tmp_path} must have room for the data; got file size limit reached"):
+            files.of(cut)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.glob("*.npy*")) == list(tmp_path.glob(".*.npy*")) == []
+
+
+def test_what_a_killed_process_left_is_removed(images: Callable[[int, int], Any], tmp_path: Path) -> None:
+    left = tmp_path / ".maps-0123.npy.77"
+    left.write_bytes(b"a part")
+    MapFiles(tmp_path, images(3, 0), images(2, 1), 1).of(whole())
+    assert not left.exists()
+    assert len(visible(tmp_path)) == 1
+
+
+def test_of_two_seeds_at_once_one_computes_the_maps_and_the_other_waits_for_them(
+    images: Callable[[int, int], Any], tmp_path: Path
+) -> None:
+    training, validation, cut = images(21, 0), images(5, 1), whole()
+    reads: list[Any] = []
+    second_came = threading.Event()
+
+    class Counted(np.ndarray[Any, Any]):
+        def __iter__(self) -> Iterator[Any]:
+            reads.append(self)
+            if len(reads) == 2:
+                second_came.set()
+            second_came.wait(0.3)  # it must not come
+            yield from np.asarray(self)
+
+    files = MapFiles(tmp_path, Examples(training.images.view(Counted), training.labels), validation, 1)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: files.of(cut)[0].images, range(2))
+    np.testing.assert_array_equal(first, second)
+    assert len(reads) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from windrow.experiment import FineTuneSection, parameters
 from windrow.sweep.tuning import tuning
@@ -19,6 +20,10 @@ def test_the_trial_decides_all_but_the_steps() -> None:
     assert found["label_smoothing"] == 0.2
 
 
+def test_a_host_has_room_for_the_process_that_asks_and_for_those_that_its_free_memory_holds() -> None:
+    assert [tuning.room(available, 300) for available in (0, 299, 300, 1000)] == [1, 1, 2, 4]
+
+
 @pytest.mark.tensorflow
 def test_what_it_takes_is_measured_before_it_begins(backbone: Path) -> None:
     found = tuning.need(backbone, FineTuneSection(blocks=1), HEAD, 3)
@@ -28,6 +33,7 @@ def test_what_it_takes_is_measured_before_it_begins(backbone: Path) -> None:
     assert found.trunk_seconds > 0
     assert found.map_bytes == 10 * 10 * 5 * 2
     assert found.mebibytes > 50
+    assert 1 <= found.room <= psutil.virtual_memory().total / (found.mebibytes * 2**20)
 
 
 @pytest.mark.tensorflow
