@@ -156,8 +156,8 @@ def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
 def test_no_more_networks_come_back_at_once_than_the_drivers_jvm_has_room_for(shipped: Any) -> None:
     heap = int(shipped.sparkContext._jvm.java.lang.Runtime.getRuntime().maxMemory())  # depends on the collector
     assert [cluster.room_for_networks(shipped, heap // (4 * count)) for count in (15, 3, 1)] == [15, 3, 1]
-    size = heap // 3
-    told = f"must have 4 times the size of a network, {-(-4 * size >> 20):,} MiB; got {heap >> 20:,}; set .* to 2g"
+    size = heap // 2
+    told = f"must have 4 times the size of a network, {-(-4 * size >> 20):,} MiB; got {heap >> 20:,}; set .* to 3g"
     with pytest.raises(UserError, match=told):
         cluster.room_for_networks(shipped, size)
 
