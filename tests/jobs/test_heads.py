@@ -16,6 +16,7 @@ from windrow.data import features, manifest, shards
 from windrow.experiment import PrecisionSection, load
 from windrow.model.form import Form
 from windrow.scoring.network import low_precision, predict
+from windrow.selection import evidence, pictures
 from windrow.tracking.models import fetch_model
 
 pytestmark = [pytest.mark.spark, pytest.mark.tensorflow, pytest.mark.mlflow]
@@ -78,7 +79,13 @@ def page(tmp_path: Path, photos: Path, backbone: Path) -> Callable[..., Path]:
 
 
 def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
-    run_job: RunJob, page: Callable[..., Path], tmp_path: Path, client: Any, spark: Any, photos: Path
+    run_job: RunJob,
+    page: Callable[..., Path],
+    tmp_path: Path,
+    client: Any,
+    spark: Any,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
     from pyspark import SparkFiles
@@ -99,10 +106,18 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     assert set(sweep.result["best_point"]) >= {"learning_rate", "dropout", "label_smoothing"}
     assert sweep.result["best_point"]["fit"] == "crop"
 
-    promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
+    pictured, draw = [], pictures.draw
+    with monkeypatch.context() as watched:
+        watched.setattr(
+            pictures, "draw", lambda read, images, *rest: pictured.append(images) or draw(read, images, *rest)
+        )
+        promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
     assert promotion.code == 0, promotion.output
+    for images, fit in zip(pictured, ("crop", None), strict=True):  # the challenger's pictures, and the default's
+        np.testing.assert_array_equal(images, shards.load_split(data, "test", fit)[0])
     assert promotion.result["promoted"] is True
     assert promotion.result["test_accuracy"] > 0.9
+    assert evidence.TRAINED_AGAIN in promotion.result["evidence"]
     check_near_copies(promotion.result, len(features.read_for(load(path), data).near_copies.tests))
 
     version = fetch_model("models:/photos@champion", tmp_path / "files")
@@ -176,6 +191,7 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
 
     repeated = run_job("promote_best", *on_data, *tuned)
     assert (repeated.result["model_version"], repeated.result["fine_tuning"]) == ("1", found)
+    assert repeated.result["near_copies"] == promotion.result["near_copies"]
     again = run_job("reproduce", "--model", "tuned", "--version", "1", "--out", tmp_path / "again")
     assert again.code == 0, again.output
     assert again.result["bits_equal"], again.output

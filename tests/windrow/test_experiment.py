@@ -1028,8 +1028,16 @@ NETWORK_FILE = ["scoring.feed='*.txt'", "scoring.network.file=a.keras", "scoring
 PRECISION = ["scoring.feed='*.txt'", "scoring.precision.type=int8", "scoring.precision.images=photos"]
 
 
+FINE_TUNING = [
+    *("dataset.source=photos", "dataset.fit=squash", "network.backbone=lite0", "network.builder=head"),
+    *("promotion.fine_tune.blocks=3", "promotion.seeds=3"),
+]
+
+
 def with_section(key: str) -> Sequence[str]:
     """What a page needs besides, for a key of a section that is absent by default."""
+    if key.startswith("promotion.fine_tune."):
+        return FINE_TUNING
     if key.startswith("sweep.sensitivity."):
         return DESIGN
     if key.startswith("scoring.network."):
@@ -1370,7 +1378,7 @@ def check_row(cells: list[str], default: object, limits: Sequence[object]) -> No
 
 
 def field_of(key: str) -> Any:
-    place: Any = experiment.parse(PAGE, [*DESIGN, *NETWORK_FILE, *PRECISION])
+    place: Any = experiment.parse(PAGE, with_section(key))
     *sections, name = key.split(".")
     for section in sections:
         place = getattr(place, section)

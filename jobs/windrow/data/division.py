@@ -145,15 +145,26 @@ def _count(part: SplitImages, classes: Sequence[str]) -> dict[str, int]:
 
 
 def _near_copies(parts: Mapping[Split, SplitImages]) -> NearCopies:
-    """Return the test images that look nearly like others; their number is None if there are too many to compare."""
+    """Return the test images that look nearly like others; their number is None if there are too many to compare.
+
+    Where images are also kept cropped, those whose crops look alike count, too, with equal crops among them.
+    """
     if sum(len(part.indices) for part in parts.values()) > copies.MOST_IMAGES:
         return NearCopies(None)
-    found = {split: copies.looks(part.images, part.indices) for split, part in parts.items()}
     names = {split: [part.names[index] for index in part.indices] for split, part in parts.items()}
     others = [*names["train"], *names["validation"]]
-    pairs = copies.near(found["test"], found["train"] + found["validation"])
-    examples = tuple((names["test"][test], others[other]) for test, other in pairs[: copies.SHOWN])
+    pairs: dict[int, int] = {}
+    for images in ({split: part.images for split, part in parts.items()}, _cropped(parts)):
+        found = {split: copies.looks(images[split], parts[split].indices) for split in images}
+        if found:
+            pairs = dict(copies.near(found["test"], found["train"] + found["validation"])) | pairs
+    examples = tuple((names["test"][test], others[pairs[test]]) for test in sorted(pairs)[: copies.SHOWN])
     return NearCopies(len(pairs), examples)
+
+
+def _cropped(parts: Mapping[Split, SplitImages]) -> dict[Split, NDArray[np.uint8]]:
+    """Return the cropped images by split; none unless dataset.fit is both."""
+    return {split: part.cropped for split, part in parts.items() if part.cropped is not None}
 
 
 def _cures(own_test: bool) -> dict[str, str]:

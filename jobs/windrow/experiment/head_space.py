@@ -58,7 +58,10 @@ def _with_training_on_all(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _with_fit(values: Mapping[str, object]) -> dict[str, object]:
-    """Return a page's values with dataset.fit, and with a value of `fit` for the default configuration if needed."""
+    """Return a page's values with dataset.fit, and with a value of `fit` for the default configuration if needed.
+
+    If `network.parameters` sets `fit`, and no trial chooses another one, images are prepared in this way only.
+    """
     dataset, network, space = (values.get(name) for name in ("dataset", "network", "space"))
     dataset = {} if dataset is None else dataset
     if not isinstance(dataset, dict) or not isinstance(network, dict) or not isinstance(space, dict):
@@ -67,8 +70,14 @@ def _with_fit(values: Mapping[str, object]) -> dict[str, object]:
     parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         return dict(values)
-    named = "fit" in space or "fit" in parameters
-    dataset = {"fit": "both" if named else "squash", **dataset}
+    if "fit" in space:
+        dataset = {"fit": "both", **dataset}
+    elif "fit" not in dataset:
+        fixed = parameters.get("fit", "squash")
+        if fixed in ("squash", "crop"):
+            parameters = {name: value for name, value in parameters.items() if name != "fit"}
+            network = {**network, "parameters": parameters}
+        dataset = {"fit": fixed if fixed in ("squash", "crop") else "both", **dataset}
     if dataset["fit"] == "both" and "fit" in space:
         network = {**network, "parameters": {"fit": "squash", **parameters}}
     return {**values, "dataset": dataset, "network": network}

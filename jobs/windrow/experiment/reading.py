@@ -16,7 +16,7 @@ from windrow import text_files
 from windrow.errors import PageError, Problem
 from windrow.experiment import head_space
 from windrow.experiment.rules.mistakes import Places, find
-from windrow.experiment.sections import Experiment, keys, section_of
+from windrow.experiment.sections import Experiment, keys, optional_sections, section_of
 from windrow.experiment.wording import LIKENESS, Key, dotted, shown
 
 MAX_BYTES = 100_000  # the YAML reader may need 4 s for a file of this size
@@ -240,7 +240,7 @@ def _is_legal(key: str) -> bool:
         return False
     if parts[0] == "space" and len(parts) > 1:
         return True  # the section's own validation checks the rest
-    return key in keys() or (parts[:2] == ["network", "parameters"] and len(parts) == 3)
+    return key in (*keys(), *optional_sections()) or (parts[:2] == ["network", "parameters"] and len(parts) == 3)
 
 
 def _unknown(strangers: Sequence[str]) -> list[Problem]:

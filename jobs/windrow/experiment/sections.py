@@ -255,6 +255,17 @@ def keys() -> list[str]:
     return [*_keys(Experiment, ""), "network.parameters.*", "space.*"]
 
 
+def optional_sections() -> list[str]:
+    """Return every section within a section that may be null, dotted; `--set` may change it as a whole."""
+    return [
+        f"{name}.{inner}"
+        for name, field in Experiment.model_fields.items()
+        if (section := section_of(field.annotation)) is not None
+        for inner, value in section.model_fields.items()
+        if value.default is None and section_of(value.annotation) is not None
+    ]
+
+
 def _keys(section: type[Section], prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         inner = section_of(field.annotation)

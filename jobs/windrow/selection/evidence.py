@@ -37,6 +37,12 @@ WITHOUT_NEAR_COPIES = "challenger_without_near_copies"
 FROZEN, FINE_TUNED = "frozen", "fine_tuned"
 """Names of the row of the winner before or after its further training, if it was trained further."""
 
+TRAINED_AGAIN = (
+    "These networks were trained again on the training and validation images together; figures on validation are from "
+    "their training before."
+)
+"""What the evidence says where promotion.train_on is all."""
+
 _LABELS = {COMPARED: CHALLENGER, WITHOUT_NEAR_COPIES: CHALLENGER, FINE_TUNED: "fine-tuned"}
 """What the table calls rows whose name it does not show."""
 
@@ -208,7 +214,7 @@ def text(
     """Return the evidence in Markdown: the table, warnings, what may give a better network, and figures by class.
 
     Args:
-        further: what further training has gained, in Markdown; empty if there was none.
+        further: TRAINED_AGAIN and what further training has gained, in Markdown; empty without either.
         warnings: near_copies.NearCopiesOfTest.warnings_text of the data set.
         measured: the metrics of the challenger, whose row is the first.
     """

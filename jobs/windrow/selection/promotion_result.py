@@ -180,6 +180,17 @@ class PromotionResult:
         near = self.near_copies and NearCopyFigures(images=self.near_copies["images"], examples=[])
         return replace(self, figures=challenger, metrics=kept, near_copies=near, hints=(), evidence="")
 
+    def completed(self, whole: PromotionResult) -> PromotionResult:
+        """Return the result with what `short` left out, from the whole result; what was answered since then stays."""
+        return replace(
+            self,
+            figures=whole.figures,
+            metrics=whole.metrics,
+            near_copies=whole.near_copies,
+            hints=whole.hints,
+            evidence=whole.evidence,
+        )
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PromotionResult:
         """Return the result that `to_json`, of this or another version of Windrow, has written; ignore unknown keys."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +107,7 @@ def whole(version: Any, result: PromotionResult) -> PromotionResult:
     if (file := file_of(version)) is None:
         return result
     text = mlflow.artifacts.load_text(f"models:/{version.name}/{version.version}/{file}")
-    read = PromotionResult.from_json(json.loads(text))
-    return replace(result, figures=read.figures, metrics=read.metrics, hints=read.hints, evidence=read.evidence)
+    return result.completed(PromotionResult.from_json(json.loads(text)))
 
 
 def file_of(version: Any) -> str | None:

@@ -38,6 +38,12 @@ REVISION = 2
 In revision 1, a step kept 0.99 of the moving averages; in revision 2, dense.AVERAGE_MOMENTUM.
 """
 
+HEAD_REVISION = 2
+"""The revision of heads with dropout. Raise it when they train differently.
+
+In revision 1, Keras drew which activations are dropped; in revision 2, heads.free_head.drop.
+"""
+
 _LONGEST_REASON = 200  # characters of an error of Keras
 _TOLERANCE = 0.01  # of a row's sum: float16 rounds each probability
 
@@ -121,9 +127,15 @@ def check_parameters(builder: Builder) -> None:
 
 
 def revision(page: Experiment) -> int:
-    """Return REVISION for a page whose trials may have a built-in network with batch normalisation, 1 for others."""
-    normalized = "batch_norm" in page.space or page.network.defaults().get("batch_norm")
-    return REVISION if page.network.function is None and normalized else 1
+    """Return the revision of the networks that a page's trials may have.
+
+    It is HEAD_REVISION for heads with dropout, REVISION for other built-in networks with batch normalisation, and 1
+    for all others.
+    """
+    if page.network.function is not None:
+        return 1
+    name, number = ("dropout", HEAD_REVISION) if page.network.builder == HEAD else ("batch_norm", REVISION)
+    return number if name in page.space or page.network.defaults().get(name) else 1
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:

@@ -269,3 +269,17 @@ def test_near_copies_are_looked_for_between_test_images_and_the_others_up_to_a_b
     assert shown == "; ".join(" ~ ".join(pair) for pair in division.near_copies.examples[:5])
     monkeypatch.setattr(copies, "MOST_IMAGES", 119)
     assert divide(mine, SECTION).near_copies.images is None
+
+
+def test_a_test_image_whose_crop_is_that_of_a_training_image_is_a_near_copy_and_moves_no_image() -> None:
+    images, cropped = np.random.default_rng(1).integers(0, 256, (2, 60, 16, 16, 3)).astype(np.uint8)
+    mine = replace(source(range(60)), train_images=images, train_cropped=cropped)
+    before = divide(mine, SECTION)
+    test, other = before.parts["test"].indices[0], before.parts["train"].indices[0]
+    cropped[test] = cropped[other]
+    division = divide(mine, SECTION)
+    assert (before.near_copies.images, division.near_copies.images) == (0, 1)
+    assert division.near_copies.examples == ((mine.train_names[test], mine.train_names[other]),)
+    assert "1 test image looks nearly like an image of training" in division.warnings[-1]
+    for split in SPLITS:
+        assert division.parts[split].indices.tolist() == before.parts[split].indices.tolist()

@@ -87,12 +87,14 @@ NO_FIT = "space: {units: {type: int, low: 1, high: 9}}\n"
     [
         ("", [], "both", "squash", True),
         ("", ["dataset.fit=crop"], "crop", None, False),
-        ("", ["network.parameters.fit=crop"], "both", "crop", False),
+        ("", ["network.parameters.fit=crop"], "crop", None, False),
+        ("", ["network.parameters.fit=squash"], "squash", None, False),
+        ("", ["network.parameters.fit=crop", "dataset.fit=both"], "both", "crop", False),
         (FIT, [], "both", "squash", True),
         (FIT, ["network.parameters.fit=crop"], "both", "crop", True),
         (NO_FIT, [], "squash", None, False),
         (NO_FIT, ["dataset.fit=crop"], "crop", None, False),
-        (NO_FIT, ["network.parameters.fit=crop"], "both", "crop", False),
+        (NO_FIT, ["network.parameters.fit=crop"], "crop", None, False),
     ],
 )
 def test_with_a_backbone_the_search_chooses_how_images_fit_unless_page_or_space_say_otherwise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_near_copies_are_written_and_read_and_a_short_result_has_their_number_al
     assert PromotionResult.from_json(json.loads(json.dumps(whole.to_json()))).near_copies == whole.near_copies
     assert whole.short().near_copies == {"images": 12, "examples": []}
     assert all(PromotionResult.from_json(old).near_copies is None for old in EXAMPLES)
+
+
+def test_a_short_result_is_completed_with_all_that_was_left_out_and_keeps_an_answer() -> None:
+    first = PromotionResult.from_json(EXAMPLES[0])
+    whole = replace(first, near_copies={"images": 1, "examples": [["a.png", "b.png"]]}, hints=("more",), evidence="| |")
+    assert whole.short() != whole
+    assert whole.short().completed(whole) == whole
+    answered = whole.short().answered(True, "ada")
+    assert answered.completed(whole) == whole.answered(True, "ada")
 
 
 def test_a_loss_that_was_written_as_no_number_is_none_and_written_so() -> None:

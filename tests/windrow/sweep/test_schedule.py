@@ -154,10 +154,12 @@ def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
 
 
 def test_no_more_networks_come_back_at_once_than_the_drivers_jvm_has_room_for(shipped: Any) -> None:
-    mebibyte = 1 << 20  # the session's JVM has 1 GiB
-    assert [cluster.room_for_networks(shipped, size * mebibyte) for size in (17, 82)] == [15, 3]
-    with pytest.raises(UserError, match=r"must have 4 times the size of a network, 1,200 MiB; got 1,024; set .* to 3g"):
-        cluster.room_for_networks(shipped, 300 * mebibyte)
+    heap = int(shipped.sparkContext._jvm.java.lang.Runtime.getRuntime().maxMemory())  # depends on the collector
+    assert [cluster.room_for_networks(shipped, heap // (4 * count)) for count in (15, 3, 1)] == [15, 3, 1]
+    size = heap // 2
+    told = f"must have 4 times the size of a network, {-(-4 * size >> 20):,} MiB; got {heap >> 20:,}; set .* to 3g"
+    with pytest.raises(UserError, match=told):
+        cluster.room_for_networks(shipped, size)
 
 
 def test_no_trial_pays_the_import_twice_in_one_worker(shipped: Any) -> None:

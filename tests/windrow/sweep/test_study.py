@@ -463,6 +463,21 @@ def test_a_study_of_built_in_networks_that_train_differently_now_can_be_read_but
             assert study.id != record.id
 
 
+@pytest.mark.parametrize("keys", [[], ["network.parameters.dropout=0.2"]])
+def test_a_study_of_heads_from_before_their_dropout_changed_can_be_read_but_does_not_continue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: list[str]
+) -> None:
+    heads = parse("name: heads\ndataset: {source: /photos}\nnetwork: {backbone: lite0}\n", keys)
+    assert networks.revision(heads) == 2
+    with monkeypatch.context() as before:
+        before.setattr(networks, "HEAD_REVISION", 1)
+        with open_study(tmp_path, heads, "data") as study:
+            study.settle(ok(take(study), 0.5))
+    with pytest.raises(StudyError, match=r"has another revision of the built-in networks; take another folder"):
+        open_study(tmp_path, heads, "data").__enter__()
+    assert [trial.value for trial in read_study(tmp_path, heads, "data").ranked()] == [0.5]
+
+
 @pytest.mark.parametrize("key", ["network.parameters.batch_norm=false", "network.builder=mine.py:build"])
 def test_a_study_of_networks_that_train_as_before_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str

@@ -179,6 +179,8 @@ def write(
                 chunks = _chunks(cache, view_keys(folder, split, number, fit))
                 name = _features(split, fit)
                 written[name], _ = shards.write_chunks(aside / name, np.dtype(np.float16), shape, chunks)
+            for stale in (_features(split, "crop") for split in SPLITS):
+                (folder / stale).unlink(missing_ok=True)  # of an earlier dataset.fit
             for name in written:
                 (aside / name).replace(folder / name)
         whole = replace(description, files=written)

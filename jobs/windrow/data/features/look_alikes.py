@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from windrow.data import manifest as manifests
 from windrow.data import shards
 from windrow.data.features import feature_files
 from windrow.data.features.feature_cache import FeatureCache, Keys
@@ -59,22 +60,25 @@ class _Stored:
 
 
 def find(folder: Path, cache: FeatureCache) -> FeatureCopies:
-    """Compare each test image with all images of training and validation.
+    """Compare each test image with all images of training and validation, in each form in which they are stored.
 
     Args:
         folder: the folder of the data set.
-        cache: the cache, which holds view 0 of every image.
+        cache: the cache, which holds view 0 of every image in each form.
     """
-    tests, trained, validated = (feature_files.view_keys(folder, split, 1) for split in ("test", "train", "validation"))
-    if len(tests) * (len(trained) + len(validated)) * cache.features > MOST_PRODUCTS:
-        return FeatureCopies(LIMIT, missing="there are too many images")
-    others = np.concatenate([trained, validated])
-    rows, found, cosines = nearest(_Stored(cache, tests), _Stored(cache, others))
+    stored = manifests.read(folder).stored
+    best: dict[int, tuple[float, int]] = {}  # test image → the highest cosine, and the image that has it
+    for fit in stored:
+        tests, *other = (feature_files.view_keys(folder, split, 1, fit) for split in ("test", "train", "validation"))
+        others = np.concatenate(other)
+        if len(stored) * len(tests) * len(others) * cache.features > MOST_PRODUCTS:
+            return FeatureCopies(LIMIT, missing="there are too many images")
+        for row, found, cosine in zip(*nearest(_Stored(cache, tests), _Stored(cache, others)), strict=True):
+            best[int(row)] = max(best.get(int(row), (-1.0, 0)), (float(cosine), int(found)))
     names = [*shards.load_names(folder, "train"), *shards.load_names(folder, "validation")]
-    tested = shards.load_names(folder, "test")
-    order = np.argsort(-cosines, kind="stable")[:SHOWN]
-    examples = tuple((tested[rows[at]], names[found[at]]) for at in order)
-    return FeatureCopies(LIMIT, tuple(rows.tolist()), examples)
+    tested, rows = shards.load_names(folder, "test"), sorted(best)
+    order = sorted(rows, key=lambda row: -best[row][0])[:SHOWN]
+    return FeatureCopies(LIMIT, tuple(rows), tuple((tested[row], names[best[row][1]]) for row in order))
 
 
 def nearest(

@@ -25,6 +25,8 @@ def mistakes(
         built_in: the values of dataset.source that are not folders.
         wrong: keys that are wrong by themselves; they are skipped.
     """
+    if ("network",) in wrong:  # whether there is a backbone is then not known
+        return
 
     def value(section: Mapping[str, object], *key: str, default: object = None) -> Any:
         return default if key in wrong else section.get(key[1], default)

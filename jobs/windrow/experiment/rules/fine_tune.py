@@ -23,7 +23,7 @@ def mistakes(promotion: Mapping[str, object], network: Mapping[str, object], wro
     """
     key = ("promotion", "fine_tune")
     written = promotion.get("fine_tune")
-    if not isinstance(written, dict) or key in wrong:
+    if not isinstance(written, dict) or {key, ("network",)} & wrong:
         return
     backbone = network.get("backbone")
     if backbone is None and ("network", "backbone") not in wrong:

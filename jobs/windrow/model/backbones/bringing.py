@@ -127,7 +127,18 @@ def _kept(folder: Path, source: _Source, layer: str | None) -> Backbone | None:
     if not record.is_file() or not file.is_file():
         return None
     backbone = Backbone.from_json(json.loads(record.read_text(encoding="utf-8")))
+    if not backbone.weights:  # a record from before they were counted
+        backbone = replace(backbone, weights=_count(file))
+        write_json(record, backbone.to_json())
     return replace(backbone, name=source.name, file=file)
+
+
+def _count(file: Path) -> int:
+    """Return the number of weights of a network that was converted; this needs TensorFlow."""
+    from windrow.training.runtime import from_bytes, import_without_gpus
+
+    import_without_gpus()
+    return int(from_bytes(file.read_bytes()).count_params())
 
 
 def _remembered(folder: Path, source: _Source) -> Path:

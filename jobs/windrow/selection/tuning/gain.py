@@ -25,13 +25,9 @@ def text(final: Final, found: Sequence[evidence.Row]) -> str:
         return f"{reason}."
     sign, between = 1 if tuned.is_chosen else -1, other.comparison.interval
     low, high = sorted((sign * between.low, sign * between.high))
-    shows = (
-        "which shows that it is better"
-        if low > 0
-        else "which shows that it is worse"
-        if high < 0
-        else "within the noise"
-    )
+    shows = "within the noise"
+    if low > 0 or high < 0:
+        shows = f"which shows that it is {'better' if low > 0 else 'worse'}"
     ahead = f"{sign * other.comparison.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
     return f"{reason}. On the test images the fine-tuned network is ahead of the frozen one by {ahead}, {shows}."
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from windrow.data import shards
 from windrow.selection import evidence, pictures
 from windrow.selection.finalists import Final, Finalist, Repeat
 from windrow.selection.readout import Readout
@@ -16,9 +17,7 @@ from windrow.sweep.spec import facts_of
 from windrow.tracking.server import epoch_metrics, metrics_at
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow import MlflowClient
-    from numpy.typing import NDArray
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
@@ -55,7 +54,7 @@ class FinalistRuns:
         final: Final,
         figures: Mapping[str, Readout],
         rows: Sequence[evidence.Row],
-        images: NDArray[np.uint8],
+        folder: Path,
         warnings: list[str],
     ) -> dict[str, bytes]:
         """Log test figures and pictures to the finalists' runs; return the challenger's pictures, PNG files by name.
@@ -64,7 +63,7 @@ class FinalistRuns:
 
         Args:
             figures: predictions on the test split, by name as for `evidence.rows`.
-            images: the test images, uint8 (n, height, width, channels).
+            folder: the folder of the prepared data set; each picture shows images as the network read them.
         """
         for key, read in evidence.by_repeat(final, figures).items():
             metrics = {"test_accuracy": read.accuracy, "test_loss": read.loss, "test_errors": read.errors}
@@ -72,6 +71,7 @@ class FinalistRuns:
         pictured, drawn = {evidence.CHALLENGER: final.winner, "default": final.default}, {}
         for row in rows:
             if (finalist := pictured.get(row.name)) is not None:
+                images = shards.load_split(folder, "test", finalist.fit)[0]
                 drawn[row.name] = pictures.draw(row.readout, images, self._dataset.labels, warnings.append)
                 self._log_files(finalist, finalist.good[0], drawn[row.name])
         for warning in warnings:

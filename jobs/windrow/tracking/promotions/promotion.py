@@ -194,8 +194,7 @@ class Promotion:
         version = self._client.get_model_version(challenger.name, challenger.version)
         model_id = registry.logged_model(version) or ""
         warnings: list[str] = []
-        images = shards.load_split(folder, "test", final.winner.fit)[0]
-        drawn = self._runs.log_test(final, figures, rows, images, warnings)
+        drawn = self._runs.log_test(final, figures, rows, folder, warnings)
         result = replace(self._result(challenger, rival, final, rows, decision, near, model_id), warnings=warnings)
         read, labels = figures[evidence.CHALLENGER], self._dataset.labels
         evaluation.log_files(self._client, model_id, read, labels, drawn, result)
@@ -220,7 +219,8 @@ class Promotion:
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
         advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
-        further = gain.text(final, rows)
+        again = evidence.TRAINED_AGAIN if self._page.promotion.train_on == "all" else ""
+        further = "\n\n".join(filter(None, [again, gain.text(final, rows)]))
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,

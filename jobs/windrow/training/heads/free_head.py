@@ -89,7 +89,8 @@ class FreeHead:
         import tensorflow as tf
 
         flat = tf.reshape(features, [-1, math.prod(self._shape)])
-        operations = _FreeLayers(iter(self.trainable_variables), dropout if training else None, seed)
+        drops = training and bool(self._parameters["dropout"])  # heads with and without dropout share no graph
+        operations = _FreeLayers(iter(self.trainable_variables), dropout if drops else None, seed)
         return dense.logits(operations, flat, self._parameters, 0, self._classes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import numpy as np
 import pytest
 from harness.features import noise, prepare
 from numpy.typing import NDArray
-from windrow.data.features import look_alikes
+from windrow.data import manifest as manifests
+from windrow.data import shards
+from windrow.data.features import feature_files, look_alikes
 from windrow.data.features.feature_cache import FeatureCache
+from windrow.data.features.records import Features, FeatureSource
+from windrow.data.splits import SPLITS, STORED
 from windrow.model.backbone import Backbone
 
 DRAW = np.random.default_rng(0)
@@ -74,3 +79,36 @@ def test_too_many_images_are_not_read_at_all(tmp_path: Path, monkeypatch: pytest
     empty = FeatureCache(tmp_path, Backbone("small", Path("small.keras"), "a" * 64, (8, 8, 3), 5))
     found = look_alikes.find(prepare(tmp_path / "data", noise(40)), empty)
     assert (found.missing, found.tests) == ("there are too many images", ())
+
+
+def test_an_image_that_is_a_copy_in_either_form_is_a_near_copy_once(tmp_path: Path) -> None:
+    images, cropped = noise(40), noise(40, first=100)
+    folder = prepare(tmp_path / "data", images, cropped)
+    test, train = (shards.load_split(folder, split, "crop")[0] for split in ("test", "train"))
+    place = next(at for at in range(40) if (cropped[at] == test[2]).all())
+    cropped[place] = train[5]
+    prepare(folder, images, cropped)
+
+    cache = FeatureCache(tmp_path, Backbone("small", Path("small.keras"), "a" * 64, (8, 8, 3), 64))
+    for split, fit in itertools.product(SPLITS, STORED):
+        names = np.unique(feature_files.view_keys(folder, split, 1, fit))
+        drawn = [np.random.default_rng(list(name.tobytes())).normal(size=64) for name in names]
+        cache.add(names, np.asarray(drawn, np.float16))
+    cache.refresh()
+    found = look_alikes.find(folder, cache)
+    assert (found.tests, found.examples) == ((2,), (("test image 2", "train image 5"),))
+
+
+def test_the_features_of_crops_go_when_the_data_set_has_no_crops_any_more(tmp_path: Path) -> None:
+    backbone = Backbone("small", Path("small.keras"), "a" * 64, (8, 8, 3), 5)
+    cache = FeatureCache(tmp_path, backbone)
+    for cropped in (noise(40, first=100), None):
+        folder = prepare(tmp_path / "data", noise(40), cropped)
+        stored = manifests.read(folder)
+        for split, fit in itertools.product(SPLITS, stored.stored):
+            names = feature_files.view_keys(folder, split, 1, fit)
+            cache.add(names, np.ones((len(names), 5), np.float16))
+        cache.refresh()
+        described = Features(FeatureSource("lite0"), backbone, stored.digest, "f", 1, (1, 1, 5))
+        feature_files.write(folder, stored, cache, described)
+        assert len(list(folder.glob("*-features*.npy"))) == 3 * len(stored.stored)

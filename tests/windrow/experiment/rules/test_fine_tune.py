@@ -34,6 +34,19 @@ def test_an_override_may_bring_a_part_of_the_section_or_change_it() -> None:
     assert "promotion.fine_tune.learning_rate" in keys()
 
 
+def test_an_override_may_switch_it_off_and_another_then_on_again() -> None:
+    off = "promotion.fine_tune=null"
+    assert parse(PAGE + "  fine_tune: {epochs: 2}\n", [off]) == parse(PAGE)
+    again = parse(PAGE + "  fine_tune: {epochs: 2}\n", [off, "promotion.fine_tune.blocks=3"])
+    assert again.promotion.fine_tune == FineTuneSection(blocks=3)
+
+
+def test_a_network_that_is_no_section_is_the_only_mistake() -> None:
+    text = PAGE.replace("{backbone: lite0}", "3") + "  fine_tune: {epochs: 2}\n"
+    (told,) = sentences(text + "space: {units: {type: int, low: 1, high: 9}}\n", "dataset.fit=both")
+    assert told.startswith("network (line 3): must be a section with keys under it; got 3")
+
+
 @pytest.mark.parametrize(
     ("written", "sentence"),
     [

@@ -18,7 +18,7 @@ from harness.web import Web
 from windrow.errors import DownloadError, ServiceError, UserError
 from windrow.model import canaries
 from windrow.model.backbone import check
-from windrow.model.backbones import bring, keras_sources
+from windrow.model.backbones import bring, bringing, keras_sources
 
 
 def network(seed: int = 0) -> Any:
@@ -115,6 +115,20 @@ def test_a_file_that_was_lost_is_converted_again(small: Path, tmp_path: Path) ->
     first.file.unlink()
     assert bring(str(small), None, None, tmp_path, tmp_path) == first
     assert first.file.is_file()
+
+
+@pytest.mark.tensorflow
+def test_weights_that_an_older_record_does_not_have_are_counted_once(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bring(str(small), None, None, tmp_path, tmp_path)
+    record = first.file.with_suffix(".json")
+    fields = json.loads(record.read_text())
+    assert fields.pop("weights") == first.weights > 0
+    record.write_text(json.dumps(fields))
+    assert bring(str(small), None, None, tmp_path, tmp_path) == first
+    monkeypatch.setattr(bringing, "_count", lambda _: pytest.fail("counted again"))
+    assert bring(str(small), None, None, tmp_path, tmp_path) == first
 
 
 @pytest.mark.tensorflow

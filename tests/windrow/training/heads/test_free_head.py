@@ -53,6 +53,15 @@ def test_heads_of_all_widths_share_a_graph_and_get_the_epochs_of_a_graph_of_thei
         assert compiled not in loop._cached.values()
 
 
+def test_a_head_without_dropout_draws_nothing(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop._cached.clear()
+    monkeypatch.delattr(free_head, "drop")
+    list(prepared(examples, units=8).epochs())
+    with pytest.raises(NameError, match="drop"):
+        list(prepared(examples, units=8, dropout=0.5).epochs())
+    loop._cached.clear()
+
+
 def test_a_heads_network_stays_as_it_was_while_the_next_one_trains(examples: Examples) -> None:
     first = prepared(examples, units=9)
     list(first.epochs())
