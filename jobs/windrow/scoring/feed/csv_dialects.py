@@ -28,7 +28,6 @@ _DELIMITERS = (",", ";", "\t", "|", "\x01")
 _NEVER_QUOTED = "\x01"  # Hive's own delimiter
 _REST_OF_URL = re.compile(r"[/=?&#%]|\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
-_FIRST_LINE = re.compile(r"[^\r\n]*[^\s][^\r\n]*")
 
 
 def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
@@ -104,8 +103,7 @@ def _beginning(path: Path, form: FileForm) -> str:
 
 def _first_line(text: str) -> str:
     """Return the first line that is not blank; empty without one."""
-    found = _FIRST_LINE.search(text)
-    return found[0] if found else ""
+    return next((line for line in io.StringIO(text, newline=None) if line.strip()), "").removesuffix("\n")
 
 
 def _first_record(text: str, form: FileForm, before: int) -> list[str]:

@@ -25,7 +25,6 @@ SAMPLE = 1000
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 _URL = re.compile(rb"https?://", re.IGNORECASE)
-_FIRST_LINE = re.compile(rb"[^\r\n]*[^\s][^\r\n]*")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
     b"PK\x05\x06": "an empty zip archive; unpack it",
@@ -74,7 +73,7 @@ def find(path: Path, size: int) -> tuple[FileForm, int | None]:
 
 def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileForm, int | None]:
     text = file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf")
-    first = (found[0] if (found := _FIRST_LINE.search(text)) else b"").strip()
+    first = next((line for each in text.splitlines() if (line := each.strip())), b"")
     if not first:
         return FileForm(TEXT, form.packing, form.encoding), None
     if first.startswith(b"<"):
@@ -133,12 +132,14 @@ def _check_urls(path: Path, form: FileForm) -> None:
 def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
-        texts = (
-            (number, part)
-            for number, line in enumerate(_beginnings(file), 1)
-            for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r")
-        )
-        yield from islice(((number, text.strip()) for number, text in texts if text.strip()), SAMPLE)
+        parts = (part for line in _beginnings(file) for part in _parts(line))
+        numbered = ((number, part.removeprefix(b"\xef\xbb\xbf").strip()) for number, part in enumerate(parts, 1))
+        yield from islice(((number, part) for number, part in numbered if part), SAMPLE)
+
+
+def _parts(line: bytes) -> list[bytes]:
+    """Return what ends with a newline as lines that may end with a carriage return alone."""
+    return line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r")
 
 
 def _beginnings(file: io.BufferedReader) -> Iterator[bytes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +150,12 @@ def test_a_parquet_without_one_column_url_is_refused(tmp_path: Path, table: pa.T
     with pytest.raises(FeedFileError) as caught:
         file_forms.find(tmp_path / "a.parquet", 1)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_a_mebibyte_of_blanks_before_the_first_line_takes_no_time(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b" " * 1_000_000 + b"\n" + b" \t" * 20_000 + b"x\n")
+    started = time.process_time()
+    with contextlib.suppress(FeedFileError):
+        read(tmp_path / name)
+    assert time.process_time() - started < 5
