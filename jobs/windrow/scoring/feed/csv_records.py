@@ -115,15 +115,26 @@ def _check(path: Path, form: FileForm, line: int, values: Sequence[str]) -> None
         counts = f"got {counted(len(values), 'field')}, and the {first} has {len(form.columns):,}"
         cure = "put values with a delimiter in quotes, or write the missing ones"
         raise FeedFileError(path, f"a record must have a field for each column; {counts}; {cure}", line)
-    place = form.columns.index("url")
-    for text in values:
+    for place, text in enumerate(values):
         if form.quoting == PLAIN and form.delimiter != "\x01" and len(text) > 1 and text[0] == text[-1] == '"':
             raise FeedFileError(path, "a file with quoted values must close each quote; one is not; close it", line)
-        for inner in text.splitlines()[1:]:
-            parts = inner.split(form.delimiter)
-            if place < len(parts) and len(parts) >= min(2, len(values)) and URL.match(parts[place]):
-                reason = "a quoted value must not hold other records; this one's lines look like some; close the quote"
-                raise FeedFileError(path, reason, line)
+        if len(lines := text.splitlines()) > 1 and _holds_records(form, place, lines):
+            reason = "a quoted value must not hold other records; this one's lines look like some; close the quote"
+            raise FeedFileError(path, reason, line)
+
+
+def _holds_records(form: FileForm, place: int, lines: Sequence[str]) -> bool:
+    """Return whether a value of several lines seems to hold records, because a quote before it is one too many.
+
+    Its first line then is the end of a record that began before it, and has that record's URL if this comes later. The
+    other lines are whole records, but for the last one's end.
+    """
+    fields, wanted = len(form.columns), form.columns.index("url")
+    first, *others = (line.split(form.delimiter) for line in lines)
+    ends = len(first) > 1 and place + len(first) == fields
+    if ends and place <= wanted and URL.match(first[wanted - place]):
+        return True
+    return any(wanted < len(parts) and len(parts) >= min(2, fields) and URL.match(parts[wanted]) for parts in others)
 
 
 class _Lines:
@@ -152,10 +163,11 @@ class _Lines:
             self._characters += len(line)
             if self._lines > 1 or self._characters > RECORD_CHARACTERS:
                 self._bound()
-            if not self._old_mac and 0 <= line.find("\r") < len(line) - 2:
-                self.unusual = True
-                rest = "\r\n" if line.endswith("\r\n") else ""
-                line = line.removesuffix(rest).replace("\r", _RETURN) + rest
+            if not self._old_mac and "\r" in line:
+                end = "\r\n" if line.endswith("\r\n") else ""
+                if "\r" in (inner := line.removesuffix(end)):
+                    self.unusual = True
+                    line = inner.replace("\r", _RETURN) + end
             yield line
 
     def _bound(self) -> None:
