@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,40 +88,67 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
         facts = file.metadata.row_group(group)
         row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
         wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES * facts.num_rows // max(1, facts.total_byte_size)))
+        names, done = file.schema_arrow.names, 0
         try:
             for batch in file.iter_batches(wanted, row_groups=[group]):
-                yield from zip(range(row, row + batch.num_rows), *_columns(batch, noted), strict=True)
-                row += batch.num_rows
+                yield from zip(range(row + done, row + done + batch.num_rows), *_columns(batch, names, noted), strict=True)
+                done += batch.num_rows
         except _BROKEN as error:
-            raise _fault(path, file, group, error) from error
+            broken = _broken(file, group, wanted)
+            if "url" in broken or not broken:
+                raise _fault(path, group, broken, error) from error
+            for name, text in broken.items():
+                noted.setdefault(name, []).append(f"from row {row + done:,} on, its values are null; {text}")
+            whole = [name for name in names if name not in broken]
+            try:
+                for batch in _from(done, file.iter_batches(wanted, row_groups=[group], columns=whole)):
+                    yield from zip(range(row + done, row + done + batch.num_rows), *_columns(batch, names, noted), strict=True)
+                    done += batch.num_rows
+            except _BROKEN as again:
+                raise _fault(path, group, {}, again) from again
     report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
 
 
 def _columns(
-    batch: RecordBatch, noted: dict[str, list[str]]
+    batch: RecordBatch, names: Sequence[str], noted: dict[str, list[str]]
 ) -> tuple[list[str | bytes | None], list[str] | list[None]]:
-    """Return a batch's URLs, and its other columns as JSON."""
+    """Return a batch's URLs, and its other columns as JSON; a column that it lacks is null."""
     found = arrow_json.strings(batch.column("url"))
-    names = [name for name in batch.schema.names if name != "url"]
-    if not names:
+    others = [name for name in names if name != "url"]
+    if not others:
         return found, [None] * len(found)
-    parts = []
-    for place, name in enumerate(names):
+    parts, here = [], set(batch.schema.names)
+    for place, name in enumerate(others):
         notes: list[str] = []
         key = f"{'{' if not place else ','}{quoted(name)}:"
-        parts.append([key + text for text in arrow_json.texts(batch.column(name), notes)])
+        values = arrow_json.texts(batch.column(name), notes) if name in here else ["null"] * len(found)
+        parts.append([key + text for text in values])
         if notes:
             known = noted.setdefault(name, [])
             known += [text for text in notes if text not in known]
     return found, ["".join(texts) + "}" for texts in zip(*parts, strict=True)]
 
 
-def _fault(path: Path, file: pq.ParquetFile, group: int, error: Exception) -> FeedFileError:
-    """Return the error of a row group, with the first column that can't be read."""
+def _from(row: int, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+    """Yield batches without the rows before `row`."""
+    for batch in batches:
+        if row < batch.num_rows:
+            yield batch.slice(row)
+        row = max(0, row - batch.num_rows)
+
+
+def _broken(file: pq.ParquetFile, group: int, wanted: int) -> dict[str, str]:
+    """Read each column of a row group by itself; return those that can't be read, with the reason."""
+    found = {}
     for name in file.schema_arrow.names:
         try:
-            file.read_row_group(group, columns=[name])
-        except _BROKEN as own:
-            reason = f"row group {group + 1} must be readable; column {name}: {own}; write the file again"
-            return FeedFileError(path, reason)
-    return FeedFileError(path, f"row group {group + 1} must be readable; {error}; write the file again")
+            for _ in file.iter_batches(wanted, row_groups=[group], columns=[name]):
+                pass
+        except _BROKEN as error:
+            found[name] = str(error)
+    return found
+
+
+def _fault(path: Path, group: int, broken: Mapping[str, str], error: Exception) -> FeedFileError:
+    reason = f"column url: {broken['url']}" if "url" in broken else str(error)
+    return FeedFileError(path, f"row group {group + 1} must be readable; {reason}; write the file again")

@@ -62,6 +62,24 @@ def test_a_packed_file_that_was_cut_is_refused(tmp_path: Path, packing: str) -> 
             read(tmp_path / "a.txt.gz")
 
 
+@pytest.mark.parametrize("packing", [name for name in PACK if name not in ("as it is", "gzip of two members")])
+def test_what_follows_a_packed_stream_is_read_or_refuses_the_file(tmp_path: Path, packing: str) -> None:
+    path, first, second = tmp_path / "a.txt", PACK[packing](f"{A}\n".encode()), PACK[packing](f"{B}\n".encode())
+    path.write_bytes(first + second)
+    assert [target.url for target in read(path)] == [A, B]
+    for rest in (b"junk", second[:-1], *(second[:place] + b"\xa5" + second[place + 1 :] for place in range(3))):
+        path.write_bytes(first + rest)
+        with pytest.raises(FeedFileError, match="must be readable and whole"):
+            read(path)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "bz2", "xz"])
+def test_zero_bytes_after_and_between_packed_streams_are_padding(tmp_path: Path, packing: str) -> None:
+    streams = [PACK[packing](text.encode()) for text in (f"{A}\n" * 50_000, "", f"{B}\n")]
+    (tmp_path / "a.txt").write_bytes(b"".join(stream + bytes(400_000) for stream in streams))
+    assert [target.url for target in read(tmp_path / "a.txt")] == [A] * 50_000 + [B]
+
+
 def test_a_packed_file_of_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_bytes, "UNPACKED_BYTES", 1 << 20)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"x" * (2 << 20)))
