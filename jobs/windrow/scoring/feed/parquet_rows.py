@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,34 +78,28 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
     Args:
         path: the file.
         group: the number of the row group.
-        report: gets a note for each column with values that can't be carried.
+        report: gets a note for each column with values that can't be read or carried.
 
     Raises:
-        FeedFileError: the group can't be read; the message names the column.
+        FeedFileError: the group's column url can't be read.
     """
     noted: dict[str, list[str]] = {}
     with opened(path) as file:
         facts = file.metadata.row_group(group)
         row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
         wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES * facts.num_rows // max(1, facts.total_byte_size)))
-        names, done = file.schema_arrow.names, 0
         try:
-            for batch in file.iter_batches(wanted, row_groups=[group]):
-                yield from zip(range(row + done, row + done + batch.num_rows), *_columns(batch, names, noted), strict=True)
-                done += batch.num_rows
+            for batch in _batches(file, group, wanted, row, noted):
+                yield from zip(
+                    range(row, row + batch.num_rows), *_columns(batch, file.schema_arrow.names, noted), strict=True
+                )
+                row += batch.num_rows
         except _BROKEN as error:
-            broken = _broken(file, group, wanted)
-            if "url" in broken or not broken:
-                raise _fault(path, group, broken, error) from error
-            for name, text in broken.items():
-                noted.setdefault(name, []).append(f"from row {row + done:,} on, its values are null; {text}")
-            whole = [name for name in names if name not in broken]
-            try:
-                for batch in _from(done, file.iter_batches(wanted, row_groups=[group], columns=whole)):
-                    yield from zip(range(row + done, row + done + batch.num_rows), *_columns(batch, names, noted), strict=True)
-                    done += batch.num_rows
-            except _BROKEN as again:
-                raise _fault(path, group, {}, again) from again
+            url = _broken(file, group, wanted, ["url"])
+            reason = f"column url: {url['url']}" if url else str(error)
+            raise FeedFileError(
+                path, f"row group {group + 1} must be readable; {reason}; write the file again"
+            ) from error
     report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
 
 
@@ -129,26 +123,39 @@ def _columns(
     return found, ["".join(texts) + "}" for texts in zip(*parts, strict=True)]
 
 
-def _from(row: int, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
-    """Yield batches without the rows before `row`."""
-    for batch in batches:
-        if row < batch.num_rows:
-            yield batch.slice(row)
-        row = max(0, row - batch.num_rows)
+def _batches(
+    file: pq.ParquetFile, group: int, wanted: int, row: int, noted: dict[str, list[str]]
+) -> Iterator[RecordBatch]:
+    """Yield a row group in batches. Columns that can't be read, but for `url`, are left out from the first fault on."""
+    done = 0
+    try:
+        for batch in file.iter_batches(wanted, row_groups=[group]):
+            yield batch
+            done += batch.num_rows
+    except _BROKEN:
+        broken = _broken(file, group, wanted, [name for name in file.schema_arrow.names if name != "url"])
+        if not broken:
+            raise
+    else:
+        return
+    for name, reason in broken.items():
+        noted.setdefault(name, []).append(
+            f"its values are null from row {row + done:,} on, because it can't be read: {reason}"
+        )
+    whole = [name for name in file.schema_arrow.names if name not in broken]
+    for batch in file.iter_batches(wanted, row_groups=[group], columns=whole):
+        if done < batch.num_rows:
+            yield batch.slice(done)
+        done = max(0, done - batch.num_rows)
 
 
-def _broken(file: pq.ParquetFile, group: int, wanted: int) -> dict[str, str]:
-    """Read each column of a row group by itself; return those that can't be read, with the reason."""
+def _broken(file: pq.ParquetFile, group: int, wanted: int, names: Sequence[str]) -> dict[str, str]:
+    """Read columns of a row group, each by itself; return those that can't be read, with the reason."""
     found = {}
-    for name in file.schema_arrow.names:
+    for name in names:
         try:
             for _ in file.iter_batches(wanted, row_groups=[group], columns=[name]):
                 pass
         except _BROKEN as error:
             found[name] = str(error)
     return found
-
-
-def _fault(path: Path, group: int, broken: Mapping[str, str], error: Exception) -> FeedFileError:
-    reason = f"column url: {broken['url']}" if "url" in broken else str(error)
-    return FeedFileError(path, f"row group {group + 1} must be readable; {reason}; write the file again")
