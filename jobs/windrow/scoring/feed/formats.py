@@ -119,7 +119,7 @@ def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
         try:
             record = carried.parse(text.decode("utf-8", "surrogateescape"), whole=digest is None)
             url = record.pop("url", None)
-            if target := _target(url, carried.dump(record) if record else None):
+            if target := record_target(url, carried.dump(record) if record else None):
                 yield target
                 continue
             reason = _NO_URL
@@ -157,7 +157,7 @@ def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
             if (nulls and r"\\N" in extra) or not extra.isascii():
                 named = ((form.columns[other], values[other]) for other, _ in others)
                 extra = carried.dump({name: csv_records.value(text, form.delimiter) for name, text in named})
-        if target := _target(csv_records.value(values[place], form.delimiter), extra):
+        if target := record_target(csv_records.value(values[place], form.delimiter), extra):
             yield target
         else:
             report.reject(piece.path, line, _NO_URL)
@@ -168,7 +168,7 @@ def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
 def _parquet(piece: Piece, report: PieceReport) -> Iterator[Target]:
     for row, url, extra in parquet_rows.rows(Path(piece.path), piece.start, report):
         report.records += 1
-        if target := _target(url, extra):
+        if target := record_target(url, extra):
             yield target
         else:
             report.reject(piece.path, row, _NO_URL)
@@ -241,7 +241,7 @@ def _split(file: io.BufferedReader, chunk: bytes, longest: int) -> Iterator[tupl
         yield head, digest.hexdigest() if size > longest else None
 
 
-def _target(url: object, extra: str | None) -> Target | None:
+def record_target(url: object, extra: str | None = None) -> Target | None:
     """Return a record as a target; None if it has no URL."""
     line = url if isinstance(url, bytes) else _encoded(str(url or ""))
     long = len(line) > urls.MAX_BYTES

@@ -72,6 +72,21 @@ def groups(path: Path) -> list[int]:
         return [group.num_rows for group in found]
 
 
+def first_urls(path: Path, count: int) -> Iterator[tuple[int, str | bytes | None]]:
+    """Yield (row of the file from 1, URL) of the first rows, up to `count` of them or one that can't be read."""
+    row = 1
+    with opened(path) as file:
+        try:
+            for batch in file.iter_batches(count, columns=["url"]):
+                for url in arrow_json.strings(batch.column("url"))[: count + 1 - row]:
+                    yield row, url
+                    row += 1
+                if row > count:
+                    return
+        except _BROKEN:
+            return
+
+
 def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str | bytes | None, str | None]]:
     """Yield (row of the file from 1, URL, the other columns as JSON or None without any) for each row of a group.
 

@@ -122,6 +122,12 @@ def test_utf16_that_was_cut_within_a_character_is_refused(tmp_path: Path, cut: i
         ("a.txt", b"www.a.example/1.jpg\nwww.a.example/2.jpg\nhttp://a/\n", "most of the file's lines are no URLs"),
         ("a.txt", bytes(range(256)) * 50, "most of the file's lines are no URLs"),
         ("a.txt", b"id,name\n1,x\n2,y\n", "most of the file's lines are no URLs"),
+        ("a.json", b'{"images": [{"url": "http://a/"}]}\n', "have no URL: a record must have a key url; got images"),
+        ("e.json", b'{"image_url": "http://a/"}\n' * 3, "must have a key url; got image_url"),
+        ("f.json", b'{"URL": "http://a/"}\n' * 3, "must have a key url; got URL"),
+        ("g.json", b'{"url": ["http://a/"]}\n' * 3, "most of the file's records have no URL"),
+        ("a.csv", b"url,n\n'http://a/1',1\n'http://a/2',2\n", "most values of the file's column url are no URLs"),
+        ("b.csv", b"n,url\nhttp://a/1,1\nhttp://a/2,2\n", "most values of the file's column url are no URLs"),
     ],
 )
 def test_what_is_no_feed_is_refused_as_one_file(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -129,6 +135,31 @@ def test_what_is_no_feed_is_refused_as_one_file(tmp_path: Path, name: str, conte
     found = feed_marks.news([tmp_path / name], {})
     assert found.pieces == []
     assert reason in found.refused[0].reason
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        pa.array([1, 2, 3]),
+        pa.array([[A], [B], None]),
+        pa.array([{"href": A}] * 3),
+        pa.array(["a.png", "b.png", A]),
+        pa.array([b"\x00\x01"] * 3),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_a_parquet_of_whose_values_most_are_no_urls_is_refused(tmp_path: Path, urls: pa.Array) -> None:
+    pq.write_table(pa.table({"url": urls, "n": [1, 2, 3]}), tmp_path / "a.parquet", row_group_size=1)
+    with pytest.raises(FeedFileError, match="most values of the file's column url are no URLs"):
+        file_forms.find(tmp_path / "a.parquet", 1)
+
+
+def test_records_without_a_value_do_not_refuse_their_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,url\n" + "1,\n" * 9 + f"2,{A}\n")
+    (tmp_path / "a.jsonl").write_text('{"url": null}\n{"url": ""}\n' * 9 + f'{{"url": "{A}"}}\n')
+    pq.write_table(pa.table({"url": [None, ""] * 600 + [A]}), tmp_path / "a.parquet")
+    for path in (tmp_path / "a.csv", tmp_path / "a.jsonl", tmp_path / "a.parquet"):
+        assert [target.url for target in read(path)] == [A]
 
 
 def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_parquet_carries_bytes_dates_and_decimals_as_text_and_nan_as_null(tmp_pa
     [
         ("a.csv", 'url,shop\nhttp://a/,"6\n"\n,7\n', 4, "a record must have a url; got none"),
         ("a.tsv", "url\tshop\nhttp://a/\t6\n\\N\t7\n", 3, "a record must have a url; got none"),
-        ("a.jsonl", '{"shop": 7}\n', 1, "a record must have a url; got none"),
+        ("a.jsonl", '{"url": "http://a/"}\n{"shop": 7}\n', 2, "a record must have a url; got none"),
         ("b.jsonl", '\n{"url": null, "shop": 7}\n', 2, "a record must have a url; got none"),
         ("c.jsonl", '{"url": "x"}\n[1, 2]\n', 2, "must be one JSON object; got list"),
         ("d.jsonl", '{"url": "x"}\n{"url": "http://exa\n', 2, "must be one JSON object; Unterminated"),
