@@ -84,8 +84,8 @@ def tear(path: Path, group: int, column: int, share: float = 0.0) -> None:
     path.write_bytes(content)
 
 
-def torn(path: Path) -> None:
-    """Write two row groups of 2,000 rows and three columns, to be torn."""
+def write_two_groups(path: Path) -> None:
+    """Write two row groups of 2,000 rows and three columns"""
     numbers = range(4000)
     table = {"url": [f"{A}{place}" for place in numbers], "note": [f"n{place}" for place in numbers], "n": [*numbers]}
     pq.write_table(
@@ -95,7 +95,7 @@ def torn(path: Path) -> None:
 
 def test_a_page_of_urls_that_is_torn_is_a_fault_and_what_is_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    torn(path)
+    write_two_groups(path)
     tear(path, group=1, column=0)
     tear(path, group=1, column=1)
     found = feed_marks.news([path], {})
@@ -115,7 +115,7 @@ def test_a_column_that_is_torn_is_null_with_a_note_and_costs_no_row_and_no_other
 ) -> None:
     monkeypatch.setattr(parquet_rows, "_BATCH_ROWS", 300)
     path = tmp_path / "a.parquet"
-    torn(path)
+    write_two_groups(path)
     tear(path, group=1, column=1, share=share)
     found = extras(path)
     assert list(found) == [f"{A}{place}" for place in range(4000)]
