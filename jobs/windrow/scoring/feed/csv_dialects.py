@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,11 +61,11 @@ def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
 def is_table(path: Path, form: FileForm) -> bool:
     """Return whether a file whose name does not say so is a CSV.
 
-    Its first record has a column `url` and others, or a URL and others between tabs or Hive's delimiter.
+    Its first record has a column `url`, or a URL and others between tabs or Hive's delimiter.
     """
     text = _beginning(path, form)
     found = candidates(path, text, form)
-    return any(len(each.columns) > 1 and (each.before or each.delimiter in "\t\x01") for each in found)
+    return any(each.before or (len(each.columns) > 1 and each.delimiter in "\t\x01") for each in found)
 
 
 def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
@@ -150,6 +151,6 @@ def _named(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
     if len(named) > COLUMNS:
         raise FeedFileError(path, f"a CSV must have at most {COLUMNS:,} columns; got {len(named):,}; leave some out", 1)
     if len(set(named)) < len(named):
-        twice = next(name for name in named if named.count(name) > 1)
+        twice = Counter(named).most_common(1)[0][0]
         raise FeedFileError(path, f"a CSV must name a column once; got {twice[:80]!r} twice; rename one", 1)
     return named

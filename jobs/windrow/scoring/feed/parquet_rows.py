@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
@@ -58,7 +59,7 @@ def groups(path: Path) -> list[int]:
             shown = ", ".join(names)[:200] or "none"
             raise FeedFileError(path, f"a Parquet file must have a column url; got {shown}; rename one")
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(names).most_common(1)[0][0]
             raise FeedFileError(path, f"a Parquet file must name a column once; got {twice[:80]!r} twice; rename one")
         if len(names) > csv_dialects.COLUMNS:
             most = csv_dialects.COLUMNS

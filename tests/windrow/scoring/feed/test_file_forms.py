@@ -162,6 +162,11 @@ def test_records_without_a_value_do_not_refuse_their_file(tmp_path: Path) -> Non
         assert [target.url for target in read(path)] == [A]
 
 
+def test_a_header_of_url_alone_is_that_of_a_csv_whatever_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"url\n{A}\n{B}\n")
+    assert [target.url for target in read(tmp_path / "a.txt")] == [A, B]
+
+
 def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{A}\nno url\nftp://example.com/\nhttp://u:p@example.com/\nneither\n")
     statuses = [target.status for target in read(tmp_path / "a.txt")]
