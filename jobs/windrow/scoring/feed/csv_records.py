@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from windrow.plural import counted
 from windrow.scoring.feed import file_bytes
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import ESCAPED, PLAIN, FileForm
+from windrow.scoring.feed.file_bytes import DOS_END, ESCAPED, PLAIN, FileForm
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -32,6 +32,7 @@ URL = re.compile(r"\s*https?://", re.IGNORECASE)
 NULL_DELIMITERS = "\t\x01"
 """The delimiters of Hive, with which a value of a backslash and an N is null."""
 
+_DOS_END = DOS_END.decode()
 _NULL = r"\N"
 _QUOTE_OR_ESCAPE = re.compile(r'\\.?|"', re.DOTALL)
 _OLD_MAC = re.compile(rb"[^\r\n]*\r(?!\n)")  # the first line ends with a carriage return alone
@@ -95,7 +96,7 @@ def unfinished(path: Path, form: FileForm, end: int) -> str:
         return ""
     with path.open("rb") as file:
         file.seek(end - 1)
-        if file.read(1) in (b"\n", b"\r"):
+        if file.read(1) in (b"\n", b"\r", DOS_END):
             return ""
     return "the last record has no line end; it is read as it stands, and again when the file has grown"
 
@@ -159,6 +160,8 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         readline = self._text.readline
         while line := readline(RECORD_CHARACTERS + 1):
+            if line.endswith(_DOS_END) and not (line := line.removesuffix(_DOS_END)):
+                return
             self._lines += 1
             self._characters += len(line)
             if self._lines > 1 or self._characters > RECORD_CHARACTERS:

@@ -13,6 +13,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 TEXT, CSV, JSON_LINES, PARQUET = "text", "csv", "json_lines", "parquet"
 DOUBLED, ESCAPED, PLAIN = "doubled", "escaped", "plain"
 
+DOS_END = b"\x1a"
+"""What some programs of DOS and Windows write at the end of a text; it is no data."""
+
 UNPACKED_BYTES = 16 << 30
 """The most bytes that a packed file may hold: some 200 million URLs, minutes of unpacking."""
 
@@ -47,6 +51,7 @@ _DECOMPRESSORS: dict[str, Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompress
     "bz2": bz2.BZ2Decompressor,
     "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ),
 }
+_PLAIN_URL, _URL_BYTES = re.compile(rb"https?://", re.IGNORECASE), len("https://")
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
@@ -179,9 +184,14 @@ def _chunks(path: Path, stream: IO[bytes], most: int | None, packed: bool) -> It
 
 
 def _converted(path: Path, chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    decoder, read = codecs.getincrementaldecoder(encoding)(), 0
+    decoder, read, end = codecs.getincrementaldecoder(encoding)(), 0, b""
     try:
         for chunk in chunks:
+            end = end[-_URL_BYTES:] + chunk
+            if _PLAIN_URL.search(end):
+                name = encoding.upper()
+                reason = f"a file in {name} must be in it to its end; got plain bytes with a URL, as >> appends them"
+                raise FeedFileError(path, f"{reason}; write it again")
             if text := decoder.decode(chunk):
                 yield text.encode()
             read += len(chunk)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_dialects, csv_records, file_bytes, formats, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch.status import Status
 
 SAMPLE = 1000
@@ -175,7 +175,10 @@ def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
         parts = (part for line in _beginnings(file) for part in _parts(line))
-        numbered = ((number, part.removeprefix(b"\xef\xbb\xbf").strip()) for number, part in enumerate(parts, 1))
+        numbered = (
+            (number, part.removeprefix(b"\xef\xbb\xbf").removesuffix(DOS_END).strip())
+            for number, part in enumerate(parts, 1)
+        )
         yield from islice(((number, part) for number, part in numbered if part), SAMPLE)
 
 

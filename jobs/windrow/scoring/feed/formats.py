@@ -17,7 +17,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_records, file_bytes, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, feed_fault
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.urls import Target
 
@@ -104,7 +104,7 @@ def targets(piece: Piece, report: PieceReport | None = None) -> Iterator[Target]
 
 def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
     for line, digest in lines(piece, urls.MAX_BYTES):
-        if target := urls.understand(line, digest):
+        if target := urls.understand(line.removesuffix(DOS_END), digest):
             report.records += 1
             yield target
 
@@ -112,7 +112,7 @@ def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
 def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
     before: int | None = None  # counted once, and only for a record that the report names, because it reads the file
     for number, (line, digest) in enumerate(lines(piece, carried.LINE_BYTES), 1):
-        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        text = line.removeprefix(b"\xef\xbb\xbf").removesuffix(DOS_END).strip()
         if not text:
             continue
         report.records += 1

@@ -167,6 +167,38 @@ def test_a_header_of_url_alone_is_that_of_a_csv_whatever_the_name(tmp_path: Path
     assert [target.url for target in read(tmp_path / "a.txt")] == [A, B]
 
 
+@pytest.mark.parametrize("end", ["\x1a", "\n\x1a", "\r\n\x1a", "\r\x1a"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("a.txt", [A, B]),
+        ("a.jsonl", [f'{{"url": "{A}", "n": "1"}}', f'{{"url": "{B}", "n": "2"}}']),
+        ("a.csv", ["url,n", f"{A},1", f"{B},2"]),
+    ],
+)
+def test_the_end_mark_of_dos_is_no_data(tmp_path: Path, name: str, lines: list[str], encoding: str, end: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(((end[:-1] or "\n").join(lines) + end).encode(encoding))
+    found = read(path)
+    assert [target.address for target in found] == [A, B]
+    assert {target.extra for target in found} <= {None, '{"n":"1"}', '{"n":"2"}'}
+    assert report(path).notes == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("packing", ["as it is", "gzip"])
+@pytest.mark.parametrize("lines", [1, 7, 100_000])
+def test_utf16_to_which_plain_text_was_appended_is_refused(
+    tmp_path: Path, encoding: str, packing: str, lines: int
+) -> None:
+    text = f"\ufeff{A}\r\n".encode(encoding) * lines + f"{B}\r\n{B}1\r\n".encode()
+    for content in (text, text + b"\n"):
+        (tmp_path / "a.txt").write_bytes(PACK[packing](content))
+        with pytest.raises(FeedFileError, match=r"must be in it to its end|must be whole UTF-16"):
+            read(tmp_path / "a.txt")
+
+
 def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{A}\nno url\nftp://example.com/\nhttp://u:p@example.com/\nneither\n")
     statuses = [target.status for target in read(tmp_path / "a.txt")]
