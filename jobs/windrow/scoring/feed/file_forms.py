@@ -108,7 +108,10 @@ def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
                 keys = ", ".join(record)[:100] or "none"
                 other = _no_url(record["url"]) if "url" in record else f"a record must have a key url; got {keys}"
         except carried.RecordError as error:
-            reason = str(error) if "must be one JSON object" in str(error) else ""
+            if "must be one JSON object" in str(error):
+                reason = str(error)
+            else:
+                other = str(error)
         broken.add(number, reason)
         others.add(number, other)
     broken.check(path, "most of the file's lines are no JSON objects")

@@ -125,6 +125,7 @@ def test_utf16_that_was_cut_within_a_character_is_refused(tmp_path: Path, cut: i
         ("a.json", b'{"images": [{"url": "http://a/"}]}\n', "have no URL: a record must have a key url; got images"),
         ("e.json", b'{"image_url": "http://a/"}\n' * 3, "must have a key url; got image_url"),
         ("f.json", b'{"URL": "http://a/"}\n' * 3, "must have a key url; got URL"),
+        ("h.json", b'{"url": "http://a/", "n": 1, "n": 2}\n' * 3, "must have a key once; got 'n' twice"),
         ("g.json", b'{"url": ["http://a/"]}\n' * 3, "most of the file's records have no URL"),
         ("a.csv", b"url,n\n'http://a/1',1\n'http://a/2',2\n", "most values of the file's column url are no URLs"),
         ("b.csv", b"n,url\nhttp://a/1,1\nhttp://a/2,2\n", "most values of the file's column url are no URLs"),

@@ -79,12 +79,22 @@ def test_parquet_carries_bytes_dates_and_decimals_as_text_and_nan_as_null(tmp_pa
         ("a.tsv", "url\tshop\nhttp://a/\t6\n\\N\t7\n", 3, "a record must have a url; got none"),
         ("a.jsonl", '{"url": "http://a/"}\n{"shop": 7}\n', 2, "a record must have a url; got none"),
         ("b.jsonl", '\n{"url": null, "shop": 7}\n', 2, "a record must have a url; got none"),
-        ("c.jsonl", '{"url": "x"}\n[1, 2]\n', 2, "must be one JSON object; got list"),
-        ("d.jsonl", '{"url": "x"}\n{"url": "http://exa\n', 2, "must be one JSON object; Unterminated"),
-        ("e.jsonl", '{"url": "x"}\n{"url": "' + "y" * (1 << 20) + '"}\n', 2, "must have at most 1,048,576 bytes"),
-        ("f.jsonl", '{"url": "x"}\n' + "[" * 100_000 + "\n", 2, "must be nested at most 100 levels deep"),
-        ("g.jsonl", '{"url": "x", "a": {"b": 1, "b": 2}}\n', 1, "must have a key once; got 'b' twice"),
-        ("h.jsonl", '{"url": "x", "url": "y"}\n', 1, "must have a key once; got 'url' twice"),
+        ("c.jsonl", '{"url": "http://a/"}\n[1, 2]\n', 2, "must be one JSON object; got list"),
+        ("d.jsonl", '{"url": "http://a/"}\n{"url": "http://exa\n', 2, "must be one JSON object; Unterminated"),
+        (
+            "e.jsonl",
+            '{"url": "http://a/"}\n{"url": "' + "y" * (1 << 20) + '"}\n',
+            2,
+            "must have at most 1,048,576 bytes",
+        ),
+        ("f.jsonl", '{"url": "http://a/"}\n' + "[" * 100_000 + "\n", 2, "must be nested at most 100 levels deep"),
+        (
+            "g.jsonl",
+            '{"url": "http://a/"}\n{"url": "x", "a": {"b": 1, "b": 2}}\n',
+            2,
+            "must have a key once; got 'b' twice",
+        ),
+        ("h.jsonl", '{"url": "http://a/"}\n{"url": "x", "url": "y"}\n', 2, "must have a key once; got 'url' twice"),
     ],
 )
 def test_a_record_without_a_url_is_reported_with_its_line_and_gets_no_row(
