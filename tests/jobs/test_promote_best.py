@@ -616,7 +616,7 @@ def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_p
     assert rival is not None
     assert rival.common.doubt == "does not know 1 class (A) and knows 1 class (9), now gone"
     assert rival.to_read is not None
-    figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth})["champion"]
+    figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth}, {"champion": None})["champion"]
     _, truth = shards.load_split(weak.folder, "test")
     assert figures.images == np.count_nonzero(truth != 9)
     assert figures.accuracy > 0.5

@@ -21,7 +21,7 @@ AT_LEAST_TWO = {
     "jobs/windrow/atlas/curves.py": {"len(table.trials)", "diverged"},  # two are good enough; more than ten diverged
     "jobs/windrow/atlas/importance.py": {"importance.of"},  # ten
     "jobs/windrow/atlas/marginals.py": {"len(best)"},
-    "jobs/windrow/atlas/page.py": {"len(trials)"},
+    "jobs/windrow/atlas/page.py": {"len(trials)", "backbone.weights"},
     "jobs/windrow/data/splits.py": {"splits"},
     "jobs/windrow/laptop/demo.py": {"len(truth)"},
     "jobs/windrow/scoring/network/labels.py": {"classes"},
@@ -37,6 +37,7 @@ AT_LEAST_TWO = {
     "jobs/windrow/selection/evidence.py": {"same.images"},  # thirty
     "jobs/windrow/selection/hints.py": {"classes"},
     "jobs/windrow/selection/metrics.py": {"len(classes)"},
+    "jobs/windrow/selection/tuning/stage.py": {"need.all_weights"},
     "jobs/windrow/training/networks.py": {"len(images)"},
 }
 """Numbers that are never 1 where they are written."""
@@ -44,7 +45,8 @@ NOT_NUMBERS = {
     "jobs/windrow/tracking/parent.py": {"images"},  # a list of numbers
     "jobs/windrow/training/networks.py": {"shape"},
     "jobs/windrow/selection/common_images.py": {"_shape(network.shape)"},
-    "jobs/windrow/tracking/promotions/promotion.py": {"page.promotion.seeds"},  # a stored key
+    "jobs/windrow/model/blocks.py": {"counted(len(known), 'block')"},  # the number is of blocks
+    "jobs/windrow/selection/finalists.py": {"promotion.seeds"},  # a stored key
 }
 
 

@@ -234,7 +234,8 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
 
 def _trained_on_all(attempt: RunningAttempt, data: tuple[Examples, Examples]) -> Any:
     """Train a trial that has been validated once more, on training and validation images; return the keras.Model."""
-    spec, both = attempt.spec, joined(*data)
+    spec = attempt.spec
+    both = joined(*data)
     training = loop.prepare(
         spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
     )
