@@ -93,8 +93,7 @@ class ScoringRun:
         with tempfile.TemporaryDirectory(prefix="windrow-") as scratch, self._open(f"count {self._page.name}") as spark:
             pinned = cache(lambda: self._tracking.pin(self._page, Path(scratch)))
             found = work.find(spark, self._table, search, lambda: pinned().identity, Path(scratch))
-            result = replace(nothing, counts=found.counts, feed_faults=found.feed)
-            return replace(result, earlier_labels=self._earlier_labels())
+            return replace(nothing, counts=found.counts, feed_faults=found.feed, earlier_labels=self._earlier_labels())
 
     def score(self, files: Sequence[Path]) -> ScoringResult:
         """Score the URLs that work.py finds, publish the table, and log the run; return the result.
@@ -104,18 +103,20 @@ class ScoringRun:
             PublishError: the rows are committed, but the table is not copied.
             TrackingError: the rows are committed, but the run is not logged.
             ShortfallError: the rows are committed, but too few URLs of this run, or of an earlier try, have a label.
-            UserError: what was due is committed, but all new files of the feed are refused.
+            UserError: what was due is committed, but no new file of the feed can be read.
         """
         result = self._nothing(files, search := self._look(files))
         copy.check(self._scoring.publish, self._folder)
         unreported = self._table.unreported(self._dag_run)
         if search:  # without anything to do, Spark is not needed
             result = self._label(search, result)
+        elif search.refuses_anew:
+            result = replace(result, table_version=self._table.note(self._run_id, search.marks))
         if result.figures is None:
             result = replace(result, earlier_labels=self._earlier_labels())
         result = reporting.with_earlier(result, unreported)
         result = reporting.report(self._page, self._scoring, result, self._tracking, unreported)
-        search.check(len(files))
+        search.check(len(files), result.counts, result.feed_faults)
         return result
 
     def _look(self, files: Sequence[Path]) -> FeedSearch:
@@ -183,10 +184,8 @@ class ScoringRun:
         waiting = withheld.read(self._folder)
         if waiting is None:
             return None
-        figures = Figures.from_json(waiting.figures)
-        wanted = (
-            self._options.accept_drift or waiting.fresh or not drift.beyond(figures.drift, self._scoring.drift_gate)
-        )
+        moved = drift.beyond(Figures.from_json(waiting.figures).drift, self._scoring.drift_gate)
+        wanted = self._options.accept_drift or waiting.fresh or not moved
         if wanted and waiting.work == self._digest(search, pinned()):
             return waiting
         withheld.discard(self._folder)
@@ -194,7 +193,8 @@ class ScoringRun:
 
     def _read_for_nothing(self, search: FeedSearch, found: Work, nothing: ScoringResult) -> ScoringResult:
         """Commit how far the run read the feed, if it read any of it, although it found no URL to score."""
-        version = self._table.note(self._run_id, found.marks) if search.pieces else self._table.version
+        new = search.pieces or search.refuses_anew
+        version = self._table.note(self._run_id, found.marks) if new else self._table.version
         return replace(nothing, counts=found.counts, table_version=version, feed_faults=found.feed)
 
     def _rehearse(self, spark: SparkSession, pinned: Pinned, slots: int, scratch: Path) -> ScoringPlan:

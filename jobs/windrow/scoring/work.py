@@ -16,7 +16,7 @@ from windrow.errors import UserError
 from windrow.plural import counted
 from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.feed.feed_marks import Seen
-from windrow.scoring.feed.feed_reports import FeedFault
+from windrow.scoring.feed.feed_reports import FeedFault, shown_name
 from windrow.scoring.feed.file_bytes import PARQUET
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.feed.new_urls import FoundUrls
@@ -68,21 +68,34 @@ class FeedSearch:
         """The refused files, as the run's result has them."""
         return FeedFigures.of(self.refused)
 
-    def check(self, files: int) -> None:
-        """Check that the feed's new files are not all refused.
+    @property
+    def refuses_anew(self) -> bool:
+        """Whether marks of refused files are to be kept, so that the next run does not try these files again."""
+        return self.marks != self.before and any(map(self._is_new, self.refused))
+
+    def check(self, files: int, counts: UrlCounts, feed: FeedFigures) -> None:
+        """Check that a new file of the feed could be read.
 
         Args:
             files: the number of the feed's files.
+            counts, feed: what the run has read.
 
         Raises:
-            UserError: all files of the feed are refused, or all that are new or changed.
+            UserError: none could be read of those that are new or changed, or of all files.
         """
-        known = {name: mark for name, mark in self.before.items() if self.marks.get(name) == mark}
-        fresh = [found for found in self.refused if found.file not in known]
-        if self.refused and not self.pieces and (fresh or len(self.refused) == files):
-            shown = "; ".join(map(str, (fresh or self.refused)[:_SHOWN]))
-            whole = counted(len(self.refused), "file is", "files are")
+        torn = feed.files_refused - len(self.refused)  # files that failed while they were read
+        fresh = list(filter(self._is_new, feed.refused))
+        nothing = not counts.records and torn == counts.files_read
+        if nothing and feed.files_refused and (fresh or feed.files_refused == files):
+            shown = "; ".join(map(str, (fresh or feed.refused)[:_SHOWN]))
+            whole = counted(feed.files_refused, "file is", "files are")
             raise UserError(f"a feed needs a new file that can be read; {whole} refused: {shown}")
+
+    def _is_new(self, fault: FeedFault) -> bool:
+        """Whether a file was not refused as it is by an earlier run; one that can't be opened counts as new."""
+        return not any(
+            mark == self.marks.get(name) for name, mark in self.before.items() if shown_name(name) == fault.file
+        )
 
     @property
     def at_most(self) -> int | None:

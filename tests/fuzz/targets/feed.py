@@ -78,7 +78,7 @@ _A, _B = "http://a.example/1", "http://b.example/2"
 
 def _table(**columns: Any) -> bytes:
     stream = io.BytesIO()
-    pq.write_table(pa.table({"url": [_A, None, "x"], **columns}), stream, compression="none")
+    pq.write_table(pa.table({"url": [_A, None, _B], **columns}), stream, compression="none")
     return stream.getvalue()
 
 

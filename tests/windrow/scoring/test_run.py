@@ -12,8 +12,9 @@ from windrow.errors import DriftError, ShortfallError, TrackingError, UserError
 from windrow.experiment import Experiment
 from windrow.model.network import Network
 from windrow.scoring import work
-from windrow.scoring.feed import feed_marks
+from windrow.scoring.feed import feed_marks, known_keys, new_urls
 from windrow.scoring.report import text
+from windrow.scoring.report.feed_figures import FeedFigures
 from windrow.scoring.report.figures import Drift, Figures, UrlCounts
 from windrow.scoring.report.result import CommittedRun, Logged
 from windrow.scoring.run import Options, ScoringRun
@@ -22,6 +23,7 @@ from windrow.scoring.table.lock import held
 from windrow.scoring.table.predictions_table import DAG_RUN, PredictionTable
 from windrow.scoring.table.withheld import WithheldRun
 
+from tests.windrow.scoring.feed.test_parquet_rows import tear, write_two_groups
 from tests.windrow.scoring.table.test_predictions_table import urls_in, write_pending, write_rows
 
 PAGE = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 2}}\nscoring: {feed: x, drift_gate: 0.25}\n")
@@ -262,11 +264,38 @@ def test_a_run_whose_new_files_are_all_refused_fails_after_its_work(tmp_path: Pa
     old.write_text("http://example.com/a\n")
     bad.write_text("url,shop\nhttp://example.com/b\n")
     table = table_of_version(tmp_path / "t", "1")
-    PredictionTable(table).note("r1", feed_marks.news([old], {}).marks)
+    noted = PredictionTable(table).note("r1", feed_marks.news([old], {}).marks) + 1
+    tracking = Tracking(replace(NETWORK, name="model", version="1"))
     with pytest.raises(
         UserError, match=r"a feed needs a new file that can be read; 1 file is refused: .*bad.csv, line 2"
     ):
-        run_on(table, Tracking(replace(NETWORK, name="model", version="1"))).score([old, bad])
+        run_on(table, tracking, "r2").score([old, bad])
+    for run in ("r3", "r4"):  # it is known from now on, and no version is added for it
+        result = run_on(table, tracking, run).score([old, bad])
+        assert (result.feed_faults.files_refused, result.table_version) == (1, PredictionTable(table).version)
+        assert PredictionTable(table).version == noted
+    with pytest.raises(UserError, match="a new file that can be read"):  # a feed of which nothing can be read
+        run_on(table, tracking, "r5").score([bad])
     with pytest.raises(UserError, match="a new file that can be read"):
         run_on(tmp_path / "other", Tracking()).score([bad])
     assert run_on(tmp_path / "other", Tracking()).count([bad]).to_json()["files_refused"] == 1
+
+
+@pytest.mark.parametrize("name", ["torn.parquet", "torn\x1b.parquet"])
+def test_a_feed_that_fails_while_it_is_read_is_refused_unless_something_was_read(tmp_path: Path, name: str) -> None:
+    good, torn = tmp_path / "good.txt", tmp_path / name
+    good.write_text("http://example.com/a\n")
+    write_two_groups(torn)
+    for group in range(2):
+        tear(torn, group, column=0)
+    table = PredictionTable(tmp_path / "t")
+    search = work.look(table, [good, torn], rescore=False)
+    read = [new_urls.read_here([piece], known_keys.read([])) for piece in search.pieces]
+    faults = [fault for found in read for fault in found.faults]
+    feed = FeedFigures.of(search.refused, faults)
+    assert feed.files_refused == 1
+    search.check(2, UrlCounts(files_read=2, records=1), feed)
+    alone = work.look(table, [torn], rescore=False)
+    with pytest.raises(UserError, match="a feed needs a new file that can be read; 1 file is refused: "):
+        alone.check(1, UrlCounts(files_read=1), feed)
+    assert set(feed_marks.without(search.marks, faults)) == {str(good)}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 VALUE_BYTES = 1 << 20
 """The longest text or bytes that are carried, as long as a record of the other formats may be; longer ones are null."""
 
+_NO_DATE = "the smallest number of a date or time is no date, as pandas writes none (NaT); it is null"
 _CARRIED = pa.types
 _NOT_CARRIED = (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError, NotImplementedError)
 
@@ -82,7 +83,7 @@ def _texts(column: Array, notes: list[str]) -> list[str]:
         return [_quoted(value, notes) for value in _strings(column)]
     if _is_bytes(kind):
         return [_base64(value, notes) for value in column.to_pylist()]
-    return _nested(column, notes) if _CARRIED.is_nested(kind) else _of_time(column)
+    return _nested(column, notes) if _CARRIED.is_nested(kind) else _of_time(column, notes)
 
 
 def _runs(column: Array, values: Sequence[str]) -> list[str]:
@@ -95,14 +96,14 @@ def _runs(column: Array, values: Sequence[str]) -> list[str]:
     return found
 
 
-def _of_time(column: Array) -> list[str]:
+def _of_time(column: Array, notes: list[str]) -> list[str]:
     kind = column.type
     if _CARRIED.is_date32(kind):
-        return _dates(column, pa.int32(), "D", "")
+        return _dates(column, pa.int32(), "D", "", notes)
     if _CARRIED.is_date64(kind):
-        return _dates(column, pa.int64(), "ms", "", days=True)
+        return _dates(column, pa.int64(), "ms", "", notes, days=True)
     if _CARRIED.is_timestamp(kind):
-        return _dates(column, pa.int64(), kind.unit, "+00:00" if kind.tz else "")
+        return _dates(column, pa.int64(), kind.unit, "+00:00" if kind.tz else "", notes)
     if _CARRIED.is_duration(kind):
         return ["null" if value is None else f'"{value} {kind.unit}"' for value in column.cast(pa.int64()).to_pylist()]
     if _CARRIED.is_time(kind):
@@ -115,17 +116,23 @@ def _of_time(column: Array) -> list[str]:
     return ["null" if value is None else quoted(value) for value in column.cast(pa.string()).to_pylist()]
 
 
-def _dates(column: Array, plain: pa.DataType, unit: str, zone: str, days: bool = False) -> list[str]:
+def _dates(column: Array, plain: pa.DataType, unit: str, zone: str, notes: list[str], days: bool = False) -> list[str]:
     """Return dates or points in time as text. NumPy's, unlike Python's and Arrow's own, has no first or last year."""
     numbers = column.cast(plain).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     written = np.datetime_as_string(numbers.view(f"M8[{unit}]"), unit="D" if days else None)
+    valid, none = column.is_valid().to_pylist(), np.isnat(numbers.view(f"M8[{unit}]")).tolist()
+    if any(none) and _NO_DATE not in notes:
+        notes.append(_NO_DATE)
     return [
-        f'"{_plain_time(text)}{zone}"' if valid else "null"
-        for text, valid in zip(written.tolist(), column.is_valid().to_pylist(), strict=True)
+        f'"{_plain_time(text)}{zone}"' if here and not lacks else "null"
+        for text, here, lacks in zip(written.tolist(), valid, none, strict=True)
     ]
 
 
 def _plain_time(text: str) -> str:
+    if text.startswith("-"):  # NumPy counts the sign as one of a year's four digits
+        year, rest = text[1:].split("-", 1)
+        text = f"-{year:0>4}-{rest}"
     head, point, fraction = text.partition(".")
     return f"{head.replace('T', ' ')}{point}{fraction}" if fraction.strip("0") else head.replace("T", " ")
 

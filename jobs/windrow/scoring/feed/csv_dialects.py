@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,6 @@ _DELIMITERS = (",", ";", "\t", "|", "\x01")
 _NEVER_QUOTED = "\x01"  # Hive's own delimiter
 _REST_OF_URL = re.compile(r"[/=?&#%]|\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
-_FIRST_LINE = re.compile(r"[^\r\n]*[^\s][^\r\n]*")
 
 
 def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
@@ -61,11 +61,11 @@ def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
 def is_table(path: Path, form: FileForm) -> bool:
     """Return whether a file whose name does not say so is a CSV.
 
-    Its first record has a column `url` and others, or a URL and others between tabs or Hive's delimiter.
+    Its first record has a column `url`, or a URL and others between tabs or Hive's delimiter.
     """
     text = _beginning(path, form)
     found = candidates(path, text, form)
-    return any(len(each.columns) > 1 and (each.before or each.delimiter in "\t\x01") for each in found)
+    return any(each.before or (len(each.columns) > 1 and each.delimiter in "\t\x01") for each in found)
 
 
 def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
@@ -104,8 +104,7 @@ def _beginning(path: Path, form: FileForm) -> str:
 
 def _first_line(text: str) -> str:
     """Return the first line that is not blank; empty without one."""
-    found = _FIRST_LINE.search(text)
-    return found[0] if found else ""
+    return next((line for line in io.StringIO(text, newline=None) if line.strip()), "").removesuffix("\n")
 
 
 def _first_record(text: str, form: FileForm, before: int) -> list[str]:
@@ -152,6 +151,6 @@ def _named(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
     if len(named) > COLUMNS:
         raise FeedFileError(path, f"a CSV must have at most {COLUMNS:,} columns; got {len(named):,}; leave some out", 1)
     if len(set(named)) < len(named):
-        twice = next(name for name in named if named.count(name) > 1)
+        twice = Counter(named).most_common(1)[0][0]
         raise FeedFileError(path, f"a CSV must name a column once; got {twice[:80]!r} twice; rename one", 1)
     return named

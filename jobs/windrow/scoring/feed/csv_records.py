@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from windrow.plural import counted
 from windrow.scoring.feed import file_bytes
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import ESCAPED, PLAIN, FileForm
+from windrow.scoring.feed.file_bytes import DOS_END, ESCAPED, PLAIN, FileForm
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -32,6 +32,7 @@ URL = re.compile(r"\s*https?://", re.IGNORECASE)
 NULL_DELIMITERS = "\t\x01"
 """The delimiters of Hive, with which a value of a backslash and an N is null."""
 
+_DOS_END = DOS_END.decode()
 _NULL = r"\N"
 _QUOTE_OR_ESCAPE = re.compile(r'\\.?|"', re.DOTALL)
 _OLD_MAC = re.compile(rb"[^\r\n]*\r(?!\n)")  # the first line ends with a carriage return alone
@@ -95,7 +96,7 @@ def unfinished(path: Path, form: FileForm, end: int) -> str:
         return ""
     with path.open("rb") as file:
         file.seek(end - 1)
-        if file.read(1) in (b"\n", b"\r"):
+        if file.read(1) in (b"\n", b"\r", DOS_END):
             return ""
     return "the last record has no line end; it is read as it stands, and again when the file has grown"
 
@@ -115,15 +116,26 @@ def _check(path: Path, form: FileForm, line: int, values: Sequence[str]) -> None
         counts = f"got {counted(len(values), 'field')}, and the {first} has {len(form.columns):,}"
         cure = "put values with a delimiter in quotes, or write the missing ones"
         raise FeedFileError(path, f"a record must have a field for each column; {counts}; {cure}", line)
-    place = form.columns.index("url")
-    for text in values:
+    for place, text in enumerate(values):
         if form.quoting == PLAIN and form.delimiter != "\x01" and len(text) > 1 and text[0] == text[-1] == '"':
             raise FeedFileError(path, "a file with quoted values must close each quote; one is not; close it", line)
-        for inner in text.splitlines()[1:]:
-            parts = inner.split(form.delimiter)
-            if place < len(parts) and len(parts) >= min(2, len(values)) and URL.match(parts[place]):
-                reason = "a quoted value must not hold other records; this one's lines look like some; close the quote"
-                raise FeedFileError(path, reason, line)
+        if len(lines := text.splitlines()) > 1 and _holds_records(form, place, lines):
+            reason = "a quoted value must not hold other records; this one's lines look like some; close the quote"
+            raise FeedFileError(path, reason, line)
+
+
+def _holds_records(form: FileForm, place: int, lines: Sequence[str]) -> bool:
+    """Return whether a value of several lines seems to hold records, because a quote before it is one too many.
+
+    Its first line then is the end of a record that began before it, and has that record's URL if this comes later. The
+    other lines are whole records, but for the last one's end.
+    """
+    fields, wanted = len(form.columns), form.columns.index("url")
+    first, *others = (line.split(form.delimiter) for line in lines)
+    ends = len(first) > 1 and place + len(first) == fields
+    if ends and place <= wanted and URL.match(first[wanted - place]):
+        return True
+    return any(wanted < len(parts) and len(parts) >= min(2, fields) and URL.match(parts[wanted]) for parts in others)
 
 
 class _Lines:
@@ -148,14 +160,17 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         readline = self._text.readline
         while line := readline(RECORD_CHARACTERS + 1):
+            if line.endswith(_DOS_END) and not (line := line.removesuffix(_DOS_END)):
+                return
             self._lines += 1
             self._characters += len(line)
             if self._lines > 1 or self._characters > RECORD_CHARACTERS:
                 self._bound()
-            if not self._old_mac and 0 <= line.find("\r") < len(line) - 2:
-                self.unusual = True
-                rest = "\r\n" if line.endswith("\r\n") else ""
-                line = line.removesuffix(rest).replace("\r", _RETURN) + rest
+            if not self._old_mac and "\r" in line:
+                end = "\r\n" if line.endswith("\r\n") else ""
+                if "\r" in (inner := line.removesuffix(end)):
+                    self.unusual = True
+                    line = inner.replace("\r", _RETURN) + end
             yield line
 
     def _bound(self) -> None:

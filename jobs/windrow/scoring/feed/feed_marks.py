@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windrow.scoring.feed import file_forms, formats
-from windrow.scoring.feed.feed_reports import FeedFault, FeedFileError, feed_fault
+from windrow.scoring.feed.feed_reports import FeedFault, FeedFileError, feed_fault, shown_name
 from windrow.scoring.feed.file_bytes import unreadable
 from windrow.scoring.feed.formats import Piece
 
@@ -80,7 +80,7 @@ def news(files: Sequence[Path], seen: Seen) -> News:
 def without(marks: Seen, faults: Iterable[FeedFault]) -> dict[str, Mark]:
     """Return the marks without those of files that failed while they were read, so that the next run tries again."""
     failed = {fault.file for fault in faults}
-    return {name: mark for name, mark in marks.items() if name not in failed}
+    return {name: mark for name, mark in marks.items() if shown_name(name) not in failed}
 
 
 def _refused(mark: Mark, fault: FeedFault) -> Mark:

@@ -86,11 +86,15 @@ class PieceReport:
 
 def feed_fault(path: Path | str, reason: str, line: int | None = None) -> FeedFault:
     """Return a fault whose texts are short and can be printed; a file may hold what would steer a terminal."""
-    name = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     clean = " ".join(reason.encode("utf-8", "replace").decode().split())
     if len(clean) > _REASON_CHARACTERS:
         clean = f"{clean[: _REASON_CHARACTERS - 1]}…"
-    return FeedFault(_printable(name), line, _printable(clean))
+    return FeedFault(shown_name(path), line, _printable(clean))
+
+
+def shown_name(path: Path | str) -> str:
+    """Return a file's name as faults have it, with U+FFFD for what can't be printed."""
+    return _printable(str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _printable(text: str) -> str:

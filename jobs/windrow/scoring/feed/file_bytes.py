@@ -13,10 +13,12 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -30,10 +32,14 @@ if TYPE_CHECKING:
 TEXT, CSV, JSON_LINES, PARQUET = "text", "csv", "json_lines", "parquet"
 DOUBLED, ESCAPED, PLAIN = "doubled", "escaped", "plain"
 
+DOS_END = b"\x1a"
+"""What some programs of DOS and Windows write at the end of a text; it is no data."""
+
 UNPACKED_BYTES = 16 << 30
 """The most bytes that a packed file may hold: some 200 million URLs, minutes of unpacking."""
 
 _CHUNK_BYTES = 1 << 18
+_PACKED_BYTES = 1 << 13  # what is left of them is copied after each stream, and streams may be tiny
 _HEAD_BYTES = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 # The marks of UTF-32 come first: that of UTF-16 is the beginning of one of them.
@@ -41,6 +47,11 @@ _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"} | {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_DECOMPRESSORS: dict[str, Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]] = {
+    "bz2": bz2.BZ2Decompressor,
+    "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ),
+}
+_PLAIN_URL, _URL_BYTES = re.compile(rb"https?://", re.IGNORECASE), len("https://")
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
@@ -124,15 +135,35 @@ def _stream(path: Path, packing: str) -> IO[bytes]:
     try:
         if packing == "gzip":
             return cast("IO[bytes]", gzip.open(path))
-        if packing == "bz2":
-            return bz2.open(path)
-        if packing == "xz":
-            return lzma.open(path)
+        if packing in _DECOMPRESSORS:
+            return cast("IO[bytes]", _Raw(_unpacked(path, _DECOMPRESSORS[packing])))
         if packing == "zstd":
             return pa.input_stream(str(path), compression="zstd")  # type: ignore[no-any-return]
         return path.open("rb", buffering=0)
     except _BROKEN as error:
         raise unreadable(path, error) from error
+
+
+def _unpacked(path: Path, new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> Iterator[bytes]:
+    """Yield what a file's packed streams hold, one after the other; only zero bytes may follow a stream.
+
+    Python's own readers ignore whatever follows a stream and does not begin another one, also one that is broken.
+    """
+    with path.open("rb") as file:
+        one, packed = new(), b""
+        while True:
+            if one.eof:
+                packed = one.unused_data.lstrip(b"\0")
+                while not packed:
+                    if not (packed := file.read(_PACKED_BYTES)):
+                        return
+                    packed = packed.lstrip(b"\0")
+                one = new()
+            elif one.needs_input and not (packed := file.read(_PACKED_BYTES)):
+                raise EOFError("it ends before its packed data do")
+            if chunk := one.decompress(packed, _CHUNK_BYTES):
+                yield chunk
+            packed = b""
 
 
 def _chunks(path: Path, stream: IO[bytes], most: int | None, packed: bool) -> Iterator[bytes]:
@@ -153,9 +184,14 @@ def _chunks(path: Path, stream: IO[bytes], most: int | None, packed: bool) -> It
 
 
 def _converted(path: Path, chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    decoder, read = codecs.getincrementaldecoder(encoding)(), 0
+    decoder, read, end = codecs.getincrementaldecoder(encoding)(), 0, b""
     try:
         for chunk in chunks:
+            end = end[-_URL_BYTES:] + chunk
+            if _PLAIN_URL.search(end):
+                name = encoding.upper()
+                reason = f"a file in {name} must be in it to its end; got plain bytes with a URL, as >> appends them"
+                raise FeedFileError(path, f"{reason}; write it again")
             if text := decoder.decode(chunk):
                 yield text.encode()
             read += len(chunk)

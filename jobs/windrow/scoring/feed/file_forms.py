@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from windrow.scoring.feed import carried, csv_dialects, file_bytes, parquet_rows
+from windrow.scoring.feed import carried, csv_dialects, csv_records, file_bytes, formats, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
-from windrow.scoring.fetch import urls
+from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch.status import Status
 
 SAMPLE = 1000
-"""The first lines of a file that are looked at. If most of them are no URLs, or no objects, the file is refused."""
+"""The first lines of a file or records that are looked at. If most have no URL, the file is refused."""
 
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 _URL = re.compile(rb"https?://", re.IGNORECASE)
-_FIRST_LINE = re.compile(rb"[^\r\n]*[^\s][^\r\n]*")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
     b"PK\x05\x06": "an empty zip archive; unpack it",
@@ -58,7 +57,9 @@ def find(path: Path, size: int) -> tuple[FileForm, int | None]:
     beginning = _beginning(path)
     suffix = _suffix(path)
     if beginning.startswith(b"PAR1") or suffix == ".parquet":
-        return FileForm(PARQUET), sum(parquet_rows.groups(path))
+        rows = sum(parquet_rows.groups(path))
+        _check_values(path, parquet_rows.first_urls(path, SAMPLE))
+        return FileForm(PARQUET), rows
     _refuse_foreign(path, beginning)
     packing = file_bytes.packing(beginning)
     inner = file_bytes.head(path, FileForm(TEXT, packing)) if packing else beginning
@@ -74,7 +75,7 @@ def find(path: Path, size: int) -> tuple[FileForm, int | None]:
 
 def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileForm, int | None]:
     text = file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf")
-    first = (found[0] if (found := _FIRST_LINE.search(text)) else b"").strip()
+    first = next((line for each in text.splitlines() if (line := each.strip())), b"")
     if not first:
         return FileForm(TEXT, form.packing, form.encoding), None
     if first.startswith(b"<"):
@@ -86,59 +87,107 @@ def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileFo
         _check_objects(path, form, first)
         return form, None
     if suffix in _TABLES or csv_dialects.is_table(path, form):
-        return csv_dialects.find(path, FileForm(CSV, form.packing, form.encoding), size)
+        form, records = csv_dialects.find(path, FileForm(CSV, form.packing, form.encoding), size)
+        place = form.columns.index("url")
+        _check_values(path, ((line, values[place]) for line, values in csv_records.records(path, form, size)))
+        return form, records
     _check_urls(path, form)
     return form, None
 
 
 def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
-    """Refuse a file of which most lines are no JSON objects, such as one JSON document on many lines."""
-    wrong: tuple[int, str] | None = None
-    lines = bad = 0
+    """Refuse a file of which most lines are no JSON objects with a URL, such as one JSON document on many lines."""
     if first == b"{":
         raise FeedFileError(path, "a JSON file must hold one object a line; got '{' alone; write it as JSON lines", 1)
+    broken, others = _Majority(), _Majority()
     for number, line in _sample(path, form):
-        lines += 1
+        reason, other = "", ""
         try:
             if len(line) <= carried.LINE_BYTES:  # a longer one is a record that is too long
-                carried.parse(line.decode("utf-8", "surrogateescape"))
+                record = carried.parse(line.decode("utf-8", "surrogateescape"))
+                keys = ", ".join(record)[:100] or "none"
+                other = _no_url(record["url"]) if "url" in record else f"a record must have a key url; got {keys}"
         except carried.RecordError as error:
-            bad += "must be one JSON object" in str(error)
-            wrong = wrong or (number, str(error))
-    if wrong and 2 * bad > lines:
-        raise FeedFileError(path, f"most of the file's lines are no JSON objects: {wrong[1]}", wrong[0])
+            if "must be one JSON object" in str(error):
+                reason = str(error)
+            else:
+                other = str(error)
+        broken.add(number, reason)
+        others.add(number, other)
+    broken.check(path, "most of the file's lines are no JSON objects")
+    others.check(path, "most of the file's records have no URL", "; write one object with a url a line")
+
+
+def _check_values(path: Path, values: Iterable[tuple[int, str | bytes | None]]) -> None:
+    """Refuse a file with values in its column url of which most are no URLs; those without any do not count."""
+    found = _Majority()
+    for number, value in islice(values, SAMPLE):
+        if value and value.strip():
+            found.add(number, _no_url(value))
+    cure = "; write URLs that begin with http:// or https://, as text"
+    found.check(path, "most values of the file's column url are no URLs", cure)
 
 
 def _check_urls(path: Path, form: FileForm) -> None:
-    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row.
-
-    A line that begins as a URL does, and is not valid, is one that its writer meant as a URL: it gets a row.
-    """
-    wrong: tuple[int, str] | None = None
-    lines = bad = 0
+    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
+    found = _Majority()
     nothing = False
     for number, line in _sample(path, form):
-        target = urls.understand(line[: urls.MAX_BYTES])
-        lines += 1
         nothing = nothing or b"\0" in line
-        if target and target.status == Status.INVALID_URL and not _URL.match(line):
-            bad += 1
-            wrong = wrong or (number, target.error or "")
-    if wrong and 2 * bad > lines:
-        hint = "; bytes of zero hint at UTF-16 without a byte order mark, or at no text" if nothing else ""
-        cure = "write one URL a line, or a header with a column url"
-        raise FeedFileError(path, f"most of the file's lines are no URLs: {wrong[1]}{hint}; {cure}", wrong[0])
+        found.add(number, _no_url(line))
+    hint = "; bytes of zero hint at UTF-16 without a byte order mark, or at no text" if nothing else ""
+    cure = "; write one URL a line, or a header with a column url"
+    found.check(path, "most of the file's lines are no URLs", hint + cure)
+
+
+def _no_url(value: object) -> str:
+    """Return why a value is no URL, empty if it is one.
+
+    A value that begins as a URL does, and is not valid, is one that its writer meant as a URL: it gets a row.
+    """
+    line = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    if isinstance(line, bytes) and _URL.match(line.lstrip()):
+        return ""
+    target = formats.record_target(value)
+    return target.error or "" if target and target.status == Status.INVALID_URL else ""
+
+
+@dataclass
+class _Majority:
+    """Counts the faulty ones of a file's first records."""
+
+    records: int = 0
+    faulty: int = 0
+    first: tuple[int, str] = (0, "")
+
+    def add(self, number: int, reason: str) -> None:
+        """Count a record; `reason` says what is wrong with it, and is empty if nothing is."""
+        self.records += 1
+        if reason:
+            self.first = self.first if self.faulty else (number, reason)
+            self.faulty += 1
+
+    def check(self, path: Path, what: str, cure: str = "") -> None:
+        """Raise a FeedFileError, with the first fault, if most records are faulty."""
+        if 2 * self.faulty > self.records:
+            number, reason = self.first
+            raise FeedFileError(path, f"{what}: {reason}{cure}", number)
 
 
 def _sample(path: Path, form: FileForm) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the first 1,000 lines that are not blank, each cut to a little over a record's length."""
     with file_bytes.opened(path, form) as file:
-        texts = (
-            (number, part)
-            for number, line in enumerate(_beginnings(file), 1)
-            for part in line.removeprefix(b"\xef\xbb\xbf").split(b"\r")
+        parts = (part for line in _beginnings(file) for part in _parts(line))
+        numbered = (
+            (number, part.removeprefix(b"\xef\xbb\xbf").removesuffix(DOS_END).strip())
+            for number, part in enumerate(parts, 1)
         )
-        yield from islice(((number, text.strip()) for number, text in texts if text.strip()), SAMPLE)
+        yield from islice(((number, part) for number, part in numbered if part), SAMPLE)
+
+
+def _parts(line: bytes) -> list[bytes]:
+    """Return what ends with a newline as lines that may end with a carriage return alone."""
+    return line.removesuffix(b"\n").removesuffix(b"\r").split(b"\r")
 
 
 def _beginnings(file: io.BufferedReader) -> Iterator[bytes]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_records, file_bytes, parquet_rows
-from windrow.scoring.feed.feed_reports import SHOWN, FeedFileError, PieceReport, feed_fault
-from windrow.scoring.feed.file_bytes import CSV, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, feed_fault
+from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.urls import Target
 
@@ -104,40 +104,43 @@ def targets(piece: Piece, report: PieceReport | None = None) -> Iterator[Target]
 
 def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
     for line, digest in lines(piece, urls.MAX_BYTES):
-        # A carriage return ends a line on old Macs, and begins a line end on Windows.
-        for part in line.split(b"\r") if digest is None and b"\r" in line else (line,):
-            if target := urls.understand(part, digest):
-                report.records += 1
-                yield target
+        if target := urls.understand(line.removesuffix(DOS_END), digest):
+            report.records += 1
+            yield target
 
 
 def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
+    before: int | None = None  # counted once, and only for a record that the report names, because it reads the file
     for number, (line, digest) in enumerate(lines(piece, carried.LINE_BYTES), 1):
-        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        text = line.removeprefix(b"\xef\xbb\xbf").removesuffix(DOS_END).strip()
         if not text:
             continue
         report.records += 1
         try:
             record = carried.parse(text.decode("utf-8", "surrogateescape"), whole=digest is None)
             url = record.pop("url", None)
-            if target := _target(url, carried.dump(record) if record else None):
+            if target := record_target(url, carried.dump(record) if record else None):
                 yield target
                 continue
             reason = _NO_URL
         except carried.RecordError as error:
             reason = str(error)
-        report.reject(piece.path, number + _lines_before(piece, report), reason)
+        before = _lines_before(piece) if before is None else before
+        report.reject(piece.path, number + before, reason)
 
 
-def _lines_before(piece: Piece, report: PieceReport) -> int:
-    """Count the lines before a piece; only for records that the report will name, because it reads the file."""
-    if not piece.start or len(report.examples) == SHOWN:
+def _lines_before(piece: Piece) -> int:
+    """Count the lines before the first one that begins in a piece."""
+    if not piece.start:
         return 0
     with Path(piece.path).open("rb") as file:
-        left, number = piece.start - 1, 1  # the line that begins before the piece is not the piece's
+        left, number, returned = _begin(file, piece), 0, False
+        file.seek(0)
         while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
             left -= len(chunk)
-            number += chunk.count(b"\n")
+            number += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
+            number -= returned and chunk.startswith(b"\n")
+            returned = chunk.endswith(b"\r")
         return number
 
 
@@ -154,7 +157,7 @@ def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
             if (nulls and r"\\N" in extra) or not extra.isascii():
                 named = ((form.columns[other], values[other]) for other, _ in others)
                 extra = carried.dump({name: csv_records.value(text, form.delimiter) for name, text in named})
-        if target := _target(csv_records.value(values[place], form.delimiter), extra):
+        if target := record_target(csv_records.value(values[place], form.delimiter), extra):
             yield target
         else:
             report.reject(piece.path, line, _NO_URL)
@@ -165,7 +168,7 @@ def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
 def _parquet(piece: Piece, report: PieceReport) -> Iterator[Target]:
     for row, url, extra in parquet_rows.rows(Path(piece.path), piece.start, report):
         report.records += 1
-        if target := _target(url, extra):
+        if target := record_target(url, extra):
             yield target
         else:
             report.reject(piece.path, row, _NO_URL)
@@ -182,46 +185,63 @@ _READERS: Mapping[str, Callable[[Piece, PieceReport], Iterator[Target]]] = {
 def lines(piece: Piece, longest: int) -> Iterator[tuple[bytes, str | None]]:
     """Yield (line without its end, None) for every line that begins in a piece.
 
-    For a line of more than `longest` bytes, yield (its first longest + 1 bytes, SHA-256 of the whole line) instead, to
-    bound memory.
+    A newline ends a line, as does a carriage return with or without a newline after it. Of a line of more than
+    `longest` bytes, yield (its first longest + 1 bytes, SHA-256 of the whole line) instead, to bound memory. Pieces are
+    cut at newlines only: lines that end with a carriage return alone belong to the piece in which the first of them
+    begins.
     """
     path = Path(piece.path)
     if not piece.form.bare:
         with file_bytes.opened(path, piece.form) as unpacked:
             while line := unpacked.readline(longest + 2):
-                yield _line(unpacked, line, longest)
+                yield from _ended(unpacked, line, longest)
         return
     with path.open("rb") as file:
-        if piece.start:
-            file.seek(piece.start - 1)
-            _skip_line(file)
+        _begin(file, piece)
         while file.tell() < piece.end and (line := file.readline(longest + 2)):
-            yield _line(file, line, longest)
+            yield from _ended(file, line, longest)
 
 
-def _line(file: io.BufferedReader, line: bytes, longest: int) -> tuple[bytes, str | None]:
-    """Return a line that was read up to longest + 2 bytes as `lines` yields it."""
-    if line.endswith(b"\n") or len(line) <= longest + 1:
-        line = line.removesuffix(b"\n")
-        return line, sha256(line).hexdigest() if len(line) > longest else None
-    return line[: longest + 1], _rest_of_line(file, line)
+def _begin(file: io.BufferedReader, piece: Piece) -> int:
+    """Go to the first line that begins in a piece; return its place in the file."""
+    if piece.start:
+        file.seek(piece.start - 1)
+        while (rest := file.readline(_CHUNK_BYTES)) and not rest.endswith(b"\n"):
+            pass
+    return file.tell()
 
 
-def _skip_line(file: io.BufferedReader) -> None:
-    while (rest := file.readline(_CHUNK_BYTES)) and not rest.endswith(b"\n"):
-        pass
+def _ended(file: io.BufferedReader, beginning: bytes, longest: int) -> Iterable[tuple[bytes, str | None]]:
+    """Return the lines up to the next newline; the first longest + 2 bytes of them are read already."""
+    if beginning.endswith(b"\n") and beginning.find(b"\r", 0, -2) < 0:
+        line = beginning.rstrip(b"\r\n")
+        if len(line) <= longest:
+            return ((line, None),)
+    return _split(file, beginning, longest)
 
 
-def _rest_of_line(file: io.BufferedReader, beginning: bytes) -> str:
-    digest = sha256(beginning)
-    while rest := file.readline(_CHUNK_BYTES):
-        digest.update(rest.removesuffix(b"\n"))
-        if rest.endswith(b"\n"):
-            break
-    return digest.hexdigest()
+def _split(file: io.BufferedReader, chunk: bytes, longest: int) -> Iterator[tuple[bytes, str | None]]:
+    """Yield the lines of `chunk` and of what follows it up to a newline, with little memory."""
+    head, size, digest, last = b"", 0, sha256(), False
+    while chunk and not last:
+        if chunk.endswith(b"\r") and file.peek(1)[:1] == b"\n":
+            chunk += file.read(1)
+        last = chunk.endswith(b"\n")
+        *ended, rest = chunk.removesuffix(b"\r\n" if chunk.endswith(b"\r\n") else b"\n").split(b"\r")
+        for place, part in enumerate([*ended, rest]):
+            head += part[: longest + 1 - len(head)]
+            size += len(part)
+            digest.update(part)
+            if last or place < len(ended):
+                yield head, digest.hexdigest() if size > longest else None
+                head, size, digest = b"", 0, sha256()
+        if not last:
+            chunk = file.readline(_CHUNK_BYTES)
+    if size:
+        yield head, digest.hexdigest() if size > longest else None
 
 
-def _target(url: object, extra: str | None) -> Target | None:
+def record_target(url: object, extra: str | None = None) -> Target | None:
     """Return a record as a target; None if it has no URL."""
     line = url if isinstance(url, bytes) else _encoded(str(url or ""))
     long = len(line) > urls.MAX_BYTES

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ def groups(path: Path) -> list[int]:
             shown = ", ".join(names)[:200] or "none"
             raise FeedFileError(path, f"a Parquet file must have a column url; got {shown}; rename one")
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(names).most_common(1)[0][0]
             raise FeedFileError(path, f"a Parquet file must name a column once; got {twice[:80]!r} twice; rename one")
         if len(names) > csv_dialects.COLUMNS:
             most = csv_dialects.COLUMNS
@@ -72,16 +73,31 @@ def groups(path: Path) -> list[int]:
         return [group.num_rows for group in found]
 
 
+def first_urls(path: Path, count: int) -> Iterator[tuple[int, str | bytes | None]]:
+    """Yield (row of the file from 1, URL) of the first rows, up to `count` of them or one that can't be read."""
+    row = 1
+    with opened(path) as file:
+        try:
+            for batch in file.iter_batches(count, columns=["url"]):
+                for url in arrow_json.strings(batch.column("url"))[: count + 1 - row]:
+                    yield row, url
+                    row += 1
+                if row > count:
+                    return
+        except _BROKEN:
+            return
+
+
 def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str | bytes | None, str | None]]:
     """Yield (row of the file from 1, URL, the other columns as JSON or None without any) for each row of a group.
 
     Args:
         path: the file.
         group: the number of the row group.
-        report: gets a note for each column with values that can't be carried.
+        report: gets a note for each column with values that can't be read or carried.
 
     Raises:
-        FeedFileError: the group can't be read; the message names the column.
+        FeedFileError: the group's column url can't be read.
     """
     noted: dict[str, list[str]] = {}
     with opened(path) as file:
@@ -89,39 +105,73 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
         row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
         wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES * facts.num_rows // max(1, facts.total_byte_size)))
         try:
-            for batch in file.iter_batches(wanted, row_groups=[group]):
-                yield from zip(range(row, row + batch.num_rows), *_columns(batch, noted), strict=True)
+            for batch in _batches(file, group, wanted, row, noted):
+                yield from zip(
+                    range(row, row + batch.num_rows), *_columns(batch, file.schema_arrow.names, noted), strict=True
+                )
                 row += batch.num_rows
         except _BROKEN as error:
-            raise _fault(path, file, group, error) from error
+            url = _broken(file, group, wanted, ["url"])
+            reason = f"column url: {url['url']}" if url else str(error)
+            raise FeedFileError(
+                path, f"row group {group + 1} must be readable; {reason}; write the file again"
+            ) from error
     report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
 
 
 def _columns(
-    batch: RecordBatch, noted: dict[str, list[str]]
+    batch: RecordBatch, names: Sequence[str], noted: dict[str, list[str]]
 ) -> tuple[list[str | bytes | None], list[str] | list[None]]:
-    """Return a batch's URLs, and its other columns as JSON."""
+    """Return a batch's URLs, and its other columns as JSON; a column that it lacks is null."""
     found = arrow_json.strings(batch.column("url"))
-    names = [name for name in batch.schema.names if name != "url"]
-    if not names:
+    others = [name for name in names if name != "url"]
+    if not others:
         return found, [None] * len(found)
-    parts = []
-    for place, name in enumerate(names):
+    parts, here = [], set(batch.schema.names)
+    for place, name in enumerate(others):
         notes: list[str] = []
         key = f"{'{' if not place else ','}{quoted(name)}:"
-        parts.append([key + text for text in arrow_json.texts(batch.column(name), notes)])
+        values = arrow_json.texts(batch.column(name), notes) if name in here else ["null"] * len(found)
+        parts.append([key + text for text in values])
         if notes:
             known = noted.setdefault(name, [])
             known += [text for text in notes if text not in known]
     return found, ["".join(texts) + "}" for texts in zip(*parts, strict=True)]
 
 
-def _fault(path: Path, file: pq.ParquetFile, group: int, error: Exception) -> FeedFileError:
-    """Return the error of a row group, with the first column that can't be read."""
-    for name in file.schema_arrow.names:
+def _batches(
+    file: pq.ParquetFile, group: int, wanted: int, row: int, noted: dict[str, list[str]]
+) -> Iterator[RecordBatch]:
+    """Yield a row group in batches. Columns that can't be read, but for `url`, are left out from the first fault on."""
+    done = 0
+    try:
+        for batch in file.iter_batches(wanted, row_groups=[group]):
+            yield batch
+            done += batch.num_rows
+    except _BROKEN:
+        broken = _broken(file, group, wanted, [name for name in file.schema_arrow.names if name != "url"])
+        if not broken:
+            raise
+    else:
+        return
+    for name, reason in broken.items():
+        noted.setdefault(name, []).append(
+            f"its values are null from row {row + done:,} on, because it can't be read: {reason}"
+        )
+    whole = [name for name in file.schema_arrow.names if name not in broken]
+    for batch in file.iter_batches(wanted, row_groups=[group], columns=whole):
+        if done < batch.num_rows:
+            yield batch.slice(done)
+        done = max(0, done - batch.num_rows)
+
+
+def _broken(file: pq.ParquetFile, group: int, wanted: int, names: Sequence[str]) -> dict[str, str]:
+    """Read columns of a row group, each by itself; return those that can't be read, with the reason."""
+    found = {}
+    for name in names:
         try:
-            file.read_row_group(group, columns=[name])
-        except _BROKEN as own:
-            reason = f"row group {group + 1} must be readable; column {name}: {own}; write the file again"
-            return FeedFileError(path, reason)
-    return FeedFileError(path, f"row group {group + 1} must be readable; {error}; write the file again")
+            for _ in file.iter_batches(wanted, row_groups=[group], columns=[name]):
+                pass
+        except _BROKEN as error:
+            found[name] = str(error)
+    return found

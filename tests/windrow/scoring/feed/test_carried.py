@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -50,3 +51,11 @@ def test_a_record_is_nested_at_most_100_levels_deep(depth: int) -> None:
     else:
         with pytest.raises(carried.RecordError, match="at most 100 levels deep"):
             carried.parse(line)
+
+
+def test_a_key_that_is_there_twice_is_found_in_no_time() -> None:
+    pairs = ",".join(f'"{place}": 1' for place in range(50_000))
+    started = time.process_time()
+    with pytest.raises(carried.RecordError, match="got '49999' twice"):
+        carried.parse(f'{{{pairs}, "49999": 2}}')
+    assert time.process_time() - started < 2

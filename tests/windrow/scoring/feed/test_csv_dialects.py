@@ -70,7 +70,8 @@ WRITERS: dict[str, tuple[str, Callable[[Rows], bytes]]] = {
     "Spark with everything in quotes, packed": ("a.csv.gz", lambda rows: gzip.compress(spark(rows, everything=True))),
 }
 VALUES = st.text(st.sampled_from('ab",;\t|\n\r é') | st.characters(codec="utf-8"), max_size=8).filter(
-    lambda text: not text.endswith("\r")  # before a line end, it is a part of that
+    # Before a line end, a carriage return is a part of that; between tabs, \N is Hive's null.
+    lambda text: not text.endswith("\r") and text != r"\N"
 )
 
 
@@ -212,6 +213,44 @@ def test_a_backslash_is_itself_where_no_quote_is_escaped(tmp_path: Path) -> None
 def test_a_value_of_many_lines_with_a_url_in_it_is_no_other_record(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('url,note\nhttp://a/1,"see\nhttp://b/\nand others"\nhttp://a/2,x\n')
     assert len(read(tmp_path / "a.csv")) == 2
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize(
+    ("columns", "first", "second"),
+    [
+        ("name,url", '"Hello,http://a/1', 'World",http://a/2'),
+        ("name,url", 'Hi,"http://a/1', 'World",http://a/2'),
+        ("id,name,url,price", '1,"Hello,http://a/1,5', '2,World",http://a/2,6'),
+        ("id,name,url,price", '1,"Hello,http://a/1,5', 'World",http://a/2,6'),
+        ("id,url,name,price", '1,"http://a/1,Hello,5', '2,http://a/2,World",6'),
+        ("url,name", '"http://a/1,Hello', 'http://a/2",World'),
+    ],
+)
+def test_a_quote_too_many_never_hides_the_url_of_its_own_line(
+    tmp_path: Path, columns: str, first: str, second: str, delimiter: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{columns}\n{first}\n{second}\n".replace(",", delimiter))
+    with pytest.raises(FeedFileError, match="line 2: "):
+        read(path)
+
+
+def test_a_value_of_many_lines_may_mention_a_url_in_any_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        'name,url,n\n"Seen on http://b/1, today\nand http://b/2, too",http://a/1,5\n"see\nb",http://a/2,6\n'
+    )
+    assert [target.url for target in read(path)] == ["http://a/1", "http://a/2"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("value", ["x\ry", "\rx", "x\ryz"])
+def test_a_carriage_return_in_the_last_value_is_data_whatever_ends_the_file(
+    tmp_path: Path, value: str, end: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(f"url,n\nhttp://a/1,1\nhttp://a/2,{value}{end}".encode())
+    assert [json.loads(target.extra or "")["n"] for target in read(tmp_path / "a.csv")] == ["1", value]
 
 
 def test_a_csv_that_changed_after_it_was_checked_is_reported_as_a_fault(tmp_path: Path) -> None:

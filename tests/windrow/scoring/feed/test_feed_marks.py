@@ -111,16 +111,16 @@ def test_a_file_that_was_only_touched_or_copied_over_itself_is_not_read(reader: 
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("a.jsonl", '{"url": "a"}\n', '{"url": "a"}\n{"url": "b"}\n'),
-        ("a.csv", "url\na\n", "url\na\nb\n"),
-        ("b.csv", 'url,x\na,"', 'url,x\na,"1\n2"\nb,3\n'),
+        ("a.jsonl", '{"url": "http://a"}\n', '{"url": "http://a"}\n{"url": "http://b"}\n'),
+        ("a.csv", "url\nhttp://a\n", "url\nhttp://a\nhttp://b\n"),
+        ("b.csv", 'url,x\nhttp://a,"', 'url,x\nhttp://a,"1\n2"\nhttp://b,3\n'),
     ],
 )
 def test_what_is_appended_to_records_is_never_missed(reader: Reader, name: str, before: str, after: str) -> None:
     (reader.folder / name).write_text(before)
     reader.night()
     (reader.folder / name).write_text(after)
-    assert reader.night()[-1] == "b"
+    assert reader.night()[-1] == "http://b"
 
 
 def test_what_is_appended_during_the_look_is_read_once_and_in_the_next_night(

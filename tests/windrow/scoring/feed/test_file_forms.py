@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +62,24 @@ def test_a_packed_file_that_was_cut_is_refused(tmp_path: Path, packing: str) -> 
             read(tmp_path / "a.txt.gz")
 
 
+@pytest.mark.parametrize("packing", [name for name in PACK if name not in ("as it is", "gzip of two members")])
+def test_what_follows_a_packed_stream_is_read_or_refuses_the_file(tmp_path: Path, packing: str) -> None:
+    path, first, second = tmp_path / "a.txt", PACK[packing](f"{A}\n".encode()), PACK[packing](f"{B}\n".encode())
+    path.write_bytes(first + second)
+    assert [target.url for target in read(path)] == [A, B]
+    for rest in (b"junk", second[:-1], *(second[:place] + b"\xa5" + second[place + 1 :] for place in range(3))):
+        path.write_bytes(first + rest)
+        with pytest.raises(FeedFileError, match="must be readable and whole"):
+            read(path)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "bz2", "xz"])
+def test_zero_bytes_after_and_between_packed_streams_are_padding(tmp_path: Path, packing: str) -> None:
+    streams = [PACK[packing](text.encode()) for text in (f"{A}\n" * 50_000, "", f"{B}\n")]
+    (tmp_path / "a.txt").write_bytes(b"".join(stream + bytes(400_000) for stream in streams))
+    assert [target.url for target in read(tmp_path / "a.txt")] == [A] * 50_000 + [B]
+
+
 def test_a_packed_file_of_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_bytes, "UNPACKED_BYTES", 1 << 20)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"x" * (2 << 20)))
@@ -102,6 +122,13 @@ def test_utf16_that_was_cut_within_a_character_is_refused(tmp_path: Path, cut: i
         ("a.txt", b"www.a.example/1.jpg\nwww.a.example/2.jpg\nhttp://a/\n", "most of the file's lines are no URLs"),
         ("a.txt", bytes(range(256)) * 50, "most of the file's lines are no URLs"),
         ("a.txt", b"id,name\n1,x\n2,y\n", "most of the file's lines are no URLs"),
+        ("a.json", b'{"images": [{"url": "http://a/"}]}\n', "have no URL: a record must have a key url; got images"),
+        ("e.json", b'{"image_url": "http://a/"}\n' * 3, "must have a key url; got image_url"),
+        ("f.json", b'{"URL": "http://a/"}\n' * 3, "must have a key url; got URL"),
+        ("h.json", b'{"url": "http://a/", "n": 1, "n": 2}\n' * 3, "must have a key once; got 'n' twice"),
+        ("g.json", b'{"url": ["http://a/"]}\n' * 3, "most of the file's records have no URL"),
+        ("a.csv", b"url,n\n'http://a/1',1\n'http://a/2',2\n", "most values of the file's column url are no URLs"),
+        ("b.csv", b"n,url\nhttp://a/1,1\nhttp://a/2,2\n", "most values of the file's column url are no URLs"),
     ],
 )
 def test_what_is_no_feed_is_refused_as_one_file(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -109,6 +136,68 @@ def test_what_is_no_feed_is_refused_as_one_file(tmp_path: Path, name: str, conte
     found = feed_marks.news([tmp_path / name], {})
     assert found.pieces == []
     assert reason in found.refused[0].reason
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        pa.array([1, 2, 3]),
+        pa.array([[A], [B], None]),
+        pa.array([{"href": A}] * 3),
+        pa.array(["a.png", "b.png", A]),
+        pa.array([b"\x00\x01"] * 3),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_a_parquet_of_whose_values_most_are_no_urls_is_refused(tmp_path: Path, urls: pa.Array) -> None:
+    pq.write_table(pa.table({"url": urls, "n": [1, 2, 3]}), tmp_path / "a.parquet", row_group_size=1)
+    with pytest.raises(FeedFileError, match="most values of the file's column url are no URLs"):
+        file_forms.find(tmp_path / "a.parquet", 1)
+
+
+def test_records_without_a_value_do_not_refuse_their_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,url\n" + "1,\n" * 9 + f"2,{A}\n")
+    (tmp_path / "a.jsonl").write_text('{"url": null}\n{"url": ""}\n' * 9 + f'{{"url": "{A}"}}\n')
+    pq.write_table(pa.table({"url": [None, ""] * 600 + [A]}), tmp_path / "a.parquet")
+    for path in (tmp_path / "a.csv", tmp_path / "a.jsonl", tmp_path / "a.parquet"):
+        assert [target.url for target in read(path)] == [A]
+
+
+def test_a_header_of_url_alone_is_that_of_a_csv_whatever_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"url\n{A}\n{B}\n")
+    assert [target.url for target in read(tmp_path / "a.txt")] == [A, B]
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\n\x1a", "\r\n\x1a", "\r\x1a"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("a.txt", [A, B]),
+        ("a.jsonl", [f'{{"url": "{A}", "n": "1"}}', f'{{"url": "{B}", "n": "2"}}']),
+        ("a.csv", ["url,n", f"{A},1", f"{B},2"]),
+    ],
+)
+def test_the_end_mark_of_dos_is_no_data(tmp_path: Path, name: str, lines: list[str], encoding: str, end: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(((end[:-1] or "\n").join(lines) + end).encode(encoding))
+    found = read(path)
+    assert [target.address for target in found] == [A, B]
+    assert {target.extra for target in found} <= {None, '{"n":"1"}', '{"n":"2"}'}
+    assert report(path).notes == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("packing", ["as it is", "gzip"])
+@pytest.mark.parametrize("lines", [1, 7, 100_000])
+def test_utf16_to_which_plain_text_was_appended_is_refused(
+    tmp_path: Path, encoding: str, packing: str, lines: int
+) -> None:
+    text = f"\ufeff{A}\r\n".encode(encoding) * lines + f"{B}\r\n{B}1\r\n".encode()
+    for content in (text, text + b"\n"):
+        (tmp_path / "a.txt").write_bytes(PACK[packing](content))
+        with pytest.raises(FeedFileError, match=r"must be in it to its end|must be whole UTF-16"):
+            read(tmp_path / "a.txt")
 
 
 def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp_path: Path) -> None:
@@ -148,3 +237,12 @@ def test_a_parquet_without_one_column_url_is_refused(tmp_path: Path, table: pa.T
     with pytest.raises(FeedFileError) as caught:
         file_forms.find(tmp_path / "a.parquet", 1)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_a_mebibyte_of_blanks_before_the_first_line_takes_no_time(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b" " * 1_000_000 + b"\n" + b" \t" * 20_000 + b"x\n")
+    started = time.process_time()
+    with contextlib.suppress(FeedFileError):
+        read(tmp_path / name)
+    assert time.process_time() - started < 5

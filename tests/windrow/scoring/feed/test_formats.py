@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -76,14 +77,24 @@ def test_parquet_carries_bytes_dates_and_decimals_as_text_and_nan_as_null(tmp_pa
     [
         ("a.csv", 'url,shop\nhttp://a/,"6\n"\n,7\n', 4, "a record must have a url; got none"),
         ("a.tsv", "url\tshop\nhttp://a/\t6\n\\N\t7\n", 3, "a record must have a url; got none"),
-        ("a.jsonl", '{"shop": 7}\n', 1, "a record must have a url; got none"),
+        ("a.jsonl", '{"url": "http://a/"}\n{"shop": 7}\n', 2, "a record must have a url; got none"),
         ("b.jsonl", '\n{"url": null, "shop": 7}\n', 2, "a record must have a url; got none"),
-        ("c.jsonl", '{"url": "x"}\n[1, 2]\n', 2, "must be one JSON object; got list"),
-        ("d.jsonl", '{"url": "x"}\n{"url": "http://exa\n', 2, "must be one JSON object; Unterminated"),
-        ("e.jsonl", '{"url": "x"}\n{"url": "' + "y" * (1 << 20) + '"}\n', 2, "must have at most 1,048,576 bytes"),
-        ("f.jsonl", '{"url": "x"}\n' + "[" * 100_000 + "\n", 2, "must be nested at most 100 levels deep"),
-        ("g.jsonl", '{"url": "x", "a": {"b": 1, "b": 2}}\n', 1, "must have a key once; got 'b' twice"),
-        ("h.jsonl", '{"url": "x", "url": "y"}\n', 1, "must have a key once; got 'url' twice"),
+        ("c.jsonl", '{"url": "http://a/"}\n[1, 2]\n', 2, "must be one JSON object; got list"),
+        ("d.jsonl", '{"url": "http://a/"}\n{"url": "http://exa\n', 2, "must be one JSON object; Unterminated"),
+        (
+            "e.jsonl",
+            '{"url": "http://a/"}\n{"url": "' + "y" * (1 << 20) + '"}\n',
+            2,
+            "must have at most 1,048,576 bytes",
+        ),
+        ("f.jsonl", '{"url": "http://a/"}\n' + "[" * 100_000 + "\n", 2, "must be nested at most 100 levels deep"),
+        (
+            "g.jsonl",
+            '{"url": "http://a/"}\n{"url": "x", "a": {"b": 1, "b": 2}}\n',
+            2,
+            "must have a key once; got 'b' twice",
+        ),
+        ("h.jsonl", '{"url": "http://a/"}\n{"url": "x", "url": "y"}\n', 2, "must have a key once; got 'url' twice"),
     ],
 )
 def test_a_record_without_a_url_is_reported_with_its_line_and_gets_no_row(
@@ -135,8 +146,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("feeds")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n", "\r\r\n"])
+def test_whatever_ends_the_lines_of_a_large_file_each_is_a_record(tmp_path: Path, end: str, encoding: str) -> None:
+    addresses = [f"{A}/{place}" for place in range(1000)]
+    (tmp_path / "a.txt").write_bytes(end.join(addresses).encode(encoding))
+    records = [json.dumps({"url": address, "n": 1}) for address in addresses]
+    (tmp_path / "a.jsonl").write_bytes((end.join(records) + end).encode(encoding))
+    for path in (tmp_path / "a.txt", tmp_path / "a.jsonl"):
+        assert [target.url for target in read(path)] == addresses
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_a_record_without_a_url_is_reported_with_its_line_whatever_ends_lines(
+    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(formats, "_CHUNK_BYTES", 7)
+    lines = [f'{{"url": "{A}"}}'] * 40
+    lines[11] = lines[38] = '{"shop": 7}'
+    (tmp_path / "a.jsonl").write_bytes(end.join(lines).encode())
+    assert [each.line for each in report(tmp_path / "a.jsonl").examples] == [12, 39]
+
+
 @given(
-    content=st.lists(st.sampled_from([b"\n", b"\n", b"\r", b"a", b"long line", b"\0\xff"]) | st.binary(max_size=9)),
+    content=st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"long line", b"\0\xff"]) | st.binary(max_size=9)),
     cuts=st.lists(st.integers(0, 300), max_size=6),
     longest=st.integers(1, 12),
 )
@@ -145,7 +179,7 @@ def test_cut_anywhere_the_pieces_of_a_text_give_each_line_once(
 ) -> None:
     path = folder / "feed.txt"
     path.write_bytes(b"".join(content))
-    whole = path.read_bytes().split(b"\n")
+    whole = re.split(rb"\r\n|\r|\n", path.read_bytes())
     expected = [
         (line, None) if len(line) <= longest else (line[: longest + 1], sha256(line).hexdigest())
         for line in (whole if whole[-1] else whole[:-1])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from windrow.scoring.feed import feed_marks, formats
+from windrow.scoring.feed import arrow_json, feed_marks, formats, parquet_rows
 from windrow.scoring.feed.feed_reports import PieceReport
 
 from .test_arrow_json import YEAR_10000, arrays
@@ -34,7 +34,7 @@ def test_whatever_is_next_to_the_url_costs_no_row(folder: Path, array: pa.Array)
     except (pa.ArrowException, ValueError):  # Parquet has no such type
         return
     assert [target.url for target in read(path)] == addresses
-    assert report(path).notes == []
+    assert all(arrow_json._NO_DATE in note.reason for note in report(path).notes)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,30 @@ def test_dates_that_python_has_are_written_as_python_writes_them(tmp_path: Path)
     ]
 
 
-def test_a_page_that_is_torn_is_a_fault_that_names_the_column_and_what_is_before_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    table = pa.table({"url": [f"{A}{place}" for place in range(4000)], "note": [f"n{place}" for place in range(4000)]})
-    pq.write_table(table, path, row_group_size=2000, use_dictionary=False, compression="snappy")
-    column = pq.ParquetFile(path).metadata.row_group(1).column(1)
+def tear(path: Path, group: int, column: int, share: float = 0.0) -> None:
+    """Overwrite a column's bytes in a row group, from a share of them on."""
+    facts = pq.ParquetFile(path).metadata.row_group(group).column(column)
     content = bytearray(path.read_bytes())
-    start, size = column.data_page_offset, column.total_compressed_size
-    content[start : start + size] = b"\xff" * size
+    start = facts.data_page_offset + int(facts.total_compressed_size * share)
+    end = facts.data_page_offset + facts.total_compressed_size
+    content[start:end] = b"\xff" * (end - start)
     path.write_bytes(content)
+
+
+def write_two_groups(path: Path) -> None:
+    """Write two row groups of 2,000 rows and three columns"""
+    numbers = range(4000)
+    table = {"url": [f"{A}{place}" for place in numbers], "note": [f"n{place}" for place in numbers], "n": [*numbers]}
+    pq.write_table(
+        pa.table(table), path, row_group_size=2000, use_dictionary=False, compression="snappy", data_page_size=4000
+    )
+
+
+def test_a_page_of_urls_that_is_torn_is_a_fault_and_what_is_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_two_groups(path)
+    tear(path, group=1, column=0)
+    tear(path, group=1, column=1)
     found = feed_marks.news([path], {})
     assert found.refused == []  # its footer is whole
     reports = [PieceReport() for _ in found.pieces]
@@ -90,8 +105,39 @@ def test_a_page_that_is_torn_is_a_fault_that_names_the_column_and_what_is_before
     assert (len(rows[0]), reports[0].fault) == (2000, None)
     fault = reports[1].fault
     assert fault
-    assert (fault.file, "row group 2 must be readable; column note" in fault.reason) == (str(path), True)
+    assert (fault.file, "row group 2 must be readable; column url" in fault.reason) == (str(path), True)
     assert len(pieces(path)) == 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_a_column_that_is_torn_is_null_with_a_note_and_costs_no_row_and_no_other_column(
+    tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_rows, "_BATCH_ROWS", 300)
+    path = tmp_path / "a.parquet"
+    write_two_groups(path)
+    tear(path, group=1, column=1, share=share)
+    found = extras(path)
+    assert list(found) == [f"{A}{place}" for place in range(4000)]
+    assert [record["n"] for record in found.values()] == [*range(4000)]  # type: ignore[index]
+    notes = [record["note"] for record in found.values()]  # type: ignore[index]
+    first = notes.index(None)
+    assert notes == [f"n{place}" for place in range(first)] + [None] * (4000 - first)
+    (note,) = report(path).notes
+    assert note.reason.startswith(
+        f"column note: its values are null from row {first + 1:,} on, because it can't be read"
+    )
+    assert first >= 2000 + 2000 * share - 600
+
+
+def test_lists_of_a_fixed_size_with_nulls_as_pyarrow_writes_them_cost_no_row(tmp_path: Path) -> None:
+    lists = pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))
+    pq.write_table(pa.table({"vector": lists, "url": [A, B, f"{B}2"], "n": [1, 2, 3]}), tmp_path / "a.parquet")
+    assert extras(tmp_path / "a.parquet") == {
+        address: {"vector": None, "n": place} for place, address in enumerate([A, B, f"{B}2"], 1)
+    }
+    (note,) = report(tmp_path / "a.parquet").notes
+    assert note.reason.startswith("column vector: its values are null from row 1 on")
 
 
 def test_a_value_that_is_too_long_is_null_with_a_note_that_names_its_column(tmp_path: Path) -> None:
