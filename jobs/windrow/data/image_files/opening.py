@@ -56,18 +56,14 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _image(content: bytes, kind: str, max_pixels: int) -> Image.Image:
-    ended = True
-    if kind == "JPEG":
-        jpeg = jpeg_file.reduced(content)
-        reduced, ended = jpeg.content, jpeg.ended
-    else:
-        reduced = {"PNG": png_file.reduced, "GIF": gif_file.reduced, "WEBP": webp_file.reduced}.get(kind, bytes)(
-            content
-        )
-    image = _by_header(reduced, kind, max_pixels)
-    if not ended:
-        return _by_header(jpeg_file.completed(reduced), kind, max_pixels)
-    return image
+    if kind != "JPEG":
+        reduce = {"PNG": png_file.reduced, "GIF": gif_file.reduced, "WEBP": webp_file.reduced}.get(kind, bytes)
+        return _by_header(reduce(content), kind, max_pixels)
+    jpeg = jpeg_file.reduced(content)
+    image = _by_header(jpeg.content, kind, max_pixels)
+    if jpeg.ended:
+        return image
+    return _by_header(jpeg_file.completed(jpeg, image.width * image.height), kind, max_pixels)
 
 
 def _by_header(content: bytes, kind: str, max_pixels: int) -> Image.Image:
