@@ -40,6 +40,7 @@ _COLOURS = (b"JFIF\0", b"Adobe")
 
 _ALONE = (0x01, *range(0xD0, 0xD9))  # marks without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = (0xC0, 0xC1)
 _COEFFICIENTS = 64
 _FILLERS = (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
 """Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds."""
@@ -69,7 +70,7 @@ def reduced(content: bytes) -> Reduced:
         BrokenFileError: the image has other than 8 bits a sample, or more than MOST_SCANS scans, or the file more than
             MOST_SEGMENTS segments before its pixels or between its scans.
     """
-    view, parts, place, turn, measured = memoryview(content), [], 2, None, False
+    view, parts, place, turn, measured, in_one = memoryview(content), [], 2, None, False, b""
     for _ in range(MOST_SEGMENTS):
         found = _MARK.search(content, place)  # decoders pass over anything between two segments
         if found is None:
@@ -87,6 +88,7 @@ def reduced(content: bytes) -> Reduced:
             continue
         if kind in _FRAMES:
             measured = True
+            in_one = content[place + 9 : place + 10] if kind in _SEQUENTIAL else b""
             if content[place + 4 : place + 5] not in (b"\x08", b""):
                 raise BrokenFileError(f"a JPEG with {content[place + 4]} bits a sample can't be decoded")
         if kind == 0xE1 and turn is None:
@@ -101,7 +103,10 @@ def reduced(content: bytes) -> Reduced:
         raise BrokenFileError(f"it has more than {MOST_SEGMENTS:,} segments before its pixels")
     if not measured:
         raise NotAnImageError("a JPEG must say its size before its pixels; it does not")
-    scans, ended = _scans(content, place)
+    if in_one and content[place + 4 : place + 5] == in_one:  # all components: decoders refuse a second scan
+        scans, ended = [place], content.rfind(END, place) >= 0
+    else:
+        scans, ended = _scans(content, place)
     exif = b"" if turn in (None, orientation.UPRIGHT) else _segment(b"Exif\0\0" + orientation.write(turn or 1))
     head = b"".join([content[:2], exif, *parts])
     return Reduced(head + view[place:], ended, tuple(scan - place + len(head) for scan in scans))

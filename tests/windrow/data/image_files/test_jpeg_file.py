@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import time
 import tracemalloc
 from typing import Any
 
@@ -42,6 +44,16 @@ def test_an_end_mark_inside_a_segment_between_scans_hides_no_scans(kind: int) ->
     plain = encoded(GREY, "JPEG", progressive=True)
     place = plain.rindex(b"\xff\xda")
     np.testing.assert_array_equal(pixels(plain[:place] + b"\xff\xfe\0\x04\xff\xd9" + plain[place:]), pixels(plain))
+
+
+@pytest.mark.timeout(20)
+def test_a_second_scan_where_one_has_all_components_is_not_decoded() -> None:
+    plain = encoded(Image.new("L", (4000, 4000)), "JPEG")
+    content = plain[:-2] + plain[plain.rindex(b"\xff\xda") : -2] * 300 + plain[-2:]
+    begun = time.process_time()
+    with contextlib.suppress(OSError):
+        pixels(content)
+    assert time.process_time() - begun < 2, "300 scans of 16,000,000 pixels were decoded"
 
 
 def test_segments_between_scans_are_counted_too() -> None:
@@ -84,7 +96,7 @@ def test_bytes_between_two_segments_cost_no_image(junk: str, progressive: bool) 
 
 
 def pixels(content: bytes) -> Any:
-    with opened(content, 1_000_000) as image:
+    with opened(content, 20_000_000) as image:
         return np.asarray(image)
 
 
