@@ -49,7 +49,7 @@ FORM = {
     "Network": ("network.builder",),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
-        *("promotion.significant", "promotion.approval"),
+        *("promotion.significant", "promotion.approval", "promotion.train_on"),
     ),
 }
 TASKS = {

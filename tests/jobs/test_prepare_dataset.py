@@ -187,7 +187,8 @@ def test_a_folder_that_grew_keeps_its_splits_and_says_what_is_odd_about_it(
     assert done.result["left_out"] == 3
     assert manifests.read(tmp_path / "out").left_out["emu/other.png"] == "the same pixels as cat/7.png, labelled cat"
     assert done.result["near_copies"]["images"] > 0
-    classes, disputed, *small, near = done.result["warnings"]
+    undecoded, classes, disputed, *small, near = done.result["warnings"]
+    assert undecoded.startswith("left out 1 of 73 images that can't be decoded: cat/broken.jpg")
     assert classes == "classes since the last preparation: new emu; gone none"
     assert disputed.startswith("left out 2 images whose copies have another label")
     assert [warning.split(": ")[0].split(" ", 1)[1] for warning in small] == ["validation images", "test images"]

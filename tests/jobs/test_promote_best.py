@@ -25,6 +25,7 @@ import pytest
 from harness.jobs import run_main, serving
 from harness.web import Line
 from windrow.data import manifest, shards
+from windrow.data.splits import StoredFit
 from windrow.errors import DatasetError, TrackingError, UserError
 from windrow.experiment import parse
 from windrow.selection import common_images, finalists
@@ -90,7 +91,10 @@ class Judged:
         promotion = open_promotion(page, self.data, self.study, [self.final.winner.trial.number])
         return promote_best.judge(self.read, page, self.folder, self.final, promotion)
 
-    def read(self, networks: Mapping[str, bytes], truths: Mapping[str, np.ndarray]) -> dict[str, Readout]:
+    def read(
+        self, networks: Mapping[str, bytes], truths: Mapping[str, np.ndarray], fits: Mapping[str, StoredFit]
+    ) -> dict[str, Readout]:
+        assert set(fits.values()) == {None}, "this data set holds its images once"
         self.scored = dict(networks)
         own = {name: truth.tobytes() for name, truth in truths.items()}
         return {name: _read_once(network, self.folder, own.get(name)) for name, network in networks.items()}

@@ -44,7 +44,7 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     # Loopback, but not what the page allows: a test must not rely on the guard to keep it off other machines.
     write_feed(home, "two.txt", "http://[::1]:9/a.png")
     broken["http://[::1]:9/a.png"] = "refused_address"
-    write_feed(home, "bad.csv", "url,shop", f"{images.address}/0.png,7", f"{images.address}/100.png")
+    write_feed(home, "bad.txt", "url,shop", f"{images.address}/0.png,7", f"{images.address}/100.png")
 
     outlook = run_job("score_images", "--experiment", page, "--dry-run", "--limit", "4")
     assert outlook.code == 0, outlook.output
@@ -61,10 +61,10 @@ def test_every_new_url_gets_one_row_once(run_job: Run, page: Path, images: Image
     accounted = {key: first.result[key] for key in ("records", "copies", "without_url", "files_refused")}
     assert accounted == {"records": 11, "copies": 1, "without_url": 0, "files_refused": 1}
     (refused,) = first.result["refused_files"]
-    assert (Path(refused["file"]).name, refused["line"]) == ("bad.csv", 3)
+    assert (Path(refused["file"]).name, refused["line"]) == ("bad.txt", 3)
     assert "warning: 1 file of the feed is refused" in first.output
     logged = connect().get_run(first.result["run_id"])
-    assert "bad.csv, line 3: a record must have a field for each column" in logged.data.tags["windrow.refused_files"]
+    assert "bad.txt, line 3: a record must have a field for each column" in logged.data.tags["windrow.refused_files"]
     assert (logged.data.metrics["records"], logged.data.metrics["files_refused"]) == (11, 1)
     table = Path(first.result["table"])
     assert table == home / "tables" / "brightness"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from windrow.data import features, manifest, shards
 from windrow.data.splits import Split, StoredFit
@@ -225,14 +226,19 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     if best is not None:
         network.set_weights(best)
     if spec.on_all:
-        both = joined(*data)
-        training = loop.prepare(
-            spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
-        )
-        network = epochs.run_again(attempt, training)
+        network = _trained_on_all(attempt, data)
     if _is_head(spec):
         network = compose(dataset / BACKBONE, network)
     return replace(outcome, network=runtime.to_bytes(network))
+
+
+def _trained_on_all(attempt: RunningAttempt, data: tuple[Examples, Examples]) -> Any:
+    """Train a trial that has been validated once more, on training and validation images; return the keras.Model."""
+    spec, both = attempt.spec, joined(*data)
+    training = loop.prepare(
+        spec.builder, spec.parameters, spec.shape, spec.classes, both, data[1], spec.epochs, spec.seed
+    )
+    return epochs.run_again(attempt, training)
 
 
 def _fine_tune(attempt: RunningAttempt, further: FineTuning, data: tuple[Examples, Examples], folder: Path) -> Outcome:
