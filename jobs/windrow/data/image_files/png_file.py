@@ -42,7 +42,7 @@ def reduced(content: bytes) -> bytes:
             break
         length, name = struct.unpack_from(">I4s", content, place)
         end = place + length + 12
-        if not name.isalpha():
+        if not name.isalnum():  # Pillow reads digits, too
             if pixels:  # rubbish after the pixels does no harm
                 break
             raise BrokenFileError(f"its chunk at byte {place} has no valid name: {name!r}")

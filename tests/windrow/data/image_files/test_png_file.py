@@ -47,3 +47,7 @@ def test_a_transparency_that_does_not_fit_its_pixels_is_none(mode: str, length: 
 @pytest.mark.parametrize(("palette", "wrong"), [(b"abc", 1), (b"ab", 0), (b"", 0), (bytes(1000), 1)])
 def test_a_palette_that_the_pixels_do_not_need_is_passed_over(mode: str, palette: bytes, wrong: int) -> None:
     np.testing.assert_array_equal(pixels(png_with(mode, b"PLTE", palette, wrong)), pixels(encoded(IMAGES[mode])))
+
+
+def test_a_chunk_with_a_digit_in_its_name_is_passed_over() -> None:
+    np.testing.assert_array_equal(pixels(png_with("RGB", b"ab1d", b"x")), pixels(encoded(IMAGES["RGB"])))
