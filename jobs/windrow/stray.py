@@ -14,14 +14,19 @@ _NAMES = frozenset(
         *("__macosx", "__pycache__", "icon\r"),  # macOS, Python
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"),  # Windows
         *("$recycle.bin", "system volume information", "recycler"),
+        *("network trash folder", "temporary items"),  # macOS on a server's disk
         *("lost+found", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot"),  # Linux, storage servers
     }
 )
-_UNFINISHED = ("*.crdownload", "*.part", "*.partial", "*.filepart", "~$*", "*.aria2")
-"""Downloads that browsers have not finished, and the lock files of office programs."""
+_LEFT = (
+    *("*.crdownload", "*.download", "*.opdownload", "*.part", "*.partial", "*.filepart", "*.aria2"),  # browsers
+    "~$*",  # office programs
+    *("*~", "*.bak", "*.tmp", "*.temp", "*.sw[nopx]", "#*#", "*.*#"),  # editors and sync programs; C# may be a class
+)
+"""Unfinished downloads, locks, backups and temporary files."""
 
 
 def is_stray(name: str) -> bool:
     """Return whether a file or folder of this name, without its folders, is never data: hidden, or left by a system."""
     low = name.lower()
-    return name.startswith(".") or low in _NAMES or any(fnmatchcase(low, pattern) for pattern in _UNFINISHED)
+    return name.startswith(".") or low in _NAMES or any(fnmatchcase(low, pattern) for pattern in _LEFT)

@@ -28,8 +28,13 @@ class EncodingError(ValueError):
         line: the line of the first wrong byte, from 1.
     """
 
-    def __init__(self, byte: str, line: int) -> None:
-        self.rule, self.line = f"must be UTF-8 text; got byte {byte}; save it as UTF-8", line
+    def __init__(self, byte: str, line: int, encoding: str = "utf-8") -> None:
+        named = {
+            "utf-16": "UTF-16 text, as its byte order mark says",
+            "utf-32": "UTF-32 text, as its byte order mark says",
+        }
+        self.rule = f"must be {named.get(encoding, 'UTF-8 text')}; got byte {byte}; save it as UTF-8"
+        self.line = line
         super().__init__(self.rule)
 
 
@@ -60,8 +65,8 @@ def decoded(content: bytes) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise EncodingError(f"0x{content[error.start]:02x}", line) from error
+        line = len(content[: error.start].decode(encoding, "replace").split("\n"))
+        raise EncodingError(f"0x{content[error.start]:02x}", line, encoding) from error
     if (place := text.find("\0")) >= 0:
-        raise EncodingError("0x00", text.count("\n", 0, place) + 1)
+        raise EncodingError("0x00", text.count("\n", 0, place) + 1, encoding)
     return text.lstrip("\ufeff")  # an editor may add a second mark to a file that has one

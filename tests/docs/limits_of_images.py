@@ -96,7 +96,7 @@ def gif_blocks(count: int) -> bool:
 
 def webp_chunks(count: int) -> bool:
     extended = b"VP8X" + struct.pack("<I", 10) + b"\x04" + bytes(9)
-    body = b"WEBP" + extended + (b"JUNK" + bytes(4)) * (count - 1)
+    body = b"WEBP" + extended + b"VP8L" + bytes(4) + (b"JUNK" + bytes(4)) * (count - 2)
     whole = b"RIFF" + struct.pack("<I", len(body)) + body
     return webp_file.reduced(whole) != whole
 

@@ -276,7 +276,7 @@ def _of_images(tmp_path: Path) -> dict[str, Limit]:
         "chunks of a PNG": Limit(png_file.MOST_CHUNKS, images.png_chunks),
         "segments of a JPEG, up to its pixels": Limit(jpeg_file.MOST_SEGMENTS, images.jpeg_segments),
         "blocks of a GIF before its image": Limit(gif_file._MOST_BLOCKS, images.gif_blocks),
-        "chunks of a WebP with metadata": Limit(webp_file._MOST_CHUNKS - 1, images.webp_chunks),
+        "chunks of a WebP": Limit(webp_file._MOST_CHUNKS - 1, images.webp_chunks),
         "EXIF data": Limit(orientation.MOST_BYTES, images.exif),
         "a small text file": Limit(text_files.MOST_BYTES, images.is_small_text),
     }

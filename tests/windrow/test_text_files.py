@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_any_bytes_are_text_or_an_error_with_a_line(content: bytes) -> None:
         text_files.decoded(content)
     except text_files.EncodingError as error:
         wrong = error
-    assert wrong is None or wrong.rule.startswith("must be UTF-8 text; got byte 0x")
+    assert wrong is None or re.match(r"must be UTF-(8|16|32) text(, as .* says)?; got byte 0x", wrong.rule)
     assert wrong is None or 1 <= wrong.line <= content.count(b"\n") + 1
 
 
@@ -58,6 +59,14 @@ def test_another_encoding_is_an_error_that_names_line_byte_and_cure(
     (tmp_path / "labels.txt").write_bytes(content)
     with pytest.raises(UserError, match=rf"labels.txt must be UTF-8 text; got byte {byte}; save .* \(line {line}\)"):
         text_files.read(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("utf-16", "UTF-16"), ("utf-32", "UTF-32")])
+def test_a_torn_text_is_an_error_that_names_its_own_encoding(encoding: str, name: str) -> None:
+    torn = "cat\ndog\nbird".encode(encoding)[:-1]
+    with pytest.raises(text_files.EncodingError, match=f"must be {name} text, as its byte order mark says") as error:
+        text_files.decoded(torn)
+    assert error.value.line == 3
 
 
 def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

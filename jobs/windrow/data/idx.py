@@ -53,7 +53,7 @@ def chosen(path: Path) -> list[Path]:
             f"name them as MNIST does: {', '.join(FILE_NAMES)}"
         )
     for some in found.values():
-        if len({file.name.removesuffix(".gz").replace(".idx", "-idx") for file in some}) > 1:
+        if len({re.sub(r"\.gz$", "", file.name, flags=re.IGNORECASE).replace(".idx", "-idx") for file in some}) > 1:
             names = ", ".join(file.name for file in some)
             raise DatasetError(f"{path} must hold one data set; got {names}; move the others to their own folders")
     return [some[0] for some in found.values()]
@@ -62,9 +62,11 @@ def chosen(path: Path) -> list[Path]:
 def _files(path: Path, kind: str) -> list[Path]:
     """Return the IDX files of a kind such as train-images. In a file's name, "t10k" means test, as in MNIST.
 
-    A file may be in a folder of its own name, as Kaggle packs MNIST; without one outside such a folder, it counts.
+    Names are in any case; some archives end in .idx. A file may be in a folder of its own name, as Kaggle packs
+    MNIST; without one outside such a folder, it counts.
     """
-    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}[-.]idx\d-(ubyte|byte|short|int)(\.gz)?")
+    form = r"([-.]idx\d-(ubyte|byte|short|int)(\.idx)?|\.idx)(\.gz)?"
+    pattern = re.compile(rf"(.+[-_.])?{kind.replace('test', '(t10k|test)')}{form}", re.IGNORECASE)
     found = sorted(file for file in visible(path) if pattern.fullmatch(file.name))
     nested = [file / inner for file in found if file.is_dir() for inner in (file.name, f"{file.name}.gz")]
     return [file for file in found if file.is_file()] or [file for file in nested if file.is_file()]

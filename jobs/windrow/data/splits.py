@@ -50,13 +50,16 @@ def check_different(names: tuple[str, ...]) -> None:
         DatasetError: they can't, or don't.
     """
     if odd := [name for name in names if not name.strip() or not is_printable(name)]:
-        raise DatasetError(f"a class needs a name that can be printed; got {odd[0]!r}; rename it, e.g. in labels.txt")
+        got = f"got {odd[0]!r}; rename it: its folder, or its line in labels.txt"
+        raise DatasetError(f"a class needs a name that can be printed; {got}")
     seen: dict[str, str] = {}
     for name in names:
         look = unicodedata.normalize("NFC", " ".join(name.split()))
         if (other := seen.get(look)) is not None:
             got = f"{name!r} twice" if other == name else f"{other!a} and {name!a}, which look the same"
-            raise DatasetError(f"classes need different names; got {got}; rename one, e.g. in labels.txt")
+            raise DatasetError(
+                f"classes need different names; got {got}; rename one: its folder, or its line in labels.txt"
+            )
         seen[look] = name
 
 

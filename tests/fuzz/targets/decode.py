@@ -56,6 +56,7 @@ TOKENS = [
         "ANMF",
         "BM",
     ),
+    *("<!--", "-->", "<!DOCTYPE", "<?xml", "<svg", "<html"),
     *("ICC_PROFILE\0", "MPF\0", "http://ns.adobe.com/xap/1.0/\0", "\0\0\0\x0dIHDR"),
 ]
 _SHAPE = (12, 10, 3)

@@ -127,3 +127,26 @@ def test_images_of_two_channels_are_refused(tmp_path: Path, idx_bytes: Bytes) ->
     (tmp_path / "labels").write_bytes(idx_bytes(np.zeros(1)))
     with pytest.raises(DatasetError, match="1 or 3 channels; got 2"):
         idx.read_pair(tmp_path / "images", tmp_path / "labels")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train-Images-idx3-ubyte", "Train-Labels-idx1-ubyte", "T10K-Images-idx3-ubyte.GZ", "T10k-Labels-IDX1-ubyte"),
+        ("train-images.idx", "train-labels.idx", "t10k-images.idx.gz", "test-labels.idx"),
+        ("train-images-idx3-ubyte.idx", "train-labels-idx1-ubyte.idx", "test-images.idx", "test-labels.IDX"),
+        (
+            "emnist-train-images.idx3-ubyte",
+            "emnist-train-labels.idx",
+            "emnist-t10k-images.idx",
+            "emnist-t10k-labels.idx",
+        ),
+    ],
+)
+def test_idx_files_are_found_in_any_case_and_ending(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in (*names, "my-train-images.index", "train-images.txt", "train-images.idx.bak"):
+        (tmp_path / name).write_bytes(b"")
+    assert [file.name for file in idx.chosen(tmp_path)] == list(names)
+    (tmp_path / "letters-train-images.idx").write_bytes(b"")
+    with pytest.raises(DatasetError, match="must hold one data set"):
+        idx.chosen(tmp_path)

@@ -41,10 +41,11 @@ _OTHERS: tuple[tuple[str, bytes], ...] = (
     ("a NumPy array", rb"\x93NUMPY"),
     ("an HDF5 file", rb"\x89HDF\r\n\x1a\n"),
     ("a Parquet file", rb"PAR1"),
-    ("an SVG drawing", rb"(?s)\s*(?:<\?xml[^>]*>\s*)?(?:<!(?:--.*?--|DOCTYPE[^>]*)>\s*)*<svg\b"),
-    ("a web page", rb"(?i)\s*<(?:!doctype html|html)\b"),
 )
 _KNOWN = [(kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _OTHERS]
+_PAGE = re.compile(rb"<(?:!doctype )?html\b", re.IGNORECASE)
+_DRAWING = re.compile(rb"<svg\b")
+_UTF_8_MARK = b"\xef\xbb\xbf"
 _NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -71,6 +72,31 @@ def kind(head: bytes) -> str:
         return EMPTY
     if found := next((kind for kind, pattern in _KNOWN if pattern.match(head)), None):
         return found
-    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")) or not _NO_TEXT.search(head):
+    if found := _markup(head):
+        return found
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", _UTF_8_MARK)) or not _NO_TEXT.search(head):
         return TEXT
     return "of a kind that is not known"
+
+
+def _markup(head: bytes) -> str | None:
+    """Return what a file in XML or HTML is by its first tag; None for any other file.
+
+    A loop passes over comments and declarations: a pattern for any number of them would try all ways to divide them.
+    """
+    place = _past_blanks(head, len(_UTF_8_MARK) if head.startswith(_UTF_8_MARK) else 0)
+    while head.startswith((b"<!", b"<?", b"]>"), place) and not _PAGE.match(head, place):
+        mark = b"-->" if head.startswith(b"<!--", place) else b">"
+        end = head.find(mark, place)
+        if end < 0:
+            return None
+        place = _past_blanks(head, end + len(mark))
+    if _PAGE.match(head, place):
+        return "a web page"
+    return "an SVG drawing" if _DRAWING.match(head, place) else None
+
+
+def _past_blanks(head: bytes, place: int) -> int:
+    while head[place : place + 1].isspace():
+        place += 1
+    return place

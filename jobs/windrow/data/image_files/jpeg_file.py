@@ -6,6 +6,7 @@ ITU-T T.81, annex B.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import struct
@@ -27,23 +28,38 @@ MOST_SCANS = 100
 """The most scans of an image. Encoders write at most 20. A scan of 60 bytes can take 15 ms for 40,000,000 pixels, so a
 small file without this limit could take an hour."""
 
-_SCAN, _COMMENT = 0xDA, 0xFE
+MOST_DECODED = 400_000_000
+"""The most pixels, times the scans, of a JPEG without an end mark that is looked at for missing pixels: 40,000,000
+pixels in ten scans. That takes up to five decodings, a second or two for most images of this size."""
+
+_SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
+_MARK = re.compile(rb"\xff[^\0\xff]")
+_MARK_IN_PIXELS = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # without the marks of restarts, which have no segment
 _COLOURS = (b"JFIF\0", b"Adobe")
 """How the segments of applications begin that the colours depend on."""
 
 _ALONE = (0x01, *range(0xD0, 0xD9))  # marks without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = (0xC0, 0xC1)
 _COEFFICIENTS = 64
-_FILLERS = (b"", b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
-"""Bytes in place of missing ones: none, which a decoder takes for zeros, ones, both in turn, and many kinds."""
+_FILLERS = (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
+"""Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds."""
+_ROWS = 256  # of pixels, whose bytes are copied at once
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """A JPEG without metadata except its orientation; `ended` is false if its end mark is missing."""
+    """A JPEG without metadata except its orientation.
+
+    Attributes:
+        content: the file.
+        ended: whether it has its end mark.
+        scans: where in it the scans begin.
+    """
 
     content: bytes
     ended: bool
+    scans: tuple[int, ...]
 
 
 def reduced(content: bytes) -> Reduced:
@@ -52,24 +68,27 @@ def reduced(content: bytes) -> Reduced:
     Raises:
         NotAnImageError: the file ends, or its segments end, before it says the image's size.
         BrokenFileError: the image has other than 8 bits a sample, or more than MOST_SCANS scans, or the file more than
-            MOST_SEGMENTS segments.
+            MOST_SEGMENTS segments before its pixels or between its scans.
     """
-    view, parts, place, turn, measured = memoryview(content), [], 2, None, False
+    view, parts, place, turn, measured, in_one = memoryview(content), [], 2, None, False, b""
     for _ in range(MOST_SEGMENTS):
-        if place + 4 > len(content) or content[place] != 0xFF:
+        found = _MARK.search(content, place)  # decoders pass over anything between two segments
+        if found is None:
+            place = len(content)
             break
-        kind = content[place + 1]
-        while kind == 0xFF and place + 4 < len(content):  # a mark may be filled up
-            place += 1
-            kind = content[place + 1]
-        if kind == _SCAN:
+        place, kind = found.start(), content[found.start() + 1]
+        if kind in (_SCAN, _END):
             break
         if kind in _ALONE:
             place += 2
             continue
-        end = place + 2 + (content[place + 2] << 8 | content[place + 3]) if place + 4 <= len(content) else len(content)
+        end = _end(content, place)
+        if end < place + 4:  # no valid length
+            place += 4
+            continue
         if kind in _FRAMES:
             measured = True
+            in_one = content[place + 9 : place + 10] if kind in _SEQUENTIAL else b""
             if content[place + 4 : place + 5] not in (b"\x08", b""):
                 raise BrokenFileError(f"a JPEG with {content[place + 4]} bits a sample can't be decoded")
         if kind == 0xE1 and turn is None:
@@ -79,17 +98,44 @@ def reduced(content: bytes) -> Reduced:
                 parts.append(view[place:end])
         elif content[place + 4 : place + 9] in _COLOURS:
             parts.append(view[place:end])
-        place = max(end, place + 2)
+        place = end
     else:
         raise BrokenFileError(f"it has more than {MOST_SEGMENTS:,} segments before its pixels")
     if not measured:
         raise NotAnImageError("a JPEG must say its size before its pixels; it does not")
+    if in_one and content[place + 4 : place + 5] == in_one:  # all components: decoders refuse a second scan
+        scans, ended = [place], content.rfind(END, place) >= 0
+    else:
+        scans, ended = _scans(content, place)
     exif = b"" if turn in (None, orientation.UPRIGHT) else _segment(b"Exif\0\0" + orientation.write(turn or 1))
-    end = content.find(END, place)
-    if content.count(bytes([0xFF, _SCAN]), place, end if end >= 0 else len(content)) > MOST_SCANS:
-        raise BrokenFileError(f"it has more than {MOST_SCANS:,} scans")
-    ended = end >= 0
-    return Reduced(b"".join([content[:2], exif, *parts, view[place:]]), ended)
+    head = b"".join([content[:2], exif, *parts])
+    return Reduced(head + view[place:], ended, tuple(scan - place + len(head) for scan in scans))
+
+
+def _scans(content: bytes, place: int) -> tuple[list[int], bool]:
+    """Return where the scans begin, from a place on, and whether an end mark follows them.
+
+    Segments between scans are passed over as a decoder does it, because they may hold the bytes of marks.
+    """
+    scans: list[int] = []
+    for _ in range(MOST_SEGMENTS):
+        found = _MARK_IN_PIXELS.search(content, place)
+        if found is None:
+            return scans, False
+        place, kind = found.start(), content[found.start() + 1]
+        if kind == _END:
+            return scans, True
+        if kind == _SCAN:
+            scans.append(place)
+            if len(scans) > MOST_SCANS:
+                raise BrokenFileError(f"it has more than {MOST_SCANS:,} scans")
+        place = max(_end(content, place), place + 4)
+    raise BrokenFileError(f"it has more than {MOST_SEGMENTS:,} segments between its scans")
+
+
+def _end(content: bytes, place: int) -> int:
+    """Return where the segment ends that begins at a place, by its own length."""
+    return place + 2 + int.from_bytes(content[place + 2 : place + 4])
 
 
 def is_ended(content: bytes) -> bool:
@@ -105,33 +151,42 @@ def _segment(content: bytes) -> bytes:
     return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
-def completed(content: bytes) -> bytes:
+def completed(jpeg: Reduced, pixels: int) -> bytes:
     """Return a JPEG without an end mark with one, if it has all its pixels; else return it unchanged.
 
     A decoder makes up pixels that are missing. So it is asked with different bytes in their place: the images are equal
     only if nothing was missing. The second scans of a progressive JPEG are looked for as well.
+
+    Args:
+        jpeg: the reduced file.
+        pixels: the image's width times its height. Beyond MOST_DECODED, the file is returned unchanged.
     """
-    if not _has_all_scans(content):
-        return content
-    content = content[:-1] if content.endswith(b"\xff") else content
-    images = {_decoded(content + filler + END) for filler in _FILLERS}
-    return content + END if len(images) == 1 and None not in images else content
+    if pixels * len(jpeg.scans) > MOST_DECODED or not _has_all_scans(jpeg):
+        return jpeg.content
+    content = jpeg.content.removesuffix(b"\xff")
+    first = _digest(content + END)
+    is_whole = first is not None and all(_digest(content + filler + END) == first for filler in _FILLERS)
+    return content + END if is_whole else jpeg.content
 
 
-def _decoded(content: bytes) -> bytes | None:
+def _digest(content: bytes) -> bytes | None:
+    """Return a digest of a JPEG's pixels; None if it can't be decoded."""
+    digest = hashlib.blake2b()
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-            return image.tobytes()
+            for top in range(0, image.height, _ROWS):
+                digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
     except Exception:  # Pillow raises almost anything
         return None
+    return digest.digest()
 
 
-def _has_all_scans(content: bytes) -> bool:
+def _has_all_scans(jpeg: Reduced) -> bool:
     """Return whether the scans have all bits of all coefficients of all components."""
     left: defaultdict[int, list[int]] = defaultdict(lambda: [255] * _COEFFICIENTS)
-    components = _components(content)
-    for found in re.finditer(rb"\xff\xda", content):
-        scan = content[found.end() + 2 : found.end() + 14]
+    components = _components(jpeg.content)
+    for place in jpeg.scans:
+        scan = jpeg.content[place + 4 : place + 16]
         count = scan[0] if scan else 0
         if not 1 <= count <= 4 or len(scan) < 4 + 2 * count:
             return False

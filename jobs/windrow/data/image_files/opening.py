@@ -3,7 +3,7 @@
     with opened(content, max_pixels) as image: ...
 
 Pillow parses every tag and every text of a file, and refuses the image for one that is broken or large. So the file is
-reduced first, to what the pixels need and the orientation; see png_file, jpeg_file, webp_file and gif_file.
+reduced first, to what the pixels need and the orientation; see png_file, jpeg_file, webp_file, gif_file and bmp_file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
+from windrow.data.image_files import bmp_file, gif_file, jpeg_file, png_file, webp_file
 from windrow.data.image_files import content as contents
-from windrow.data.image_files import gif_file, jpeg_file, png_file, webp_file
 from windrow.data.image_files.faults import BrokenFileError, NotAnImageError, TooManyPixelsError
 
+_REDUCE = {"PNG": png_file.reduced, "GIF": gif_file.reduced, "WEBP": webp_file.reduced, "BMP": bmp_file.reduced}
 _PIXELS = re.compile(r"\((\d+) pixels\)")
 
 
@@ -56,18 +57,13 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _image(content: bytes, kind: str, max_pixels: int) -> Image.Image:
-    ended = True
-    if kind == "JPEG":
-        jpeg = jpeg_file.reduced(content)
-        reduced, ended = jpeg.content, jpeg.ended
-    else:
-        reduced = {"PNG": png_file.reduced, "GIF": gif_file.reduced, "WEBP": webp_file.reduced}.get(kind, bytes)(
-            content
-        )
-    image = _by_header(reduced, kind, max_pixels)
-    if not ended:
-        return _by_header(jpeg_file.completed(reduced), kind, max_pixels)
-    return image
+    if kind != "JPEG":
+        return _by_header(_REDUCE[kind](content), kind, max_pixels)
+    jpeg = jpeg_file.reduced(content)
+    image = _by_header(jpeg.content, kind, max_pixels)
+    if jpeg.ended:
+        return image
+    return _by_header(jpeg_file.completed(jpeg, image.width * image.height), kind, max_pixels)
 
 
 def _by_header(content: bytes, kind: str, max_pixels: int) -> Image.Image:

@@ -18,9 +18,9 @@ MARK = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 100_000
 """The most chunks of a file. An image of 80,000,000 pixels has 30,000 if its encoder writes 8 KiB at a time."""
 
-_GREY, _COLOUR = 0, 2
+_GREY, _COLOUR, _PALETTE = 0, 2, 3
+_LEAST_LEVELS = {_GREY: 2, _COLOUR: 6, _PALETTE: 1}  # bytes of the transparency; other kinds of pixels have their own
 _MOST_ALPHAS = 256  # of a palette
-_NEEDED = (b"IHDR", b"PLTE", b"tRNS")
 
 
 def reduced(content: bytes) -> bytes:
@@ -30,8 +30,8 @@ def reduced(content: bytes) -> bytes:
 
     Raises:
         NotAnImageError: the file has no header.
-        BrokenFileError: the checksum of the header, the palette or the transparency is wrong, a chunk before the pixels
-            has no valid name, or the file has more than MOST_CHUNKS chunks.
+        BrokenFileError: the checksum of the header is wrong, or of the palette of an image that needs it, a chunk
+            before the pixels has no valid name, or the file has more than MOST_CHUNKS chunks.
     """
     if content[12:16] != b"IHDR" or len(content) < 29:
         raise NotAnImageError(f"a PNG must begin with its header; it begins with {content[8:16]!r}")
@@ -42,15 +42,17 @@ def reduced(content: bytes) -> bytes:
             break
         length, name = struct.unpack_from(">I4s", content, place)
         end = place + length + 12
-        if not name.isalpha():
+        if not name.isalnum():  # Pillow reads digits, too
             if pixels:  # rubbish after the pixels does no harm
                 break
             raise BrokenFileError(f"its chunk at byte {place} has no valid name: {name!r}")
         if name == b"IDAT":
             parts.append(view[place:end])
             pixels = True
-        elif name in _NEEDED:
-            parts.append(_checked(view[place:end], name, content))
+        elif name == b"IHDR" or (name == b"PLTE" and content[25] == _PALETTE):
+            parts.append(_checked(view[place:end], name))
+        elif name == b"tRNS":
+            parts.append(_transparency(bytes(view[place:end]), content[24], content[25]))
         elif name == b"eXIf" and turn is None:
             turn = orientation.read(view[place + 8 : end - 4])
         elif name == b"IEND":
@@ -65,21 +67,37 @@ def reduced(content: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _checked(chunk: memoryview, name: bytes, content: bytes) -> memoryview | bytes:
+def _is_cut(chunk: bytes | memoryview) -> bool:
+    return len(chunk) < 12 or len(chunk) < 12 + struct.unpack_from(">I", chunk)[0]
+
+
+def _is_right(chunk: bytes | memoryview) -> bool:
+    """Return whether a chunk's checksum is right."""
+    return bool(zlib.crc32(chunk[4:-4]) == struct.unpack_from(">I", chunk, len(chunk) - 4)[0])
+
+
+def _checked(chunk: memoryview, name: bytes) -> memoryview:
     """Return a chunk whose checksum is right, or that is cut off."""
-    if len(chunk) < 12 or len(chunk) < 12 + struct.unpack_from(">I", chunk)[0]:
-        return chunk
-    if zlib.crc32(chunk[4:-4]) != struct.unpack_from(">I", chunk, len(chunk) - 4)[0]:
+    if not _is_cut(chunk) and not _is_right(chunk):
         raise BrokenFileError(f"the checksum of its {name.decode()} is wrong, so the file is damaged")
-    return _transparency(bytes(chunk[8:-4]), content[24], content[25]) if name == b"tRNS" else chunk
+    return chunk
 
 
-def _transparency(levels: bytes, depth: int, colour: int) -> bytes:
-    """Return the chunk tRNS with levels of the depth that Pillow gives the pixels, which it does not convert itself."""
-    if colour == _GREY and depth < 8 and len(levels) >= 2:
+def _transparency(chunk: bytes, depth: int, colour: int) -> bytes:
+    """Return the chunk tRNS with levels of the depth that Pillow gives the pixels, which it does not convert itself.
+
+    Nothing is returned for a chunk with a wrong checksum, one that is too short, and one of pixels that have their own
+    alpha: libpng, and so browsers, show the image without it.
+    """
+    if _is_cut(chunk):
+        return chunk
+    levels = chunk[8:-4]
+    if not _is_right(chunk) or len(levels) < _LEAST_LEVELS.get(colour, len(levels) + 1):
+        return b""
+    if colour == _GREY and depth < 8:
         most = (1 << depth) - 1
         levels = struct.pack(">H", (int.from_bytes(levels[:2]) & most) * 255 // most)
-    elif colour == _COLOUR and depth == 16 and len(levels) >= 6:
+    elif colour == _COLOUR and depth == 16:
         levels = struct.pack(">3H", *(level >> 8 for level in struct.unpack(">3H", levels[:6])))
     return _chunk(b"tRNS", levels[:_MOST_ALPHAS])
 

@@ -6,7 +6,7 @@ import re
 
 _LONGEST = 300
 # After the reason: the node, and the operation.
-_PLACE = re.compile(r"\s*(\[\[\{\{node|\[Op:|Hint: |Original stack trace for)")
+_PLACE = re.compile(r"(\[\[\{\{node|\[Op:|Hint: |Original stack trace for)")
 # Before it: headings, and the Python code that made the node.
 _HEADING = re.compile(
     r"Graph execution error|Detected at node|Defined at|<stack traces unavailable>|Node: |File \"|\d+ root error|$"

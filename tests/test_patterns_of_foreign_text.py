@@ -1,0 +1,74 @@
+"""No pattern that reads bytes of strangers takes long for any of them: its time grows no faster than its text."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from windrow import markdown
+from windrow.data.image_files import content, jpeg_file
+from windrow.scoring.fetch import host_names, robots, urls
+from windrow.scoring.network import graph_errors, labels
+
+LENGTH = 50_000
+_MATCHED: dict[str, tuple[re.Pattern[str], str]] = {
+    "a host's name": (host_names._NAME, "fullmatch"),
+    "a host of numbers": (host_names._NUMERIC, "search"),
+    "a URL's control characters": (urls._CONTROLS, "search"),
+    "a URL's scheme": (urls._SCHEME, "match"),
+    "a URL's host and port": (urls._PLACE, "fullmatch"),
+    "a URL's user": (urls._USER, "search"),
+    "a URL's escapes": (urls._ESCAPES, "findall"),
+    "a normalised URL's host": (urls._HOST_OF, "match"),
+    "a normalised URL's origin": (urls._ORIGIN_OF, "match"),
+    "a line of a robots.txt": (robots._LINE, "match"),
+    "an agent of a robots.txt": (robots._PRODUCT, "match"),
+    "a label map's entry": (labels._ENTRY, "findall"),
+    "a network's error": (graph_errors._PLACE, "split"),
+    "a class's name in Markdown": (markdown._MARKS, "findall"),
+}
+PATTERNS: dict[str, Callable[[str], object]] = {
+    name: getattr(pattern, method) for name, (pattern, method) in _MATCHED.items()
+}
+for _name, _pattern in {
+    "an image's segments": jpeg_file._MARK,
+    "an image's scans": jpeg_file._MARK_IN_PIXELS,
+    "bytes that are no text": content._NO_TEXT,
+    **{f"{kind}'s beginning": pattern for kind, pattern in content._KNOWN},
+}.items():
+    PATTERNS[_name] = lambda text, search=_pattern.search: search(text.encode("latin-1"))
+PARTS = [
+    *(" ", "\t ", "\n", "a", ".", "a.", "-", "1", "0x", ":", "::", "[", "[]", "%", "%4", "\\", "/", "@", "#", "*", "_"),
+    *(
+        "<",
+        "<!-- -->",
+        "http://",
+        "http://a",
+        "//",
+        "//a:1",
+        "\xff",
+        "\xff\0",
+        "\xff\xd0",
+        "\0",
+        "RIFF",
+        "ftyp",
+        "`",
+        "](",
+    ),
+    *("user agent", "user-agent ", "disallow", "d", "allow:", "crawl-delay ", "Windrow"),
+    *("target_class", "target_class : 1 ", 'target_class:1 target_class_string:"', '"', "[[{{node ", "[Op:", "Hint: "),
+]
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_takes_no_long_time_for_any_text(name: str) -> None:
+    """A pattern that tries all ways to divide a text takes a minute here, and one that looks at each byte once 1 ms."""
+    read = PATTERNS[name]
+    for part in PARTS:
+        for begin in ("", "http://", "0"):
+            text = begin + part * (LENGTH // len(part)) + "\x01"
+            begun = time.process_time()
+            read(text)
+            assert time.process_time() - begun < 1, f"{begin!r} and {part!r} again and again"
