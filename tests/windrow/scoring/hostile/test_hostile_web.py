@@ -190,6 +190,8 @@ BODIES = [
     Case("too-short-length", "broken_response", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + GOOD),
     Case("negative-length", "broken_response", b"HTTP/1.1 200 OK\r\nContent-Length: -9\r\n\r\n" + GOOD),
     Case("two-lengths", "broken_response", body(GOOD, "Content-Length: 3")),
+    Case("one-length-twice", "broken_response", body(GOOD, f"Content-Length: {len(GOOD)}")),
+    Case("list-of-lengths", "broken_response", body(GOOD).replace(b"-Length: ", b"-Length: %d, " % len(GOOD))),
     Case("gzip-bomb", "not_an_image", body(gzip.compress(bytes(100_000_000)), "Content-Encoding: gzip")),
     Case("garbage-chunks", "broken_response", CHUNKED + b"ZZ\r\nx"),
     Case("huge-chunk", "broken_response", CHUNKED + b"ffffffffffffffffff\r\nx"),
