@@ -40,7 +40,8 @@ _SENDING = threading.Lock()  # two jobs may share a session, such as two threads
 def open_session(name: str, task_cores: int = 1, minutes: float = executors.MINUTES) -> Iterator[SparkSession]:
     """Yield a session whose executors can import windrow, and stop the session when the `with` block ends.
 
-    If this process already has a session, as in a notebook, yield that session and leave it running.
+    If this process already has a session, as in a notebook, yield that session and leave it running, unless its jobs
+    wait for executors for too long.
 
     Args:
         name: the application's name in Spark's UI.
@@ -58,7 +59,12 @@ def open_session(name: str, task_cores: int = 1, minutes: float = executors.MINU
         session = SparkSession.builder.getOrCreate()
         _check_task_cores(session, task_cores)
         ship_package(session)
-        yield session
+        try:
+            executors.await_some(session, minutes)
+            with executors.watched(session, minutes):
+                yield session
+        finally:
+            executors.forget_stopped(session)
         return
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     SparkContext._ensure_initialized()  # before this, a SparkConf does not know the options of spark-submit

@@ -308,8 +308,27 @@ def test_a_reader_takes_the_limit_and_no_more(tmp_path: Path, name: str) -> None
 def test_headers_have_no_limit_of_their_own() -> None:
     one = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: " + b"y" * 60_000 + b"\r\n\r\nok"
     many = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"A: b\r\n" * 10_000 + b"\r\nok"
-    for each in (one, many):
+    short = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"a:\r\n" * 16_000 + b"\r\nok"  # 64 KB as it is sent
+    for each in (one, many, short):
         assert fetched({"/0": each}).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3], ids=["", "lines", "hints"]
+)
+@pytest.mark.parametrize("field", [b"a:", b"a:b", b"a: b", b"a:      b   "])
+def test_a_head_is_counted_as_it_is_sent(before: bytes, field: bytes) -> None:
+    def answered(size: int) -> Status:
+        left = size - len(start) - len(b"\r\n")
+        line = field + b"\r\n"
+        fields = line * (left // len(line) - 1)
+        fields += b"L:" + b"x" * (left - len(fields) - len(b"L:\r\n")) + b"\r\n"
+        return fetched({"/0": before + start + fields + b"\r\nok"}).status
+
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+    most = http_client.HEAD_BYTES - (len(before) if before.startswith(b"\r") else 0)  # empty lines count as well
+    assert answered(most) is Status.OK
+    assert answered(most + 1) is Status.BROKEN_RESPONSE
 
 
 def test_a_head_that_comes_in_pieces_is_counted_as_a_whole() -> None:

@@ -92,6 +92,16 @@ def test_loss_is_lowered_and_accuracy_is_raised() -> None:
     assert experiment.parse(PAGE + "sweep: {objective: val_macro_f1}").sweep.direction == "maximize"
 
 
+@pytest.mark.parametrize("name", ["a", ".a", "a" * 255, f".{'a' * 254}"])
+def test_a_model_has_a_name_of_255_characters_at_most(name: str) -> None:
+    assert experiment.parse(f"{PAGE}promotion: {{model: {name}}}").champion_uri == f"models:/{name}@champion"
+
+
+@pytest.mark.parametrize("name", ["a" * 256, f".{'a' * 255}"])
+def test_a_model_has_no_longer_name(name: str) -> None:
+    assert "at most 255 characters" in sentences(f"{PAGE}promotion: {{model: {name}}}")[0]
+
+
 def test_a_page_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         experiment.parse(PAGE).sweep.trials = 3  # type: ignore[misc]

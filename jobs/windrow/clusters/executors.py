@@ -66,6 +66,13 @@ def watched(session: SparkSession, minutes: float) -> Iterator[None]:
         watch.ended.set()
 
 
+def forget_stopped(session: SparkSession) -> None:
+    """Stop a session in Python, too, if `watched` has stopped it, so that this process can open another."""
+    java = session.sparkContext._jsc
+    if java is not None and java.sc().isStopped():
+        session.stop()
+
+
 class _Limit:
     """The time since there was an executor, or no need of one; says so after two minutes.
 

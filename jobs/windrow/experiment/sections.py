@@ -25,7 +25,7 @@ Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 LARGEST_SEED = 2**32 - 1  # NumPy's limit, which also applies to Optuna's samplers
 
 SLUG = r"^[a-z][a-z0-9_]{0,62}$"
-MODEL_NAME = r"""^\.?[^/:\s.'"][^/:\s'"]{0,253}$"""
+MODEL_NAME = r"""^([^/:\s.'"][^/:\s'"]{0,254}|\.[^/:\s.'"][^/:\s'"]{0,253})$"""
 
 LEARNERS = ("tpe", "gp", "cma_es")
 """The samplers that learn from the results of earlier trials."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from ipaddress import ip_address
-from urllib.parse import urljoin
 
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.addresses import refusal
@@ -75,6 +74,13 @@ SEEDS = [
             "file:///etc/passwd",
         ),
         *("http://example.com:99999/", "data:image/png;base64,AAAA", "http://example.com/caf\udce9.png", "../b?c"),
+        *(
+            "http:\\\\example.com\\a.png",
+            "https:/example.com",
+            "http:///a!b.example",
+            "http:a,b.example",
+            "/\\a~b.example",
+        ),
         *("http://example.com/a?x=%2B&y=a,b|c", "\ufeffhttp://a/", "http://\uff11\uff12\uff17.0.0.1/", "http://xn--a/"),
     )
 ]
@@ -102,8 +108,8 @@ def check(data: bytes) -> None:
         assert again is not None
         assert again.url_key == target.url_key, (target.address, again.address)
     try:
-        hop = urls.normalise(urljoin(_BASE, data.decode("utf-8", "surrogateescape")))
-    except ValueError:  # UrlRefusedError is one; urljoin raises others, which the fetcher makes into a row as well
+        hop = urls.redirected(_BASE, data.decode("utf-8", "surrogateescape"))
+    except ValueError:  # UrlRefusedError is one; there are others, which the fetcher makes into a row as well
         return
     _check_address(hop)
 

@@ -138,29 +138,34 @@ def empty_master(free_port: Callable[[], int], tmp_path: Path) -> Iterator[str]:
 
 JOB = """
 import sys
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
 from windrow.clusters import executors
 from windrow.errors import SparkError
 from windrow.spark import open_session
 
 executors._WORD_SECONDS = 1
+if "notebook" in sys.argv:
+    SparkSession.builder.getOrCreate()
 try:
     with open_session("waits", minutes=0.1) as spark:
         print("opened", spark.range(3).count())
 except SparkError as error:
-    print(error)
+    print(error, "|", SparkContext._active_spark_context)
     sys.exit(error.exit_code)
 """
 
 
 @pytest.mark.faults
 @pytest.mark.submit
-@pytest.mark.parametrize("dynamic", ["false", "true"])
-def test_a_real_cluster_without_workers_ends_a_job(empty_master: str, tmp_path: Path, dynamic: str) -> None:
+@pytest.mark.parametrize(("dynamic", "place"), [("false", "job"), ("true", "notebook")])
+def test_a_real_cluster_without_workers_ends_a_job(empty_master: str, tmp_path: Path, dynamic: str, place: str) -> None:
+    """In a notebook the session is there before, and another one can be opened after it."""
     (tmp_path / "job.py").write_text(JOB)
     conf = {"spark.dynamicAllocation.enabled": dynamic, "spark.dynamicAllocation.shuffleTracking.enabled": "true"}
     started = time.monotonic()
     done = subprocess.run(
-        submit_command(tmp_path / "job.py", master=empty_master, conf=conf),
+        submit_command(tmp_path / "job.py", place, master=empty_master, conf=conf),
         env=submit_environment(
             {"PYTHONPATH": str(Path(executors.__file__).parents[2]), "PYSPARK_PYTHON": sys.executable}
         ),
@@ -170,5 +175,6 @@ def test_a_real_cluster_without_workers_ends_a_job(empty_master: str, tmp_path: 
     )
     assert done.returncode == 1, done.stderr[-3000:]
     assert "the cluster must offer an executor within 0.1 min (cluster_minutes); it offered none" in done.stdout
+    assert done.stdout.rstrip().endswith("| None")
     assert "waiting until the cluster has room" in done.stdout  # where spark-submit prints all that a job prints
     assert time.monotonic() - started >= 6

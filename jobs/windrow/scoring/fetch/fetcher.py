@@ -17,7 +17,6 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urljoin
 
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.politeness import Hosts, HostUnavailableError, seconds_until
@@ -104,7 +103,7 @@ class Fetcher:
             if isinstance(answer, Fetched):
                 return answer
             try:
-                url = urls.normalise(urljoin(url, answer.location))
+                url = urls.redirected(url, answer.location)
             except urls.UrlRefusedError as refused_hop:
                 reason = f"redirected to {urls.shown(answer.location)[:200]}: {refused_hop.reason}"
                 return Fetched(refused_hop.status, url, answer.http_status, error=reason)

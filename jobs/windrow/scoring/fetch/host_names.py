@@ -16,11 +16,11 @@ from urllib.parse import unquote_to_bytes
 import idna
 
 _SHOWN_CHARACTERS = 80
-# What the DNS can hold: labels of 1 to 63 characters, 253 in all, and a final dot. A hyphen may be anywhere,
-# though the C library looks no name up that begins with one.
+# What the DNS can hold: labels of 1 to 63 characters, 253 in all, and a final dot. Of ASCII, a label may have what the
+# URL standard does not forbid in a domain; glibc looks up letters, digits, hyphens and underscores only.
 MOST_CHARACTERS = 253
 LABEL_CHARACTERS = 63
-_LABEL = f"[a-z0-9_-]{{1,{LABEL_CHARACTERS}}}"
+_LABEL = rf"""[a-z0-9!"$&'()*+,;=_`{{}}~-]{{1,{LABEL_CHARACTERS}}}"""
 _NAME = re.compile(rf"(?=.{{1,{MOST_CHARACTERS}}}\.?$){_LABEL}(?:\.{_LABEL})*\.?")
 # A host whose last label is a number, such as 127.1 or 0x7f000001: an IPv4 address, since no top-level domain is one.
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
@@ -49,7 +49,8 @@ def normal_form(host: str) -> str:
     name = _ascii(unquote_to_bytes(host.encode("utf-8", "surrogateescape")).decode("utf-8", "replace"))
     if not _NAME.fullmatch(name):
         raise HostNameError(
-            f"a host name must have labels of 1 to 63 letters, digits, hyphens and underscores; got {_shown(host)}"
+            "a host name must have labels of 1 to 63 characters, without spaces and any of #%/:<>?@[\\]^|; "
+            f"got {_shown(host)}"
         )
     return _ipv4(name) if _NUMERIC.search(name) else name
 

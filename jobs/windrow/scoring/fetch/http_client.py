@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
 
 from windrow.scoring.fetch.addresses import IpNetwork, guarded_socket
 
 HEAD_BYTES = 64 * 1024
 """The most bytes of an answer before its body: status line and all headers. Browsers take 256 KiB, nginx sends 32.
 Also the most bytes in a row that frame a chunked body: extensions of chunks, and headers after the last chunk."""
+_TEXT = re.compile(rb"[^\r\n]")
+_END = re.compile(rb"\n\r?\n")  # of a head; aiohttp takes a line end without \r
+_FIRST_CODE, _FIRST_FINAL_CODE = 100, 200
 _SMALLEST_HEADER_BYTES = len(b"a:\r\n")
 _READ_BYTES = 256 * 1024  # reading pauses when twice as much of a body waits; less costs time with large images
 _KEPT_ALIVE_SECONDS = 4.0  # less than the 5 s after which Apache and Node.js close an idle connection
@@ -86,18 +92,6 @@ def open_client(
     )
 
 
-def check_head(response: aiohttp.ClientResponse) -> None:
-    """Check the size of an answer's head: status line and headers, each with its line end, and the empty line.
-
-    Raises:
-        LongHeadError: it is larger than HEAD_BYTES.
-    """
-    fields = sum(len(name) + len(value) + len(b": \r\n") for name, value in response.raw_headers)
-    status_line = len(f"HTTP/1.1 200 {response.reason or ''}\r\n".encode("utf-8", "surrogateescape"))
-    if status_line + fields + len(b"\r\n") > HEAD_BYTES:
-        raise LongHeadError
-
-
 class _Connector(aiohttp.TCPConnector):
     """A connector whose connections limit a head as a whole; aiohttp limits each header and their number."""
 
@@ -108,11 +102,16 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Connection(ResponseHandler):
-    """A connection that ends at HEAD_BYTES without the end of a head or a byte of a body."""
+    """A connection that ends at a head of more than HEAD_BYTES, or at as many without the end of a head or any body.
+
+    A head's bytes are counted as they arrive: status line and headers, each with its line end, and the empty line.
+    """
 
     _around = 0  # bytes since the last progress
     _content = 0  # bytes of the body so far
     _has_begun = False  # whether the newest piece ended a head
+    _is_final = False  # whether the answer's head is complete; after a head with a code of 1xx there is another
+    _head = b""  # of a head that is not complete, and all that has arrived after it
 
     @property
     def _received(self) -> int:
@@ -121,29 +120,48 @@ class _Connection(ResponseHandler):
     def set_response_params(self, **params: object) -> None:
         """Begin an answer."""
         self._around, self._content = 0, self._received
+        self._is_final, self._head = False, b""
         super().set_response_params(**params)  # type: ignore[arg-type]
 
-    def feed_data(self, data: object, size: int = 0) -> None:
-        """Take an answer whose head is complete."""
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Take an answer whose head is complete, or end the connection if the head is too large."""
         self._has_begun = True
-        super().feed_data(data, size)  # type: ignore[arg-type]
+        self._is_final = not _FIRST_CODE <= data[0].code < _FIRST_FINAL_CODE
+        begin = _TEXT.search(self._head)  # aiohttp skips empty lines before the status line
+        end = _END.search(self._head, begin.start() if begin else 0)
+        length = end.end() if end else len(self._head)
+        self._head = self._head[length:]
+        if length > HEAD_BYTES:
+            self._end()
+        else:
+            super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived."""
         self._has_begun = False
+        if not self._is_final:
+            self._head += data
         super().data_received(data)
+        if self._is_final:
+            self._head = b""
         content = self._received
         if self._has_begun or content != self._content or self._reading_paused:
-            self._around, self._content = 0, content
+            self._around, self._content = len(self._head), content
         else:
             self._around += len(data)
-        if self._around > HEAD_BYTES and self._exception is None:
-            error = LongHeadError()
-            self.set_exception(error)
-            if self._payload is not None:
-                self._payload.set_exception(error)
-            if self.transport is not None:
-                self.transport.close()
+        if self._around > HEAD_BYTES:
+            self._end()
+
+    def _end(self) -> None:
+        """End the connection; what waits for the answer or for its body gets a LongHeadError."""
+        if self._exception is not None:
+            return
+        error = LongHeadError()
+        self.set_exception(error)
+        if self._payload is not None:
+            self._payload.set_exception(error)
+        if self.transport is not None:
+            self.transport.close()
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -16,7 +16,7 @@ from yarl import URL
 import windrow
 from windrow.scoring.fetch import robots, status
 from windrow.scoring.fetch.addresses import IpNetwork
-from windrow.scoring.fetch.http_client import check_head, open_client
+from windrow.scoring.fetch.http_client import open_client
 from windrow.scoring.fetch.politeness import ALONE, Sharing, retry_after
 from windrow.scoring.fetch.reasons import clean, explain
 from windrow.scoring.fetch.status import Status
@@ -138,7 +138,6 @@ class Session:
         try:
             client = self._fresh if again else self._client
             async with client.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response:
-                check_head(response)
                 location = response.headers.get("Location")
                 if 300 <= response.status < 400 and location is not None:
                     return Redirect(response.status, location)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from windrow.scoring.fetch.host_names import HostNameError, normal_form
 from windrow.scoring.fetch.status import Status
@@ -16,11 +16,15 @@ from windrow.scoring.fetch.status import Status
 MAX_BYTES = 8192
 SHOWN_CHARACTERS = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_SLASHES = "/\\"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))")  # example.com:80/ is a host and a port
 _PLACE = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]*))?")  # host and port
 LAST_PORT = 65_535
-_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+# http and https with any slashes, since all are read the same; elsewhere a slash after the scheme, or two at the start.
+_USER = re.compile(r"^((?:https?:|[a-z][a-z0-9+.-]*:(?=[/\\])|(?=[/\\]{2}))[/\\]*+)[^/?#]*@", re.IGNORECASE)
+# A redirect to a host: what is left out before that is taken from the URL. urljoin knows two slashes only.
+_WITH_HOST = re.compile(r"(https?:)?[/\\]{2}(.*)", re.IGNORECASE | re.DOTALL)
 _ESCAPES = re.compile(r"%(?:[0-9A-Fa-f]{2})?|[^%]+")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _PATH_SAFE = "/:@!$&'()*+,;=~"
@@ -90,28 +94,42 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
 def normalise(url: str) -> str:
     """Return a URL in its normal form, which is the same for URLs that certainly mean the same.
 
-    The host is in its normal form, see host_names.py, and the scheme in lower case. The default port and the fragment
-    are dropped. Escapes are in upper case; those of unreserved characters are undone, and other characters that need an
-    escape get one. Path and query are otherwise left alone, because servers differ.
+    The host is in its normal form, see host_names.py, and the scheme in lower case, with two slashes after it however
+    many there were. The default port and the fragment are dropped. Escapes are in upper case; those of unreserved
+    characters are undone, and other characters that need an escape get one. Path and query are otherwise left alone,
+    because servers differ.
 
     Raises:
         UrlRefusedError: with status invalid_url, refused_scheme or refused_credentials.
     """
     if found := _CONTROLS.search(url):
         raise UrlRefusedError(Status.INVALID_URL, f"a URL has no control characters; got {found[0]!r}")
-    scheme = _scheme(url)
+    scheme, rest = _scheme(url)
     try:
-        parts = urlsplit(url)
+        # Browsers take any number of slashes here, and backslashes for slashes.
+        parts = urlsplit(f"{scheme}://{rest.lstrip(_SLASHES)}")
     except ValueError as error:
         raise UrlRefusedError(Status.INVALID_URL, f"a URL must be well formed; {error}") from error
     user, at, after = parts.netloc.rpartition("@")
     if at and user not in ("", ":"):
         raise UrlRefusedError(Status.REFUSED_CREDENTIALS, "a URL must hold no user and no password; remove them")
     # Browsers read a backslash as a slash, so what follows it belongs to the path.
-    authority, backslash, rest = after.partition("\\")
-    path = f"/{rest}{parts.path}" if backslash else parts.path
+    authority, backslash, begin = after.partition("\\")
+    path = f"/{begin}{parts.path}" if backslash else parts.path
     place = _place(authority, scheme)
     return urlunsplit((scheme, place, _escape(path, _PATH_SAFE) or "/", _escape(parts.query, _QUERY_SAFE), ""))
+
+
+def redirected(url: str, location: str) -> str:
+    """Return the normal form of the URL that an answer for `url`, which is normalised, redirects to.
+
+    Raises:
+        ValueError: it is no URL; a UrlRefusedError, with its status, if it must not be requested.
+    """
+    if match := _WITH_HOST.match(location.strip()):
+        scheme = match[1] or f"{urlsplit(url).scheme}:"
+        return normalise(f"{scheme}//{match[2]}")
+    return normalise(urljoin(url, location))
 
 
 def host(url: str) -> str:
@@ -128,7 +146,7 @@ def origin(url: str) -> str:
 
 def shown(text: str) -> str:
     """Return a URL, or a part of one, in a form to show: valid UTF-8, short, and without user and password."""
-    masked = _USER.sub(lambda match: f"{match[1] or ''}//***@", text)
+    masked = _USER.sub(lambda match: f"{match[1]}***@", text)
     clean = _valid(masked)
     return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[: SHOWN_CHARACTERS - 1]}…"
 
@@ -142,14 +160,15 @@ def _digest(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _scheme(url: str) -> str:
+def _scheme(url: str) -> tuple[str, str]:
+    """Return the scheme, http or https, and what follows its colon."""
     match = _SCHEME.match(url)
     if match is None:
         raise UrlRefusedError(Status.INVALID_URL, "a URL must begin with http:// or https://; got no scheme")
     scheme = match[1].lower()
     if scheme not in _DEFAULT_PORTS:
         raise UrlRefusedError(Status.REFUSED_SCHEME, f"only http and https are asked; got {scheme[:40]}:")
-    return scheme
+    return scheme, url[match.end() :]
 
 
 def _place(authority: str, scheme: str) -> str:

@@ -266,16 +266,12 @@ def test_a_redirect_loop_ends_after_five_hops(server: HostileServer) -> None:
         ("http://127.0.0.1:99999/", Status.INVALID_URL),
         ("http://[::1", Status.INVALID_URL),
         ("http://127.256.256.256/", Status.INVALID_URL),
-        ("http://167772165/", Status.REFUSED_ADDRESS),
-        ("http://%31%30.0x5/", Status.REFUSED_ADDRESS),
     ],
 )
 def test_a_redirect_passes_the_same_checks_as_a_feed(server: HostileServer, location: str, status: Status) -> None:
     fetched = fetch(server.on("/x", redirect(location)))
-    assert fetched.status == status
-    if status is not Status.REFUSED_ADDRESS:  # that one is known when the connection is made
-        assert fetched.http_status == 302
-        assert "redirected" in (fetched.error or "")
+    assert (fetched.status, fetched.http_status) == (status, 302)
+    assert "redirected" in (fetched.error or "")
     assert "secret" not in repr(fetched)
 
 
@@ -319,7 +315,13 @@ def test_a_name_that_leads_inside_is_refused_before_any_connect(
     assert (fetched.status, connects) == (Status.REFUSED_ADDRESS, [])
 
 
-@pytest.mark.parametrize("host", ["some-name-.example", "-a.example", "_my_host_.example", "xn--a.example", "a--.b."])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("some-name-.example", "-a.example", "_my_host_.example", "xn--a.example", "a--.b."),
+        *("a!b.com", "a,b.example", "a~b.c", "!\"$&'()*+,-;=_`{}~.example"),
+    ],
+)
 def test_a_name_that_the_dns_can_hold_is_asked(
     monkeypatch: pytest.MonkeyPatch, server: HostileServer, host: str
 ) -> None:

@@ -21,6 +21,11 @@ from windrow.scoring.fetch.host_names import HostNameError, normal_form
         ("-some-name.example.com", "-some-name.example.com"),
         ("a--b.example", "a--b.example"),
         ("--.example", "--.example"),
+        ("A!b.com", "a!b.com"),
+        ("a,b.example.com", "a,b.example.com"),
+        ("a%2Cb，c.example.com", "a,b,c.example.com"),
+        ("ü~.example.com", "xn--~-dha.example.com"),
+        ("""!"$&'()*+,-;=_`{}~.example""", """!"$&'()*+,-;=_`{}~.example"""),
         ("_dmarc.my_host.example", "_dmarc.my_host.example"),
         ("Example.COM.", "example.com."),
         ("1.example", "1.example"),
@@ -53,7 +58,17 @@ def test_a_host_is_what_browsers_and_the_dns_make_of_it(written: str, normal: st
     [
         *("", ".", "a..example", ".example", "example..", "a b.example", "a%20b.example", "a%00.example"),
         *("a%2Fb.example", "a%40b.example", "a%3A80.example", "a%5Cb.example", "a%23b", "100%.example", "%25.example"),
-        *("%E9.example", "%FF", "\udce9.example", "a\ufffd.example", "a,b.example", "*.example", "{host}.example"),
+        *("%E9.example", "%FF", "\udce9.example", "a\ufffd.example", "a^b.example", "<a>.example", "a|b"),
+        *(
+            "a\x7f.example",
+            "a%7Fb",
+            "a%09b",
+            "ü b.example",
+            "ü^.example",
+            "a／b.example",
+            "a＠b.example",
+            "a：b.example",
+        ),
         *(f"{'a' * 64}.example", f"{'a.' * 127}a", f"{'ü' * 64}.example", f"{'ü' * 5000}.example"),
         *("256.1.1.1", "1.2.3.4.5", "1.2.3.256", "4294967296", "0x100000000", "1.16777216", "09.1.1.1", "0x7g.1"),
         *("1..1", "a.1", "a.0x1", "9" * 200, "１.２.３.４.５"),
@@ -110,7 +125,18 @@ REFUSED = st.sampled_from(["127.0.0.1", "169.254.169.254", "10.0.0.5", "0.0.0.0"
     REFUSED.map(IPv4Address).flatmap(lambda address: numbers(int(address))),
     st.sampled_from(sorted(DRESSES)),
     st.sampled_from(["", ":80", ":0080", ":8080", ":"]),
-    st.sampled_from(["http://{}/a", "HTTP://{}", "https://@{}?a", "http://{}\\a", "http://{}#a"]),
+    st.sampled_from(
+        [
+            "http://{}/a",
+            "HTTP://{}",
+            "https://@{}?a",
+            "http://{}\\a",
+            "http://{}#a",
+            "http:\\\\{}",
+            "http:/{}",
+            "http:///{}",
+        ]
+    ),
 )
 def test_a_refused_address_is_refused_in_every_spelling(text: str, dress: str, port: str, form: str) -> None:
     target = urls.understand(form.format(DRESSES[dress](text) + port).encode())

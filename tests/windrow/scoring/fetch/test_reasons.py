@@ -73,7 +73,6 @@ CASES: dict[str, tuple[Behaviour | bytes, Status, str]] = {
     "503": (answer("503 Later\tplease"), Status.HTTP_UNAVAILABLE, "HTTP 503 Later please"),
     "tag": (answer("200 OK", b"x", "X-Robots-Tag: noai"), Status.REFUSED_ROBOTS, "its X-Robots-Tag says noai"),
     "loop": (redirect("/image"), Status.TOO_MANY_REDIRECTS, "a URL may redirect 5 times"),
-    "inside": (redirect("http://10.0.0.5/"), Status.REFUSED_ADDRESS, "an address must be on the public internet .*10"),
     "scheme": (redirect("ftp://a.example/"), Status.REFUSED_SCHEME, "redirected to ftp://a.example/: only http"),
 }
 
@@ -93,7 +92,7 @@ def test_the_reason_of_an_image_comes_first(server: HostileServer, case: str) ->
     check(fetch(server.on("/image", behaviour), **limits), status, begins)
 
 
-@pytest.mark.parametrize("case", ["reset", "half", "no HTTP", "silence", "503", "inside"])
+@pytest.mark.parametrize("case", ["reset", "half", "no HTTP", "silence", "503"])
 def test_the_reason_of_a_robots_txt_comes_first_and_then_that_it_is_its(server: HostileServer, case: str) -> None:
     behaviour, status, begins = CASES[case]
     server.on("/robots.txt", behaviour)
@@ -110,7 +109,6 @@ def unknown(*_: object, **__: object) -> None:
 def test_what_is_so_for_any_url_of_a_host_is_said_without_its_robots_txt(
     monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
 ) -> None:
-    check(fetch("http://10.0.0.5/a.png"), Status.REFUSED_ADDRESS, r"an address must be on .*; got 10\.0\.0\.5$")
     closed = fetch(f"http://127.0.0.1:{free_port()}/a.png")
     check(closed, Status.CONNECT_FAILED, "the server must take connections; ")
     monkeypatch.setattr(socket, "getaddrinfo", unknown)

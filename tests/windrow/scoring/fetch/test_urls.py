@@ -30,6 +30,15 @@ from windrow.scoring.fetch.status import Status
         ("http://my_host.example./a", "http://my_host.example./a"),
         ("http://example.com/a\\b", "http://example.com/a%5Cb"),
         ("http://example.com\\a.png", "http://example.com/a.png"),
+        ("https:/example.com/x.png", "https://example.com/x.png"),
+        ("http:\\\\example.com\\a.png", "http://example.com/a.png"),
+        ("http:///example.com//a", "http://example.com//a"),
+        ("HTTP:\\/\\example.com:80?a", "http://example.com/?a"),
+        ("https:example.com/x.png", "https://example.com/x.png"),
+        ("http:////[::1]:81", "http://[::1]:81/"),
+        ("http://a!b.com/a", "http://a!b.com/a"),
+        ("http://a,b.example.com:8080/a", "http://a,b.example.com:8080/a"),
+        ("http://A~b.com", "http://a~b.com/"),
         ("http://example.com:/a", "http://example.com/a"),
         ("http://example.com:00080/a", "http://example.com/a"),
         (f"http://example.com:{'0' * 5000}8080/a", "http://example.com:8080/a"),
@@ -53,8 +62,11 @@ def test_spellings_of_one_url_become_one(written: str, normal: str) -> None:
         ("example.com:80/a.png", Status.INVALID_URL),
         ("# a comment", Status.INVALID_URL),
         ("http://", Status.INVALID_URL),
-        ("http:///a.png", Status.INVALID_URL),
-        ("http:a.png", Status.INVALID_URL),
+        ("http:", Status.INVALID_URL),
+        ("http:\\/", Status.INVALID_URL),
+        ("http:///?a.png", Status.INVALID_URL),
+        ("http:80/a.png", Status.INVALID_URL),
+        ("http: see below", Status.INVALID_URL),
         ("http://[::1", Status.INVALID_URL),
         ("http://[fe80::1%25eth0]/", Status.INVALID_URL),
         ("http://example.com:99999/", Status.INVALID_URL),
@@ -80,6 +92,9 @@ def test_spellings_of_one_url_become_one(written: str, normal: str) -> None:
         ("javascript:alert(1)", Status.REFUSED_SCHEME),
         ("http://user:secret@example.com/", Status.REFUSED_CREDENTIALS),
         ("http://user@example.com/", Status.REFUSED_CREDENTIALS),
+        ("http:/user:secret@example.com/", Status.REFUSED_CREDENTIALS),
+        ("http:user:secret@example.com/", Status.REFUSED_CREDENTIALS),
+        ("http:\\\\user@example.com/", Status.REFUSED_CREDENTIALS),
         ("http://example.com\\@127.0.0.1/", Status.REFUSED_CREDENTIALS),
     ],
 )
@@ -89,6 +104,27 @@ def test_what_can_not_be_asked_has_a_status_and_a_reason(line: str, status: Stat
     assert (target.address, target.status) == (None, status)
     assert target.error
     assert len(target.url) <= urls.SHOWN_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("location", "reached"),
+    [
+        ("b.png", "https://example.com/x/b.png"),
+        ("/b.png", "https://example.com/b.png"),
+        ("https:b.png", "https://example.com/x/b.png"),
+        ("https:/b.png", "https://example.com/b.png"),
+        ("http:b.example/b.png", "http://b.example/b.png"),
+        ("http:/b.example/b.png", "http://b.example/b.png"),
+        ("//b.example/b.png", "https://b.example/b.png"),
+        ("///b.example/b.png", "https://b.example/b.png"),
+        ("\\\\b.example\\b.png", "https://b.example/b.png"),
+        ("/\\b.example", "https://b.example/"),
+        ("https:///b.example/b.png", "https://b.example/b.png"),
+        (" HTTPS:\\\\b.example ", "https://b.example/"),
+    ],
+)
+def test_a_redirect_leads_where_it_leads_a_browser(location: str, reached: str) -> None:
+    assert urls.redirected("https://example.com/x/a.png", location) == reached
 
 
 def test_blank_lines_are_no_urls() -> None:
@@ -136,8 +172,8 @@ def test_a_line_of_megabytes_is_cut_and_told_apart_by_the_digest_of_the_whole() 
 
 
 def test_a_password_is_never_shown() -> None:
-    for line in (b"http://user:secret@example.com/a", b"//user:secret@example.com/", b"ftp://user:secret@example.com/"):
-        target = urls.understand(line)
+    for begin in ("http://", "//", "ftp://", "http:", "HTTPS:/", "http:\\\\", "http:///", "/\\", "ftp:\\", "ftp:/"):
+        target = urls.understand(f"{begin}user:secret@example.com/a".encode())
         assert target is not None
         assert "secret" not in repr(target)
         assert "***@" in target.url
@@ -177,7 +213,7 @@ def test_any_line_is_a_url_in_its_one_spelling_or_has_a_reason(line: bytes) -> N
 
 
 @given(
-    st.sampled_from(["http://", "HTTPS://", "//", "ftp://", "x+y.z-1://"]),
+    st.sampled_from(["http://", "HTTPS://", "//", "ftp://", "x+y.z-1://", "http:", "http:/", "https:\\\\", "http:///"]),
     st.text(st.characters(codec="utf-8", exclude_characters="/?#", exclude_categories=["Cc"]), max_size=10),
     ODD,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import resource
 import struct
 import time
@@ -189,6 +190,8 @@ BODIES = [
     Case("too-short-length", "broken_response", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + GOOD),
     Case("negative-length", "broken_response", b"HTTP/1.1 200 OK\r\nContent-Length: -9\r\n\r\n" + GOOD),
     Case("two-lengths", "broken_response", body(GOOD, "Content-Length: 3")),
+    Case("one-length-twice", "broken_response", body(GOOD, f"Content-Length: {len(GOOD)}")),
+    Case("list-of-lengths", "broken_response", body(GOOD).replace(b"-Length: ", b"-Length: %d, " % len(GOOD))),
     Case("gzip-bomb", "not_an_image", body(gzip.compress(bytes(100_000_000)), "Content-Encoding: gzip")),
     Case("garbage-chunks", "broken_response", CHUNKED + b"ZZ\r\nx"),
     Case("huge-chunk", "broken_response", CHUNKED + b"ffffffffffffffffff\r\nx"),
@@ -251,10 +254,17 @@ INSIDE = {
     "http://0/": "refused_address",
     "http://0x/": "refused_address",
     "http://%31%32%37.%30x2/": "refused_address",
+    "http://%31%30.0x5/": "refused_address",
+    "http://167772165/": "refused_address",
     "http://%EF%BC%91%EF%BC%90%EF%BC%8E5/": "refused_address",
     "http://0xA9FEA9FE.:080/": "refused_address",
     "http://@169.254.43518\\/": "refused_address",
     "http://000000177.0.0x0.00002/": "refused_address",
+    "http:///169.254.169.254/": "refused_address",
+    "http:\\\\127.0.0.2\\": "refused_address",
+    "https:/10.0.0.5/": "refused_address",
+    "https:169.254.169.254/": "refused_address",
+    "https:/good.test@169.254.169.254/": "refused_credentials",
     "http://127.0.0.0402/": "invalid_url",
     "http://[::1]0/": "invalid_url",
     "http://0.0.0.0/": "refused_address",
@@ -367,6 +377,11 @@ WRITTEN = [
     Case("escaped", "ok", url="http://esc%61ped%2Etest/a.png"),
     Case("xn--strae-oqa", "ok", url="http://Straße.test/a.png"),
     Case("backslash", "ok", url="http://backslash.test\\a.png"),
+    Case("slashes", "ok", url="http:\\\\slashes.test\\a.png"),
+    Case("one-slash", "ok", url="http:/one-slash.test/a.png"),
+    Case("to-three-slashes", "ok", redirect("http:///good.test/b.png")),
+    Case("to-backslashes", "ok", redirect("\\\\good.test/b.png")),
+    Case("a,b", "unresolved_host"),  # glibc does not take the answer
     Case("zeros", "ok", url="http://@zeros.test:000080/a.png"),
     Case("shouting", "ok", url="HTTP://SHOUTING.test.:80/a.png"),
 ]
@@ -463,6 +478,16 @@ def test_a_url_gets_its_row_and_its_status(done: Pass, case: Case) -> None:
     assert row.label == "bright" if case.serve is IMAGE and case.status == "ok" else True
     if case.asked is not None:
         assert done.asked.get(f"{case.name}.test/a.png", 0) == case.asked
+
+
+REFUSED = r"an address must (be on the public internet or in scoring\.allow_addresses|not lead to .*); got [0-9a-f.:]+"
+
+
+def test_the_reason_of_a_refused_address_comes_first_and_is_not_its_robots_txt(done: Pass) -> None:
+    reasons = [row.error or "" for row in done.rows.values() if row.status == "refused_address"]
+    assert len(reasons) > 80
+    assert [each for each in reasons if not re.match(REFUSED, each) or "robots" in each] == []
+    assert re.fullmatch(f"{REFUSED}; .*/robots.txt, which is read first, .*", done.rows["rules-inside"].error or "")
 
 
 def test_the_cases_are_as_many_as_they_seem() -> None:
