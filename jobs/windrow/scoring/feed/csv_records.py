@@ -53,7 +53,7 @@ def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[st
     """
     fields, before, line, plain = len(form.columns), form.before, 1, form.quoting == PLAIN
     with file_bytes.opened(path, form, end) as file:
-        old_mac = bool(_OLD_MAC.match(file.peek(1)))
+        old_mac = _is_old_mac(file)
         text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="" if old_mac else "\n")
         lines = _Lines(path, text, old_mac)
         try:
@@ -96,9 +96,16 @@ def unfinished(path: Path, form: FileForm, end: int) -> str:
         return ""
     with path.open("rb") as file:
         file.seek(end - 1)
-        if file.read(1) in (b"\n", b"\r", DOS_END):
-            return ""
+        last = file.read(1)
+    with file_bytes.opened(path, form, end) as opened:
+        ends = (b"\r", DOS_END) if _is_old_mac(opened) else (b"\n", DOS_END)  # else a return is half of a line end
+    if last in ends:
+        return ""
     return "the last record has no line end; it is read as it stands, and again when the file has grown"
+
+
+def _is_old_mac(file: io.BufferedReader) -> bool:
+    return bool(_OLD_MAC.match(file.peek(1)))
 
 
 def _misquoted(error: str) -> str:
@@ -167,10 +174,10 @@ class _Lines:
             if self._lines > 1 or self._characters > RECORD_CHARACTERS:
                 self._bound()
             if not self._old_mac and "\r" in line:
-                end = "\r\n" if line.endswith("\r\n") else ""
-                if "\r" in (inner := line.removesuffix(end)):
-                    self.unusual = True
-                    line = inner.replace("\r", _RETURN) + end
+                inner = line.removesuffix("\n").removesuffix("\r")
+                end = line[len(inner) :]
+                self.unusual = self.unusual or "\r" in inner
+                line = inner.replace("\r", _RETURN) + ("" if end == "\r" else end)  # half of the file's last line end
             yield line
 
     def _bound(self) -> None:

@@ -111,6 +111,15 @@ def test_what_hive_writes_has_no_header_and_no_quotes(
     assert found == [*rows[1:-1], (rows[-1][0], '"', None)]
 
 
+@pytest.mark.parametrize("last", [b"red\r", b"re\rd\r", b"red"])
+def test_a_file_that_was_cut_off_within_a_line_end_or_value_is_said_to_be(tmp_path: Path, last: bytes) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"url,note\r\nhttp://a/1,blue\r\nhttp://a/2," + last)
+    notes = [json.loads(target.extra or "")["note"] for target in read(path)]
+    assert notes == ["blue", last.decode().removesuffix("\r")]
+    assert "no line end" in report(path).notes[0].reason
+
+
 @given(values=st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=6), data=st.data())
 @pytest.mark.parametrize("writer", ["pandas", "Excel", "Spark", "pandas with tabs"])
 def test_of_a_file_that_was_cut_anywhere_every_row_but_the_last_is_as_before_or_the_file_is_refused(
