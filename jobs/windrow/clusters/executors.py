@@ -128,8 +128,8 @@ class _Watch(threading.Thread):
                 if self.limit.is_over(waits=waits):
                     self._session.sparkContext._jsc.sc().stop()  # Python's own stop would wait for the jobs' thread
                     return
-            except Exception:  # the session has ended, which its user learns by itself
-                return
+            except Exception:  # noqa: S112  one look failed, or the session has ended, and then the block soon does
+                continue
 
 
 def _is_local(session: SparkSession) -> bool:
