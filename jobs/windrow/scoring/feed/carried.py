@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 LINE_BYTES = 1 << 20
 """The longest JSON record, which is one line: far above a URL with its columns."""
@@ -19,6 +20,7 @@ NESTING = 100
 
 _SURE_DIGITS = 15  # a decimal number with so many digits comes back from a double as it was
 _DIGITS = 4000  # Python converts integers of at most 4,300 digits
+_STRUCTURE = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 class RecordError(ValueError):
@@ -107,7 +109,10 @@ def _float(text: str) -> float | str:
     number = float(text)
     if len(text) <= _SURE_DIGITS and "e" not in text and "E" not in text:
         return number
-    return number if math.isfinite(number) and Decimal(text) == Decimal(repr(number)) else text
+    try:
+        return number if math.isfinite(number) and Decimal(text) == Decimal(repr(number)) else text
+    except InvalidOperation:  # an exponent of more than 18 digits
+        return text
 
 
 def _int(text: str) -> int | str:
@@ -123,13 +128,19 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def _depth(line: str) -> int:
-    """Return an upper bound of a line's nesting; brackets in texts count as well."""
+    """Return the nesting of a line of JSON; brackets in texts do not count."""
     depth = deepest = 0
-    for character in line:
-        if character in "[{":
+    within = False
+    for match in _STRUCTURE.finditer(line):
+        found = match[0]
+        if found == '"':
+            within = not within
+        elif within or found[0] == "\\":
+            continue
+        elif found in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif character in "]}":
+        else:
             depth -= 1
     return deepest
 

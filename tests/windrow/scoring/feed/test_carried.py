@@ -33,6 +33,8 @@ def test_what_json_holds_comes_back_as_it_was(record: dict[str, object]) -> None
         ("12345678901234567.89", '"12345678901234567.89"'),
         ("1e999", '"1e999"'),
         ("1e-999", '"1e-999"'),
+        (f"1e-{'9' * 20}", f'"1e-{"9" * 20}"'),
+        (f"0e{'9' * 20}", f'"0e{"9" * 20}"'),
         ("NaN", "null"),
         ("-Infinity", "null"),
         ("1" * 5000, f'"{"1" * 5000}"'),
@@ -51,6 +53,12 @@ def test_a_record_is_nested_at_most_100_levels_deep(depth: int) -> None:
     else:
         with pytest.raises(carried.RecordError, match="at most 100 levels deep"):
             carried.parse(line)
+
+
+@pytest.mark.parametrize("inner", ["[" * 200, r"\"[{" * 100, r"\\" + "[{" * 100])
+def test_brackets_in_a_text_are_no_levels(inner: str) -> None:
+    line = f'{{"a":["{inner}"]}}'
+    assert carried.dump(carried.parse(line)) == line
 
 
 def test_a_key_that_is_there_twice_is_found_in_no_time() -> None:
