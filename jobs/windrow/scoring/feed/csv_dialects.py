@@ -27,6 +27,8 @@ COLUMNS = 10_000
 
 _DELIMITERS = (",", ";", "\t", "|", "\x01")
 _NEVER_QUOTED = "\x01"  # Hive's own delimiter
+_ANY_DELIMITER = re.compile(f"[{''.join(_DELIMITERS)}]")
+_NAMES_OF_URLS = ("url", "urls", "uri", "link")
 _REST_OF_URL = re.compile(r"[/=?&#%]|\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
 
@@ -59,13 +61,23 @@ def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
 
 
 def is_table(path: Path, form: FileForm) -> bool:
-    """Return whether a file whose name does not say so is a CSV.
+    """Return whether a file whose name does not say so is a CSV, be it one that `find` refuses.
 
-    Its first record has a column `url`, or a URL and others between tabs or Hive's delimiter.
+    Its first record has a column `url`, or one that seems to be meant as such, such as `Image URL`; or it has a URL and
+    others between tabs or Hive's delimiter, or a URL in quotes.
     """
     text = _beginning(path, form)
-    found = candidates(path, text, form)
-    return any(each.before or (len(each.columns) > 1 and each.delimiter in "\t\x01") for each in found)
+    line, found = _first_line(text), candidates(path, text, form)
+    sure = any(each.before or (len(each.columns) > 1 and each.delimiter in "\t\x01") for each in found)
+    return sure or bool(found and line.startswith('"')) or _is_header(line)
+
+
+def _is_header(line: str) -> bool:
+    """Return whether a line seems to be the header of a table with URLs in a column of another name than `url`."""
+    names = [name.strip(" \"'").lower() for name in _ANY_DELIMITER.split(line)]
+    return (
+        len(names) > 1 and "://" not in line and line[0] != "#" and any(name.endswith(_NAMES_OF_URLS) for name in names)
+    )
 
 
 def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
@@ -87,19 +99,21 @@ def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
     delimiters = (separator[1],) if separator else _in_order(path, line)
     with_header, without = [], []
     for each in (replace(form, delimiter=one, quoting=way) for one in delimiters for way in _quotings(one)):
-        columns = _first_record(text, each, before)
-        if "url" in columns:
+        columns = ["url" if name.strip() == "url" else name for name in _first_record(text, each, before)]
+        if "url" in columns and not any(map(URL.match, columns)):
             with_header.append(replace(each, columns=_named(path, columns), before=before + 1))
         elif len(columns) > 1 and _has_url(columns, each.delimiter):
             named = ("url" if URL.match(value) else f"_c{place}" for place, value in enumerate(columns))
             without.append(replace(each, columns=tuple(named), before=before))
-    if not with_header and not without and URL.match(line):
-        return [replace(form, delimiter=",", columns=("url",))]
+    if not with_header and not without and URL.match(line.removeprefix('"')):
+        return [
+            replace(form, delimiter=",", quoting=way, columns=("url",), before=before) for way in (DOUBLED, ESCAPED)
+        ]
     return sorted(with_header or without, key=lambda each: -len(each.columns))
 
 
 def _beginning(path: Path, form: FileForm) -> str:
-    return file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return file_bytes.head(path, form).decode("utf-8", "surrogateescape").lstrip(file_bytes.BYTE_ORDER_MARK)
 
 
 def _first_line(text: str) -> str:

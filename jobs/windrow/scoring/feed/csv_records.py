@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from windrow.plural import counted
 from windrow.scoring.feed import file_bytes
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import DOS_END, ESCAPED, PLAIN, FileForm
+from windrow.scoring.feed.file_bytes import BYTE_ORDER_MARK, DOS_END, ESCAPED, PLAIN, FileForm
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -29,18 +29,18 @@ RECORD_LINES = 1000
 URL = re.compile(r"\s*https?://", re.IGNORECASE)
 """Matches the beginning of a URL."""
 
-NULL_DELIMITERS = "\t\x01"
-"""The delimiters of Hive, with which a value of a backslash and an N is null."""
-
 _DOS_END = DOS_END.decode()
-_NULL = r"\N"
+_NULL = r"\N"  # as Hive, MySQL and Snowflake write it
 _QUOTE_OR_ESCAPE = re.compile(r'\\.?|"', re.DOTALL)
 _OLD_MAC = re.compile(rb"[^\r\n]*\r(?!\n)")  # the first line ends with a carriage return alone
+_LINE_END = re.compile(r"\r\n?|\n")  # no other character ends a line here, as some do for str.splitlines
 _RETURN = "\udfff"  # stands for a carriage return within a value; no text that was decoded from UTF-8 has it
 
 
 def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (the line that it begins in, its values) for each record after the header; blank lines are skipped.
+    """Yield (the line that it begins in, its values) for each record after the header.
+
+    Blank lines are skipped, and so is a header that comes again, as where several files were joined.
 
     Args:
         path: the file.
@@ -52,6 +52,8 @@ def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[st
             long.
     """
     fields, before, line, plain = len(form.columns), form.before, 1, form.quoting == PLAIN
+    header: list[str] = []
+    last: str | None = None  # of the header; most records differ from it in this value
     with file_bytes.opened(path, form, end) as file:
         old_mac = _is_old_mac(file)
         text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="" if old_mac else "\n")
@@ -67,11 +69,17 @@ def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[st
                         _check(path, form, line, values)
                 if before:
                     before -= 1
-                else:
+                    header, last = values, values[-1]
+                elif values[-1] != last or not _is_again(header, values):
                     yield line, values
                 line = lines.begin()
         except csv.Error as error:
             raise FeedFileError(path, _misquoted(str(error)), line) from error
+
+
+def _is_again(header: Sequence[str], values: Sequence[str]) -> bool:
+    """Return whether a record is the file's header, with the byte order mark of the file that it was the header of."""
+    return [values[0].lstrip(BYTE_ORDER_MARK), *values[1:]] == [header[0].lstrip(BYTE_ORDER_MARK), *header[1:]]
 
 
 def reader(lines: Iterable[str], form: FileForm) -> Reader:
@@ -85,9 +93,9 @@ def reader(lines: Iterable[str], form: FileForm) -> Reader:
     )
 
 
-def value(text: str, delimiter: str) -> str | None:
-    r"""Return a value: None for Hive's null `\N`, which only files with its delimiters have."""
-    return None if text == _NULL and delimiter in NULL_DELIMITERS else text
+def value(text: str) -> str | None:
+    r"""Return a value: None for the null of databases, `\N`."""
+    return None if text == _NULL else text
 
 
 def unfinished(path: Path, form: FileForm, end: int) -> str:
@@ -126,7 +134,7 @@ def _check(path: Path, form: FileForm, line: int, values: Sequence[str]) -> None
     for place, text in enumerate(values):
         if form.quoting == PLAIN and form.delimiter != "\x01" and len(text) > 1 and text[0] == text[-1] == '"':
             raise FeedFileError(path, "a file with quoted values must close each quote; one is not; close it", line)
-        if len(lines := text.splitlines()) > 1 and _holds_records(form, place, lines):
+        if len(lines := _LINE_END.split(text)) > 1 and _holds_records(form, place, lines):
             reason = "a quoted value must not hold other records; this one's lines look like some; close the quote"
             raise FeedFileError(path, reason, line)
 

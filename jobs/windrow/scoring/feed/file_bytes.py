@@ -35,6 +35,9 @@ DOUBLED, ESCAPED, PLAIN = "doubled", "escaped", "plain"
 DOS_END = b"\x1a"
 """What some programs of DOS and Windows write at the end of a text; it is no data."""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What some programs write at the beginning of a text, and joined files have elsewhere as well; it is no data."""
+
 UNPACKED_BYTES = 16 << 30
 """The most bytes that a packed file may hold: some 200 million URLs, minutes of unpacking."""
 
@@ -52,6 +55,8 @@ _DECOMPRESSORS: dict[str, Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompress
     "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ),
 }
 _PLAIN_URL, _URL_BYTES = re.compile(rb"https?://", re.IGNORECASE), len("https://")
+_WIDE_URL = re.compile(rb"h\0t\0t\0p\0(?:s\0)?:\0/\0/", re.IGNORECASE)  # in UTF-16, of either byte order
+_WIDE_URL_BYTES = 2 * len("https://")
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
@@ -62,7 +67,7 @@ class FileForm:
     Attributes:
         kind: text, csv, json_lines or parquet.
         packing: gzip, bz2, xz or zstd; empty if the file is not packed.
-        encoding: utf-8, or utf-16 or utf-32 after a byte order mark.
+        encoding: utf-8, or utf-16 or utf-32 after a byte order mark; empty for bytes as they are.
         delimiter: the character between the fields of a CSV.
         quoting: how a CSV writes a quote inside quotes: doubled, escaped with a backslash, or plain if nothing in it
             is quoted.
@@ -98,8 +103,9 @@ def opened(path: Path, form: FileForm, end: int | None = None) -> Iterator[io.Bu
     """
     with _stream(path, form.packing) as stream:
         chunks = _chunks(path, stream, UNPACKED_BYTES if form.packing else end, bool(form.packing))
-        if form.encoding != "utf-8":
-            chunks = _converted(path, chunks, form.encoding)
+        if form.encoding:
+            read = _of_one_encoding if form.encoding == "utf-8" else partial(_converted, encoding=form.encoding)
+            chunks = read(path, chunks)
         with io.BufferedReader(_Raw(chunks), _CHUNK_BYTES) as file:
             yield cast("io.BufferedReader", file)
 
@@ -181,6 +187,26 @@ def _chunks(path: Path, stream: IO[bytes], most: int | None, packed: bool) -> It
         if packed and most is not None and read > most:
             raise FeedFileError(path, f"a packed file must hold at most {most:,} bytes; got more; split it")
         yield chunk
+
+
+def _of_one_encoding(path: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    end = b""
+    for chunk in chunks:
+        if b"\0" in chunk:
+            check_encoding(path, end[-_WIDE_URL_BYTES:] + chunk)
+        end = chunk
+        yield chunk
+
+
+def check_encoding(path: Path, text: bytes) -> None:
+    """Refuse UTF-8 text with a URL in UTF-16 in it.
+
+    Raises:
+        FeedFileError: it has one.
+    """
+    if b"\0" in text and _WIDE_URL.search(text):
+        reason = "a file must be in one encoding to its end; got a URL in UTF-16 without a byte order mark at the"
+        raise FeedFileError(path, f"{reason} file's beginning, as >> appends it; write it again in UTF-8")
 
 
 def _converted(path: Path, chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_dialects, csv_records, file_bytes, formats, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.file_bytes import BYTE_ORDER_MARK, CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.fetch.status import Status
 
 SAMPLE = 1000
@@ -25,6 +25,10 @@ SAMPLE = 1000
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 _URL = re.compile(rb"https?://", re.IGNORECASE)
+_COLUMNS = re.compile(rb"[\t\x01]")
+_NO_TEXT = re.compile(rb"[\0\x02-\x08\x0e-\x1f]")
+_TAR, _TAR_PLACE = b"ustar", 257
+_BEGINNING_BYTES = 512  # a tar archive's first header
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is; save it as CSV, or unpack it",
     b"PK\x05\x06": "an empty zip archive; unpack it",
@@ -36,6 +40,7 @@ _FOREIGN = {
     b"ORC": "an ORC file; write Parquet",
     b"Obj\x01": "an Avro file; write Parquet",
     b"ARROW1": "an Arrow file; write Parquet",
+    b"!<arch>": "an archive; unpack it",
     b"SQLite format 3": "a database; export a table as CSV",
     b"PARE": "an encrypted Parquet file; write it without encryption",
     b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
@@ -62,7 +67,7 @@ def find(path: Path, size: int) -> tuple[FileForm, int | None]:
         return FileForm(PARQUET), rows
     _refuse_foreign(path, beginning)
     packing = file_bytes.packing(beginning)
-    inner = file_bytes.head(path, FileForm(TEXT, packing)) if packing else beginning
+    inner = file_bytes.head(path, FileForm(TEXT, packing, encoding="")) if packing else beginning
     if packing:
         if inner.startswith(b"PAR1"):
             raise FeedFileError(path, "a Parquet file must not be packed as a whole; unpack it")
@@ -74,7 +79,7 @@ def find(path: Path, size: int) -> tuple[FileForm, int | None]:
 
 
 def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileForm, int | None]:
-    text = file_bytes.head(path, form).removeprefix(b"\xef\xbb\xbf")
+    text = file_bytes.head(path, form).lstrip(BYTE_ORDER_MARK.encode())
     first = next((line for each in text.splitlines() if (line := each.strip())), b"")
     if not first:
         return FileForm(TEXT, form.packing, form.encoding), None
@@ -129,15 +134,16 @@ def _check_values(path: Path, values: Iterable[tuple[int, str | bytes | None]]) 
 
 
 def _check_urls(path: Path, form: FileForm) -> None:
-    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row."""
+    """Refuse a text of which most lines are no URLs, so that not each of them becomes a row, and what is no text."""
     found = _Majority()
-    nothing = False
     for number, line in _sample(path, form):
-        nothing = nothing or b"\0" in line
-        found.add(number, _no_url(line))
-    hint = "; bytes of zero hint at UTF-16 without a byte order mark, or at no text" if nothing else ""
+        columns = _COLUMNS.search(line)
+        if not found.records and (binary := _NO_TEXT.search(line)):
+            what = f"got the byte {binary[0][0]:#04x} in the first line, as archives and packed files have"
+            raise FeedFileError(path, f"a text must have no control characters; {what}; unpack it", number)
+        found.add(number, "a URL must stand alone in its line; got columns" if columns else _no_url(line))
     cure = "; write one URL a line, or a header with a column url"
-    found.check(path, "most of the file's lines are no URLs", hint + cure)
+    found.check(path, "most of the file's lines are no URLs", cure)
 
 
 def _no_url(value: object) -> str:
@@ -199,6 +205,8 @@ def _beginnings(file: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _refuse_foreign(path: Path, beginning: bytes) -> None:
+    if beginning.startswith(_TAR, _TAR_PLACE):
+        raise FeedFileError(path, "a feed must be text, CSV, JSON lines or Parquet; got a tar archive; unpack it")
     for magic, what in _FOREIGN.items():
         if beginning.startswith(magic):
             raise FeedFileError(path, f"a feed must be text, CSV, JSON lines or Parquet; got {what}")
@@ -207,7 +215,7 @@ def _refuse_foreign(path: Path, beginning: bytes) -> None:
 def _beginning(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(_BEGINNING_BYTES)
     except OSError as error:
         raise file_bytes.unreadable(path, error) from error
 

@@ -105,6 +105,8 @@ def targets(piece: Piece, report: PieceReport | None = None) -> Iterator[Target]
 def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
     for line, digest in lines(piece, urls.MAX_BYTES):
         if target := urls.understand(line.removesuffix(DOS_END), digest):
+            if target.address is None:
+                file_bytes.check_encoding(Path(piece.path), line)
             report.records += 1
             yield target
 
@@ -112,12 +114,12 @@ def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
 def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
     before: int | None = None  # counted once, and only for a record that the report names, because it reads the file
     for number, (line, digest) in enumerate(lines(piece, carried.LINE_BYTES), 1):
-        text = line.removeprefix(b"\xef\xbb\xbf").removesuffix(DOS_END).strip()
+        text = line.removesuffix(DOS_END).decode("utf-8", "surrogateescape").lstrip(file_bytes.BYTE_ORDER_MARK).strip()
         if not text:
             continue
         report.records += 1
         try:
-            record = carried.parse(text.decode("utf-8", "surrogateescape"), whole=digest is None)
+            record = carried.parse(text, whole=digest is None)
             url = record.pop("url", None)
             if target := record_target(url, carried.dump(record) if record else None):
                 yield target
@@ -125,6 +127,7 @@ def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
             reason = _NO_URL
         except carried.RecordError as error:
             reason = str(error)
+            file_bytes.check_encoding(Path(piece.path), line)
         before = _lines_before(piece) if before is None else before
         report.reject(piece.path, number + before, reason)
 
@@ -148,16 +151,15 @@ def _csv(piece: Piece, report: PieceReport) -> Iterator[Target]:
     form, path = piece.form, Path(piece.path)
     place = form.columns.index("url")
     others = [(other, f"{quoted(name)}:") for other, name in enumerate(form.columns) if other != place]
-    nulls = form.delimiter in csv_records.NULL_DELIMITERS
     for line, values in csv_records.records(path, form, piece.end):
         report.records += 1
         extra = None
         if others:
             extra = "{" + ",".join([key + quoted(values[other]) for other, key in others]) + "}"
-            if (nulls and r"\\N" in extra) or not extra.isascii():
+            if r"\\N" in extra or not extra.isascii():
                 named = ((form.columns[other], values[other]) for other, _ in others)
-                extra = carried.dump({name: csv_records.value(text, form.delimiter) for name, text in named})
-        if target := record_target(csv_records.value(values[place], form.delimiter), extra):
+                extra = carried.dump({name: csv_records.value(text) for name, text in named})
+        if target := record_target(csv_records.value(values[place]), extra):
             yield target
         else:
             report.reject(piece.path, line, _NO_URL)

@@ -17,6 +17,9 @@ MAX_BYTES = 8192
 SHOWN_CHARACTERS = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SLASHES = "/\\"
+_INVISIBLE = (
+    "\ufeff\u200b\u200e\u200f\u2060 \xa0"  # byte order marks and what is copied with a URL; never in its scheme
+)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))")  # example.com:80/ is a host and a port
 _PLACE = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]*))?")  # host and port
@@ -78,7 +81,7 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
         line: without its line end. Bytes that are not UTF-8 are percent-encoded.
         digest: SHA-256 of the whole line if `line` is only its beginning.
     """
-    text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").strip()
+    text = line.decode("utf-8", "surrogateescape").strip().lstrip(_INVISIBLE)
     if not text:
         return None
     if len(line) > MAX_BYTES:

@@ -245,6 +245,58 @@ def test_a_quote_too_many_never_hides_the_url_of_its_own_line(
         read(path)
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_a_character_that_ends_lines_elsewhere_hides_no_record_in_quotes(tmp_path: Path, mark: str) -> None:
+    """A quote too many before lines each of which is cut in two by such a character."""
+    rows = [f'1,"a{mark}b,http://a/1,x', f"2,c{mark}d,http://a/2,x", f'3,e{mark}f",http://a/3,x']
+    (tmp_path / "a.csv").write_text("\n".join(["id,name,url,n", *rows, ""]))
+    with pytest.raises(FeedFileError, match="line 2: "):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("between", ["", "\ufeff", "\r\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.txt"])
+def test_the_header_of_a_file_that_was_joined_to_another_is_no_record(tmp_path: Path, name: str, between: str) -> None:
+    part = "url,n\r\nhttp://a/{0},n\r\nhttp://b/{0},url\r\n"
+    content = f"\ufeff{part.format(1)}{between}{part.format(2)}".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    found = [(target.url, json.loads(target.extra or "")["n"]) for target in read(tmp_path / name)]
+    assert found == [(f"http://{host}/{part}", n) for part in "12" for host, n in (("a", "n"), ("b", "url"))]
+    assert report(tmp_path / name).records == 4
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "part-0", "a.csv.gz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_column_of_urls_in_quotes_needs_no_header(tmp_path: Path, name: str, end: str) -> None:
+    content = "".join(f'"http://a/w_{place},h_2/{place}.jpg"{end}' for place in range(3)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert [target.url for target in read(tmp_path / name)] == [
+        f"http://a/w_{place},h_2/{place}.jpg" for place in range(3)
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "\x01"])
+def test_the_null_of_databases_is_null_between_all_delimiters(tmp_path: Path, delimiter: str) -> None:
+    """As MySQL, Hive and Snowflake write it; the record whose URL is null gets no row."""
+    rows = [("1", "http://a/1", r"\N"), ("2", r"\N", "x"), ("3", "http://a/3", r"C:\N")]
+    (tmp_path / "a.csv").write_text("".join(delimiter.join(row) + "\n" for row in [("id", "url", "n"), *rows]))
+    assert [json.loads(target.extra or "")["n"] for target in read(tmp_path / "a.csv")] == [None, r"C:\N"]
+    assert [fault.line for fault in report(tmp_path / "a.csv").examples] == [3]
+
+
+@pytest.mark.parametrize("line", ["http://a/x,url,3", "http://a/get;url", "http://a/a|url|b"])
+def test_a_url_with_the_word_url_between_delimiters_is_no_header(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.txt").write_text(f"{line}\nhttp://a/2\n")
+    assert [target.url for target in read(tmp_path / "a.txt")] == [line, "http://a/2"]
+
+
+@pytest.mark.parametrize("header", ["id, url", "id,url ", " url ,n"])
+def test_blanks_around_the_name_url_do_not_count(tmp_path: Path, header: str) -> None:
+    place = header.split(",").index(next(name for name in header.split(",") if "url" in name))
+    (tmp_path / "a.csv").write_text(f"{header}\n" + ",".join([" http://a/1 ", "x"][:: 1 - 2 * place]) + "\n")
+    assert [target.address for target in read(tmp_path / "a.csv")] == ["http://a/1"]
+
+
 def test_a_value_of_many_lines_may_mention_a_url_in_any_of_them(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(

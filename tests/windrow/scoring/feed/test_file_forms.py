@@ -5,18 +5,21 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
+import tarfile
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from windrow.scoring.feed import feed_marks, file_bytes, file_forms
-from windrow.scoring.feed.feed_reports import FeedFileError
+from windrow.scoring.feed import feed_marks, file_bytes, file_forms, formats
+from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport
 
-from .test_formats import A, B, extras, read, report
+from .test_formats import A, B, extras, pieces, read, report
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "as it is": lambda data: data,
@@ -94,6 +97,23 @@ def test_utf16_that_was_cut_within_a_character_is_refused(tmp_path: Path, cut: i
         read(tmp_path / "a.txt")
 
 
+def tar(content: bytes, mode: str) -> bytes:
+    """A tar archive of one file: its content follows on a header without a line end."""
+    stream, member = io.BytesIO(), tarfile.TarInfo("urls")
+    member.size = len(content)
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+LINES = f"{A}\n{B}\n".encode() * 9
+TARS = [
+    *(("a.tar", LINES, "w"), ("a.txt", LINES, "w"), ("a.tar.gz", LINES, "w:gz"), ("a.tar.bz2", LINES, "w:bz2")),
+    *(("a.tgz", b"id,url\n" + LINES, "w:gz"), ("a.csv", b"id,url\n1,http://a/1\n", "w")),
+]
+TABLES = [("a.txt", ";"), ("a.txt", ","), ("a.txt", "\t"), ("a", "|"), ("urls.lst", "\x01")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -118,9 +138,25 @@ def test_utf16_that_was_cut_within_a_character_is_refused(tmp_path: Path, cut: i
         ("b.json", b'{\n"url": "x"\n}\n', "must hold one object a line; got '{' alone"),
         ("c.json", b'{"a": [\n1,\n2\n]}\n', "most of the file's lines are no JSON objects"),
         ("d.json", b"http://a/\n", "most of the file's lines are no JSON objects"),
-        ("a.txt", "http://a/\nhttp://b/\n".encode("utf-16-le"), "bytes of zero hint at UTF-16 without"),
+        ("a.txt", "http://a/\nhttp://b/\n".encode("utf-16-le"), "got a URL in UTF-16 without a byte order mark"),
         ("a.txt", b"www.a.example/1.jpg\nwww.a.example/2.jpg\nhttp://a/\n", "most of the file's lines are no URLs"),
-        ("a.txt", bytes(range(256)) * 50, "most of the file's lines are no URLs"),
+        ("a.txt", bytes(range(256)) * 50, "must have no control characters; got the byte 0x00 in the first line"),
+        *((name, tar(inner, mode), "got a tar archive") for name, inner, mode in TARS),
+        (
+            "a.cpio",
+            b"070701" + b"0" * 104 + b"a.txt\0" + f"{A}\n{B}\n{B}\n".encode(),
+            "as archives and packed files have",
+        ),
+        ("a.ar", b"!<arch>\na.txt/ 0 0 0 644 99 `\n" + f"{A}\n{B}\n{B}\n".encode(), "got an archive"),
+        ("a.deflate", zlib.compress(f"{A}\n{B}\n{B}\n".encode(), 0), "as archives and packed files have"),
+        ("a.sz", b"\xff\6\0\0sNaPpY\1\x40\0\0abcd" + f"{A}\n{B}\n{B}\n".encode(), "as archives and packed files have"),
+        *(
+            (name, f"URL{sep}Name\n{A}{sep}x\n{B}{sep}y\n".encode(), "column url; got URL, Name")
+            for name, sep in TABLES
+        ),
+        ("b.txt", f"Image Link;n\n{A};1\n".encode(), "column url; got Image Link, n"),
+        ("b.txt", f"place\tsize\n{A}\tx\n{B}\ty\n".encode(), "a URL must stand alone in its line; got columns"),
+        ("b.txt", f"\\N\x01x\n{A}\x01x\n{B}\x01y\n".encode(), "a URL must stand alone in its line; got columns"),
         ("a.txt", b"id,name\n1,x\n2,y\n", "most of the file's lines are no URLs"),
         ("a.json", b'{"images": [{"url": "http://a/"}]}\n', "have no URL: a record must have a key url; got images"),
         ("e.json", b'{"image_url": "http://a/"}\n' * 3, "must have a key url; got image_url"),
@@ -198,6 +234,45 @@ def test_utf16_to_which_plain_text_was_appended_is_refused(
         (tmp_path / "a.txt").write_bytes(PACK[packing](content))
         with pytest.raises(FeedFileError, match=r"must be in it to its end|must be whole UTF-16"):
             read(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
+@pytest.mark.parametrize("packing", ["as it is", "gzip"])
+@pytest.mark.parametrize(
+    ("name", "header", "line"),
+    [("a.txt", "", A), ("a.csv", "url\r\n", A), ("b.csv", "url,n\r\n", f"{A},1"), ("a.jsonl", "", f'{{"url": "{A}"}}')],
+)
+def test_text_to_which_utf16_was_appended_is_refused(
+    tmp_path: Path, name: str, header: str, line: str, packing: str, encoding: str
+) -> None:
+    appended = f"{line}\r\n{line}\r\n".encode(encoding)
+    (tmp_path / name).write_bytes(PACK[packing]((header + f"{line}\r\n" * 20).encode() + appended))
+    with pytest.raises(FeedFileError, match="must be in one encoding to its end; got a URL in UTF-16"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "line"), [("a.txt", A), ("a.jsonl", f'{{"url": "{A}"}}')])
+def test_a_large_text_to_which_utf16_was_appended_is_read_up_to_there(tmp_path: Path, name: str, line: str) -> None:
+    lines = (1 << 20) // len(line)
+    (tmp_path / name).write_bytes(f"{line}\n".encode() * lines + f"{line}\n".encode("utf-16-le") * 3)
+    found = PieceReport()
+    assert sum(1 for piece in pieces(tmp_path / name) for _ in formats.targets(piece, found)) == lines
+    assert found.fault
+    assert "must be in one encoding to its end" in found.fault.reason
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_byte_order_marks_and_what_is_copied_with_a_url_are_no_part_of_it(tmp_path: Path, name: str) -> None:
+    line = {"a.txt": "{}", "a.csv": "{},x", "a.jsonl": '{{"url": "{}"}}'}[name]
+    header = "url,n\n" if name == "a.csv" else ""
+    copied = ["\u200b" + A, "\u2060 \u200e" + A, "\xa0" + A + "\xa0", "\u3000" + A]
+    text = "\ufeff\ufeff" + header + "".join(line.format(url) + "\n" for url in [A, *copied])
+    if name != "a.csv":
+        text += "\ufeff\ufeff" + line.format(A) + "\n"
+    (tmp_path / name).write_text(text)
+    found = read(tmp_path / name)
+    assert {target.address for target in found} == {A}
+    assert len(found) >= 5
 
 
 def test_a_text_of_which_half_are_urls_is_read_and_the_others_get_their_rows(tmp_path: Path) -> None:
