@@ -96,7 +96,7 @@ def check(data: bytes) -> None:
         _check_literal(host.strip("[]"))
     target = urls.understand(data)
     if target is None:
-        assert not data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip(), "a line that is not blank"
+        assert not data.decode("utf-8", "replace").strip().lstrip(urls.INVISIBLE), "a line that is not blank"
         return
     assert (target.address is None) == (target.status is not None) == bool(target.error), target
     assert len(target.url) <= urls.SHOWN_CHARACTERS

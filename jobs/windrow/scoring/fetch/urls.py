@@ -17,9 +17,8 @@ MAX_BYTES = 8192
 SHOWN_CHARACTERS = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SLASHES = "/\\"
-_INVISIBLE = (
-    "\ufeff\u200b\u200e\u200f\u2060 \xa0"  # byte order marks and what is copied with a URL; never in its scheme
-)
+_AFTER_PATH = re.compile(r"[?#]")
+INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060 \xa0"  # byte order marks and what is copied with a URL; never in its scheme
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))")  # example.com:80/ is a host and a port
 _PLACE = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]*))?")  # host and port
@@ -81,7 +80,7 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
         line: without its line end. Bytes that are not UTF-8 are percent-encoded.
         digest: SHA-256 of the whole line if `line` is only its beginning.
     """
-    text = line.decode("utf-8", "surrogateescape").strip().lstrip(_INVISIBLE)
+    text = line.decode("utf-8", "surrogateescape").strip().lstrip(INVISIBLE)
     if not text:
         return None
     if len(line) > MAX_BYTES:
@@ -99,8 +98,9 @@ def normalise(url: str) -> str:
 
     The host is in its normal form, see host_names.py, and the scheme in lower case, with two slashes after it however
     many there were. The default port and the fragment are dropped. Escapes are in upper case; those of unreserved
-    characters are undone, and other characters that need an escape get one. Path and query are otherwise left alone,
-    because servers differ.
+    characters are undone, and other characters that need an escape get one. Of the path, backslashes are slashes, and
+    the parts `.` and `..` are resolved, as the URL standard says. Path and query are otherwise left alone, because
+    servers differ.
 
     Raises:
         UrlRefusedError: with status invalid_url, refused_scheme or refused_credentials.
@@ -110,17 +110,16 @@ def normalise(url: str) -> str:
     scheme, rest = _scheme(url)
     try:
         # Browsers take any number of slashes here, and backslashes for slashes.
-        parts = urlsplit(f"{scheme}://{rest.lstrip(_SLASHES)}")
+        parts = urlsplit(f"{scheme}://{_forward(rest).lstrip('/')}")
     except ValueError as error:
         raise UrlRefusedError(Status.INVALID_URL, f"a URL must be well formed; {error}") from error
-    user, at, after = parts.netloc.rpartition("@")
+    # A user is refused also after a backslash, where others than browsers see one.
+    user, at, _ = _AFTER_PATH.split(rest.lstrip(_SLASHES), maxsplit=1)[0].partition("/")[0].rpartition("@")
     if at and user not in ("", ":"):
         raise UrlRefusedError(Status.REFUSED_CREDENTIALS, "a URL must hold no user and no password; remove them")
-    # Browsers read a backslash as a slash, so what follows it belongs to the path.
-    authority, backslash, begin = after.partition("\\")
-    path = f"/{begin}{parts.path}" if backslash else parts.path
-    place = _place(authority, scheme)
-    return urlunsplit((scheme, place, _escape(path, _PATH_SAFE) or "/", _escape(parts.query, _QUERY_SAFE), ""))
+    path = _without_dots(_escape(parts.path, _PATH_SAFE)) or "/"
+    place = _place(parts.netloc.rpartition("@")[2], scheme)
+    return urlunsplit((scheme, place, path, _escape(parts.query, _QUERY_SAFE), ""))
 
 
 def redirected(url: str, location: str) -> str:
@@ -132,7 +131,7 @@ def redirected(url: str, location: str) -> str:
     if match := _WITH_HOST.match(location.strip()):
         scheme = match[1] or f"{urlsplit(url).scheme}:"
         return normalise(f"{scheme}//{match[2]}")
-    return normalise(urljoin(url, location))
+    return normalise(urljoin(url, _forward(location)))
 
 
 def host(url: str) -> str:
@@ -172,6 +171,30 @@ def _scheme(url: str) -> tuple[str, str]:
     if scheme not in _DEFAULT_PORTS:
         raise UrlRefusedError(Status.REFUSED_SCHEME, f"only http and https are asked; got {scheme[:40]}:")
     return scheme, url[match.end() :]
+
+
+def _forward(url: str) -> str:
+    """Return a URL, or a part of one, with slashes for the backslashes before its query and fragment."""
+    if "\\" not in url:
+        return url
+    end = match.start() if (match := _AFTER_PATH.search(url)) else len(url)
+    return url[:end].replace("\\", "/") + url[end:]
+
+
+def _without_dots(path: str) -> str:
+    """Return a path without its parts `.` and `..`; a `..` removes the part before it."""
+    if "/." not in path:
+        return path
+    parts: list[str] = []
+    *before, last = path.split("/")[1:]
+    for part in before:
+        if part == "..":
+            del parts[-1:]
+        elif part != ".":
+            parts.append(part)
+    if last == "..":
+        del parts[-1:]
+    return "/".join(["", *parts, "" if last in (".", "..") else last])
 
 
 def _place(authority: str, scheme: str) -> str:

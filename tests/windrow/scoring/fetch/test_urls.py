@@ -28,7 +28,9 @@ from windrow.scoring.fetch.status import Status
         ("http://☃.example/", "http://xn--n3h.example/"),
         ("http://[2001:DB8:0:0::1]:8080/a", "http://[2001:db8::1]:8080/a"),
         ("http://my_host.example./a", "http://my_host.example./a"),
-        ("http://example.com/a\\b", "http://example.com/a%5Cb"),
+        ("http://example.com/a\\b", "http://example.com/a/b"),
+        ("http://example.com/a%5cb?c\\d", "http://example.com/a%5Cb?c%5Cd"),
+        ("http://example.com\\a\\..\\b\\.\\c.png#\\", "http://example.com/b/c.png"),
         ("http://example.com\\a.png", "http://example.com/a.png"),
         ("https:/example.com/x.png", "https://example.com/x.png"),
         ("http:\\\\example.com\\a.png", "http://example.com/a.png"),
@@ -46,7 +48,11 @@ from windrow.scoring.fetch.status import Status
         ("http://:@example.com/", "http://example.com/"),
         ("http://%65xample%2ecom/a", "http://example.com/a"),
         ("http://0x7F.1:8080/a", "http://127.0.0.1:8080/a"),
-        ("http://example.com/../a/./b", "http://example.com/../a/./b"),
+        ("http://example.com/../a/./b", "http://example.com/a/b"),
+        ("http://example.com/a/b/../../../c/.", "http://example.com/c/"),
+        ("http://example.com/a/%2E%2e/.%2e/b/..", "http://example.com/"),
+        ("http://example.com/a//../b/...", "http://example.com/a/b/..."),
+        ("http://example.com/a/.b/..c?/../d/./e", "http://example.com/a/.b/..c?/../d/./e"),
     ],
 )
 def test_spellings_of_one_url_become_one(written: str, normal: str) -> None:
@@ -121,6 +127,9 @@ def test_what_can_not_be_asked_has_a_status_and_a_reason(line: str, status: Stat
         ("/\\b.example", "https://b.example/"),
         ("https:///b.example/b.png", "https://b.example/b.png"),
         (" HTTPS:\\\\b.example ", "https://b.example/"),
+        ("\\b.png", "https://example.com/b.png"),
+        ("..\\b.png?\\c", "https://example.com/b.png?%5Cc"),
+        ("/a/%2e%2e/b.png", "https://example.com/b.png"),
     ],
 )
 def test_a_redirect_leads_where_it_leads_a_browser(location: str, reached: str) -> None:
