@@ -29,7 +29,7 @@ def await_some(session: SparkSession, minutes: float) -> None:
     Raises:
         SparkError: none has registered within `minutes`.
     """
-    if _is_local(session) or _is_dynamic(session):
+    if _is_local(session) or is_dynamic(session):
         return
     known, last, limit = 0, time.monotonic(), _Limit(minutes)
     while time.monotonic() - last < _NO_MORE_SECONDS or not known:
@@ -64,6 +64,11 @@ def watched(session: SparkSession, minutes: float) -> Iterator[None]:
         raise
     finally:
         watch.ended.set()
+
+
+def is_dynamic(session: SparkSession) -> bool:
+    """Return whether Spark starts executors while jobs wait for them; it takes "True" and " TRUE " for true as well."""
+    return (session.sparkContext.getConf().get("spark.dynamicAllocation.enabled") or "").strip().lower() == "true"
 
 
 def forget_stopped(session: SparkSession) -> None:
@@ -134,10 +139,6 @@ class _Watch(threading.Thread):
 
 def _is_local(session: SparkSession) -> bool:
     return str(session.sparkContext.master).partition("[")[0] == "local"
-
-
-def _is_dynamic(session: SparkSession) -> bool:
-    return (session.sparkContext.getConf().get("spark.dynamicAllocation.enabled") or "false") == "true"
 
 
 def _count(session: SparkSession) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windrow.clusters import executors
 from windrow.data import features, shards
 from windrow.data.splits import Split
 from windrow.errors import BuilderError, DatasetError, UserError
@@ -69,7 +70,7 @@ def _cores(spark: SparkSession) -> int:
     # present executors can run would never get more.
     conf = spark.sparkContext.getConf()
     most = conf.get("spark.dynamicAllocation.maxExecutors")
-    if conf.get("spark.dynamicAllocation.enabled") == "true" and most is not None:
+    if executors.is_dynamic(spark) and most is not None:
         return int(most) * int(conf.get("spark.executor.cores") or 1)
     return spark.sparkContext.defaultParallelism
 

@@ -59,7 +59,10 @@ def test_executors_that_come_one_by_one_are_waited_for() -> None:
     assert last[-1] == 3
 
 
-@pytest.mark.parametrize(("master", "dynamic"), [("local[2]", "false"), ("local", "false"), ("yarn", "true")])
+@pytest.mark.parametrize(
+    ("master", "dynamic"),
+    [("local[2]", "false"), ("local", "false"), ("yarn", "true"), ("yarn", "True"), ("k8s://https://a:443", " TRUE ")],
+)
 def test_where_none_is_awaited_nothing_is(master: str, dynamic: str) -> None:
     session = cluster(lambda: 0, **{"spark.dynamicAllocation.enabled": dynamic})
     session.sparkContext.master = master
