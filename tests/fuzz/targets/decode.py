@@ -21,8 +21,10 @@ from windrow.data.image_files.faults import ImageFileError
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.network import pixels
 
+from fuzz import layers
 from fuzz.bounds import bounded
 
+layer = layers.of_image
 LONGEST = 4000
 TOKENS = [
     *(

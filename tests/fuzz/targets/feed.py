@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from windrow.scoring.feed.feed_reports import FeedFault, FeedFileError, PieceRep
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
 
+from fuzz import layers
 from fuzz.bounds import bounded
 
 LONGEST = 3000
@@ -113,6 +115,12 @@ def _seeds() -> Iterator[bytes]:
 
 
 SEEDS = list(_seeds())
+
+
+def layer(data: bytes, chance: Random) -> layers.Layer | None:
+    """Take the content apart, and leave the first byte."""
+    found = layers.of_parquet(data[1:], chance) or layers.of_packed(data[1:], chance)
+    return found and (found[0], lambda changed: data[:1] + found[1](changed))
 
 
 def check(data: bytes) -> None:
