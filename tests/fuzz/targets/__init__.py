@@ -14,7 +14,7 @@ INSTRUMENTED = {
     "decode": ["windrow.data.image", "windrow.data.image_files", "windrow.scoring.network.pixels", "PIL"],
     "feed": ["windrow.scoring.feed", "windrow.scoring.fetch.urls"],
     "idx": ["windrow.data.idx", "gzip"],
-    "page": ["windrow.experiment", "yaml"],
+    "page": ["windrow.experiment", "yaml", "croniter"],
     "robots": ["windrow.scoring.fetch.robots", "protego"],
     "text": ["windrow.text_files"],
     "weights": ["windrow.model.backbones.torch_file"],
