@@ -22,7 +22,7 @@ def bounded(mebibytes: int, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def lowered(limits: Mapping[str, int], applies: bool) -> Iterator[None]:
+def lowered(limits: Mapping[str, float], applies: bool) -> Iterator[None]:
     """Lower limits of the code, each a name with its module's, if that applies; what is read must have a promise still.
 
     Real ones need inputs of MiB, which no search gets through.

@@ -12,6 +12,7 @@ INSTRUMENTED = {
     "archive": ["windrow.scoring.network.unpacking", "tarfile", "zipfile"],
     "channel": ["windrow.channel", "windrow.sweep.leased_job", "windrow.sweep.outcomes", "windrow.scoring.progress"],
     "decode": ["windrow.data.image", "windrow.data.image_files", "windrow.scoring.network.pixels", "PIL"],
+    "download": ["windrow.data.download", "requests", "urllib3", "http"],
     "feed": ["windrow.scoring.feed", "windrow.scoring.fetch.urls"],
     "idx": ["windrow.data.idx", "gzip"],
     "page": ["windrow.experiment", "yaml", "croniter"],
