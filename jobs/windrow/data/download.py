@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -32,6 +33,9 @@ _READ_SECONDS = 15.0
 _TRIES = 6
 _PAUSE_SECONDS = 0.5
 _CHUNK_BYTES = 1 << 16
+_REASON_CHARACTERS = 300
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, ValueError)
+"""What an answer raises that is no HTTP, or leads to no URL; requests lets some through."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,11 @@ class RemoteFile:
 
 
 class _MirrorError(Exception):
-    """This mirror does not serve the right file; try the next one."""
+    """This mirror does not serve the right file; try the next one. The reason may have a server's words in it."""
+
+    def __init__(self, reason: str) -> None:
+        clean = "".join(character if character.isprintable() else "\ufffd" for character in reason)
+        super().__init__(clean if len(clean) <= _REASON_CHARACTERS else f"{clean[: _REASON_CHARACTERS - 1]}…")
 
 
 class _CutOffError(Exception):
@@ -205,7 +213,7 @@ def _append(url: str, part: Path, max_bytes: int | None) -> None:
                 answer.headers.get("Content-Range", "").startswith(f"bytes {start}-") and answer.status_code == 206
             )
             _save(answer, part, start if goes_on else 0, max_bytes)
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except _BROKEN as error:
         raise _CutOffError(_reason(error)) from error
 
 

@@ -32,6 +32,7 @@ _PRINT_SECONDS = 15.0  # between two printed lines, as in a sweep
 _LAST_REPORT_SECONDS = 5.0
 _PACE_SECONDS = 1.0  # a pace measured over a shorter time means nothing
 _MOST_REASONS = 4
+_MOST_SECONDS = 1 << 32  # 136 years: a time that can be printed
 _MOST_ROWS = 1 << 40  # of one task: a larger count is none, and could be too large to divide by seconds
 
 
@@ -165,9 +166,10 @@ class Tally:
         with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             task, attempt = int(content["task"]), int(content["attempt"])
             counts = Counter({Status(status).value: _rows(count) for status, count in content["counts"].items()})
+            left = _seconds(float(content.get("seconds_left", 0.0)))
             if attempt >= self._tasks.get(task, (attempt, counts))[0]:
                 self._tasks[task] = (attempt, counts)
-                self._free_at[task] = monotonic() + float(content.get("seconds_left", 0.0))
+                self._free_at[task] = monotonic() + left
                 self._started = self._started or monotonic()
 
     @property
@@ -210,6 +212,12 @@ def _rows(count: object) -> int:
     if not isinstance(count, int) or not 0 <= count <= _MOST_ROWS:
         raise ValueError(f"a count must be 0 to {_MOST_ROWS:,}; got another")
     return count
+
+
+def _seconds(left: float) -> float:
+    if not abs(left) <= _MOST_SECONDS:  # nor is it one that is not a number
+        raise ValueError(f"the time left must be {_MOST_SECONDS:,} s at most; got another")
+    return left
 
 
 def _reasons(counts: Counter[str]) -> str:

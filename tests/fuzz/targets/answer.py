@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from windrow.scoring.fetch.request import Fetched, FetchPolicy, Redirect, Session
 from windrow.scoring.fetch.status import Status
 
-from fuzz.bounds import bounded
+from fuzz.bounds import bounded, lowered
 
 LONGEST = 3000
 TOKENS = [
@@ -52,6 +52,12 @@ TOKENS = [
         "\x1b[31m",
     ),
 ]
+_LOW = {
+    "windrow.scoring.fetch.http_client.HEAD_BYTES": 400,
+    "windrow.scoring.fetch.request._CHUNK_BYTES": 100,
+    "windrow.scoring.fetch.request._SMALL_BYTES": 300,
+    "windrow.scoring.fetch.robots.MAX_BYTES": 600,
+}
 _OK = b"HTTP/1.1 200 OK\r\n"
 _MAX_BYTES = 2000
 
@@ -67,6 +73,11 @@ def _seeds() -> Iterator[bytes]:
     yield b"HTTP/1.1 503 \x1b[31m\xff\r\nRetry-After: 99999999999999\r\n\r\n"
     yield b"HTTP/1.1 100 Continue\r\n\r\n" + _OK + b"Content-Length: 1\r\n\r\nx"
     yield b"HTTP/1.0 404 Not Found\nContent-Length: 1\n\nx"
+    yield _OK + b"X: " + b"y" * 400 + b"\r\n\r\n"
+    yield b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" * 9 + _OK + b"Content-Length: 0\r\n\r\n"
+    yield _OK + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 450 + b"\r\na\r\n0\r\n\r\n"
+    yield _OK + b"Connection: close\r\n\r\n" + b"x" * 700
+    yield _OK + b"Content-Length: 2001\r\n\r\n" + b"x" * 2001
     yield from (
         b"",
         b"HTTP/1.1 204 No Content\r\n\r\n",
@@ -116,9 +127,9 @@ _POLICY = FetchPolicy(
 
 
 def check(data: bytes) -> None:
-    """Answer three requests with the bytes."""
+    """Answer three requests with the bytes; those with an odd length meet low limits."""
     server = _Server(data)
-    with bounded(mebibytes=100, seconds=3):
+    with lowered(_LOW, len(data) % 2 == 1), bounded(mebibytes=100, seconds=3):
         answers = asyncio.run(server.ask())
     assert server.requests == len(answers), "a request is made once"
     for answer in answers:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from windrow.scoring.feed.feed_reports import FeedFault, FeedFileError, PieceRep
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
 
-from fuzz.bounds import bounded
+from fuzz import layers
+from fuzz.bounds import bounded, lowered
 
-LONGEST = 3000
+LONGEST = 5000
 SUFFIXES = [".txt", ".csv", ".tsv", ".jsonl", ".parquet", "", ".csv.gz"]
 """What a file is called by its first byte; the rest is its content."""
 TOKENS = [
@@ -73,6 +75,24 @@ TOKENS = [
         "9999999999999999999999",
     ),
 ]
+_LOW = {
+    "windrow.scoring.feed.file_bytes.UNPACKED_BYTES": 1500,
+    "windrow.scoring.feed.file_bytes._CHUNK_BYTES": 16,
+    "windrow.scoring.feed.file_bytes._PACKED_BYTES": 7,
+    "windrow.scoring.feed.file_bytes._HEAD_BYTES": 256,
+    "windrow.scoring.feed.carried.LINE_BYTES": 256,
+    "windrow.scoring.feed.csv_records.RECORD_CHARACTERS": 256,
+    "windrow.scoring.feed.csv_records.RECORD_LINES": 4,
+    "windrow.scoring.feed.csv_dialects.COLUMNS": 8,
+    "windrow.scoring.feed.file_forms.SAMPLE": 6,
+    "windrow.scoring.feed.formats._PIECE_BYTES": 100,
+    "windrow.scoring.feed.formats._CHUNK_BYTES": 16,
+    "windrow.scoring.feed.parquet_rows._BATCH_ROWS": 2,
+    "windrow.scoring.feed.arrow_json.VALUE_BYTES": 40,
+    "windrow.scoring.fetch.urls.MAX_BYTES": 120,
+}
+_LOWERED = 0x80
+"""The bit of the first byte with which the limits are low."""
 _A, _B = "http://a.example/1", "http://b.example/2"
 
 
@@ -80,6 +100,24 @@ def _table(**columns: Any) -> bytes:
     stream = io.BytesIO()
     pq.write_table(pa.table({"url": [_A, None, _B], **columns}), stream, compression="none")
     return stream.getvalue()
+
+
+def _columns() -> Iterator[dict[str, pa.Array]]:
+    """Yield columns of many types, a few at a time."""
+    kinds = [
+        *(pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.date32(), pa.date64(), pa.time32("ms")),
+        *(pa.time64("ns"), pa.timestamp("ns", "UTC"), pa.duration("us"), pa.large_string(), pa.binary(2)),
+    ]
+    numbers = pa.array([0, 1, None], pa.int64())
+    texts = pa.array(["a", "bc", None])
+    plain = {f"c{place}": numbers.cast(pa.string()).cast(kind) for place, kind in enumerate(kinds[:0])}
+    for place, kind in enumerate(kinds):
+        plain[f"c{place}"] = pa.array([None, None, None], kind)
+    names = list(plain)
+    yield from ({name: plain[name] for name in names[start : start + 7]} for start in (0, 7))
+    yield {"d": pa.array([1, 2**62, None], pa.decimal128(38, 3)), "t": pa.array([0, -1, None], pa.timestamp("us"))}
+    yield {"s": pa.array([{"a": 1, "b": "x"}, None, {}]), "l": pa.array([[1.5, None], [], None])}
+    yield {"c": texts.dictionary_encode(), "f": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int8(), 2))}
 
 
 def _seeds() -> Iterator[bytes]:
@@ -103,25 +141,50 @@ def _seeds() -> Iterator[bytes]:
         ".parquet": [
             _table(),
             _table(n=[1.5, float("nan"), None], d=pa.array([1, 2**40, None], pa.timestamp("s"))),
+            _table(twice=[1, 2, 3]).replace(b"twice", b"url\0\0"),
+            *(_table(**columns) for columns in _columns()),
             _table(m=pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int8())), b=[b"\xff", b"", None]),
         ],
-        "": [text.encode(), table.encode()],
+        "": [
+            *(
+                text.encode(),
+                table.encode(),
+                b"<html>",
+                b"[1]",
+                b"PK\3\4",
+                gzip.compress(b"PAR1"),
+                b"\xff\xfeh\0http://a",
+            ),
+            *(gzip.compress(text.encode()) * 2 + bytes(9), bz2.compress(text.encode()) * 2 + bytes(9)),
+            *(lzma.compress(text.encode()) * 2 + bytes(8), pa.Codec("zstd").compress(text.encode(), asbytes=True)),
+            *(codec.encode() for codec in (f"{_A}\r{_B}\r\r\n\x1a", f"{_A}?{'x' * 300}\n{_B}")),
+            *(f"\ufeff{text}".encode(encoding) for encoding in ("utf-16-be", "utf-32-le", "utf-32-be")),
+        ],
         ".csv.gz": [gzip.compress(table.encode()), lzma.compress(table.encode())],
     }
     for suffix, contents in named.items():
-        yield from (bytes([SUFFIXES.index(suffix)]) + content for content in contents)
+        for content in contents:
+            yield from (bytes([SUFFIXES.index(suffix) | low]) + content for low in (0, _LOWERED))
 
 
 SEEDS = list(_seeds())
 
 
+def layer(data: bytes, chance: Random) -> layers.Layer | None:
+    """Take the content apart, and leave the first byte."""
+    found = layers.of_parquet(data[1:], chance) or layers.of_packed(data[1:], chance)
+    return found and (found[0], lambda changed: data[:1] + found[1](changed))
+
+
 def check(data: bytes) -> None:
     """Read the bytes as a file of a feed, whole, once more, and cut into pieces."""
-    suffix, content = SUFFIXES[(data[:1] or b"\0")[0] % len(SUFFIXES)], data[1:]
+    first, content = (data[:1] or b"\0")[0], data[1:]
+    suffix = SUFFIXES[(first & ~_LOWERED) % len(SUFFIXES)]
     with tempfile.TemporaryDirectory(prefix="windrow-fuzz-") as folder:
         path = Path(folder) / f"feed{suffix}"
         path.write_bytes(content)
-        _check(path, len(content))
+        with lowered(_LOW, bool(first & _LOWERED)):
+            _check(path, len(content))
 
 
 def _check(path: Path, size: int) -> None:
@@ -162,11 +225,11 @@ def _read(pieces: list[Piece]) -> tuple[list[Target], PieceReport]:
 
 def _check_cut(pieces: list[Piece], targets: list[Target]) -> None:
     """Cut a file of lines in two, at a few places: the targets stay the same."""
-    for piece in pieces:
-        for share in (0.2, 0.5, 0.9):
-            cut = int(piece.end * share)
-            halves = [replace(piece, end=cut), replace(piece, start=cut)]
-            assert _read([each for each in halves if each.start < each.end])[0] == targets, cut
+    size = pieces[-1].end if pieces else 0
+    for share in (0, 0.2, 0.5, 0.9):
+        cut = int(size * share)
+        halves = [replace(pieces[0], end=cut), replace(pieces[0], start=cut, end=size)] if pieces else []
+        assert _read([each for each in halves if each.start < each.end])[0] == targets, cut
 
 
 def _check_target(target: Target) -> None:

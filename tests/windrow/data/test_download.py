@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import resource
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,46 @@ def test_a_host_that_does_not_resolve_is_said_in_a_few_words(tmp_path: Path, mon
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(DownloadError, match=r"http://mirror.invalid/: Name or service not known\n"):
         download.fetch(FILE, ["http://mirror.invalid/"], tmp_path)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """A function that starts a mirror which answers each request with the same bytes; returns its URL."""
+    with ExitStack() as stack:
+
+        def start(content: bytes) -> str:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                with suppress(OSError):
+                    while True:
+                        with listening.accept()[0] as end:
+                            end.recv(4096)
+                            end.sendall(content)
+
+            threading.Thread(target=serve, daemon=True).start()
+            stack.callback(listening.shutdown, socket.SHUT_RDWR)
+            return f"http://127.0.0.1:{listening.getsockname()[1]}/a.bin"
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://a.example/caf\xe9\r\n\r\n",  # no UTF-8
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx",  # Python converts 4,300 digits at most
+        b"HTTP/1.1 503 \x1b[31m" + b"\x7f" * 500 + b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+    ],
+)
+def test_an_answer_that_is_none_is_a_reason_in_one_line(
+    tmp_path: Path, answering: Callable[[bytes], str], answer: bytes
+) -> None:
+    with pytest.raises(DownloadError, match="must give a file; ") as caught:
+        download.fetch_trusted(answering(answer), tmp_path, None, key="scoring.network.sha256")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
 
 
 def test_two_at_once_share_one_download(tmp_path: Path, make_mirror: MakeMirror) -> None:

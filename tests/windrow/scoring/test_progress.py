@@ -106,6 +106,7 @@ def test_a_task_that_runs_again_begins_again_and_its_first_try_is_heard_no_more(
         {"task": [], "attempt": {}, "counts": None},
         {"task": math.inf, "attempt": 1, "counts": {}},
         *(said(0, 1, ok=count) for count in (-3, 10**400, math.inf, math.nan, 1.5)),
+        *({**said(0, 1, ok=3), "seconds_left": left} for left in (math.inf, math.nan, 1e300, -1e300, "x", 10**400)),
     ],
 )
 def test_what_makes_no_sense_is_dropped(nonsense: dict[str, Any]) -> None:

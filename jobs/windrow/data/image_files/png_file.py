@@ -94,7 +94,7 @@ def _transparency(chunk: bytes, depth: int, colour: int) -> bytes:
     levels = chunk[8:-4]
     if not _is_right(chunk) or len(levels) < _LEAST_LEVELS.get(colour, len(levels) + 1):
         return b""
-    if colour == _GREY and depth < 8:
+    if colour == _GREY and 0 < depth < 8:
         most = (1 << depth) - 1
         levels = struct.pack(">H", (int.from_bytes(levels[:2]) & most) * 255 // most)
     elif colour == _COLOUR and depth == 16:

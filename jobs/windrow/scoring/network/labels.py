@@ -98,7 +98,10 @@ def _lines(text: str) -> list[str]:
 
 
 def _mapped(classes: str, names: str) -> list[str]:
-    synsets = {int(number): synset for number, synset in _ENTRY.findall(classes)}
+    entries = _ENTRY.findall(classes)
+    if any(len(number) > len(str(_MAX_CLASSES)) for number, _ in entries):
+        return []
+    synsets = {int(number): synset for number, synset in entries}
     if not synsets or max(synsets) >= _MAX_CLASSES:
         return []
     lines = (line.partition("\t") for line in names.splitlines())

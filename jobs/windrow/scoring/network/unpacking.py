@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from windrow.errors import UserError
-from windrow.files import locked
+from windrow.errors import UserError, WindrowError
+from windrow.files import clear_when_full, locked
 
 MAX_BYTES = 2_000_000_000
 """The most bytes to extract: a few hundred bytes of an archive can unpack to a full disk."""
@@ -46,28 +46,36 @@ def extract(archive: Path, member: str, into: Path) -> Path | None:
 
     Raises:
         UserError: the archive can't be read, or the member is too large or has a name that leads out of `into`.
+        ServiceError: the disk is full.
     """
-    wanted = PurePosixPath(member)
-    left = MAX_BYTES
     try:
-        with _opened(archive) as entries:
-            for name, size, stream in entries:
-                path = PurePosixPath(name)
-                if path != wanted and wanted not in path.parents:
-                    continue
-                left -= size
-                if left < 0:
-                    raise UserError(f"{member} in {archive} must have at most {MAX_BYTES:,} bytes; got more")
-                if ".." in path.parts or path.is_absolute():
-                    raise UserError(f"names in {archive} must not lead out of it; got {name!r}")
-                target = into / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    shutil.copyfileobj(stream, file)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"{archive} must be an archive that can be read; {error}; bring it again") from error
-    found = into / wanted
+        with clear_when_full(into):
+            _extract(archive, PurePosixPath(member), into)
+    except WindrowError:
+        raise
+    except Exception as error:  # a damaged archive raises almost anything, and so does a packing that is not known
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{archive} must be an archive that can be read; {reason}; bring it again") from error
+    found = into / member
     return found if found.exists() else None
+
+
+def _extract(archive: Path, wanted: PurePosixPath, into: Path) -> None:
+    left = MAX_BYTES
+    with _opened(archive) as entries:
+        for name, size, stream in entries:
+            path = PurePosixPath(name)
+            if path != wanted and wanted not in path.parents:
+                continue
+            left -= size
+            if left < 0:
+                raise UserError(f"{wanted} in {archive} must have at most {MAX_BYTES:,} bytes; got more")
+            if ".." in path.parts or path.is_absolute():
+                raise UserError(f"names in {archive} must not lead out of it; got {name!r}")
+            target = into / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                shutil.copyfileobj(stream, file)
 
 
 @contextmanager
@@ -79,4 +87,13 @@ def _opened(archive: Path) -> Iterator[Iterator[tuple[str, int, BinaryIO]]]:
             yield ((info.filename, info.file_size, cast("BinaryIO", pack.open(info))) for info in infos)
     else:
         with tarfile.open(archive) as tar:
-            yield ((info.name, info.size, cast("BinaryIO", tar.extractfile(info))) for info in tar if info.isfile())
+            files = (info for info in _members(tar) if info.isfile())
+            yield ((info.name, info.size, cast("BinaryIO", tar.extractfile(info))) for info in files)
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive; one of a negative size would lead back to those before it, for ever."""
+    for info in tar:
+        if info.size < 0:
+            raise tarfile.ReadError(f"its member {info.name!r} has the size {info.size}")
+        yield info

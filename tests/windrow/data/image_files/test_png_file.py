@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from windrow.data.image import to_pixels
+from windrow.data.image_files.faults import ImageFileError
 from windrow.data.image_files.opening import opened
 
 from tests.windrow.scoring.conftest import encoded
@@ -51,3 +52,11 @@ def test_a_palette_that_the_pixels_do_not_need_is_passed_over(mode: str, palette
 
 def test_a_chunk_with_a_digit_in_its_name_is_passed_over() -> None:
     np.testing.assert_array_equal(pixels(png_with("RGB", b"ab1d", b"x")), pixels(encoded(IMAGES["RGB"])))
+
+
+@pytest.mark.parametrize("depth", [0, 3, 7, 255])
+def test_a_depth_that_no_png_has_is_a_reason(depth: int) -> None:
+    content = png_with("L", b"tRNS", b"\0\1")
+    header = content[12:24] + bytes([depth]) + content[25:29]
+    with pytest.raises(ImageFileError, match="its header can't be read"):
+        pixels(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])

@@ -65,3 +65,11 @@ def test_a_map_without_classes_or_with_impossible_ones_is_refused(tmp_path: Path
     (tmp_path / "names.txt").write_text(NAMES)
     with pytest.raises(UserError, match="must hold labels; got none"):
         labels.read([tmp_path / "map.pbtxt", tmp_path / "names.txt"])
+
+
+@pytest.mark.parametrize("number", ["1000000", "0" * 5000 + "1", "9" * 5000])
+def test_a_map_with_a_number_that_no_class_has_is_refused(tmp_path: Path, number: str) -> None:
+    (tmp_path / "map.pbtxt").write_text(MAP.replace("3\n", f"{number}\n"))
+    (tmp_path / "names.txt").write_text(NAMES)
+    with pytest.raises(UserError, match=r"map\.pbtxt must hold labels; got none"):
+        labels.read([tmp_path / "map.pbtxt", tmp_path / "names.txt"])
