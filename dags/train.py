@@ -49,7 +49,7 @@ FORM = {
     "Network": ("network.builder",),
     "Promotion": (
         *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
-        *("promotion.significant", "promotion.approval", "promotion.train_on"),
+        *("promotion.significant", "promotion.approval", "promotion.train_on", "promotion.fine_tune"),
     ),
 }
 TASKS = {
@@ -75,6 +75,8 @@ def job(task_id: str, hours: int, arguments: dict[str, str], **more: Any) -> Spa
 def train_dag(page: windrow_dags.Page) -> DAG:
     """Return the train DAG of a page that has a space."""
     form = windrow_dags.form(page, FORM) | {"reproduce": windrow_promotion.REPRODUCE}
+    if page.experiment.network.backbone is None:
+        del form["promotion.fine_tune"]  # it trains the end of a backbone
     experiment = {"experiment": str(page.path)}
     study = {**experiment, "dataset": DATASET, "study": f"{FOLDER}/study"}
     version = {"model": page.experiment.model_name, "version": "{{ params.reproduce }}", "out": f"{FOLDER}/reproduced"}

@@ -243,12 +243,18 @@ def space_field(page: Page, heading: str) -> dict[str, Param]:
 def _field(page: Page, key: str, heading: str) -> Param:
     section_name, name = key.split(".")
     section = getattr(page.experiment, section_name)
-    schema = {**type(section).model_json_schema()["properties"][name]}
+    known = type(section).model_json_schema()
+    schema = {**known["properties"][name]}
     for option in schema.pop("anyOf", []):  # how pydantic writes `int | None`
-        schema.update({**option, "type": [*schema.get("type", []), option["type"]]})
+        kind = known["$defs"][option["$ref"].rpartition("/")[2]] if "$ref" in option else option
+        schema = {**kind, **schema, "type": [*schema.get("type", []), kind["type"]]}
+    description = schema.pop("description")
+    if "properties" in schema:  # a section inside the section; the form shows an absent one as {}
+        schema["minProperties"] = 1
+        description += f"; JSON with any of {', '.join(schema['properties'])}"
     schema["title"] = name.replace("_", " ").capitalize()
     schema["section"] = heading
     # Without backticks: where the text wraps, the box around code covers the line above.
-    schema["description_md"] = f"{schema.pop('description')} ({key})"
+    schema["description_md"] = f"{description} ({key})"
     schema["default"] = section.model_dump(mode="json")[name]
     return Param(**schema)

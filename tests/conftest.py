@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from harness import budget
 from harness.jobs import Finished, read_result, run_main, serving, submit_job
@@ -22,6 +21,7 @@ from harness.lanes import lane_of
 from harness.results import check_documented
 from harness.web import Web
 from hypothesis import settings
+from windrow.clusters import free_memory
 
 # Before anything imports them: neither MLflow nor Airflow may tell the internet about a test.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than cores, for much of the suite waits, and no more than memory allows."""
-    return max(1, min(len(os.sched_getaffinity(0)) + 1, 4, int(psutil.virtual_memory().available / WORKER_BYTES)))
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, 4, int(free_memory.free_bytes() / WORKER_BYTES)))
 
 
 @pytest.hookimpl(optionalhook=True)

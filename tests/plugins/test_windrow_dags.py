@@ -11,6 +11,7 @@ import pytest
 import windrow_dags
 from airflow.sdk import DAG
 from windrow import experiment
+from windrow.experiment import FineTuneSection
 from windrow_spark import as_overrides
 
 SPACE = "space: {units: {type: int, low: 1, high: 2}}"
@@ -180,6 +181,41 @@ def test_what_the_form_gives_when_nothing_is_changed_is_the_page() -> None:
     keys = tuple(key for key in experiment.keys() if key.startswith("sweep.") and key.count(".") == 1)  # noqa: SIM118
     params = {key: param.resolve() for key, param in windrow_dags.form(page(), {"Sweep": keys}).items()}
     assert experiment.parse(f"name: digits\n{SPACE}\n", as_overrides(params)) == page().experiment
+
+
+HEADS = "dataset: {source: photos, fit: squash}\nnetwork: {backbone: lite0}\n"
+"""A page whose winner can be fine-tuned, but for its section promotion."""
+
+
+def fine_tune(promotion: str) -> Any:
+    return windrow_dags.form(page(f"{HEADS}promotion: {promotion}"), {"P": ("promotion.fine_tune",)})
+
+
+def test_a_section_inside_a_section_is_json_with_its_keys_and_their_limits() -> None:
+    param = fine_tune("{seeds: 2}")["promotion.fine_tune"]
+    assert (param.schema["type"], param.value) == (["object", "null"], None)
+    assert param.schema["description_md"] == (
+        "further training of the winner on images, with the end of its backbone; none if empty; JSON with any of "
+        "blocks, epochs, learning_rate (promotion.fine_tune)"
+    )
+    assert param.resolve({"blocks": 2}) == {"blocks": 2}
+    for wrong in ({}, {"blocks": 0}, {"blocks": "2"}, {"layers": 2}, 3):
+        with pytest.raises(ValueError, match=r"non-empty|minimum|is not of type|Additional properties"):
+            param.resolve(wrong)
+
+
+@pytest.mark.parametrize("promotion", ["{seeds: 2}", "{seeds: 2, fine_tune: {}}", "{seeds: 2, fine_tune: {blocks: 5}}"])
+def test_a_section_inside_a_section_that_is_not_changed_is_the_pages(promotion: str) -> None:
+    params = {key: param.resolve() for key, param in fine_tune(promotion).items()}
+    whole = f"name: digits\n{SPACE}\n{HEADS}promotion: {promotion}"
+    assert experiment.parse(whole, as_overrides(params)) == experiment.parse(whole)
+
+
+def test_further_overrides_reach_into_a_section_that_the_form_leaves_out() -> None:
+    params = {key: param.resolve() for key, param in fine_tune("{seeds: 2}").items()}
+    params["set"] = ["promotion.fine_tune.epochs=7"]
+    found = experiment.parse(f"name: digits\n{SPACE}\n{HEADS}promotion: {{seeds: 2}}", as_overrides(params))
+    assert found.promotion.fine_tune == FineTuneSection(epochs=7)
 
 
 @pytest.mark.parametrize("value", [["sweep.trials"], ["=3"], [3], "sweep.trials=3"])

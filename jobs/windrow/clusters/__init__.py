@@ -1,1 +1,1 @@
-"""Jobs on a cluster that may have no room for them."""
+"""Jobs on a cluster or in a container that may have no room for them."""

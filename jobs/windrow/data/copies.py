@@ -1,8 +1,8 @@
 """Find images that a source holds more than once: with the same pixels, or nearly the same.
 
 In a folder of the user's, images with the same pixels are in one split by construction (splits.by_content). Images that
-can't be used are left out: those whose copies have another label, and training images that the folder's own test split
-has as well.
+can't be used are left out: those whose copies have another label, also copies of the crop alone where images are kept
+cropped, too; and training images that the folder's own test split has as well.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Pool:
         hashes: uint8 (n, 16).
         trained: number of images outside the source's own test split; they come first.
         classes: names of the classes.
+        cropped: like `hashes`, of the same images cropped; None unless dataset.fit is both.
     """
 
     names: Sequence[str]
@@ -62,14 +63,24 @@ class Pool:
     hashes: Hashes
     trained: int
     classes: Sequence[str]
+    cropped: Hashes | None = None
 
     @cached_property
     def groups(self) -> list[list[int]]:
         """Return the indices of images with the same pixels, a list per group; a lone image is a group, too."""
-        found = defaultdict(list)
-        for index, key in enumerate(hashes.as_keys(self.hashes)):
-            found[key].append(index)
-        return list(found.values())
+        return _groups(self.hashes)
+
+    @property
+    def groups_of_crops(self) -> list[list[int]]:
+        """Return the indices of images with the same crop, as in `groups`; empty unless dataset.fit is both."""
+        return [] if self.cropped is None else _groups(self.cropped)
+
+
+def _groups(found: Hashes) -> list[list[int]]:
+    groups = defaultdict(list)
+    for index, key in enumerate(hashes.as_keys(found)):
+        groups[key].append(index)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)
@@ -78,26 +89,29 @@ class LeftOut:
 
     Attributes:
         disputed: an image whose copy has another label → this copy.
+        disputed_crops: another image whose crop is that of an image with another label → the latter.
         tested: a training image that the source's own test split has too → the test image.
     """
 
     disputed: dict[int, int] = field(default_factory=dict)
+    disputed_crops: dict[int, int] = field(default_factory=dict)
     tested: dict[int, int] = field(default_factory=dict)
 
     def __contains__(self, index: int) -> bool:
         """Return whether an image is left out."""
-        return index in self.disputed or index in self.tested
+        return index in self.disputed or index in self.disputed_crops or index in self.tested
 
     def by_name(self, pool: Pool) -> dict[str, str]:
         """Return the reason why each of these images is left out, by the image's name."""
-        disputed, tested = (self._reasons(pool, found) for found in (self.disputed, self.tested))
-        return {**disputed, **tested}
+        whole = {**self.disputed, **self.tested}
+        return self._reasons(pool, whole) | self._reasons(pool, self.disputed_crops, " when cropped")
 
     def __str__(self) -> str:
         """Return how many images are left out and why, as a clause that begins with a comma; "" if none is."""
         disputed = f"{len(self.disputed):,} images whose copies have another label" if self.disputed else ""
+        crops = f"{len(self.disputed_crops):,} whose crops have another label, too" if self.disputed_crops else ""
         tested = f"{counted(len(self.tested), 'training image')} with the pixels of test images" if self.tested else ""
-        clause = " and ".join(each for each in (disputed, tested) if each)
+        clause = " and ".join(each for each in (disputed, crops, tested) if each)
         return clause and f", without {clause}"
 
     def sentences(self, pool: Pool) -> list[str]:
@@ -108,6 +122,13 @@ class LeftOut:
                 f"left out {len(self.disputed):,} images whose copies have another label, because neither label can be "
                 f"trusted: {self._listed(pool, self.disputed)}; correct the labels or remove the copies"
             )
+        if self.disputed_crops:
+            said.append(
+                f"left out {counted(len(self.disputed_crops), 'image')} with the crop of images that have another "
+                f"label, because a network that sees crops can't tell them apart: "
+                f"{self._listed(pool, self.disputed_crops, ' when cropped')}; correct the labels, or let dataset.fit "
+                "be squash"
+            )
         if self.tested:
             said.append(
                 f"left out {counted(len(self.tested), 'training image')} with the pixels of test images: "
@@ -115,23 +136,24 @@ class LeftOut:
             )
         return said
 
-    def _listed(self, pool: Pool, found: dict[int, int]) -> str:
-        reasons = self._reasons(pool, dict(list(found.items())[:_SAID]))
+    def _listed(self, pool: Pool, found: dict[int, int], how: str = "") -> str:
+        reasons = self._reasons(pool, dict(list(found.items())[:_SAID]), how)
         more = f" and {len(found) - _SAID:,} more" if len(found) > _SAID else ""
         return "; ".join(f"{name} ({reason})" for name, reason in reasons.items()) + more
 
-    def _reasons(self, pool: Pool, found: dict[int, int]) -> dict[str, str]:
+    def _reasons(self, pool: Pool, found: dict[int, int], how: str = "") -> dict[str, str]:
         return {
-            pool.names[index]: f"the same pixels as {pool.names[other]}, labelled {pool.classes[pool.labels[other]]}"
+            pool.names[index]: f"the same pixels{how} as {pool.names[other]}, labelled {label}"
             for index, other in found.items()
+            for label in [pool.classes[pool.labels[other]]]
         }
 
 
 def left_out(pool: Pool) -> LeftOut:
     """Find the images that can't be used because of their copies.
 
-    If copies have different labels, all of them are left out. If training and test images have the same pixels and
-    label, the training images are left out.
+    If copies have different labels, all of them are left out; so are images with the same crop, where images are kept
+    cropped as well. If training and test images have the same pixels and label, the training images are left out.
 
     Raises:
         DatasetError: all images have the same pixels.
@@ -143,15 +165,27 @@ def left_out(pool: Pool) -> LeftOut:
             f"{pool.names[groups[0][-1]]}; write them to files again"
         )
     for group in groups:
-        first: dict[int, int] = {}  # image of each label
-        for index in group:
-            first.setdefault(int(pool.labels[index]), index)
-        if len(first) > 1:
-            for index in group:  # each names one with another label
-                found.disputed[index] = next(other for label, other in first.items() if label != pool.labels[index])
+        if disputed := _disputed(pool, group):
+            found.disputed.update(disputed)
         elif group[-1] >= pool.trained:
             found.tested.update({index: group[-1] for index in group if index < pool.trained})
+    for group in pool.groups_of_crops:
+        disputed = _disputed(pool, group)
+        found.disputed_crops.update({index: other for index, other in disputed.items() if index not in found})
     return found
+
+
+def _disputed(pool: Pool, group: Sequence[int]) -> dict[int, int]:
+    """Return each image of a group of copies with one that has another label; empty if all have the same label."""
+    first: dict[int, int] = {}  # image of each label
+    for index in group:
+        first.setdefault(int(pool.labels[index]), index)
+    if len(first) < 2:
+        return {}
+    return {
+        index: next(other for label, other in first.items() if label != pool.labels[index])
+        for index in group  # each names one with another label
+    }
 
 
 def find(pool: Pool, without: LeftOut) -> Copies:

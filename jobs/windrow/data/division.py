@@ -45,6 +45,7 @@ class SplitImages:
         names: names of all m images.
         indices: int64 (n,), rows of the arrays.
         cropped: like `images`, the same images cropped; None unless dataset.fit is both.
+        cropped_hashes: like `hashes`, of the cropped images.
     """
 
     images: NDArray[np.uint8]
@@ -53,6 +54,7 @@ class SplitImages:
     names: Sequence[str]
     indices: Indices
     cropped: NDArray[np.uint8] | None = None
+    cropped_hashes: Hashes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +78,11 @@ def divide(source: Source, section: DatasetSection) -> Division:
     """
     splits.check_names(source.labels)
     train = _whole(source.train_images, source.train_labels, source.train_names, "training image")
-    train = replace(train, cropped=source.train_cropped)
+    train = _with_crops(train, source.train_cropped)
     test = None
     if source.test_images is not None and source.test_labels is not None:
         test = _whole(source.test_images, source.test_labels, source.test_names, "test image")
-        test = replace(test, cropped=source.test_cropped)
+        test = _with_crops(test, source.test_cropped)
     pool = _pool(train, test, source.labels)
     without = copies.left_out(pool) if source.own else LeftOut()
     parts = _by_content(train, test, section, without) if source.own else _drawn(train, test, section, source.labels)
@@ -107,12 +109,18 @@ def _whole(images: NDArray[np.uint8], labels: Indices, names: Sequence[str], kin
     return SplitImages(images, labels, hashes.of(images), names or [f"{kind} {number}" for number in every], every)
 
 
+def _with_crops(images: SplitImages, cropped: NDArray[np.uint8] | None) -> SplitImages:
+    return images if cropped is None else replace(images, cropped=cropped, cropped_hashes=hashes.of(cropped))
+
+
 def _pool(train: SplitImages, test: SplitImages | None, classes: Sequence[str]) -> Pool:
-    names, labels, found = list(train.names), train.labels, train.hashes
+    names, labels, found, crops = list(train.names), train.labels, train.hashes, train.cropped_hashes
     if test is not None:
         names += test.names
         labels, found = np.concatenate([labels, test.labels]), np.concatenate([found, test.hashes])
-    return Pool(names, labels, found, len(train.labels), classes)
+        if crops is not None and test.cropped_hashes is not None:
+            crops = np.concatenate([crops, test.cropped_hashes])
+    return Pool(names, labels, found, len(train.labels), classes, crops)
 
 
 def _by_content(
@@ -183,6 +191,7 @@ def _check(counts: Counts, cures: Mapping[str, str], without: LeftOut, notes: Se
     """
     besides = "".join(f"\nnote: {note}" for note in notes)
     cure = "correct the labels or remove the copies, " if without.disputed else ""
+    cure += "set dataset.fit to squash, " if without.disputed_crops else ""
     cure += "remove one of each from training or test, " if without.tested else ""
     totals = {split: sum(classes.values()) for split, classes in counts.items()}
     for split, total in totals.items():

@@ -1,7 +1,7 @@
 """Refuse test images that the search has seen, because the accuracy on them would be too high.
 
-Where images are kept in two forms (dataset.fit is both), those that are equal only when they are cropped are no copies
-here: they are near copies (division, features.look_alikes), which the evidence counts.
+Where images are kept in two forms (dataset.fit is both), those that are equal only when they are cropped, and have
+one label, are no copies here: they are near copies (division, features.look_alikes), which the evidence counts.
 """
 
 from __future__ import annotations

@@ -96,9 +96,10 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
                 files[_labels(split)], labels_digest = _write_array(aside / _labels(split), part.labels, part.indices)
                 files[_hashes(split)], _ = _write_array(aside / _hashes(split), part.hashes, part.indices)
                 contents[split] = (len(part.indices), images_digest, labels_digest)
-                if part.cropped is not None:
-                    added, cropped_digest = _write_cropped(aside, split, part.cropped, part.indices)
-                    files |= added
+                if part.cropped is not None and part.cropped_hashes is not None:
+                    crops, known = _images(split, "crop"), _hashes(split, "crop")
+                    files[crops], cropped_digest = _write_array(aside / crops, part.cropped, part.indices)
+                    files[known], _ = _write_array(aside / known, part.cropped_hashes, part.indices)
                     contents[split] = (*contents[split], cropped_digest)
             if source.train_names:
                 files[_NAMES] = _write_names(aside / _NAMES, division)
@@ -207,17 +208,6 @@ def _write_array(path: Path, array: NDArray[Any], indices: Indices) -> tuple[str
     rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
     chunks = (array[indices[start : start + rows]] for start in range(0, len(indices), rows))
     return write_chunks(path, array.dtype, (len(indices), *array.shape[1:]), chunks)
-
-
-def _write_cropped(
-    folder: Path, split: Split, cropped: NDArray[np.uint8], indices: Indices
-) -> tuple[dict[str, str], str]:
-    """Write a split's cropped images and their hashes; return the files' SHA-256 by name, and that of the pixels."""
-    images, found = _images(split, "crop"), _hashes(split, "crop")
-    images_hash, digest = _write_array(folder / images, cropped, indices)
-    known = hashes.of(np.load(folder / images, mmap_mode="r"))
-    hashes_hash, _ = _write_array(folder / found, known, np.arange(len(known), dtype=np.int64))
-    return {images: images_hash, found: hashes_hash}, digest
 
 
 def write_chunks(

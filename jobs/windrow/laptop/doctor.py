@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from windrow import experiment
+from windrow.clusters import free_memory
 from windrow.errors import EXIT_FAILURE, PageError
 from windrow.laptop import environment, health, services, stack
 from windrow.laptop.checks.finding import Finding
@@ -169,7 +170,7 @@ def check_pages(folder: Path = REPOSITORY / "dags" / "experiments") -> Iterator[
 def check_space() -> Iterator[Finding]:
     """Check that there is enough free disk space, and enough memory unless the services run already."""
     folder = next(parent for parent in (home(), *home().parents) if parent.exists())
-    disk, memory = shutil.disk_usage(folder).free, psutil.virtual_memory().available
+    disk, memory = shutil.disk_usage(folder).free, free_memory.free_bytes()
     needs_memory = _MEMORY_BYTES if not stack.state().running() else 0
     for name, free, needed in (("disk", disk, _DISK_BYTES), ("memory", memory, needs_memory)):
         cure = "" if free >= needed else f"free some of it: the demo needs {needed / 1024**3:.0f} GiB"

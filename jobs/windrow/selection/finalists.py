@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
-
+from windrow.clusters import free_memory
 from windrow.data.splits import StoredFit
 from windrow.errors import StudyError, UserError
 from windrow.plural import counted
@@ -213,7 +212,7 @@ def train(
     if backbone := cluster.ship_backbone(spark, page, folder):
         size = network_bytes(backbone, largest(page, dataset, [*best, *default])[1])
         fine_tuned = page.promotion.seeds if page.promotion.fine_tune is not None else 0
-        check_memory(len(listed) + fine_tuned, size, psutil.virtual_memory().available)
+        check_memory(len(listed) + fine_tuned, size, free_memory.free_bytes())
         slots = min(slots, cluster.room_for_networks(spark, size))
     outcomes = schedule.run_each(spark, slots, listed)
     final = rank(page, best, default, outcomes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,24 @@ def test_a_training_image_that_is_a_test_image_too_is_left_out_of_training() -> 
     assert without.sentences(found)[0].startswith(
         "left out 2 training images with the pixels of test images: 0.png (the"
     )
+
+
+def test_images_with_the_same_crop_and_different_labels_are_left_out_and_name_each_other() -> None:
+    whole, crops = pool([1, 2, 3, 4, 4, 6], [0, 1, 0, 1, 0, 1], tests=1), pool([5, 5, 7, 8, 9, 8], [0] * 6)
+    found = replace(whole, cropped=crops.hashes)
+    without = copies.left_out(found)
+    assert without.by_name(found) == {
+        "0.png": "the same pixels when cropped as 1.png, labelled dog",
+        "1.png": "the same pixels when cropped as 0.png, labelled cat",
+        "3.png": "the same pixels as 4.png, labelled cat",
+        "4.png": "the same pixels as 3.png, labelled dog",
+    }
+    assert without.sentences(found)[1].startswith(
+        "left out 2 images with the crop of images that have another label, because a network that sees crops can't "
+        "tell them apart: 0.png (the same pixels when cropped as 1.png, labelled dog); 1.png"
+    )
+    assert [index for index in range(6) if index in without] == [0, 1, 3, 4], "one label for the same crop stays"
+    assert str(without).endswith("have another label and 2 whose crops have another label, too")
 
 
 def test_of_a_long_list_five_are_said() -> None:

@@ -271,11 +271,15 @@ def test_near_copies_are_looked_for_between_test_images_and_the_others_up_to_a_b
     assert divide(mine, SECTION).near_copies.images is None
 
 
-def test_a_test_image_whose_crop_is_that_of_a_training_image_is_a_near_copy_and_moves_no_image() -> None:
+def test_a_test_image_whose_crop_is_that_of_a_training_image_is_a_near_copy_and_is_left_out_if_labels_differ() -> None:
     images, cropped = np.random.default_rng(1).integers(0, 256, (2, 60, 16, 16, 3)).astype(np.uint8)
     mine = replace(source(range(60)), train_images=images, train_cropped=cropped)
     before = divide(mine, SECTION)
-    test, other = before.parts["test"].indices[0], before.parts["train"].indices[0]
+    test = before.parts["test"].indices[0]
+    other, another = (
+        next(index for index in before.parts["train"].indices if (index % 3 == test % 3) == same)
+        for same in (True, False)
+    )
     cropped[test] = cropped[other]
     division = divide(mine, SECTION)
     assert (before.near_copies.images, division.near_copies.images) == (0, 1)
@@ -283,3 +287,7 @@ def test_a_test_image_whose_crop_is_that_of_a_training_image_is_a_near_copy_and_
     assert "1 test image looks nearly like an image of training" in division.warnings[-1]
     for split in SPLITS:
         assert division.parts[split].indices.tolist() == before.parts[split].indices.tolist()
+    cropped[test] = cropped[another]  # of another class
+    division = divide(mine, SECTION)
+    assert division.left_out.keys() == {mine.train_names[test], mine.train_names[another]}
+    assert sum(len(part.indices) for part in division.parts.values()) == 58

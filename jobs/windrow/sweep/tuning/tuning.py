@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
+from windrow.clusters import free_memory
 from windrow.errors import UserError
 from windrow.experiment.parameters import Value
 from windrow.model import blocks
@@ -128,5 +129,5 @@ def need(backbone: Path, section: FineTuneSection, head: Mapping[str, Value], cl
         evaluation_seconds=max(0.0, epoch.seconds - step) / BATCH,
         map_bytes=maps.images[0].nbytes if opened.cut.trunk else images[0].nbytes,
         mebibytes=resident / _MEBIBYTE,
-        room=room(psutil.virtual_memory().available, resident),
+        room=room(free_memory.free_bytes(), resident),
     )
