@@ -125,7 +125,8 @@ def _check_disk(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < _FREE_BYTES:
         raise UserError(
-            f"the set-up needs {_FREE_BYTES / 1e9:.0f} GB of free disk; got {free / 1e9:.1f} GB at {folder}; free some"
+            f"the set-up needs {_FREE_BYTES / 1024**3:.0f} GiB of free disk; "
+            f"got {free / 1024**3:.1f} GiB at {folder}; free some"
         )
 
 

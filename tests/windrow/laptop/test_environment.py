@@ -158,7 +158,7 @@ def test_a_full_disk_is_told_before_anything_is_removed(
 ) -> None:
     monkeypatch.setattr(environment, "_FREE_BYTES", 1 << 60)
 
-    with pytest.raises(UserError, match=r"needs .* GB of free disk; got .* GB at .*; free some"):
+    with pytest.raises(UserError, match=r"needs .* GiB of free disk; got .* GiB at .*; free some"):
         environment.set_up(venv, lock)
 
 
