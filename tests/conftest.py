@@ -72,6 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("unit")
             if started := SERVERS & {*getattr(item, "fixturenames", ())}:
                 raise pytest.UsageError(f"{item.nodeid} uses {', '.join(started)}, and needs the marker for it")
+        if "spark" in getattr(item, "fixturenames", ()) and lane_of(item.nodeid) is None:
+            raise pytest.UsageError(
+                f"{item.nodeid} uses a worker's Spark session, and its file needs a lane: see LANES"
+            )
         if "timeout" not in marks:
             item.add_marker(pytest.mark.timeout(max([60, *(TIMEOUTS[mark] for mark in marks & TIMEOUTS.keys())])))
     weights: dict[Path, int] = {}

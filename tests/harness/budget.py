@@ -1,7 +1,8 @@
 """What a test run may cost: spark-submits are counted by Spark's own start script, stacks where they are started.
 
 Every spark-submit of any process that inherits this environment reads SPARK_CONF_DIR/spark-env.sh, which notes it, and
-which sets the JVM's options.
+which sets the JVM's options. The script then names another folder, which does not exist: one with files in it would
+stand first on the JVM's class path, and the archive of Spark's classes is used with no other class path than its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ case "$*" in
 *pyspark-shell*) ;;
 *org.apache.spark.deploy.SparkSubmit*) echo "$(date +%s) $*" >> "{file}" ;;
 esac
+SPARK_CONF_DIR="{nothing}"
 """
 
 
@@ -33,7 +35,7 @@ def begin(folder: Path) -> None:
     """Count from here on, in this process and those that it starts."""
     conf = folder / "conf"
     conf.mkdir(parents=True)
-    (conf / "spark-env.sh").write_text(_SPARK_ENV.format(file=folder / "submits"))
+    (conf / "spark-env.sh").write_text(_SPARK_ENV.format(file=folder / "submits", nothing=folder / "nothing"))
     os.environ["SPARK_CONF_DIR"] = str(conf)
     os.environ[_FOLDER] = str(folder)
 

@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from windrow.errors import ServiceError, UserError, WindrowError
@@ -108,7 +109,8 @@ def set_up(venv: Path, lock: Path) -> bool:
     _make(venv)
     log = home() / "log" / "pip.log"
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off"]
-    _run([*pip, "-r", str(lock)], log, "environment: pip install -r requirements.txt")
+    stage = partial(_stage, log, venv)
+    _run([*pip, "-r", str(lock)], log, "environment: pip install -r requirements.txt", stage)
     file.write_text(wanted, encoding="utf-8")
     return True
 
@@ -125,7 +127,8 @@ def _check_disk(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < _FREE_BYTES:
         raise UserError(
-            f"the set-up needs {_FREE_BYTES / 1e9:.0f} GB of free disk; got {free / 1e9:.1f} GB at {folder}; free some"
+            f"the set-up needs {_FREE_BYTES / 1024**3:.0f} GiB of free disk; "
+            f"got {free / 1024**3:.1f} GiB at {folder}; free some"
         )
 
 
@@ -150,8 +153,8 @@ def _make(venv: Path) -> None:
         raise UserError(f"Python must be able to make environments; got {reason[0]!r} from {python} -m venv; {cure}")
 
 
-def _run(command: list[str], log: Path, what: str) -> None:
-    """Run a command to its end, and print its progress every 15 seconds.
+def _run(command: list[str], log: Path, what: str, stage: Callable[[], str]) -> None:
+    """Run a command to its end, and print its stage every 15 seconds.
 
     Raises:
         ServiceError: the command failed; the message has the log's last lines.
@@ -165,7 +168,7 @@ def _run(command: list[str], log: Path, what: str) -> None:
                 time.sleep(0.2)
                 if time.monotonic() - said > _PROGRESS_SECONDS:
                     said = time.monotonic()
-                    _say(f"{what}: {said - began:.0f} s, {_stage(log)}")
+                    _say(f"{what}: {said - began:.0f} s, {stage()}")
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -178,12 +181,14 @@ def _run(command: list[str], log: Path, what: str) -> None:
     _say(f"{what}: done in {time.monotonic() - began:.0f} s")
 
 
-def _stage(log: Path) -> str:
-    """Return the progress of pip as text, from pip's log."""
+def _stage(log: Path, venv: Path) -> str:
+    """Return the progress of pip as text, from pip's log and the environment's packages."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in reversed(lines):
         if line.startswith("Installing collected packages: "):
-            return f"{counted(line.count(',') + 1, 'package')} to unpack"
+            packages = line.count(",") + 1
+            unpacked = sum(1 for _ in venv.glob("lib/python*/site-packages/*.dist-info"))  # pip is among them
+            return f"{min(unpacked, packages):,} of {counted(packages, 'package')} unpacked"
     found = sum(line.startswith("Collecting ") for line in lines)
     return f"{counted(found, 'package')} found"
 

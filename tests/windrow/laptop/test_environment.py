@@ -35,7 +35,7 @@ def installs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Environments without pip are made at once; what pip would have been told is noted here."""
     told: list[str] = []
     monkeypatch.setattr(environment, "_make", lambda folder: builder.create(folder, with_pip=False))
-    monkeypatch.setattr(environment, "_run", lambda command, log, what: told.append(" ".join(command)))
+    monkeypatch.setattr(environment, "_run", lambda command, log, what, stage: told.append(" ".join(command)))
     return told
 
 
@@ -90,9 +90,11 @@ def test_a_comment_in_the_lock_changes_nothing(venv: Path, lock: Path) -> None:
 def test_progress_tells_what_pip_is_at(tmp_path: Path) -> None:
     log = tmp_path / "pip.log"
     log.write_text("Collecting a==1\n  Downloading a\nCollecting b==2\n")
-    assert environment._stage(log) == "2 packages found"
-    log.write_text(log.read_text() + "Installing collected packages: b, a\n")
-    assert environment._stage(log) == "2 packages to unpack"
+    assert environment._stage(log, tmp_path) == "2 packages found"
+    log.write_text(log.read_text() + "Installing collected packages: c, b, a\n")
+    for unpacked in ("0", "1", "2"):
+        assert environment._stage(log, tmp_path) == f"{unpacked} of 3 packages unpacked"
+        (tmp_path / "lib" / "python3.11" / "site-packages" / f"p{unpacked}-1.dist-info").mkdir(parents=True)
 
 
 @pytest.mark.usefixtures("installs")
@@ -158,7 +160,7 @@ def test_a_full_disk_is_told_before_anything_is_removed(
 ) -> None:
     monkeypatch.setattr(environment, "_FREE_BYTES", 1 << 60)
 
-    with pytest.raises(UserError, match=r"needs .* GB of free disk; got .* GB at .*; free some"):
+    with pytest.raises(UserError, match=r"needs .* GiB of free disk; got .* GiB at .*; free some"):
         environment.set_up(venv, lock)
 
 

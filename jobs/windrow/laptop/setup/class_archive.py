@@ -52,6 +52,7 @@ def make(file: Path, variables: Mapping[str, str], log: Path) -> None:
     """
     if file.exists():
         return
+    print("java: laying out Spark's classes, once, half a minute", flush=True)
     began = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:

@@ -17,9 +17,10 @@ from windrow.paths import REPOSITORY
 
 @pytest.mark.submit
 def test_the_jvm_of_spark_submit_takes_its_classes_from_the_archive(tmp_path: Path) -> None:
+    """In the suite too, whose folder of Spark's settings must not be in its way."""
     java_home = java.find()
     assert java_home is not None
-    variables = environment.command_environment(environment.VENV, java_home, {"PATH": os.environ["PATH"]})
+    variables = environment.command_environment(environment.VENV, java_home, dict(os.environ))
     assert class_archive.option(class_archive.archive(environment.VENV, java_home)) in variables[class_archive.VARIABLE]
     log = tmp_path / "loaded"
     variables[class_archive.VARIABLE] += f" -Xlog:class+load:file={log}"

@@ -86,6 +86,20 @@ def packages() -> None:
 needs_packages = pytest.mark.usefixtures("packages")
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversions in this process, which has TensorFlow already: to import it and OpenVINO again takes seconds."""
+
+    def convert(command: list[str]) -> None:
+        *_, request, folder = command
+        openvino_convert.convert(Request.read(Path(request)), Path(folder))
+
+    monkeypatch.setattr(low_precision, "_run", convert)
+
+
+in_this_process = pytest.mark.usefixtures("here")
+
+
 def test_loss_counts_labels_that_stay_and_how_far_winning_scores_move() -> None:
     before = np.array([0, 1, 2, 1]), np.array([0.9, 0.8, 0.7, 0.6])
     after = np.array([0, 1, 2, 2]), np.array([0.9, 0.7, 0.7, 0.3])
@@ -131,19 +145,20 @@ def test_a_missing_package_is_one_sentence(photos: Path, monkeypatch: pytest.Mon
 class Converted:
     after: Network
     loss: PrecisionLoss
+    home: Path
     person: Path
 
 
 @pytest.fixture(scope="module")
 def converted(keras_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Converted:
-    """The network that tells colours apart at int8, and the HOME in which that was made."""
+    """The network that tells colours apart at int8, made by a process of its own; Windrow's home and the person's."""
     pytest.importorskip("nncf", reason="needs nncf, which is in the lock but for Linux on arm64")
     home, person = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("person")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(person))
         after, loss = low_precision.lower(model(keras_file), section(fill(home / "photos")), home)
     assert isinstance(after, Network)
-    return Converted(after, loss, person)
+    return Converted(after, loss, home, person)
 
 
 @pytest.mark.tensorflow
@@ -160,19 +175,22 @@ def test_a_champion_keeps_its_name_and_version_and_gets_another_file(keras_file:
     assert not (converted.person / "intel").exists(), "OpenVINO's telemetry keeps a client's number there"
 
 
-@needs_packages
+@in_this_process
 @pytest.mark.tensorflow
-def test_the_next_night_converts_nothing_and_other_images_do(keras_file: Path, photos: Path, tmp_path: Path) -> None:
-    first, _ = low_precision.lower(model(keras_file), section(photos), tmp_path)
+def test_the_next_night_converts_nothing_and_other_images_do(
+    keras_file: Path, photos: Path, converted: Converted
+) -> None:
+    first, home = converted.after, converted.home
     made = (first.file / openvino_runtime.FILE).stat().st_mtime_ns
-    again, _ = low_precision.lower(model(keras_file), section(photos, same_labels=0.5), tmp_path)
+    again, _ = low_precision.lower(model(keras_file), section(photos, same_labels=0.5), home)
     assert (again.file, (again.file / openvino_runtime.FILE).stat().st_mtime_ns) == (first.file, made)
     (photos / "red" / "0.png").unlink()
-    more, _ = low_precision.lower(model(keras_file), section(photos), tmp_path)
+    more, _ = low_precision.lower(model(keras_file), section(photos), home)
     assert more.file != first.file
 
 
 @needs_packages
+@in_this_process
 @pytest.mark.tensorflow
 def test_too_few_labels_kept_is_refused_with_the_share_and_the_cure(tmp_path: Path) -> None:
     import keras
@@ -198,11 +216,14 @@ def test_too_few_labels_kept_is_refused_with_the_share_and_the_cure(tmp_path: Pa
 
 @needs_packages
 @pytest.mark.tensorflow
-def test_a_conversion_that_fails_leaves_nothing(keras_file: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_conversion_that_fails_leaves_nothing(
+    keras_file: Path, photos: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     (photos / "red" / "0.png").write_bytes(b"GIF89a")
     with pytest.raises(UserError, match=r"images must be images; .*red/0\.png is not_an_image: .*; remove it"):
         low_precision.lower(model(keras_file), section(photos), tmp_path)
     assert not list(tmp_path.glob(f"{low_precision.FOLDER}/*/{openvino_convert.REPORT}"))
+    request.getfixturevalue("here")
     wrong = (Canary((3,), (0.9,)),)
     with pytest.raises(WindrowError, match=r"must label the image 'gradient' as it was labelled before"):
         low_precision.lower(model(keras_file, canaries=wrong), section(fill(tmp_path / "more")), tmp_path)
@@ -210,6 +231,7 @@ def test_a_conversion_that_fails_leaves_nothing(keras_file: Path, photos: Path, 
 
 
 @needs_packages
+@in_this_process
 @pytest.mark.tensorflow
 def test_a_graph_is_converted_where_it_is_fed_images_and_refused_where_it_is_fed_bytes(
     stock_graph: Path, photos: Path, tmp_path: Path
@@ -222,6 +244,7 @@ def test_a_graph_is_converted_where_it_is_fed_images_and_refused_where_it_is_fed
 
 
 @needs_packages
+@in_this_process
 @pytest.mark.tensorflow
 def test_a_saved_model_is_converted_with_the_range_that_it_is_fed(
     keras_file: Path, photos: Path, tmp_path: Path
@@ -246,6 +269,7 @@ def test_a_saved_model_is_converted_with_the_range_that_it_is_fed(
 
 
 @needs_packages
+@in_this_process
 @pytest.mark.tensorflow
 def test_bf16_is_taken_where_the_processor_has_it(keras_file: Path, photos: Path, tmp_path: Path) -> None:
     if "BF16" not in openvino_runtime.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -304,6 +328,16 @@ def test_a_worker_that_labels_otherwise_than_the_conversion_did_is_found(convert
     wrong = replace(first, scores=(first.scores[0] - 0.1, *first.scores[1:]))
     with pytest.raises(WindrowError, match=r"'gradient'.*scores differ by 0\.1"):
         predict.load(after.file, after.digest, after.shape, 8, 4, 1, after.form, (wrong, *after.canaries[1:]))
+
+
+def test_a_process_that_ends_badly_ends_the_run_with_its_last_word(capfd: pytest.CaptureFixture[str]) -> None:
+    sentence = r"the conversion must end well; got exit code 1; it said: the canary differs"
+    with pytest.raises(WindrowError, match=sentence) as failed:
+        low_precision._run([sys.executable, "-c", "raise SystemExit('a warning\\nthe canary differs')"])
+    assert not isinstance(failed.value, UserError), "nobody who wrote a page can correct it"
+    assert "a warning" in capfd.readouterr().err
+    with pytest.raises(WindrowError, match=r"got exit code -9; it said: nothing"):
+        low_precision._run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
 
 
 def test_a_request_is_the_same_in_the_process_that_converts(tmp_path: Path) -> None:
