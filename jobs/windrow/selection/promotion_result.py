@@ -67,12 +67,13 @@ class NearCopyFigures(TypedDict):
 class FineTuningFigures(TypedDict):
     """The winner's further training: whether it is taken, and by how much it was better on validation.
 
-    `difference` and `error` are the mean over the seeds and its standard error; None if there were too few.
+    `difference` and `error` are the mean over the seeds and its standard error; None if there were too few. `frozen` is
+    the objective before it, on the same images; None without a pair.
     """
 
     chosen: bool
     reason: str
-    frozen: float
+    frozen: float | None
     fine_tuned: float | None
     difference: float | None
     error: float | None

@@ -51,7 +51,7 @@ def joined(training: Examples, validation: Examples) -> Examples:
 
 
 def folded(
-    training: Examples, validation: Examples, fold: int, keys: tuple[NDArray[Any], NDArray[Any]]
+    training: Examples, validation: Examples, fold: int, keys: tuple[Examples, Examples]
 ) -> tuple[Examples, Examples]:
     """Divide the features of training and validation images anew for cross-validation; return both parts.
 
@@ -63,13 +63,15 @@ def folded(
     Args:
         training, validation: what a head learns from, and is validated on.
         fold: number of the fold, from 1.
-        keys: features (n, views, features) of the same images, training and validation, by which images are told apart;
-            the same ones for every `dataset.fit`.
+        keys: the same images, training and validation, with the features by which they are told apart; where they are
+            kept squashed and cropped, the same features for both.
     """
     if fold == 1 or not min(len(training), len(validation)):
         return training, validation
     both = joined(training, validation)
-    held = _held_out(both.labels, len(training), len(validation), fold, [row for part in keys for row in part[:, 0]])
+    held = _held_out(
+        both.labels, len(training), len(validation), fold, [row for part in keys for row in part.images[:, 0]]
+    )
     if not held.any():
         return training, validation
     # A fold's validation images have one view, as others do, though images for training have more.

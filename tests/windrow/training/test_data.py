@@ -66,9 +66,9 @@ def rows(examples: Examples) -> Counter[tuple[bytes, int]]:
 def test_each_fold_validates_on_as_many_images_that_no_other_has(images: int, held: int, classes: int) -> None:
     generator = np.random.default_rng(images)
     own = features_of(generator, images, classes, 2), features_of(generator, held, classes, 1)
-    whole, keys = rows(joined(*own)), (own[0].images, own[1].images)
-    assert folded(*own, 1, keys) == own
-    parts = [folded(*own, fold, keys) for fold in range(2, 2 + images // held)]
+    whole = rows(joined(*own))
+    assert folded(*own, 1, own) == own
+    parts = [folded(*own, fold, own) for fold in range(2, 2 + images // held)]
     seen = Counter[tuple[bytes, int]]()
     for training, validation in parts:
         assert rows(training) + rows(validation) == whole
@@ -86,13 +86,12 @@ def test_a_fold_depends_on_the_images_alone_and_equal_ones_stay_on_one_side() ->
     generator = np.random.default_rng(3)
     first, validation = features_of(generator, 30, 2, 1), features_of(generator, 9, 2, 1)
     training = Examples(np.repeat(first.images, 2, axis=0), np.repeat(first.labels, 2))
-    keys = training.images, validation.images
     other = np.random.default_rng(4).permutation(len(training))
     moved = Examples(training.images[other], training.labels[other])
     for fold in range(2, 20):
-        kept, held = folded(training, validation, fold, keys)
+        kept, held = folded(training, validation, fold, (training, validation))
         assert not rows(kept).keys() & rows(held).keys()
-        again = folded(moved, validation, fold, (moved.images, validation.images))
+        again = folded(moved, validation, fold, (moved, validation))
         assert (rows(again[0]), rows(again[1])) == (rows(kept), rows(held))
 
 
@@ -100,9 +99,8 @@ def test_another_fit_of_the_images_is_divided_as_the_first() -> None:
     generator = np.random.default_rng(5)
     squashed = features_of(generator, 40, 2, 1), features_of(generator, 10, 2, 1)
     cropped = tuple(Examples(part.images + np.float16(1), part.labels) for part in squashed)
-    keys = squashed[0].images, squashed[1].images
     for fold in (2, 3, 4):
-        pairs = zip(folded(*squashed, fold, keys), folded(cropped[0], cropped[1], fold, keys), strict=True)
+        pairs = zip(folded(*squashed, fold, squashed), folded(cropped[0], cropped[1], fold, squashed), strict=True)
         for one, other in pairs:
             np.testing.assert_array_equal(one.images + np.float16(1), other.images)
 
@@ -111,4 +109,4 @@ def test_another_fit_of_the_images_is_divided_as_the_first() -> None:
 def test_too_few_images_for_another_fold_leave_the_division_as_it_is(images: int, held: int) -> None:
     own = tuple(Examples(np.ones((count, 1, 4), np.float16), np.zeros(count, np.int64)) for count in (images, held))
     for fold in (2, 3):
-        assert folded(own[0], own[1], fold, (own[0].images, own[1].images)) == own
+        assert folded(own[0], own[1], fold, (own[0], own[1])) == own
