@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -27,14 +28,19 @@ _WEIGHT_BYTES = 4  # float32
 
 @dataclass(frozen=True)
 class Repeat:
-    """The retraining of a finalist with one seed; `number` is the number of the finalist's seed, from 1.
+    """The retraining of a finalist with one seed.
 
-    Where finalists are cross-validated, it is also the number of the fold.
+    Attributes:
+        number: number of the finalist's seed, from 1.
+        seed: the seed.
+        outcome: how it ended.
+        fold: number of the fold that it was validated on; 1 is the data set's own validation split.
     """
 
     number: int
     seed: int
     outcome: Outcome
+    fold: int = 1
 
     @property
     def network(self) -> bytes:
@@ -161,6 +167,9 @@ class Final:
 def best(page: Experiment, study: StudyRecord) -> list[Entry]:
     """Return the study's best trials by validation, as many as the page asks for, best first.
 
+    Where the search also chooses between squashed and cropped images, half of them are the best of each: one split of
+    validation can't tell which is better, and more of them can.
+
     Raises:
         StudyError: no trial ended ok.
     """
@@ -171,7 +180,11 @@ def best(page: Experiment, study: StudyRecord) -> list[Entry]:
             f"a promotion needs one trial that ended ok; {study.folder} has {counts}; "
             "fix the errors that the trials' runs in MLflow show, and run sweep.py first"
         )
-    return ranked[: page.promotion.finalists]
+    ways: dict[object, list[Entry]] = {}
+    for trial in ranked:
+        ways.setdefault(trial.point.get("fit") if page.dataset.fit == "both" else None, []).append(trial)
+    in_turn = [trial for turn in zip_longest(*ways.values()) for trial in turn if trial is not None]
+    return sorted(in_turn[: page.promotion.finalists], key=ranked.index)
 
 
 def default(study: StudyRecord) -> list[Entry]:
@@ -259,7 +272,10 @@ def finalist_of(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], is_
     sign = -1 if page.sweep.direction == "maximize" else 1
     mine = sorted((outcome for outcome in outcomes if outcome.number == trial.number), key=lambda o: o.repeat)
     known = seeds(page, trial)
-    repeats = tuple(Repeat(outcome.repeat, known[outcome.repeat - 1], outcome) for outcome in mine)
+    folded = is_cross_validated(page) and not is_fine_tuned
+    repeats = tuple(
+        Repeat(outcome.repeat, known[outcome.repeat - 1], outcome, outcome.repeat if folded else 1) for outcome in mine
+    )
     good = [repeat for repeat in repeats if repeat.outcome.ending is Ending.OK]
     if not is_cross_validated(page):
         good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))

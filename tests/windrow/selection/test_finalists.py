@@ -71,6 +71,24 @@ def test_the_finalists_are_as_many_of_the_best_as_the_page_says_the_best_one_fir
     assert [trial.number for trial in finalists.best(page, many)] == [3, 1]
 
 
+def test_half_of_the_finalists_are_the_best_of_each_way_to_fit_images(tmp_path: Path) -> None:
+    page = parse(
+        "name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n"
+        "sweep: {sampler: random, trials: 40, objective: val_accuracy}\n"
+    )
+    many = study(tmp_path, page, *[Ending.OK] * 40)
+    found = finalists.best(page, many)
+    fits = [str(trial.point["fit"]) for trial in found]
+    assert (fits.count("squash"), fits.count("crop")) == (3, 3)
+    assert found[0].number == 39
+    for fit in ("squash", "crop"):
+        all_of_it = [trial.number for trial in many.ranked() if trial.point["fit"] == fit]
+        assert [trial.number for trial in found if trial.point["fit"] == fit] == all_of_it[:3]
+    assert found == sorted(found, key=lambda trial: -trial.number)
+    one = page.promotion.model_copy(update={"finalists": 1})
+    assert finalists.best(page.model_copy(update={"promotion": one}), many) == found[:1]
+
+
 @pytest.mark.parametrize(
     ("endings", "told"),
     [

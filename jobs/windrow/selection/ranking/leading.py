@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from windrow.plural import counted
 from windrow.selection.finalists import Finalist, Lead
+from windrow.selection.promotion_result import LeadFigures
 
 if TYPE_CHECKING:
     from windrow.experiment import SweepSection
@@ -50,3 +51,22 @@ def lead(best: Finalist, default: Finalist, sweep: SweepSection) -> Lead | None:
         f"one, {best.name}, has {figures}; the default configuration is taken"
     )
     return Lead(best, len(gains), difference, error, reason, is_clear=False)
+
+
+def text(found: Lead | None) -> str:
+    """Return the comparison as a sentence of the evidence; empty without one."""
+    return "" if found is None else f"{found.reason[:1].upper()}{found.reason[1:]}."
+
+
+def figures(found: Lead | None) -> LeadFigures | None:
+    """Return the comparison as JSON values; None without one."""
+    if found is None:
+        return None
+    return {
+        "trial": found.finalist.trial.number,
+        "clear": found.is_clear,
+        "reason": found.reason,
+        "difference": found.difference,
+        "error": found.error,
+        "seeds": found.pairs,
+    }
