@@ -46,7 +46,7 @@ PROMOTION: dict[str, object] = {
 """Defaults of the section `promotion` for a page with a backbone, each with its reason."""
 
 _STEPS = 32
-_BATCHES = (8, 128)
+_BATCHES = (4, 128)
 
 OBJECTIVE = "val_loss"
 """The objective that goes with HEAD_SPACE, unless the page has another one.
@@ -60,7 +60,7 @@ accuracy 0.10 and 0.13 (63 and 19 heads with a hidden layer and a learning rate 
 def batch_size(images: int) -> int:
     """Return the number of images per step of a head's training, unless a page or its space has another one.
 
-    It is the smallest power of two that is not below a 32nd of the training images, between 8 and 128. So an epoch has
+    It is the smallest power of two that is not below a 32nd of the training images, between 4 and 128. So an epoch has
     at least 16 steps from 128 images on, and few images still make several.
     """
     return min(_BATCHES[1], max(_BATCHES[0], 1 << (max(0, -(-images // _STEPS) - 1)).bit_length()))

@@ -119,7 +119,20 @@ def test_a_page_that_sets_everything_is_asked_for_a_space() -> None:
 
 @pytest.mark.parametrize(
     ("images", "wanted"),
-    [(0, 8), (1, 8), (30, 8), (256, 8), (257, 16), (512, 16), (1722, 64), (2049, 128), (3000, 128), (10**6, 128)],
+    [
+        (0, 4),
+        (1, 4),
+        (30, 4),
+        (128, 4),
+        (129, 8),
+        (256, 8),
+        (257, 16),
+        (512, 16),
+        (1722, 64),
+        (2049, 128),
+        (3000, 128),
+        (10**6, 128),
+    ],
 )
 def test_few_images_make_several_steps_an_epoch_and_many_make_large_ones(images: int, wanted: int) -> None:
     assert batch_size(images) == wanted
@@ -127,7 +140,7 @@ def test_few_images_make_several_steps_an_epoch_and_many_make_large_ones(images:
 
 def test_the_batch_size_follows_the_images_unless_the_page_has_one_and_is_no_part_of_the_search() -> None:
     page = experiment.parse(PAGE)
-    assert page.network.sized(30).defaults()["batch_size"] == 8
+    assert page.network.sized(30).defaults()["batch_size"] == 4
     few = page.model_copy(update={"network": page.network.sized(30)})
     assert few.search_digest() == page.search_digest()
     assert experiment.parse(PAGE, ["network.parameters.batch_size=99"]).network.sized(30).defaults()["batch_size"] == 99
