@@ -4,8 +4,9 @@
 
 The page has a folder, a backbone, and the numbers of trials, epochs and seeds; all else is Windrow's default. A split
 is a value of dataset.seed and sweep.seed: other images for validation, another search. The test images are those of the
-folder, and are read once a promotion. Each folder has a home of its own, so its first split computes the features, and
-the others find them.
+folder, and are read once a promotion. Next to it, scikit-learn's LogisticRegression with its own settings learns from
+the same features of all training and validation images. Each folder has a home of its own, so its first split computes
+the features, and the others find them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import report
 import windrow_job
 
+SPLITS = ("train", "validation", "test")
+FITS = {"squashed": "", "cropped": "-crop"}
+WAYS = {True: "taken", False: "the default is taken"}
 TEST_ERROR = "standard error, points"
 
 
@@ -98,6 +103,8 @@ def row(photos: Path, split: int, options: argparse.Namespace) -> dict[str, Any]
         TEST_ERROR: round(100 * (median * (1 - median) / images) ** 0.5, 1),
         "macro-F1": round(challenger["macro_f1"], 4),
         "default, median": default and round(default["seeds"]["median"], 4),
+        **{f"logistic regression, {name}": logistic(data, end) for name, end in FITS.items()},
+        "found": lead(promoted),
         "fit": promoted["point"].get("fit"),
         "point": ", ".join(f"{name} {value:.3g}" for name, value in promoted["point"].items() if name != "fit"),
         **(fine_tuned(promoted) if options.fine_tune is not None else {}),
@@ -105,6 +112,22 @@ def row(photos: Path, split: int, options: argparse.Namespace) -> dict[str, Any]
     }
     print(found, file=sys.stderr, flush=True)
     return found
+
+
+def logistic(data: Path, end: str) -> float:
+    """The test accuracy of a logistic regression on the features, of files whose names have this end."""
+    from sklearn.linear_model import LogisticRegression
+
+    values = {split: np.load(data / f"{split}-features{end}.npy")[:, 0].astype(np.float32) for split in SPLITS}
+    labels = {split: np.load(data / f"{split}-labels.npy") for split in SPLITS}
+    learned = [np.concatenate([of["train"], of["validation"]]) for of in (values, labels)]
+    return round(float(LogisticRegression(max_iter=3000).fit(*learned).score(values["test"], labels["test"])), 4)
+
+
+def lead(promoted: dict[str, Any]) -> str:
+    """What the cross-validation says of the best finalist against the default configuration."""
+    found = promoted["lead"]
+    return "-" if found is None else f"{found['difference']:+.4f} ± {found['error']:.4f}, {WAYS[found['clear']]}"
 
 
 def fine_tuned(promoted: dict[str, Any]) -> dict[str, Any]:

@@ -81,8 +81,7 @@ def move(arguments: argparse.Namespace) -> dict[str, object]:
     elif arguments.promote:
         result = promote(model, arguments.promote, by)
     else:
-        approved = arguments.approve is not None
-        result = answer(model, arguments.approve if approved else arguments.reject, approved, by).to_json()
+        result = answer(model, arguments.approve or arguments.reject, bool(arguments.approve), by).to_json()
     print(f"{model} version {result['model_version']}: {result['reason']}", file=sys.stderr)
     return result
 
@@ -90,7 +89,7 @@ def move(arguments: argparse.Namespace) -> dict[str, object]:
 def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     """Train the finalists, register the best, and decide; return the result, or that of an earlier decision on them."""
     from windrow.data import manifest, overlap
-    from windrow.selection import finalists
+    from windrow.selection.ranking import contest
     from windrow.selection.readout import read_test
     from windrow.selection.tuning.stage import open_stage
     from windrow.spark import open_session
@@ -102,8 +101,9 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
     path = Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
     builder, dataset = read_builder(page.network, path), manifest.read(arguments.dataset)
+    page = spec.sized(page, dataset)
     study = read_study(arguments.study, page, spec.trained_on(page, dataset, arguments.dataset).digest, builder.source)
-    best, default = finalists.best(page, study), finalists.default(study)
+    best, default = contest.entrants(page, study)
     overlap.check(arguments.dataset)
     promotion = open_promotion(page, dataset, study, [trial.number for trial in best])
     with promotion.alone(), tempfile.TemporaryDirectory(prefix="windrow-") as scratch:
@@ -111,8 +111,8 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
             return decided.to_json()
         promotion.check_champion(Path(scratch), arguments.dataset)
     with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
-        stage = open_stage(spark, page, dataset, arguments.dataset, best)
-        final = stage.after(finalists.train(spark, page, builder, dataset, arguments.dataset, best, default))
+        stage = open_stage(spark, page, dataset, arguments.dataset, [*best, *default])
+        final = stage.after(contest.train(spark, page, builder, dataset, arguments.dataset, best, default))
         cluster.ship(spark, arguments.dataset, dataset, "test")
         read = partial(read_test, spark, dataset=dataset.digest, threads=page.sweep.cores)
         return judge(read, page, arguments.dataset, final, promotion)

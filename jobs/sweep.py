@@ -58,12 +58,12 @@ def sweep(
     from windrow.sweep.study import open_study
     from windrow.training.networks import check_parameters, read_builder
 
-    start = perf_counter()
-    path = Path(arguments.experiment)
+    start, path = perf_counter(), Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
     builder = read_builder(page.network, path)
     samplers.check_installed(page.sweep)
     dataset = manifest.read(arguments.dataset)
+    page = spec.sized(page, dataset)
     files.check_writable(arguments.study / "study.json")
     trained = spec.trained_on(page, dataset, arguments.dataset)
     with open_study(arguments.study, page, trained.digest, builder.source) as study:

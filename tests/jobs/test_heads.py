@@ -29,7 +29,7 @@ name: {name}
 dataset: {{source: {photos}, test: 0.3, validation: 0.3}}
 network: {{backbone: small.keras, parameters: {{views: {views}}}}}
 sweep: {{trials: 3, epochs: 12, slots: 1, points: [{{fit: crop, weight_decay: 1e-3}}]}}
-promotion: {{finalists: 1}}
+promotion: {{finalists: 2, seeds: 2}}
 scoring: {{feed: feed, allow_addresses: [127.0.0.0/8], host_rate: null}}
 """
 
@@ -118,6 +118,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     assert promotion.result["promoted"] is True
     assert promotion.result["test_accuracy"] > 0.9
     assert evidence.TRAINED_AGAIN in promotion.result["evidence"]
+    check_cross_validation(promotion.result, client)
     check_near_copies(promotion.result, len(features.read_for(load(path), data).near_copies.tests))
 
     version = fetch_model("models:/photos@champion", tmp_path / "files")
@@ -195,6 +196,24 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     again = run_job("reproduce", "--model", "tuned", "--version", "1", "--out", tmp_path / "again")
     assert again.code == 0, again.output
     assert again.result["bits_equal"], again.output
+
+
+def check_cross_validation(result: dict[str, Any], client: Any) -> None:
+    """Check that the finalists were validated on two folds, and that the crop's lead over the default is said."""
+    lead = result["lead"]
+    assert (lead["trial"], lead["clear"], lead["seeds"]) == (result["trial"], True, 2)
+    assert f"{lead['reason'][1:]}." in result["evidence"]
+    version = client.get_model_version("photos", "1")
+    assert version.tags["windrow.fold"] == "1"
+    assert "the network of the first, trained again on all images" in version.description
+    runs = client.search_runs(
+        [client.get_run(version.run_id).info.experiment_id], "tags.windrow.kind = 'finalist'", max_results=100
+    )
+    trials = {run.data.tags["windrow.trial"] for run in runs}
+    assert {"0", str(result["trial"])} <= trials
+    assert len(runs) == 2 * len(trials)
+    read = {run.data.tags["windrow.trial"] for run in runs if "test_accuracy" in run.data.metrics}
+    assert read == {"0", str(result["trial"])}
 
 
 def check_labels(run_job: RunJob, page: Path, spark: Any, photos: Path) -> None:

@@ -29,6 +29,7 @@ from windrow.data.splits import StoredFit
 from windrow.errors import DatasetError, TrackingError, UserError
 from windrow.experiment import parse
 from windrow.selection import common_images, finalists
+from windrow.selection.ranking import contest
 from windrow.selection.readout import Readout, readout
 from windrow.sweep import trial
 from windrow.sweep.outcomes import Outcome
@@ -82,7 +83,7 @@ class Judged:
         """The finalists, trained."""
         best, default = finalists.best(self.page, self.study), finalists.default(self.study)
         specs = finalists.specs(self.page, Builder("dense"), self.data, [*best, *default])
-        return finalists.rank(self.page, best, default, [trial.run(spec, self.folder) for spec in specs])
+        return contest.rank(self.page, best, default, [trial.run(spec, self.folder) for spec in specs])
 
     def promote(self, objective: str = "val_accuracy", **rule: object) -> dict[str, Any]:
         """Judge as the job does, or repeat what is decided."""

@@ -25,8 +25,28 @@ HEAD_PARAMETERS: dict[str, object] = {
     "layers": 1,
     # The last epoch counts, and a small rate there makes it less of a draw.
     "decay": "cosine",
+    # Where the default configuration begins, which the search has to beat: right on few and on many images.
+    "units": 512,
+    "dropout": 0.5,
+    "weight_decay": 0.1,
 }
-"""Values that go with HEAD_SPACE, unless the page has others."""
+"""Values that go with HEAD_SPACE, unless the page has others; those that HEAD_SPACE searches are trial 0's.
+
+bench/head_choices.py compares them with others by cross-validation; docs/transfer.md has its table.
+"""
+
+PROMOTION: dict[str, object] = {
+    # Heads cost little, and the few images for validation are missed in training.
+    "train_on": "all",
+    # Each seed is validated on other images, so five of 15 % see three quarters of them.
+    "seeds": 5,
+    # Three of each `fit`.
+    "finalists": 6,
+}
+"""Defaults of the section `promotion` for a page with a backbone, each with its reason."""
+
+_STEPS = 32
+_BATCHES = (4, 128)
 
 OBJECTIVE = "val_loss"
 """The objective that goes with HEAD_SPACE, unless the page has another one.
@@ -37,24 +57,33 @@ accuracy 0.10 and 0.13 (63 and 19 heads with a hidden layer and a learning rate 
 """
 
 
+def batch_size(images: int) -> int:
+    """Return the number of images per step of a head's training, unless a page or its space has another one.
+
+    It is the smallest power of two that is not below a 32nd of the training images, between 4 and 128. So an epoch has
+    at least 16 steps from 128 images on, and few images still make several.
+    """
+    return min(_BATCHES[1], max(_BATCHES[0], 1 << (max(0, -(-images // _STEPS) - 1)).bit_length()))
+
+
 def filled(values: Mapping[str, object]) -> dict[str, object]:
     """Return a page's values, with HEAD_SPACE and HEAD_PARAMETERS if the page has a backbone and no space.
 
-    What `network.parameters` sets is not searched, nor units without a layer. With a backbone,
-    dataset.fit is both by default; if the page's own space leaves out `fit`, it is squash. promotion.train_on is all.
+    What `network.parameters` sets is not searched, nor units without a layer. With a backbone, dataset.fit is both by
+    default; if the page's own space leaves out `fit`, it is squash. PROMOTION has the defaults of its section.
     """
     network = values.get("network")
     if not isinstance(network, dict) or network.get("backbone") is None:
         return dict(values)
-    return _with_training_on_all(_with_fit(_with_space(values, network)))
+    return _with_promotion(_with_fit(_with_space(values, network)))
 
 
-def _with_training_on_all(values: Mapping[str, object]) -> dict[str, object]:
+def _with_promotion(values: Mapping[str, object]) -> dict[str, object]:
     promotion = values.get("promotion")
     promotion = {} if promotion is None else promotion
     if not isinstance(promotion, dict):
         return dict(values)
-    return {**values, "promotion": {"train_on": "all", **promotion}}
+    return {**values, "promotion": {**PROMOTION, **promotion}}
 
 
 def _with_fit(values: Mapping[str, object]) -> dict[str, object]:
@@ -98,9 +127,11 @@ def _with_space(values: Mapping[str, object], network: Mapping[str, object]) -> 
     dataset = values.get("dataset")
     if isinstance(dataset, dict) and dataset.get("fit", "both") != "both":
         space.pop("fit", None)
+    own = dict(HEAD_PARAMETERS)
     if fixed.get("layers") == 0:
         space.pop("units", None)
-    network = {**network, "parameters": {**HEAD_PARAMETERS, **fixed}}
+        del own["units"], own["dropout"]  # which is of features then, and takes half of the time
+    network = {**network, "parameters": {**own, **fixed}}
     sweep = values.get("sweep")
     if sweep is None or isinstance(sweep, dict):
         values = {**values, "sweep": {"objective": OBJECTIVE, **(sweep or {})}}

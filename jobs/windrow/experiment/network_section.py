@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from windrow.experiment import parameters
+from windrow.experiment import head_space, parameters
 from windrow.experiment.parameters import Value
 from windrow.experiment.rules.network_file import is_web_address
 from windrow.experiment.values import DIGEST, PageValue, Section
@@ -39,6 +39,8 @@ class NetworkSection(Section):
         None, min_length=1, description="layer whose output is the features; the backbone's last one if empty"
     )
     parameters: dict[str, PageValue] = Field(default_factory=dict, description="values that differ from the defaults")
+    # Not a key of the page, and no part of what identifies a search: it follows from the data set, which is one.
+    _sized: dict[str, Value] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -82,7 +84,14 @@ class NetworkSection(Section):
 
     def defaults(self) -> dict[str, Value]:
         """Return the default configuration: all known parameters' defaults, replaced by the page's values."""
-        return {**parameters.defaults(self.builder), **self.parameters}
+        return {**parameters.defaults(self.builder), **self._sized, **self.parameters}
+
+    def sized(self, images: int) -> NetworkSection:
+        """Return the section with the defaults of heads that depend on the number of training images."""
+        section = self.model_copy()
+        if self.builder == "head":
+            section._sized = {"batch_size": head_space.batch_size(images)}
+        return section
 
 
 def builder_of(network: Mapping[str, object]) -> Any:

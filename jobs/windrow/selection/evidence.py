@@ -38,8 +38,8 @@ FROZEN, FINE_TUNED = "frozen", "fine_tuned"
 """Names of the row of the winner before or after its further training, if it was trained further."""
 
 TRAINED_AGAIN = (
-    "These networks were trained again on the training and validation images together; figures on validation are from "
-    "their training before."
+    "Figures on validation are means over the seeds, each of which was validated on other images. Then these networks "
+    "were trained again, on the training and validation images together; the first seed's is registered."
 )
 """What the evidence says where promotion.train_on is all."""
 
@@ -214,7 +214,8 @@ def text(
     """Return the evidence in Markdown: the table, warnings, what may give a better network, and figures by class.
 
     Args:
-        further: TRAINED_AGAIN and what further training has gained, in Markdown; empty without either.
+        further: TRAINED_AGAIN, the lead over the default configuration, and what further training has gained, in
+            Markdown; empty without any.
         warnings: near_copies.NearCopiesOfTest.warnings_text of the data set.
         measured: the metrics of the challenger, whose row is the first.
     """

@@ -1,33 +1,24 @@
-"""Retrain a study's best trials by validation with several seeds; the trial with the best mean is the challenger.
-
-The default configuration is retrained, too, as the baseline that the challenger is compared with.
-"""
+"""Choose a study's finalists, describe their trainings, and record what came out; `ranking` trains and ranks them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from windrow.clusters import free_memory
 from windrow.data.splits import StoredFit
 from windrow.errors import StudyError, UserError
 from windrow.plural import counted
-from windrow.selection import agreement
-from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
-from windrow.sweep.outcomes import Outcome
+from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
-from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trained_on, trial_spec
+from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trial_spec
 from windrow.sweep.study import StudyRecord
 from windrow.training.networks import HEAD, Builder, count_weights
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyspark.sql import SparkSession
-
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment, FineTuneSection
     from windrow.experiment.parameters import Value
@@ -37,15 +28,23 @@ _WEIGHT_BYTES = 4  # float32
 
 @dataclass(frozen=True)
 class Repeat:
-    """The retraining of a finalist with one seed; `number` is the number of the finalist's seed, from 1."""
+    """The retraining of a finalist with one seed.
+
+    Attributes:
+        number: number of the finalist's seed, from 1.
+        seed: the seed.
+        outcome: how it ended.
+        fold: number of the fold that it was validated on; 1 is the data set's own validation split.
+    """
 
     number: int
     seed: int
     outcome: Outcome
+    fold: int = 1
 
     @property
     def network(self) -> bytes:
-        """Return the trained network as a .keras file's bytes; empty unless the repeat ended ok."""
+        """Return the trained network as a .keras file's bytes; empty if there is none."""
         return self.outcome.network or b""
 
 
@@ -56,7 +55,8 @@ class Finalist:
     Attributes:
         trial: the trial in the ledger.
         repeats: one repeat per seed, in the order of the seeds.
-        good: the repeats that ended ok, best objective first, then in the order of the seeds.
+        good: the repeats that ended ok, best objective first, then in the order of the seeds; in the order of the
+            seeds alone where they are cross-validated, because each is then validated on other images.
         is_fine_tuned: whether the last blocks of the backbone were trained further.
         fit: name under which its images are stored, from Manifest.stored.
     """
@@ -84,6 +84,27 @@ class Finalist:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """How far the best finalist besides the default configuration is ahead of it.
+
+    Attributes:
+        finalist: the best finalist besides the default configuration.
+        pairs: number of seeds whose trainings of both ended ok.
+        difference: mean over these seeds of the lead in the objective; above 0 is better.
+        error: standard error of `difference`.
+        reason: which of the two is taken, and why, as a sentence without the full stop.
+        is_clear: whether the lead is larger than its standard error.
+    """
+
+    finalist: Finalist
+    pairs: int
+    difference: float
+    error: float
+    reason: str
+    is_clear: bool
+
+
+@dataclass(frozen=True)
 class FineTuned:
     """The best finalist after its further training, and whether it is better than before.
 
@@ -91,6 +112,8 @@ class FineTuned:
         finalist: the finalist with its repeats of the further training.
         section: how it was trained.
         pairs: number of seeds whose training and further training both ended ok.
+        frozen: mean of the objective over these seeds before the further training, on the same validation images; nan
+            without a pair.
         difference: mean over these seeds of what the further training gained in the objective; above 0 is better.
         error: standard error of `difference`; nan for fewer than two seeds.
         reason: why the fine-tuned network is taken, or is not, as a sentence without the full stop.
@@ -100,6 +123,7 @@ class FineTuned:
     finalist: Finalist
     section: FineTuneSection
     pairs: int
+    frozen: float
     difference: float
     error: float
     reason: str
@@ -111,20 +135,24 @@ class Final:
     """The retrained trials of a promotion.
 
     Attributes:
-        ranked: finalists with at least one repeat that ended ok, best mean first.
+        ranked: finalists with at least one repeat that ended ok, best mean first; before them the default
+            configuration, where no lead over it is clear.
         trained: all finalists and the default configuration, without duplicates.
         default: the default configuration; None if the study was interrupted before its trial had ended.
         fine_tuned: the first of `ranked` after further training; None if the page asks for none.
+        lead: how far the best one is ahead of the default configuration; None where the default configuration can't
+            win, or fewer than two seeds can be compared.
     """
 
     ranked: tuple[Finalist, ...]
     trained: tuple[Finalist, ...]
     default: Finalist | None
     fine_tuned: FineTuned | None = None
+    lead: Lead | None = None
 
     @property
     def winner(self) -> Finalist:
-        """Return the finalist with the best mean of the objective, fine-tuned if that is chosen."""
+        """Return the first of `ranked`, fine-tuned if that is chosen."""
         return self.fine_tuned.finalist if self.fine_tuned and self.fine_tuned.is_chosen else self.ranked[0]
 
     @property
@@ -139,6 +167,9 @@ class Final:
 def best(page: Experiment, study: StudyRecord) -> list[Entry]:
     """Return the study's best trials by validation, as many as the page asks for, best first.
 
+    Where the search also chooses between squashed and cropped images, half of them are the best of each: one split of
+    validation can't tell which is better, and more of them can.
+
     Raises:
         StudyError: no trial ended ok.
     """
@@ -149,7 +180,11 @@ def best(page: Experiment, study: StudyRecord) -> list[Entry]:
             f"a promotion needs one trial that ended ok; {study.folder} has {counts}; "
             "fix the errors that the trials' runs in MLflow show, and run sweep.py first"
         )
-    return ranked[: page.promotion.finalists]
+    ways: dict[object, list[Entry]] = {}
+    for trial in ranked:
+        ways.setdefault(trial.point.get("fit") if page.dataset.fit == "both" else None, []).append(trial)
+    in_turn = [trial for turn in zip_longest(*ways.values()) for trial in turn if trial is not None]
+    return sorted(in_turn[: page.promotion.finalists], key=ranked.index)
 
 
 def default(study: StudyRecord) -> list[Entry]:
@@ -165,12 +200,18 @@ def key_of(page: Experiment, finalists: Sequence[int]) -> str:
     return f"{','.join(map(str, sorted(finalists)))} over {promotion.seeds} seeds{on}{tuned}"
 
 
-def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry]) -> list[TrialSpec]:
-    """Describe a training for each trial and seed. A trial's first seed is its own, which repeats the trial."""
+def specs(
+    page: Experiment, builder: Builder, dataset: Manifest, trials: Sequence[Entry], keep_networks: bool = True
+) -> list[TrialSpec]:
+    """Describe a training for each trial and seed. A trial's first seed is its own, which repeats the trial.
+
+    With promotion.train_on: all, each further seed is validated on another fold, the same for all trials.
+    """
     return [
         replace(
-            trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_network=True),
+            trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_networks),
             repeat=repeat,
+            fold=repeat if is_cross_validated(page) else 1,
         )
         for trial in trials
         for facts in [facts_of(page, trial.number, trial.point)]
@@ -178,48 +219,15 @@ def specs(page: Experiment, builder: Builder, dataset: Manifest, trials: Sequenc
     ]
 
 
+def is_cross_validated(page: Experiment) -> bool:
+    """Return whether a finalist's repeats are validated on different images: where its networks learn from all."""
+    return page.promotion.train_on == "all"
+
+
 def seeds(page: Experiment, trial: Entry) -> list[int]:
     """Return the seeds for retraining a trial, its own seed first."""
     own, number = facts_of(page, trial.number, trial.point).seed, trial.number
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
-
-
-def train(
-    spark: SparkSession,
-    page: Experiment,
-    builder: Builder,
-    dataset: Manifest,
-    folder: Path,
-    best: Sequence[Entry],
-    default: Sequence[Entry],
-) -> Final:
-    """Train the finalists and the default configuration on Spark, each with all its seeds, and rank them.
-
-    Args:
-        dataset, folder: the prepared data set, and its folder.
-        best, default: the results of the functions `best` and `default`.
-
-    Raises:
-        StudyError: none of the finalists has a repeat that ended ok, or the winner's backbone
-            gives other features than the stored ones.
-        DatasetError: the page has a backbone, and its features or its file are not there.
-        UserError: the driver has no room for the networks, or its JVM for one of them.
-    """
-    dataset = trained_on(page, dataset, folder)
-    cluster.ship(spark, folder, dataset, "train", "validation")
-    slots = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
-    listed = specs(page, builder, dataset, [*best, *(trial for trial in default if trial not in best)])
-    if backbone := cluster.ship_backbone(spark, page, folder):
-        size = network_bytes(backbone, largest(page, dataset, [*best, *default])[1])
-        fine_tuned = page.promotion.seeds if page.promotion.fine_tune is not None else 0
-        check_memory(len(listed) + fine_tuned, size, free_memory.free_bytes())
-        slots = min(slots, cluster.room_for_networks(spark, size))
-    outcomes = schedule.run_each(spark, slots, listed)
-    final = rank(page, best, default, outcomes)
-    if page.network.backbone is not None:
-        winner = final.winner
-        agreement.check(spark, winner.good[0].network, folder, page.sweep.cores, winner.fit)
-    return final
 
 
 def largest(page: Experiment, dataset: Manifest, trials: Sequence[Entry]) -> tuple[dict[str, Value], int]:
@@ -259,35 +267,17 @@ def check_memory(count: int, size: int, available: int) -> None:
         )
 
 
-def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
-    """Return the finalists, ranked by the mean objective of their repeats, and the default configuration.
-
-    Args:
-        trials: the finalists.
-        baseline: the default configuration, which may also be one of `trials`; may be empty.
-        outcomes: outcomes of all repeats, in any order.
-
-    Raises:
-        StudyError: none of the finalists has a repeat that ended ok.
-    """
-    sign = -1 if page.sweep.direction == "maximize" else 1
-    every = {trial.number: finalist_of(page, trial, outcomes) for trial in (*trials, *baseline)}
-    good = [every[trial.number] for trial in trials if every[trial.number].good]
-    if not good:
-        errors = "; ".join(f"trial {outcome.number}: {outcome.ending.value}" for outcome in outcomes)
-        raise StudyError(f"one finalist must train to the end; got {errors}; look at the errors, then sweep again")
-    good.sort(key=lambda finalist: (sign * finalist.value, finalist.trial.number))
-    default = next((every[trial.number] for trial in baseline), None)
-    return Final(tuple(good), tuple(every.values()), default)
-
-
 def finalist_of(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], is_fine_tuned: bool = False) -> Finalist:
     """Return a trial with those of the outcomes that are its own, which may come in any order."""
     sign = -1 if page.sweep.direction == "maximize" else 1
     mine = sorted((outcome for outcome in outcomes if outcome.number == trial.number), key=lambda o: o.repeat)
     known = seeds(page, trial)
-    repeats = tuple(Repeat(outcome.repeat, known[outcome.repeat - 1], outcome) for outcome in mine)
-    good = [repeat for repeat in repeats if repeat.network]
-    good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
+    folded = is_cross_validated(page) and not is_fine_tuned
+    repeats = tuple(
+        Repeat(outcome.repeat, known[outcome.repeat - 1], outcome, outcome.repeat if folded else 1) for outcome in mine
+    )
+    good = [repeat for repeat in repeats if repeat.outcome.ending is Ending.OK]
+    if not is_cross_validated(page):
+        good.sort(key=lambda repeat: sign * (repeat.outcome.value or 0.0))
     fit = stored_fit(page, facts_of(page, trial.number, trial.point).parameters)
     return Finalist(trial, repeats, tuple(good), is_fine_tuned, fit)

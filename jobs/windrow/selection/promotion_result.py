@@ -64,15 +64,27 @@ class NearCopyFigures(TypedDict):
     examples: list[list[str]]
 
 
+class LeadFigures(TypedDict):
+    """How far the best finalist besides the default configuration is ahead of it: finalists.Lead as JSON values."""
+
+    trial: int
+    clear: bool
+    reason: str
+    difference: float
+    error: float
+    seeds: int
+
+
 class FineTuningFigures(TypedDict):
     """The winner's further training: whether it is taken, and by how much it was better on validation.
 
-    `difference` and `error` are the mean over the seeds and its standard error; None if there were too few.
+    `difference` and `error` are the mean over the seeds and its standard error; None if there were too few. `frozen` is
+    the objective before it, on the same images; None without a pair.
     """
 
     chosen: bool
     reason: str
-    frozen: float
+    frozen: float | None
     fine_tuned: float | None
     difference: float | None
     error: float | None
@@ -109,6 +121,8 @@ class PromotionResult:
             on the test images without near copies as challenger_without_near_copies, if there are any.
         near_copies: test images that nearly coincide with an image of training or validation; None if they were not
             looked for, and in results from before they were recorded.
+        cross_validated: whether each seed was validated on other images, and the networks learned from all of them.
+        lead: how far the best finalist is ahead of the default configuration, by cross-validation; None without one.
         fine_tuning: the winner's further training; None if there was none.
         hints: what may give a better network, by the challenger's curves.
         metrics: the challenger's metrics on the test split; None in results from before they existed.
@@ -140,6 +154,8 @@ class PromotionResult:
     champion_recorded_images: int | None = None
     figures: Mapping[str, NetworkFigures] = field(default_factory=dict)
     near_copies: NearCopyFigures | None = None
+    cross_validated: bool = False
+    lead: LeadFigures | None = None
     fine_tuning: FineTuningFigures | None = None
     hints: Sequence[str] = ()
     metrics: MetricFigures | None = None

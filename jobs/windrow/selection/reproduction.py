@@ -56,10 +56,12 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
     # The recorded seed may belong to any of the finalist's repeats. Parameters that an older record lacks get the
     # page's defaults.
     facts = replace(facts_of(record.page, record.trial, record.parameters), seed=record.seed)
-    spec = trial_spec(record.page, record.builder, trained, record.trial, facts, keep_network=True)
+    spec = replace(
+        trial_spec(record.page, record.builder, trained, record.trial, facts, keep_network=True), fold=record.fold
+    )
     if record.fine_tune is not None:
         cluster.ship(spark, folder, dataset, "train", "validation")
-        spec = spec_of(record.page, dataset, facts, spec, record.fine_tune)
+        spec = spec_of(record.page, dataset, facts, replace(spec, fold=1), record.fine_tune)
     (outcome,) = schedule.run_each(spark, 1, [spec])
     network = outcome.network
     if network is None:
@@ -98,6 +100,7 @@ class Record:
         dataset_digest: digest of the prepared data set.
         weights: SHA-256 of the registered weights (runtime.weights_digest).
         test_accuracy: share of the test images that were classified correctly, as measured then.
+        fold: the fold that the registered network was validated on; with a patience it decides the number of epochs.
         backbone_digest: digest of the backbone inside; None if there is none, and for versions from before this record.
         packages: (version then, version now) by package, for packages whose versions differ, and for the built-in
             networks if they have another revision.
@@ -114,6 +117,7 @@ class Record:
     dataset_digest: str
     weights: str
     test_accuracy: float
+    fold: int
     backbone_digest: str | None
     packages: dict[str, tuple[str, str]]
     fine_tune: FineTuneSection | None = None

@@ -84,6 +84,8 @@ class Outcome:
         gain: images per second of a fused graph divided by those of single trials, by fused.gain; 0 if not measured.
         began_at, ended_at: Unix seconds by the worker's clock, for display; durations are measured by another clock.
         repeat: number of a finalist's seed, from 1; 0 in a sweep.
+        frozen: the objective of the head before its backbone was trained further, on the same validation images; None
+            for any other training.
     """
 
     number: int
@@ -103,6 +105,7 @@ class Outcome:
     began_at: float = 0.0
     ended_at: float = 0.0
     repeat: int = 0
+    frozen: float | None = None
 
     def __post_init__(self) -> None:
         # A file's name in an error may hold bytes that are no text, which no database and no terminal takes.
@@ -113,9 +116,9 @@ class Outcome:
         return settled >= RULES[self.ending].attempts
 
     def record(self) -> dict[str, Any]:
-        """Return the outcome as JSON values, without network and repeat, for the ledger and the channel."""
+        """Return the outcome as JSON values, without what only finalists have, for the ledger and the channel."""
         values = asdict(replace(self, network=None, epochs=()))
-        del values["repeat"]
+        del values["repeat"], values["frozen"]
         return values | {"epochs": [epoch.metrics() for epoch in self.epochs]}
 
     @classmethod

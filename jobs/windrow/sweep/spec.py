@@ -64,6 +64,8 @@ class TrialSpec:
         fit: name under which the images, or their features, are stored, from Manifest.stored.
         on_all: whether the network that is kept is trained once more, on training and validation images, for as many
             epochs as counted; the outcome's figures stay those of the training that validates.
+        fold: number of the division of training and validation images that validates, from 1, which is the data set's
+            own (training.data.folded); only for a head.
         fine_tuning: the head that is trained before, if this is the training of a backbone's last blocks with that head
             on images; else None.
     """
@@ -93,6 +95,7 @@ class TrialSpec:
     patience: int | None = None
     fit: StoredFit = None
     on_all: bool = False
+    fold: int = 1
     fine_tuning: FineTuning | None = None
 
 
@@ -109,8 +112,15 @@ class FineTuning:
     blocks: int
 
 
+def sized(page: Experiment, dataset: Manifest) -> Experiment:
+    """Return a page whose default configuration suits the number of training images; the page's own values stay."""
+    return page.model_copy(update={"network": page.network.sized(dataset.splits.get("train", 0))})
+
+
 def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> TrialFacts:
     """Derive a trial's hyper-parameters from its point and the page's default configuration, and its seed.
+
+    The page is the result of `sized`, unless the point has every hyper-parameter.
 
     The sweep, the log in MLflow and the promotion all call this, so that a trial that is trained or logged again does
     not differ.

@@ -24,7 +24,7 @@ from windrow.sweep.spec import FineTuning, TrialSpec
 from windrow.sweep.tuning import epochs, tuning, upper
 from windrow.sweep.tuning.map_files import MapFiles
 from windrow.training import fused, loop, networks, runtime
-from windrow.training.data import joined
+from windrow.training.data import folded, joined
 from windrow.training.fused import Member
 from windrow.training.loop import Examples
 
@@ -215,8 +215,9 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     data = _data(spec, dataset)
     if spec.fine_tuning is not None:
         return _fine_tune(attempt, spec.fine_tuning, data, dataset)
+    fold = data if spec.fold == 1 else folded(*data, spec.fold, _data(replace(spec, fit=None), dataset))
     training = loop.prepare(
-        spec.builder, spec.parameters, spec.shape, spec.classes, *data, spec.epochs, spec.seed, _measures_macro_f1(spec)
+        spec.builder, spec.parameters, spec.shape, spec.classes, *fold, spec.epochs, spec.seed, _measures_macro_f1(spec)
     )
     attempt.leave_if_forked()
     outcome, best = epochs.run(attempt, training)
@@ -266,6 +267,7 @@ def _fine_tune(attempt: RunningAttempt, further: FineTuning, data: tuple[Example
                 return outcome
             if best is not None:
                 opened.upper.set_weights(best)
+            outcome = replace(outcome, frozen=head.value)
     return replace(outcome, network=opened.to_bytes())
 
 

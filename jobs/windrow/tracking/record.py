@@ -33,6 +33,9 @@ BACKBONE_TAG = "windrow.backbone.digest"
 FINE_TUNE_TAG = "windrow.fine_tune"
 """The tag of a version with how it was trained further after its head, as JSON; others do not have it."""
 
+FOLD_TAG = "windrow.fold"
+"""The tag with the fold that the network was validated on; older versions, which do not have it, have fold 1."""
+
 TRAIN_ON_TAG = "windrow.train_on"
 """The tag with the page's promotion.train_on; versions without a backbone, and older ones, do not have it."""
 
@@ -64,6 +67,7 @@ def read_record(model: str, version: str) -> Record:
         dataset_digest=tags["windrow.dataset.digest"],
         weights=tags["windrow.weights"],
         test_accuracy=float(tags["windrow.test_accuracy"]),
+        fold=int(tags.get(FOLD_TAG, "1")),
         backbone_digest=tags.get(BACKBONE_TAG),
         packages=_changed(tags, networks.revision(page)),
         fine_tune=FineTuneSection.model_validate_json(tags[FINE_TUNE_TAG]) if FINE_TUNE_TAG in tags else None,

@@ -29,8 +29,8 @@ def description(result: PromotionResult) -> str:
     head = (
         f"{escaped(result.reason)}.\n\n"
         f"Trial {result.trial}: {escaped(point_text(dict(result.point)))}. "
-        f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; the best of "
-        f"them by validation is registered, and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
+        f"{result.objective} {result.value:.4f}, the mean of {counted(result.seeds, 'seed')}; {_registered(result)}, "
+        f"and was read on {counted(result.test_images or 0, 'test image')} once.\n\n"
     )
     tail = (
         "\n\nInput: images (n, height, width, channels) in 0..255. Output: by mlflow.pyfunc label and score of each, "
@@ -39,6 +39,12 @@ def description(result: PromotionResult) -> str:
     )
     tables = _cut(_spaced(result.evidence), LONGEST_UNSIGNED - len(head) - len(tail))
     return f"{head}{tables}{tail}"[:LONGEST_UNSIGNED]
+
+
+def _registered(result: PromotionResult) -> str:
+    if result.cross_validated:
+        return "the network of the first, trained again on all images but the test's, is registered"
+    return "the best of them by validation is registered"
 
 
 def signed(text: str, by: str, champion: str | None) -> str:

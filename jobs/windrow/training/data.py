@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,57 @@ def joined(training: Examples, validation: Examples) -> Examples:
     missing = np.repeat(validation.images[:, :1], views - validation.images.shape[1], axis=1)
     images = np.concatenate([training.images, np.concatenate([validation.images, missing], axis=1)])
     return Examples(images, np.concatenate([training.labels, validation.labels]))
+
+
+def folded(
+    training: Examples, validation: Examples, fold: int, keys: tuple[Examples, Examples]
+) -> tuple[Examples, Examples]:
+    """Divide the features of training and validation images anew for cross-validation; return both parts.
+
+    Fold 1 is the division as it is. Every further fold validates on as many other images of `training`, in each class
+    its share of them, rounded, and trains on all the rest. These folds have no image in common, as long as there are
+    enough images; then they begin again, with another order. Equal images stay on one side, and no class leaves the
+    training. Only the images decide, so that all networks of a fold are validated on the same ones.
+
+    Args:
+        training, validation: what a head learns from, and is validated on.
+        fold: number of the fold, from 1.
+        keys: the same images, training and validation, with the features by which they are told apart; where they are
+            kept squashed and cropped, the same features for both.
+    """
+    if fold == 1 or not min(len(training), len(validation)):
+        return training, validation
+    both = joined(training, validation)
+    held = _held_out(
+        both.labels, len(training), len(validation), fold, [row for part in keys for row in part.images[:, 0]]
+    )
+    if not held.any():
+        return training, validation
+    # A fold's validation images have one view, as others do, though images for training have more.
+    validated = np.ascontiguousarray(both.images[held, :1])
+    return Examples(both.images[~held], both.labels[~held]), Examples(validated, both.labels[held])
+
+
+def _held_out(
+    labels: NDArray[np.int64], count: int, wanted: int, fold: int, keys: Sequence[NDArray[Any]]
+) -> NDArray[np.bool_]:
+    """Return which images a fold, from 2, validates on, bool (n,); the first `count` are those for training."""
+    size = min(wanted, count)
+    turn, place = divmod(fold - 2, count // size)
+    salt = turn.to_bytes(8, "little")
+    names = np.array([blake2b(key.tobytes(), digest_size=16, salt=salt).digest() for key in keys])
+    order = np.lexsort((names[:count], labels[:count]))
+    # Evenly spaced in an order by class, so each class gets its share; the next fold has the places after these.
+    spaced = (np.arange(size) * (count // size) + place) * count // (size * (count // size))
+    listed = np.concatenate([order, np.arange(count, len(labels))])
+    is_drawn = np.zeros(len(labels), bool)
+    is_drawn[spaced] = True
+    _, first, group = np.unique(names[listed], return_index=True, return_inverse=True)
+    held = np.empty(len(labels), bool)
+    held[listed] = is_drawn[first][group]  # equal images follow the first of them
+    for label in np.setdiff1d(labels, labels[~held]):
+        held[labels == label] = False
+    return held
 
 
 def tensors(examples: Examples) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from windrow import experiment
 from windrow.errors import PageError
-from windrow.experiment.head_space import HEAD_SPACE
+from windrow.experiment.head_space import HEAD_PARAMETERS, HEAD_SPACE, batch_size
 
 PAGE = "name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n"
 
@@ -63,9 +63,11 @@ def test_what_the_page_or_an_override_sets_is_not_searched(fixed: str, left: set
 
 
 def test_the_space_goes_with_values_that_a_page_can_replace() -> None:
-    assert experiment.parse(PAGE).network.parameters == {"layers": 1, "decay": "cosine", "fit": "squash"}
+    assert experiment.parse(PAGE).network.parameters == {**HEAD_PARAMETERS, "fit": "squash"}
     page = experiment.parse(PAGE, ["network.parameters.decay=none", "network.parameters.momentum=0.5"])
-    assert page.network.parameters == {"layers": 1, "decay": "none", "momentum": 0.5, "fit": "squash"}
+    assert page.network.parameters == {**HEAD_PARAMETERS, "decay": "none", "momentum": 0.5, "fit": "squash"}
+    linear = experiment.parse(PAGE, ["network.parameters.layers=0"]).network.parameters
+    assert linear == {"layers": 0, "decay": "cosine", "weight_decay": 0.1, "fit": "squash"}
     own = experiment.parse(f"{PAGE}space: {{views: {{type: int, low: 1, high: 3}}}}\n")
     assert own.network.parameters == {}
 
@@ -113,3 +115,43 @@ def test_a_page_that_sets_everything_is_asked_for_a_space() -> None:
     fixed = "fit: crop, learning_rate: 1e-3, layers: 0, dropout: 0.1, weight_decay: 0.1, label_smoothing: 0.1"
     with pytest.raises(PageError, match="space: needs at least one hyper-parameter"):
         experiment.parse(PAGE.replace("lite0", f"lite0, parameters: {{{fixed}}}"))
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted"),
+    [
+        (0, 4),
+        (1, 4),
+        (30, 4),
+        (128, 4),
+        (129, 8),
+        (256, 8),
+        (257, 16),
+        (512, 16),
+        (1722, 64),
+        (2049, 128),
+        (3000, 128),
+        (10**6, 128),
+    ],
+)
+def test_few_images_make_several_steps_an_epoch_and_many_make_large_ones(images: int, wanted: int) -> None:
+    assert batch_size(images) == wanted
+
+
+def test_the_batch_size_follows_the_images_unless_the_page_has_one_and_is_no_part_of_the_search() -> None:
+    page = experiment.parse(PAGE)
+    assert page.network.sized(30).defaults()["batch_size"] == 4
+    few = page.model_copy(update={"network": page.network.sized(30)})
+    assert few.search_digest() == page.search_digest()
+    assert experiment.parse(PAGE, ["network.parameters.batch_size=99"]).network.sized(30).defaults()["batch_size"] == 99
+    dense = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 9}}\n")
+    assert dense.network.sized(30).defaults() == dense.network.defaults()
+
+
+def test_a_promotion_with_a_backbone_has_other_defaults_which_a_page_can_replace() -> None:
+    section = experiment.parse(PAGE).promotion
+    assert (section.train_on, section.seeds, section.finalists) == ("all", 5, 6)
+    own = experiment.parse(PAGE, ["promotion.seeds=2"]).promotion
+    assert (own.train_on, own.seeds, own.finalists) == ("all", 2, 6)
+    without = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 9}}\n").promotion
+    assert (without.train_on, without.seeds, without.finalists) == ("train", 1, 3)

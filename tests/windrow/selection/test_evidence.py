@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 from windrow.experiment import parse
-from windrow.selection import evidence, finalists, metrics
+from windrow.selection import evidence, metrics
 from windrow.selection.common_images import CommonImages, RegisteredChampion, Rival
 from windrow.selection.finalists import Final
+from windrow.selection.ranking import contest
 from windrow.selection.readout import Readout
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
@@ -24,7 +25,7 @@ def final(*, may_default_win: bool = False, default_value: float | None = 0.7) -
         return Outcome(number, 1, ending, value, network=network, repeat=repeat)
 
     outcomes = [trained(7, 1, 0.8), trained(7, 2, 0.9), trained(0, 1, default_value), trained(0, 2, default_value)]
-    return finalists.rank(PAGE, [SEVENTH, *([DEFAULT] if may_default_win else [])], [DEFAULT], outcomes)
+    return contest.rank(PAGE, [SEVENTH, *([DEFAULT] if may_default_win else [])], [DEFAULT], outcomes)
 
 
 def wrong(errors: int) -> Readout:
@@ -153,6 +154,6 @@ def test_the_table_is_markdown_with_a_line_a_row() -> None:
 
 
 def test_a_single_seed_has_no_deviation() -> None:
-    one = finalists.rank(PAGE, [SEVENTH], [], [Outcome(7, 1, Ending.OK, 0.8, network=b"7/1", repeat=1)])
+    one = contest.rank(PAGE, [SEVENTH], [], [Outcome(7, 1, Ending.OK, 0.8, network=b"7/1", repeat=1)])
     line, _ = evidence.table(evidence.rows(one, {evidence.CHALLENGER: wrong(10)}, None)).splitlines()[2:]
     assert "| 0.9900 (1) |" in line

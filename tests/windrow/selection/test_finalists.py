@@ -17,13 +17,6 @@ PAGE = "name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seed
 TRIALS = [
     Entry(number, {"units": number + 1}, number, Outcome(number, 1, Ending.OK, 0.9, seconds=1.0)) for number in (4, 7)
 ]
-DEFAULT = Entry(0, {"units": 1}, 0, Outcome(0, 1, Ending.OK, 0.5, seconds=1.0))
-
-
-def trained(number: int, repeat: int, value: float | None) -> Outcome:
-    ending = Ending.OK if value is not None else Ending.DIVERGED
-    network = f"{number}/{repeat}".encode() if value is not None else None
-    return Outcome(number, 1, ending, value, network=network, repeat=repeat)
 
 
 def test_each_finalist_is_trained_over_its_seeds_and_the_first_is_the_trials_own() -> None:
@@ -54,62 +47,6 @@ def test_a_network_is_as_large_as_its_backbone_and_the_largest_head_of_the_final
     assert finalists.network_bytes(14 << 20, weights) >> 20 == 14 + 80
 
 
-def test_the_best_mean_wins_and_its_best_seed_is_the_network() -> None:
-    outcomes = [trained(4, 1, 0.80), trained(7, 1, 0.70), trained(4, 2, 0.82), trained(7, 2, 0.99)]
-    final = finalists.rank(parse(PAGE), TRIALS, [], outcomes)
-    first, second = final.ranked
-    assert (first.trial.number, first.good[0].network, first.values) == (7, b"7/2", (0.99, 0.70))
-    assert first.value == pytest.approx(0.845)
-    assert second.trial.number == 4
-    assert final.winner is first
-
-
-def test_the_registered_network_is_told_with_the_seed_that_it_was_trained_with() -> None:
-    page = parse(PAGE)
-    best = finalists.rank(page, TRIALS, [], [trained(7, 2, 0.9), trained(7, 1, 0.7)]).winner.good[0]
-    assert (best.number, best.seed) == (2, seed_of(page.sweep.seed, 7, 1))
-
-
-def test_where_less_is_better_the_lowest_loss_wins() -> None:
-    page = parse(PAGE, ["sweep.objective=val_loss"])
-    outcomes = [trained(4, 1, 0.3), trained(7, 1, 0.2), trained(7, 2, 0.1)]
-    best = finalists.rank(page, TRIALS, [], outcomes).winner
-    assert (best.trial.number, best.good[0].network) == (7, b"7/2")
-
-
-def test_a_finalist_with_one_good_seed_stays_in_and_one_with_none_is_out() -> None:
-    outcomes = [trained(4, 1, None), trained(4, 2, None), trained(7, 1, None), trained(7, 2, 0.6)]
-    final = finalists.rank(parse(PAGE), TRIALS, [], outcomes)
-    assert [finalist.trial.number for finalist in final.ranked] == [7]
-    assert [finalist.trial.number for finalist in final.trained] == [4, 7]
-    assert [len(finalist.repeats) for finalist in final.trained] == [2, 2]
-
-
-def test_no_good_finalist_is_an_error_that_tells_how_each_ended() -> None:
-    with pytest.raises(StudyError, match=r"one finalist must train to the end; got trial 4: diverged"):
-        finalists.rank(parse(PAGE), TRIALS, [], [trained(4, 1, None)])
-
-
-def test_the_default_configuration_is_trained_beside_the_finalists_and_can_not_win() -> None:
-    final = finalists.rank(parse(PAGE), TRIALS, [DEFAULT], [trained(4, 1, 0.8), trained(0, 1, 0.99)])
-    assert final.winner.trial.number == 4
-    assert final.default is not None
-    assert final.default.trial.number == 0
-    assert [finalist.trial.number for finalist in final.trained] == [4, 7, 0]
-
-
-def test_the_default_configuration_may_win_as_one_of_the_best_and_is_trained_once() -> None:
-    final = finalists.rank(parse(PAGE), [*TRIALS, DEFAULT], [DEFAULT], [trained(4, 1, 0.8), trained(0, 1, 0.99)])
-    assert final.winner is final.default
-    assert [finalist.trial.number for finalist in final.trained] == [4, 7, 0]
-
-
-def test_a_default_configuration_that_diverges_again_has_nothing_to_read() -> None:
-    final = finalists.rank(parse(PAGE), TRIALS, [DEFAULT], [trained(4, 1, 0.8), trained(0, 1, None)])
-    assert final.default is not None
-    assert final.default.good == ()
-
-
 def study(folder: Path, page: Experiment, *endings: Ending) -> StudyRecord:
     """A study whose trials ended so; of the good ones, the later is the better."""
     with open_study(folder, page, "digest") as opened:
@@ -132,6 +69,24 @@ def test_the_finalists_are_as_many_of_the_best_as_the_page_says_the_best_one_fir
     page = parse(PAGE, ["promotion.finalists=2"])
     many = study(tmp_path, page, Ending.OK, Ending.OK, Ending.DIVERGED, Ending.OK)
     assert [trial.number for trial in finalists.best(page, many)] == [3, 1]
+
+
+def test_half_of_the_finalists_are_the_best_of_each_way_to_fit_images(tmp_path: Path) -> None:
+    page = parse(
+        "name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n"
+        "sweep: {sampler: random, trials: 40, objective: val_accuracy}\n"
+    )
+    many = study(tmp_path, page, *[Ending.OK] * 40)
+    found = finalists.best(page, many)
+    fits = [str(trial.point["fit"]) for trial in found]
+    assert (fits.count("squash"), fits.count("crop")) == (3, 3)
+    assert found[0].number == 39
+    for fit in ("squash", "crop"):
+        all_of_it = [trial.number for trial in many.ranked() if trial.point["fit"] == fit]
+        assert [trial.number for trial in found if trial.point["fit"] == fit] == all_of_it[:3]
+    assert found == sorted(found, key=lambda trial: -trial.number)
+    one = page.promotion.model_copy(update={"finalists": 1})
+    assert finalists.best(page.model_copy(update={"promotion": one}), many) == found[:1]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,18 @@ def test_a_description_has_at_most_5000_characters_and_only_lines_of_tables_are_
     assert shown.endswith("&ensp;|")
 
 
+def test_a_description_says_which_seeds_network_is_registered() -> None:
+    by_validation = description(PromotionResult("m", "1", value=0.5, seeds=5, objective="val_loss", test_images=9))
+    assert (
+        "val_loss 0.5000, the mean of 5 seeds; the best of them by validation is registered, and was" in by_validation
+    )
+    folded = description(
+        PromotionResult("m", "1", value=0.5, seeds=5, objective="val_loss", test_images=9, cross_validated=True)
+    )
+    assert "the mean of 5 seeds; the network of the first, trained again on all images but the test's, is" in folded
+    assert "by validation" not in folded
+
+
 def test_columns_of_a_description_do_not_touch_and_a_bar_in_a_label_stays() -> None:
     """MLflow's page draws the cells of a table side by side, without a gap."""
     evidence = "| class | F1 |\n|---|---|\n| a \\| b | 1.0000 |\n\nnot | a table"

@@ -18,7 +18,8 @@ _FEWEST = 2  # pairs, for a standard error
 def choose(before: Finalist, after: Finalist, section: FineTuneSection, sweep: SweepSection) -> FineTuned:
     """Take the fine-tuned finalist if it is better by more than the standard error of the difference over the seeds.
 
-    The difference is paired: each seed's network before and after its further training, on the same validation images.
+    The difference is paired: each seed's network before and after its further training, on the same validation images,
+    those of the data set.
     A smaller one may be due to the seeds, and then the frozen network is taken, the simpler one. With fewer than two
     pairs, no difference can be judged.
 
@@ -29,12 +30,13 @@ def choose(before: Finalist, after: Finalist, section: FineTuneSection, sweep: S
         sweep: the objective, and its direction.
     """
     sign = 1 if sweep.direction == "maximize" else -1
-    frozen = {repeat.number: repeat.outcome.value for repeat in before.good}
-    gains = [
-        sign * (repeat.outcome.value - known)
+    pairs = [
+        (repeat.outcome.frozen, repeat.outcome.value)
         for repeat in after.good
-        if repeat.outcome.value is not None and (known := frozen.get(repeat.number)) is not None
+        if repeat.outcome.value is not None and repeat.outcome.frozen is not None
     ]
+    frozen = mean(known for known, _ in pairs) if pairs else math.nan
+    gains = [sign * (value - known) for known, value in pairs]
     what = f"fine-tuning {before.name}"
     if len(gains) < _FEWEST:
         endings = ", ".join(sorted({repeat.outcome.ending.value for repeat in after.repeats})) or "none"
@@ -46,16 +48,16 @@ def choose(before: Finalist, after: Finalist, section: FineTuneSection, sweep: S
             f"({': '.join([endings, *errors[:1]])}); the frozen network is taken"
         )
         difference = gains[0] if gains else math.nan
-        return FineTuned(after, section, len(gains), difference, math.nan, reason, is_chosen=False)
+        return FineTuned(after, section, len(gains), frozen, difference, math.nan, reason, is_chosen=False)
     difference, error = mean(gains), stdev(gains) / math.sqrt(len(gains))
     figures = (
-        f"{what}: {sweep.objective} {after.value:.4f} against {before.value:.4f} frozen, "
+        f"{what}: {sweep.objective} {after.value:.4f} against {frozen:.4f} frozen, "
         f"{'better' if difference > 0 else 'worse' if difference < 0 else 'the same'} by {abs(difference):.4f} "
         f"± {error:.4f} (the standard error over {counted(len(gains), 'seed')})"
     )
     is_chosen = difference > error
     if is_chosen:
-        return FineTuned(after, section, len(gains), difference, error, f"{figures}; it is taken", is_chosen)
+        return FineTuned(after, section, len(gains), frozen, difference, error, f"{figures}; it is taken", is_chosen)
     why = "; that is within the noise" if difference > 0 else ""
     reason = f"{figures}{why}; the frozen network is taken"
-    return FineTuned(after, section, len(gains), difference, error, reason, is_chosen)
+    return FineTuned(after, section, len(gains), frozen, difference, error, reason, is_chosen)

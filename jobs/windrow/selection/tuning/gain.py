@@ -40,7 +40,7 @@ def figures(final: Final) -> FineTuningFigures | None:
     return {
         "chosen": tuned.is_chosen,
         "reason": tuned.reason,
-        "frozen": final.ranked[0].value,
+        "frozen": tuned.frozen if math.isfinite(tuned.frozen) else None,
         "fine_tuned": tuned.finalist.value if tuned.finalist.good else None,
         "difference": tuned.difference if math.isfinite(tuned.difference) else None,
         "error": tuned.error if math.isfinite(tuned.error) else None,

@@ -1,7 +1,7 @@
 """Train the winner's repeats further on images, with the last blocks of its backbone, after saying what that takes.
 
 stage = open_stage(spark, page, dataset, folder, trials)     # checks the blocks, before the finalists are trained
-final = stage.after(finalists.train(...))
+final = stage.after(contest.train(...))
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_stage(
 
     Args:
         dataset, folder: the prepared data set, and its folder.
-        trials: the finalists; the step is measured with the largest of their heads.
+        trials: the finalists and the default configuration; the step is measured with the largest of their heads.
 
     Raises:
         UserError: the backbone has fewer blocks than the page wants, or the maps would be larger than MOST_MAPS.

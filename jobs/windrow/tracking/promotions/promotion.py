@@ -15,9 +15,10 @@ from windrow.errors import StudyError
 from windrow.model.network import Network
 from windrow.selection import common_images, evidence, hints, metrics, near_copies
 from windrow.selection.common_images import Rival, between
-from windrow.selection.finalists import Final, key_of
+from windrow.selection.finalists import Final, is_cross_validated, key_of
 from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
+from windrow.selection.ranking import leading
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.selection.tuning import gain
@@ -28,7 +29,7 @@ from windrow.tracking.network_artifact import log_network
 from windrow.tracking.promotions import evaluation
 from windrow.tracking.promotions.champion import fetch_champion
 from windrow.tracking.promotions.finalist_runs import FinalistRuns
-from windrow.tracking.record import REVISION_TAG, backbone_tags, fine_tune_tags
+from windrow.tracking.record import FOLD_TAG, REVISION_TAG, backbone_tags, fine_tune_tags
 from windrow.tracking.server import connect, evaluation_link, run_link, version_link, versions
 from windrow.training import networks
 
@@ -161,6 +162,7 @@ class Promotion:
             "windrow.finalists": self._key,
             "windrow.trial": str(winner.trial.number),
             "windrow.seed": str(best.seed),
+            FOLD_TAG: str(best.fold),
             "windrow.weights": weights,
             "windrow.dataset.digest": self._dataset.digest,
             **backbone_tags(self._page, folder),
@@ -219,8 +221,9 @@ class Promotion:
         figures = {row.name: row.values() for row in rows}
         compared = figures.get(evidence.CHAMPION)
         advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
-        again = evidence.TRAINED_AGAIN if self._page.promotion.train_on == "all" else ""
-        further = "\n\n".join(filter(None, [again, gain.text(final, rows)]))
+        cross_validated = is_cross_validated(self._page)
+        again = evidence.TRAINED_AGAIN if cross_validated else ""
+        further = "\n\n".join(filter(None, [again, leading.text(final.lead), gain.text(final, rows)]))
         return PromotionResult(
             model_name=challenger.name,
             model_version=challenger.version,
@@ -247,6 +250,8 @@ class Promotion:
             near_copies=near.figures(),
             metrics=measured,
             hints=advice,
+            cross_validated=cross_validated,
+            lead=leading.figures(final.lead),
             fine_tuning=gain.figures(final),
             evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured, further),
             links=run_link(self._experiment, self._run_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from windrow.experiment import Experiment, FineTuneSection, parse
 from windrow.selection.finalists import Finalist, FineTuned, finalist_of
@@ -14,10 +16,11 @@ TRIAL = Entry(4, {"units": 9}, 4, Outcome(4, 1, Ending.OK, 0.9))
 SECTION = FineTuneSection()
 
 
-def finalist(page: Experiment, *values: float | None) -> Finalist:
-    """Repeats of trial 4 with these objectives; None diverged."""
+def finalist(page: Experiment, *values: float | None, frozen: Sequence[float | None] = ()) -> Finalist:
+    """Repeats of trial 4 with these objectives, and those of their heads before; None diverged."""
+    known = dict(enumerate(frozen, start=1))
     outcomes = [
-        Outcome(4, 1, Ending.OK, value, network=b"net", repeat=repeat)
+        Outcome(4, 1, Ending.OK, value, network=b"net", repeat=repeat, frozen=known.get(repeat))
         if value is not None
         else Outcome(4, 1, Ending.DIVERGED, error="a trace\nthe loss must stay finite", repeat=repeat)
         for repeat, value in enumerate(values, start=1)
@@ -27,7 +30,7 @@ def finalist(page: Experiment, *values: float | None) -> Finalist:
 
 def chosen(before: list[float | None], after: list[float | None], objective: str = "val_accuracy") -> FineTuned:
     page = parse(PAGE, [f"sweep.objective={objective}"])
-    return choice.choose(finalist(page, *before), finalist(page, *after), SECTION, page.sweep)
+    return choice.choose(finalist(page, 0.1), finalist(page, *after, frozen=before), SECTION, page.sweep)
 
 
 def test_a_gain_above_its_standard_error_is_taken() -> None:

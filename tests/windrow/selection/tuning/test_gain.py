@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from windrow.experiment import FineTuneSection, parse
-from windrow.selection import evidence, finalists
+from windrow.selection import evidence
 from windrow.selection.finalists import Final, finalist_of
+from windrow.selection.ranking import contest
 from windrow.selection.readout import Readout
 from windrow.selection.tuning import choice, gain
 from windrow.sweep.ledger import Entry
@@ -18,7 +19,9 @@ PAGE = parse("name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion:
 TRIAL, DEFAULT = (Entry(number, {"units": 9}, number, Outcome(number, 1, Ending.OK, 0.5)) for number in (7, 0))
 
 
-def outcomes(number: int, *values: float | None, stage: str = "") -> list[Outcome]:
+def outcomes(
+    number: int, *values: float | None, stage: str = "", frozen: tuple[float | None, ...] = (None, None)
+) -> list[Outcome]:
     return [
         Outcome(
             number,
@@ -27,6 +30,7 @@ def outcomes(number: int, *values: float | None, stage: str = "") -> list[Outcom
             value,
             network=None if value is None else f"{number}/{repeat}{stage}".encode(),
             repeat=repeat,
+            frozen=frozen[repeat - 1],
         )
         for repeat, value in enumerate(values, start=1)
     ]
@@ -35,8 +39,10 @@ def outcomes(number: int, *values: float | None, stage: str = "") -> list[Outcom
 def final(*after: float | None, winner: Entry = TRIAL) -> Final:
     """Two seeds of the winner with 0.8 and 0.82, fine-tuned to these values, and the default configuration."""
     trained = outcomes(winner.number, 0.8, 0.82) + ([] if winner is DEFAULT else outcomes(0, 0.7, 0.7))
-    before = finalists.rank(PAGE, [winner], [DEFAULT], trained)
-    tuned = finalist_of(PAGE, winner, outcomes(winner.number, *after, stage=" tuned"), is_fine_tuned=True)
+    before = contest.rank(PAGE, [winner], [DEFAULT], trained)
+    tuned = finalist_of(
+        PAGE, winner, outcomes(winner.number, *after, stage=" tuned", frozen=(0.8, 0.82)), is_fine_tuned=True
+    )
     found = choice.choose(before.winner, tuned, FineTuneSection(blocks=2), PAGE.sweep)
     return replace(before, fine_tuned=found)
 
