@@ -230,7 +230,8 @@ def _webp_of(parts: Named) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
-def _gif(content: bytes, chance: Random) -> Layer | None:
+def gif_parts(content: bytes) -> tuple[int, Named, int]:
+    """Return where the blocks of a GIF begin, the blocks with their lengths taken out, and where they end."""
     start = 13 + (3 << ((content[10] & 7) + 1) if content[10] & 0x80 else 0)
     parts, place = [], start
     while place < len(content) and content[place] in (_EXTENSION, _PICTURE):
@@ -243,11 +244,15 @@ def _gif(content: bytes, chance: Random) -> Layer | None:
             place += 1 + length
         parts.append((name, data))
         place += 1
-    rest = content[place:]
+    return start, parts, place
+
+
+def _gif(content: bytes, chance: Random) -> Layer | None:
+    start, parts, end = gif_parts(content)
 
     def whole(changed: Named) -> bytes:
         blocks = b"".join(name + _blocks(data) for name, data in changed)
-        return content[:start] + blocks + rest
+        return content[:start] + blocks + content[end:]
 
     return _one(parts, [name for name, _ in parts] + [b"\x21\xf9", b"\x21\xfe", b"\x21\xff"], whole, chance)
 

@@ -169,10 +169,23 @@ def _check(content: bytes) -> None:
             other = pixels.decode(content, shape, _MAX_PIXELS, resize)  # type: ignore[arg-type]
         assert other.pixels is not None, other
         assert other.pixels.shape == shape
-    if b"tRNS" in content and content[24:26] in _MISREAD:
+    if _is_misread(content):
         return
     plain = list(_by_pillow(content))
     assert not plain or any(np.array_equal(each, decoded.pixels) for each in plain), "Pillow sees other pixels"
+
+
+def _is_misread(content: bytes) -> bool:
+    """Return whether Pillow may take the wrong pixels for transparent; browsers and libpng do not."""
+    if content.startswith(png_file.MARK):
+        return b"tRNS" in content and content[24:26] in _MISREAD
+    if not content.startswith(gif_file.MARKS):
+        return False
+    names = [
+        name[:1] if name[:1] == b"," else name[:2] for name, _ in layers.gif_parts(content)[1]
+    ]  # the last of two controls before an image counts
+    first = names[: names.index(b",") if b"," in names else None]
+    return first.count(b"\x21\xf9") > 1
 
 
 def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:

@@ -8,7 +8,7 @@ import io
 import json
 import lzma
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -96,28 +96,28 @@ _LOWERED = 0x80
 _A, _B = "http://a.example/1", "http://b.example/2"
 
 
-def _table(**columns: Any) -> bytes:
-    stream = io.BytesIO()
-    pq.write_table(pa.table({"url": [_A, None, _B], **columns}), stream, compression="none")
+def _table(*more: pa.Array, names: Sequence[str] = (), **columns: Any) -> bytes:
+    stream, urls = io.BytesIO(), pa.array([_A, None, _B])
+    arrays = [urls, *more, *(each if isinstance(each, pa.Array) else pa.array(each) for each in columns.values())]
+    pq.write_table(pa.Table.from_arrays(arrays, ["url", *names, *columns]), stream, compression="none")
     return stream.getvalue()
 
 
 def _columns() -> Iterator[dict[str, pa.Array]]:
     """Yield columns of many types, a few at a time."""
-    kinds = [
-        *(pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.date32(), pa.date64(), pa.time32("ms")),
-        *(pa.time64("ns"), pa.timestamp("ns", "UTC"), pa.duration("us"), pa.large_string(), pa.binary(2)),
+    plain = [
+        *(pa.int8(), pa.uint64(), pa.float32(), pa.date32(), pa.date64(), pa.time32("ms"), pa.time64("ns")),
+        *(pa.timestamp("ns", "UTC"), pa.timestamp("us"), pa.duration("us")),
     ]
-    numbers = pa.array([0, 1, None], pa.int64())
+    for start in range(0, len(plain), 4):
+        yield {f"c{place}": pa.array([0, 1, None], kind) for place, kind in enumerate(plain[start : start + 4])}
     texts = pa.array(["a", "bc", None])
-    plain = {f"c{place}": numbers.cast(pa.string()).cast(kind) for place, kind in enumerate(kinds[:0])}
-    for place, kind in enumerate(kinds):
-        plain[f"c{place}"] = pa.array([None, None, None], kind)
-    names = list(plain)
-    yield from ({name: plain[name] for name in names[start : start + 7]} for start in (0, 7))
-    yield {"d": pa.array([1, 2**62, None], pa.decimal128(38, 3)), "t": pa.array([0, -1, None], pa.timestamp("us"))}
+    yield {"b": pa.array([True, False, None]), "t": texts.cast(pa.large_string()), "n": pa.nulls(3)}
+    yield {"d": pa.array([1, 2**62, None], pa.decimal128(38, 3)), "h": pa.array(np.arange(3, dtype=np.float16))}
     yield {"s": pa.array([{"a": 1, "b": "x"}, None, {}]), "l": pa.array([[1.5, None], [], None])}
     yield {"c": texts.dictionary_encode(), "f": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int8(), 2))}
+    yield {"f": pa.array([b"ab", None, b"cd"], pa.binary(2)), "u": pa.array([b"x" * 16, None, None], pa.uuid())}
+    yield {f"c{place}": pa.nulls(3) for place in range(8)}
 
 
 def _seeds() -> Iterator[bytes]:
@@ -131,17 +131,24 @@ def _seeds() -> Iterator[bytes]:
             f"{_A}\t\\N\n{_B}\tcaf\xe9\n".encode("latin-1"),
             f'url,n\n{_A},"never closed\n{_B},2\n'.encode(),
             f"{_A}\x01one\x01\\N\n".encode(),
+            f"url,b,c,d,e,f,g,h,i\n{_A},,,,,,,,\n".encode(),
+            f'url\tn\n{_A}\t"x\n{_B}\t"y"\n'.encode(),
+            f'n,url,m\n"1,{_A},2\n3,{_B},4",{_A},5\n'.encode(),
+            f'url,n\n{_A},"{chr(10).join("xxxxxx")}"\n'.encode(),
         ],
         ".tsv": [f"url\tname\n{_A}\tx\n".encode()],
         ".jsonl": [
             f'{{"url": "{_A}", "n": 1.5, "deep": [1, null, {{"x": "\\ud800"}}]}}\n{{"n": NaN}}\n'.encode(),
             f'\ufeff{{"url": "{_B}", "n": 123456789012345678901234567890, "f": 1e400}}'.encode(),
             b'[\n{"url": "x"}\n]\n',
+            f'{{"url": "{_A}"}}\n{{"url": "{_B}", "deep": {"[" * 101}{"]" * 101}}}\n{{"url": "\\ud800"}}\n'.encode(),
+            f'{{"url": "{_A}"}}\n{{"url": "{_B}", "long": "{"x" * 300}"}}\r{{"url": ""}}\r\n'.encode(),
         ],
         ".parquet": [
             _table(),
             _table(n=[1.5, float("nan"), None], d=pa.array([1, 2**40, None], pa.timestamp("s"))),
-            _table(twice=[1, 2, 3]).replace(b"twice", b"url\0\0"),
+            _table(long=["x" * 50, b"y" * 50, None]),
+            _table(pa.array([1, 2, 3]), pa.array(["a", "b", None]), names=["url", "x"]),
             *(_table(**columns) for columns in _columns()),
             _table(m=pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int8())), b=[b"\xff", b"", None]),
         ],

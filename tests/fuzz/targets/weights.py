@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import struct
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,8 @@ class _Watch:
     def __init__(self) -> None:
         self.on = False
         self.seen: list[str] = []
+        for name in ("raw_unicode_escape", "unicode_escape", "ascii", "latin-1"):
+            codecs.lookup(name)  # the first use opens and runs the codec's file
         sys.addaudithook(self._note)
 
     def _note(self, event: str, _: object) -> None:

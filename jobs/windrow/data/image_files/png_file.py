@@ -31,7 +31,7 @@ def reduced(content: bytes) -> bytes:
     Raises:
         NotAnImageError: the file has no header.
         BrokenFileError: the checksum of the header is wrong, or of the palette of an image that needs it, a chunk
-            before the pixels has no valid name, or the file has more than MOST_CHUNKS chunks.
+            before the pixels has no valid name, or the file has two headers or more than MOST_CHUNKS chunks.
     """
     if content[12:16] != b"IHDR" or len(content) < 29:
         raise NotAnImageError(f"a PNG must begin with its header; it begins with {content[8:16]!r}")
@@ -49,9 +49,11 @@ def reduced(content: bytes) -> bytes:
         if name == b"IDAT":
             parts.append(view[place:end])
             pixels = True
+        elif name == b"IHDR" and len(parts) > 1:
+            raise BrokenFileError("it has two headers")
         elif name == b"IHDR" or (name == b"PLTE" and content[25] == _PALETTE):
             parts.append(_checked(view[place:end], name))
-        elif name == b"tRNS":
+        elif name == b"tRNS" and not pixels:  # after them it is out of place, and Pillow would see it only in the end
             parts.append(_transparency(bytes(view[place:end]), content[24], content[25]))
         elif name == b"eXIf" and turn is None:
             turn = orientation.read(view[place + 8 : end - 4])

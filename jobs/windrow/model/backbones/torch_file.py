@@ -117,7 +117,8 @@ def _read(stream: io.BytesIO) -> dict[str, NDArray[Any]]:
     if not isinstance(tensors, OrderedDict) or not all(isinstance(one, _View) for one in tensors.values()):
         raise ValueError("something else than a dictionary of tensors")
     storages = {view.storage.key: view.storage for view in tensors.values()}
-    if not isinstance(keys, list) or sorted(keys) != sorted(storages):
+    known = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not known or sorted(keys) != sorted(storages):
         raise ValueError("other storages than those of the tensors")
     values = {key: _values(stream, storages[key]) for key in keys}
     if stream.read(1):

@@ -17,11 +17,12 @@ import idna
 
 _SHOWN_CHARACTERS = 80
 # What the DNS can hold: labels of 1 to 63 characters, 253 in all, and a final dot. Of ASCII, a label may have what the
-# URL standard does not forbid in a domain; glibc looks up letters, digits, hyphens and underscores only.
+# URL standard does not forbid in a domain; glibc looks up letters, digits, hyphens and underscores only. An asterisk
+# alone is no name to it, but this machine.
 MOST_CHARACTERS = 253
 LABEL_CHARACTERS = 63
 _LABEL = rf"""[a-z0-9!"$&'()*+,;=_`{{}}~-]{{1,{LABEL_CHARACTERS}}}"""
-_NAME = re.compile(rf"(?=.{{1,{MOST_CHARACTERS}}}\.?$){_LABEL}(?:\.{_LABEL})*\.?")
+_NAME = re.compile(rf"(?!\*$)(?=.{{1,{MOST_CHARACTERS}}}\.?$){_LABEL}(?:\.{_LABEL})*\.?")
 # A host whose last label is a number, such as 127.1 or 0x7f000001: an IPv4 address, since no top-level domain is one.
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
 _NUMBERS = ((16, re.compile("0x([0-9a-f]*)")), (8, re.compile("0([0-7]+)")), (10, re.compile("(0|[1-9][0-9]*)")))

@@ -24,10 +24,10 @@ def pixels(content: bytes) -> NDArray[np.uint8]:
         return to_pixels(image, 6, 9, 3)
 
 
-def png_with(mode: str, name: bytes, content: bytes, wrong: int = 0) -> bytes:
-    """A PNG with a chunk right before its pixels, whose checksum is off by `wrong`."""
+def png_with(mode: str, name: bytes, content: bytes, wrong: int = 0, before: bytes = b"IDAT") -> bytes:
+    """A PNG with a chunk right before its pixels, or before another chunk, whose checksum is off by `wrong`."""
     plain = encoded(IMAGES[mode])
-    place = plain.index(b"IDAT") - 4
+    place = plain.index(before) - 4
     checksum = zlib.crc32(name + content) ^ wrong
     chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
     return plain[:place] + chunk + plain[place:]
@@ -60,3 +60,21 @@ def test_a_depth_that_no_png_has_is_a_reason(depth: int) -> None:
     header = content[12:24] + bytes([depth]) + content[25:29]
     with pytest.raises(ImageFileError, match="its header can't be read"):
         pixels(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+
+
+@pytest.mark.parametrize("is_loaded", [True, False])
+@pytest.mark.parametrize("mode", IMAGES)
+def test_a_transparency_after_the_pixels_is_none(mode: str, is_loaded: bool) -> None:
+    plain, levels = pixels(encoded(IMAGES[mode])), np.asarray(IMAGES[mode])[0, 0]
+    here = (
+        b"".join(struct.pack(">H", level) for level in np.atleast_1d(levels)) if mode in ("L", "RGB") else b"\0" * 256
+    )
+    with opened(png_with(mode, b"tRNS", here, before=b"IEND"), 1_000) as image:
+        if is_loaded:
+            image.load()
+        np.testing.assert_array_equal(to_pixels(image, 6, 9, 3), plain)
+
+
+def test_a_second_header_is_a_reason() -> None:
+    with pytest.raises(ImageFileError, match="it has two headers"):
+        pixels(png_with("L", b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)))

@@ -144,6 +144,7 @@ def test_a_file_that_is_cut_off_is_refused(left: int) -> None:
         (legacy([1, 2]), "something else than a dictionary of tensors"),
         (legacy(OrderedDict(a=1)), "something else than a dictionary of tensors"),
         (legacy(keys=("7",)), "other storages"),
+        (HEAD + pickled(TENSORS) + b"\x80\2](ctorch\nFloatStorage\nX\1\0\0\x007e.", "other storages"),
         (legacy(values=struct.pack("<qq", 2, 1) + bytes(80)), "another number of values"),
         (WHOLE + b"x", "more bytes"),
         (legacy(OrderedDict(a=Tensor(Storage("7", "HalfStorage", 12), 0, (2,), (1,))), ("7",)), "torch.HalfStorage"),

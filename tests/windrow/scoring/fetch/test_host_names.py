@@ -56,7 +56,7 @@ def test_a_host_is_what_browsers_and_the_dns_make_of_it(written: str, normal: st
 @pytest.mark.parametrize(
     "written",
     [
-        *("", ".", "a..example", ".example", "example..", "a b.example", "a%20b.example", "a%00.example"),
+        *("", "*", "%2A", ".", "a..example", ".example", "example..", "a b.example", "a%20b.example", "a%00.example"),
         *("a%2Fb.example", "a%40b.example", "a%3A80.example", "a%5Cb.example", "a%23b", "100%.example", "%25.example"),
         *("%E9.example", "%FF", "\udce9.example", "a\ufffd.example", "a^b.example", "<a>.example", "a|b"),
         *(
