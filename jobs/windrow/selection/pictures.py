@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _MOST_COUNTS = 20  # with more classes, cells show no counts
 _MOST_NAMES = 40  # with more classes, not every class is named
 _COLUMNS = 6
+_CELL = (style.WIDTH / _COLUMNS, 0.95)
+"""Width and height of a misclassified image's cell, in inches."""
+_NAMES, _GAP = 0.22, 0.08
+"""Height of the names at the top of a cell, and the room between two images, in inches."""
 _SMALL_EXCESS = 0.005
 _LONGEST_NAME = 12  # characters
 
@@ -123,23 +127,42 @@ def misclassified(images: Any, truth: Any, predicted: Any, labels: Sequence[str]
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     wrong = np.flatnonzero(truth != predicted)
     shown = wrong if len(wrong) <= most else wrong[np.linspace(0, len(wrong) - 1, most).astype(int)]
-    rows = max(1, math.ceil(len(shown) / _COLUMNS))
+    height = _CELL[1] * max(1, math.ceil(len(shown) / _COLUMNS))
     with style.applied():
-        drawn = style.figure(0.95 * rows)
+        drawn = style.figure(height)
+        drawn.set_layout_engine("none")
+        # One Axes in inches: with one for each image, Matplotlib takes a second to lay them out.
+        axes = drawn.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
         for place, index in enumerate(shown):
-            axes = drawn.add_subplot(rows, _COLUMNS, place + 1)
-            _show_image(axes, images[index])
-            names = f"{_short(labels[truth[index]])} → {_short(labels[predicted[index]])}"
-            axes.set_title(names, fontsize=8 if len(names) <= 9 else 5.5, loc="center", pad=2)
+            row, column = divmod(place, _COLUMNS)
+            corner = column * _CELL[0], row * _CELL[1]
+            _show_image(axes, images[index], corner, labels[truth[index]], labels[predicted[index]])
+        axes.set(xlim=(0, style.WIDTH), ylim=(height, 0))
         if not len(shown):
             drawn.text(0.5, 0.5, "none", ha="center", va="center", color=style.QUIET)
         return style.png(drawn, _misclassified_title(len(truth), len(wrong), len(shown)))
 
 
-def _show_image(axes: Axes, image: Any) -> None:
+def _show_image(axes: Axes, image: Any, corner: tuple[float, float], true: str, predicted: str) -> None:
+    """Draw an image with its names above, in a cell whose upper left corner is given, in inches from the top."""
+    middle, top = corner[0] + _CELL[0] / 2, corner[1] + _NAMES
+    text, size = _names(true, predicted)
+    axes.text(middle, top - 0.03, text, fontsize=size, ha="center", va="bottom", linespacing=1)
+    height, width = image.shape[:2]
+    scale = min((_CELL[0] - _GAP) / width, (_CELL[1] - _NAMES - _GAP) / height)
+    sides = middle - scale * width / 2, middle + scale * width / 2, top + scale * height, top
     grey = image.shape[-1] == 1
-    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255)
-    axes.set_axis_off()
+    shown = image[..., 0] if grey else image
+    axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255, extent=sides, aspect="auto")
+
+
+def _names(true: str, predicted: str) -> tuple[str, float]:
+    """Return "true → predicted" as it fits into a cell, and its size in points; long names stand on two lines."""
+    text = f"{_short(true)} → {_short(predicted)}"
+    if len(text) <= 9:
+        return text, 8
+    return (text if len(text) <= 15 else f"{_short(true)} →\n{_short(predicted)}"), 5.5
 
 
 def _misclassified_title(images: int, wrong: int, shown: int) -> str:

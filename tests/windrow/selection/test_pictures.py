@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,23 @@ def test_misclassified_images_are_shown_in_rows_of_six(channels: int) -> None:
     low = opened(pictures.misclassified(many, truth, np.eye(50, dtype=int)[0], ("a", "b")))
     high = opened(pictures.misclassified(many, truth, truth + 1, ("a", "b")))
     assert high.height > 4 * low.height, "36 of 50 mistakes are six rows; one mistake is one"
+
+
+def test_long_names_stand_on_two_lines_so_that_none_reaches_into_the_next_images_place() -> None:
+    widest = 0.9 * style.WIDTH / 6 * 72 / 5.5  # ems of the small letters, of which each takes about a half
+    for true, predicted in itertools.product(("7", "ants", "a label", LABELS[2]), repeat=2):
+        text, size = pictures._names(true, predicted)
+        assert 0.5 * max(map(len, text.splitlines())) * size / 5.5 < widest, text
+        assert text.replace("\n", " ").startswith(f"{pictures._short(true)} → ")
+
+
+def test_images_of_any_shape_keep_it_and_stay_in_their_place() -> None:
+    white = np.full((2, 20, 60, 3), 255, np.uint8)
+    white[:, :, 30:] = (250, 0, 0)
+    shown = np.asarray(opened(pictures.misclassified(white, [0, 0], [1, 1], ("a", "b"))).convert("RGB")).astype(int)
+    rows, columns = np.nonzero((shown[..., 0] > 200) & (shown[..., 1] < 50))
+    assert np.ptp(columns[columns < WIDE // 6]) == pytest.approx(1.5 * np.ptp(rows), abs=2)
+    assert columns.max() < WIDE // 3
 
 
 def test_the_title_says_when_not_all_mistakes_are_shown() -> None:
