@@ -249,7 +249,7 @@ def network_bytes(backbone: int, weights: int) -> int:
 
 
 def check_memory(count: int, size: int, available: int) -> None:
-    """Check that the driver can hold the networks of all finalists and seeds until one of them is chosen.
+    """Check that the driver can hold the networks that a promotion keeps until one of them is chosen.
 
     Args:
         count: number of networks, those of the winner's fine-tuning included.
@@ -262,8 +262,8 @@ def check_memory(count: int, size: int, available: int) -> None:
     if count * size > available:
         networks = counted(count, "network")
         raise UserError(
-            f"promotion.finalists times promotion.seeds must leave memory for all networks until one is chosen; got "
-            f"{networks} of {size >> 20:,} MiB, and {available >> 20:,} MiB are free; lower one of the two keys"
+            f"promotion.seeds must leave memory for all networks until one is chosen; got {networks} of "
+            f"{size >> 20:,} MiB, and {available >> 20:,} MiB are free; lower it"
         )
 
 

@@ -32,7 +32,7 @@ def test_each_finalist_is_trained_over_its_seeds_and_the_first_is_the_trials_own
 
 def test_more_networks_than_the_driver_can_hold_are_refused_before_any_is_trained() -> None:
     finalists.check_memory(20, 14 << 20, 280 << 20)
-    with pytest.raises(UserError, match=r"got 2,500 networks of 14 MiB, and 8,000 MiB are free; lower one of the two"):
+    with pytest.raises(UserError, match=r"got 2,500 networks of 14 MiB, and 8,000 MiB are free; lower it"):
         finalists.check_memory(2500, 14 << 20, 8000 << 20)
 
 

@@ -340,6 +340,24 @@ def test_the_pages_own_points_come_right_after_the_default(tmp_path: Path) -> No
     assert points[3] not in points[:3]  # {units: 64} is the default again: it is not trained twice
 
 
+def test_the_default_configuration_begins_a_search_of_heads_squashed_and_cropped(tmp_path: Path) -> None:
+    page = parse(
+        "name: heads\ndataset: {source: /photos}\nnetwork: {backbone: lite0}\n"
+        "sweep: {sampler: random, trials: 4, points: [{units: 200}]}\n"
+    )
+    with open_study(tmp_path, page, "data") as study:
+        points = [take(study).point for _ in range(4)]
+    assert [point["fit"] for point in points[:3]] == ["squash", "squash", "crop"]
+    assert points[1] == {**points[0], "units": 200}
+    assert points[2] == {**points[0], "fit": "crop"}
+    narrow = parse(
+        "name: heads\ndataset: {source: /photos}\nnetwork: {backbone: lite0}\n"
+        "constraints: [\"fit == 'squash'\"]\nsweep: {sampler: random, trials: 9}\n"
+    )
+    with open_study(tmp_path / "narrow", narrow, "data") as study:
+        assert {take(study).point["fit"] for _ in range(9)} == {"squash"}
+
+
 def test_a_default_outside_the_space_is_trial_0_all_the_same_and_teaches_the_sampler_nothing(tmp_path: Path) -> None:
     text = "name: a\nspace: {units: {type: int, low: 8, high: 24}}\nsweep: {trials: 2, sampler: random}\n"
     with open_study(tmp_path, parse(text), "data") as study:

@@ -379,3 +379,20 @@ def test_a_head_that_is_kept_has_learned_from_the_images_for_validation_too(pati
 def test_a_training_on_all_images_that_diverges_is_an_error_and_no_network() -> None:
     with pytest.raises(FloatingPointError, match="the training on all images, of training and validation, diverged"):
         again_on_all(None, 1e38)
+
+
+def test_a_head_on_another_fold_is_validated_on_images_for_training(tmp_path: Path) -> None:
+    """The images for validation have a wrong label each, so only another fold has a head that is right."""
+    generator, labels = np.random.default_rng(0), {"train": np.arange(80) % 2, "validation": np.arange(16) % 2}
+    for split, known in labels.items():
+        for fit in ("", "-crop"):
+            values = np.eye(2, 8)[known][:, None] * 4 + generator.normal(0, 0.1, (len(known), 1, 8))
+            np.save(tmp_path / f"{split}-features{fit}.npy", values.astype(np.float16))
+        np.save(tmp_path / f"{split}-labels.npy", known if split == "train" else 1 - known)
+    settings = {**parameters.defaults("head"), "learning_rate": 0.05, "batch_size": 8}
+    spec = TrialSpec(1, 1, Builder("head"), settings, (1, 1, 8), 2, 10, "val_accuracy", 1)
+    own, second, third = (trial.run(replace(spec, fold=fold, fit="crop"), tmp_path) for fold in (1, 2, 3))
+    assert [outcome.ending for outcome in (own, second, third)] == [Ending.OK] * 3, own.error
+    assert own.value == 0
+    assert second.value == third.value == 1
+    assert second.epochs[-1].val_loss != third.epochs[-1].val_loss

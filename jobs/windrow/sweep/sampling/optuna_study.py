@@ -260,9 +260,14 @@ def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
 def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point]:
     """Return the points to train first, without duplicates: the default configuration and the page's own points.
 
+    Where the search chooses between squashed and cropped images, the default configuration with each of them follows.
     Incomplete points are left out. If the sampler is grid, the points of the grid follow.
     """
     points = [space.filled(page.space, point, defaults) for point in ({}, *page.sweep.points)]
+    fit = page.space.get("fit") if page.dataset.fit == "both" and page.sweep.sampler != "sensitivity" else None
+    if fit is not None and fit.type == "categorical":
+        ways = [space.filled(page.space, {"fit": way}, defaults) for way in fit.choices]
+        points += [point for point in ways if space.allowed(page.constraints, {**defaults, **point})]
     points = [point for point in points if space.complete(page.space, point, defaults)]
     if page.sweep.sampler == "grid":
         points += space.grid(page.space, page.constraints, defaults, page.sweep.seed)
