@@ -128,7 +128,8 @@ def redirected(url: str, location: str) -> str:
     Raises:
         ValueError: it is no URL; a UrlRefusedError, with its status, if it must not be requested.
     """
-    if match := _WITH_HOST.match(location.strip()):
+    location = location.strip()
+    if match := _WITH_HOST.match(location):
         scheme = match[1] or f"{urlsplit(url).scheme}:"
         return normalise(f"{scheme}//{match[2]}")
     return normalise(urljoin(url, _forward(location)))
