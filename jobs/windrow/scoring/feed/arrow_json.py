@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from windrow.scoring.feed.carried import decoded
+from windrow.scoring.feed.carried import NESTING, decoded
 
 if TYPE_CHECKING:
     from pyarrow import Array
@@ -41,10 +41,12 @@ def texts(column: Array, notes: list[str] | None = None) -> list[str]:
         notes: gets a sentence for values that are null because they can't be carried.
     """
     try:
+        if _CARRIED.is_nested(column.type) and _levels(column.type) >= NESTING:
+            raise ValueError(f"a record may have {NESTING} levels at most")
         return _texts(column, [] if notes is None else notes)
     except _NOT_CARRIED as error:
         if notes is not None:
-            notes.append(f"its values are null, because type {column.type} can't be carried: {error}")
+            notes.append(f"its values are null, because type {str(column.type)[:80]} can't be carried: {error}")
         return ["null"] * len(column)
 
 
@@ -64,6 +66,8 @@ def strings(column: Array) -> list[str | bytes | None]:
 
 def _texts(column: Array, notes: list[str]) -> list[str]:
     kind = column.type
+    if isinstance(kind, pa.UuidType):
+        return ["null" if value is None else f'"{value}"' for value in column.to_pylist()]
     if isinstance(kind, pa.BaseExtensionType):
         return _texts(column.storage, notes)
     if _CARRIED.is_dictionary(kind):
@@ -84,6 +88,19 @@ def _texts(column: Array, notes: list[str]) -> list[str]:
     if _is_bytes(kind):
         return [_base64(value, notes) for value in column.to_pylist()]
     return _nested(column, notes) if _CARRIED.is_nested(kind) else _of_time(column, notes)
+
+
+def _levels(kind: pa.DataType) -> int:
+    """Return the levels of JSON in a type's values; a map's entries are lists in a list."""
+    deepest, left = 0, [(kind, 0)]
+    while left:
+        each, level = left.pop()
+        if isinstance(each, pa.BaseExtensionType):
+            each = each.storage_type
+        if _CARRIED.is_nested(each):
+            deepest = max(deepest, level + 1)
+            left += [(each.field(place).type, level + 1) for place in range(each.num_fields)]
+    return deepest
 
 
 def _runs(column: Array, values: Sequence[str]) -> list[str]:

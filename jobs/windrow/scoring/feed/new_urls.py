@@ -27,7 +27,7 @@ from windrow.errors import UserError, WindrowError
 from windrow.plural import counted
 from windrow.scoring.feed import feed_reports, formats, known_keys
 from windrow.scoring.feed.feed_reports import FeedFault, PieceReport
-from windrow.scoring.feed.file_bytes import PARQUET
+from windrow.scoring.feed.file_bytes import PARQUET, TEXT
 from windrow.scoring.feed.formats import Piece
 from windrow.scoring.fetch.urls import Target
 from windrow.stray import is_stray
@@ -48,6 +48,8 @@ DATE = "{date}"
 """The placeholder for a day in a feed's pattern."""
 
 _ROWS_A_BATCH = 4096
+_ROWS_A_LOOK = 64
+_BATCH_CHARACTERS = 32 << 20
 _FEW_BYTES = 2 << 20  # some 25,000 URLs, which take the driver a second
 _READ_SCHEMA = TARGET_SCHEMA.append(pa.field("known", pa.bool_()))
 _TYPES = [(field.name, field.type) for field in TARGET_SCHEMA]
@@ -244,11 +246,21 @@ def _understood(pieces: Iterable[Piece], keys: known_keys.Keys) -> Iterator[pa.R
     for piece in pieces:
         report = PieceReport()
         found = formats.targets(piece, report)
-        while some := list(islice(found, _ROWS_A_BATCH)):
+        while some := _next(found, piece.form.kind != TEXT):
             yield _marked(some, keys)
         place = sha256(f"report {piece.path} {piece.start}".encode()).hexdigest()
         row = {"url_key": f"report-{place}", "extra": report.to_json()}
         yield pa.RecordBatch.from_pylist([row], schema=_READ_SCHEMA)
+
+
+def _next(targets: Iterator[Target], carries: bool) -> list[Target]:
+    """Return the next targets: 4,096, or fewer if their other columns are long; a record may have 1 MiB of them."""
+    some: list[Target] = []
+    size = 0
+    while len(some) < _ROWS_A_BATCH and size < _BATCH_CHARACTERS and (part := list(islice(targets, _ROWS_A_LOOK))):
+        some += part
+        size += sum(len(target.extra or "") for target in part) if carries else 0
+    return some
 
 
 def _marked(targets: list[Target], keys: known_keys.Keys) -> pa.RecordBatch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quoted
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from windrow.scoring.feed import arrow_json, csv_dialects
@@ -22,16 +25,25 @@ GROUP_BYTES = 8 << 30
 
 _FOOTER_BYTES = 100 << 20  # of one text, such as a schema in the metadata
 _FOOTER_ITEMS = 1_000_000
+_FOOTER_END_BYTES = 8  # its length and PAR1
+_MAGIC = b"PAR1"
+_ARROW_TYPES = b"ARROW:schema"
 _BATCH_ROWS = 4096
 _BATCH_BYTES = 64 << 20
+_PROBE_BYTES = 64 << 10
 _BROKEN = (OSError, ValueError, pa.ArrowException, MemoryError)
 
 
-def opened(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file.
+def opened(path: Path, metadata: pq.FileMetaData | None = None, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a Parquet file. A page whose checksum is wrong can't be read then; by default pyarrow looks at none.
 
     Spark's old timestamps (INT96) are read in microseconds, which reach 290,000 years: in nanoseconds they would end in
     1677 and 2262, and become other dates beyond that.
+
+    Args:
+        path: the file.
+        metadata: what to take for its footer; None for its own.
+        dictionaries: columns to read as numbers and the texts that these stand for, and only as far as is needed.
 
     Raises:
         FeedFileError: it is no whole Parquet file, or encrypted.
@@ -42,6 +54,10 @@ def opened(path: Path) -> pq.ParquetFile:
             coerce_int96_timestamp_unit="us",
             thrift_string_size_limit=_FOOTER_BYTES,
             thrift_container_size_limit=_FOOTER_ITEMS,
+            page_checksum_verification=True,
+            metadata=metadata,
+            read_dictionary=list(dictionaries),
+            **({"pre_buffer": False, "buffer_size": _PROBE_BYTES} if dictionaries else {}),
         )
     except _BROKEN as error:
         raise FeedFileError(path, f"a Parquet file must be whole and readable; {error}; write it again") from error
@@ -103,9 +119,10 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
     with opened(path) as file:
         facts = file.metadata.row_group(group)
         row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
-        wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES * facts.num_rows // max(1, facts.total_byte_size)))
+        size = max(facts.total_byte_size // max(1, facts.num_rows), _longest_texts(path, facts, group))  # of a row
+        wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, size)))
         try:
-            for batch in _batches(file, group, wanted, row, noted):
+            for batch in _batches(path, file, group, wanted, row, noted):
                 yield from zip(
                     range(row, row + batch.num_rows), *_columns(batch, file.schema_arrow.names, noted), strict=True
                 )
@@ -117,6 +134,31 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
                 path, f"row group {group + 1} must be readable; {reason}; write the file again"
             ) from error
     report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
+
+
+def _longest_texts(path: Path, facts: pq.RowGroupMetaData, group: int) -> int:
+    """Return the bytes of a row whose columns each have the longest text of their dictionary.
+
+    A dictionary has each text once, so that the file's size says nothing about that of its rows: a text of 1 MiB and
+    10,000 times its number are a few KB.
+    """
+    columns = [facts.column(place) for place in range(facts.num_columns)]
+    names = [
+        column.path_in_schema
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY"
+        and column.has_dictionary_page
+        and column.total_uncompressed_size * _BATCH_ROWS > _BATCH_BYTES
+    ]
+    if not names:
+        return 0
+    try:
+        with opened(path, dictionaries=names) as file:
+            first = next(file.iter_batches(1, row_groups=[group], columns=names))
+            found = [column.dictionary for column in first.columns if pa.types.is_dictionary(column.type)]
+            return sum(pc.max(pc.binary_length(texts)).as_py() or 0 for texts in found)
+    except (*_BROKEN, StopIteration):
+        return 0
 
 
 def _columns(
@@ -140,7 +182,7 @@ def _columns(
 
 
 def _batches(
-    file: pq.ParquetFile, group: int, wanted: int, row: int, noted: dict[str, list[str]]
+    path: Path, file: pq.ParquetFile, group: int, wanted: int, row: int, noted: dict[str, list[str]]
 ) -> Iterator[RecordBatch]:
     """Yield a row group in batches. Columns that can't be read, but for `url`, are left out from the first fault on."""
     done = 0
@@ -154,15 +196,36 @@ def _batches(
             raise
     else:
         return
-    for name, reason in broken.items():
-        noted.setdefault(name, []).append(
-            f"its values are null from row {row + done:,} on, because it can't be read: {reason}"
-        )
-    whole = [name for name in file.schema_arrow.names if name not in broken]
-    for batch in file.iter_batches(wanted, row_groups=[group], columns=whole):
-        if done < batch.num_rows:
-            yield batch.slice(done)
-        done = max(0, done - batch.num_rows)
+    with opened(path, _without_arrow_types(path)) as plain:
+        lost = _broken(plain, group, wanted, list(broken))
+        for name in lost:
+            noted.setdefault(name, []).append(
+                f"its values are null from row {row + done:,} on, because it can't be read: {broken[name]}"
+            )
+        whole = [name for name in file.schema_arrow.names if name not in broken]
+        batches = [file.iter_batches(wanted, row_groups=[group], columns=whole)]
+        if saved := [name for name in broken if name not in lost]:
+            batches.append(plain.iter_batches(wanted, row_groups=[group], columns=saved))
+        for parts in zip(*batches, strict=True):
+            batch = pa.RecordBatch.from_pydict(
+                {name: part.column(name) for part in parts for name in part.schema.names}
+            )
+            if done < batch.num_rows:
+                yield batch.slice(done)
+            done = max(0, done - batch.num_rows)
+
+
+def _without_arrow_types(path: Path) -> pq.FileMetaData:
+    """Return a file's metadata without the Arrow types that its writer has kept in it, so that Parquet's own count.
+
+    Arrow writes lists of a fixed size with nulls among them, and can't read them back as such, but as lists.
+    """
+    with path.open("rb") as file:
+        file.seek(-_FOOTER_END_BYTES, os.SEEK_END)
+        size = int.from_bytes(file.read(4), "little")
+        file.seek(-_FOOTER_END_BYTES - size, os.SEEK_END)
+        footer = file.read().replace(_ARROW_TYPES, bytes(len(_ARROW_TYPES)))
+    return pq.read_metadata(io.BytesIO(_MAGIC + footer))
 
 
 def _broken(file: pq.ParquetFile, group: int, wanted: int, names: Sequence[str]) -> dict[str, str]:

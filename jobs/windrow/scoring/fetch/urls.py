@@ -113,11 +113,11 @@ def normalise(url: str) -> str:
         parts = urlsplit(f"{scheme}://{_forward(rest).lstrip('/')}")
     except ValueError as error:
         raise UrlRefusedError(Status.INVALID_URL, f"a URL must be well formed; {error}") from error
-    # A user is refused also after a backslash, where others than browsers see one.
-    user, at, _ = _AFTER_PATH.split(rest.lstrip(_SLASHES), maxsplit=1)[0].partition("/")[0].rpartition("@")
-    if at and user not in ("", ":"):
+    if "@" in rest and _names_user(rest):
         raise UrlRefusedError(Status.REFUSED_CREDENTIALS, "a URL must hold no user and no password; remove them")
-    path = _without_dots(_escape(parts.path, _PATH_SAFE)) or "/"
+    path = _escape(parts.path, _PATH_SAFE) or "/"
+    if "/." in path:
+        path = _without_dots(path)
     place = _place(parts.netloc.rpartition("@")[2], scheme)
     return urlunsplit((scheme, place, path, _escape(parts.query, _QUERY_SAFE), ""))
 
@@ -128,7 +128,8 @@ def redirected(url: str, location: str) -> str:
     Raises:
         ValueError: it is no URL; a UrlRefusedError, with its status, if it must not be requested.
     """
-    if match := _WITH_HOST.match(location.strip()):
+    location = location.strip()
+    if match := _WITH_HOST.match(location):
         scheme = match[1] or f"{urlsplit(url).scheme}:"
         return normalise(f"{scheme}//{match[2]}")
     return normalise(urljoin(url, _forward(location)))
@@ -183,8 +184,6 @@ def _forward(url: str) -> str:
 
 def _without_dots(path: str) -> str:
     """Return a path without its parts `.` and `..`; a `..` removes the part before it."""
-    if "/." not in path:
-        return path
     parts: list[str] = []
     *before, last = path.split("/")[1:]
     for part in before:
@@ -195,6 +194,13 @@ def _without_dots(path: str) -> str:
     if last == "..":
         del parts[-1:]
     return "/".join(["", *parts, "" if last in (".", "..") else last])
+
+
+def _names_user(rest: str) -> bool:
+    """Return whether a user is named after the scheme, also behind a backslash, where others than browsers see one."""
+    authority = _AFTER_PATH.split(rest.lstrip(_SLASHES), maxsplit=1)[0].partition("/")[0]
+    user, at, _ = authority.rpartition("@")
+    return bool(at) and user not in ("", ":")
 
 
 def _place(authority: str, scheme: str) -> str:

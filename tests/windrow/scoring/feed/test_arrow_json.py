@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,9 @@ def test_every_value_of_every_type_is_json_and_none_costs_the_column(array: pa.A
     assert {found[place] for place in nulls} <= {"null"}
 
 
+UUIDS = pa.array([uuid.UUID(int=7).bytes, None], pa.uuid())
+
+
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
@@ -125,6 +129,8 @@ def test_every_value_of_every_type_is_json_and_none_costs_the_column(array: pa.A
         (pa.array([2**64 - 1], pa.uint64()), [2**64 - 1]),
         (pa.array([b"\x00\xff"], pa.binary_view()), ["AP8="]),
         (pa.array([b"caf\xe9", b"caf\xc3\xa9"]).view(pa.string()), ["café", "café"]),
+        (UUIDS, ["00000000-0000-0000-0000-000000000007", None]),
+        (pa.ListArray.from_arrays([0, 1], UUIDS), [["00000000-0000-0000-0000-000000000007"]]),
         (pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int8())), [[["k", 1]], None, []]),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",

@@ -161,6 +161,19 @@ def test_every_record_is_new_known_a_copy_or_without_a_url(tmp_path: Path) -> No
         replace(found, new=1).check()
 
 
+def test_records_with_long_columns_are_passed_on_in_small_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4,096 records of 1 MiB would be 4 GiB in a task's memory, several times."""
+    monkeypatch.setattr(new_urls, "_BATCH_CHARACTERS", 300_000)
+    record = '{{"url": "http://a/{}", "picture": "{}"}}\n'
+    (tmp_path / "a.jsonl").write_text("".join(record.format(place, "y" * 2000) for place in range(400)))
+    pieces, _, _ = feed_marks.news([tmp_path / "a.jsonl"], {})
+    batches = list(new_urls._understood(pieces, np.empty(0, known_keys.DTYPE)))
+    assert sum(batch.num_rows for batch in batches) == 401  # with the report
+    assert max(batch.num_rows for batch in batches) <= 192
+
+
 def test_a_folder_that_is_named_like_a_file_is_listed_unless_its_files_are(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").mkdir()
     (tmp_path / "x.parquet" / "part-0.parquet").touch()

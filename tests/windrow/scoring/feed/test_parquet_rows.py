@@ -130,14 +130,95 @@ def test_a_column_that_is_torn_is_null_with_a_note_and_costs_no_row_and_no_other
     assert first >= 2000 + 2000 * share - 600
 
 
-def test_lists_of_a_fixed_size_with_nulls_as_pyarrow_writes_them_cost_no_row(tmp_path: Path) -> None:
-    lists = pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))
-    pq.write_table(pa.table({"vector": lists, "url": [A, B, f"{B}2"], "n": [1, 2, 3]}), tmp_path / "a.parquet")
-    assert extras(tmp_path / "a.parquet") == {
-        address: {"vector": None, "n": place} for place, address in enumerate([A, B, f"{B}2"], 1)
-    }
+FIXED = pa.list_(pa.float32(), 2)
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        pa.array([[1.0, 2.0], None, [3.0, 4.0]], FIXED),
+        pa.array([{"a": [1.0, 2.0]}, None, {"a": None}], pa.struct([("a", FIXED)])),
+        pa.array([[[1.0, 2.0], None], None, []], pa.list_(FIXED)),
+        pa.ExtensionArray.from_storage(
+            pa.fixed_shape_tensor(pa.float32(), [2]), pa.array([[1.0, 2.0], None, [3.0, 4.0]], FIXED)
+        ),
+    ],
+    ids=lambda array: str(array.type)[:20],
+)
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_lists_of_a_fixed_size_with_nulls_are_carried_as_pyarrow_writes_them(
+    tmp_path: Path, lists: pa.Array, store_schema: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_rows, "_BATCH_ROWS", 2)
+    table = pa.table({"vector": lists, "url": [A, B, f"{B}2"], "n": [1, 2, 3]})
+    pq.write_table(pa.concat_tables([table] * 3), tmp_path / "a.parquet", row_group_size=4, store_schema=store_schema)
+    values = getattr(lists, "storage", lists).to_pylist()
+    found = [json.loads(target.extra or "") for target in read(tmp_path / "a.parquet")]
+    assert found == [{"vector": value, "n": place} for place, value in enumerate(values, 1)] * 3
+    assert report(tmp_path / "a.parquet").notes == []
+
+
+def test_a_list_of_a_fixed_size_next_to_a_torn_column_is_carried(tmp_path: Path) -> None:
+    numbers = range(2000)
+    columns = {"url": [f"{A}{place}" for place in numbers], "note": [f"n{place}" for place in numbers]}
+    lists = pa.array([[0.5, 1.5], None] * 1000, FIXED)
+    pq.write_table(pa.table({**columns, "vector": lists}), tmp_path / "a.parquet", use_dictionary=False)
+    tear(tmp_path / "a.parquet", group=0, column=1)
+    found = extras(tmp_path / "a.parquet")
+    assert [*found.values()] == [{"note": None, "vector": [0.5, 1.5]}, {"note": None, "vector": None}] * 1000
     (note,) = report(tmp_path / "a.parquet").notes
-    assert note.reason.startswith("column vector: its values are null from row 1 on")
+    assert note.reason.startswith("column note: ")
+
+
+@pytest.mark.parametrize("column", ["url", "note"])
+def test_a_page_whose_checksum_is_wrong_is_not_read(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"url": [A, B], "note": ["first-note", "second"]})
+    pq.write_table(
+        table, path, compression="none", use_dictionary=False, write_page_checksum=True, write_statistics=False
+    )
+    good = {"url": A, "note": "first-note"}[column].encode()
+    path.write_bytes(path.read_bytes().replace(good, good[:-1] + b"x", 1))
+    found = PieceReport()
+    rows = [target.extra for piece in pieces(path) for target in formats.targets(piece, found)]
+    assert rows == (['{"note":null}'] * 2 if column == "note" else [])
+    (fault,) = found.notes if column == "note" else [found.fault]
+    assert f"column {column}: " in str(fault)
+    assert "CRC checksum verification failed" in str(fault)
+
+
+def test_texts_that_a_file_has_once_for_many_rows_are_read_in_small_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """7 KB of a file would else be gigabytes of memory."""
+    monkeypatch.setattr(parquet_rows, "_BATCH_BYTES", 8 << 20)
+    text, path = "y" * 100_000, tmp_path / "a.parquet"
+    numbers = pa.array([place % 9 == 0 for place in range(600)]).cast(pa.int32())
+    table = pa.table(
+        {"url": [f"{A}{place}" for place in range(600)], "note": pa.DictionaryArray.from_arrays(numbers, [text, "b"])}
+    )
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    before, sizes = pa.total_allocated_bytes(), []
+    for place, (_, url, extra) in enumerate(parquet_rows.rows(path, 0, PieceReport())):
+        assert url == f"{A}{place}"
+        assert extra == f'{{"note":"{text if place % 9 else "b"}"}}'
+        sizes.append(pa.total_allocated_bytes() - before)
+    assert max(sizes) < 32 << 20
+
+
+@pytest.mark.parametrize("levels", [99, 100, 500])
+def test_a_value_of_too_many_levels_is_null_with_a_note(tmp_path: Path, levels: int) -> None:
+    """With the record around it, 99 levels are the 100 that a record of JSON may have."""
+    nested = pa.array([1])
+    for _ in range(levels):
+        nested = pa.StructArray.from_arrays([nested], ["a"])
+    pq.write_table(pa.table({"url": [A], "deep": nested}), tmp_path / "a.parquet", store_schema=False)
+    (target,) = read(tmp_path / "a.parquet")
+    if levels < 100:
+        assert target.extra == '{"deep":' + '{"a":' * levels + "1" + "}" * (levels + 1)
+    else:
+        assert target.extra == '{"deep":null}'
+        assert "a record may have 100 levels at most" in report(tmp_path / "a.parquet").notes[0].reason
 
 
 def test_a_value_that_is_too_long_is_null_with_a_note_that_names_its_column(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_what_can_not_be_asked_has_a_status_and_a_reason(line: str, status: Stat
         ("https:///b.example/b.png", "https://b.example/b.png"),
         (" HTTPS:\\\\b.example ", "https://b.example/"),
         ("\\b.png", "https://example.com/b.png"),
+        (" b.png \t", "https://example.com/x/b.png"),
         ("..\\b.png?\\c", "https://example.com/b.png?%5Cc"),
         ("/a/%2e%2e/b.png", "https://example.com/b.png"),
     ],
