@@ -178,7 +178,8 @@ def _check(content: bytes) -> None:
 def _is_misread(content: bytes) -> bool:
     """Return whether Pillow may take the wrong pixels for transparent; browsers and libpng do not."""
     if content.startswith(png_file.MARK):
-        return b"tRNS" in content and content[24:26] in _MISREAD
+        place = content.rfind(b"tRNS")
+        return place >= 0 and (content[24:26] in _MISREAD or place > content.find(b"IDAT"))
     if not content.startswith(gif_file.MARKS):
         return False
     names = [
