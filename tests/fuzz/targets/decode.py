@@ -77,6 +77,15 @@ _MISREAD = {bytes([depth, colour]) for depth, colour in ((1, 0), (2, 0), (4, 0),
 _STATUSES = {Status.OK, Status.NOT_AN_IMAGE, Status.BROKEN_IMAGE, Status.IMAGE_TOO_LARGE}
 
 
+def _bmp(bits: int, compression: int, colours: bytes, body: bytes) -> bytes:
+    """Return a BMP of 2 x 2 pixels with its masks or its palette after the header."""
+    header = struct.pack(
+        "<IiiHHIIiiII", 40, 2, 2, 1, bits, compression, len(body), 0, 0, len(colours) // 4 if bits < 9 else 0, 0
+    )
+    start = 14 + len(header) + len(colours)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + header + colours + body
+
+
 def _seeds() -> Iterator[bytes]:
     levels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
     colour, alpha = Image.fromarray(levels[..., :3]), Image.fromarray(levels)
@@ -111,9 +120,12 @@ def _seeds() -> Iterator[bytes]:
         stream = io.BytesIO()
         image.save(stream, kind, **options)
         yield stream.getvalue()
-    header = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 32, 6, 16, 0, 0, 0, 0)
-    masks = struct.pack("<4I", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
-    yield b"BM" + struct.pack("<IHHI", 86, 0, 0, 70) + header + masks + bytes(range(16))
+    masks, palette = struct.pack("<4I", 0xFF, 0xFF00, 0xFF0000, 0xFF000000), bytes(range(8))
+    yield _bmp(32, 6, masks, bytes(range(16)))
+    yield _bmp(8, 1, palette, b"\2\0\0\0\0\2\1\0\0\0\1\1\0\1")  # runs of equal pixels
+    yield _bmp(4, 2, palette, b"\2\x01\0\0\2\x10\0\1")
+    yield _bmp(16, 0, b"", bytes(range(8)))
+    yield b"BM" + struct.pack("<IHHIIHHHH", 40, 0, 0, 32, 12, 2, 2, 1, 1) + bytes(range(6)) + b"\x40\0\0\0\x80\0\0\0"
     deep = struct.pack(">6H", 512, 7, 9, 65535, 0, 256)
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)), (b"tRNS", deep[:6])]
     yield layers._png_of([*chunks, (b"IDAT", zlib.compress(b"\0" + deep)), (b"IEND", b"")])
@@ -178,7 +190,8 @@ def _check(content: bytes) -> None:
 def _is_misread(content: bytes) -> bool:
     """Return whether Pillow may take the wrong pixels for transparent; browsers and libpng do not."""
     if content.startswith(png_file.MARK):
-        return b"tRNS" in content and content[24:26] in _MISREAD
+        place = content.rfind(b"tRNS")
+        return place >= 0 and (content[24:26] in _MISREAD or place > content.find(b"IDAT"))
     if not content.startswith(gif_file.MARKS):
         return False
     names = [

@@ -71,8 +71,10 @@ def _texts(column: Array, notes: list[str]) -> list[str]:
     if isinstance(kind, pa.BaseExtensionType):
         return _texts(column.storage, notes)
     if _CARRIED.is_dictionary(kind):
-        values = _texts(column.dictionary, notes)
-        return ["null" if place is None else values[place] for place in column.indices.to_pylist()]
+        values, places = _texts(column.dictionary, notes), column.indices.to_pylist()
+        if any(place is not None and not 0 <= place < len(values) for place in places):  # Arrow does not check it
+            raise ValueError("the file is damaged: a value is not in the column's dictionary")
+        return ["null" if place is None else values[place] for place in places]
     if _CARRIED.is_run_end_encoded(kind):
         return _runs(column, _texts(column.values, notes))
     if _CARRIED.is_null(kind):

@@ -139,6 +139,17 @@ def test_a_value_that_python_or_json_lacks_is_its_text(array: pa.Array, expected
     assert [json.loads(text) for text in arrow_json.texts(array)] == expected
 
 
+@pytest.mark.parametrize("place", [-1, 1, 2**31 - 1])
+def test_a_dictionary_that_lacks_a_value_is_null_with_a_note(place: int) -> None:
+    array = pa.DictionaryArray.from_arrays(pa.array([0, place, None], pa.int32()), pa.array(["a"]), safe=False)
+    notes: list[str] = []
+    assert arrow_json.texts(array, notes) == ["null"] * 3
+    (note,) = notes
+    assert "the file is damaged: a value is not in the column's dictionary" in note
+    with pytest.raises(pa.ArrowException):
+        arrow_json.strings(array)
+
+
 def test_a_value_that_is_too_long_is_null_with_a_note() -> None:
     notes: list[str] = []
     assert arrow_json.texts(pa.array([b"x" * (1 << 20) + b"y", b"z"]), notes) == ["null", '"eg=="']
