@@ -28,5 +28,12 @@ _LEFT = (
 
 def is_stray(name: str) -> bool:
     """Return whether a file or folder of this name, without its folders, is never data: hidden, or left by a system."""
-    low = name.lower()
-    return name.startswith(".") or low in _NAMES or any(fnmatchcase(low, pattern) for pattern in _LEFT)
+    return name.startswith(".") or name.lower() in _NAMES or is_leftover(name)
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether this is the name of an unfinished download, a lock, a backup or a temporary file.
+
+    A folder may have such a name by chance, so that its user should know that it is not read.
+    """
+    return any(fnmatchcase(name.lower(), pattern) for pattern in _LEFT)

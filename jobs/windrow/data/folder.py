@@ -9,6 +9,7 @@ in the manifest; more than one in twenty is an error. Text, such as notes and an
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -23,11 +24,15 @@ from windrow.data.image_files.listed import below, listed, visible
 from windrow.data.splits import check_different, check_names, is_printable
 from windrow.errors import DatasetError
 from windrow.plural import counted
+from windrow.stray import is_leftover
 
 LEFT_OUT_LIMIT = 0.05
 _SHOWN = 5
-_TRAIN, _TEST = ("train", "training"), ("test", "testing")
-_VALIDATION = ("validation", "valid", "val", "dev")
+_MORE = r"(?:[ _-]*(?:set|data|images?|\d))?"  # as in Kaggle's training_set and test1
+_TRAIN, _TEST, _VALIDATION = (
+    re.compile(names + _MORE, re.IGNORECASE)
+    for names in ("train(?:ing)?", "test(?:ing)?", "(?:validation|valid|val|dev)")
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def _listing(folder: Path) -> Listing:
     found = _Found(folder)
     if splits is None:
         classes = _classes(folder)
+        _check_depth(folder, list(classes.values()))
         check_names(tuple(classes))
         train = found.files(classes, list(classes))
         return Listing(tuple(classes), train, None, *found.told(list(classes.values())))
@@ -104,6 +110,20 @@ def _listing(folder: Path) -> Listing:
     return Listing(tuple(classes), train, test, *found.told(splits))
 
 
+def _check_depth(folder: Path, classes: Sequence[Path]) -> None:
+    """Check that the only folder, if there is but one, does not hold the folders of the classes.
+
+    Raises:
+        DatasetError: it does, as an archive leaves them that has everything in one folder.
+    """
+    if len(classes) == 1 and (inside := _folders(classes[0])):
+        names = ", ".join(sorted(path.name for path in inside)[:_SHOWN])
+        raise DatasetError(
+            f"{folder} must hold one folder of images a class; got only {classes[0].name}, which holds {names}; if "
+            f"these are the classes, set dataset.source to {classes[0]}"
+        )
+
+
 def _splits(folder: Path) -> list[Path] | None:
     """Return the folders for training and test, in any case; None if the folders are classes.
 
@@ -111,14 +131,15 @@ def _splits(folder: Path) -> list[Path] | None:
         DatasetError: there are two folders for one of them, or nothing but folders for splits and none for test.
     """
     folders = _folders(folder)
-    train, test = ([path for path in folders if path.name.lower() in names] for names in (_TRAIN, _TEST))
+    train, test, others = (
+        [path for path in folders if names.fullmatch(path.name)] for names in (_TRAIN, _TEST, _VALIDATION)
+    )
     for found in (train, test):
         if len(found) > 1 and train and test:
             names = " and ".join(sorted(path.name for path in found))
             raise DatasetError(f"{folder} must have one folder for a split; got {names}; move the images into one")
     if train and test:
         return [train[0], test[0]]
-    others = [path for path in folders if path.name.lower() in _VALIDATION]
     if train and len(folders) > 1 and len(train) + len(others) == len(folders):
         got = ", ".join(sorted(path.name for path in folders))
         raise DatasetError(
@@ -181,7 +202,7 @@ class _Found:
         notes = []
         if unused := sorted(_printable(path.name) for path in _unused(self.root, used)):
             drawn = "; validation images are drawn from training (dataset.validation), so move them there"
-            is_split = any(name.lower() in _VALIDATION for name in unused)
+            is_split = any(map(_VALIDATION.fullmatch, unused))
             notes.append(f"not read in {self.root.name}: {_some(unused)}{drawn if is_split else ''}")
         if self.texts:
             files = counted(len(self.texts), "file of text", "files of text")
@@ -193,14 +214,15 @@ class _Found:
 
 
 def _unused(folder: Path, used: Sequence[Path]) -> list[Path]:
-    """Return the folders and images next to the folders that are used, such as val/ next to train/."""
+    """Return the folders and images next to the folders that are used, such as val/ next to train/, and cat.bak/."""
     others = [path for path in visible(folder) if path not in used]
     images = {row.path for row in listed(folder, nested=False) if row.lost}
-    return [path for path in others if path.is_dir() or path in images]
+    leftovers = [path for path in folder.iterdir() if is_leftover(path.name) and path.is_dir()]
+    return leftovers + [path for path in others if path.is_dir() or path in images]
 
 
 def _first(others: dict[str, str]) -> str:
-    return "".join(f", e.g. {name} is {reason}" for name, reason in list(others.items())[:1])
+    return "".join(f", e.g. {name} ({reason})" for name, reason in list(others.items())[:1])
 
 
 def _some(names: Sequence[str]) -> str:

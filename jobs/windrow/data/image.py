@@ -85,7 +85,8 @@ def flat(image: Image.Image) -> Image.Image:
     """Return an opened image upright, with 16-bit grey reduced to 8 bits and transparent parts laid over black.
 
     A BMP whose pixels all have the alpha 0 is opaque, as browsers show it: most programs that write 32 bits a pixel
-    leave the fourth byte 0. The image itself may be rotated in place.
+    leave the fourth byte 0. What the first frame of a GIF does not cover is black, too. The image itself may be rotated
+    in place.
     """
     upright: Any = image
     is_bmp = upright.format == "BMP"
@@ -95,12 +96,24 @@ def flat(image: Image.Image) -> Image.Image:
         return _eight_bits(upright)
     if is_bmp and upright.mode == "RGBA" and upright.getchannel("A").getextrema() == (0, 0):
         return upright.convert("RGB")  # type: ignore[no-any-return]
+    if upright.format == "GIF" and "transparency" not in upright.info:
+        upright = _covered(upright)
     if upright.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in upright.info:
         upright = upright.convert("LA") if upright.mode == "La" else upright
         upright = upright.convert("RGBA")
         ground = Image.new("RGBA", upright.size, (0, 0, 0, 255))
         upright = Image.alpha_composite(ground, upright)
     return upright  # type: ignore[no-any-return]
+
+
+def _covered(gif: Any) -> Image.Image:
+    """Return the first frame of a GIF with black around it, where Pillow puts the first colour of the palette."""
+    frame = getattr(gif, "dispose_extent", None)  # left, top, right, bottom
+    if frame in (None, (0, 0, *gif.size)):
+        return gif  # type: ignore[no-any-return]
+    canvas = Image.new("RGB", gif.size)
+    canvas.paste(gif.crop(frame).convert("RGB"), frame[:2])
+    return canvas
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from windrow.data import decode as folder
 from windrow.data.image import to_pixels
-from windrow.data.image_files import gif_file, jpeg_file, orientation, png_file, webp_file
+from windrow.data.image_files import bmp_file, gif_file, jpeg_file, orientation, png_file, webp_file
 from windrow.data.image_files.faults import ImageFileError
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.network import pixels
@@ -143,7 +143,7 @@ def check(data: bytes) -> None:
 
 
 def _check_file(data: bytes) -> None:
-    for reduce in (png_file.reduced, jpeg_file.reduced, gif_file.reduced, webp_file.reduced):
+    for reduce in (png_file.reduced, bmp_file.reduced, jpeg_file.reduced, gif_file.reduced, webp_file.reduced):
         with suppress(ImageFileError):
             reduce(data)
     assert orientation.read(data) in (None, *range(1, 9))
@@ -204,8 +204,11 @@ def _is_misread(content: bytes) -> bool:
 def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:
     """Yield the pixels of the whole file, with all metadata, in every orientation; nothing if Pillow can't read it.
 
+    Some masks and palettes Pillow reads wrong: a BMP or GIF is what it is reduced to, which its own tests compare.
     Which orientation is the right one is left to the tests of data/image_files: Pillow gives up at odd tags.
     """
+    reduce = {b"BM": bmp_file.reduced, b"GI": gif_file.reduced}.get(content[:2])
+    content = reduce(content) if reduce else content
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
         for turn in range(1, 9):

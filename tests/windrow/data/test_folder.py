@@ -148,6 +148,35 @@ def test_a_forbidden_file_is_left_out_with_the_reason(tmp_path: Path, monkeypatc
     assert folder.list_images(tmp_path).left_out == {"cat/2.png": "Permission denied"}
 
 
+def test_a_folder_inside_a_class_that_can_not_be_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "cat/1.png", "dog/1.png", "cat/inside/2.png")
+    listed = Path.iterdir
+
+    def refuse(path: Path) -> Any:  # the tests may run as root, who may read everything
+        if path.name == "inside":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert folder.list_images(tmp_path).left_out == {"cat/inside": "a folder that can't be listed"}
+
+
+def test_a_path_that_is_too_long_for_the_system_is_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.png", "dog/1.png")
+    place = os.open(tmp_path / "cat", os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=place)
+        inside = os.open("d" * 200, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inside
+    os.close(place)
+    ((name, reason),) = folder.list_images(tmp_path).left_out.items()
+    assert (len(name) > 3500, reason) == (True, "File name too long")
+    assert folder.paths_read(tmp_path)
+
+
 def test_files_in_folders_inside_a_class_count_at_any_depth(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.png", "dog/1.png", f"cat/{'deep/' * 300}2.png", "cat/more/3.jpg", "cat/more/.git/4.png")
     left_out = folder.list_images(tmp_path).left_out
@@ -163,10 +192,25 @@ def test_what_systems_leave_behind_is_nowhere_data(tmp_path_factory: pytest.Temp
             (place / name / "inside").mkdir(parents=True, exist_ok=True)
             (place / name / "inside" / "1.png").write_bytes(png_file.MARK)
     listing = folder.list_images(root)
-    assert (listing.classes, listing.left_out, listing.notes, listing.total) == (("cat", "dog"), {}, (), 2)
+    assert (listing.classes, listing.left_out, listing.total) == (("cat", "dog"), {}, 2)
+    leftovers = sorted(set(names) & {"2.png.crdownload", "2.png.part", "~$notes.docx"})
+    assert listing.notes == ((f"not read in {root.name}: {', '.join(leftovers)}",) if leftovers else ())
 
 
-@pytest.mark.parametrize(("train", "test"), [("training", "testing"), ("Train", "TEST"), ("train", "testing")])
+@pytest.mark.parametrize("name", ["~", "x~", "#1#", "c.c#", "cat.bak", "dog.part", "a.tmp"])
+def test_a_folder_that_is_named_like_a_leftover_is_no_class_and_its_user_is_told(name: str, tmp_path: Path) -> None:
+    listing = folder.list_images(make(tmp_path, "cat/1.png", "dog/1.png", f"{name}/1.png"))
+    assert listing.classes == ("cat", "dog")
+    assert listing.notes == (f"not read in {tmp_path.name}: {name}",)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *(("training", "testing"), ("Train", "TEST"), ("train", "testing"), ("training_set", "test_set")),
+        *(("train", "test1"), ("train-images", "test-images"), ("Training Data", "Test Data"), ("trainset", "testset")),
+    ],
+)
 def test_the_folders_for_training_and_test_may_have_other_names(train: str, test: str, tmp_path: Path) -> None:
     make(tmp_path, f"{train}/cat/1.png", f"{train}/dog/1.png", f"{test}/cat/2.png")
     listing = folder.list_images(tmp_path)
@@ -175,7 +219,27 @@ def test_the_folders_for_training_and_test_may_have_other_names(train: str, test
     assert listing.test.name(0) == f"{test}/cat/2.png"
 
 
-@pytest.mark.parametrize("name", ["valid", "val", "Validation", "dev"])
+@pytest.mark.parametrize("names", [("trains", "tests"), ("training shoe", "test tube"), ("trainer", "tester")])
+def test_names_of_classes_that_begin_alike_are_no_splits(names: tuple[str, str], tmp_path: Path) -> None:
+    listing = folder.list_images(make(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert set(listing.classes) == set(names)
+
+
+def test_kaggles_images_without_folders_of_classes_are_not_two_classes(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"train must hold .* one folder of images a class; got neither"):
+        folder.list_images(make(tmp_path, "train/cat.1.jpg", "train/dog.1.jpg", "test1/1.jpg"))
+
+
+@pytest.mark.parametrize("inside", ["cat", "train/cat"])
+def test_one_folder_too_many_is_named(inside: str, tmp_path: Path) -> None:
+    make(tmp_path, f"data/{inside}/1.png", f"data/{inside.replace('cat', 'dog')}/1.png", "__MACOSX/._data")
+    with pytest.raises(
+        DatasetError, match=r"got only data, which holds .*; if these are .*, set dataset.source to .*data"
+    ):
+        folder.list_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "Validation", "dev", "valid_set"])
 def test_a_folder_for_validation_is_named_with_what_to_do(name: str, tmp_path: Path) -> None:
     make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/2.png", f"{name}/cat/3.png")
     (note,) = folder.list_images(tmp_path).notes

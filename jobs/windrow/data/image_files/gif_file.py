@@ -1,4 +1,4 @@
-"""Reduce a GIF to what its first image needs: comments and other extensions before it are left out.
+"""Reduce a GIF to what its first image needs: comments, other extensions and an unused palette are left out.
 
 Source: CompuServe, "Graphics Interchange Format, Version 89a".
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 MARKS = (b"GIF87a", b"GIF89a")
 
-_EXTENSION, _CONTROL = 0x21, 0xF9
+_EXTENSION, _CONTROL, _IMAGE = 0x21, 0xF9, b","
 _MOST_BLOCKS = 1_000_000
 
 
@@ -23,6 +23,9 @@ def reduced(content: bytes) -> bytes:
         place = _after(content, place + 2)
         if kind == _CONTROL:
             control = content[begin:place]
+    if content[place : place + 1] == _IMAGE and len(content) > place + 9 and content[place + 9] & content[10] & 0x80:
+        # Pillow mixes the two palettes up if the image's own is a scale of greys.
+        return content[:10] + bytes([content[10] & 0x7F]) + content[11:13] + control + content[place:]
     return content if place == start else content[:start] + control + content[place:]
 
 

@@ -41,6 +41,7 @@ _COLOURS = (b"JFIF\0", b"Adobe")
 _ALONE = (0x01, *range(0xD0, 0xD9))  # marks without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
+_HUFFMAN = (*_SEQUENTIAL, 0xC2)
 _COEFFICIENTS = 64
 _FILLERS = (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
 """Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds."""
@@ -55,11 +56,13 @@ class Reduced:
         content: the file.
         ended: whether it has its end mark.
         scans: where in it the scans begin.
+        frame: the mark of its last frame, 0xC0 to 0xCF.
     """
 
     content: bytes
     ended: bool
     scans: tuple[int, ...]
+    frame: int
 
 
 def reduced(content: bytes) -> Reduced:
@@ -70,7 +73,7 @@ def reduced(content: bytes) -> Reduced:
         BrokenFileError: the image has other than 8 bits a sample, or more than MOST_SCANS scans, or the file more than
             MOST_SEGMENTS segments before its pixels or between its scans.
     """
-    view, parts, place, turn, measured, in_one = memoryview(content), [], 2, None, False, b""
+    view, parts, place, turn, frame, in_one = memoryview(content), [], 2, None, 0, b""
     for _ in range(MOST_SEGMENTS):
         found = _MARK.search(content, place)  # decoders pass over anything between two segments
         if found is None:
@@ -87,7 +90,7 @@ def reduced(content: bytes) -> Reduced:
             place += 4
             continue
         if kind in _FRAMES:
-            measured = True
+            frame = kind
             in_one = content[place + 9 : place + 10] if kind in _SEQUENTIAL else b""
             if content[place + 4 : place + 5] not in (b"\x08", b""):
                 raise BrokenFileError(f"a JPEG with {content[place + 4]} bits a sample can't be decoded")
@@ -101,7 +104,7 @@ def reduced(content: bytes) -> Reduced:
         place = end
     else:
         raise BrokenFileError(f"it has more than {MOST_SEGMENTS:,} segments before its pixels")
-    if not measured:
+    if not frame:
         raise NotAnImageError("a JPEG must say its size before its pixels; it does not")
     if in_one and content[place + 4 : place + 5] == in_one:  # all components: decoders refuse a second scan
         scans, ended = [place], content.rfind(END, place) >= 0
@@ -109,7 +112,7 @@ def reduced(content: bytes) -> Reduced:
         scans, ended = _scans(content, place)
     exif = b"" if turn in (None, orientation.UPRIGHT) else _segment(b"Exif\0\0" + orientation.write(turn or 1))
     head = b"".join([content[:2], exif, *parts])
-    return Reduced(head + view[place:], ended, tuple(scan - place + len(head) for scan in scans))
+    return Reduced(head + view[place:], ended, tuple(scan - place + len(head) for scan in scans), frame)
 
 
 def _scans(content: bytes, place: int) -> tuple[list[int], bool]:
@@ -144,7 +147,8 @@ def is_ended(content: bytes) -> bool:
 
 
 def _turn(segment: memoryview) -> int | None:
-    return orientation.read(segment) if bytes(segment[:6]) == b"Exif\0\0" else None
+    """Return the orientation that a segment says; the byte after its name is for padding and may be any."""
+    return orientation.read(segment[6:]) if bytes(segment[:5]) == b"Exif\0" else None
 
 
 def _segment(content: bytes) -> bytes:
@@ -167,6 +171,21 @@ def completed(jpeg: Reduced, pixels: int) -> bytes:
     first = _digest(content + END)
     is_whole = first is not None and all(_digest(content + filler + END) == first for filler in _FILLERS)
     return content + END if is_whole else jpeg.content
+
+
+def is_whole(jpeg: Reduced, pixels: int) -> bool:
+    """Return whether a JPEG with an end mark has the pixels of its last scan.
+
+    Other bytes before the mark change the image only if something was missing there.
+
+    Args:
+        jpeg: the reduced file. One in arithmetic coding counts as whole, because it may leave out zeros at its end.
+        pixels: the image's width times its height. Beyond MOST_DECODED, a file counts as whole.
+    """
+    end = jpeg.content.find(END, jpeg.scans[-1]) if jpeg.scans else -1
+    if end < 0 or jpeg.frame not in _HUFFMAN or pixels * len(jpeg.scans) > MOST_DECODED:
+        return True
+    return _digest(jpeg.content[:end] + _FILLERS[0] + jpeg.content[end:]) == _digest(jpeg.content)
 
 
 def _digest(content: bytes) -> bytes | None:

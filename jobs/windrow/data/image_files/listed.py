@@ -40,8 +40,8 @@ def listed(folder: Path, nested: bool = True) -> list[ListedFile]:
     Raises:
         OSError: the folder can't be listed.
     """
-    own = sorted(each for each in visible(folder) if not each.is_dir() or each.is_symlink())
-    inside = sorted(path for path in below(folder) if path.parent != folder) if nested else []
+    own = sorted(each for each in visible(folder) if not _is_folder(each))
+    inside = sorted(set(below(folder)) - set(own)) if nested else []
     with ThreadPoolExecutor(_THREADS) as threads:
         found = list(threads.map(_problem, [*own, *inside]))
     rows = [ListedFile(path, problem, _is_lost(path, problem)) for path, problem in zip(own, found, strict=False)]
@@ -68,7 +68,7 @@ def below(folder: Path) -> Iterator[Path]:
             yield place
             continue
         for entry in entries:
-            if entry.is_dir() and not entry.is_symlink():
+            if _is_folder(entry):
                 waiting.append(entry)
             else:
                 yield entry
@@ -83,15 +83,20 @@ def visible(folder: Path) -> Sequence[Path]:
     return [path for path in folder.iterdir() if not is_stray(path.name)]
 
 
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is a folder and no link to one; False if that can't be found out."""
+    return os.path.isdir(path) and not os.path.islink(path)  # noqa: PTH112 PTH114  those of Path raise in other folders
+
+
 def _problem(path: Path) -> str | None:
     """Return why a file is no image that is read, by its first bytes; None if it is one."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return "not a file"
+            return "a folder that can't be listed" if _is_folder(path) else "not a file"
         with path.open("rb") as file:
             head = file.read(content.HEAD_BYTES)
     except OSError as error:
-        is_broken_link = path.is_symlink() and not os.path.exists(path)  # noqa: PTH110  Path.exists raises for a loop
+        is_broken_link = os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110 PTH114  those of Path raise
         return "a link to nothing" if is_broken_link else error.strerror or "not readable"
     return None if content.image_format(head) else content.kind(head)
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from PIL import Image, UnidentifiedImageError
 
-from windrow.data.image_files import bmp_file, gif_file, jpeg_file, png_file, webp_file
+from windrow.data.image_files import bmp_file, gif_file, jpeg_file, png_file, webp_file, whole
 from windrow.data.image_files import content as contents
 from windrow.data.image_files.faults import BrokenFileError, NotAnImageError, TooManyPixelsError
 
-_REDUCE = {"PNG": png_file.reduced, "GIF": gif_file.reduced, "WEBP": webp_file.reduced, "BMP": bmp_file.reduced}
+_REDUCE = {"GIF": gif_file.reduced, "WEBP": webp_file.reduced, "BMP": bmp_file.reduced}
 _PIXELS = re.compile(r"\((\d+) pixels\)")
 
 
@@ -57,19 +58,24 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _image(content: bytes, kind: str, max_pixels: int) -> Image.Image:
+    if kind == "PNG":
+        png = png_file.reduced(content)
+        return _by_header(lambda: whole.WholePng(png), kind, max_pixels)
     if kind != "JPEG":
-        return _by_header(_REDUCE[kind](content), kind, max_pixels)
+        reduced = _REDUCE[kind](content)
+        return _by_header(lambda: Image.open(io.BytesIO(reduced), formats=[kind]), kind, max_pixels)
     jpeg = jpeg_file.reduced(content)
-    image = _by_header(jpeg.content, kind, max_pixels)
+    image = _by_header(lambda: whole.WholeJpeg(jpeg), kind, max_pixels)
     if jpeg.ended:
         return image
-    return _by_header(jpeg_file.completed(jpeg, image.width * image.height), kind, max_pixels)
+    completed = replace(jpeg, content=jpeg_file.completed(jpeg, image.width * image.height))
+    return _by_header(lambda: whole.WholeJpeg(completed), kind, max_pixels)
 
 
-def _by_header(content: bytes, kind: str, max_pixels: int) -> Image.Image:
+def _by_header(read: Callable[[], Image.Image], kind: str, max_pixels: int) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(content), formats=[kind])
-    except UnidentifiedImageError as error:
+        image = read()
+    except (UnidentifiedImageError, SyntaxError) as error:  # Pillow's readers of a format raise SyntaxError
         raise NotAnImageError(f"it begins as a {kind}, and its header can't be read") from error
     except Image.DecompressionBombError as error:
         raise _too_many(max_pixels, error) from error

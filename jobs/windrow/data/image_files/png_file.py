@@ -12,6 +12,7 @@ import zlib
 
 from windrow.data.image_files import orientation
 from windrow.data.image_files.faults import BrokenFileError, NotAnImageError
+from windrow.plural import counted
 
 MARK = b"\x89PNG\r\n\x1a\n"
 
@@ -21,6 +22,7 @@ MOST_CHUNKS = 100_000
 _GREY, _COLOUR, _PALETTE = 0, 2, 3
 _LEAST_LEVELS = {_GREY: 2, _COLOUR: 6, _PALETTE: 1}  # bytes of the transparency; other kinds of pixels have their own
 _MOST_ALPHAS = 256  # of a palette
+_COLOUR_BYTES = 3
 
 
 def reduced(content: bytes) -> bytes:
@@ -30,36 +32,43 @@ def reduced(content: bytes) -> bytes:
 
     Raises:
         NotAnImageError: the file has no header.
-        BrokenFileError: the checksum of the header is wrong, or of the palette of an image that needs it, a chunk
-            before the pixels has no valid name, or the file has two headers or more than MOST_CHUNKS chunks.
+        BrokenFileError: the checksum of the header is wrong; an image that needs a palette has none, or one that is
+            damaged; a chunk before the pixels has no valid name; or the file has two headers, or more than
+            MOST_CHUNKS chunks.
     """
     if content[12:16] != b"IHDR" or len(content) < 29:
         raise NotAnImageError(f"a PNG must begin with its header; it begins with {content[8:16]!r}")
-    view, place, pixels, turn = memoryview(content), len(MARK), False, None
+    view, place, turn = memoryview(content), len(MARK), None
     parts: list[bytes | memoryview] = [MARK]
+    seen: set[bytes] = set()
+    needed = {b"PLTE"} if content[25] == _PALETTE else set()
     for _ in range(MOST_CHUNKS):
         if place + 8 > len(content):
             break
         length, name = struct.unpack_from(">I4s", content, place)
         end = place + length + 12
         if not name.isalnum():  # Pillow reads digits, too
-            if pixels:  # rubbish after the pixels does no harm
+            if b"IDAT" in seen:  # rubbish after the pixels does no harm
                 break
             raise BrokenFileError(f"its chunk at byte {place} has no valid name: {name!r}")
         if name == b"IDAT":
+            if needed - seen:
+                raise BrokenFileError("its pixels need a palette, and none is before them")
             parts.append(view[place:end])
-            pixels = True
         elif name == b"IHDR" and len(parts) > 1:
             raise BrokenFileError("it has two headers")
-        elif name == b"IHDR" or (name == b"PLTE" and content[25] == _PALETTE):
+        elif name == b"IHDR" or (name == b"PLTE" and needed):
             parts.append(_checked(view[place:end], name))
-        elif name == b"tRNS" and not pixels:  # after them it is out of place, and Pillow would see it only in the end
+            if name == b"PLTE" and (not length or length % _COLOUR_BYTES):
+                raise BrokenFileError(f"its palette must have whole colours; it has {counted(length, 'byte')}")
+        elif name == b"tRNS" and not seen & {b"IDAT", b"tRNS"} and needed <= seen:
             parts.append(_transparency(bytes(view[place:end]), content[24], content[25]))
         elif name == b"eXIf" and turn is None:
             turn = orientation.read(view[place + 8 : end - 4])
         elif name == b"IEND":
             break
         place = end
+        seen.add(name)
     else:
         raise BrokenFileError(f"it has more than {MOST_CHUNKS:,} chunks")
     if place + 8 <= len(content):

@@ -127,6 +127,12 @@ def test_any_bytes_as_exif_cost_no_image(exif: bytes) -> None:
             np.testing.assert_array_equal(pixels(content), np.asarray(PICTURE))
 
 
+@given(turn=TURNS, padding=st.integers(0, 255))
+def test_the_byte_after_the_name_of_exif_may_be_any(turn: int, padding: int) -> None:
+    exif = segment(0xE1, b"Exif\0" + bytes([padding]) + tiff("<", [(0x0112, 3, 1, turn)]))
+    np.testing.assert_array_equal(pixels(jpeg_with(exif)), np.asarray(ImageOps.exif_transpose(jpeg_of(turn))))
+
+
 @given(turn=TURNS)
 def test_what_is_written_is_what_is_read(turn: int) -> None:
     assert orientation.read(orientation.write(turn)) == turn

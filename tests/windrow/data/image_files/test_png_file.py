@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from windrow.data.image import to_pixels
-from windrow.data.image_files.faults import ImageFileError
+from windrow.data.image_files.faults import BrokenFileError, ImageFileError
 from windrow.data.image_files.opening import opened
 
 from tests.windrow.scoring.conftest import encoded
@@ -28,9 +28,11 @@ def png_with(mode: str, name: bytes, content: bytes, wrong: int = 0, before: byt
     """A PNG with a chunk right before its pixels, or before another chunk, whose checksum is off by `wrong`."""
     plain = encoded(IMAGES[mode])
     place = plain.index(before) - 4
-    checksum = zlib.crc32(name + content) ^ wrong
-    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
-    return plain[:place] + chunk + plain[place:]
+    return plain[:place] + chunk(name, content, wrong) + plain[place:]
+
+
+def chunk(name: bytes, content: bytes, wrong: int = 0) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content) ^ wrong)
 
 
 @pytest.mark.parametrize("mode", IMAGES)
@@ -78,3 +80,41 @@ def test_a_transparency_after_the_pixels_is_none(mode: str, is_loaded: bool) -> 
 def test_a_second_header_is_a_reason() -> None:
     with pytest.raises(ImageFileError, match="it has two headers"):
         pixels(png_with("L", b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)))
+
+
+def moved(content: bytes, name: bytes, before: bytes | None) -> bytes:
+    """A PNG with one chunk moved before another, or left out."""
+    start = content.index(name) - 4
+    end = start + 12 + struct.unpack_from(">I", content, start)[0]
+    rest = content[:start] + content[end:]
+    place = rest.index(before) - 4 if before else len(rest)
+    return rest[:place] + (content[start:end] if before else b"") + rest[place:]
+
+
+@pytest.mark.parametrize("before", [None, b"IEND"])
+def test_pixels_without_the_palette_that_they_need_are_broken(before: bytes | None) -> None:
+    with pytest.raises(BrokenFileError, match="its pixels need a palette, and none is before them"):
+        pixels(moved(encoded(IMAGES["P"]), b"PLTE", before))
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_a_palette_without_whole_colours_is_broken(length: int) -> None:
+    content = moved(encoded(IMAGES["P"]), b"PLTE", None)
+    with pytest.raises(BrokenFileError, match=f"its palette must have whole colours; it has {length} byte"):
+        pixels(content[:33] + chunk(b"PLTE", bytes(length)) + content[33:])
+
+
+@pytest.mark.parametrize("before", [b"PLTE", b"IEND"])
+def test_a_transparency_in_a_wrong_place_is_none(before: bytes) -> None:
+    content = encoded(IMAGES["P"], transparency=bytes(9))
+    plain = moved(content, b"tRNS", None)
+    assert (pixels(content) != pixels(plain)).any()
+    np.testing.assert_array_equal(pixels(moved(content, b"tRNS", before)), pixels(plain))
+
+
+def test_of_two_transparencies_the_first_counts() -> None:
+    content = encoded(IMAGES["P"], transparency=bytes(9))
+    place = content.index(b"IDAT") - 4
+    np.testing.assert_array_equal(
+        pixels(content[:place] + chunk(b"tRNS", bytes(256)) + content[place:]), pixels(content)
+    )
