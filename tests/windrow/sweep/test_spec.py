@@ -1,12 +1,14 @@
-"""What a trial is trained on, where a data set holds images both squashed and cropped."""
+"""What a trial is trained on and in which steps, as its page and its data set decide."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from windrow import experiment
 from windrow.data.manifest import Manifest
 from windrow.data.splits import StoredFit
-from windrow.sweep.spec import facts_of, stored_fit, trial_spec
+from windrow.sweep.spec import facts_of, sized, stored_fit, trial_spec
 from windrow.training.networks import Builder
 
 PAGE = "name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n"
@@ -42,3 +44,14 @@ def test_a_users_function_may_have_a_hyper_parameter_of_that_name() -> None:
     facts = facts_of(page, 0, {"fit": "crop"})
     assert trial_spec(page, Builder("a.py:f", "", "f"), FEATURES, 0, facts).parameters["fit"] == "crop"
     assert stored_fit(page, facts.parameters) is None
+
+
+def test_a_trials_batch_size_follows_the_training_images_and_its_own_counts() -> None:
+    page = experiment.parse(PAGE)
+    for images, wanted in ((30, 4), (1722, 64)):
+        known = sized(page, replace(FEATURES, splits={"train": images, "validation": 999}))
+        assert facts_of(known, 3, {"dropout": 0.5}).parameters["batch_size"] == wanted
+        assert facts_of(known, 3, {"batch_size": 99}).parameters["batch_size"] == 99
+        assert known.network.parameters == page.network.parameters
+    dense = experiment.parse("name: a\nspace: {units: {type: int, low: 1, high: 9}}\n")
+    assert facts_of(sized(dense, FEATURES), 0, {}) == facts_of(dense, 0, {})
