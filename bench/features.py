@@ -112,11 +112,11 @@ def _pace(dataset: Path, backbone: Backbone, views: int, number: int) -> float:
     network = embed_worker.load(backbone, backbone.file, 1)
     images, _ = shards.load_split(dataset, "train")
     rows = np.arange(8 * embed_worker.BATCH)
-    chosen = (tuple((rows // views + number).tolist()), tuple((rows % views).tolist()))
-    embed_worker.compute(network, images, *chosen)
+    chosen = (rows // views + number).tolist(), (rows % views).tolist()
+    embed_worker.compute(network, embed_worker.drawn(images, *chosen))
     started, done = time.monotonic(), 0
     while time.monotonic() - started < SECONDS:
-        done += len(embed_worker.compute(network, images, *chosen))
+        done += len(embed_worker.compute(network, embed_worker.drawn(images, *chosen)))
     return done / (time.monotonic() - started)
 
 

@@ -6,9 +6,9 @@ Each job's features are written to the cache as they come, so a driver that is k
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,12 +19,12 @@ import numpy as np
 from windrow import files
 from windrow import spark as sessions
 from windrow.data import shards
-from windrow.data.features import embed_worker, feature_files
-from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask
-from windrow.data.features.feature_cache import FeatureCache, Keys
+from windrow.data.features import embed_worker
+from windrow.data.features.absent_views import Absent, Portions
+from windrow.data.features.embed_worker import BATCH, Embedded, EmbedTask, SentViews
+from windrow.data.features.feature_cache import FeatureCache
 from windrow.data.manifest import Manifest
 from windrow.data.shards import split_files
-from windrow.data.splits import Split, StoredFit
 from windrow.errors import UserError, WindrowError
 from windrow.experiment.wording import time_left
 from windrow.model.backbone import Backbone
@@ -33,38 +33,8 @@ from windrow.plural import counted
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-MOST_PER_JOB = 16 * BATCH
-"""Views that a Spark job computes: some seconds of work, of which a kill loses one share per slot."""
 _PRINT_SECONDS = 15.0
-
-
-@dataclass(frozen=True, eq=False)
-class Absent:
-    """Views of one split that the cache lacks.
-
-    Attributes:
-        split: the split.
-        indices: index of each view's image, int64 (n,).
-        numbers: number of each view, uint8 (n,).
-        keys: their names in the cache.
-        images: name of the file with their images that was sent to executors; "" before.
-        fit: name under which the images are stored, from Manifest.stored.
-    """
-
-    split: Split
-    indices: np.ndarray[tuple[int], np.dtype[np.int64]]
-    numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
-    keys: Keys
-    images: str = ""
-    fit: StoredFit = None
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def part(self, start: int, end: int) -> Absent:
-        """Return the views from `start` to `end`, which is not included."""
-        chosen = slice(start, end)
-        return replace(self, indices=self.indices[chosen], numbers=self.numbers[chosen], keys=self.keys[chosen])
+_COPIED = 256  # images that are copied at once
 
 
 @dataclass(frozen=True)
@@ -107,38 +77,6 @@ class Pace:
         }
 
 
-def absent(folder: Path, manifest: Manifest, cache: FeatureCache, number: int) -> list[Absent]:
-    """List the views that the cache lacks, by split; a training image has `number` views, and others have one.
-
-    Images with the same pixels are listed once.
-    """
-    found, listed = [], np.empty(0, "S17")
-    every = feature_files.in_splits(number).items()
-    for split, count, fit in ((*each, fit) for fit in manifest.stored for each in every):
-        names = feature_files.view_keys(folder, split, count, fit)
-        _, first = np.unique(names, return_index=True)
-        missing = np.zeros(len(names), bool)
-        missing[first] = True
-        missing &= ~cache.holds(names) & ~np.isin(names, listed)
-        places = np.flatnonzero(missing)
-        if len(places):
-            numbers = (places % count).astype(np.uint8)
-            found.append(Absent(split, places // count, numbers, names[places], fit=fit))
-            listed = np.concatenate([listed, names[places]])
-    return found
-
-
-def parts(wanted: list[Absent], slots: int) -> list[Absent]:
-    """Divide views into Spark jobs of nearly the same size, a multiple of the slots where that is possible."""
-    found = []
-    for each in wanted:
-        rounds = -(-len(each) // (slots * MOST_PER_JOB))
-        count = min(len(each), slots * rounds)
-        edges = [len(each) * number // count for number in range(count + 1)]
-        found += [each.part(start, end) for start, end in pairwise(edges)]
-    return found
-
-
 def compute(
     spark: SparkSession, folder: Path, manifest: Manifest, backbone: Backbone, cache: FeatureCache, wanted: list[Absent]
 ) -> Pace:
@@ -150,7 +88,7 @@ def compute(
         manifest: its manifest.
         backbone: the backbone.
         cache: where the features are stored.
-        wanted: what to compute, from `absent`.
+        wanted: what to compute, from absent_views.find.
 
     Raises:
         UserError: the backbone can't be used.
@@ -165,23 +103,23 @@ def compute(
     shipped = replace(backbone, file=Path(name))
     sent = [_send(spark, folder, manifest, each) for each in wanted]
 
-    def one(part: Absent) -> Embedded:
-        task = EmbedTask(part.images, shipped, tuple(part.indices.tolist()), tuple(part.numbers.tolist()), cores)
-        done = _run(spark, task, tag, f"features of {counted(len(part), 'image')} of {part.split}")
+    def one(portion: list[Absent]) -> Embedded:
+        views = tuple(
+            SentViews(part.images, tuple(part.indices.tolist()), tuple(part.numbers.tolist())) for part in portion
+        )
+        keys = np.concatenate([part.keys for part in portion])
+        done = _run(spark, EmbedTask(shipped, views, cores), tag, f"features of {counted(len(keys), 'view')}")
         _check(done)
-        values = np.frombuffer(done.values, np.float16).reshape(len(part), backbone.features)
-        cache.add(part.keys, values)
+        cache.add(keys, np.frombuffer(done.values, np.float16).reshape(len(keys), backbone.features))
         return done
 
-    tag = f"features-{uuid4()}"
-    divided, started = parts(sent, slots), monotonic()
-    _load(spark, EmbedTask("", shipped, (), (), cores), min(slots, len(divided)))
+    tag, started = f"features-{uuid4()}", monotonic()
+    _load(spark, EmbedTask(shipped, threads=cores), min(slots, -(-total // BATCH)))
     loading, started = monotonic() - started, monotonic()
     # Twice as many jobs as slots: a slot gets the next one while the driver writes the features of the last.
     pool = ThreadPoolExecutor(2 * slots, "features")
     try:
-        jobs = {pool.submit(one, part): len(part) for part in divided}
-        busy = _await(jobs, total, started)
+        busy = _compute_all(Portions(sent, slots), lambda portion: pool.submit(one, portion), 2 * slots, total)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         context.cancelJobsWithTag(tag)  # after an error, others may run; their features are not needed
@@ -217,7 +155,7 @@ def _send(spark: SparkSession, folder: Path, manifest: Manifest, views: Absent) 
         sessions.ship_file(spark, whole, name)
         return replace(views, images=name)
     images = shards.open_array(whole, "r")
-    chunks = (images[needed[at : at + MOST_PER_JOB]] for at in range(0, len(needed), MOST_PER_JOB))
+    chunks = (images[needed[at : at + _COPIED]] for at in range(0, len(needed), _COPIED))
     with files.clear_when_full(folder), shards.aside_of(folder) as aside:
         shape = (len(needed), *images.shape[1:])
         digest, _ = shards.write_chunks(aside / whole.name, images.dtype, shape, chunks)
@@ -234,19 +172,31 @@ def _run(spark: SparkSession, task: EmbedTask, tag: str, description: str) -> Em
     return done
 
 
-def _await(jobs: dict[Future[Embedded], int], total: int, started: float) -> float:
-    """Wait for all jobs, print how far they are, and return the workers' seconds; the first error is raised."""
-    busy, done, printed, running = 0.0, 0, 0.0, set(jobs)
-    while running:
-        ended, running = wait(running, timeout=_PRINT_SECONDS, return_when=FIRST_COMPLETED)
-        busy += sum(job.result().seconds for job in ended)
-        done += sum(jobs[job] for job in ended)
-        if ended and (not running or monotonic() - printed >= _PRINT_SECONDS):
-            printed, seconds = monotonic(), monotonic() - started
-            left = f"; {time_left((total - done) * seconds / done)}" if running else ""
+def _compute_all(
+    portions: Portions, submit: Callable[[list[Absent]], Future[Embedded]], most: int, total: int
+) -> float:
+    """Keep `most` portions submitted until all are computed, and print how far they are.
+
+    Returns:
+        The workers' seconds. The first error is raised.
+    """
+    running: dict[Future[Embedded], int] = {}
+    busy, done, started, printed = 0.0, 0, monotonic(), 0.0
+    while True:
+        while len(running) < most and (portion := portions.take()):
+            running[submit(portion)] = sum(map(len, portion))
+        if not running:
+            return busy
+        ended, _ = wait(running, timeout=_PRINT_SECONDS, return_when=FIRST_COMPLETED)
+        for job in ended:
+            views, seconds = running.pop(job), job.result().seconds
+            portions.note(views, seconds)
+            busy, done = busy + seconds, done + views
+        if ended and (done == total or monotonic() - printed >= _PRINT_SECONDS):
+            printed, spent = monotonic(), monotonic() - started
+            left = f"; {time_left((total - done) * spent / done)}" if done < total else ""
             print(
-                f"[{done:,}/{total:,}] features; {done / max(seconds, 0.001):.1f} images a second{left}",
+                f"[{done:,}/{total:,}] features; {done / max(spent, 0.001):.1f} images a second{left}",
                 file=sys.stderr,
                 flush=True,
             )
-    return busy

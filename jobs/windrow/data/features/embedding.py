@@ -6,7 +6,7 @@ from pathlib import Path
 
 from windrow import files, spark
 from windrow.data import manifest as manifests
-from windrow.data.features import embed_run, feature_files, look_alikes, views
+from windrow.data.features import absent_views, embed_run, feature_files, look_alikes, views
 from windrow.data.features.embed_run import Pace
 from windrow.data.features.feature_cache import FeatureCache
 from windrow.data.features.records import Features
@@ -67,12 +67,12 @@ def _compute(
         for fit in manifest.stored:
             cache.mark_used(feature_files.view_keys(folder, split, count, fit))
     cache.refresh()  # another job may have removed a block before it was marked
-    wanted, pace = embed_run.absent(folder, manifest, cache, number), Pace()
+    wanted, pace = absent_views.find(folder, manifest, cache, number), Pace()
     if wanted:
         with spark.open_session(f"features {page.name}", minutes=page.cluster_minutes) as session:
             pace = embed_run.compute(session, folder, manifest, backbone, cache, wanted)
             cache.refresh()
-            gone = embed_run.absent(folder, manifest, cache, number)
+            gone = absent_views.find(folder, manifest, cache, number)
             if gone:  # another job removed a block as it was marked, or someone did meanwhile
                 pace += embed_run.compute(session, folder, manifest, backbone, cache, gone)
                 cache.refresh()

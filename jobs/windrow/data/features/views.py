@@ -35,12 +35,17 @@ def most_views(page: Experiment) -> int:
     return max(largest, int(default))
 
 
+def depends_on_hash(number: int) -> bool:
+    """Return whether the view with this number is drawn from the hash of the image's pixels."""
+    return number > 1
+
+
 def view(image: NDArray[np.uint8], key: bytes, number: int) -> NDArray[np.uint8]:
     """Return a view of an image, uint8 (height, width, 3).
 
     Args:
         image: prepared image, uint8 (height, width, 3).
-        key: the hash of its pixels, from hashes.of.
+        key: the hash of its pixels, from hashes.of; any bytes for a view that does not depend on it.
         number: 0 for the image, 1 for its mirror image, 2 to MOST - 1 for crops, each of which is mirrored by chance.
     """
     if number == 0:
