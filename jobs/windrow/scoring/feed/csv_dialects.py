@@ -27,6 +27,7 @@ COLUMNS = 10_000
 
 _DELIMITERS = (",", ";", "\t", "|", "\x01")
 _NEVER_QUOTED = "\x01"  # Hive's own delimiter
+_NEVER_IN_URLS = "\t\x01"
 _ANY_DELIMITER = re.compile(f"[{''.join(_DELIMITERS)}]")
 _NAMES_OF_URLS = ("url", "urls", "uri", "link")
 _REST_OF_URL = re.compile(r"[/=?&#%]|\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)\b", re.IGNORECASE)
@@ -68,7 +69,7 @@ def is_table(path: Path, form: FileForm) -> bool:
     """
     text = _beginning(path, form)
     line, found = _first_line(text), candidates(path, text, form)
-    sure = any(each.before or (len(each.columns) > 1 and each.delimiter in "\t\x01") for each in found)
+    sure = any(each.before or (len(each.columns) > 1 and each.delimiter in _NEVER_IN_URLS) for each in found)
     return sure or bool(found and line.startswith('"')) or _is_header(line)
 
 
@@ -102,14 +103,14 @@ def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
         columns = ["url" if name.strip() == "url" else name for name in _first_record(text, each, before)]
         if "url" in columns and not any(map(URL.match, columns)):
             with_header.append(replace(each, columns=_named(path, columns), before=before + 1))
-        elif len(columns) > 1 and _has_url(columns, each.delimiter):
+        elif len(columns) > 1 and _has_url(columns, each.delimiter, line):
             named = ("url" if URL.match(value) else f"_c{place}" for place, value in enumerate(columns))
             without.append(replace(each, columns=tuple(named), before=before))
-    if not with_header and not without and URL.match(line.removeprefix('"')):
-        return [
-            replace(form, delimiter=",", quoting=way, columns=("url",), before=before) for way in (DOUBLED, ESCAPED)
-        ]
-    return sorted(with_header or without, key=lambda each: -len(each.columns))
+    if not with_header and not without:
+        return _of_urls_alone(text, replace(form, delimiter=",", columns=("url",), before=before), line)
+    # Without a header, those first that no URL contains: in http://a/x;v=1 and a tab, the semicolon is the URL's.
+    without.sort(key=lambda each: (each.delimiter not in _NEVER_IN_URLS, -len(each.columns)))
+    return sorted(with_header, key=lambda each: -len(each.columns)) or without
 
 
 def _beginning(path: Path, form: FileForm) -> str:
@@ -146,16 +147,27 @@ def _in_order(path: Path, line: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in order if each in line)) or order[:1]
 
 
-def _has_url(values: Sequence[str], delimiter: str) -> bool:
+def _of_urls_alone(text: str, form: FileForm, line: str) -> list[FileForm]:
+    """Return the forms of a file that has URLs and nothing else, with or without quotes; none if it has more."""
+    if URL.match(line):
+        several = sum(bool(URL.match(part)) for part in _ANY_DELIMITER.split(line)) > 1
+        return [] if several or any(each in line for each in _NEVER_IN_URLS) else [form]
+    forms = [replace(form, quoting=way) for way in (DOUBLED, ESCAPED)] if line.startswith('"') else []
+    records = ((each, _first_record(text, each, form.before)) for each in forms)
+    return [each for each, values in records if len(values) == 1 and URL.match(values[0])]
+
+
+def _has_url(values: Sequence[str], delimiter: str, line: str) -> bool:
     """Return whether the first record of a file without a header has one URL that certainly ends where its field does.
 
-    A URL may contain commas and semicolons: https://example.com/w_300,h_200/a.jpg is one field, not two.
+    A URL may contain commas and semicolons: https://example.com/w_300,h_200/a.jpg is one field, not two, unless it is
+    in quotes.
     """
     places = [place for place, text in enumerate(values) if URL.match(text)]
     if len(places) != 1:
         return False
     after = values[places[0] + 1 : places[0] + 2]
-    safe = delimiter not in (",", ";") or not after
+    safe = delimiter not in (",", ";") or not after or f'"{values[places[0]]}"' in line
     return safe or not ("?" in values[places[0]] or _REST_OF_URL.search(after[0]))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -118,7 +119,8 @@ def _facts(path: Path) -> os.stat_result:
     """Return a file's size and time.
 
     Raises:
-        FeedFileError: it is a folder, or its name is not UTF-8, which Spark can't be given.
+        FeedFileError: it is a folder, or a device or pipe, which has no end; or its name is not UTF-8, which Spark can't
+            be given.
         OSError: it can't be looked at.
     """
     if path.is_dir():
@@ -127,7 +129,10 @@ def _facts(path: Path) -> os.stat_result:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise FeedFileError(path, "a file's name must be UTF-8; rename it") from error
-    return path.stat()
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise FeedFileError(path, "a feed is made of files; got a device or a pipe; write what it gives to a file")
+    return facts
 
 
 def _digest(path: Path, size: int, earlier: int) -> tuple[Mark, str | None]:

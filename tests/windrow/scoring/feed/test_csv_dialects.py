@@ -290,6 +290,32 @@ def test_a_url_with_the_word_url_between_delimiters_is_no_header(tmp_path: Path,
     assert [target.url for target in read(tmp_path / "a.txt")] == [line, "http://a/2"]
 
 
+@pytest.mark.parametrize("delimiter", ["\t", "\x01"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "part-0"])
+@pytest.mark.parametrize("url", ["http://a/0;v", "http://a/0,v", "http://a/0;w=1,h=2", "http://a/0|v"])
+def test_a_delimiter_that_no_url_has_comes_before_one_that_this_url_has(
+    tmp_path: Path, delimiter: str, name: str, url: str
+) -> None:
+    (tmp_path / name).write_text(f"{url}{delimiter}x\n{url}1{delimiter}y\n")
+    found = [(target.url, json.loads(target.extra or "")) for target in read(tmp_path / name)]
+    assert found == [(url, {"_c1": "x"}), (f"{url}1", {"_c1": "y"})]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_a_url_in_quotes_ends_with_them_and_needs_no_header(tmp_path: Path, delimiter: str, name: str) -> None:
+    urls = [f"http://a/w_3{delimiter}h_2/{place}.jpg?x=1" for place in range(2)]
+    (tmp_path / name).write_text("".join(f'"{url}"{delimiter}"a=1.jpg"\n' for url in urls))
+    assert [target.url for target in read(tmp_path / name)] == urls
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "\x01"])
+def test_of_two_columns_of_urls_without_a_header_none_is_taken(tmp_path: Path, delimiter: str) -> None:
+    (tmp_path / "a.csv").write_text(f"http://a/1.jpg{delimiter}http://a/page/1\n" * 2)
+    with pytest.raises(FeedFileError, match="line 1: a CSV must have a column url"):
+        read(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize("header", ["id, url", "id,url ", " url ,n"])
 def test_blanks_around_the_name_url_do_not_count(tmp_path: Path, header: str) -> None:
     place = header.split(",").index(next(name for name in header.split(",") if "url" in name))

@@ -213,13 +213,21 @@ def test_a_file_that_an_earlier_windrow_refused_is_tried_again(reader: Reader, m
         assert (reader.night(), reader.refused) == (["no url"], [])
 
 
-@pytest.mark.parametrize("what", ["a folder", "a broken link", "no bytes", "a name that is no UTF-8", "not ours"])
+UNREADABLE = ["a folder", "a broken link", "a pipe", "a device", "no bytes", "a name that is no UTF-8", "not ours"]
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
 def test_what_can_not_be_opened_is_one_finding_and_the_others_are_read(reader: Reader, what: str) -> None:
     path = reader.folder / "x.parquet"
     if what == "a folder":
         path.mkdir()
     elif what == "a broken link":
         path.symlink_to("nowhere")
+    elif what == "a pipe":
+        os.mkfifo(reader.folder.parent / "pipe")
+        path.symlink_to(reader.folder.parent / "pipe")
+    elif what == "a device":
+        path.with_suffix(".csv").symlink_to("/dev/zero")
     elif what == "no bytes":
         path.touch()
     elif what == "a name that is no UTF-8":
