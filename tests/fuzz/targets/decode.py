@@ -214,6 +214,9 @@ def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:
         for turn in range(1, 9):
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
                 image.getexif()[ExifTags.Base.Orientation] = turn
+                image.info.setdefault(
+                    "exif", b""
+                )  # Pillow does not look for it in a WebP whose header says it has none
                 yield to_pixels(image, *_SHAPE)
 
 
