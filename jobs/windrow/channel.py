@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 3.0
 _SILENT_SECONDS = 60.0  # a driver that takes longer to answer counts as dead
+_PAUSE_SECONDS = 0.1  # before a driver that could accept nobody tries again
 _LARGEST_MESSAGE = 1 << 22  # bytes: an outcome of 10,000 epochs is 1.6 MB
 _NO_PROOF = (AuthenticationError, AssertionError)
 """What the standard library raises if the other side does not know the secret, or asks for no proof (Python 3.11)."""
@@ -78,11 +79,13 @@ class Channel:
         self._socket = socket.create_server((bind or host, 0), backlog=512, family=_family(bind or host))
         self.address = Address(host, self._socket.getsockname()[1], secrets.token_bytes(32))
         self._connected: set[socket.socket] = set()
+        self._closing = threading.Event()
         # Daemon threads: a thread that waits for a worker must not keep a finished driver alive.
         threading.Thread(target=self._accept, name="channel", daemon=True).start()
 
     def close(self) -> None:
         """Stop listening, and hang up on every worker."""
+        self._closing.set()
         # shutdown, not close: only shutdown wakes a thread that is blocked in accept or recv on the socket. Iterate
         # over a copy of the set, because these threads remove their sockets from it as they end.
         for open_socket in (self._socket, *list(self._connected)):
@@ -97,17 +100,21 @@ class Channel:
         self.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 connected, _ = self._socket.accept()
-            except OSError:
-                return  # closed
-            threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
+            except OSError:  # closed; or, for a while, the process has too many files open
+                self._closing.wait(_PAUSE_SECONDS)
+                continue
+            try:
+                threading.Thread(target=self._listen, args=(connected,), name="channel", daemon=True).start()
+            except RuntimeError:  # the process has too many threads
+                connected.close()
 
     def _listen(self, connected: socket.socket) -> None:
         """Serve one worker until it disconnects. Hang up on a client that does not know the secret, or is silent."""
         hung_up = (OSError, EOFError, ValueError, RecursionError, *_NO_PROOF, queue.Empty)
-        with connected, _connection(connected) as line, suppress(*hung_up):
+        with suppress(*hung_up), connected, _connection(connected) as line:
             self._connected.add(connected)
             # Both sides authenticate under the short timeout of _connection: a port scanner that sends nothing must
             # not occupy a thread. After that, a worker may be silent for as long as an epoch lasts.

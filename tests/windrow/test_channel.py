@@ -5,6 +5,8 @@ import os
 import pickle
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -158,6 +160,42 @@ def test_a_stranger_who_says_nothing_does_not_keep_others_out(line: Channel) -> 
         mine = reach(line.address)
         assert mine is not None
         assert mine.ask({"event": "began"}) == ""
+
+
+FULL = """
+import os, resource, sys
+from windrow.channel import Channel
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+with Channel("127.0.0.1") as driver:
+    files = []
+    try:
+        while True:
+            files.append(open(os.devnull))
+    except OSError:
+        print(driver.address.port, driver.address.secret.hex(), flush=True)
+    sys.stdin.readline()
+    for file in files:
+        file.close()
+    driver.inbox.get(timeout=30).answer("heard")
+    sys.stdin.read()
+"""
+"""A driver that has as many files open as it may, until it reads a line."""
+
+
+def test_a_driver_that_could_open_no_file_for_a_while_hears_workers_again() -> None:
+    options: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FULL], **options) as driver:
+        port, secret = driver.stdout.readline().split()
+        address = Address("127.0.0.1", int(port), bytes.fromhex(secret))
+        with socket.create_connection((address.host, address.port), 0.3) as waiting, pytest.raises(TimeoutError):
+            waiting.recv(100)
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        worker = wait_for(lambda: reach(address) or channel.forget(address))
+        assert worker.ask({"event": "began"}) == "heard"
+        _, errors = driver.communicate("")
+    channel.forget(address)
+    assert (driver.returncode, errors) == (0, "")
 
 
 def test_a_driver_that_is_away_is_asked_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
