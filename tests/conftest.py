@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -59,6 +60,7 @@ TIMEOUTS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # thousands of tests are collected, and the collector looks through them again and again
     if not hasattr(config, "workerinput"):  # the workers inherit the environment
         budget.begin(Path(tempfile.mkdtemp(prefix="windrow-budget-")))
 
@@ -83,6 +85,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         weight = min((HEAVY.index(mark.name) for mark in item.iter_markers() if mark.name in HEAVY), default=len(HEAVY))
         weights[item.path] = min(weight, weights.get(item.path, len(HEAVY)))
     items.sort(key=lambda item: (weights[item.path] > 0, lane_of(item.nodeid) is None, weights[item.path]))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, and not among the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

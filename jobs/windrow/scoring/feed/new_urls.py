@@ -83,7 +83,7 @@ def files(pattern: str, folder: Path) -> list[Path]:
     found = [path for path in found if path not in within]
     if not found:
         raise UserError(
-            f"the feed must match at least one file; got none for {given}; put URLs there or correct --feed"
+            f"the feed must match at least one file; got none for {given}; put URLs there or correct scoring.feed"
         )
     return found
 

@@ -191,7 +191,7 @@ def test_what_a_page_cannot_do_is_refused_before_a_service_starts(capsys: pytest
         page_runs.check_train(find("imagenet", []))
     with pytest.raises(UserError, match="make score needs a page with a section scoring"):
         page_runs.check_score(page(SPACE))
-    with pytest.raises(UserError, match="the feed must match at least one file"):
+    with pytest.raises(UserError, match=r"the feed must match at least one file; .* there or correct scoring\.feed"):
         page_runs.check_score(page(SPACE, SCORES))
     page_runs.check_train(page(SPACE, SCORES))  # what has no feed yet is trained
     write_feed("http://127.0.0.1/1.png")
