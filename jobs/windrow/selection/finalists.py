@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from statistics import mean
@@ -85,7 +85,7 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Lead:
-    """How far the best finalist besides the default configuration is ahead of it.
+    """How far the best finalist besides the default configuration is ahead of it, with the better `fit`.
 
     Attributes:
         finalist: the best finalist besides the default configuration.
@@ -93,7 +93,7 @@ class Lead:
         difference: mean over these seeds of the lead in the objective; above 0 is better.
         error: standard error of `difference`.
         reason: which of the two is taken, and why, as a sentence without the full stop.
-        is_clear: whether the lead is larger than its standard error.
+        is_clear: whether the lead is larger than twice its standard error.
     """
 
     finalist: Finalist
@@ -136,7 +136,7 @@ class Final:
 
     Attributes:
         ranked: finalists with at least one repeat that ended ok, best mean first; before them the default
-            configuration, where no lead over it is clear.
+            configuration, with the better `fit`, where no lead over it is clear.
         trained: all finalists and the default configuration, without duplicates.
         default: the default configuration; None if the study was interrupted before its trial had ended.
         fine_tuned: the first of `ranked` after further training; None if the page asks for none.
@@ -190,6 +190,12 @@ def best(page: Experiment, study: StudyRecord) -> list[Entry]:
 def default(study: StudyRecord) -> list[Entry]:
     """Return a list of trial 0, which is the default configuration in every study; empty until trial 0 has ended."""
     return [trial for trial in study.finished() if trial.number == 0]
+
+
+def is_default(page: Experiment, point: Mapping[str, Value], default: Mapping[str, Value]) -> bool:
+    """Return whether a point is that of the default configuration, be it with squashed or with cropped images."""
+    fit = {"fit": default["fit"]} if page.dataset.fit == "both" and "fit" in default else {}
+    return {**point, **fit} == default
 
 
 def key_of(page: Experiment, finalists: Sequence[int]) -> str:

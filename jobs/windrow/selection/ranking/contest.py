@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from windrow.clusters import free_memory
 from windrow.errors import StudyError
 from windrow.selection import agreement, finalists
-from windrow.selection.finalists import Final, Finalist, finalist_of
+from windrow.selection.finalists import Final, Finalist, finalist_of, is_default
 from windrow.selection.ranking import leading
 from windrow.sweep import cluster, schedule
 from windrow.sweep.ledger import Entry
@@ -33,10 +33,16 @@ if TYPE_CHECKING:
 def entrants(page: Experiment, study: StudyRecord) -> tuple[list[Entry], list[Entry]]:
     """Return the finalists, best first, and a list of the default configuration, which is empty until it has ended.
 
+    Where they are cross-validated, the default configuration with the other `fit` is one of them in any case.
+
     Raises:
         StudyError: no trial ended ok.
     """
-    return finalists.best(page, study), finalists.default(study)
+    best, default = finalists.best(page, study), finalists.default(study)
+    if default and finalists.is_cross_validated(page):
+        others = [trial for trial in study.ranked() if trial.number and is_default(page, trial.point, default[0].point)]
+        best = together(best, others)
+    return best, default
 
 
 def train(
@@ -88,16 +94,16 @@ def train(
     return final
 
 
-def together(best: Sequence[Entry], default: Sequence[Entry]) -> list[Entry]:
-    """Return the trials of both lists, without the default configuration a second time."""
-    return [*best, *(trial for trial in default if trial not in best)]
+def together(first: Sequence[Entry], second: Sequence[Entry]) -> list[Entry]:
+    """Return the trials of both lists, each once."""
+    return [*first, *(trial for trial in second if trial not in first)]
 
 
 def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], outcomes: Sequence[Outcome]) -> Final:
     """Return the finalists, ranked by the mean objective of their repeats, and the default configuration.
 
-    Where they are cross-validated, the default configuration is ranked with them, and comes first unless the best of
-    the others is ahead of it by more than the standard error.
+    Where they are cross-validated, the default configuration is ranked with them. It comes first, with the better
+    `fit`, unless the best of the others is clearly ahead of it.
 
     Args:
         trials: the finalists.
@@ -117,10 +123,12 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
     good.sort(key=lambda finalist: (sign * finalist.value, finalist.trial.number))
     default = next((every[trial.number] for trial in baseline), None)
     lead = None
-    if finalists.is_cross_validated(page) and default in good and (others := [one for one in good if one != default]):
-        lead = leading.lead(others[0], default, page.sweep)
+    if finalists.is_cross_validated(page) and default is not None:
+        known = [one for one in good if is_default(page, one.trial.point, default.trial.point)]
+        others = [one for one in good if one not in known]
+        lead = leading.lead(others[0], known[0], page.sweep) if known and others else None
         if lead is not None and not lead.is_clear:
-            good = [default, *others]
+            good = [known[0], *(one for one in good if one is not known[0])]
     return Final(tuple(good), tuple(every.values()), default, lead=lead)
 
 

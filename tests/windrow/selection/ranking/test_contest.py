@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from windrow.data.manifest import Manifest
 from windrow.errors import StudyError
@@ -11,6 +13,7 @@ from windrow.selection.ranking import contest
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
+from windrow.sweep.study import open_study, read_study
 from windrow.training.networks import Builder
 
 PAGE = "name: a\nspace: {units: {type: int, low: 1, high: 99}}\npromotion: {seeds: 2}\n"
@@ -147,3 +150,36 @@ def test_the_networks_of_the_last_training_come_to_the_figures_of_the_ranking() 
     failed = [Outcome(4, 1, Ending.FAILED, error="a trace\nno room", repeat=repeat) for repeat in (1, 2)]
     with pytest.raises(StudyError, match=r"trial 4 must train to the end on all images, .*; got no room; look"):
         contest.with_networks(page, final, failed)
+
+
+def test_the_default_configuration_with_the_better_fit_is_what_the_others_must_beat() -> None:
+    page = parse(PHOTOS.replace(", fit: squash", ""))
+    squashed, cropped, other = (
+        Entry(number, {"fit": fit, "units": units}, number, Outcome(number, 1, Ending.OK, 0.9))
+        for number, fit, units in ((0, "squash", 512), (2, "crop", 512), (4, "squash", 99))
+    )
+    outcomes = validated(0, 0.5, 0.6, 0.7) + validated(2, 0.42, 0.50, 0.62) + validated(4, 0.40, 0.52, 0.60)
+    final = contest.rank(page, [other, cropped], [squashed], outcomes)
+    assert [finalist.trial.number for finalist in final.ranked] == [2, 4, 0]
+    assert final.default is not None
+    assert final.default.trial.number == 0
+    assert final.lead is not None
+    assert "against 0.5133 of the default configuration with fit crop, better by" in final.lead.reason
+    assert final.lead.reason.endswith("; the default configuration with fit crop is taken")
+
+
+def test_the_default_configuration_with_the_other_fit_is_a_finalist_in_any_case(tmp_path: Path) -> None:
+    page = parse(
+        PHOTOS.replace(", fit: squash", "") + "sweep: {sampler: random, trials: 12}\n", ["promotion.finalists=2"]
+    )
+    with open_study(tmp_path, page, "data") as study:
+        for number in range(12):  # the later, the better
+            asked = study.ask()
+            assert asked is not None
+            study.settle(Outcome(asked.number, asked.attempt, Ending.OK, 9.0 - number, lease=asked.token))
+    record = read_study(tmp_path, page, "data")
+    best, default = contest.entrants(page, record)
+    assert [trial.number for trial in default] == [0]
+    assert len(best) == 3
+    assert best[0].number == 11
+    assert best[2].point == {**default[0].point, "fit": "crop"}

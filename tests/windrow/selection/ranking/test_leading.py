@@ -43,10 +43,16 @@ def test_where_nothing_is_better_by_more_than_noise_that_is_said() -> None:
     assert not found.is_clear
     assert 0 < found.difference < found.error
     assert found.reason.startswith(
-        "the search found nothing that is better than the default configuration by more than noise: the best other "
-        "one, trial 4, has val_accuracy 0.8167 against 0.8067"
+        "the search found nothing that is better than the default configuration by more than noise, twice the standard "
+        "error: the best other one, trial 4, has val_accuracy 0.8167 against 0.8067"
     )
     assert found.reason.endswith("; the default configuration is taken")
+
+
+def test_a_lead_of_one_standard_error_is_noise() -> None:
+    found = lead([0.5, 0.5, 0.5], [0.52, 0.51, 0.499])
+    assert found.error < found.difference < 2 * found.error
+    assert not found.is_clear
 
 
 def test_the_pairs_are_those_of_one_fold() -> None:
