@@ -119,8 +119,8 @@ def _facts(path: Path) -> os.stat_result:
     """Return a file's size and time.
 
     Raises:
-        FeedFileError: it is a folder, or a device or pipe, which has no end; or its name is not UTF-8, which Spark can't
-            be given.
+        FeedFileError: it is a folder, or a device or a pipe, which may have no end; or its name is not UTF-8, which
+            Spark can't be given.
         OSError: it can't be looked at.
     """
     if path.is_dir():

@@ -154,6 +154,8 @@ def _no_url(value: object) -> str:
     line = value.encode("utf-8", "replace") if isinstance(value, str) else value
     if isinstance(line, bytes) and _URL.match(line.lstrip()):
         return ""
+    if reason := formats.no_text(value):
+        return reason
     target = formats.record_target(value)
     return target.error or "" if target and target.status == Status.INVALID_URL else ""
 

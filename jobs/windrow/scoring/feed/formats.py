@@ -124,7 +124,7 @@ def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
             if target := record_target(url, carried.dump(record) if record else None):
                 yield target
                 continue
-            reason = _NO_URL
+            reason = no_text(url) or _NO_URL
         except carried.RecordError as error:
             reason = str(error)
             file_bytes.check_encoding(Path(piece.path), line)
@@ -244,13 +244,19 @@ def _split(file: io.BufferedReader, chunk: bytes, longest: int) -> Iterator[tupl
 
 
 def record_target(url: object, extra: str | None = None) -> Target | None:
-    """Return a record as a target; None if it has no URL."""
-    line = url if isinstance(url, bytes) else _encoded(str(url or ""))
+    """Return a record as a target; None if it has no URL; a value of JSON that is no text is none."""
+    line = url if isinstance(url, bytes) else _encoded(url if isinstance(url, str) else "")
     long = len(line) > urls.MAX_BYTES
     target = urls.understand(line[: urls.MAX_BYTES + 1], sha256(line).hexdigest() if long else None)
     if target is None or extra is None:
         return target
     return Target(target.url, target.url_key, target.address, target.status, target.error, extra)
+
+
+def no_text(url: object) -> str:
+    """Return why a value can't be a URL because it is no text; empty if it is text or there is none."""
+    kind = None if url is None or isinstance(url, str | bytes) else type(url).__name__
+    return f"a url must be text; got a value of type {kind}" if kind else ""
 
 
 def _encoded(text: str) -> bytes:

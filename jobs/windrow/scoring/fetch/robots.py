@@ -7,10 +7,13 @@ rules.allow("http://example.com/a.png"), rules.crawl_delay
 from __future__ import annotations
 
 import asyncio
+import codecs
 import re
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 Failure = TypeVar("Failure")
@@ -23,6 +26,7 @@ _CACHED_CHARACTERS = 2 * 1024 * 1024
 _CACHED_HOSTS = 10_000
 # Each pattern is matched with each URL: a file full of patterns would cost a second per URL.
 _MAX_PATTERNS = 500
+_GZIP = b"\x1f\x8b"
 _FORBIDDING = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _FIELD = r"(user[- ]?agent|d\w{2,6}l[oa]w|allow|crawl[- ]delay)(?![^\s:#])"
@@ -36,7 +40,7 @@ class Rules:
     def __init__(self, body: bytes = b"") -> None:
         from protego import Protego
 
-        text = _ours(body[:MAX_BYTES].removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
+        text = _ours(_text(body[:MAX_BYTES]))
         self._parser = Protego.parse(text)
         self.crawl_delay = float(self._parser.crawl_delay(AGENT) or 0)  # seconds
         self.characters = len(text)
@@ -44,6 +48,15 @@ class Rules:
     def allow(self, url: str) -> bool:
         """Return whether a normalised URL may be requested."""
         return bool(self._parser.can_fetch(url, AGENT))
+
+
+def _text(body: bytes) -> str:
+    """Return a robots.txt as text, also from a server that packs it without being asked to, or keeps it in UTF-16."""
+    if body.startswith(_GZIP):
+        with suppress(zlib.error):
+            body = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, MAX_BYTES)
+    encoding = "utf-16" if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return body.decode(encoding, "replace")
 
 
 def _ours(text: str) -> str:

@@ -78,6 +78,22 @@ def test_parquet_carries_bytes_dates_and_decimals_as_text_and_nan_as_null(tmp_pa
         ("a.csv", 'url,shop\nhttp://a/,"6\n"\n,7\n', 4, "a record must have a url; got none"),
         ("a.tsv", "url\tshop\nhttp://a/\t6\n\\N\t7\n", 3, "a record must have a url; got none"),
         ("a.jsonl", '{"url": "http://a/"}\n{"shop": 7}\n', 2, "a record must have a url; got none"),
+        *(
+            (
+                "a.jsonl",
+                f'{{"url": "http://a/"}}\n{{"url": {value}}}\n',
+                2,
+                f"a url must be text; got a value of type {kind}",
+            )
+            for value, kind in [("NaN", "float"), ("1.5", "float"), ("7", "int"), ("true", "bool"), ("false", "bool")]
+        ),
+        (
+            "a.jsonl",
+            '{"url": "http://a/"}\n{"url": ["http://b/"]}\n',
+            2,
+            "a url must be text; got a value of type list",
+        ),
+        ("a.jsonl", '{"url": "http://a/"}\n{"url": {"href": "http://b/"}}\n', 2, "got a value of type dict"),
         ("b.jsonl", '\n{"url": null, "shop": 7}\n', 2, "a record must have a url; got none"),
         ("c.jsonl", '{"url": "http://a/"}\n[1, 2]\n', 2, "must be one JSON object; got list"),
         ("d.jsonl", '{"url": "http://a/"}\n{"url": "http://exa\n', 2, "must be one JSON object; Unterminated"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -110,6 +112,24 @@ def test_patterns_beyond_the_limit_forbid_more_and_allow_no_more() -> None:
     rules = Rules(f"User-agent: *\n{many}Disallow: /a/*.gif\nAllow: /a/*.png\n".encode())
     assert not rules.allow(A)
     assert rules.allow("http://example.com/c.png")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize(
+    "packing", [bytes, gzip.compress, lambda body: gzip.compress(body)[:-9], lambda body: body[:-1]]
+)
+def test_a_robots_txt_forbids_in_any_encoding_and_packing(encoding: str, packing: Callable[[bytes], bytes]) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = f"{mark}User-agent: *\r\nDisallow: /private/\r\n# end\r\n"
+    rules = Rules(packing(text.encode(encoding)))
+    assert not rules.allow("http://example.com/private/a.png")
+    assert rules.allow("http://example.com/a.png")
+
+
+def test_a_packed_robots_txt_is_unpacked_up_to_its_limit() -> None:
+    text = b"User-agent: *\nDisallow: /a/\n" + b"#" * robots.MAX_BYTES + b"\nDisallow: /b/\n"
+    rules = Rules(gzip.compress(text * 3))
+    assert [rules.allow(f"http://example.com/{place}/c.png") for place in "ab"] == [False, True]
 
 
 def test_what_comes_after_500_kib_does_not_count() -> None:
