@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from harness.web import Web
 from PIL import Image
-from windrow import paths, sql
+from windrow import featurizer, paths, sql
 from windrow.data import features, manifest, shards
 from windrow.experiment import PrecisionSection, load
 from windrow.model.form import Form
@@ -136,6 +136,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
     np.testing.assert_array_equal(labeller.predict(images)["label"], np.array(tuple(COLOURS))[found[:, 0]])
 
     check_labels(run_job, path, spark, photos)
+    check_features(path, data, spark, photos)
 
     atlas = run_job("draw_atlas", *on_data, "--study", tmp_path / "study")
     assert atlas.code == 0, atlas.output
@@ -242,6 +243,21 @@ def check_labels(run_job: RunJob, page: Path, spark: Any, photos: Path) -> None:
         assert {row["name"]: row["p"]["label"] for row in found} == {
             name: labels[url] for url, name in shown.items() if url.endswith("/20.jpg")
         }
+
+
+def check_features(page: Path, data: Path, spark: Any, photos: Path) -> None:
+    """Check that SQL and a stage give photographs the features that the job has stored."""
+    from windrow.transformer import ImageFeaturizer
+
+    names, (stored, _) = shards.load_names(data, "validation")[:3], features.load_split(data, "validation")
+    rows = [(number, (photos / name).read_bytes()) for number, name in enumerate(names)]
+    frame = spark.createDataFrame(rows, "number int, content binary").coalesce(1)
+    frame.createOrReplaceTempView("photographs")
+    featurizer.register(spark, load(page))
+    by_sql = spark.sql("SELECT number, image_features(content) AS features FROM photographs").collect()
+    for found in (by_sql, ImageFeaturizer(page=str(page)).transform(frame).collect()):
+        values = np.array([row["features"] for row in sorted(found)])
+        np.testing.assert_allclose(values, stored[:3, 0], atol=2e-3 * np.abs(values).max())
 
 
 def change_backbone(file: Path) -> None:
