@@ -7,7 +7,8 @@ Folders of images, IDX files and feeds are all read without them.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
+from fnmatch import translate
 
 _NAMES = frozenset(
     {
@@ -24,6 +25,7 @@ _LEFT = (
     *("*~", "*.bak", "*.tmp", "*.temp", "*.sw[nopx]", "#*#", "*.*#"),  # editors and sync programs; C# may be a class
 )
 """Unfinished downloads, locks, backups and temporary files."""
+_IS_LEFT = re.compile("|".join(map(translate, _LEFT)))
 
 
 def is_stray(name: str) -> bool:
@@ -36,4 +38,4 @@ def is_leftover(name: str) -> bool:
 
     A folder may have such a name by chance, so that its user should know that it is not read.
     """
-    return any(fnmatchcase(name.lower(), pattern) for pattern in _LEFT)
+    return _IS_LEFT.match(name.lower()) is not None

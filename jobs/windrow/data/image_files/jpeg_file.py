@@ -147,8 +147,11 @@ def is_ended(content: bytes) -> bool:
 
 
 def _turn(segment: memoryview) -> int | None:
-    """Return the orientation that a segment says; the byte after its name is for padding and may be any."""
-    return orientation.read(segment[6:]) if bytes(segment[:5]) == b"Exif\0" else None
+    """Return the orientation that EXIF data say, upright if they say none; None for a segment without EXIF data.
+
+    The byte after the segment's name is for padding and may be any.
+    """
+    return orientation.read(segment[6:]) or orientation.UPRIGHT if bytes(segment[:5]) == b"Exif\0" else None
 
 
 def _segment(content: bytes) -> bytes:

@@ -64,7 +64,9 @@ def reduced(content: bytes) -> bytes:
         elif name == b"tRNS" and not seen & {b"IDAT", b"tRNS"} and needed <= seen:
             parts.append(_transparency(bytes(view[place:end]), content[24], content[25]))
         elif name == b"eXIf" and turn is None:
-            turn = orientation.read(view[place + 8 : end - 4])
+            turn = (
+                orientation.read(view[place + 8 : end - 4]) or orientation.UPRIGHT
+            )  # the first counts, as in browsers
         elif name == b"IEND":
             break
         place = end

@@ -45,7 +45,7 @@ def reduced(content: bytes) -> bytes:
             parts += [view[place:end], memoryview(b"\0" * (length & 1))]
             has_pixels = has_pixels or name in _PIXELS
         elif name == b"EXIF" and turn is None:
-            turn = orientation.read(view[place + 8 : end])
+            turn = orientation.read(view[place + 8 : end]) or orientation.UPRIGHT
         place = end + (length & 1)
     else:
         return content

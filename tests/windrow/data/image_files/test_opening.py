@@ -127,6 +127,17 @@ def test_any_bytes_as_exif_cost_no_image(exif: bytes) -> None:
             np.testing.assert_array_equal(pixels(content), np.asarray(PICTURE))
 
 
+@given(first=st.sampled_from([None, *range(1, 9)]), second=TURNS)
+def test_of_several_exif_data_the_first_count(first: int | None, second: int) -> None:
+    """So that the many parts of a large file are not all looked through; browsers do the same."""
+    parts = [tiff("<", [(0x010F, 3, 1, 1)] if turn is None else [(0x0112, 3, 1, turn)]) for turn in (first, second)]
+    chunks = b"".join(chunk(b"eXIf", exif) for exif in parts)
+    expected = np.asarray(ImageOps.exif_transpose(opened_with(first or 1)))
+    np.testing.assert_array_equal(pixels(png_with(chunks)), expected)
+    found = pixels(jpeg_with(*(segment(0xE1, b"Exif\0\0" + exif) for exif in parts)))
+    np.testing.assert_array_equal(found, np.asarray(ImageOps.exif_transpose(jpeg_of(first or 1))))
+
+
 @given(turn=TURNS, padding=st.integers(0, 255))
 def test_the_byte_after_the_name_of_exif_may_be_any(turn: int, padding: int) -> None:
     exif = segment(0xE1, b"Exif\0" + bytes([padding]) + tiff("<", [(0x0112, 3, 1, turn)]))
