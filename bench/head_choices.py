@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "256 units": {"units": 256},
     "1,024 units": {"units": 1024},
     "no dropout": {"dropout": 0.0},
-    "no label smoothing": {"label_smoothing": 0.0},
+    "label smoothing 0.05": {"label_smoothing": 0.05},
     "label smoothing 0.1": {"label_smoothing": 0.1},
     "learning rate 3e-4": {"learning_rate": 3e-4},
     "learning rate 3e-3": {"learning_rate": 3e-3},

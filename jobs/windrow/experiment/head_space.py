@@ -29,7 +29,6 @@ HEAD_PARAMETERS: dict[str, object] = {
     "units": 512,
     "dropout": 0.5,
     "weight_decay": 0.1,
-    "label_smoothing": 0.05,
 }
 """Values that go with HEAD_SPACE, unless the page has others; those that HEAD_SPACE searches are trial 0's.
 
