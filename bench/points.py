@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-UNITS = (32, 64, 128)
+UNITS = (32, 128)
 LEARNING_RATE = (3e-4, 1e-2)
 SEED = 0
 
@@ -28,12 +28,16 @@ def main() -> None:
 
 
 def draw(count: int) -> list[dict[str, Any]]:
-    """The first `count` points: units evenly, learning rate log-uniform (6 digits, so that text keeps it), a seed."""
+    """The first `count` points: a width of their own, as long as there are any, learning rate log-uniform, a seed.
+
+    Learning rates have 6 digits, so that text keeps them.
+    """
     random_numbers = random.Random(SEED)  # noqa: S311  a sample, not a secret
+    widths = random_numbers.sample(range(UNITS[0], UNITS[1] + 1), UNITS[1] - UNITS[0] + 1)
     low, high = map(math.log, LEARNING_RATE)
     return [
         {
-            "units": random_numbers.choice(UNITS),
+            "units": widths[number % len(widths)],
             "learning_rate": float(f"{math.exp(random_numbers.uniform(low, high)):.6g}"),
             "seed": number,
         }

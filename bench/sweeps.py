@@ -90,7 +90,7 @@ def measure(tool: str, repeat: int, dataset: Path, options: argparse.Namespace) 
 def run_windrow(folder: Path, dataset: Path, options: argparse.Namespace) -> None:
     """spark-submit jobs/sweep.py with a page that lists the points."""
     first, *rest = ({key: point[key] for key in ("units", "learning_rate")} for point in points.draw(options.trials))
-    space = {"units": {"type": "categorical", "choices": points.UNITS}, **windrow_job.LEARNING_RATE}
+    space = {"units": {"type": "int", "low": points.UNITS[0], "high": points.UNITS[1]}, **windrow_job.LEARNING_RATE}
     sweep: dict[str, Any] = {"sampler": "quasi_random", "trials": options.trials, "epochs": options.epochs}
     if not options.own_points:
         sweep["points"] = rest

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from windrow.training import layers
-
 
 @dataclass(frozen=True)
 class Forward:
@@ -23,16 +21,6 @@ class Forward:
     outputs: Callable[..., Any]
     loss: Callable[[Any, Any, Any], Any]
     probabilities: Callable[[Any], Any]
-
-
-def built_in(network: Any) -> Forward:
-    """Return the functions of a network of networks.py; its outputs are the logits."""
-    import tensorflow as tf
-
-    def outputs(images: Any, training: bool, dropout: Any = None, seed: Any = None) -> Any:
-        return layers.logits(network, images, training, dropout, seed)
-
-    return Forward(outputs, crossentropy, tf.nn.softmax)
 
 
 def of_keras(network: Any) -> Forward:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from windrow.experiment.parameters import Value
 from windrow.training import augment, dense, layers, loop
 from windrow.training.data import Examples, class_weights, tensors
-from windrow.training.graphs import EpochPlan
+from windrow.training.graphs import batch_size
 from windrow.training.loop import Epoch
 from windrow.training.networks import HEAD, Builder
 from windrow.training.stack_trainer import EFFECTS, ClassWeights, Member, StackTrainer
@@ -182,7 +182,7 @@ def _trainer(
     """Return cached graphs that fit this group, or make and cache new ones."""
     first, units = members[0].parameters, _widest(builder, members)
     effects = frozenset(name for name in EFFECTS if any(member.parameters[name] for member in members))
-    batch = EpochPlan.of(first, count).batch
+    batch = batch_size(first, count)
     name = (key(builder, first), len(members), units, shape, classes, batch, effects, macro_f1)
     if name not in _cached:
         while len(_cached) >= _CACHED_STACKS:
@@ -225,7 +225,7 @@ def gain(
     """
     name = (key(builder, members[0].parameters), len(members), _widest(builder, members))
     if name not in _gains:
-        batch = EpochPlan.of(members[0].parameters, len(training)).batch
+        batch = batch_size(members[0].parameters, len(training))
         probe = Examples(training.images[: batch * _PROBE_STEPS], training.labels[: batch * _PROBE_STEPS])
         widest = max(members, key=lambda member: int(member.parameters["units"]))
         solo = loop.prepare(builder, widest.parameters, shape, classes, probe, validation, 1, widest.seed)

@@ -35,14 +35,14 @@ class EpochPlan:
     """The settings that a training epoch's graph depends on, in addition to the network.
 
     Attributes:
-        batch: images per step.
+        batch: images per step; None if each trial may choose.
         augments: the changes of augment.kinds.
         decays: whether steps also shrink the weights.
         weighs: whether the loss has a weight per class.
         smooths: whether the loss gives a share of each label to all classes.
     """
 
-    batch: int
+    batch: int | None
     optimizer: str
     augments: tuple[str, ...]
     decays: bool
@@ -50,16 +50,21 @@ class EpochPlan:
     smooths: bool
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Value], count: int) -> EpochPlan:
-        """Return the plan for `count` training images. `parameters` must have every key of parameters.TRAINING."""
+    def of(cls, parameters: Mapping[str, Value], batch: int | None) -> EpochPlan:
+        """Return the plan for batches of `batch` images. `parameters` must have every key of parameters.TRAINING."""
         return cls(
-            min(int(parameters["batch_size"]), count),
+            batch,
             str(parameters["optimizer"]),
             augment.kinds(parameters),
             bool(parameters["weight_decay"]),
             parameters["class_weight"] != "none",
             bool(parameters["label_smoothing"]),
         )
+
+
+def batch_size(parameters: Mapping[str, Value], count: int) -> int:
+    """Return the number of images per step for `count` training images."""
+    return min(int(parameters["batch_size"]), count)
 
 
 def order(seed: int, number: int, count: int, batch: int) -> Any:
@@ -143,7 +148,7 @@ class Trainer:
         """
         import tensorflow as tf
 
-        batches = rows(data, parameters, seed, number, self._plan.batch)
+        batches = rows(data, parameters, seed, number, batch_size(parameters, len(data[1])))
         sizes, shrinks = optimizer.schedule(len(batches), parameters, epochs, number)
         names = (*_FREE, *(name for name in _FREE_IF_ON if name in self._plan.augments))
         free = {name: tf.constant(_number(parameters, name)) for name in names}
@@ -151,7 +156,7 @@ class Trainer:
             free["class_weights"] = tf.constant(weights)
         loss, accuracy = self._compiled(
             *data,
-            batches,
+            tf.reshape(batches, [-1]),
             tf.constant([seed, number], tf.int32),
             tf.constant(sizes),
             tf.constant(shrinks),
@@ -165,6 +170,8 @@ class Trainer:
         import tensorflow as tf
 
         views = tf.shape(images)[0] // tf.shape(labels)[0]
+        steps = tf.shape(sizes)[0]
+        order = tf.reshape(order, [steps, -1 if self._plan.batch is None else self._plan.batch])
 
         def body(number: Any, loss: Any, hits: Any) -> tuple[Any, Any, Any]:
             rows = order[number]
@@ -176,11 +183,10 @@ class Trainer:
             step_loss, outputs = self._step(pixels, truth, drawn, sizes[number], shrinks[number], free)
             return number + 1, loss + step_loss, hits + _hits(truth, outputs)
 
-        steps = tf.shape(order)[0]
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0))
         _, loss, hits = tf.while_loop(lambda number, *_: number < steps, body, start, parallel_iterations=1)
         taken = tf.cast(steps, tf.float32)
-        return loss / taken, hits / (taken * self._plan.batch)
+        return loss / taken, hits / (taken * tf.cast(tf.shape(order)[1], tf.float32))
 
     def _step(self, pixels: Any, truth: Any, seed: Any, size: Any, shrink: Any, free: Any) -> tuple[Any, Any]:
         """Train on one batch; return its mean loss and the outputs."""

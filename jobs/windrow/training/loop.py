@@ -1,8 +1,8 @@
 """Train a network: a whole epoch runs as one compiled graph, without a Python loop over batches (see bench/epoch.py).
 
-A Python worker trains one trial after another, so the graphs of the latest built-in architectures are cached. A trial
-on cached graphs gives the epochs that it gives in a new process, up to the order in which threads add numbers: its
-weights, averages and draws depend on its seed only.
+A Python worker trains one trial after another, so the graphs of the latest built-in networks are cached. One graph
+serves all sizes of layers and batches. A trial on cached graphs gives the epochs that it gives in a new process, up to
+the order in which threads add numbers: its weights, averages and draws depend on its seed only.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.experiment.parameters import TRAINING, Value
-from windrow.training import forward, graphs, layers
+from windrow.training import forward, graphs
 from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.forward import Forward
-from windrow.training.graphs import EpochPlan, Trainer, compile_evaluation
+from windrow.training.free.free_network import WIDTHS, FreeNetwork
+from windrow.training.graphs import EpochPlan, Trainer, batch_size, compile_evaluation
 from windrow.training.heads.free_head import FreeHead
 from windrow.training.networks import HEAD, Builder, count_weights
 
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "go_on", "prepare"]
 
-_CACHED_ARCHITECTURES = 8
+_CACHED_KINDS = 8
 # Larger networks are not cached: tracing is a small part of their time, and a cached one takes 3 times its weights.
 _CACHED_WEIGHTS = 1 << 24
 
@@ -62,7 +63,7 @@ class Epoch:
 
 @dataclass
 class _Compiled:
-    network: Any  # a keras.Model, or a FreeHead
+    network: Any  # a keras.Model of a user's, or a FreeNetwork or FreeHead
     trainer: Trainer
     evaluation: Any
     evaluation_with_f1: Any
@@ -104,12 +105,13 @@ def prepare(
             and number of classes.
         Exception: whatever a user's function raises.
     """
-    plan = EpochPlan.of(parameters, len(training))
-    if builder.source is None:
+    own = builder.source is not None
+    plan = EpochPlan.of(parameters, batch_size(parameters, len(training)) if own else None)
+    if own:
+        compiled = _compile(builder, parameters, shape, classes, plan, seed)
+    else:
         compiled = _compiled(builder, parameters, shape, classes, plan)
         _begin(compiled, parameters, seed)
-    else:
-        compiled = _compile(builder, parameters, shape, classes, plan, seed)
     weights = class_weights(training.labels, classes) if plan.weighs else None
     data = tensors(training), tensors(validation)
     build = partial(builder.build, parameters, shape, classes)
@@ -136,8 +138,9 @@ def go_on(
         forwards: its functions.
         parameters, classes, training, validation, epochs, seed, macro_f1: as for `prepare`.
     """
-    plan = EpochPlan.of(parameters, len(training))
-    evaluations = [graphs.evaluation(forwards, count, plan.batch) for count in (None, classes)]
+    batch = batch_size(parameters, len(training))
+    plan = EpochPlan.of(parameters, batch)
+    evaluations = [graphs.evaluation(forwards, count, batch) for count in (None, classes)]
     compiled = _Compiled(network, Trainer(network, forwards, plan), evaluations[0], evaluations[1])
     weights = class_weights(training.labels, classes) if plan.weighs else None
     data = tensors(training), tensors(validation)
@@ -166,9 +169,9 @@ class Run:
 
     @property
     def network(self) -> Any:
-        """The trial's keras.Model, complete after each epoch, valid until the next prepare(); a head's is built now."""
+        """The trial's keras.Model as it is now; a user's is valid until the next prepare(), a built-in one is made."""
         network = self._compiled.network
-        if not isinstance(network, FreeHead):
+        if not isinstance(network, FreeNetwork | FreeHead):
             return network
         built = self._build()
         built.set_weights(network.get_weights())
@@ -223,7 +226,7 @@ def _compiled(
     plan: EpochPlan,
 ) -> _Compiled:
     """Return the cached graphs of a built-in network, or make new ones, and cache them unless the network is large."""
-    free = {*TRAINING, *(("views", "units") if builder.name == HEAD else ())}
+    free = {*TRAINING, *WIDTHS, *(("views",) if builder.name == HEAD else ())}
     architecture = {name: value for name, value in parameters.items() if name not in free}
     architecture["dropout"] = bool(parameters["dropout"])
     key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)
@@ -233,7 +236,7 @@ def _compiled(
         _cached.move_to_end(key)
         return _cached[key]
     compiled = _cached[key] = _compile(builder, parameters, shape, classes, plan, seed=0)
-    while len(_cached) > _CACHED_ARCHITECTURES:
+    while len(_cached) > _CACHED_KINDS:
         _cached.popitem(last=False)
     return compiled
 
@@ -253,30 +256,25 @@ def _compile(
     keras.backend.clear_session(free_memory=False)
     gc.collect()
     keras.utils.set_random_seed(seed)
-    if builder.source is None and builder.name == HEAD:
-        network: Any = FreeHead(parameters, shape, classes)
+    if builder.source is None:
+        is_head = builder.name == HEAD
+        network: Any = (FreeHead if is_head else partial(FreeNetwork, builder))(parameters, shape, classes)
         forwards = network.forward()
     else:
         with _settings_kept():
             network = builder.build(parameters, shape, classes)
-        forwards = forward.built_in(network) if builder.source is None else forward.of_keras(network)
+        forwards = forward.of_keras(network)
     evaluations = graphs.evaluation(forwards), graphs.evaluation(forwards, classes)  # traced only if they are called
     return _Compiled(network, Trainer(network, forwards, plan), *evaluations)
 
 
 def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:
     """Reset cached graphs for a new trial of a built-in network."""
-    import keras
-
     if isinstance(compiled.network, FreeHead):
         compiled.network.begin(int(parameters["units"]), seed)
-        compiled.trainer.reset()
-        return
-    layers.initialize(compiled.network, seed)
+    else:
+        compiled.network.begin(parameters, seed)
     compiled.trainer.reset()
-    for layer in compiled.network.layers:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = float(parameters["dropout"])  # for the saved network; the graph takes the rate as an argument
 
 
 @contextmanager

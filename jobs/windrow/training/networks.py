@@ -168,8 +168,22 @@ def count_weights(builder: str, parameters: Mapping[str, Value], shape: Shape, c
         shape: (height, width, channels) of an image.
         classes: number of labels.
     """
-    known = _COUNTS.get(builder)
-    return known(parameters, shape, classes) if known else None
+    if builder not in _BUILT_IN:
+        return None
+    found = list_weights(builder, parameters, shape, classes)
+    return sum(math.prod(own) for name, own in found if name not in dense.AVERAGES)
+
+
+def list_weights(
+    builder: str, parameters: Mapping[str, Value], shape: Shape, classes: int
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Return names and shapes of the weights of a built-in network, in Keras' order, without TensorFlow.
+
+    The arguments are those of `count_weights`.
+    """
+    if builder == "cnn":
+        return _cnn_weights(parameters, shape, classes)
+    return dense.weights(parameters, int(parameters["units"]), shape, classes)
 
 
 def try_out(
@@ -231,11 +245,6 @@ def _check(name: str, network: Any, shape: Shape, classes: int) -> None:
         )
 
 
-def _count_dense(parameters: Mapping[str, Value], shape: Shape, classes: int) -> int:
-    weights = dense.weights(parameters, int(parameters["units"]), shape, classes)
-    return sum(math.prod(own) for name, own in weights if name not in dense.AVERAGES)
-
-
 def _cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
     from keras import Input, Model, layers
 
@@ -257,28 +266,24 @@ def _cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> Any:
     return Model(image, layers.Softmax()(layers.Dense(classes)(x)))
 
 
-def _count_cnn(parameters: Mapping[str, Value], shape: Shape, classes: int) -> int:
+def _cnn_weights(parameters: Mapping[str, Value], shape: Shape, classes: int) -> list[tuple[str, tuple[int, ...]]]:
     height, width, channels = shape
-    own = 2 if parameters["batch_norm"] else 1  # a scale and a shift per filter, in place of the bias
-    total = 0
+    vectors = ("gamma", "beta", *dense.AVERAGES) if parameters["batch_norm"] else ("bias",)
+    found: list[tuple[str, tuple[int, ...]]] = []
     for block in range(int(parameters["blocks"])):
         filters = int(parameters["filters"]) * 2**block
         for _ in range(int(parameters["convolutions"])):
-            total += 9 * channels * filters + own * filters
+            found += [("kernel", (3, 3, channels, filters)), *((name, (filters,)) for name in vectors)]
             channels = filters
         if min(height, width) >= 2:
             height, width = height // 2, width // 2
     units = int(parameters["units"])
-    return total + height * width * channels * units + units + units * classes + classes
+    found += [("kernel", (height * width * channels, units)), ("bias", (units,))]
+    return [*found, ("kernel", (units, classes)), ("bias", (classes,))]
 
 
 _BUILT_IN: dict[str, Callable[[Mapping[str, Value], Shape, int], Any]] = {
     "dense": dense.build,
     "cnn": _cnn,
     HEAD: partial(dense.build, scale=1.0),
-}
-_COUNTS: dict[str, Callable[[Mapping[str, Value], Shape, int], int]] = {
-    "dense": _count_dense,
-    "cnn": _count_cnn,
-    HEAD: _count_dense,
 }

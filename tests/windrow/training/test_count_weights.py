@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from windrow.experiment import parameters
-from windrow.training.networks import Builder, count_weights
+from windrow.training.networks import Builder, count_weights, list_weights
 
 
 @pytest.mark.tensorflow
@@ -24,11 +24,15 @@ from windrow.training.networks import Builder, count_weights
     ],
 )
 @pytest.mark.parametrize("shape", [(8, 8, 1), (13, 5, 3)])
-def test_as_many_as_keras_counts(builder: str, point: dict[str, Any], shape: tuple[int, int, int]) -> None:
+def test_they_are_those_that_keras_makes_and_as_many_as_it_counts(
+    builder: str, point: dict[str, Any], shape: tuple[int, int, int]
+) -> None:
     whole = {**parameters.defaults(builder), **point}
     network = Builder(builder).build(whole, shape, 7)
     learned = sum(int(weight.shape.num_elements()) for weight in network.trainable_weights)
     assert count_weights(builder, whole, shape, 7) == learned
+    listed = [(variable.name, tuple(variable.shape)) for variable in network.weights]
+    assert list_weights(builder, whole, shape, 7) == listed
 
 
 def test_those_of_a_users_function_are_not_known() -> None:

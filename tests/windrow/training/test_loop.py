@@ -234,14 +234,12 @@ def test_what_a_trial_chooses_freely_needs_no_new_graph(examples: Examples) -> N
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_only_the_last_architectures_are_kept_and_a_users_never(
-    examples: Examples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "_CACHED_ARCHITECTURES", 2)
-    for units in (1, 2, 3, 2, 4):
-        prepared(examples, units=units)
+def test_only_the_last_kinds_are_kept_and_a_users_never(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_CACHED_KINDS", 2)
+    for layers in (1, 2, 3, 2, 4):
+        prepared(examples, layers=layers)
     prepared(examples, builder=own(FLAT))
-    assert [dict(key[1])["units"] for key in loop._cached] == [2, 4]  # type: ignore[index]
+    assert [dict(key[1])["layers"] for key in loop._cached] == [2, 4]  # type: ignore[index]
 
 
 FLAT = (

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.faults]
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 
-# Eight widths, graphs for four of them: an architecture trains ten trials, then makes room, and comes back later.
+# Five kinds, graphs for three of them: a kind trains ten trials of other sizes, then makes room, and comes back later.
 # Prints resident MiB after each trial.
 TRIALS = """
 import json, sys
@@ -23,12 +23,13 @@ from windrow.training import loop, runtime
 from windrow.training.networks import Builder
 
 runtime.import_tensorflow(1)
-loop._CACHED_ARCHITECTURES = 4
+loop._CACHED_KINDS = 3
 generator = np.random.default_rng(0)
 examples = loop.Examples(generator.integers(0, 256, (64, 8, 8, 1), dtype=np.uint8), generator.integers(0, 10, 64))
 resident = []
 for number in range(210):
-    own = {"units": 8 * (1 + number // 10 % 8), "learning_rate": 10 ** -(1 + number % 3)}
+    own = {"units": 8 * (1 + number % 7), "batch_size": 16 + number % 4, "learning_rate": 10 ** -(1 + number % 3)}
+    own["activation"] = parameters.BUILDERS["dense"]["activation"].choices[number // 10 % 5]
     values = {**parameters.defaults("dense"), **own}
     list(loop.prepare(Builder("dense"), values, (8, 8, 1), 10, examples, examples, 1, number).epochs())
     resident.append(psutil.Process().memory_info().rss / 2**20)

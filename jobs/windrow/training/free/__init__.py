@@ -1,0 +1,1 @@
+"""Built-in networks whose sizes are no part of a graph."""
