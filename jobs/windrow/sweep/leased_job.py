@@ -22,7 +22,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 """The types that JSON gives for the types that a record's fields are declared with."""
 _LARGEST = 1 << 53  # whole numbers up to here are exact as floats, and fit into every database
 
-Record = TypeVar("Record", Epoch, Outcome)
+Record = TypeVar("Record", Epoch, Outcome, "Report")
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Report:
         outcome = _outcome(content["outcome"]) if event == "ended" else None
         if outcome is not None and outcome.lease != lease:
             raise ValueError(f"an outcome must be of the lease that it came under; got trial {outcome.number}")
-        return cls(lease, event, _number(content["first"]) if epochs else 0, epochs, outcome)
+        return _checked(cls(lease, event, _number(content["first"]) if epochs else 0, epochs, outcome))
 
 
 def _epochs(records: object) -> list[Epoch]:
@@ -167,6 +167,8 @@ def _checked(record: Record) -> Record:
             raise TypeError(f"{each.name} must be {each.type}; got {type(value).__name__}")
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise ValueError(f"{each.name} must be at most {_LARGEST:,}; got more")
+        if isinstance(value, str):
+            value.encode()  # JSON may hold half a character, which no database takes: a UnicodeEncodeError
     return record
 
 

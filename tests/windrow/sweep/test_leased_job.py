@@ -39,6 +39,7 @@ def test_what_a_worker_sends_is_read_as_it_was() -> None:
             ended(value=float("nan")),
         ),
         *(ended(epochs=[{**EPOCH.metrics(), "loss": "low"}]), ended(lease="b"), ended(ending="happy")),
+        *(ended(worker="\ud800"), {"lease": "\ud800", "event": "beat"}),
         *(epochs(loss="x"), epochs(val_accuracy=None), epochs(seconds=10**400), epochs(val_macro_f1=[])),
         *(epochs(first="1"), epochs(first=0), epochs(first=2**80), epochs(first=1.0)),
     ],
