@@ -70,3 +70,12 @@ def decoded(content: bytes) -> str:
     if (place := text.find("\0")) >= 0:
         raise EncodingError("0x00", text.count("\n", 0, place) + 1, encoding)
     return text.lstrip("\ufeff")  # an editor may add a second mark to a file that has one
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a text without their ends, which are those of Unix, Windows and old Macs alone.
+
+    str.splitlines also ends a line at the control character 0x85, which a wrongly converted "…" is, and at others: then
+    each name after it would be that of another class.
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []

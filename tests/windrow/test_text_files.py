@@ -73,3 +73,14 @@ def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files, "MOST_BYTES", 1000)
     with pytest.raises(UserError, match="must have at most 1,000 bytes; got more; is it another file"):
         text_files.read(Path("/dev/zero"))
+
+
+@given(names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff"), min_size=1), min_size=1),
+       end=st.sampled_from(["\n", "\r\n", "\r"]), closed=st.booleans())  # fmt: skip
+def test_a_line_ends_where_files_end_lines_and_at_no_other_character(names: list[str], end: str, closed: bool) -> None:
+    assert text_files.lines(end.join(names) + end * closed) == names
+
+
+def test_a_text_without_characters_has_no_lines() -> None:
+    assert text_files.lines("") == []
+    assert text_files.lines("a\n\nb\n") == ["a", "", "b"]

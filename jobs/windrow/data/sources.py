@@ -196,7 +196,7 @@ def _idx_folder(path: Path, state: str) -> Source:
 def _label_names(path: Path) -> dict[int, str]:
     """Return label value → name: the lines of labels.txt, counted from 0; empty without this file."""
     try:
-        lines = text_files.read(path / _LABEL_NAMES).splitlines()
+        lines = text_files.lines(text_files.read(path / _LABEL_NAMES))
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -118,6 +118,14 @@ def test_labels_txt_names_the_classes(tmp_path: Path, idx_folder: Path) -> None:
     assert load(idx_folder, tmp_path).labels == ("zero", "eins", "dva", *"3456789")
 
 
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\x0c", "\x1e"])
+def test_a_character_that_ends_no_line_moves_no_name_to_another_class(
+    character: str, tmp_path: Path, idx_folder: Path
+) -> None:
+    (idx_folder / "labels.txt").write_text(f"zero{character}\neins\n", encoding="utf-8")
+    assert load(idx_folder, tmp_path).labels[1:3] == ("eins", "2")
+
+
 def test_the_fingerprint_of_a_folder_follows_its_files(idx_folder: Path) -> None:
     section = DatasetSection(source=str(idx_folder))
     before = sources.fingerprint(section)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def numbers(labels: Sequence[str]) -> dict[str, int]:
     `number_of` reads the result.
     """
     found: dict[str, int] = {}
-    names = [(number, label.strip()) for number, label in enumerate(labels)]
+    names = [(number, _composed(label)) for number, label in enumerate(labels)]
     for number, name in names:
         found.setdefault(name, number)
     for number, name in names:
@@ -58,13 +59,15 @@ def numbers(labels: Sequence[str]) -> dict[str, int]:
 def number_of(name: str, known: Mapping[str, int]) -> int | None:
     """Return the number of the class with this name; None without such a class.
 
-    A label that is written exactly so comes first, then labels and parts of labels in any case.
+    A label that is written exactly so comes first, then labels and parts of labels in any case. How Unicode writes an
+    accent does not matter.
 
     Args:
         name: what a person calls the class.
         known: the result of `numbers`.
     """
-    return known.get(name, known.get(name.lower()))
+    composed = _composed(name)
+    return known.get(composed, known.get(composed.lower()))
 
 
 def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...]:
@@ -86,6 +89,10 @@ def fit(labels: Sequence[str], classes: int, open_ended: bool) -> tuple[str, ...
     )
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def _text(file: Path) -> str:
     try:
         return text_files.read(file)
@@ -94,7 +101,7 @@ def _text(file: Path) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.rstrip().splitlines()]
+    return [line.strip() for line in text_files.lines(text.rstrip())]
 
 
 def _mapped(classes: str, names: str) -> list[str]:
@@ -104,7 +111,7 @@ def _mapped(classes: str, names: str) -> list[str]:
     synsets = {int(number): synset for number, synset in entries}
     if not synsets or max(synsets) >= _MAX_CLASSES:
         return []
-    lines = (line.partition("\t") for line in names.splitlines())
+    lines = (line.partition("\t") for line in text_files.lines(names))
     named = {synset.strip(): name.strip() for synset, _, name in lines}
     every = range(max(synsets) + 1)
     return [named.get(synsets.get(number, ""), synsets.get(number)) or unnamed(number) for number in every]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_a_map_and_names_are_joined_and_what_they_leave_out_is_a_number(tmp_path
 def test_the_same_text_goes_before_another_case_and_a_whole_label_before_a_part(name: str, number: int | None) -> None:
     known = labels.numbers(("b", "B", "cat, dog", "Dog", "heron, crane", "crane"))
     assert labels.number_of(name, known) == number
+
+
+def test_a_name_is_the_same_however_its_accents_are_written() -> None:
+    composed, apart = (unicodedata.normalize(form, "Größe, École") for form in ("NFC", "NFD"))
+    for label, name in ((composed, apart), (apart, composed)):
+        known = labels.numbers(("cat", label))
+        assert [labels.number_of(each, known) for each in (name, name.lower(), name.split(", ")[1])] == [1, 1, 1]
 
 
 def test_labels_for_another_number_of_classes_are_refused() -> None:
