@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from windrow.laptop.setup import class_archive
 
 from harness.results import check_documented
 from harness.waiting import wait_for
@@ -63,8 +64,10 @@ def run_main(name: str, arguments: list[str]) -> int:
 def submit_command(
     script: Path, *arguments: object, master: str = "local[2]", conf: Mapping[str, str] = {}
 ) -> list[str]:
-    """The command line of a spark-submit, from this environment."""
+    """The command line of a spark-submit, from this environment; executors' JVMs start as the driver's does."""
     settings = {"spark.ui.enabled": "false", **conf}
+    if master.startswith("local-cluster"):
+        settings["spark.executor.defaultJavaOptions"] = os.environ.get(class_archive.VARIABLE, class_archive.GLUE)
     return [
         *(str(Path(sys.executable).with_name("spark-submit")), "--master", master, "--driver-memory", "1g"),
         *(part for name, value in settings.items() for part in ("--conf", f"{name}={value}")),

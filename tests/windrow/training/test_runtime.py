@@ -15,7 +15,7 @@ pytestmark = pytest.mark.tensorflow
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 
 TRIALS = """
-import sys
+import gc, sys
 import numpy as np, psutil
 from windrow.experiment import parameters
 from windrow.training import loop, runtime
@@ -23,6 +23,7 @@ from windrow.training.networks import Builder
 
 assert runtime.import_tensorflow(int(sys.argv[1]), deterministic=True) > 0
 assert runtime.import_tensorflow(7, deterministic=True) == 0
+assert gc.isenabled()
 import tensorflow as tf
 
 tf.zeros(1) + 1
