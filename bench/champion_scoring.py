@@ -1,6 +1,6 @@
 """From a folder of photographs to a champion with a backbone, job by job, and how fast and at what precision it labels.
 
-    $bench bench/champion_scoring.py --photos /data/hymenoptera --urls 500,3000
+    $bench bench/champion_scoring.py --photos /data/hymenoptera --urls 500,8000
 
 The folder has train/CLASS/ and test/CLASS/; the page is that of docs/transfer.md. The jobs are those of the train DAG,
 one after another, each with Spark's start and without Airflow. The champion then labels photographs of the folder over
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, type=Path, metavar="DIR", help="a folder with train/ and test/")
-    parser.add_argument("--urls", default=(500, 3000), type=scoring.pair, metavar="FEW,MANY", help="URLs per run")
+    parser.add_argument("--urls", default=(500, 8000), type=scoring.pair, metavar="FEW,MANY", help="URLs per run")
     parser.add_argument("--slots", default=2, type=int, help="Spark's slots (2)")
     parser.add_argument("--out", type=Path, default=report.RESULTS / "champion_scoring.json", metavar="FILE")
     return parser.parse_args()

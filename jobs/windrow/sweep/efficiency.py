@@ -18,7 +18,7 @@ class Clock:
         connected: True once any worker has reached the driver.
         trials: attempts that have ended.
         trial_seconds: time that the attempts took, without importing TensorFlow.
-        import_seconds: time that workers took to import TensorFlow for attempts.
+        import_seconds: time that workers took to import TensorFlow, before the sweep began or for attempts.
         fused_trials: attempts that trained in one graph with others.
         fused_gain: the last gain that fused.gain measured, see Outcome; 0 if it was not measured.
     """
@@ -31,6 +31,7 @@ class Clock:
     import_seconds: float = 0.0
     fused_trials: int = 0
     fused_gain: float = 0.0
+    _imports_for_attempts: float = 0.0
     _begin: float = field(default_factory=monotonic)
     _end: float = field(default_factory=monotonic)
     _idle_since_start: float = 0.0
@@ -60,6 +61,7 @@ class Clock:
         self.trials += 1
         self.trial_seconds += outcome.seconds
         self.import_seconds += outcome.import_seconds
+        self._imports_for_attempts += outcome.import_seconds
         self.fused_gain = outcome.gain or self.fused_gain
         if outcome.fused > 1:
             self.fused_trials += 1
@@ -69,7 +71,7 @@ class Clock:
 
         overhead_seconds_per_trial: slot-seconds spent neither training, nor importing TensorFlow, nor in the idle tail;
             at least 0.
-        tensorflow_import_seconds: sum over all attempts.
+        tensorflow_import_seconds: sum over all workers.
         idle_tail_seconds: slot-seconds without work after the last job started.
         speed_up: training seconds per second of wall clock, which is the gain over one slot that only trains.
         fused_trials, fused_gain: see the attributes.
@@ -78,7 +80,7 @@ class Clock:
         if not self.trials or span <= 0:
             return {}
         there = self.slots * span - self._absent
-        overhead = there - self._idle_since_start - self.trial_seconds - self.import_seconds
+        overhead = there - self._idle_since_start - self.trial_seconds - self._imports_for_attempts
         return {
             "trials_per_hour": round(3600 * self.trials / span, 1),
             "core_seconds_per_trial": round(cores * self.trial_seconds / self.trials, 3),

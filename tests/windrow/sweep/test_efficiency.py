@@ -11,6 +11,7 @@ def test_the_figures_of_two_slots_and_three_trials(monkeypatch: pytest.MonkeyPat
     now = [100.0]
     monkeypatch.setattr(efficiency, "monotonic", lambda: now[0])
     clock = Clock(slots=2, _begin=100.0, _end=100.0)
+    clock.import_seconds += 5.0  # in another worker, before the clock began
     now[0] = 102.0
     clock.start()
     clock.start()
@@ -30,7 +31,7 @@ def test_the_figures_of_two_slots_and_three_trials(monkeypatch: pytest.MonkeyPat
         "trials_per_hour": 1080.0,  # 3 in 10 s
         "core_seconds_per_trial": 13.0,  # (4 + 5 + 4) x 3 cores / 3
         "overhead_seconds_per_trial": 1.333,  # 20 slot-seconds - 13 - 1 of import - 2 of tail, over 3
-        "tensorflow_import_seconds": 1.0,
+        "tensorflow_import_seconds": 6.0,
         "idle_tail_seconds": 2.0,
         "speed_up": 1.3,
         "fused_trials": 1.0,
