@@ -47,7 +47,7 @@ for _name, _pattern in {
     "a plain URL in UTF-16": file_bytes._PLAIN_URL,
     "a URL in UTF-16": file_bytes._WIDE_URL,
     "a line of a feed": file_forms._URL,
-    "columns in a line of a feed": file_forms._COLUMNS,
+    "more in a line of a feed": file_forms._MORE,
     "bytes that no feed has": file_forms._NO_TEXT,
     **{f"{kind}'s beginning": pattern for kind, pattern in content._KNOWN},
 }.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +66,17 @@ class Claims(bytes):
 
     def __len__(self) -> int:
         return self.size
+
+
+def unpacks_xz(file: Path, dictionary: int) -> bool:
+    """Whether an xz file is read whose header asks for a dictionary of so many bytes, or the next size that it has."""
+    content = bytearray(lzma.compress(b"http://a/1\n"))
+    begin = 12  # of the block's header, after the stream's
+    end = begin + 4 * (content[begin] + 1)
+    place = content.index(b"\x21\x01", begin, end) + 2  # after LZMA2's number and the length of what it needs
+    content[place] = next(code for code in range(40) if (2 | code & 1) << (code // 2 + 11) >= dictionary)
+    content[end - 4 : end] = zlib.crc32(content[begin : end - 4]).to_bytes(4, "little")
+    return is_feed(file.with_suffix(".txt.xz"), bytes(content))
 
 
 def unpacks(size: int) -> bool:

@@ -263,6 +263,7 @@ def _of_feeds(tmp_path: Path) -> dict[str, Limit]:
             csv_dialects.COLUMNS, lambda n: feeds.is_feed(file, feeds.columns(n))
         ),
         "a packed feed file, unpacked": Limit(file_bytes.UNPACKED_BYTES, feeds.unpacks),
+        "the dictionary of an xz file": Limit(file_bytes.XZ_DICTIONARY_BYTES, lambda n: feeds.unpacks_xz(file, n)),
         "a value of a Parquet column": Limit(arrow_json.VALUE_BYTES, feeds.holds_value),
         "a Parquet row group, unpacked": Limit(parquet_rows.GROUP_BYTES, feeds.is_row_group),
         "a reason that a file is refused for": Limit(feed_reports._REASON_CHARACTERS, feeds.is_named),

@@ -106,7 +106,7 @@ def unfinished(path: Path, form: FileForm, end: int) -> str:
         file.seek(end - 1)
         last = file.read(1)
     with file_bytes.opened(path, form, end) as opened:
-        ends = (b"\r", DOS_END) if _is_old_mac(opened) else (b"\n", DOS_END)  # else a return is half of a line end
+        ends = {b"\n", DOS_END, *([b"\r"] if _is_old_mac(opened) else [])}  # else a return is half of a line end
     if last in ends:
         return ""
     return "the last record has no line end; it is read as it stands, and again when the file has grown"

@@ -41,7 +41,11 @@ BYTE_ORDER_MARK = "\ufeff"
 UNPACKED_BYTES = 16 << 30
 """The most bytes that a packed file may hold: some 200 million URLs, minutes of unpacking."""
 
+XZ_DICTIONARY_BYTES = 256 << 20
+"""The largest dictionary of an xz file; xz -9 writes 64 MiB. Unpacking takes as much memory."""
+
 _CHUNK_BYTES = 1 << 18
+_XZ_MEMORY_BYTES = XZ_DICTIONARY_BYTES + (16 << 20)
 _PACKED_BYTES = 1 << 13  # what is left of them is copied after each stream, and streams may be tiny
 _HEAD_BYTES = 1 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -52,7 +56,7 @@ _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"} | {
 }
 _DECOMPRESSORS: dict[str, Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]] = {
     "bz2": bz2.BZ2Decompressor,
-    "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ),
+    "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _XZ_MEMORY_BYTES),
 }
 _PLAIN_URL, _URL_BYTES = re.compile(rb"https?://", re.IGNORECASE), len("https://")
 _WIDE_URL = re.compile(rb"h\0t\0t\0p\0(?:s\0)?:\0/\0/", re.IGNORECASE)  # in UTF-16, of either byte order
@@ -231,6 +235,9 @@ def _converted(path: Path, chunks: Iterator[bytes], encoding: str) -> Iterator[b
 
 def unreadable(path: Path, error: Exception) -> FeedFileError:
     """Return the error for a file that the system or a library can't read."""
+    if isinstance(error, lzma.LZMAError) and "Memory" in str(error):
+        most = f"an xz file's dictionary must have at most {XZ_DICTIONARY_BYTES:,} bytes"
+        return FeedFileError(path, f"{most}; got more; pack it with xz -9 at most")
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     cure = "let the job's user read it" if isinstance(error, PermissionError) else "write it again"
     return FeedFileError(path, f"a feed's file must be readable and whole; {reason}; {cure}")

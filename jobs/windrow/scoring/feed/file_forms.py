@@ -25,7 +25,8 @@ SAMPLE = 1000
 _TABLES, _OBJECTS = {".csv", ".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 _URL = re.compile(rb"https?://", re.IGNORECASE)
-_COLUMNS = re.compile(rb"[\t\x01]")
+# Columns of a table, or another URL after a blank or a line end that only some know: U+0085 and U+2028.
+_MORE = re.compile(rb"[\t\x01]|(?:[ \x0b\x0c]|\xc2\x85|\xe2\x80\xa8)https?://", re.IGNORECASE)
 _NO_TEXT = re.compile(rb"[\0\x02-\x08\x0e-\x1f]")
 _TAR, _TAR_PLACE = b"ustar", 257
 _BEGINNING_BYTES = 512  # a tar archive's first header
@@ -137,11 +138,10 @@ def _check_urls(path: Path, form: FileForm) -> None:
     """Refuse a text of which most lines are no URLs, so that not each of them becomes a row, and what is no text."""
     found = _Majority()
     for number, line in _sample(path, form):
-        columns = _COLUMNS.search(line)
         if not found.records and (binary := _NO_TEXT.search(line)):
             what = f"got the byte {binary[0][0]:#04x} in the first line, as archives and packed files have"
             raise FeedFileError(path, f"a text must have no control characters; {what}; unpack it", number)
-        found.add(number, "a URL must stand alone in its line; got columns" if columns else _no_url(line))
+        found.add(number, "a URL must be alone in its line; got more" if _MORE.search(line) else _no_url(line))
     cure = "; write one URL a line, or a header with a column url"
     found.check(path, "most of the file's lines are no URLs", cure)
 

@@ -120,6 +120,14 @@ def test_a_file_that_was_cut_off_within_a_line_end_or_value_is_said_to_be(tmp_pa
     assert "no line end" in report(path).notes[0].reason
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\r\r\n", "\n\r"])
+def test_a_line_end_of_any_kind_ends_the_last_record(tmp_path: Path, end: str) -> None:
+    (tmp_path / "a.csv").write_bytes(end.join(["url,n", "http://a/1,x", "http://a/2,y", ""]).encode())
+    assert [json.loads(target.extra or "")["n"] for target in read(tmp_path / "a.csv")] == ["x", "y"]
+    if end != "\n\r":
+        assert report(tmp_path / "a.csv").notes == []
+
+
 @given(values=st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=6), data=st.data())
 @pytest.mark.parametrize("writer", ["pandas", "Excel", "Spark", "pandas with tabs"])
 def test_of_a_file_that_was_cut_anywhere_every_row_but_the_last_is_as_before_or_the_file_is_refused(
