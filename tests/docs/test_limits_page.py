@@ -25,7 +25,7 @@ from windrow.data import decode, download, published
 from windrow.data.image_files import gif_file, jpeg_file, orientation, png_file, webp_file
 from windrow.errors import PageError, UserError
 from windrow.experiment import ScoringSection, constraints, reading
-from windrow.model.backbones import bringing
+from windrow.model.backbones import bringing, first_run
 from windrow.scoring.feed import arrow_json, carried, csv_dialects, csv_records, feed_reports, file_bytes, parquet_rows
 from windrow.scoring.fetch import fetcher, host_names, http_client, politeness, reasons, robots, urls
 from windrow.scoring.fetch.fetcher import Fetched, Fetcher
@@ -137,6 +137,23 @@ def saved(size: int, max_bytes: int, tmp_path: Path) -> bool:
     return True
 
 
+class _Means:
+    """A network that gives the mean of an image so many times."""
+
+    def __init__(self, features: int) -> None:
+        self.output_shape = (None, features)
+
+    def __call__(self, images: Any, training: bool) -> Any:
+        return images.mean(axis=(1, 2, 3)).reshape(-1, 1).repeat(self.output_shape[1], axis=1)
+
+
+def is_backbone(features: int) -> bool:
+    try:
+        return first_run.features(_Means(features), (8, 8, 3), "means").shape == (3, features)
+    except UserError:
+        return False
+
+
 def extracted(size: int, tmp_path: Path) -> bool:
     """Whether a member that announces so many bytes is extracted, though the archive is cut after a few."""
     info = tarfile.TarInfo("network.pb")
@@ -239,6 +256,7 @@ def limits(tmp_path: Path) -> dict[str, Limit]:
         "a network's or a backbone's file": Limit(
             own_network._MAX_BYTES, lambda n: saved(n, bringing._MAX_BYTES, tmp_path)
         ),
+        "features of an image": Limit(first_run.MOST_FEATURES, is_backbone),
         "bytes to extract from an archive": Limit(unpacking.MAX_BYTES, lambda n: extracted(n, tmp_path)),
         "a number of a class in a label map": Limit(labels._MAX_CLASSES - 1, lambda n: mapped(n, tmp_path)),
         **_of_feeds(tmp_path),

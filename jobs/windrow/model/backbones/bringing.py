@@ -12,15 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from windrow.data import download
 from windrow.errors import UserError
 from windrow.experiment.rules.network_file import is_web_address
 from windrow.files import clear_when_full, locked, write_bytes, write_json, write_text
-from windrow.model import canaries
 from windrow.model.backbone import Backbone, fingerprint
-from windrow.model.backbones import feature_layer, keras_sources, lite0
+from windrow.model.backbones import feature_layer, first_run, keras_sources, lite0
 
 FOLDER = "backbones"
 RECIPE = 1
@@ -59,7 +56,7 @@ def bring(name: str, sha256: str | None, layer: str | None, home: Path, page_fol
         page_folder: the folder that a relative path starts from.
 
     Raises:
-        UserError: the file is missing, has another digest, is no network, or has no such layer or no features.
+        UserError: the file is missing, has another digest, is no network, or has no such layer or no useful features.
         DownloadError: a download failed, or returned another file than before.
         ServiceError: the disk is full.
     """
@@ -157,15 +154,9 @@ def _convert(folder: Path, source: _Source, layer: str | None) -> Backbone:
     part = feature_layer.cut(network, layer, source.name)
     digest = _digest(weights, layer)
     height, width, channels = part.input_shape[1:]
-    drawn = canaries.images((height, width, channels)).astype(np.float32)
-    features = np.asarray(part(drawn, training=False))
-    if not np.isfinite(features).all() or not features.any():
-        raise UserError(
-            f"network.backbone must give finite features that are not all 0; {source.name} does not; "
-            "check its weights, and that it takes pixels from 0 to 255"
-        )
-    file = write_bytes(folder / f"{digest}.keras", to_bytes(part))
     shape = (height, width, channels)
+    features = first_run.features(part, shape, source.name)
+    file = write_bytes(folder / f"{digest}.keras", to_bytes(part))
     backbone = Backbone(source.name, file, digest, shape, features.shape[1], fingerprint(features), part.count_params())
     write_json(folder / f"{digest}.json", backbone.to_json())
     if source.weights is None:

@@ -87,19 +87,31 @@ def _output(network: Any, layer: str | None, name: str) -> Any:
         return network.outputs[0]
     pooling = [one for one in network.layers if type(one).__name__ in _POOLING]
     if not pooling:
-        what = "is a classifier without a global pooling layer" if network.outputs else "has no output"
-        raise UserError(
-            f"network.backbone must give features; {name} {what}; "
-            f"let network.backbone_layer be one of {_choice(network)}"
-        )
+        raise UserError(f"network.backbone must give features; {name} {_lack(network)}")
     return _tensor_of(network, pooling[-1].name, name)
 
 
+def _lack(network: Any) -> str:
+    """Return why a network without a global pooling layer has no features, and what to do."""
+    import keras
+
+    cure = f"let network.backbone_layer be one of {_choice(network)}"
+    count = len(network.outputs or ())
+    if count != 1:
+        return f"has {count or 'no'} output{'s' if count else ''} and no global pooling layer; {cure}"
+    last = network.outputs[0]._keras_history.operation
+    if isinstance(last, keras.Model):
+        return f"ends in a classifier, its inner network {last.name}; save that one by itself, and name its file"
+    return f"is a classifier without a global pooling layer; {cure}"
+
+
 def _is_classifier(network: Any) -> bool:
-    """Return whether a network ends in a softmax or a sigmoid."""
+    """Return whether a network ends in a softmax or a sigmoid, also inside a network that is its last layer."""
     import keras
 
     last = network.outputs[0]._keras_history.operation
+    if isinstance(last, keras.Model):
+        return len(last.outputs) == 1 and _is_classifier(last)
     ends = (keras.activations.softmax, keras.activations.sigmoid)
     return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) in ends
 
@@ -131,7 +143,10 @@ def _tensor_of(network: Any, layer: str, name: str) -> Any:
 
 def _choice(network: Any) -> str:
     """Return the names of the last layers that give rows or maps."""
-    fitting = [one.name for one in network.layers if len(getattr(_first_output(one), "shape", ())) in (2, 4)]
+    import keras
+
+    layers = [one for one in network.layers if not isinstance(one, keras.layers.InputLayer)]
+    fitting = [one.name for one in layers if len(getattr(_first_output(one), "shape", ())) in (2, 4)]
     return ", ".join(fitting[-5:]) or "none"
 
 

@@ -62,4 +62,6 @@ def application(name: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """Return an error's first sentence: what follows advises to change the code that loads the file."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first.partition(". ")[0][:300]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -167,13 +168,46 @@ def test_weights_of_an_application_are_remembered_by_their_digest(
     assert bring("keras:MobileNetV2", None, None, tmp_path / "elsewhere", tmp_path).digest == first.digest
 
 
+def of_means(change: Callable[[Any], Any], batch: int | None = None) -> Any:
+    """A network whose features are made of the mean of each colour."""
+    import keras
+
+    image = keras.Input(batch_shape=(batch, 8, 8, 3))
+    return keras.Model(image, change(keras.layers.GlobalAveragePooling2D()(image)))
+
+
+def to_nothing(means: Any) -> Any:
+    return 0 * means
+
+
+def with_chance(means: Any) -> Any:
+    import keras
+
+    return keras.layers.Dropout(0.5)(means, training=True)
+
+
+def of_two_images(means: Any) -> Any:
+    import keras
+
+    return keras.ops.reshape(means, (2, 3))
+
+
 @pytest.mark.tensorflow
-def test_a_network_that_gives_only_zeros_is_refused(tmp_path: Path) -> None:
-    dead = network()
-    dead.set_weights([np.zeros_like(weights) for weights in dead.get_weights()])
-    dead.save(tmp_path / "dead.keras")
-    with pytest.raises(UserError, match=r"finite features that are not all 0; dead does not; check its weights"):
-        bring("dead.keras", None, None, tmp_path, tmp_path)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: of_means(to_nothing), "finite features that are not all 0; odd does not; check its weights"),
+        (lambda: of_means(with_chance), "the same features each time, .*; odd does not; save it without noise"),
+        (lambda: of_means(of_two_images, 2), r"any number of images of \(8, 8, 3\); odd fails: .*; save it with keras"),
+    ],
+    ids=("zeros", "chance", "two_images"),
+)
+def test_a_network_whose_features_are_of_no_use_is_refused_and_leaves_no_file(
+    make: Callable[[], Any], message: str, tmp_path: Path
+) -> None:
+    make().save(tmp_path / "odd.keras")
+    with pytest.raises(UserError, match=message):
+        bring("odd.keras", None, None, tmp_path, tmp_path)
     assert list((tmp_path / "backbones").glob("*.keras")) == []
 
 

@@ -103,6 +103,12 @@ def test_features_of_lower_precision_become_float32() -> None:
     ("make", "layer", "message"),
     [
         (lambda: network("flat"), None, r"without a global pooling layer; .* one of .*maps, normalized, pooled"),
+        (
+            lambda: inside(network("scores")),
+            None,
+            "small ends in a classifier, its inner network inner; save that one by",
+        ),
+        (lambda: two_outputs(), None, "small has 2 outputs and no global pooling layer; .* be one of maps, flat$"),
         (lambda: network("scores"), "poled", "must be a layer of small; got 'poled'; take one such as pooled"),
         (lambda: network(shape=(8, 8, 1)), None, r"RGB; small takes \(n, 8, 8, 1\); name another network"),
         (lambda: network(shape=(None, None, 3)), None, r"takes \(n, any, any, 3\); save it with keras.Input"),
@@ -122,6 +128,22 @@ def test_a_network_that_gives_no_features_is_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(UserError, match=message):
         cut(make(), layer, "small")
+
+
+def inside(inner: Any) -> Any:
+    """A network within another one, as its last layer."""
+    import keras
+
+    inner.name = "inner"
+    return keras.Sequential([keras.Input((8, 8, 3)), inner])
+
+
+def two_outputs() -> Any:
+    import keras
+
+    image = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(4, 3, name="maps")(image)
+    return keras.Model(image, {"maps": maps, "flat": keras.layers.Flatten(name="flat")(maps)})
 
 
 def rows() -> Any:
