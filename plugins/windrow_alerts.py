@@ -18,7 +18,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from windrow.experiment import AirflowSection
 
 _CAUSE = "{{ (exception or 'its process was lost') }}"
-_CHAT_MARKS = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_CHAT_MARKS = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"}  # the last: Mattermost wakes all for @channel
 _FAILED = {
     "text": "{{ ti.dag_id }}: task {{ ti.task_id }} has failed: " + _CAUSE,
     "dag_id": "{{ ti.dag_id }}",
@@ -77,7 +77,7 @@ def _channels(section: AirflowSection, message: Mapping[str, str]) -> list[tuple
 
 
 def _for_chats(template: str) -> str:
-    """Return the template with its values escaped as Slack asks for: an error may quote the web, <!channel> say."""
+    """Return the template with its values escaped: an error may quote <!channel> or @channel from the web."""
     marks = "".join(f" | replace('{mark}', '{instead}')" for mark, instead in _CHAT_MARKS.items())
     return template.replace(" }}", f" | string{marks} }}}}")
 

@@ -22,9 +22,9 @@ def test_a_chat_shows_what_a_failure_quotes_from_the_web_as_text_and_wakes_nobod
     (hook,) = windrow_alerts.failure(AirflowSection(webhook="chat"))
     task = SimpleNamespace(dag_id="score_mine", task_id="score_images", log_url="http://127.0.0.1/log")
     text, cause = (jinja2.Environment(autoescape=False).from_string(hook.json[key]) for key in ("text", "cause"))
-    error = ValueError("got <!channel> & <http://a.example|mine>")
+    error = ValueError("got <!channel> & <http://a.example|mine> @channel")
     shown = text.render(ti=task, exception=error, run_id="r")
-    assert shown.endswith("has failed: got &lt;!channel&gt; &amp; &lt;http://a.example|mine&gt;")
+    assert shown.endswith("has failed: got &lt;!channel&gt; &amp; &lt;http://a.example|mine&gt; @\u200bchannel")
     assert cause.render(exception=error) == str(error), "who reads JSON gets the cause as it is"
     assert text.render(ti=task, exception=None).endswith("its process was lost")
 

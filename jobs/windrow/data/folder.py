@@ -203,7 +203,7 @@ class _Found:
         if unused := sorted(_printable(path.name) for path in _unused(self.root, used)):
             drawn = "; validation images are drawn from training (dataset.validation), so move them there"
             is_split = any(map(_VALIDATION.fullmatch, unused))
-            notes.append(f"not read in {self.root.name}: {_some(unused)}{drawn if is_split else ''}")
+            notes.append(f"not read in {_printable(self.root.name)}: {_some(unused)}{drawn if is_split else ''}")
         if self.texts:
             files = counted(len(self.texts), "file of text", "files of text")
             notes.append(f"{files} in folders of classes, not read: {_some(self.texts)}")

@@ -184,6 +184,12 @@ def _existing_folder(source: str) -> Path:
             else f"no such folder: {path}; put one folder of images per class there, or name another"
         )
         raise DatasetError(f"dataset.source must be {', '.join(SOURCES)} or a folder; got {source!r}; {cure}")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"the path of dataset.source must be UTF-8; got {str(path)!a}; rename its folders"
+        ) from error
     return path
 
 

@@ -126,6 +126,16 @@ def test_a_character_that_ends_no_line_moves_no_name_to_another_class(
     assert load(idx_folder, tmp_path).labels[1:3] == ("eins", "2")
 
 
+def test_a_folder_whose_path_is_no_text_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """No manifest could name it. A page can name it only by a link."""
+    folder = tmp_path / "p\udcff" / "photos"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    section = DatasetSection(source=str(tmp_path / "link"))
+    with pytest.raises(DatasetError, match=r"must be UTF-8; got '.*p\\udcff/photos'; rename its folders"):
+        sources.check_there(section)
+
+
 def test_the_fingerprint_of_a_folder_follows_its_files(idx_folder: Path) -> None:
     section = DatasetSection(source=str(idx_folder))
     before = sources.fingerprint(section)

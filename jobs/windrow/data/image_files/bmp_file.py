@@ -52,7 +52,8 @@ def _with_known_masks(content: bytes, size: int, bits: int, compression: int) ->
     needed = stride * abs(height)
     if width < 1 or not 0 < width * abs(height) <= _MOST_PIXELS or len(content) < start + needed:
         return content
-    if not all(map(_is_a_run, masks)):
+    masks = tuple(mask & ((1 << bits) - 1) for mask in masks)
+    if not any(masks) or not all(map(_is_a_run, masks)):
         return content
     words = np.frombuffer(content, np.uint8, needed, start).reshape(abs(height), stride)
     values = words[:, : width * bits // 8].copy().view(f"<u{bits // 8}")

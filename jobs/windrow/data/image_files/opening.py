@@ -75,8 +75,10 @@ def _image(content: bytes, kind: str, max_pixels: int) -> Image.Image:
 def _by_header(read: Callable[[], Image.Image], kind: str, max_pixels: int) -> Image.Image:
     try:
         image = read()
-    except (UnidentifiedImageError, SyntaxError) as error:  # Pillow's readers of a format raise SyntaxError
+    except UnidentifiedImageError as error:
         raise NotAnImageError(f"it begins as a {kind}, and its header can't be read") from error
+    except SyntaxError as error:  # Pillow's readers of a single format raise it, with the reason
+        raise NotAnImageError(f"it begins as a {kind}, and its header can't be read: {error}") from error
     except Image.DecompressionBombError as error:
         raise _too_many(max_pixels, error) from error
     except Exception as error:  # Pillow raises almost anything

@@ -85,6 +85,12 @@ def test_masks_with_gaps_and_sizes_that_can_not_be_are_a_reason(masks: tuple[int
         pass
 
 
+@pytest.mark.parametrize("mask", [0x10000, 0xFFFFFFFF, 0x80008000])
+def test_bits_of_a_mask_beyond_the_pixels_do_not_count(mask: int) -> None:
+    with opened(bmp(40, 3, 16, (0xF00, 0xF0, mask), b"\0\x0f"), 100) as image:
+        assert np.asarray(image.convert("RGB"))[0, 0, :2].tolist() == [255, 0]
+
+
 def test_pixels_of_a_short_header_are_no_masks() -> None:
     """The header of OS/2 has 12 bytes, so that pixels are where others say the compression."""
     levels = np.arange(18, dtype=np.uint8).reshape(1, 6, 3)

@@ -392,6 +392,17 @@ def test_what_is_no_image_has_a_reason(content: bytes, reason: str) -> None:
         pass
 
 
+def test_a_header_that_can_not_be_read_has_its_reason() -> None:
+    """Of two components, and with a method of filtering that nobody has defined."""
+    jpeg, png = bytearray(encoded(PHOTO, "JPEG")), bytearray(encoded(PICTURE))
+    jpeg[jpeg.index(b"\xff\xc0") + 9] = 2
+    png[27] = 1
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    for content, reason in ((jpeg, "cannot handle 2-layer images"), (png, "unknown filter category")):
+        with pytest.raises(NotAnImageError, match=f"header can't be read: {reason}"), opened(bytes(content), 9_999):
+            pass
+
+
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP"]))
 def test_a_reduced_file_decodes_to_the_same_pixels_as_the_file(data: st.DataObject, kind: str) -> None:
     mode = data.draw(st.sampled_from(["RGB", "L", "P", "1", "RGBA", "LA"]))
