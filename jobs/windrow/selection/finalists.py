@@ -74,7 +74,7 @@ class Finalist:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Return the objective of every repeat that ended ok, best first."""
+        """Return the objective of every repeat that ended ok, in the order of `good`."""
         return tuple(repeat.outcome.value for repeat in self.good if repeat.outcome.value is not None)
 
     @property
