@@ -131,7 +131,7 @@ def test_weights_that_differ_are_said_with_the_packages_and_networks_that_have_c
 
     packages = {"keras": ("3.1", "3.2"), "built-in networks": ("revision 1", "revision 2")}
     page = parse("name: old\nspace: {units: {type: int, low: 8, high: 9}}\n")
-    record = Record("old", "1", page, Builder("dense"), {}, 0, 0, "d", "w", 0.5, None, packages)
+    record = Record("old", "1", page, Builder("dense"), {}, 0, 0, "d", "w", 0.5, 1, None, packages)
     told = compare(record, Reproduction(0.75, 4, "another"))["told"]
     assert str(told).endswith(
         "weights differ; other versions now: keras 3.2 (then 3.1), built-in networks revision 2 (then revision 1)"
