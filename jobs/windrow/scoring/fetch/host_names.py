@@ -27,6 +27,7 @@ _NAME = re.compile(rf"(?!\*$)(?=.{{1,{MOST_CHARACTERS}}}\.?$){_LABEL}(?:\.{_LABE
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
 _NUMBERS = ((16, re.compile("0x([0-9a-f]*)")), (8, re.compile("0([0-7]+)")), (10, re.compile("(0|[1-9][0-9]*)")))
 _IPV4_PARTS = 4
+_ANY = "*"  # glibc takes it for no name, which is this machine
 
 
 class HostNameError(ValueError):
@@ -48,6 +49,8 @@ def normal_form(host: str) -> str:
     if host.startswith("["):
         return _ipv6(host[1:].removesuffix("]"))
     name = _ascii(unquote_to_bytes(host.encode("utf-8", "surrogateescape")).decode("utf-8", "replace"))
+    if name == _ANY:
+        raise HostNameError(f"a host name must not be *, which systems take for this machine; got {_shown(host)}")
     if not _NAME.fullmatch(name):
         raise HostNameError(
             "a host name must have labels of 1 to 63 characters, without spaces and any of #%/:<>?@[\\]^|; "
