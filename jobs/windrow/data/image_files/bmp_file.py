@@ -24,6 +24,7 @@ _KNOWN = {
 
 _MOST_PIXELS = 80_000_000
 """Pixels of an image whose masks are not Pillow's: it is converted in memory."""
+_ROWS = 256  # of pixels, which are converted at once
 
 
 def reduced(content: bytes) -> bytes:
@@ -56,13 +57,15 @@ def _with_known_masks(content: bytes, size: int, bits: int, compression: int) ->
     if not any(masks) or not all(map(_is_a_run, masks)):
         return content
     words = np.frombuffer(content, np.uint8, needed, start).reshape(abs(height), stride)
-    values = words[:, : width * bits // 8].copy().view(f"<u{bits // 8}")
-    pixels = np.zeros((abs(height), width, 4), np.uint8)
-    for place, mask in zip((2, 1, 0, 3), masks, strict=True):  # blue first
-        pixels[..., place] = _levels(values, mask)
+    pixels = np.empty((abs(height), width, 4), np.uint8)
+    for top in range(0, abs(height), _ROWS):
+        part = slice(top, top + _ROWS)
+        values = words[part, : width * bits // 8].copy().view(f"<u{bits // 8}")
+        for place, mask in zip((2, 1, 0, 3), masks, strict=True):  # blue first
+            pixels[part, :, place] = _levels(values, mask)
     header = struct.pack("<IiiHHIIiiII", _LONG_HEADER, width, height, 1, 32, _MASKS, pixels.size, 0, 0, 0, 0)
     header += struct.pack("<4I", *_STANDARD[:3], _ALPHA_FIRST if masks[3] else 0)
-    return b"".join((b"BM", struct.pack("<IHHI", 70 + pixels.size, 0, 0, 70), header, pixels.tobytes()))
+    return b"".join((b"BM", struct.pack("<IHHI", 70 + pixels.size, 0, 0, 70), header, pixels.data))
 
 
 def _is_a_run(mask: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,20 @@ def test_masks_with_gaps_and_sizes_that_can_not_be_are_a_reason(masks: tuple[int
 def test_bits_of_a_mask_beyond_the_pixels_do_not_count(mask: int) -> None:
     with opened(bmp(40, 3, 16, (0xF00, 0xF0, mask), b"\0\x0f"), 100) as image:
         assert np.asarray(image.convert("RGB"))[0, 0, :2].tolist() == [255, 0]
+
+
+def test_masks_of_a_large_image_are_read_in_the_memory_of_its_pixels() -> None:
+    values = np.arange(1200 * 900, dtype="<u2").reshape(900, 1200)
+    head = bytearray(bmp(40, 3, 16, (0xF00, 0xF0, 0xF), b""))
+    struct.pack_into("<ii", head, 18, 1200, -900)
+    content = bytes(head) + values.tobytes()
+    tracemalloc.start()
+    reduced = bmp_file.reduced(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * 4 * values.size, "the pixels, the file, and a part of them in the work"
+    with opened(reduced, values.size) as image:
+        np.testing.assert_array_equal(np.asarray(image)[..., 2], (values & 0xF) * 17)
 
 
 def test_pixels_of_a_short_header_are_no_masks() -> None:

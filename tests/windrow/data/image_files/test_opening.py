@@ -268,8 +268,8 @@ def test_the_pixels_own_checksum_decides_and_not_that_of_their_chunk() -> None:
 def test_a_jpeg_without_its_end_mark_is_whole_and_one_without_more_is_not(mode: str, progressive: bool) -> None:
     whole = encoded(PHOTO.convert(mode), "JPEG", progressive=progressive)
     expected = pixels(whole)
-    for missing in (1, 2):
-        np.testing.assert_array_equal(pixels(whole[:-missing]), expected)
+    for missing, padding in itertools.product((1, 2), (b"", bytes(512), b"\xff" * 512)):
+        np.testing.assert_array_equal(pixels(whole[:-missing] + padding), expected)
     for missing in (6, 40, len(whole) // 2):
         with pytest.raises(OSError, match="truncated"):
             pixels(whole[:-missing])
