@@ -1,7 +1,7 @@
 """Compile a network's training epoch and its evaluation into TensorFlow graphs.
 
 Arrays, seed, learning rates and whatever else a trial may choose freely are arguments of the graphs, so that one graph
-serves every trial of an architecture.
+serves every trial of a kind of network.
 """
 
 from __future__ import annotations
