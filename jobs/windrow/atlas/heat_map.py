@@ -16,6 +16,7 @@ import numpy as np
 from windrow.atlas.plot import Missing, Plot, limit_axis, number, parameter_axis, positions
 from windrow.atlas.table import WIDTHS, SearchedParameter, TrialTable, error_of
 from windrow.looks import style
+from windrow.looks.numbers import two_digits
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _paint(axes: Axes, cells: Cells, table: TrialTable) -> None:
     drawn.outline.set_visible(False)
     scale_ticks = [low, (low * norm.vmax) ** 0.5, norm.vmax]
     drawn.ax.yaxis.set_minor_formatter(NullFormatter())
-    drawn.set_ticks(scale_ticks, labels=[f"{tick:.2g}" for tick in scale_ticks], minor=False)
+    drawn.set_ticks(scale_ticks, labels=[two_digits(tick) for tick in scale_ticks], minor=False)
     drawn.ax.tick_params(which="both", length=0)
     drawn.set_label(f"median {table.measure}")
 
@@ -192,7 +193,7 @@ def _write(axes: Axes, cells: Cells, x_log: bool, y_log: bool) -> None:
         if not np.isnan(error):
             colour = "#fdfdfd" if error > middle else "#111111"  # contrasts with the cell, in either theme
             x, y = cells.centre(row, column, x_log, y_log)
-            axes.text(x, y, f"{error:.2g}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(x, y, two_digits(float(error)), ha="center", va="center", fontsize=7, color=colour)
 
 
 def _title(table: TrialTable, cells: Cells, x: SearchedParameter, y: SearchedParameter) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from windrow.atlas.table import DrawnTrial, SearchedParameter, TrialTable
 from windrow.experiment.parameters import Value
 from windrow.looks import style
+from windrow.looks.numbers import two_digits
 from windrow.sweep.outcomes import Ending
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def number(value: Value) -> str:
         return str(value).lower()
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.2g}" if isinstance(value, float) else value
+    return two_digits(value) if isinstance(value, float) else value
 
 
 def measure_axis(axis: Axis, table: TrialTable) -> None:

@@ -13,6 +13,7 @@ from windrow.laptop.airflow_api import FINISHED, Airflow, NotFoundError, Task
 POLL_SECONDS = 1.0
 LOG_SECONDS = 4.0  # between two reads: each read transfers the whole log
 _PROGRESS_SECONDS = 10.0
+_HEALTH_SECONDS = 30.0  # after which Airflow itself takes a scheduler without a heartbeat for unhealthy
 _PROGRESS = re.compile(r"\[\d+/\d+\].*")
 _MEANT = re.compile(r"\s*[^\s:]")  # neither empty nor a mark that folds a log, such as ::endgroup::
 _IDLE = (None, "scheduled", "queued", "none", "removed")
@@ -81,6 +82,7 @@ def wait(airflow: Airflow, dag: str, run: str, reporter: Reporter) -> dict[str, 
         changes.log(tasks)
         if state in FINISHED:
             break
+        changes.check_scheduler()
         time.sleep(POLL_SECONDS)
     if state == "failed":
         raise RunFailedError(failure(airflow, dag, run, tasks))
@@ -94,6 +96,8 @@ class _Changes:
         self._airflow, self._dag, self._run, self._reporter = airflow, dag, run, reporter
         self._states: dict[str, str | None] = {}
         self._log_read = -LOG_SECONDS
+        self._health_read = time.monotonic()
+        self._healthy = True
 
     def log(self, tasks: list[Task]) -> None:
         """Print the state of each task whose state has changed, and the progress of the running task.
@@ -113,6 +117,18 @@ class _Changes:
                 self._log_read = time.monotonic()
                 if line := progress(self._log(task)):
                     self._reporter.passing(line)
+
+    def check_scheduler(self) -> None:
+        """Print once if Airflow's scheduler does not work: without it no task begins, and the wait would not end."""
+        if time.monotonic() - self._health_read < _HEALTH_SECONDS:
+            return
+        self._health_read = time.monotonic()
+        healthy = self._airflow.get("/monitor/health")["scheduler"]["status"] == "healthy"
+        if self._healthy and not healthy:
+            self._reporter.log(
+                "  Airflow's scheduler has sent no heartbeat for 30 s; if that stays so, run make doctor"
+            )
+        self._healthy = healthy
 
     def _log(self, task: Task) -> list[str]:
         return self._airflow.log(self._dag, self._run, task)

@@ -15,6 +15,7 @@ from statistics import median, quantiles
 from typing import TypedDict
 
 from windrow.experiment.parameters import Value
+from windrow.looks.numbers import two_digits
 from windrow.ui.ledgers import TrialSummary
 
 SHADES = 7
@@ -110,7 +111,7 @@ def axis(name: str, values: Sequence[Value]) -> Axis:
         return Axis(name, tuple(map(_text, distinct)), values=distinct)
     bins = min(_MOST_BINS, max(3, round((len(values) / 1.5) ** 0.5)))
     edges = _edges([float(value) for value in distinct], median(map(float, values)), bins)
-    return Axis(name, tuple(f"{low:.2g} to {high:.2g}" for low, high in pairwise(edges)), edges=edges)
+    return Axis(name, tuple(f"{two_digits(low)} to {two_digits(high)}" for low, high in pairwise(edges)), edges=edges)
 
 
 def _edges(values: Sequence[float], middle: float, bins: int) -> tuple[float, ...]:

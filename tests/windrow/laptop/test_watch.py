@@ -108,6 +108,23 @@ def test_tells_each_change_once_and_the_progress_of_what_runs(script: Script, ai
     ]
 
 
+def test_a_scheduler_that_has_ended_is_told_once_until_it_works_again(
+    script: Script, airflow: Airflow, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.0)
+    health = [{"scheduler": {"status": status}} for status in ("healthy", *("unhealthy",) * 2, "healthy", "unhealthy")]
+    script.answers |= {
+        RUN_PATH: [*({"state": "running"} for _ in health), {"state": "success"}],
+        f"{RUN_PATH}/taskInstances": [tasks(sweep=None)],
+        "/api/v2/monitor/health": health,
+    }
+
+    watch.wait(airflow, "train", RUN, told.reporter)
+
+    assert told() == ["  Airflow's scheduler has sent no heartbeat for 30 s; if that stays so, run make doctor"] * 2
+
+
 def test_a_failed_task_is_named_with_the_sentence_of_its_log(script: Script, airflow: Airflow, told: Any) -> None:
     sentence = "error: MLflow must answer; got 403; start it"
     script.answers |= {

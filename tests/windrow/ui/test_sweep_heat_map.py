@@ -84,3 +84,9 @@ def test_a_perfect_share_is_no_error() -> None:
 
 def test_parameters_that_never_differ_are_not_offered() -> None:
     assert sweep_heat_map.parameters([trial(0, a=1, units=2, same=3), trial(1, a=2, units=4, same=3)]) == ["units", "a"]
+
+
+def test_ranges_of_hundreds_are_written_without_exponents() -> None:
+    found = sweep_heat_map.axis("units", list(range(128, 513, 16)))
+    assert (found.labels[0].split(" to ")[0], found.labels[-1].split(" to ")[1]) == ("130", "510")
+    assert not [label for label in found.labels if "e" in label]
