@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import tempfile
 import warnings
@@ -187,9 +188,18 @@ def _check(content: bytes) -> None:
     assert not plain or any(np.array_equal(each, decoded.pixels) for each in plain), "Pillow sees other pixels"
 
 
+def _is_part(content: bytes) -> bool:
+    """Return whether an animated PNG says that its still image is a part of a frame, which Pillow then shows alone."""
+    chunks = layers._chunks(content, len(png_file.MARK), ">I4s", padded=False)
+    before = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", chunks)
+    return any(name == b"fcTL" and data[4:20] != content[16:24] + bytes(8) for name, data in before)
+
+
 def _is_misread(content: bytes) -> bool:
-    """Return whether Pillow may take the wrong pixels for transparent; browsers and libpng do not."""
+    """Return whether Pillow may show other pixels than browsers and libpng, or take other ones for transparent."""
     if content.startswith(png_file.MARK):
+        if _is_part(content):
+            return True
         place = content.rfind(b"tRNS")
         return place >= 0 and (content[24:26] in _MISREAD or place > content.find(b"IDAT"))
     if not content.startswith(gif_file.MARKS):
