@@ -212,7 +212,10 @@ def test_a_job_that_had_nothing_to_work_with_is_skipped_with_its_reason(contract
 
 
 def test_the_reason_is_in_the_runs_note(contract: Any) -> None:
-    assert "skips: there is no champion yet" in contract.note
+    reason = "skips: there is no champion yet"
+    last = contract.note.split("\n\n")[-1]
+    # A note has 1,000 characters. Which reason they cut off depends on the order in which the tasks ended.
+    assert reason in contract.note or (len(contract.note) == 1000 and reason.startswith(last))
 
 
 def test_a_job_that_takes_too_long_leaves_the_cause_for_the_runs_note(contract: Any) -> None:

@@ -187,8 +187,8 @@ def test_a_driver_that_could_open_no_file_for_a_while_hears_workers_again() -> N
     with subprocess.Popen([sys.executable, "-c", FULL], **options) as driver:
         port, secret = driver.stdout.readline().split()
         address = Address("127.0.0.1", int(port), bytes.fromhex(secret))
-        with socket.create_connection((address.host, address.port), 0.3) as waiting, pytest.raises(TimeoutError):
-            waiting.recv(100)
+        with socket.create_connection((address.host, address.port), 0.3) as waiting, suppress(TimeoutError):
+            assert waiting.recv(100) == b""  # or no answer
         driver.stdin.write("\n")
         driver.stdin.flush()
         worker = wait_for(lambda: reach(address) or channel.forget(address))

@@ -50,7 +50,7 @@ def features(part: Any, shape: Shape, name: str) -> NDArray[np.float32]:
     if not np.abs(found - alone).max() <= TOLERANCE * np.abs(found).max():
         raise UserError(
             f"network.backbone must give an image the same features each time, whatever other images there are; {name} "
-            "does not; save it without noise or dropout that is always on, and without means over a batch"
+            "does not; save it without means over a batch, and without noise that is always on"
         )
     return found
 
