@@ -6,6 +6,7 @@ understand(b"HTTP://Example.com:80/a b.png#top").address      # "http://example.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
@@ -81,7 +82,7 @@ def understand(line: bytes, digest: str | None = None) -> Target | None:
         digest: SHA-256 of the whole line if `line` is only its beginning.
     """
     text = line.decode("utf-8", "surrogateescape").strip().lstrip(INVISIBLE)
-    if not text:
+    if not text or BOM_UTF8.startswith(line):  # a file may be cut off within its byte order mark
         return None
     if len(line) > MAX_BYTES:
         reason = f"a URL has at most {MAX_BYTES:,} bytes; got a longer line"

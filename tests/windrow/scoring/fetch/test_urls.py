@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -139,6 +141,11 @@ def test_a_redirect_leads_where_it_leads_a_browser(location: str, reached: str) 
 
 def test_blank_lines_are_no_urls() -> None:
     assert [urls.understand(line) for line in (b"", b"  \t ", b"\xef\xbb\xbf", "\u3000".encode())] == [None] * 4
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_a_file_that_was_cut_off_within_its_byte_order_mark_has_no_line(size: int) -> None:
+    assert urls.understand(codecs.BOM_UTF8[:size]) is None
 
 
 def test_a_byte_order_mark_and_blanks_around_are_dropped() -> None:
