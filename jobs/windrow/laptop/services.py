@@ -55,7 +55,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Running:
-    """A recorded process; `started` is Unix time in seconds."""
+    """A recorded process; `started` is the time in seconds that `start_of` returned for it."""
 
     pid: int
     started: float
@@ -67,10 +67,19 @@ class Running:
         """Return the recorded process; None if it has ended."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _START_TOLERANCE_SECONDS
+            same = abs(start_of(process) - self.started) < _START_TOLERANCE_SECONDS
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+
+def start_of(process: psutil.Process) -> float:
+    """Return when the process started, in seconds; the value stays the same when the system's clock is set.
+
+    Linux counts from the boot, and psutil adds the boot's time by the clock of now: a clock that is set, or a machine
+    that was paused, would make each process another one. macOS keeps the time of the start itself.
+    """
+    return float(process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0))
 
 
 def mark(home: Path) -> dict[str, str]:
@@ -168,7 +177,7 @@ def ensure(service: Service, state: State, logs: Path) -> bool:
             cwd=service.folder,
             start_new_session=True,
         )
-    started = psutil.Process(process.pid).create_time()
+    started = start_of(psutil.Process(process.pid))
     state.note(service.name, Running(process.pid, started, str(log), service.digest(), service.port), service.port)
     return True
 

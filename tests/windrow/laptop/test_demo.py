@@ -21,7 +21,7 @@ from windrow.errors import PageError, ServiceError, UserError
 from windrow.laptop import demo, demo_request, demo_summary, peak_memory, stack, watch
 from windrow.laptop.airflow_api import Task
 from windrow.laptop.demo_summary import Champion
-from windrow.laptop.services import Running
+from windrow.laptop.services import Running, start_of
 from windrow.laptop.stack import Stack
 from windrow.laptop.watch import Reporter, RunFailedError
 from windrow.paths import home
@@ -311,7 +311,7 @@ def test_peak_memory_is_the_most_that_was_seen() -> None:
 
 def test_a_service_that_the_demo_started_itself_is_counted_once() -> None:
     with psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
-        stack.state().note("mlflow", Running(child.pid, psutil.Process(child.pid).create_time(), "log"))
+        stack.state().note("mlflow", Running(child.pid, start_of(psutil.Process(child.pid)), "log"))
         found = list(demo._processes())
         child.kill()
     # Other tests of the same session may have children of this process at work: a JVM, a server.

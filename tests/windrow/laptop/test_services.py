@@ -123,13 +123,26 @@ def test_one_that_ignores_sigterm_is_killed(state: State, home: Path, make: Call
 def test_a_process_id_that_was_given_away_is_left_alone(state: State, home: Path) -> None:
     """The noted process ended long ago, and its number is now another program's."""
     with subprocess.Popen([sys.executable, "-c", SLEEPER]) as bystander:
-        started = psutil.Process(bystander.pid).create_time()
+        started = services.start_of(psutil.Process(bystander.pid))
         state.note("mlflow", Running(bystander.pid, started - 3600, "log"))
         try:
             assert services.stop(state, home) == []
             assert bystander.poll() is None
         finally:
             bystander.kill()
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere the system records the time of the start")
+@pytest.mark.parametrize("seconds", [-7200, 41])
+def test_a_process_is_known_again_after_the_clock_was_set(
+    state: State, home: Path, make: Callable[..., Service], seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.ensure(make(), state, home)
+    before = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: before + seconds)
+    assert psutil.boot_time() == before + seconds
+    assert not services.ensure(make(), state, home)
+    assert services.stop(state, home) == ["sleeper"]
 
 
 def test_a_stack_never_ends_the_processes_of_another_home(
