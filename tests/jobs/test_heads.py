@@ -175,6 +175,8 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     promotion = run_job("promote_best", *on_data, *tuned)
     assert promotion.code == 0, promotion.output
     assert re.search(r"fine-tuning trial 0: (conv2d\w*) to \1, 224 of 256 weights; ", promotion.output)
+    for what in ("finalists", "on all images", "fine-tuning"):
+        assert re.search(rf"^\[2/2\] {what}: trial 0, seed [12]: val_loss \d+\.\d+ in ", promotion.output, re.MULTILINE)
     found = promotion.result["fine_tuning"]
     assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
     assert promotion.result["val_loss"] == found["fine_tuned"] < found["frozen"]

@@ -267,7 +267,7 @@ def _others(final: Final) -> dict[str, Finalist]:
 
 
 def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
-    """Return the repeats that ended ok with their rank from 1, best by validation first."""
+    """Return the repeats that ended ok with their place in `Finalist.good`, from 1."""
     return list(enumerate(finalist.good, start=1))
 
 
