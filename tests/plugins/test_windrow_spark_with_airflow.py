@@ -51,7 +51,7 @@ with DAG("contract", params=params, **settings) as contract:
     SparkJob(task_id="wrong_form", job="done", arguments={"experiment": str(HERE / "page.yml")}, **chosen)
     slow = {"experiment": str(HERE / "slow.yml")}
     SparkJob(task_id="slow", job="done", arguments=slow, execution_timeout=timedelta(seconds=1), retries=0)
-    skips >> [task for task in contract.tasks if task is not skips]  # a note begins with the oldest reason, and is cut off
+    skips >> [task for task in contract.tasks if task is not skips]  # a note starts with the oldest reason
 
 with DAG("endless", **settings):
     job("endless", "endless", execution_timeout=timedelta(minutes=15), driver_memory="512m", retries=0)
