@@ -113,7 +113,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
         )
         promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
     assert promotion.code == 0, promotion.output
-    for images, fit in zip(pictured, ("crop", None), strict=True):  # the challenger's pictures, and the default's
+    for images, fit in zip(pictured, ("crop", "main"), strict=True):  # the challenger's pictures, and the default's
         np.testing.assert_array_equal(images, shards.load_split(data, "test", fit)[0])
     assert promotion.result["promoted"] is True
     assert promotion.result["test_accuracy"] > 0.9
