@@ -35,7 +35,7 @@ CHAMPION = "champion"
 
 _NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow", "cluster_minutes"}
 _NOT_DECISIVE_IN_SWEEP = {
-    *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
+    *("trials", "stop_after", "slots", "cores", "fused", "schedule", "after_drift"),
     *("trial_seconds", "trial_mebibytes", "budget_seconds"),
 }
 """The keys, with those in _NOT_DECISIVE, that may change while a study continues. All others identify the study.
@@ -94,6 +94,13 @@ class SweepSection(Section):
         "sensitivity: Sobol over two hyper-parameters, seeds repeated",
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
+    stop_after: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="trials in a row that are not better by more than noise, after which no further trial begins; "
+        "all trials if empty",
+    )
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images per trial")
     patience: int | None = Field(
         None,
