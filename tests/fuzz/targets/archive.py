@@ -15,7 +15,7 @@ from windrow.errors import UserError
 from windrow.scoring.network import unpacking
 
 from fuzz import layers
-from fuzz.bounds import bounded
+from fuzz.bounds import bounded, lowered
 
 LONGEST = 6000
 SUFFIXES = [".tar.gz", ".zip", ".tgz", ".tar"]
@@ -99,9 +99,11 @@ def layer(data: bytes, chance: Random) -> layers.Layer | None:
 def check(data: bytes) -> None:
     """Extract a folder and a file of it from the bytes."""
     suffix = SUFFIXES[(data[:1] or b"\0")[0] % len(SUFFIXES)]
-    unpacking.MAX_BYTES = _MOST
     for member in ("net", "net/a.pb"):
-        with tempfile.TemporaryDirectory(prefix="windrow-fuzz-") as folder:
+        with (
+            lowered({"windrow.scoring.network.unpacking.MAX_BYTES": _MOST}, True),
+            tempfile.TemporaryDirectory(prefix="windrow-fuzz-") as folder,
+        ):
             archive, into = Path(folder) / f"archive{suffix}", Path(folder) / "deep" / "in"
             archive.write_bytes(data[1:])
             _check(archive, member, into)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from codecs import BOM_UTF8
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -104,7 +105,8 @@ def _check(data: bytes) -> None:
         _check_literal(host.strip("[]"))
     target = urls.understand(data)
     if target is None:
-        assert not data.decode("utf-8", "replace").strip().lstrip(urls.INVISIBLE), "a line that is not blank"
+        blank = not data.decode("utf-8", "replace").strip().lstrip(urls.INVISIBLE)
+        assert blank or BOM_UTF8.startswith(data), "a line that is not blank"
         return
     assert (target.address is None) == (target.status is not None) == bool(target.error), target
     assert len(target.url) <= urls.SHOWN_CHARACTERS

@@ -33,6 +33,7 @@ MOST_DECODED = 400_000_000
 pixels in ten scans. That takes up to five decodings, a second or two for most images of this size."""
 
 _SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
+_BEGIN = bytes([0xFF, _SCAN])
 _MARK = re.compile(rb"\xff[^\0\xff]")
 _MARK_IN_PIXELS = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # without the marks of restarts, which have no segment
 _COLOURS = (b"JFIF\0", b"Adobe")
@@ -49,23 +50,30 @@ _ROWS = 256  # of pixels, whose bytes are copied at once
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ReducedJpeg:
     """A JPEG without metadata except its orientation.
 
     Attributes:
-        content: the file.
+        head: the file up to its first scan, with that scan's header.
+        pixels: the rest, as it is in the file: a copy of it may take a tenth of the time that decoding takes.
         ended: whether it has its end mark.
         scans: where in it the scans begin.
         frame: the mark of its last frame, 0xC0 to 0xCF.
     """
 
-    content: bytes
+    head: bytes
+    pixels: memoryview
     ended: bool
     scans: tuple[int, ...]
     frame: int
 
+    @property
+    def content(self) -> bytes:
+        """The file in one piece."""
+        return self.head + self.pixels
 
-def reduced(content: bytes) -> Reduced:
+
+def reduced(content: bytes) -> ReducedJpeg:
     """Return a JPEG with the same pixels and orientation, and without other metadata.
 
     Raises:
@@ -111,8 +119,10 @@ def reduced(content: bytes) -> Reduced:
     else:
         scans, ended = _scans(content, place)
     exif = b"" if turn in (None, orientation.UPRIGHT) else _segment(b"Exif\0\0" + orientation.write(turn or 1))
-    head = b"".join([content[:2], exif, *parts])
-    return Reduced(head + view[place:], ended, tuple(scan - place + len(head) for scan in scans), frame)
+    begun = _end(content, place) if content[place : place + 2] == _BEGIN else len(content)
+    head = b"".join([content[:2], exif, *parts, view[place:begun]])
+    moved = len(head) - min(begun, len(content))
+    return ReducedJpeg(head, view[begun:], ended, tuple(scan + moved for scan in scans), frame)
 
 
 def _scans(content: bytes, place: int) -> tuple[list[int], bool]:
@@ -125,14 +135,15 @@ def _scans(content: bytes, place: int) -> tuple[list[int], bool]:
         found = _MARK_IN_PIXELS.search(content, place)
         if found is None:
             return scans, False
-        place, kind = found.start(), content[found.start() + 1]
+        place = found.end()
+        kind = content[place - 1]
         if kind == _END:
             return scans, True
         if kind == _SCAN:
-            scans.append(place)
+            scans.append(place - 2)
             if len(scans) > MOST_SCANS:
                 raise BrokenFileError(f"it has more than {MOST_SCANS:,} scans")
-        place = max(_end(content, place), place + 4)
+        place += max(int.from_bytes(content[place : place + 2]), 2)
     raise BrokenFileError(f"it has more than {MOST_SEGMENTS:,} segments between its scans")
 
 
@@ -143,7 +154,7 @@ def _end(content: bytes, place: int) -> int:
 
 def is_ended(content: bytes) -> bool:
     """Return whether a file is a JPEG with an end mark after its last scan."""
-    return content.startswith(MARK) and content.rfind(END) > content.rfind(bytes([0xFF, _SCAN]))
+    return content.startswith(MARK) and content.rfind(END) > content.rfind(_BEGIN)
 
 
 def _turn(segment: memoryview) -> int | None:
@@ -158,7 +169,7 @@ def _segment(content: bytes) -> bytes:
     return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
-def completed(jpeg: Reduced, pixels: int) -> bytes:
+def completed(jpeg: ReducedJpeg, pixels: int) -> bytes:
     """Return a JPEG without an end mark with one, if it has all its pixels; else return it unchanged.
 
     A decoder makes up pixels that are missing. So it is asked with different bytes in their place: the images are equal
@@ -170,13 +181,14 @@ def completed(jpeg: Reduced, pixels: int) -> bytes:
     """
     if pixels * len(jpeg.scans) > MOST_DECODED or not _has_all_scans(jpeg):
         return jpeg.content
-    content = jpeg.content.rstrip(b"\xff")  # half a mark, or what an empty place of a memory card holds
+    file = jpeg.content
+    content = file.rstrip(b"\xff")  # half a mark, or what an empty place of a memory card holds
     first = _digest(content + END)
     is_whole = first is not None and all(_digest(content + filler + END) == first for filler in _FILLERS)
-    return content + END if is_whole else jpeg.content
+    return content + END if is_whole else file
 
 
-def is_whole(jpeg: Reduced, pixels: int) -> bool:
+def is_whole(jpeg: ReducedJpeg, pixels: int) -> bool:
     """Return whether a JPEG with an end mark has the pixels of its last scan.
 
     Other bytes before the mark change the image only if something was missing there.
@@ -185,10 +197,11 @@ def is_whole(jpeg: Reduced, pixels: int) -> bool:
         jpeg: the reduced file. One in arithmetic coding counts as whole, because it may leave out zeros at its end.
         pixels: the image's width times its height. Beyond MOST_DECODED, a file counts as whole.
     """
-    end = jpeg.content.find(END, jpeg.scans[-1]) if jpeg.scans else -1
+    content = jpeg.content
+    end = content.find(END, jpeg.scans[-1]) if jpeg.scans else -1
     if end < 0 or jpeg.frame not in _HUFFMAN or pixels * len(jpeg.scans) > MOST_DECODED:
         return True
-    return _digest(jpeg.content[:end] + _FILLERS[0] + jpeg.content[end:]) == _digest(jpeg.content)
+    return _digest(content[:end] + _FILLERS[0] + content[end:]) == _digest(content)
 
 
 def _digest(content: bytes) -> bytes | None:
@@ -203,12 +216,13 @@ def _digest(content: bytes) -> bytes | None:
     return digest.digest()
 
 
-def _has_all_scans(jpeg: Reduced) -> bool:
+def _has_all_scans(jpeg: ReducedJpeg) -> bool:
     """Return whether the scans have all bits of all coefficients of all components."""
     left: defaultdict[int, list[int]] = defaultdict(lambda: [255] * _COEFFICIENTS)
-    components = _components(jpeg.content)
+    content = jpeg.content
+    components = _components(content)
     for place in jpeg.scans:
-        scan = jpeg.content[place + 4 : place + 16]
+        scan = content[place + 4 : place + 16]
         count = scan[0] if scan else 0
         if not 1 <= count <= 4 or len(scan) < 4 + 2 * count:
             return False

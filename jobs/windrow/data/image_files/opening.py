@@ -45,12 +45,10 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if kind is None:
         begins = f"it begins with {content[:8]!r}, {contents.kind(head)}" if content else "it is empty"
         raise NotAnImageError(f"must be a {contents.READ} file; {begins}")
-    with warnings.catch_warnings():
+    with _limited(max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with _limited(max_pixels):
-            image = _image(content, kind, max_pixels)
-        # Pillow warns at its limit and refuses at twice as much.
-        with _limited(max(1, max_pixels // 2)), image:
+        with _image(content, kind, max_pixels) as image:
+            Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)  # Pillow warns at its limit and refuses at twice as much
             try:
                 yield image
             except Image.DecompressionBombError as error:
@@ -68,7 +66,7 @@ def _image(content: bytes, kind: str, max_pixels: int) -> Image.Image:
     image = _by_header(lambda: whole.WholeJpeg(jpeg), kind, max_pixels)
     if jpeg.ended:
         return image
-    completed = replace(jpeg, content=jpeg_file.completed(jpeg, image.width * image.height))
+    completed = replace(jpeg, head=jpeg_file.completed(jpeg, image.width * image.height), pixels=memoryview(b""))
     return _by_header(lambda: whole.WholeJpeg(completed), kind, max_pixels)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 
 from windrow.data.image_files import orientation
 from windrow.data.image_files.faults import BrokenFileError, NotAnImageError
@@ -25,7 +26,21 @@ _MOST_ALPHAS = 256  # of a palette
 _COLOUR_BYTES = 3
 
 
-def reduced(content: bytes) -> bytes:
+@dataclass(frozen=True)
+class ReducedPng:
+    """A PNG without metadata except its orientation.
+
+    Attributes:
+        head: the file up to its pixels, with the name of the chunk that they begin in; all of it if it has none.
+        pixels: their compressed data, in pieces of the file as it is: a copy of them takes a tenth of the time that
+            decoding takes.
+    """
+
+    head: bytes
+    pixels: tuple[memoryview, ...]
+
+
+def reduced(content: bytes) -> ReducedPng:
     """Return a PNG with the same pixels and orientation, and without other metadata.
 
     What follows a cut stays as it is, so that decoding fails there. The animation of an animated PNG is left out.
@@ -40,6 +55,7 @@ def reduced(content: bytes) -> bytes:
         raise NotAnImageError(f"a PNG must begin with its header; it begins with {content[8:16]!r}")
     view, place, turn = memoryview(content), len(MARK), None
     parts: list[bytes | memoryview] = [MARK]
+    pixels: list[memoryview] = []
     seen: set[bytes] = set()
     needed = {b"PLTE"} if content[25] == _PALETTE else set()
     for _ in range(MOST_CHUNKS):
@@ -48,20 +64,20 @@ def reduced(content: bytes) -> bytes:
         length, name = struct.unpack_from(">I4s", content, place)
         end = place + length + 12
         if not name.isalnum():  # Pillow reads digits, too
-            if b"IDAT" in seen:  # rubbish after the pixels does no harm
+            if pixels:  # rubbish after the pixels does no harm
                 break
             raise BrokenFileError(f"its chunk at byte {place} has no valid name: {name!r}")
         if name == b"IDAT":
             if needed - seen:
                 raise BrokenFileError("its pixels need a palette, and none is before them")
-            parts.append(view[place:end])
+            pixels.append(view[place + 8 : end - 4])
         elif name == b"IHDR" and len(parts) > 1:
             raise BrokenFileError("it has two headers")
-        elif name == b"IHDR" or (name == b"PLTE" and needed):
+        elif name == b"IHDR" or (name == b"PLTE" and needed and not pixels):
             parts.append(_checked(view[place:end], name))
             if name == b"PLTE" and (not length or length % _COLOUR_BYTES):
                 raise BrokenFileError(f"its palette must have whole colours; it has {counted(length, 'byte')}")
-        elif name == b"tRNS" and not seen & {b"IDAT", b"tRNS"} and needed <= seen:
+        elif name == b"tRNS" and not pixels and b"tRNS" not in seen and needed <= seen:
             parts.append(_transparency(bytes(view[place:end]), content[24], content[25]))
         elif name == b"eXIf" and turn is None:
             turn = (
@@ -73,11 +89,13 @@ def reduced(content: bytes) -> bytes:
         seen.add(name)
     else:
         raise BrokenFileError(f"it has more than {MOST_CHUNKS:,} chunks")
-    if place + 8 <= len(content):
+    if pixels:
+        parts.append(struct.pack(">I4s", 0, b"IDAT"))
+    elif place + 8 <= len(content):
         parts.append(_chunk(b"IEND", b""))
     if turn is not None and turn != orientation.UPRIGHT:
         parts.insert(2, _chunk(b"eXIf", orientation.write(turn)))
-    return b"".join(parts)
+    return ReducedPng(b"".join(parts), tuple(pixels))
 
 
 def _is_cut(chunk: bytes | memoryview) -> bool:

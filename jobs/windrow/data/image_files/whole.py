@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
@@ -11,9 +12,11 @@ from PIL.PngImagePlugin import PngImageFile
 
 from windrow.data.image_files import jpeg_file
 from windrow.data.image_files.faults import BrokenFileError
-from windrow.data.image_files.jpeg_file import Reduced
+from windrow.data.image_files.jpeg_file import ReducedJpeg
+from windrow.data.image_files.png_file import ReducedPng
 
 _FILLERS = ((0x5A, 0xC3, 0x01, 0x7E), (0xA5, 0x3C, 0xFE, 0x81))  # levels of up to four channels
+_PIECE = 1 << 16  # bytes that the decoder gets at once, as Pillow has them
 _GREY = frozenset({127, 128})  # what a JPEG decoder gives where it has no data; CMYK is inverted
 
 
@@ -24,16 +27,28 @@ class WholePng(PngImageFile):
     image is decoded once more with another filler: what stays then, too, was not in the file.
     """
 
-    def __init__(self, content: bytes, filler: tuple[int, ...] = _FILLERS[0]) -> None:
-        self._content, self._filler = content, filler
+    def __init__(self, png: ReducedPng, filler: tuple[int, ...] = _FILLERS[0]) -> None:
+        self._png, self._filler = png, filler
         self._filled: int | tuple[int, ...] = 0
-        super().__init__(io.BytesIO(content))
+        self._pieces: Iterator[bytes] = iter(())
+        super().__init__(io.BytesIO(png.head))
 
     def load_prepare(self) -> None:
         """Make the image's memory, and fill its last row."""
         super().load_prepare()
+        self._pieces = (
+            bytes(chunk[start : start + _PIECE]) for chunk in self._png.pixels for start in range(0, len(chunk), _PIECE)
+        )
         self.im.paste(self._colour, self._last_row)
         self._filled = self._last_pixel()
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """Return the next piece of the compressed data, of at most 65,536 bytes; none after the last one."""
+        return next(self._pieces, b"")
+
+    def load_end(self) -> None:
+        """Read nothing after the pixels."""
+        self.png = None
 
     def load(self) -> Any:
         """Decode the pixels, and compare the last row with what it was filled with.
@@ -46,7 +61,7 @@ class WholePng(PngImageFile):
         if is_first and self._is_as_filled():
             if self._filler != _FILLERS[0]:
                 raise BrokenFileError("its pixels end before its last row")
-            with WholePng(self._content, _FILLERS[1]) as again:
+            with WholePng(self._png, _FILLERS[1]) as again:
                 again.load()
         return pixels
 
@@ -81,10 +96,17 @@ class WholeJpeg(JpegImageFile):
     pixels have less detail, and are not noticed.
     """
 
-    def __init__(self, jpeg: Reduced) -> None:
-        self._jpeg = jpeg
-        super().__init__(io.BytesIO(jpeg.content))
+    def __init__(self, jpeg: ReducedJpeg) -> None:
+        self._jpeg, self._place = jpeg, 0
+        super().__init__(io.BytesIO(jpeg.head))
         self._pixels = self.width * self.height
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """Return the next bytes of the file, at most as many as asked for; none at its end."""
+        if head := super().load_read(read_bytes):
+            return head
+        start, self._place = self._place, self._place + read_bytes
+        return bytes(self._jpeg.pixels[start : self._place])
 
     def load(self) -> Any:
         """Decode the pixels, and look at the last one.

@@ -31,7 +31,7 @@ _ARROW_TYPES = b"ARROW:schema"
 _BATCH_ROWS = 4096
 _BATCH_BYTES = 64 << 20
 _PROBE_BYTES = 64 << 10
-_BROKEN = (OSError, ValueError, pa.ArrowException, MemoryError)
+_BROKEN = (OSError, ValueError, pa.ArrowException, MemoryError, RuntimeError)  # the last for Parquet's own errors
 
 
 def opened(path: Path, metadata: pq.FileMetaData | None = None, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
@@ -119,7 +119,7 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
     with opened(path) as file:
         facts = file.metadata.row_group(group)
         row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
-        size = max(facts.total_byte_size // max(1, facts.num_rows), _longest_texts(path, facts, group))  # of a row
+        size = max(facts.total_byte_size // max(1, facts.num_rows), _longest_texts(path, file, group))  # of a row
         wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, size)))
         try:
             for batch in _batches(path, file, group, wanted, row, noted):
@@ -136,25 +136,20 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
     report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
 
 
-def _longest_texts(path: Path, facts: pq.RowGroupMetaData, group: int) -> int:
+def _longest_texts(path: Path, file: pq.ParquetFile, group: int) -> int:
     """Return the bytes of a row whose columns each have the longest text of their dictionary.
 
     A dictionary has each text once, so that the file's size says nothing about that of its rows: a text of 1 MiB and
-    10,000 times its number are a few KB.
+    10,000 times its number are a few KB. The columns are those of the schema: asked for what the row group says of a
+    column, pyarrow ends the process if that is damaged.
     """
-    columns = [facts.column(place) for place in range(facts.num_columns)]
-    names = [
-        column.path_in_schema
-        for column in columns
-        if column.physical_type == "BYTE_ARRAY"
-        and column.has_dictionary_page
-        and column.total_uncompressed_size * _BATCH_ROWS > _BATCH_BYTES
-    ]
-    if not names:
+    columns = [file.schema.column(place) for place in range(len(file.schema))]
+    names = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    if not names or file.metadata.row_group(group).total_byte_size * _BATCH_ROWS <= _BATCH_BYTES:
         return 0
     try:
-        with opened(path, dictionaries=names) as file:
-            first = next(file.iter_batches(1, row_groups=[group], columns=names))
+        with opened(path, dictionaries=names) as again:
+            first = next(again.iter_batches(1, row_groups=[group], columns=names))
             found = [column.dictionary for column in first.columns if pa.types.is_dictionary(column.type)]
             return sum(pc.max(pc.binary_length(texts)).as_py() or 0 for texts in found)
     except (*_BROKEN, StopIteration):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from windrow.scoring.feed import arrow_json, feed_marks, formats, parquet_rows
-from windrow.scoring.feed.feed_reports import PieceReport
+from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport
 
 from .test_arrow_json import YEAR_10000, arrays
 from .test_formats import A, B, extras, pieces, read, report
@@ -52,6 +52,22 @@ def test_a_url_may_be_text_or_bytes_of_any_kind(tmp_path: Path, url: pa.Array) -
     pq.write_table(pa.table({"url": url, "day": pa.array([YEAR_10000, 0, 1], pa.date32())}), tmp_path / "a.parquet")
     assert extras(tmp_path / "a.parquet") == {A: {"day": "10000-01-01"}, B: {"day": "1970-01-01"}}
     assert [found.line for found in report(tmp_path / "a.parquet").examples] == [3]
+
+
+@pytest.mark.parametrize("wrong", [b"\x25\x00", b"\x25\x04"])
+def test_what_a_footer_says_wrongly_of_a_column_costs_the_file_and_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes
+) -> None:
+    """The figures of a column do not fit it then: pyarrow ends the process of one that asks for them."""
+    monkeypatch.setattr(parquet_rows, "_BATCH_BYTES", 0)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"url": [A, B, None]}), path)
+    content = path.read_bytes()
+    assert content.count(b"\x25\x02\x18\x03url") == 1
+    path.write_bytes(content.replace(b"\x25\x02\x18\x03url", wrong + b"\x18\x03url"))
+    with pytest.raises(FeedFileError, match="row group 1 must be readable; column url: "):
+        list(parquet_rows.rows(path, 0, PieceReport()))
+    assert list(parquet_rows.first_urls(path, 5)) == []
 
 
 @given(days=st.lists(st.integers(-700_000, 2_900_000), min_size=1, max_size=5))
