@@ -1,5 +1,7 @@
 """A user's way without Airflow: a folder becomes a page, the page a champion, and the champion labels a feed."""
 
+# ruff: noqa: RUF001
+
 from __future__ import annotations
 
 import unicodedata
@@ -20,8 +22,13 @@ pytestmark = [pytest.mark.faults, pytest.mark.spark, pytest.mark.tensorflow, pyt
 IMAGES = 120
 """Of each class."""
 
-FOLDERS = ("_$\\frac{1}$ <b>|`*x*`", f"%s {{0}} {'below-' * 33}", unicodedata.normalize("NFD", "Ödland 👩\u200d🚀"))
-"""Names that are markup to matplotlib, HTML, Markdown and Python, a long one, and one as macOS writes it."""
+FOLDERS = (
+    "_$\\frac{1}$ <b>|`*x*` [x](y) &amp; ~a~ \\",
+    f"-%s {{0}}: 'a' \"b\" #1 ?c=d&e; 100%, @f + .. * {'below-' * 25}",
+    unicodedata.normalize("NFD", "Ödland 👩\u200d🚀 שלום می\u200cخواهم ❤\ufe0f ") + "ﬁ train",
+)
+"""Names that are markup to matplotlib, HTML, Markdown and Python, a long one that MLflow, URLs and shells would read in
+their own way, and one as macOS writes it, in two directions."""
 
 CLASSES = [unicodedata.normalize("NFC", FOLDERS[place]) for place in (1, 0, 2)]
 

@@ -200,8 +200,9 @@ def _is_misread(content: bytes) -> bool:
     if content.startswith(png_file.MARK):
         if _is_part(content):
             return True
-        place = content.rfind(b"tRNS")
-        return place >= 0 and (content[24:26] in _MISREAD or place > content.find(b"IDAT"))
+        place = content.rfind(b"tRNS")  # of two, Pillow takes the last
+        is_second = content.count(b"tRNS") > 1
+        return place >= 0 and (is_second or content[24:26] in _MISREAD or place > content.find(b"IDAT"))
     if not content.startswith(gif_file.MARKS):
         return False
     names = [

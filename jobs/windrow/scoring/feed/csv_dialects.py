@@ -21,6 +21,7 @@ from windrow.scoring.feed import csv_records, file_bytes
 from windrow.scoring.feed.csv_records import URL
 from windrow.scoring.feed.feed_reports import FeedFileError
 from windrow.scoring.feed.file_bytes import DOUBLED, ESCAPED, PLAIN, FileForm
+from windrow.scoring.feed.url_column import url_column
 
 COLUMNS = 10_000
 """The most columns."""
@@ -100,7 +101,9 @@ def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
     delimiters = (separator[1],) if separator else _in_order(path, line)
     with_header, without = [], []
     for each in (replace(form, delimiter=one, quoting=way) for one in delimiters for way in _quotings(one)):
-        columns = ["url" if name.strip() == "url" else name for name in _first_record(text, each, before)]
+        names = _first_record(text, each, before)
+        wanted = url_column(names)
+        columns = ["url" if name == wanted or name.strip() == "url" else name for name in names]
         if "url" in columns and not any(map(URL.match, columns)):
             with_header.append(replace(each, columns=_named(path, columns), before=before + 1))
         elif len(columns) > 1 and _has_url(columns, each.delimiter, line):

@@ -17,6 +17,7 @@ from pathlib import Path
 from windrow.scoring.feed import carried, csv_dialects, csv_records, file_bytes, formats, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
 from windrow.scoring.feed.file_bytes import BYTE_ORDER_MARK, CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.url_column import url_column
 from windrow.scoring.fetch.status import Status
 
 SAMPLE = 1000
@@ -112,7 +113,8 @@ def _check_objects(path: Path, form: FileForm, first: bytes) -> None:
             if len(line) <= carried.LINE_BYTES:  # a longer one is a record that is too long
                 record = carried.parse(line.decode("utf-8", "surrogateescape"))
                 keys = ", ".join(record)[:100] or "none"
-                other = _no_url(record["url"]) if "url" in record else f"a record must have a key url; got {keys}"
+                name = url_column(record)
+                other = _no_url(record[name]) if name else f"a record must have a key url; got {keys}"
         except carried.RecordError as error:
             if "must be one JSON object" in str(error):
                 reason = str(error)

@@ -18,6 +18,7 @@ from pathlib import Path
 from windrow.scoring.feed import carried, csv_records, file_bytes, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, feed_fault
 from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.url_column import url_column
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.urls import Target
 
@@ -120,7 +121,7 @@ def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
         report.records += 1
         try:
             record = carried.parse(text, whole=digest is None)
-            url = record.pop("url", None)
+            url = record.pop("url" if "url" in record else url_column(record) or "url", None)
             if target := record_target(url, carried.dump(record) if record else None):
                 yield target
                 continue

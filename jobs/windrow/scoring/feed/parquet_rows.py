@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from windrow.scoring.feed import arrow_json, csv_dialects
 from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, feed_fault
+from windrow.scoring.feed.url_column import URL, url_column
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -71,12 +72,12 @@ def groups(path: Path) -> list[int]:
     """
     with opened(path) as file:
         names = file.schema_arrow.names
-        if "url" not in names:
-            shown = ", ".join(names)[:200] or "none"
-            raise FeedFileError(path, f"a Parquet file must have a column url; got {shown}; rename one")
         if len(set(names)) < len(names):
             twice = Counter(names).most_common(1)[0][0]
             raise FeedFileError(path, f"a Parquet file must name a column once; got {twice[:80]!r} twice; rename one")
+        if url_column(names) is None:
+            shown = ", ".join(names)[:200] or "none"
+            raise FeedFileError(path, f"a Parquet file must have a column url; got {shown}; rename one")
         if len(names) > csv_dialects.COLUMNS:
             most = csv_dialects.COLUMNS
             raise FeedFileError(path, f"a Parquet file must have at most {most:,} columns; got {len(names):,}")
@@ -94,8 +95,8 @@ def first_urls(path: Path, count: int) -> Iterator[tuple[int, str | bytes | None
     row = 1
     with opened(path) as file:
         try:
-            for batch in file.iter_batches(count, columns=["url"]):
-                for url in arrow_json.strings(batch.column("url"))[: count + 1 - row]:
+            for batch in file.iter_batches(count, columns=[_urls_of(file)]):
+                for url in arrow_json.strings(batch.column(0))[: count + 1 - row]:
                     yield row, url
                     row += 1
                 if row > count:
@@ -117,23 +118,28 @@ def rows(path: Path, group: int, report: PieceReport) -> Iterator[tuple[int, str
     """
     noted: dict[str, list[str]] = {}
     with opened(path) as file:
-        facts = file.metadata.row_group(group)
+        facts, names = file.metadata.row_group(group), file.schema_arrow.names
         row = 1 + sum(file.metadata.row_group(place).num_rows for place in range(group))
         size = max(facts.total_byte_size // max(1, facts.num_rows), _longest_texts(path, file, group))  # of a row
         wanted = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, size)))
         try:
             for batch in _batches(path, file, group, wanted, row, noted):
                 yield from zip(
-                    range(row, row + batch.num_rows), *_columns(batch, file.schema_arrow.names, noted), strict=True
+                    range(row, row + batch.num_rows), *_columns(batch, _urls_of(file), names, noted), strict=True
                 )
                 row += batch.num_rows
         except _BROKEN as error:
-            url = _broken(file, group, wanted, ["url"])
-            reason = f"column url: {url['url']}" if url else str(error)
+            broken = _broken(file, group, wanted, [_urls_of(file)])
+            reason = "; ".join(f"column {name}: {text}" for name, text in broken.items()) or str(error)
             raise FeedFileError(
                 path, f"row group {group + 1} must be readable; {reason}; write the file again"
             ) from error
     report.notes += [feed_fault(path, f"column {name}: {text}") for name, texts in noted.items() for text in texts]
+
+
+def _urls_of(file: pq.ParquetFile) -> str:
+    """Return the column with a file's URLs; one that has none is refused before its rows are read."""
+    return url_column(file.schema_arrow.names) or URL
 
 
 def _longest_texts(path: Path, file: pq.ParquetFile, group: int) -> int:
@@ -157,11 +163,11 @@ def _longest_texts(path: Path, file: pq.ParquetFile, group: int) -> int:
 
 
 def _columns(
-    batch: RecordBatch, names: Sequence[str], noted: dict[str, list[str]]
+    batch: RecordBatch, wanted: str, names: Sequence[str], noted: dict[str, list[str]]
 ) -> tuple[list[str | bytes | None], list[str] | list[None]]:
-    """Return a batch's URLs, and its other columns as JSON; a column that it lacks is null."""
-    found = arrow_json.strings(batch.column("url"))
-    others = [name for name in names if name != "url"]
+    """Return a batch's URLs, of the column `wanted`, and its other columns as JSON; one that it lacks is null."""
+    found = arrow_json.strings(batch.column(wanted))
+    others = [name for name in names if name != wanted]
     if not others:
         return found, [None] * len(found)
     parts, here = [], set(batch.schema.names)
@@ -179,14 +185,14 @@ def _columns(
 def _batches(
     path: Path, file: pq.ParquetFile, group: int, wanted: int, row: int, noted: dict[str, list[str]]
 ) -> Iterator[RecordBatch]:
-    """Yield a row group in batches. Columns that can't be read, but for `url`, are left out from the first fault on."""
+    """Yield a row group in batches. Columns that can't be read, but the URLs, are left out from the first fault on."""
     done = 0
     try:
         for batch in file.iter_batches(wanted, row_groups=[group]):
             yield batch
             done += batch.num_rows
     except _BROKEN:
-        broken = _broken(file, group, wanted, [name for name in file.schema_arrow.names if name != "url"])
+        broken = _broken(file, group, wanted, [name for name in file.schema_arrow.names if name != _urls_of(file)])
         if not broken:
             raise
     else:

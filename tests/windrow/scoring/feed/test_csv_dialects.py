@@ -181,7 +181,8 @@ def test_a_record_that_can_not_be_one_refuses_its_file_with_the_line(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"URL;shop\nx;y\n", "must have a column url; got URL, shop; rename one"),
+        (b"URL;Url;shop\nx;y;z\n", "must have a column url; got URL, Url, shop; rename one"),
+        (b"image_url;shop\nx;y\n", "must have a column url; got image_url, shop; rename one"),
         (b"url,shop,shop\nhttp://a/,1,2\n", "must name a column once; got 'shop' twice"),
         (b"shop,url,url\n1,http://a/,http://b/\n", "must name a column once; got 'url' twice"),
         (b"http://a/w_30,h_20/a.jpg\nhttp://a/w_30,h_20/b.jpg\n", "got 2 fields, and the first record has 1"),

@@ -151,7 +151,7 @@ TABLES = [("a.txt", ";"), ("a.txt", ","), ("a.txt", "\t"), ("a", "|"), ("urls.ls
         ("a.deflate", zlib.compress(f"{A}\n{B}\n{B}\n".encode(), 0), "as archives and packed files have"),
         ("a.sz", b"\xff\6\0\0sNaPpY\1\x40\0\0abcd" + f"{A}\n{B}\n{B}\n".encode(), "as archives and packed files have"),
         *(
-            (name, f"URL{sep}Name\n{A}{sep}x\n{B}{sep}y\n".encode(), "column url; got URL, Name")
+            (name, f"Image URL{sep}Name\n{A}{sep}x\n{B}{sep}y\n".encode(), "column url; got Image URL, Name")
             for name, sep in TABLES
         ),
         ("b.txt", f"Image Link;n\n{A};1\n".encode(), "column url; got Image Link, n"),
@@ -164,7 +164,7 @@ TABLES = [("a.txt", ";"), ("a.txt", ","), ("a.txt", "\t"), ("a", "|"), ("urls.ls
         ("b.txt", f"{A}\x0c{B}\x0c{A}".encode(), "a URL must be alone in its line; got more"),
         ("a.json", b'{"images": [{"url": "http://a/"}]}\n', "have no URL: a record must have a key url; got images"),
         ("e.json", b'{"image_url": "http://a/"}\n' * 3, "must have a key url; got image_url"),
-        ("f.json", b'{"URL": "http://a/"}\n' * 3, "must have a key url; got URL"),
+        ("f.json", b'{"URL": "http://a/", "Url": 1}\n' * 3, "must have a key url; got URL, Url"),
         ("h.json", b'{"url": "http://a/", "n": 1, "n": 2}\n' * 3, "must have a key once; got 'n' twice"),
         ("g.json", b'{"url": ["http://a/"]}\n' * 3, "most of the file's records have no URL"),
         ("a.csv", b"url,n\n'http://a/1',1\n'http://a/2',2\n", "most values of the file's column url are no URLs"),
