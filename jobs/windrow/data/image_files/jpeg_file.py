@@ -44,8 +44,14 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
 _HUFFMAN = (*_SEQUENTIAL, 0xC2)
 _COEFFICIENTS = 64
-_FILLERS = (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
-"""Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds."""
+_FILLERS = tuple(
+    part + b"".join(bytes((0xFF, 0xD0 + number)) + part for number in range(8))
+    for part in (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
+)
+"""Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds.
+
+After each restart mark as well: a decoder skips whatever stands where it expects one.
+"""
 _ROWS = 256  # of pixels, whose bytes are copied at once
 
 
