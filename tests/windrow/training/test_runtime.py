@@ -24,6 +24,7 @@ from windrow.training.networks import Builder
 assert runtime.import_tensorflow(int(sys.argv[1]), deterministic=True) > 0
 assert runtime.import_tensorflow(7, deterministic=True) == 0
 assert gc.isenabled()
+assert len(gc.get_objects()) < 50_000, "PySpark collects garbage after each task"
 import tensorflow as tf
 
 tf.zeros(1) + 1
