@@ -70,7 +70,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="folder of a study for two goals, swept without a pruner")
-    parser.add_argument("--first", type=int, nargs="+", default=[1, 2, 6], metavar="N", help="epochs of the first rung")
+    parser.add_argument("--first", type=int, nargs="+", default=[1, 3, 6], metavar="N", help="epochs of the first rung")
     parser.add_argument("--orders", type=int, default=50, metavar="N", help="random orders (default 50)")
     parser.add_argument("--slots", type=int, default=2, metavar="N", help="trials at once (default 2)")
     return parser.parse_args()

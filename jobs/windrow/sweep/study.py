@@ -10,6 +10,7 @@ that one sweep at a time can hold.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -204,7 +205,9 @@ class Study(StudyRecord):
         sweep = self.page.sweep
         if sweep.cost is None or sweep.pruner == "none":
             return None
-        rungs = Rungs(sweep, int(self.identity.get("prune_from", 1)))
+        # After half the epochs of a search for one goal: fewer trials are rivals, so more pass (bench/two_goals.py).
+        first = int(self.identity.get("prune_from", math.ceil(sweep.epochs / 5)))
+        rungs = Rungs(sweep, max(1, first // 2))
         for trial in self.finished():
             cost = front.cost_of(trial.epochs, sweep)
             for number, epoch in enumerate(trial.epochs if cost is not None else (), start=1):

@@ -501,7 +501,7 @@ def two_goals(value: float, weights: float) -> Epoch:
 def test_a_study_of_two_goals_prunes_what_is_dominated_and_knows_after_a_restart_what_others_reached(
     tmp_path: Path,
 ) -> None:
-    wanted = page(trials=6, objectives="[val_accuracy, weights]", pruner="asha", sampler="random")
+    wanted = page(trials=6, objectives="[val_accuracy, weights]", pruner="asha", sampler="random", epochs=5)
     with open_study(tmp_path, wanted, "data") as study:
         first, second = take(study), take(study)
         assert not study.report(first.number, 1, two_goals(0.8, 100))

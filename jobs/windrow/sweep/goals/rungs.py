@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from windrow.experiment import SweepSection
 
-FACTOR = 4
-"""Each rung has so many times the epochs of the one before it, and a quarter of the trials passes it."""
+STEP, PASSING = 2, 4
+"""Each rung has twice the epochs of the one before it, and a quarter of the rivals passes it (bench/two_goals.py)."""
 
 _ALIKE = {"weights": 1.0, "milliseconds": 1.05}
 """Costs of at most so many times a trial's count as not higher: two measurements of one network differ by 5 %."""
 
 
 class Rungs:
-    """What trials have reached at the epochs `first`, 4 `first`, 16 `first` ...
+    """What trials have reached at the epochs `first`, 2 `first`, 4 `first` ...
 
     A trial is compared with those trials at its rung that cost no more, itself included, running ones as well as ended
     ones. It goes on if its value is among the best quarter of these, rounded up: so it always does while none of them
@@ -38,7 +38,7 @@ class Rungs:
         rung = first
         while rung < sweep.epochs:
             self._reached[rung] = {}
-            rung *= FACTOR
+            rung *= STEP
 
     def reach(self, trial: int, epoch: int, value: float, cost: float) -> bool:
         """Note a trial's value after an epoch, from 1; return True if it should stop, which only a rung decides.
@@ -51,4 +51,4 @@ class Rungs:
         rung[trial] = (self._sign * value, cost)
         rivals = [own for own, other in rung.values() if other <= cost * self._alike]
         better = sum(own > self._sign * value for own in rivals)
-        return better >= math.ceil(len(rivals) / FACTOR)
+        return better >= math.ceil(len(rivals) / PASSING)

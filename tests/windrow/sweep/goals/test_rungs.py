@@ -8,13 +8,13 @@ from itertools import product
 import numpy as np
 import pytest
 from windrow.experiment import SweepSection
-from windrow.sweep.goals.rungs import FACTOR, Rungs
+from windrow.sweep.goals.rungs import PASSING, Rungs
 
 SWEEP = SweepSection(objectives=("val_accuracy", "weights"), pruner="asha", epochs=20)
 
 
 def test_trials_are_judged_at_the_rungs_only_and_never_after_the_last_epoch() -> None:
-    for first, epochs, expected in ((1, 20, [1, 4, 16]), (2, 20, [2, 8]), (3, 12, [3]), (5, 5, [])):
+    for first, epochs, expected in ((1, 20, [1, 2, 4, 8, 16]), (3, 20, [3, 6, 12]), (3, 12, [3, 6]), (5, 5, [])):
         rungs = Rungs(SWEEP.model_copy(update={"epochs": epochs}), first)
         stopped = [
             epoch
@@ -60,7 +60,7 @@ def test_at_most_a_quarter_and_the_front_go_on() -> None:
     draw, rungs, kept = np.random.default_rng(0), Rungs(SWEEP), 0
     for trial in range(400):
         kept += not rungs.reach(trial, 1, float(draw.random()), float(draw.random()))
-    assert kept / 400 < 1 / FACTOR + 0.08
+    assert kept / 400 < 1 / PASSING + 0.08
 
 
 def test_times_that_differ_by_less_than_5_percent_are_alike() -> None:
