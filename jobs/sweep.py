@@ -54,7 +54,7 @@ def sweep(
     from windrow.data import manifest
     from windrow.selection import hints
     from windrow.sweep import spec
-    from windrow.sweep.progress import plateau
+    from windrow.sweep.progress import ending
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import check_parameters, read_builder
@@ -71,7 +71,7 @@ def sweep(
             check_parameters(builder)
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
         result = summarize(study, perf_counter() - start, clock, late)
-        result |= hints.of_sweep(study, dataset, arguments.dataset) | plateau.result(study, dataset)
+        result |= hints.of_sweep(study, dataset, arguments.dataset) | ending.result(study, dataset)
         return result | log.summarize(result)
 
 

@@ -13,6 +13,7 @@ import pytest
 from harness.documents import text_of
 from windrow import experiment
 from windrow.experiment import Experiment, network_section, parameters, sections
+from windrow.experiment.values import Cost
 from windrow.scoring.fetch.status import Status
 
 TEXT = text_of("docs/pages.md")
@@ -20,6 +21,7 @@ BUILT_IN = {
     "dataset.source": {*sections.BUILT_IN_SOURCES},
     "network.builder": {*parameters.BUILDERS},
     "network.backbone": {*network_section.EMBEDDED},
+    "sweep.objectives": {*get_args(Cost)},
 }
 """Keys that take a name of ours or something of the user's; the row may name the latter's form."""
 USERS_OWN = "FILE.py:FUNCTION"

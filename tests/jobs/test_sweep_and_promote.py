@@ -293,14 +293,39 @@ def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_le
             study.settle(Outcome(asked.number, asked.attempt, Ending.OK, value, lease=asked.token))
     arguments = ("--experiment", page_file, "--dataset", digits, "--set", "sweep.trials=3", "--set", "sweep.epochs=1")
     warm = (*arguments, "--set", f"sweep.warm_start={tmp_path / 'earlier'}", "--study", tmp_path / "warm")
+    two_goals = ("--set", "sweep.objectives=[val_accuracy, milliseconds]")  # of the other sweep, which costs nothing
     points = {}
-    for name, own in (("cold", (*arguments, "--study", tmp_path / "cold")), ("warm", warm)):
+    for name, own in (("cold", (*arguments, *two_goals, "--study", tmp_path / "cold")), ("warm", warm)):
         done = run_job("sweep", *own)
         assert done.code == 0, done.output
         runs = {int(run.data.tags["windrow.trial"]): run.data.params for run in children(client, done.result)}
         points[name] = [int(runs[number]["units"]) for number in (1, 2)]  # 0 is the default configuration
+        if name == "cold":
+            check_front(client, done.result)
+        else:
+            assert done.result["front"] == []
     assert all(abs(units - 20) < 12 for units in points["warm"]), points
     assert points["warm"] != points["cold"]
+
+
+def check_front(client: Any, result: dict[str, Any]) -> None:
+    """The front is that of the trials' figures in MLflow, and in the sweep's note."""
+    runs = {int(run.data.tags["windrow.trial"]): run.data.metrics for run in children(client, result)}
+    measured = {number: (run["val_accuracy"], run["milliseconds"]) for number, run in runs.items()}
+    undominated = {
+        number
+        for number, (value, cost) in measured.items()
+        if not any(
+            (other >= value and least < cost) or (other > value and least <= cost) for other, least in measured.values()
+        )
+    }
+    assert {one["trial"] for one in result["front"]} == undominated
+    assert result["front"][0]["trial"] == result["best_trial"]
+    for one in result["front"]:
+        assert (one["value"], one["cost"]) == pytest.approx(measured[one["trial"]])
+        assert one["cost"] > 0
+    note = client.get_run(result["run_id"]).data.tags["mlflow.note.content"]
+    assert f"| {result['best_trial']} | {result['best_value']:.4f} |" in note
 
 
 def digest(place: Path) -> str:

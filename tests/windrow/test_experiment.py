@@ -160,8 +160,8 @@ def test_files_from_windows_are_read(text: str, tmp_path: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
         "sweep.trails (line 5): unknown key; did you mean trials?; "
-        "known keys are sampler, trials, stop_after, epochs, patience, objective, seed, slots, cores, pruner, "
-        "trial_seconds, trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, "
+        "known keys are sampler, trials, stop_after, epochs, patience, objective, objectives, seed, slots, cores, "
+        "pruner, trial_seconds, trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, "
         "sensitivity, schedule, after_drift"
     ]
 
@@ -630,6 +630,39 @@ def test_the_mistakes_of_points_are_told_with_those_of_other_sections() -> None:
             )
             for sampler in ("grid", "quasi_random", "random")
         ),
+        *(
+            (
+                f"{{objectives: {goals}}}",
+                "sweep.objectives (line 4): must be two goals, one of val_accuracy, val_loss, val_macro_f1, and "
+                f"weights or milliseconds; got {goals}; for example [val_accuracy, weights]",
+            )
+            for goals in ("['weights']", "['val_accuracy']", "['weights', 'val_loss']", "['val_loss', 'val_accuracy']")
+        ),
+        (
+            "{objectives: [val_loss, weights], objective: val_accuracy}",
+            "sweep.objective (line 4): must be the first of objectives, val_loss; got 'val_accuracy'; remove it",
+        ),
+        (
+            "{objectives: [val_accuracy, weights], pruner: median}",
+            "sweep.pruner (line 4): must be none or asha with two objectives; got 'median'; take asha",
+        ),
+        (
+            "{objectives: [val_accuracy, weights], sampler: cma_es}",
+            "sweep.sampler (line 4): must be one for two objectives; got 'cma_es'; take tpe",
+        ),
+        (
+            "{objectives: [val_accuracy, weights], warm_start: earlier}",
+            "sweep.warm_start (line 4): must be empty or champion with two objectives; got 'earlier'; remove it",
+        ),
+        (
+            "{objectives: [val_accuracy, weights], stop_after: 5}",
+            "sweep.stop_after (line 4): must be empty with two objectives, which have no best; got 5; remove it",
+        ),
+        (
+            "{objectives: [val_accuracy, milliseconds], deterministic: true}",
+            "sweep.deterministic (line 4): must be false with milliseconds, which no two runs measure alike; got true; "
+            "take weights",
+        ),
         ("{pruner: hyperband}", "sweep.pruner (line 4): must be 'none', 'asha' or 'median'; got 'hyperband'"),
         ("{trial_seconds: 0}", "sweep.trial_seconds (line 4): must be above 0; got 0; raise it"),
         ("{trial_seconds: .inf}", "sweep.trial_seconds (line 4): must be a finite number; got inf"),
@@ -649,6 +682,8 @@ def test_keys_of_the_sweep_that_do_not_go_together_get_their_sentence(sweep: str
     [
         *("{deterministic: true, trial_seconds: 60, budget_seconds: 600}", "{pruner: asha, epochs: 2}"),
         *("{warm_start: earlier, sampler: gp}", "{warm_start: earlier}", "{pruner: none, epochs: 1}"),
+        *("{objectives: [val_loss, weights], deterministic: true}", "{objectives: [val_loss, weights], pruner: asha}"),
+        "{objectives: [val_loss, milliseconds], objective: val_loss, warm_start: champion, sampler: gp}",
         *(f"{{warm_start: champion, sampler: {sampler}}}" for sampler in ("grid", "random", "tpe")),
     ],
 )
@@ -665,6 +700,15 @@ def test_the_points_of_a_sensitivity_study_are_given_and_no_champions() -> None:
     ]
     scheduled = sweep.replace("warm_start: champion", "schedule: 0 1 * * *")
     assert not experiment.parse(f"{text}sweep: {scheduled}\n").sweep.tries_champion
+
+
+def test_the_first_of_two_goals_is_the_objective() -> None:
+    page = experiment.parse(f"{PAGE}sweep: {{objectives: [val_loss, weights]}}\n")
+    assert (page.sweep.objective, page.sweep.direction, page.sweep.cost) == ("val_loss", "minimize", "weights")
+    again = experiment.Experiment.model_validate(page.model_dump(mode="json", exclude={"scoring"}))
+    assert again.sweep == page.sweep
+    assert experiment.parse(PAGE, ["sweep.objectives=[val_macro_f1, milliseconds]"]).sweep.objective == "val_macro_f1"
+    assert experiment.parse(PAGE).sweep.cost is None
 
 
 @pytest.mark.parametrize(
@@ -1226,6 +1270,7 @@ def test_what_does_not_change_the_search_does_not_change_its_digest(override: st
         *("sweep.patience=3", "network.parameters.flip=true", "network.parameters.class_weight=balanced"),
         *("network.builder=cnn", "network.parameters.dropout=0.5"),
         *("sweep.pruner=asha", "sweep.deterministic=true", "sweep.warm_start=earlier", "sweep.points=[{units: 8}]"),
+        *("sweep.objectives=[val_accuracy, weights]", "sweep.objectives=[val_accuracy, milliseconds]"),
         *("constraints=['units < 60']", "space.units.when={optimizer: adam}"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Plot accuracy against cost (weights; seconds of training), with the Pareto front."""
+"""Plot accuracy against cost (weights; seconds of training; milliseconds for an image), with the Pareto front."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from windrow.plural import counted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WEIGHTS, SECONDS = "accuracy-weights", "accuracy-seconds"
+WEIGHTS, SECONDS, MILLISECONDS = "accuracy-weights", "accuracy-seconds", "accuracy-milliseconds"
 
 _QUALITIES = {"val_accuracy": "validation accuracy, %", "val_macro_f1": "validation macro-F1, %"}
 _NEAR = 1.25  # errors up to this many times the least error count as nearly as good
@@ -30,6 +30,15 @@ def draw_weights(table: TrialTable) -> Plot | Missing:
 def draw_seconds(table: TrialTable) -> Plot | Missing:
     """Plot accuracy against the wall-clock time of training."""
     return _draw(table, SECONDS, "training time, seconds", lambda trial: trial.seconds, lambda x: f"{x:.3g} s")
+
+
+def draw_milliseconds(table: TrialTable) -> Plot | Missing:
+    """Plot accuracy against the time for an image, the second goal of the search."""
+
+    def cost(trial: DrawnTrial) -> float:
+        return trial.milliseconds or 0.0
+
+    return _draw(table, MILLISECONDS, "time for an image, milliseconds", cost, lambda x: f"{x:.3g} ms")
 
 
 def front(costs: Sequence[float], errors: Sequence[float]) -> list[int]:

@@ -56,6 +56,8 @@ def _plots(table: TrialTable, mattered: Importance, warn: Callable[[str], None])
         timeline.TIMELINE: lambda: timeline.draw_timeline(table, found, cuts),
         timeline.SPEED_UP: lambda: timeline.draw_speed_up(found),
     }
+    if table.page.sweep.cost == "milliseconds":
+        draws[cost.MILLISECONDS] = lambda: cost.draw_milliseconds(table)
     for name, draw in draws.items():
         try:
             with style.applied():

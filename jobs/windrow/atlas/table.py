@@ -18,6 +18,7 @@ from windrow.experiment.parameters import Value
 from windrow.model.backbone import Backbone
 from windrow.model.form import Shape
 from windrow.plural import counted
+from windrow.sweep.goals.front import cost_of
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.space import filled
 from windrow.training.networks import count_weights
@@ -74,10 +75,11 @@ class DrawnTrial:
         error: the trial's value as an error, in percent or as a loss; None unless the ending is ok.
         curve: error after each epoch; for a diverged trial, up to the epoch before its first loss that was not finite.
         seconds: wall-clock time of training.
-        weights: number of trainable weights, on a backbone those of the head; None for a user's network, or if `read`
-            got no `image`.
+        weights: number of trainable weights, on a backbone those of the head; None if the search did not measure it and
+            the network is a user's, or `read` got no `image`.
         began_at, ended_at: Unix time in seconds; 0 if not known.
         worker: host and process that trained, as host/pid.
+        milliseconds: time for an image (sweep.goals.measured_cost); None unless it is a goal of the search.
     """
 
     number: int
@@ -90,6 +92,7 @@ class DrawnTrial:
     began_at: float
     ended_at: float
     worker: str
+    milliseconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,9 @@ def read(
 def _trial(page: Experiment, point: dict[str, Value], outcome: Outcome, image: tuple[Shape, int] | None) -> DrawnTrial:
     defaults = page.network.defaults()
     counted = count_weights(page.network.builder, {**defaults, **point}, *image) if image else None
+    cost = cost_of(outcome.epochs, page.sweep)
+    if page.sweep.cost == "weights" and cost is not None:
+        counted = int(cost)
     objective = page.sweep.objective
     curve = [_error(objective, epoch.metrics()[objective]) for epoch in outcome.epochs]
     finite = next((index for index, epoch in enumerate(outcome.epochs) if not epoch.finite), len(curve))
@@ -219,6 +225,7 @@ def _trial(page: Experiment, point: dict[str, Value], outcome: Outcome, image: t
         began_at=outcome.began_at,
         ended_at=outcome.ended_at,
         worker=outcome.worker,
+        milliseconds=cost if page.sweep.cost == "milliseconds" else None,
     )
 
 

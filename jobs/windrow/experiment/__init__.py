@@ -20,12 +20,12 @@ from windrow.experiment.reading import load, load_to_train, parse
 from windrow.experiment.scoring import ScoringSection
 from windrow.experiment.sections import (
     BUILT_IN_SOURCES,
-    OBJECTIVE_DIRECTIONS,
     DatasetSection,
     Experiment,
     SweepSection,
     keys,
 )
+from windrow.experiment.values import OBJECTIVE_DIRECTIONS
 
 __all__ = [
     "BUILT_IN_SOURCES",

@@ -135,5 +135,6 @@ def _with_space(values: Mapping[str, object], network: Mapping[str, object]) -> 
     network = {**network, "parameters": {**own, **fixed}}
     sweep = values.get("sweep")
     if sweep is None or isinstance(sweep, dict):
-        values = {**values, "sweep": {"objective": OBJECTIVE, **(sweep or {})}}
+        own_goals = {} if "objectives" in (sweep or {}) else {"objective": OBJECTIVE}
+        values = {**values, "sweep": {**own_goals, **(sweep or {})}}
     return {**values, "network": network, "space": space}

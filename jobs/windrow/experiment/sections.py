@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.network_section import NetworkSection
 from windrow.experiment.promotion_section import PromotionSection
 from windrow.experiment.scoring import ScoringSection
-from windrow.experiment.values import Cron, Expression, Fits, PageValue, Section, WebAddress
+from windrow.experiment.values import (
+    OBJECTIVE_DIRECTIONS,
+    Cost,
+    Cron,
+    Expression,
+    Fits,
+    Goals,
+    PageValue,
+    Section,
+    WebAddress,
+)
 
 BUILT_IN_SOURCES = ("digits", "mnist", "fashion_mnist")
 """The values of dataset.source that are not folders; data.sources.SOURCES loads them."""
-
-OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize", "val_macro_f1": "maximize"}
 
 Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
@@ -43,7 +51,7 @@ _NOT_DECISIVE_IN_SWEEP = {
 The contents of the data set, whose digest is in study.json, identify the study, too; the section dataset does not.
 """
 
-_ADDED_TO_SWEEP = {"sensitivity", "patience"}
+_ADDED_TO_SWEEP = {"sensitivity", "patience", "objectives"}
 """Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
 
 _NOT_DECISIVE_IN_NETWORK = {"backbone", "backbone_sha256", "backbone_layer"}
@@ -113,6 +121,11 @@ class SweepSection(Section):
         "val_accuracy",
         description="validation metric that is searched for; accuracy and macro-F1 are raised, loss is lowered",
     )
+    objectives: Goals = Field(
+        None,
+        description="two goals: a validation metric, and weights or milliseconds (for an image), which are lowered; "
+        "one goal, the objective, if empty",
+    )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the search; each trial's seed derives from it")
     slots: int | None = Field(None, ge=1, description="trials at once; what Spark offers if empty")
     cores: int = Field(1, ge=1, description="cores per trial")
@@ -152,6 +165,20 @@ class SweepSection(Section):
         allow_inf_nan=False,
         description="PSI of a scoring run's labels or scores above which the train DAG starts; it never does if empty",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_goal(cls, values: Any) -> Any:
+        """Take the first of two goals as the objective, unless that is written, too."""
+        goals = values.get("objectives") if isinstance(values, dict) else None
+        if isinstance(goals, list | tuple) and goals and goals[0] in OBJECTIVE_DIRECTIONS:
+            return {"objective": goals[0], **values}
+        return values
+
+    @property
+    def cost(self) -> Cost | None:
+        """Return the second goal; None if the search has one goal."""
+        return None if self.objectives is None else cast("Cost", self.objectives[1])
 
     @property
     def direction(self) -> str:

@@ -33,6 +33,11 @@ Fit = Literal["squash", "crop"]
 Fits = Literal["squash", "crop", "both"]
 """The values of dataset.fit: with both, a data set holds every image twice, and a hyper-parameter chooses."""
 
+OBJECTIVE_DIRECTIONS = {"val_accuracy": "maximize", "val_loss": "minimize", "val_macro_f1": "maximize"}
+
+Cost = Literal["weights", "milliseconds"]
+"""A second goal of a search, which is lowered: trainable weights, or the milliseconds that an image takes."""
+
 STORES = ("s3", "gs", "abfs", "file")
 """Schemes of the object stores that a table may be published to."""
 
@@ -160,3 +165,17 @@ class Section(Part):
     """A part of the page with fixed keys. Their values are not converted between text, numbers, and true or false."""
 
     _exact = field_validator("*", mode="before")(no_guessing)
+
+
+def _two_goals(goals: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    costs = get_args(Cost)
+    if goals is not None and (len(goals) != 2 or goals[0] not in OBJECTIVE_DIRECTIONS or goals[1] not in costs):
+        raise ValueError(
+            f"must be two goals, one of {', '.join(OBJECTIVE_DIRECTIONS)}, and {' or '.join(costs)}; got "
+            f"{list(goals)}; for example [val_accuracy, weights]"
+        )
+    return goals
+
+
+Goals = Annotated[tuple[str, ...] | None, AfterValidator(_two_goals)]
+"""The two goals of a search: a validation metric and a cost; None for a search with one goal."""

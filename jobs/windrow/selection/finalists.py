@@ -167,13 +167,15 @@ class Final:
 def best(page: Experiment, study: StudyRecord) -> list[Entry]:
     """Return the study's best trials by validation, as many as the page asks for, best first.
 
+    Of a search for two goals, only trials on the front are taken.
+
     Where the search also chooses between squashed and cropped images, half of them are the best of each: one split of
     validation can't tell which is better, and more of them can.
 
     Raises:
         StudyError: no trial ended ok.
     """
-    ranked = study.ranked()
+    ranked = study.ranked() if page.sweep.cost is None else study.front()
     if not ranked:
         counts = ", ".join(f"{count} {ending.value}" for ending, count in study.endings.items()) or "no finished trial"
         raise StudyError(

@@ -16,7 +16,7 @@ from typing import TextIO
 import psutil  # type: ignore[import-untyped]
 
 from windrow import channel
-from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
+from windrow.experiment.values import OBJECTIVE_DIRECTIONS
 from windrow.plural import counted
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import TrialSpec

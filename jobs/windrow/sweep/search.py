@@ -121,7 +121,7 @@ class Search:
         pruned = False
         for index, epoch in enumerate(epochs, start=first):
             if index < self._page.sweep.epochs:  # stopping after the last epoch would save nothing
-                pruned = self._study.report(number, index, epoch.metrics()[self._page.sweep.objective]) or pruned
+                pruned = self._study.report(number, index, epoch) or pruned
         return Ending.PRUNED.value if pruned else ""
 
     def settle(self, outcome: Outcome) -> None:
@@ -195,7 +195,8 @@ class Search:
     def _may_fuse(self) -> bool:
         sweep = self._page.sweep
         limited = sweep.trial_seconds is not None or sweep.trial_mebibytes is not None
-        return self._fused and not (sweep.deterministic or limited) and (self._gain is None or self._gain >= WORTHWHILE)
+        alone = sweep.deterministic or limited or sweep.cost is not None
+        return self._fused and not alone and (self._gain is None or self._gain >= WORTHWHILE)
 
     def _left(self) -> float:
         """Return the seconds that are left of the time budget; infinity without a budget."""

@@ -9,6 +9,7 @@ from windrow.channel import Address
 from windrow.data import features, shards
 from windrow.data.splits import STORED, StoredFit
 from windrow.experiment.parameters import Value
+from windrow.experiment.values import Cost
 from windrow.sweep.seeds import seed_of
 from windrow.training.networks import Builder
 
@@ -66,6 +67,7 @@ class TrialSpec:
             epochs as counted; the outcome's figures stay those of the training that validates.
         fold: number of the division of training and validation images that validates, from 1, which is the data set's
             own (training.data.folded); only for a head.
+        cost: the second goal of the search, measured before the training (goals.measured_cost); None with one goal.
         fine_tuning: the head that is trained before, if this is the training of a backbone's last blocks with that head
             on images; else None.
     """
@@ -96,6 +98,7 @@ class TrialSpec:
     fit: StoredFit = "main"
     on_all: bool = False
     fold: int = 1
+    cost: Cost | None = None
     fine_tuning: FineTuning | None = None
 
 
@@ -180,6 +183,7 @@ def trial_spec(
         deterministic=page.sweep.deterministic,
         dataset=dataset.digest,
         patience=page.sweep.patience,
+        cost=page.sweep.cost,
         fit=stored_fit(page, facts.parameters),
         on_all=keep_network and page.promotion.train_on == "all",
         digests=tuple((name, digest) for name, digest in dataset.files.items() if name in _SHIPPED),

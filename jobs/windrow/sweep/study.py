@@ -10,6 +10,7 @@ that one sweep at a time can hold.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,10 +20,13 @@ from pathlib import Path
 from windrow.errors import BuilderError
 from windrow.experiment import Experiment
 from windrow.sweep import study_folder
+from windrow.sweep.goals import front
+from windrow.sweep.goals.rungs import Rungs
 from windrow.sweep.ledger import Entry, Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.sampling.champion_point import ChampionPoint, ChampionRecord, champion_point
 from windrow.sweep.sampling.optuna_study import OptunaStudy
+from windrow.training.loop import Epoch
 
 
 class StudyRecord:
@@ -66,6 +70,10 @@ class StudyRecord:
         """Return the trials that ended ok, best first; trials with equal values by number."""
         return sorted((trial for trial in self.finished() if trial.value is not None), key=self._rank)
 
+    def front(self) -> list[Entry]:
+        """Return the trials that ended ok and that no other dominates in two goals, the best value first."""
+        return front.front(self.finished(), self.page.sweep)
+
     def _rank(self, trial: Entry) -> tuple[float, int]:
         sign = -1 if self.page.sweep.direction == "maximize" else 1
         return sign * (trial.value or 0.0), trial.number
@@ -94,6 +102,7 @@ class Study(StudyRecord):
         # Enter points that a killed driver drew but did not enter: the ledger must agree with the sampler's state.
         for point, optuna_number in self._optuna.orphans({entry.optuna_number for entry in self.entries()}):
             self.ledger.enter(point, optuna_number)
+        self._rungs = self._known_rungs()
         self._open = {entry.number for entry in self.entries() if entry.outcome is None}
         self._untold = {entry.number for entry in self.entries() if not entry.told}
         self._waiting = sorted(self._open)  # workers of an earlier driver can no longer report: train these again
@@ -179,13 +188,31 @@ class Study(StudyRecord):
             self.ledger.abandon(lease.token)
             self._waiting.append(lease.number)
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """Report the objective after an epoch (from 1) to the pruner; return True if the trial should stop."""
-        return self._optuna.report(self.ledger.entry(number).optuna_number, epoch, value)
+    def report(self, number: int, epoch: int, metrics: Epoch) -> bool:
+        """Report an epoch, whose number is from 1, to the pruner; return True if the trial should stop."""
+        value = metrics.metrics()[self.page.sweep.objective]
+        if self.page.sweep.cost is None:
+            return self._optuna.report(self.ledger.entry(number).optuna_number, epoch, value)
+        cost = front.cost_of((metrics,), self.page.sweep)
+        return self._rungs is not None and cost is not None and self._rungs.reach(number, epoch, value, cost)
 
     def note_run(self, number: int, run_id: str) -> None:
         """Record the id of the trial's run in MLflow."""
         self.ledger.note_run(number, run_id)
+
+    def _known_rungs(self) -> Rungs | None:
+        """Return what the trials that have ended reached; None if the search has one goal, or prunes nothing."""
+        sweep = self.page.sweep
+        if sweep.cost is None or sweep.pruner == "none":
+            return None
+        # After half the epochs of a search for one goal: fewer trials are rivals, so more pass (bench/two_goals.py).
+        first = int(self.identity.get("prune_from", math.ceil(sweep.epochs / 5)))
+        rungs = Rungs(sweep, max(1, first // 2))
+        for trial in self.finished():
+            cost = front.cost_of(trial.epochs, sweep)
+            for number, epoch in enumerate(trial.epochs if cost is not None else (), start=1):
+                rungs.reach(trial.number, number, epoch.metrics()[sweep.objective], cost or 0.0)
+        return rungs
 
     def _generation_is_running(self) -> bool:
         whole = len(self.ledger) % self.page.sweep.generation == 0
@@ -203,7 +230,7 @@ class Study(StudyRecord):
         for number in sorted(due):
             entry = self.ledger.entry(number)
             if entry.outcome is not None:
-                self._optuna.tell(entry.optuna_number, entry.outcome, self.page.sweep.objective)
+                self._optuna.tell(entry.optuna_number, entry.outcome)
             # After the journal: if the driver dies in between, the next one reports again, which changes nothing.
             self.ledger.note_told(number)
             self._untold.discard(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from windrow.data.manifest import Manifest
     from windrow.experiment import Dimension, Experiment
+    from windrow.sweep.goals.front import FrontTrial
     from windrow.sweep.study import Study
 
 
@@ -133,6 +134,7 @@ def summary(
         [
             f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
             f"{result['best_value']:.4f}**{guessing} at {escaped(point_text(result['best_point']))}.",
+            *([_front(study, front)] if (front := result.get("front")) else []),
             *([f"What may help: {escaped('; '.join(hints))}."] if (hints := result.get("hints")) else []),
             *([f"{escaped(stopped[0].upper() + stopped[1:])}."] if (stopped := result.get("stopped")) else []),
             f"{counted(result['trials'], 'trial')} ({endings}) in {result['seconds']:,.0f} s on "
@@ -142,6 +144,14 @@ def summary(
             ", ".join(f"{name} {version}" for name, version in _packages()),
         ]
     )
+
+
+def _front(study: Study, front: Sequence[FrontTrial]) -> str:
+    """Return a table of the trials that no other dominates, the best value first."""
+    sweep = study.page.sweep
+    rows = [f"| {one['trial']} | {one['value']:.4f} | {one['cost']:,.4g} |" for one in front]
+    title = f"No other trial is as good as these, and better in {sweep.objective} or {sweep.cost}:"
+    return "\n".join([title, "", f"| trial | {sweep.objective} | {sweep.cost} |", "|---|---|---|", *rows])
 
 
 def _range(dimension: Dimension) -> str:

@@ -41,7 +41,7 @@ class Epoch:
     """Metrics of one epoch. Losses are mean cross-entropies in nats; accuracies and macro-F1 are in 0..1.
 
     `loss` is the loss that was minimised: class weights and label smoothing count in it, and not in `val_loss`.
-    `val_macro_f1` is measured only if it is the objective.
+    `val_macro_f1` is measured only if it is the objective, and the last two only if they are goals.
     """
 
     loss: float
@@ -50,6 +50,8 @@ class Epoch:
     val_accuracy: float
     seconds: float
     val_macro_f1: float | None = None
+    weights: float | None = None
+    milliseconds: float | None = None
 
     @property
     def finite(self) -> bool:
@@ -195,12 +197,14 @@ class Run:
             start = perf_counter()
 
     def losses(self) -> Iterator[float]:
-        """Train as `epochs` does, but evaluate nothing; yield the loss that was minimised after each epoch.
-
-        Raises:
-            RuntimeError: as for `epochs`.
-        """
+        """Train as `epochs` does, but evaluate nothing; yield the loss that was minimised after each epoch."""
         return (loss for loss, _ in self._trained())
+
+    def evaluate_first(self, images: int) -> int:
+        """Evaluate the first validation images, for timing; return their number, which may be smaller."""
+        first = [part[:images] for part in self._data[1]]
+        float(self._evaluation(*first)[0])
+        return int(first[1].shape[0])
 
     def _trained(self) -> Iterator[tuple[float, float]]:
         """Train, and yield loss and accuracy after each epoch."""

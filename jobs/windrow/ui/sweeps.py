@@ -15,7 +15,7 @@ from windrow.data import manifest
 from windrow.data.manifest import Manifest
 from windrow.errors import AbsentError, DatasetError
 from windrow.experiment.parameters import Value
-from windrow.experiment.sections import OBJECTIVE_DIRECTIONS
+from windrow.experiment.values import OBJECTIVE_DIRECTIONS
 from windrow.sweep.outcomes import Ending
 from windrow.ui import ledgers, sweep_heat_map
 from windrow.ui.ledgers import TrialSummary

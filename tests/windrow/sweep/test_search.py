@@ -15,7 +15,7 @@ from windrow.experiment import parse
 from windrow.sweep import search as searches
 from windrow.sweep.ledger import Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
-from windrow.sweep.progress import plateau
+from windrow.sweep.progress import ending
 from windrow.sweep.search import Search
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of, trial_spec
@@ -307,7 +307,7 @@ def test_a_sweep_ends_when_its_last_trials_are_not_better_by_more_than_noise(
         search._dataset = SIZED
         assert run_out(search, values) == [0, 1, 2, 3, 4, 5]
         assert search._study.identity["trials"] == "6"
-        text = plateau.result(search._study, SIZED)["stopped"]
+        text = ending.result(search._study, SIZED)["stopped"]
     assert text in capsys.readouterr().err
     assert text.startswith(
         "4 trials in a row, the last ones, were not better than trial 1 (0.8000) by more than noise (0.0400)"
@@ -319,7 +319,7 @@ def test_a_sweep_ends_when_its_last_trials_are_not_better_by_more_than_noise(
         search._dataset = SIZED
         assert run_out(search, values) == [6, 7, 8]
         assert search._study.identity["trials"] == "9"
-        assert plateau.result(search._study, SIZED) == {"stopped": ""}
+        assert ending.result(search._study, SIZED) == {"stopped": "", "front": []}
 
 
 def test_a_trial_that_still_trains_may_be_the_better_one(tmp_path: Path) -> None:

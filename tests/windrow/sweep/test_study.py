@@ -40,6 +40,10 @@ def ok(asked: Lease, value: float) -> Outcome:
     return ended(asked, Ending.OK, value)
 
 
+def measured(value: float) -> Epoch:
+    return Epoch(1.0, 0.5, 1.0, value, 0.1)
+
+
 def take(study: Study) -> Lease:
     asked = study.ask()
     assert asked is not None
@@ -490,6 +494,46 @@ def test_the_champions_point_is_the_first_of_a_grid(tmp_path: Path) -> None:
     assert (units[:2], sorted(units[2:])) == ([64, 16], [8, 24])
 
 
+def two_goals(value: float, weights: float) -> Epoch:
+    return replace(measured(value), weights=weights)
+
+
+def test_a_study_of_two_goals_prunes_what_is_dominated_and_knows_after_a_restart_what_others_reached(
+    tmp_path: Path,
+) -> None:
+    wanted = page(trials=6, objectives="[val_accuracy, weights]", pruner="asha", sampler="random", epochs=5)
+    with open_study(tmp_path, wanted, "data") as study:
+        first, second = take(study), take(study)
+        assert not study.report(first.number, 1, two_goals(0.8, 100))
+        assert not study.report(second.number, 1, two_goals(0.7, 50))
+        epochs = (two_goals(0.8, 100), two_goals(0.85, 100))
+        study.settle(replace(ok(first, 0.85), epochs=epochs))
+        study.settle(replace(ok(second, 0.7), epochs=(two_goals(0.7, 50),)))
+        assert [trial.number for trial in study.front()] == [0, 1]
+    with open_study(tmp_path, wanted, "data") as study:
+        third = take(study)
+        assert study.report(third.number, 1, two_goals(0.75, 100))
+        study.settle(replace(ended(third, Ending.PRUNED), epochs=(two_goals(0.75, 100),)))
+        fourth = take(study)
+        study.settle(replace(ended(fourth, Ending.DIVERGED), epochs=(two_goals(float("nan"), 10),)))
+        study.settle(ended(take(study), Ending.FAILED))
+    assert [(trial.state.name, trial.values) for trial in optuna_trials(tmp_path)] == [
+        *(("COMPLETE", [0.85, 100.0]), ("COMPLETE", [0.7, 50.0]), ("COMPLETE", [0.75, 100.0])),
+        *(("FAIL", None), ("FAIL", None)),
+    ]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "quasi_random", "grid"])
+def test_samplers_take_two_goals(tmp_path: Path, sampler: str) -> None:
+    text = "name: a\nspace: {units: {type: int, low: 1, high: 64}}\n"
+    wanted = parse(text + f"sweep: {{sampler: {sampler}, trials: 40, objectives: [val_accuracy, weights]}}\n")
+    with open_study(tmp_path, wanted, "data") as study:
+        while (asked := study.ask()) is not None:
+            units = int(asked.point["units"])
+            study.settle(replace(ok(asked, 1 - 1 / units), epochs=(two_goals(0.5, units),)))
+        assert len(study.front()) == len({trial.point["units"] for trial in study.finished()})
+
+
 def test_another_network_file_is_another_study(tmp_path: Path) -> None:
     with open_study(tmp_path, page(), "data", "def build(): ..."):
         pass
@@ -558,7 +602,7 @@ def test_a_pruner_stops_the_worse_trials_and_not_the_best(tmp_path: Path, pruner
             asked = take(study)
             good = asked.number % 5 == 0
             value = 0.9 if good else 0.1 - asked.number / 1000
-            stop = any(study.report(asked.number, epoch, value) for epoch in range(1, 10))
+            stop = any(study.report(asked.number, epoch, measured(value)) for epoch in range(1, 10))
             stopped.append((good, stop))
             study.settle(ended(asked, Ending.PRUNED) if stop else ok(asked, value))
     assert sum(stop for good, stop in stopped if not good) >= 10
@@ -570,8 +614,8 @@ def test_the_default_configuration_outside_the_space_is_trained_to_its_end(tmp_p
     text = TEXT.replace("low: 1e-4", "low: 1e-2") + f"sweep: {{trials: 2, epochs: 9, pruner: {pruner}}}\n"
     with open_study(tmp_path, parse(text), "data") as study:
         default, other = take(study), take(study)
-        study.report(other.number, 1, 0.9)
-        assert not any(study.report(default.number, epoch, 0.1) for epoch in range(1, 10))
+        study.report(other.number, 1, measured(0.9))
+        assert not any(study.report(default.number, epoch, measured(0.1)) for epoch in range(1, 10))
         study.settle(ok(default, 0.1))
     assert study.ranked()[0].number == default.number
 
@@ -579,7 +623,7 @@ def test_the_default_configuration_outside_the_space_is_trained_to_its_end(tmp_p
 def test_without_a_pruner_nothing_is_stopped(tmp_path: Path) -> None:
     with open_study(tmp_path, page(epochs=9), "data") as study:
         asked = [take(study) for _ in range(3)]
-        assert not any(study.report(one.number, epoch, 0.0) for one in asked for epoch in range(1, 10))
+        assert not any(study.report(one.number, epoch, measured(0.0)) for one in asked for epoch in range(1, 10))
 
 
 def test_a_disk_that_fills_in_the_middle_costs_nothing_that_was_told(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ class Books(RuleBasedStateMachine):
     @rule(data=st.data(), epoch=st.integers(1, 5), value=st.floats(0, 1))
     def an_epoch_is_heard_of(self, data: st.DataObject, epoch: int, value: float) -> None:
         number = data.draw(st.sampled_from(sorted(self.model.open)))
-        stop = self.does(lambda study: study.report(number, epoch, value))
+        stop = self.does(lambda study: study.report(number, epoch, Epoch(1.0, 0.5, 1.0, value, 0.1)))
         assert not (stop and self.kind[2] == "none")
 
     def settle(self, lease: str, ending: Ending, value: float, epochs: int) -> None:

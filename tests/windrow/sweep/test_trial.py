@@ -39,6 +39,7 @@ def attempt(digits: Path, builder: Builder | None = None, **changes: Any) -> Out
         "prune",
         "digests",
         "patience",
+        "cost",
     )
     settings = {key: changes.pop(key) for key in own if key in changes}
     builder = builder or Builder("dense")
@@ -61,6 +62,24 @@ def test_a_good_trial_gives_back_its_metrics_and_its_objective(digits: Path) -> 
     assert outcome.value == outcome.epochs[-1].val_accuracy
     assert outcome.network is None
     assert outcome.seconds >= sum(epoch.seconds for epoch in outcome.epochs)
+
+
+def test_a_second_goal_is_measured_before_the_training_and_is_the_same_in_every_epoch(digits: Path) -> None:
+    source = (
+        "import keras\ndef build(shape, classes, units, **_):\n    i = keras.Input(shape)\n"
+        "    x = keras.layers.BatchNormalization()(keras.layers.Flatten()(i))\n"
+        "    x = keras.layers.Dense(classes, activation='softmax')(keras.layers.Dense(units)(x))\n"
+        "    return keras.Model(i, x)\n"
+    )
+    for builder, weights in ((Builder("dense"), 64 * 5 + 5 + 50 + 10), (Builder("a.py:build", source, "build"), 513)):
+        outcome = attempt(digits, builder, units=5, cost="weights")
+        assert [epoch.weights for epoch in outcome.epochs] == [weights, weights]
+    small, large = (attempt(digits, units=units, cost="milliseconds") for units in (4, 4096))
+    assert len({epoch.milliseconds for epoch in large.epochs}) == 1
+    assert 0 < (small.epochs[0].milliseconds or 0) < (large.epochs[0].milliseconds or 0) < 100
+    alone = attempt(digits, units=4)
+    assert alone.epochs[0].metrics().keys() == small.epochs[0].metrics().keys() - {"milliseconds"}
+    assert alone.value == small.value, "the measurement changes nothing in the training"
 
 
 def test_the_objective_may_be_the_loss(digits: Path) -> None:

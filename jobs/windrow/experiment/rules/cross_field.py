@@ -13,7 +13,7 @@ from windrow.experiment import conditions, parameters
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
 from windrow.experiment.network_section import NetworkSection, builder_of
 from windrow.experiment.parameters import Parameter, Value
-from windrow.experiment.rules import backbone_keys, fine_tune, network_file, points, sensitivity
+from windrow.experiment.rules import backbone_keys, fine_tune, network_file, points, sensitivity, two_goals
 from windrow.experiment.sections import BUILT_IN_SOURCES, CHAMPION, LEARNERS, SweepSection
 from windrow.experiment.wording import Key, Mistake, guess
 
@@ -112,6 +112,7 @@ def _sweep_mistakes(sweep: Mapping[str, object], wrong: set[Key]) -> Iterator[Mi
     if pruner != "none" and value("epochs") == 1:
         message = f"must be none where a trial has one epoch, so nothing to prune; got {pruner!r}; raise epochs"
         yield ("sweep", "pruner"), message
+    yield from two_goals.mistakes(sweep, wrong)
     if value("warm_start") == CHAMPION:
         if value("sampler") == "sensitivity":
             message = "must be empty with the sampler sensitivity, whose points are given; got champion; remove it"

@@ -84,9 +84,3 @@ def of_study(study: StudyRecord, dataset: Manifest) -> Plateau | None:
     if sweep.stop_after is None:
         return None
     return plateau(study.finished(), sweep, dataset.splits.get("validation", 0))
-
-
-def result(study: StudyRecord, dataset: Manifest) -> dict[str, str]:
-    """Return the part of the job's result that says why fewer trials began than the page has; an empty text if not."""
-    found = of_study(study, dataset)
-    return {"stopped": found.text if found is not None and left(found, study.page.sweep) == 0 else ""}

@@ -17,6 +17,7 @@ from windrow.errors import StudyError
 from windrow.experiment import Experiment
 from windrow.experiment.sections import CHAMPION
 from windrow.plural import counted
+from windrow.sweep.goals.front import cost_of
 from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.sampling import pruners, samplers, space
 from windrow.sweep.sampling.earlier_study import earlier_trials
@@ -68,7 +69,7 @@ class OptunaStudy:
             storage=self._storage,
             sampler=self._sampler(0),
             pruner=pruners.pruner(page.sweep),
-            direction=page.sweep.direction,
+            directions=[page.sweep.direction, *(["minimize"] if page.sweep.cost else [])],
             load_if_exists=True,
         )
         self._study_id = self._storage.get_study_id_from_name(page.name)
@@ -160,13 +161,16 @@ class OptunaStudy:
         self._storage.set_trial_intermediate_value(trial_id, epoch, value)
         return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
-    def tell(self, optuna_number: int, outcome: Outcome, objective: str) -> None:
+    def tell(self, optuna_number: int, outcome: Outcome) -> None:
         """Tell the sampler how a trial ended, according to the rule for the ending; a second call does nothing."""
         trial_id = self._trial_id(optuna_number)
         # A driver may die before the ledger marks the trial as told: then this is called a second time.
         if self._storage.get_trial(trial_id).state.is_finished():
             return
-        signal = RULES[outcome.ending].signal
+        signal, objective = RULES[outcome.ending].signal, self._page.sweep.objective
+        if self._page.sweep.cost is not None:
+            self._tell_two_goals(optuna_number, outcome, signal)
+            return
         if signal is Signal.VALUE:
             self._study.tell(optuna_number, outcome.value)
         elif signal is Signal.NOTHING:
@@ -177,6 +181,20 @@ class OptunaStudy:
             if signal is Signal.SO_FAR and reported:
                 self._storage.set_trial_intermediate_value(trial_id, len(outcome.epochs), value)
             self._study.tell(optuna_number, state=_states().PRUNED)
+
+    def _tell_two_goals(self, optuna_number: int, outcome: Outcome, signal: Signal) -> None:
+        """Tell the sampler value and cost; of a trial that stopped early, the value so far: it was dominated there.
+
+        Optuna's samplers learn nothing from pruned trials of two goals, so a trial without both is told as failed.
+        """
+        cost = cost_of(outcome.epochs, self._page.sweep)
+        value = outcome.value
+        if signal is Signal.SO_FAR and outcome.epochs:
+            value = outcome.epochs[-1].metrics()[self._page.sweep.objective]
+        if signal in (Signal.VALUE, Signal.SO_FAR) and cost is not None and value is not None and math.isfinite(value):
+            self._study.tell(optuna_number, [value, cost])
+        else:
+            self._study.tell(optuna_number, state=_states().FAIL)
 
     def _fixed(self, point: Point) -> tuple[Point, int]:
         """Add a point that no sampler drew; return it with its number in Optuna.

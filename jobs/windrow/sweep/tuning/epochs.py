@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from windrow.sweep.attempt import RunningAttempt
+from windrow.sweep.goals import measured_cost
 from windrow.sweep.outcomes import Outcome
 from windrow.training.loop import Run
 
@@ -16,8 +18,9 @@ from windrow.training.loop import Run
 def run(attempt: RunningAttempt, training: Run) -> tuple[Outcome, list[Any] | None]:
     """Train to the end; return the outcome, and the weights of the best epoch if it is that which counts, else None."""
     spec, best = attempt.spec, None
+    known = measured_cost.measured(spec, training)
     for epoch in training.epochs():
-        attempt.add(epoch)
+        attempt.add(replace(epoch, **known))
         if spec.keep_network and spec.patience is not None and attempt.best == len(attempt.epochs):
             best = training.weights()
         if attempt.over:
