@@ -136,7 +136,7 @@ def true_classes(folder: Path, images: Sequence[Path], labels: Sequence[str]) ->
 def _key(model: Network, section: PrecisionSection, images: str) -> str:
     packages = [metadata.version(name) for name in _PACKAGES[section.type]]
     # Raise this number with every change of the code that converts the same input to a different network.
-    parts = [1, model.digest, asdict(model.form), model.shape, model.labels, images, section.type, *packages]
+    parts = [2, model.digest, asdict(model.form), model.shape, model.labels, images, section.type, *packages]
     return sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

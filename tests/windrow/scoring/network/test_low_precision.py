@@ -214,6 +214,35 @@ def test_too_few_labels_kept_is_refused_with_the_share_and_the_cure(tmp_path: Pa
             low_precision.lower(given, wanted, tmp_path)
 
 
+def convolutions(network: Network) -> list[bool]:
+    """Whether each convolution of a converted network computes in int8, in their order."""
+    steps = openvino_runtime.import_openvino().Core().read_model(network.file / openvino_runtime.FILE).get_ordered_ops()
+    found = [step for step in steps if step.get_type_name().endswith("Convolution")]
+    return [step.input_value(0).get_node().get_type_name() == "FakeQuantize" for step in found]
+
+
+@needs_packages
+@in_this_process
+@pytest.mark.tensorflow
+def test_the_first_convolution_stays_in_float32_where_it_is_a_small_part(converted: Converted, tmp_path: Path) -> None:
+    import keras
+
+    layers, photos = keras.layers, fill(tmp_path / "photos")
+    steps = [
+        layers.Conv2D(4, 1, use_bias=False),  # 12 products a pixel; the others have 128, 288 and 1,024
+        layers.Conv2D(32, 1, activation="relu"),
+        layers.DepthwiseConv2D(3, padding="same", activation="relu"),
+        layers.Conv2D(32, 1, activation="relu"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(4, "softmax"),
+    ]
+    keras.utils.set_random_seed(0)
+    keras.Sequential([layers.Input((6, 5, 3)), layers.Rescaling(1 / 128, -1), *steps]).save(tmp_path / "deep.keras")
+    deep, _ = low_precision.lower(model(tmp_path / "deep.keras"), section(photos, same_labels=0.1), tmp_path)
+    assert convolutions(deep) == [False, True, True, True]
+    assert convolutions(converted.after) == [True], "the only one is nearly all of the network"
+
+
 @needs_packages
 @pytest.mark.tensorflow
 def test_a_conversion_that_fails_leaves_nothing(
