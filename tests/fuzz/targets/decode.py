@@ -201,8 +201,9 @@ def _is_misread(content: bytes) -> bool:
         if _is_part(content):
             return True
         place = content.rfind(b"tRNS")  # of two, Pillow takes the last
-        is_second = content.count(b"tRNS") > 1
-        return place >= 0 and (is_second or content[24:26] in _MISREAD or place > content.find(b"IDAT"))
+        odd = content.count(b"tRNS") > 1 or content[24:26] in _MISREAD
+        is_elsewhere = not content.find(b"PLTE") < place < content.find(b"IDAT")  # -1 without a palette
+        return place >= 0 and (odd or is_elsewhere)
     if not content.startswith(gif_file.MARKS):
         return False
     names = [

@@ -44,14 +44,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
 _HUFFMAN = (*_SEQUENTIAL, 0xC2)
 _COEFFICIENTS = 64
-_FILLERS = tuple(
-    part + b"".join(bytes((0xFF, 0xD0 + number)) + part for number in range(8))
-    for part in (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
-)
-"""Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds.
-
-After each restart mark as well: a decoder skips whatever stands where it expects one.
-"""
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+_FILLERS = (b"\xfe" * 64, b"\xaa" * 64, bytes(range(0x11, 0xE1, 3)))
+"""Bytes in place of missing ones, which a decoder takes for zeros without them: ones, both in turn, and many kinds."""
 _ROWS = 256  # of pixels, whose bytes are copied at once
 
 
@@ -190,7 +185,8 @@ def completed(jpeg: ReducedJpeg, pixels: int) -> bytes:
     file = jpeg.content
     content = file.rstrip(b"\xff")  # half a mark, or what an empty place of a memory card holds
     first = _digest(content + END)
-    is_whole = first is not None and all(_digest(content + filler + END) == first for filler in _FILLERS)
+    fillers = (_with_restart(content, jpeg.scans[-1]), *_FILLERS[1:])
+    is_whole = first is not None and all(_digest(content + filler + END) == first for filler in fillers)
     return content + END if is_whole else file
 
 
@@ -207,7 +203,18 @@ def is_whole(jpeg: ReducedJpeg, pixels: int) -> bool:
     end = content.find(END, jpeg.scans[-1]) if jpeg.scans else -1
     if end < 0 or jpeg.frame not in _HUFFMAN or pixels * len(jpeg.scans) > MOST_DECODED:
         return True
-    return _digest(content[:end] + _FILLERS[0] + content[end:]) == _digest(content)
+    filler = _with_restart(content[:end], jpeg.scans[-1])
+    return _digest(content[:end] + filler + content[end:]) == _digest(content)
+
+
+def _with_restart(content: bytes, scan: int) -> bytes:
+    """Return bytes in place of missing ones, with the restart's mark that comes next in the last scan among them.
+
+    Where a mark of a restart is due, a decoder passes over everything up to it.
+    """
+    marks = _RESTART.findall(content, scan)
+    following = (marks[-1][0] - 0xD0 + 1) % 8 if marks else 0
+    return _FILLERS[0] + bytes([0xFF, 0xD0 + following]) + _FILLERS[0]
 
 
 def _digest(content: bytes) -> bytes | None:

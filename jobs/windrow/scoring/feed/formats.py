@@ -118,17 +118,18 @@ def _json_lines(piece: Piece, report: PieceReport) -> Iterator[Target]:
         text = line.removesuffix(DOS_END).decode("utf-8", "surrogateescape").lstrip(file_bytes.BYTE_ORDER_MARK).strip()
         if not text:
             continue
-        report.records += 1
         try:
             record = carried.parse(text, whole=digest is None)
             url = record.pop("url" if "url" in record else url_column(record) or "url", None)
             if target := record_target(url, carried.dump(record) if record else None):
+                report.records += 1
                 yield target
                 continue
             reason = no_text(url) or _NO_URL
         except carried.RecordError as error:
             reason = str(error)
             file_bytes.check_encoding(Path(piece.path), line)
+        report.records += 1  # not a line of another encoding: the file is read up to there
         before = _lines_before(piece) if before is None else before
         report.reject(piece.path, number + before, reason)
 

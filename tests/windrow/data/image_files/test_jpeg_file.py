@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 import time
 import tracemalloc
@@ -126,3 +127,21 @@ def test_a_jpeg_without_end_mark_of_too_many_pixels_and_scans_stays_as_it_is(mon
     assert jpeg_file.completed(jpeg, 64 * 48) == jpeg.content
     monkeypatch.setattr(jpeg_file, "MOST_DECODED", work)
     assert jpeg_file.completed(jpeg, 64 * 48) == jpeg.content + jpeg_file.END
+
+
+@pytest.mark.parametrize("options", [{"restart_marker_blocks": 1}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_is_cut_where_a_restart_is_due_is_broken(options: dict[str, int], progressive: bool) -> None:
+    """Cameras write restarts; a decoder passes over everything up to the mark of the next one."""
+    content = encoded(GREY, "JPEG", progressive=progressive, **options)
+    start = content.rindex(b"\xff\xda")
+    places = [start + found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", content[start:])]
+    assert len(places) > 4
+    for place in places:
+        for cut in (content[:place], content[: place + 1]):
+            with pytest.raises(OSError, match="truncated"):
+                pixels(cut)
+        if not progressive:
+            with pytest.raises(BrokenFileError, match="its pixels end before its last row"):
+                pixels(content[:place] + jpeg_file.END)
+    np.testing.assert_array_equal(pixels(content[:-2]), pixels(content))

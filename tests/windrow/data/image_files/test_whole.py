@@ -19,7 +19,6 @@ from windrow.data.image_files.opening import opened
 from tests.windrow.scoring.conftest import encoded
 
 NOISE = Image.effect_noise((64, 48), 60).convert("RGB")
-RESTARTS = {bytes((0xFF, 0xD0 + number)) for number in range(8)}
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 STARTS = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of an interlaced image's passes: first column, first row, and the steps to the next ones."""
@@ -99,19 +98,6 @@ def test_a_jpeg_with_an_end_mark_before_its_last_pixel_is_broken(mode: str, opti
         cut = content[: start + int(kept * (len(content) - start))]
         with pytest.raises(BrokenFileError, match="its pixels end before its last row"):
             pixels(cut.removesuffix(b"\xff") + jpeg_file.END)
-
-
-@pytest.mark.parametrize("ending", [b"", jpeg_file.END])
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_a_jpeg_that_ends_where_a_restart_mark_would_stand_is_broken(mode: str, ending: bytes) -> None:
-    content = encoded(NOISE.convert(mode), "JPEG", restart_marker_rows=1)
-    start = content.index(b"\xff\xda")
-    restarts = [place for place in range(start, len(content)) if content[place : place + 2] in RESTARTS]
-    assert len(restarts) >= 2
-    for place in restarts:
-        with pytest.raises((BrokenFileError, OSError)):
-            pixels(content[:place] + ending)
-    assert pixels(content).shape[:2] == (48, 64)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])

@@ -261,6 +261,7 @@ def test_a_large_text_to_which_utf16_was_appended_is_read_up_to_there(tmp_path: 
     (tmp_path / name).write_bytes(f"{line}\n".encode() * lines + f"{line}\n".encode("utf-16-le") * 3)
     found = PieceReport()
     assert sum(1 for piece in pieces(tmp_path / name) for _ in formats.targets(piece, found)) == lines
+    assert (found.records, found.without_url) == (lines, 0), "the numbers must add up"
     assert found.fault
     assert "must be in one encoding to its end" in found.fault.reason
 

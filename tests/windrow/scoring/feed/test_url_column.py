@@ -19,6 +19,7 @@ from .test_formats import A, B, extras
         (["id", "url"], "url"),
         (["URL", "url", "Url"], "url"),
         (["Url", "id"], "Url"),
+        (["id", "\u200burl\xa0"], "\u200burl\xa0"),
         ([" URL\t", "image_url"], " URL\t"),
         (["URL", "Url"], None),
         (["url", " url"], None),
