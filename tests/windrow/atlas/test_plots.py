@@ -99,6 +99,30 @@ def test_weights_are_left_out_where_they_are_not_known(study: Make) -> None:
     assert isinstance(cost.draw_seconds(table), Plot)
 
 
+def test_weights_that_were_a_goal_are_known_of_a_users_network_too(study: Make) -> None:
+    table = study(
+        12,
+        lambda *_: Ending.OK,
+        "{width: {type: int, low: 1, high: 9}}\nnetwork: {builder: 'mine.py:build', parameters: {width: 3}}",
+        sweep="sampler: random, objectives: [val_accuracy, weights]",
+        value=lambda point: 0.1 / float(point["width"]),
+    )
+    assert {trial.weights for trial in table.trials} == {1000}
+    assert isinstance(cost.draw_weights(table), Plot)
+
+
+def test_the_front_of_two_goals_is_drawn_over_the_time_for_an_image(study: Make) -> None:
+    table = study(12, lambda *_: Ending.OK, sweep="sampler: random, objectives: [val_accuracy, milliseconds]")
+    drawn = cost.draw_milliseconds(table)
+    assert isinstance(drawn, Plot)
+    assert [trial.milliseconds for trial in table.trials] == [
+        float(trial.point["units"]) / 100 for trial in table.trials
+    ]
+    assert "against time for an image, milliseconds for 12 trials" in drawn.alt
+    assert " ms" in drawn.title
+    assert {trial.milliseconds for trial in study(3).trials} == {None}
+
+
 def test_a_worker_keeps_its_slot_and_the_next_one_takes_a_free_one(study: Make) -> None:
     found, cuts = timeline.bars(study(12))
     assert {bar.slot for bar in found} == {0, 1}

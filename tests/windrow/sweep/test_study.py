@@ -534,6 +534,18 @@ def test_samplers_take_two_goals(tmp_path: Path, sampler: str) -> None:
         assert len(study.front()) == len({trial.point["units"] for trial in study.finished()})
 
 
+def test_a_study_of_one_goal_draws_what_it_drew_before_there_were_two(tmp_path: Path) -> None:
+    """The points are those of the version of 2026-11-27, with every fourth trial pruned."""
+    with open_study(tmp_path, page(trials=24), "data") as study:
+        while (asked := study.ask()) is not None:
+            value = abs(int(asked.point["units"]) - 40) / 100
+            study.settle(ended(asked, Ending.PRUNED) if asked.number % 4 == 3 else ok(asked, value))
+        drawn = [trial.point["units"] for trial in study.finished()]
+    assert drawn == [
+        *(64, 53, 38, 32, 24, 62, 32, 87, 28, 25, 52, 68, 121, 125, 121, 126, 127, 123, 126, 90, 126, 95, 127, 71),
+    ]
+
+
 def test_another_network_file_is_another_study(tmp_path: Path) -> None:
     with open_study(tmp_path, page(), "data", "def build(): ..."):
         pass
