@@ -6,7 +6,7 @@ The folder has train/CLASS/ and test/CLASS/; the page is that of docs/transfer.m
 one after another, each with Spark's start and without Airflow. The champion then labels photographs of the folder over
 HTTP from a process on the same cores, each under a URL of its own, as they are and at int8 (calibrated and compared on
 test/). "Share" is that of what the cores could do if they only decoded and ran the network, which the job measures.
-"Steady" is the rate of the URLs between the two runs: it has no start in it.
+"Steady" is the rate of the URLs between the two runs: it has no start in it. A run before both converts the network.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ def main() -> int:
     address = scoring.start_server([path.read_bytes() for path in files], LATENCY)
     page = write_page(folder, options.photos)
     seconds = champion(folder, page, options.slots)
-    rows = [label(folder, page, address, count, options.slots) for count in options.urls]
-    lower = {"type": "int8", "images": str(options.photos.absolute() / "test"), "same_labels": 0.5}
-    page = write_page(folder, options.photos, precision=lower)
-    rows += [label(folder, page, address, count, options.slots) for count in options.urls]
-    rows = [row for few, many in (rows[:2], rows[2:]) for row in (few, many, between(few, many))]
+    rows = []
+    for lower in (None, {"type": "int8", "images": str(options.photos.absolute() / "test"), "same_labels": 0.5}):
+        page = write_page(folder, options.photos, **({"precision": lower} if lower else {}))
+        label(folder, page, address, options.urls[0], options.slots)  # converts the network once
+        few, many = (label(folder, page, address, count, options.slots) for count in options.urls)
+        rows += [few, many, between(few, many)]
     columns = list(rows[0])
     table = report.table(["job", "seconds"], [[name, round(spent, 1)] for name, spent in seconds.items()])
     table += "\n" + report.table(columns, [[row[column] for column in columns] for row in rows])
