@@ -110,7 +110,7 @@ def promote_best(arguments: argparse.Namespace) -> dict[str, object]:
         if (decided := promotion.decided()) is not None:
             return decided.to_json()
         promotion.check_champion(Path(scratch), arguments.dataset)
-    with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
+    with open_session(f"promote {page.name}", page.sweep.cores, page.cluster_minutes, cluster.DAEMON) as spark:
         stage = open_stage(spark, page, dataset, arguments.dataset, [*best, *default])
         final = stage.after(contest.train(spark, page, builder, dataset, arguments.dataset, best, default))
         cluster.ship(spark, arguments.dataset, dataset, "test")

@@ -43,6 +43,7 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
     from windrow.data.features import embedding
     from windrow.selection.reproduction import train_again
     from windrow.spark import open_session
+    from windrow.sweep import cluster
     from windrow.tracking.record import read_record
 
     files.check_writable(arguments.out / manifest.FILE)
@@ -52,7 +53,7 @@ def reproduce(arguments: argparse.Namespace) -> dict[str, object]:
     if record.page.network.backbone is not None:
         embedding.embed(record.page, Path(), arguments.out, paths.home())
     page = record.page
-    with open_session(f"reproduce {record}", page.sweep.cores, page.cluster_minutes) as spark:
+    with open_session(f"reproduce {record}", page.sweep.cores, page.cluster_minutes, cluster.DAEMON) as spark:
         again = train_again(spark, record, dataset, arguments.out)
     result = compare(record, again)
     print(f"{record}, trained again: {result['told']}", file=sys.stderr)

@@ -87,7 +87,7 @@ def train(
 ) -> tuple[SweepLog, Clock, bool]:
     """Run the study's trials on Spark; return the log, the clock, and True if the time budget was used up.
 
-    A thread imports MLflow while Spark starts. The workers import TensorFlow while the first trials are prepared.
+    A thread imports MLflow while Spark starts. TensorFlow is imported for the workers while the study and MLflow open.
     """
     from windrow import channel
     from windrow.spark import open_session
@@ -97,9 +97,10 @@ def train(
     from windrow.tracking.sweep_log import open_sweep
 
     trained = spec.trained_on(page, dataset, folder)
+    daemon = None if warm else cluster.DAEMON
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(connect)
-        with open_session(f"sweep {page.name}", page.sweep.cores, page.cluster_minutes) as spark:
+        with open_session(f"sweep {page.name}", page.sweep.cores, page.cluster_minutes, daemon) as spark:
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
             cluster.ship(spark, folder, trained, "train", "validation")
@@ -107,8 +108,7 @@ def train(
             opening.result()
             log = open_sweep(page, path, dataset, study, builder.source)
             with log, command.when_stopped(log.kill), channel.open_channel(spark) as line:
-                if body is None and study.best is None:
-                    imports.result()  # so that the worker has TensorFlow
+                if body is None and builder.source is not None and study.best is None:
                     cluster.try_builder(spark, spec.default_spec(page, builder, trained))
                 search = Search(page, builder, trained, study, log, line.address, cluster.gives_gpu(spark))
                 clock = schedule.run(spark, slots, search, line, body or trial.run_all, recount)

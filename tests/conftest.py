@@ -141,11 +141,12 @@ def free_port() -> Callable[[], int]:
 def spark() -> Iterator[Any]:
     """A session on two local slots, with the package shipped as a job ships it."""
     from windrow.spark import open_session
+    from windrow.sweep.cluster import DAEMON
 
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     options = "--master local[2] --driver-memory 1g --conf spark.ui.enabled=false"
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"{options} pyspark-shell"
-    with open_session("tests") as session:
+    with open_session("tests", daemon=DAEMON) as session:
         yield session
 
 

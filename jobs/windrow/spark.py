@@ -37,7 +37,9 @@ _SENDING = threading.Lock()  # two jobs may share a session, such as two threads
 
 
 @contextmanager
-def open_session(name: str, task_cores: int = 1, minutes: float = executors.MINUTES) -> Iterator[SparkSession]:
+def open_session(
+    name: str, task_cores: int = 1, minutes: float = executors.MINUTES, daemon: str | None = None
+) -> Iterator[SparkSession]:
     """Yield a session whose executors can import windrow, and stop the session when the `with` block ends.
 
     If this process already has a session, as in a notebook, yield that session and leave it running, unless its jobs
@@ -47,6 +49,7 @@ def open_session(name: str, task_cores: int = 1, minutes: float = executors.MINU
         name: the application's name in Spark's UI.
         task_cores: cores per task (spark.task.cpus).
         minutes: how long to wait for a cluster's executors, at the start and whenever there are none.
+        daemon: the module that forks Python workers in local mode, in place of pyspark.daemon.
 
     Raises:
         UserError: no master was named, or an existing session gives each task a different number of cores.
@@ -76,7 +79,8 @@ def open_session(name: str, task_cores: int = 1, minutes: float = executors.MINU
         )
     _check_master(master)
     builder = SparkSession.builder.appName(name).config("spark.task.cpus", str(task_cores))
-    for key, value in (_DEFAULTS | ({} if _excludes(conf) else _EXCLUSION)).items():
+    workers = _forked_by(daemon) if daemon and _may_preload(conf) else {}
+    for key, value in (_DEFAULTS | ({} if _excludes(conf) else _EXCLUSION) | workers).items():
         if not conf.contains(key):
             builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -184,6 +188,24 @@ _EXCLUSION = {
     "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": "1000",
     "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout": "5s",
 }
+
+
+def _may_preload(conf: SparkConf) -> bool:
+    """Return whether a process that has imported TensorFlow may fork the Python workers.
+
+    A cluster's hosts have the package only once a worker runs. A GPU is chosen before TensorFlow is imported. On macOS,
+    libraries do not expect to be forked. The user's own settings come first.
+    """
+    is_local = (conf.get("spark.master", "") or "").partition("[")[0] == "local"
+    others = ("spark.task.resource.gpu.amount", *_forked_by(""))
+    return is_local and sys.platform == "linux" and not any(conf.contains(key) for key in others)
+
+
+def _forked_by(daemon: str) -> dict[str, str]:
+    return {
+        "spark.python.daemon.module": daemon,
+        "spark.executorEnv.PYTHONPATH": str(Path(windrow.__file__).resolve().parents[1]),
+    }
 
 
 def _excludes(conf: SparkConf) -> bool:

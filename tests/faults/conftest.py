@@ -20,10 +20,13 @@ import psutil
 import pytest
 from harness.jobs import JOBS, Finished, submit_command, submit_environment
 from harness.waiting import wait_for
+from windrow.sweep.cluster import DAEMON
 
 HERE = Path(__file__).parent
 ORPHAN_SECONDS = 25.0
 """What is left of a killed driver must be gone by then: Spark's own shutdown takes a few, a busy machine more."""
+DAEMONS = {"pyspark.daemon", DAEMON}
+"""The modules that fork Python workers."""
 
 LIGHT_PAGE = """
 name: {name}
@@ -179,9 +182,9 @@ def _kind(process: psutil.Process) -> str:
         return "executor"
     if "org.apache.spark.deploy.SparkSubmit" in text:
         return "driver JVM"
-    if "pyspark.daemon" in text:
+    if DAEMONS & set(command):
         parent = process.parent()
-        return "worker" if parent and "pyspark.daemon" in " ".join(parent.cmdline()) else ""
+        return "worker" if parent and DAEMONS & set(parent.cmdline()) else ""
     return "driver" if command and "python" in Path(command[0]).name and "sweep.py" in text else ""
 
 

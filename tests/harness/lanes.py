@@ -32,6 +32,7 @@ LANES = {
         "tests/jobs/test_growing_folder.py",
         "tests/windrow/test_featurizer.py",
         "tests/windrow/sweep/test_schedule.py",
+        "tests/windrow/sweep/workers/test_daemon.py",
         "tests/windrow/test_spark.py",
         "tests/faults/test_kills.py",
         "tests/faults/test_real_sweep.py",

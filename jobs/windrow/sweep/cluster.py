@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment
 
+DAEMON = "windrow.sweep.workers.daemon"
+"""Name of the module that forks workers which have TensorFlow, for open_session."""
 _COPIES = 4  # of a result in the driver's JVM, measured: as it arrives, as one value, and as it is passed on
 
 Body = Callable[[Iterable[TrialSpec]], Iterator[Outcome]]

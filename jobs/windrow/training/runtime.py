@@ -8,7 +8,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,12 +25,43 @@ def import_tensorflow(threads: int, deterministic: bool = False) -> float:
         deterministic: whether the same trial must give the same bits, whatever the threads do; an operation that can't
             guarantee this raises an error.
     """
-    seconds = 0.0 if "tensorflow" in sys.modules else _import(threads)
+    seconds = 0.0 if "tensorflow" in sys.modules else load(threads)
+    _let_gpu_memory_grow()
     if deterministic:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
     return seconds
+
+
+def load(threads: int) -> float:
+    """Import TensorFlow and Keras without a look at any device, so that this process may fork; return the seconds.
+
+    Args:
+        threads: number of threads that TensorFlow will start, here or in a fork.
+    """
+    start = perf_counter()
+    # TensorFlow reads these when it starts its threads, and ignores the OMP_NUM_THREADS that Spark sets.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _native_silence(), _without_collector():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    # None of these half a million objects is ever garbage. Spark's worker collects after each task, which takes 0.2 s
+    # if the collector has to look at all of them.
+    gc.freeze()
+    return perf_counter() - start
+
+
+@cache
+def _let_gpu_memory_grow() -> None:
+    """Let TensorFlow take a GPU's memory as it needs it: by default it takes all, and several tasks may share a GPU."""
+    import tensorflow as tf
+
+    with suppress(RuntimeError):  # this process has used its GPUs already
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def import_without_gpus() -> None:
@@ -58,24 +90,6 @@ def take_gpus() -> None:
     gpus = context.resources().get("gpu") if context else None
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
-
-
-def _import(threads: int) -> float:
-    start = perf_counter()
-    # TensorFlow reads these at import only, and ignores the OMP_NUM_THREADS that Spark sets.
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
-    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _native_silence(), _without_collector():
-        import tensorflow as tf
-
-        # By default, a process takes all memory of a GPU, which several tasks may share.
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-    # PySpark collects garbage after each task of a Python worker. It would look through TensorFlow's 400,000 objects
-    # every time, 0.28 s of a core.
-    gc.freeze()
-    return perf_counter() - start
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Start the Python workers of a sweep."""
