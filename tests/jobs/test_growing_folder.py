@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,9 +25,9 @@ SIDE = 12
 PAGE = """
 name: {name}
 dataset: {{source: {folder}, image_size: 12, channels: 1}}
-network: {{builder: dense, parameters: {{units: 32, batch_size: 32, learning_rate: {rate}}}}}
+network: {{builder: dense, parameters: {{units: {units}, batch_size: 32, learning_rate: {rate}}}}}
 space: {{units: {{type: int, low: 24, high: 32}}}}
-sweep: {{trials: 1, epochs: {epochs}, cores: 1}}
+sweep: {{trials: {trials}, epochs: {epochs}, cores: 1, schedule: 0 1 * * sun}}
 promotion: {{finalists: 1, minimum_improvement: 0.05, significant: true}}
 """
 CLASSES = ["across", "along", "slanted"]
@@ -56,10 +57,11 @@ class Growing:
         self._run_job, self._folder, self._name, self._client = run_job, folder, name, client
         self.images, self.prepared = folder / "images", list[Path]()
 
-    def train(self, epochs: int, rate: float = 3e-3) -> dict[str, Any]:
+    def train(self, epochs: int, rate: float = 3e-3, units: int = 32, trials: int = 1) -> dict[str, Any]:
         """Prepare, sweep and promote; the promotion's result."""
+        values = {"epochs": epochs, "rate": rate, "units": units, "trials": trials}
         place, page = self._folder / f"run-{len(self.prepared)}", self._folder / "page.yaml"
-        page.write_text(PAGE.format(name=self._name, folder=self.images, epochs=epochs, rate=rate))
+        page.write_text(PAGE.format(name=self._name, folder=self.images, **values))
         dataset = self._run_job("prepare_dataset", "--experiment", page, "--out", place / "data")
         assert dataset.code == 0, dataset.output
         self.prepared.append(place / "data")
@@ -73,6 +75,13 @@ class Growing:
     def champion(self) -> str:
         """The version that is champion."""
         return str(self._client.get_model_version_by_alias(self._name, "champion").version)
+
+    def points(self) -> dict[int, str]:
+        """The units of the last training's trials, by number."""
+        study = json.loads((self._folder / f"run-{len(self.prepared) - 1}" / "study" / "study.json").read_text())
+        query = f"tags.mlflow.parentRunId = '{study['run_id']}' and tags.windrow.kind = 'trial'"
+        runs = self._client.search_runs([study["experiment_id"]], query)
+        return {int(run.data.tags["windrow.trial"]): run.data.params["units"] for run in runs}
 
     def check_sides(self) -> None:
         """No image may be in another split than before."""
@@ -123,7 +132,8 @@ def test_a_champion_stays_until_a_better_one_comes_while_its_folder_grows(
     growing.check_sides()
 
     shutil.rmtree(growing.images / "steep")
-    gone = growing.train(epochs=10)
+    gone = growing.train(epochs=10, units=24, trials=2)
+    assert growing.points() == {0: "24", 1: "32"}, "the page trains on a schedule: it tries what its champion had"
     assert (gone["decision"], growing.champion) == ("awaiting_approval", other["model_version"])
     assert gone["reason"].endswith("the champion knows 1 class (steep), now gone")
 

@@ -649,10 +649,40 @@ def test_keys_of_the_sweep_that_do_not_go_together_get_their_sentence(sweep: str
     [
         *("{deterministic: true, trial_seconds: 60, budget_seconds: 600}", "{pruner: asha, epochs: 2}"),
         *("{warm_start: earlier, sampler: gp}", "{warm_start: earlier}", "{pruner: none, epochs: 1}"),
+        *(f"{{warm_start: champion, sampler: {sampler}}}" for sampler in ("grid", "random", "tpe")),
     ],
 )
 def test_keys_of_the_sweep_that_go_together_are_taken(sweep: str) -> None:
     experiment.parse(f"{PAGE}sweep: {sweep}\n")
+
+
+def test_the_points_of_a_sensitivity_study_are_given_and_no_champions() -> None:
+    text = PAGE + "  learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}\n"
+    sweep = "{sampler: sensitivity, sensitivity: {parameters: [units, learning_rate]}, warm_start: champion}"
+    assert sentences(f"{text}sweep: {sweep}\n") == [
+        "sweep.warm_start (line 5): must be empty with the sampler sensitivity, whose points are given; got champion; "
+        "remove it"
+    ]
+    scheduled = sweep.replace("warm_start: champion", "schedule: 0 1 * * *")
+    assert not experiment.parse(f"{text}sweep: {scheduled}\n").sweep.tries_champion
+
+
+@pytest.mark.parametrize(
+    ("sweep", "tries"),
+    [
+        *(("{}", False), ("{warm_start: champion}", True), ("{schedule: 0 1 * * sun}", True)),
+        *(("{deterministic: true, schedule: 0 1 * * *}", False), ("{deterministic: true, warm_start: champion}", True)),
+        ("{warm_start: earlier, schedule: 0 1 * * *}", False),
+    ],
+)
+def test_a_page_that_trains_by_itself_tries_its_champions_point(sweep: str, tries: bool) -> None:
+    assert experiment.parse(f"{PAGE}sweep: {sweep}\n").sweep.tries_champion is tries
+
+
+def test_a_page_that_trains_after_drift_tries_its_champions_point() -> None:
+    text = f"{PAGE}sweep: {{after_drift: 0.25}}\nscoring: {{feed: a}}\n"
+    assert experiment.parse(text).sweep.tries_champion
+    assert not experiment.parse(text, ["sweep.after_drift=null"]).sweep.tries_champion
 
 
 def test_a_builder_is_a_known_name_or_a_function_in_a_file() -> None:

@@ -30,6 +30,9 @@ MODEL_NAME = r"""^([^/:\s.'"][^/:\s'"]{0,254}|\.[^/:\s.'"][^/:\s'"]{0,253})$"""
 LEARNERS = ("tpe", "gp", "cma_es")
 """The samplers that learn from the results of earlier trials."""
 
+CHAMPION = "champion"
+"""The value of sweep.warm_start with which a sweep tries the champion's point."""
+
 _NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow", "cluster_minutes"}
 _NOT_DECISIVE_IN_SWEEP = {
     *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
@@ -124,7 +127,10 @@ class SweepSection(Section):
         "only where Spark gives each task a GPU if empty",
     )
     warm_start: str | None = Field(
-        None, min_length=1, description="folder of an earlier study whose trials the sampler learns from"
+        None,
+        min_length=1,
+        description="champion: its point is among the first trials, as by default with a schedule or after_drift; or "
+        "the folder of an earlier study whose trials the sampler learns from",
     )
     points: tuple[dict[str, PageValue], ...] = Field(
         (), description="points to train right after the default configuration"
@@ -144,6 +150,16 @@ class SweepSection(Section):
     def direction(self) -> str:
         """Return the direction of the objective in Optuna's terms: maximize or minimize."""
         return OBJECTIVE_DIRECTIONS[self.objective]
+
+    @property
+    def tries_champion(self) -> bool:
+        """Return whether a new study trains the champion's point among its first trials.
+
+        By default, it does so on a page that trains by itself, unless its results must follow from the page alone.
+        """
+        if self.warm_start is not None or self.deterministic or self.sampler == "sensitivity":
+            return self.warm_start == CHAMPION
+        return self.schedule is not None or self.after_drift is not None
 
 
 class FineTuneSection(Section):

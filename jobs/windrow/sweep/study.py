@@ -10,6 +10,7 @@ that one sweep at a time can hold.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from windrow.experiment import Experiment
 from windrow.sweep import study_folder
 from windrow.sweep.ledger import Entry, Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.sampling.champion_point import ChampionPoint, ChampionRecord, champion_point
 from windrow.sweep.sampling.optuna_study import OptunaStudy
 
 
@@ -45,6 +47,12 @@ class StudyRecord:
     def id(self) -> str:
         """The study's id. The same name, search settings, network and data set give the same id."""
         return self.identity["id"]
+
+    @property
+    def champion(self) -> ChampionPoint | None:
+        """What the study does with the champion of its beginning; None if it does not consider a champion."""
+        record = self.identity.get("champion")
+        return None if record is None else ChampionPoint.of(record)
 
     def entries(self) -> list[Entry]:
         """Return every trial, in order of number."""
@@ -81,7 +89,8 @@ class Study(StudyRecord):
 
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str]) -> None:
         super().__init__(folder, page, identity, reading=False)
-        self._optuna = OptunaStudy(folder, page, [entry.point for entry in self.entries()])
+        points = [entry.point for entry in self.entries()]
+        self._optuna = OptunaStudy(folder, page, points, None if self.champion is None else self.champion.point)
         # Enter points that a killed driver drew but did not enter: the ledger must agree with the sampler's state.
         for point, optuna_number in self._optuna.orphans({entry.optuna_number for entry in self.entries()}):
             self.ledger.enter(point, optuna_number)
@@ -94,6 +103,22 @@ class Study(StudyRecord):
         """Record facts about the study, such as its MLflow run, in study.json."""
         self.identity.update(facts)
         study_folder.write_identity(self.folder, self.identity)
+
+    @property
+    def wants_champion(self) -> bool:
+        """Whether the study has not begun and is to try the champion's point, which it does not know yet."""
+        return self.page.sweep.tries_champion and self.champion is None and not len(self.ledger)
+
+    def try_champion(self, champion: ChampionRecord) -> None:
+        """Put the champion's point after the default configuration, and record that in study.json.
+
+        If the page can't try it, only the reason is recorded. It is printed either way.
+        """
+        tried = champion_point(self.page, champion)
+        print(tried.text, file=sys.stderr)
+        if tried.point is not None:
+            self._optuna.try_first(tried.point)
+        self.remember(champion=tried.to_json(), trials=str(self.budget))
 
     @property
     def budget(self) -> int:

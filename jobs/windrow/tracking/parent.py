@@ -42,7 +42,7 @@ def begin(
         client.delete_run(run.info.run_id)
     tags = {
         "mlflow.runName": f"sweep {page.name} {study.id[:6]}",
-        "mlflow.note.content": searched(page, dataset),
+        "mlflow.note.content": searched(study, dataset),
         "windrow.kind": "sweep",
         "windrow.study": study.id,
         "windrow.opening": opening,
@@ -50,6 +50,8 @@ def begin(
         "windrow.dataset.digest": dataset.digest,
         **versions(),
     }
+    if study.champion is not None and study.champion.point is not None:
+        tags["windrow.tried_champion"] = study.champion.version
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
     log_page(client, run_id, page, path, network_source)
     log_dataset(client, run_id, dataset)
@@ -92,9 +94,9 @@ def log_dataset(client: MlflowClient, run_id: str, dataset: Manifest) -> None:
     client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
 
 
-def searched(page: Experiment, dataset: Manifest) -> str:
+def searched(study: Study, dataset: Manifest) -> str:
     """Describe the search in Markdown: a paragraph, the data set's warnings, and a table of the space."""
-    sweep = page.sweep
+    page, sweep, champion = study.page, study.page.sweep, study.champion
     images = ", ".join(f"{count:,} {split}" for split, count in dataset.splits.items())
     rows = [f"| {escaped(name)} | {escaped(_range(dimension))} |" for name, dimension in page.space.items()]
     return "\n".join(
@@ -104,6 +106,7 @@ def searched(page: Experiment, dataset: Manifest) -> str:
             f"{sweep.sampler}, pruner {sweep.pruner}: up to {counted(sweep.trials, 'trial')} of "
             f"{counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; network {escaped(page.network.builder)}; "
             f"data set {escaped(dataset.name)} ({images} images).\n",
+            *([f"{escaped(champion.text[0].upper() + champion.text[1:])}.\n"] if champion is not None else []),
             *([f"{warnings}\n"] if (warnings := dataset.warnings_text()) else []),
             *("| hyper-parameter | searched |", "|---|---|", *rows),
         ]
@@ -111,7 +114,7 @@ def searched(page: Experiment, dataset: Manifest) -> str:
 
 
 def summary(
-    page: Experiment, dataset: Manifest, result: Mapping[str, Any], experiment: str, run_id: str, best_run: str
+    study: Study, dataset: Manifest, result: Mapping[str, Any], experiment: str, run_id: str, best_run: str
 ) -> str:
     """Describe a sweep's result in Markdown, with links that work at any address of MLflow's pages.
 
@@ -133,7 +136,7 @@ def summary(
             *([f"What may help: {escaped('; '.join(hints))}."] if (hints := result.get("hints")) else []),
             f"{counted(result['trials'], 'trial')} ({endings}) in {result['seconds']:,.0f} s on "
             f"{counted(result['slots'], 'slot')}.",
-            searched(page, dataset),
+            searched(study, dataset),
             f"[The atlas, once drawn]({artifacts}/atlas/atlas.html) · [the page]({artifacts}/{PAGE_FILE})",
             ", ".join(f"{name} {version}" for name, version in _packages()),
         ]

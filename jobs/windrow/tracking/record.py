@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from windrow.experiment import Experiment, FineTuneSection
 from windrow.experiment.parameters import Value
 from windrow.selection.finalists import Final
 from windrow.selection.reproduction import Record
+from windrow.sweep.sampling.champion_point import ChampionRecord
+from windrow.tracking import registry
 from windrow.tracking.models import resolve
 from windrow.tracking.server import connect, versions
 from windrow.training import networks
@@ -72,6 +75,21 @@ def read_record(model: str, version: str) -> Record:
         packages=_changed(tags, networks.revision(page)),
         fine_tune=FineTuneSection.model_validate_json(tags[FINE_TUNE_TAG]) if FINE_TUNE_TAG in tags else None,
     )
+
+
+def read_champion(client: MlflowClient, model: str) -> ChampionRecord | None:
+    """Read what a model's champion was made of; None if there is none, or, with a printed reason, no whole record."""
+    from mlflow.exceptions import MlflowException
+
+    version = registry.aliased(client, model, "champion")
+    if version is None:
+        return None
+    try:
+        record = read_record(model, str(version.version))
+    except (UserError, MlflowException, OSError) as error:  # the last two: its run or a file was deleted
+        print(f"the champion's point is not tried: {error}", file=sys.stderr)
+        return None
+    return ChampionRecord(model, record.version, record.builder.name, record.parameters)
 
 
 def backbone_tags(page: Experiment, folder: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ from windrow.errors import TrackingError
 from windrow.sweep.outcomes import RULES, best_figure
 from windrow.sweep.spec import TrialFacts, facts_of
 from windrow.tracking import parent
-from windrow.tracking.record import PARAMETERS_TAG
+from windrow.tracking.record import PARAMETERS_TAG, read_champion
 from windrow.tracking.runs import trial_runs
 from windrow.tracking.server import compare_link, connect, epoch_metrics, experiment_id, metrics_at, run_link
 
@@ -53,6 +53,8 @@ def open_sweep(
     """
     client = connect()
     experiment = experiment_id(client, page)
+    if study.wants_champion and (champion := read_champion(client, page.model_name)) is not None:
+        study.try_champion(champion)
     run_id = study.identity.get("run_id")
     if run_id is None or not _alive(client, run_id):
         run_id = parent.begin(client, experiment, page, path, dataset, study, network_source)
@@ -161,7 +163,7 @@ class SweepLog:
         figures[f"best_{result['objective']}"] = result["best_value"]
         figures[_CPU] = psutil.cpu_percent()
         best_run = self._runs[result["best_trial"]]
-        note = parent.summary(self._study.page, self._dataset, result, self.experiment, self.run_id, best_run)
+        note = parent.summary(self._study, self._dataset, result, self.experiment, self.run_id, best_run)
         tags = [RunTag("windrow.best_trial", str(result["best_trial"])), RunTag("mlflow.note.content", note)]
         self.client.log_batch(self.run_id, metrics=metrics_at(int(result["trials"]), figures), tags=tags)
         best = [self._runs[trial.number] for trial in self._study.ranked()[:_COMPARED]]

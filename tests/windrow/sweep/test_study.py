@@ -14,6 +14,7 @@ from windrow.errors import BuilderError, StudyError
 from windrow.experiment import Experiment, parse
 from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.sampling.champion_point import ChampionRecord
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.study import Study, open_study, read_study
 from windrow.training import networks
@@ -447,6 +448,46 @@ def test_a_warm_start_from_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         old.settle(ok(take(old), 0.5))
     with pytest.raises(StudyError, match="must be a study with a compatible space"):
         open_study(tmp_path / "new3", page(warm_start=str(tmp_path / "small")), "data").__enter__()
+
+
+CHAMPION = ChampionRecord("a", "7", "dense", {"learning_rate": 0.02, "units": 100, "dropout": 0.0, "momentum": 0.5})
+
+
+def test_a_study_tries_the_champion_after_the_default_configuration_and_knows_it_when_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = page(trials=3, warm_start="champion", points="[{units: 20}]")
+    with open_study(tmp_path, wanted, "data") as study:
+        assert study.wants_champion
+        study.try_champion(CHAMPION)
+        assert take(study).point == {"learning_rate": 1e-3, "units": 64}
+    assert "version 7, is among the first trials, with this page's momentum 0.9 in place" in capsys.readouterr().err
+    with open_study(tmp_path, wanted, "data") as study:
+        assert not study.wants_champion
+        assert [take(study).point["units"] for _ in range(3)] == [64, 100, 20]
+        assert study.ask() is None
+
+
+def test_a_study_that_began_without_a_champion_goes_on_without_one(tmp_path: Path) -> None:
+    points = []
+    for folder, more in (("cut", {}), ("cut", {"schedule": "0 1 * * sun"}), ("whole", {})):
+        with open_study(tmp_path / folder, page(trials=3, sampler="quasi_random", **more), "data") as study:
+            assert not (study.wants_champion and len(study.ledger))
+            points.append([take(study).point for _ in range(1 if not points else 3)])
+    assert points[1] == points[2]
+
+
+def test_the_champions_point_is_the_first_of_a_grid(tmp_path: Path) -> None:
+    text = "name: a\nspace: {units: {type: int, low: 8, high: 24, step: 8}}\n"
+    grid = parse(text + "sweep: {sampler: grid, trials: 50, warm_start: champion}\n")
+    with open_study(tmp_path, grid, "data") as study:
+        study.try_champion(ChampionRecord("a", "1", "dense", {"units": 20}))  # no point of the grid
+        assert study.champion is not None
+        assert study.champion.point is None
+        study.try_champion(ChampionRecord("a", "2", "dense", {"units": 16}))
+        units = [take(study).point["units"] for _ in range(4)]
+        assert study.ask() is None
+    assert (units[:2], sorted(units[2:])) == ([64, 16], [8, 24])
 
 
 def test_another_network_file_is_another_study(tmp_path: Path) -> None:

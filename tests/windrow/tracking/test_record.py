@@ -10,9 +10,10 @@ from windrow.data.manifest import Manifest
 from windrow.errors import UserError
 from windrow.experiment import parse
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.sampling.champion_point import ChampionRecord
 from windrow.sweep.spec import facts_of
 from windrow.sweep.study import open_study
-from windrow.tracking.record import read_record
+from windrow.tracking.record import read_champion, read_record
 from windrow.tracking.sweep_log import open_sweep
 from windrow.training.networks import Builder
 
@@ -101,6 +102,21 @@ def test_a_record_has_the_page_the_network_and_the_point_as_they_were(client: An
     assert read_record(name, "1").page.promotion.train_on == "train"  # no version of before had all
     client.set_model_version_tag(name, "1", "windrow.train_on", "all")
     assert read_record(name, "1").page.promotion.train_on == "all"
+
+
+def test_a_champion_is_read_with_what_it_was_made_of_and_none_if_its_record_has_gaps(
+    client: Any, sweep: Recorded, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, points = sweep
+    assert read_champion(client, name) is None
+    register(client, name, run_id, TAGS)
+    assert read_champion(client, name) is None
+    client.set_registered_model_alias(name, "champion", "1")
+    assert read_champion(client, name) == ChampionRecord(name, "1", "nets/mine.py:build", points[2])
+    assert "not tried" not in capsys.readouterr().err
+    client.set_model_version_tag(name, "1", "windrow.trial", "99")
+    assert read_champion(client, name) is None
+    assert "the champion's point is not tried: a version must have its whole record" in capsys.readouterr().err
 
 
 def test_a_version_of_built_in_networks_that_train_differently_now_says_so(

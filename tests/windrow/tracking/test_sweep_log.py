@@ -17,6 +17,7 @@ from windrow.errors import TrackingError
 from windrow.experiment import Experiment, parse
 from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import RULES, Ending, Outcome
+from windrow.sweep.sampling.champion_point import ChampionRecord
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import facts_of
 from windrow.sweep.study import Study, open_study
@@ -237,6 +238,18 @@ def test_a_sweep_that_has_just_begun_says_what_it_searches(client: Any, page: Ex
         note = client.get_run(log.run_id).data.tags["mlflow.note.content"]
     assert "Searched for the highest val_accuracy with tpe, pruner none: up to 6 trials of 10 epochs, seed 0" in note
     assert note.count("What makes figures on this data set less certain:\n\n- 9 test images: few") == 1
+
+
+def test_a_sweep_that_tries_the_champions_point_says_so(client: Any, tmp_path: Path) -> None:
+    text = "name: again\nspace: {units: {type: int, low: 8, high: 99}}\nsweep: {warm_start: champion}\n"
+    (tmp_path / "page.yaml").write_text(text)
+    with open_study(tmp_path / "study", parse(text), "data") as study:
+        study.try_champion(ChampionRecord("again", "3", "dense", {"units": 12}))
+        run = client.get_run(open_sweep(study.page, tmp_path / "page.yaml", DATASET, study).run_id)
+    assert run.data.tags["windrow.tried_champion"] == "3"
+    assert (
+        "The point of the champion, again version 3, is among the first trials" in run.data.tags["mlflow.note.content"]
+    )
 
 
 CONDITIONAL = """

@@ -14,7 +14,7 @@ from windrow.experiment.dimensions import CategoricalDimension, Dimension, Float
 from windrow.experiment.network_section import NetworkSection, builder_of
 from windrow.experiment.parameters import Parameter, Value
 from windrow.experiment.rules import backbone_keys, fine_tune, network_file, points, sensitivity
-from windrow.experiment.sections import BUILT_IN_SOURCES, LEARNERS, SweepSection
+from windrow.experiment.sections import BUILT_IN_SOURCES, CHAMPION, LEARNERS, SweepSection
 from windrow.experiment.wording import Key, Mistake, guess
 
 EXAMPLE = "learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}"
@@ -112,7 +112,11 @@ def _sweep_mistakes(sweep: Mapping[str, object], wrong: set[Key]) -> Iterator[Mi
     if pruner != "none" and value("epochs") == 1:
         message = f"must be none where a trial has one epoch, so nothing to prune; got {pruner!r}; raise epochs"
         yield ("sweep", "pruner"), message
-    if value("warm_start") and value("sampler") not in {*LEARNERS, None}:
+    if value("warm_start") == CHAMPION:
+        if value("sampler") == "sensitivity":
+            message = "must be empty with the sampler sensitivity, whose points are given; got champion; remove it"
+            yield ("sweep", "warm_start"), message
+    elif value("warm_start") and value("sampler") not in {*LEARNERS, None}:
         message = (
             f"must be empty with a sampler that learns nothing; got sampler {value('sampler')}; "
             f"take {', '.join(LEARNERS[:-1])} or {LEARNERS[-1]}"

@@ -1,26 +1,26 @@
 """Use Optuna for a study: draw points, tell the sampler how trials ended, ask the pruner whether a trial should stop.
 
-Points come first from the default configuration, then from the page's own list, then from the grid, the design or the
-sampler. Optuna's journal must agree with the ledger; where they differ, the ledger is right.
+Points come first from the default configuration and the champion, then from the page's own list, then from the grid,
+the design or the sampler. Optuna's journal must agree with the ledger; where they differ, the ledger is right.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
-from windrow.experiment import Experiment, FloatDimension
-from windrow.experiment.parameters import Value
+from windrow.experiment import Experiment
+from windrow.experiment.sections import CHAMPION
 from windrow.plural import counted
-from windrow.sweep.ledger import FILE, Ledger
 from windrow.sweep.outcomes import RULES, Outcome, Signal
 from windrow.sweep.sampling import pruners, samplers, space
+from windrow.sweep.sampling.earlier_study import earlier_trials
+from windrow.sweep.sampling.first_points import Point, all_points, first_points, key_of
 from windrow.sweep.sampling.journal import open_journal
 from windrow.sweep.sampling.sensitivity_design import Design
 from windrow.sweep.seeds import seed_of
@@ -31,15 +31,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _DRAWS = 500  # this many points in a row that break a constraint are an error
-_SMALL_SPACE = 1000  # points; a sweep is not expected to try all points of a larger space
-
 # Where this file goes beyond Optuna's public ask/tell API (as of 5.0.0): Study.ask, tell, add_trial and get_trials
 # suffice except for reporting and pruning. Trial.report and Trial.should_prune are methods of a Trial, which only
 # Study.ask returns. Of a trial that an earlier driver drew, and of a listed point, which is added without drawing, we
 # have only the number. (Enqueueing a listed point and asking for it would run the sampler, and so change later points.)
 # So `report` and `tell` write an epoch's value to the storage and call the pruner, as Trial does. The storage is
 # opened in journal.py.
-Point = dict[str, Value]
 
 
 class OptunaStudy:
@@ -49,16 +46,19 @@ class OptunaStudy:
         folder: the study's folder; the caller holds its lock, so no other process writes the journal.
         page: the experiment.
         known: points of the trials in the ledger.
+        champion: the champion's point if the study tries it, else None.
     """
 
-    def __init__(self, folder: Path, page: Experiment, known: Iterable[Point] = ()) -> None:
+    def __init__(
+        self, folder: Path, page: Experiment, known: Iterable[Point] = (), champion: Point | None = None
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(logging.WARNING)
         self._page = page
         self._defaults = page.network.defaults()
-        self._first = _first_points(page, self._defaults)
-        self._not_asked = _all_points(page, self._defaults)
+        self._first = first_points(page, self._defaults, champion)
+        self._not_asked = all_points(page, self._defaults)
         self._design = Design(page) if page.sweep.sampler == "sensitivity" else None
         for point in known:
             self._note(point)
@@ -76,6 +76,10 @@ class OptunaStudy:
             # With the first seed again, a resumed sampler would draw the first points again.
             self._study.sampler = self._sampler(len(self._trials()))
         self._learn_from_earlier_study()
+
+    def try_first(self, champion: Point) -> None:
+        """Put the champion's point after the default configuration; only before the first draw."""
+        self._first = first_points(self._page, self._defaults, champion)
 
     @property
     def limit(self) -> int | None:
@@ -108,7 +112,7 @@ class OptunaStudy:
 
     def _note(self, point: Point) -> None:
         if self._not_asked is not None:
-            self._not_asked.discard(_key(point))
+            self._not_asked.discard(key_of(point))
 
     def _sample(self, number: int) -> tuple[Point, int]:
         for attempt in range(_DRAWS):
@@ -201,7 +205,7 @@ class OptunaStudy:
         Raises:
             StudyError: the folder holds no study with this objective, or this page allows none of its trials.
         """
-        if self._page.sweep.warm_start is None or self._trials():
+        if self._page.sweep.warm_start in (None, CHAMPION) or self._trials():
             return
         from optuna.trial import create_trial
 
@@ -236,60 +240,6 @@ class OptunaStudy:
 
     def _trial_id(self, optuna_number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, optuna_number))
-
-
-def earlier_trials(folder: Path, page: Experiment) -> list[tuple[Point, float]]:
-    """Return (point, value) of each trial that ended ok in the study in `folder`.
-
-    Raises:
-        StudyError: the folder holds no study, or a study with another objective.
-    """
-    if not (folder / FILE).is_file():
-        raise StudyError(f"sweep.warm_start must be the folder of a study; got {folder}; name the --study of a sweep")
-    objective = json.loads((folder / "study.json").read_text(encoding="utf-8")).get("objective")
-    if objective != page.sweep.objective:
-        raise StudyError(
-            f"sweep.warm_start must be a study with the same objective, {page.sweep.objective}; {folder} has "
-            f"{objective}; change sweep.objective, or leave warm_start out"
-        )
-    ledger = Ledger(folder, reading=True)
-    ledger.close()
-    return [(entry.point, entry.value) for entry in ledger.entries() if entry.value is not None]
-
-
-def _first_points(page: Experiment, defaults: Mapping[str, Value]) -> list[Point]:
-    """Return the points to train first, without duplicates: the default configuration and the page's own points.
-
-    Where the search chooses between squashed and cropped images, the default configuration with each of them follows.
-    Incomplete points are left out. If the sampler is grid, the points of the grid follow.
-    """
-    points = [space.filled(page.space, point, defaults) for point in ({}, *page.sweep.points)]
-    fit = page.space.get("fit") if page.dataset.fit == "both" and page.sweep.sampler != "sensitivity" else None
-    if fit is not None and fit.type == "categorical":
-        ways = [space.filled(page.space, {"fit": way}, defaults) for way in fit.choices]
-        points += [point for point in ways if space.allowed(page.constraints, {**defaults, **point})]
-    points = [point for point in points if space.complete(page.space, point, defaults)]
-    if page.sweep.sampler == "grid":
-        points += space.grid(page.space, page.constraints, defaults, page.sweep.seed)
-    return list({_key(point): point for point in points}.values())
-
-
-def _all_points(page: Experiment, defaults: Mapping[str, Value]) -> set[tuple[tuple[str, Value], ...]] | None:
-    """Return every point of a small finite space that satisfies the constraints.
-
-    None for a large or continuous space, and for the sensitivity design.
-    """
-    if page.sweep.sampler == "sensitivity":
-        return None  # each point is trained several times, with different seeds
-    if any(isinstance(dimension, FloatDimension) and not dimension.step for dimension in page.space.values()):
-        return None
-    if math.prod(space.count(dimension) for dimension in page.space.values()) > _SMALL_SPACE:
-        return None
-    return {_key(point) for point in space.grid(page.space, page.constraints, defaults)}
-
-
-def _key(point: Point) -> tuple[tuple[str, Value], ...]:
-    return tuple(sorted(point.items()))
 
 
 def _states() -> Any:
