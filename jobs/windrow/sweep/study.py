@@ -90,7 +90,9 @@ class Study(StudyRecord):
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str]) -> None:
         super().__init__(folder, page, identity, reading=False)
         points = [entry.point for entry in self.entries()]
-        self._optuna = OptunaStudy(folder, page, points, None if self.champion is None else self.champion.point)
+        champion = None if self.champion is None else self.champion.point
+        # Older studies have no prune_from: their pruner decided from the first epoch on, and goes on so.
+        self._optuna = OptunaStudy(folder, page, points, champion, int(identity.get("prune_from", 1)))
         # Enter points that a killed driver drew but did not enter: the ledger must agree with the sampler's state.
         for point, optuna_number in self._optuna.orphans({entry.optuna_number for entry in self.entries()}):
             self.ledger.enter(point, optuna_number)
