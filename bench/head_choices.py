@@ -4,8 +4,9 @@
 
 Each folder has train/ and test/. prepare_dataset.py and embed_images.py make the features, as for any page with a
 backbone; a folder that an earlier run has made is used again. A row is a setting, a column a number of photographs that
-heads learn from: 5, 10, or 30 of each class, drawn at random, and tested on up to 600 others; or all but a fifth, which
-they are tested on, in turn. All of them are training and validation images of the page; its test images are never read.
+heads learn from: 5, 10, or 30 of each class, drawn at random, and tested on up to 600 others; 60 of the first, third,
+fifth class and 6 of the others, tested on as many of each class; or all but a fifth, which they are tested on, in turn.
+All of them are training and validation images of the page; its test images are never read.
 Values are mean accuracies, and below them the standard error of the difference to the first row.
 """
 
@@ -46,15 +47,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no hidden layer, learning rate 3e-3": {"layers": 0, "dropout": 0.0, "learning_rate": 3e-3},
     "two hidden layers": {"layers": 2},
     "features scaled": {"l2_normalized": True},
+    "classes not weighed": {"class_weight": "none"},
     "cropped, not squashed": {"fit": "crop"},
     "15 % fewer images": {"share": 0.85},
 }
 """What differs from the default configuration, by the name of the row."""
 
-LOGISTIC = {"logistic regression, squashed": None, "logistic regression, cropped": "crop"}
+LOGISTIC = {"logistic regression, squashed": "main", "logistic regression, cropped": "crop"}
 """Rows of scikit-learn's LogisticRegression with its own settings, by the name of the images' files."""
 
 EPOCHS, FOLDS, MOST_TESTED = 20, 5, 600
+FREQUENT, RARE = 60, 6
+"""Photographs of a class, where some classes are rare."""
 Part = tuple[Any, Any]
 
 
@@ -67,8 +71,8 @@ def main() -> int:
     columns: dict[str, dict[str, list[float]]] = {}
     for folder in options.photos:
         page, data = prepared(folder)
-        images = {fit: whole(data, fit) for fit in (None, "crop")}
-        for name, parts in sets(images[None].labels, options.draws):
+        images = {fit: whole(data, fit) for fit in ("main", "crop")}
+        for name, parts in sets(images["main"].labels, options.draws):
             columns[f"{folder.name}, {name}"] = measured(page, images, parts)
             print(f"{folder.name}, {name}: done", file=sys.stderr, flush=True)
     names = [*SETTINGS, *LOGISTIC]
@@ -120,9 +124,22 @@ def sets(labels: Any, draws: int) -> Iterator[tuple[str, list[Part]]]:
             chosen = np.random.default_rng(draw).permutation(chosen)
             parts.append((chosen, np.setdiff1d(order, chosen, assume_unique=True)[:MOST_TESTED]))
         yield f"{count} a class", parts
+    yield f"{FREQUENT} or {RARE} a class", [uneven(labels, draw) for draw in range(draws)]
     order = np.random.default_rng(0).permutation(everything)
     folds = [(np.delete(order, np.s_[fold::FOLDS]), order[fold::FOLDS]) for fold in range(FOLDS)]
     yield f"{len(folds[0][0]):,}", folds
+
+
+def uneven(labels: Any, draw: int) -> Part:
+    """FREQUENT images of every other class and RARE ones of the rest to learn from, and as many of each to test on."""
+    order = np.random.default_rng([FREQUENT, draw]).permutation(len(labels))
+    by_class = [order[labels[order] == label] for label in np.unique(labels)]
+    learned = [part[: RARE if place % 2 else FREQUENT] for place, part in enumerate(by_class)]
+    left = [part[len(taken) :] for part, taken in zip(by_class, learned, strict=True)]
+    most = min(MOST_TESTED // len(by_class), *map(len, left))
+    return np.random.default_rng(draw).permutation(np.concatenate(learned)), np.concatenate(
+        [part[:most] for part in left]
+    )
 
 
 def measured(page: experiment.Experiment, images: dict[Any, Examples], parts: list[Part]) -> dict[str, list[float]]:
@@ -144,7 +161,7 @@ def accuracy(
     changes = dict(setting)
     learned = learned[: round(changes.pop("share", 1.0) * len(learned))]
     parameters = {**page.network.sized(len(learned)).defaults(), **changes}
-    known = images["crop" if parameters.pop("fit") == "crop" else None]
+    known = images["crop" if parameters.pop("fit") == "crop" else "main"]
     training, validation = (Examples(known.images[part], known.labels[part]) for part in (learned, tested))
     shape, classes = (1, 1, known.images.shape[-1]), len(np.unique(known.labels))
     run = loop.prepare(Builder("head"), parameters, shape, classes, training, validation, EPOCHS, seed)

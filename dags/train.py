@@ -40,7 +40,7 @@ from windrow_spark import SparkJob
 
 FORM = {
     "Sweep": (
-        *("sweep.trials", "sweep.epochs", "sweep.patience", "sweep.sampler", "sweep.pruner"),
+        *("sweep.trials", "sweep.stop_after", "sweep.epochs", "sweep.patience", "sweep.sampler", "sweep.pruner"),
         *("sweep.objective", "sweep.seed"),
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),

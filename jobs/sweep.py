@@ -54,15 +54,15 @@ def sweep(
     from windrow.data import manifest
     from windrow.selection import hints
     from windrow.sweep import spec
+    from windrow.sweep.progress import plateau
     from windrow.sweep.sampling import samplers
     from windrow.sweep.study import open_study
     from windrow.training.networks import check_parameters, read_builder
 
     start, path = perf_counter(), Path(arguments.experiment)
     page = experiment.load_to_train(path, arguments.overrides)
-    builder = read_builder(page.network, path)
     samplers.check_installed(page.sweep)
-    dataset = manifest.read(arguments.dataset)
+    builder, dataset = read_builder(page.network, path), manifest.read(arguments.dataset)
     page = spec.sized(page, dataset)
     files.check_writable(arguments.study / "study.json")
     trained = spec.trained_on(page, dataset, arguments.dataset)
@@ -71,7 +71,7 @@ def sweep(
             check_parameters(builder)
         log, clock, late = train(page, path, builder, dataset, arguments.dataset, study, body, warm)
         result = summarize(study, perf_counter() - start, clock, late)
-        result |= hints.of_sweep(study, dataset, arguments.dataset)
+        result |= hints.of_sweep(study, dataset, arguments.dataset) | plateau.result(study, dataset)
         return result | log.summarize(result)
 
 

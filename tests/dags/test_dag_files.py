@@ -14,7 +14,8 @@ import jinja2
 import pytest
 from windrow import experiment
 from windrow.errors import PageError
-from windrow.experiment.sections import PromotionSection, SweepSection
+from windrow.experiment.promotion_section import PromotionSection
+from windrow.experiment.sections import SweepSection
 
 pytestmark = pytest.mark.airflow
 

@@ -92,7 +92,7 @@ def test_images_of_both_fits_have_features_of_each_and_equal_pixels_are_computed
     done = embed(folder, *overrides)
     assert (done.code, done.result["computed"]) == (0, 40 + 25), done.output
     for split in ("train", "validation", "test"):
-        for fit in ("crop", None):
+        for fit in ("crop", "main"):
             pixels, labels = shards.load_split(folder, split, fit)
             values, same = features.load_split(folder, split, fit)
             assert (labels == same).all()

@@ -113,7 +113,7 @@ def test_a_folder_of_photographs_becomes_a_champion_by_way_of_features(
         )
         promotion = run_job("promote_best", *on_data, "--study", tmp_path / "study")
     assert promotion.code == 0, promotion.output
-    for images, fit in zip(pictured, ("crop", None), strict=True):  # the challenger's pictures, and the default's
+    for images, fit in zip(pictured, ("crop", "main"), strict=True):  # the challenger's pictures, and the default's
         np.testing.assert_array_equal(images, shards.load_split(data, "test", fit)[0])
     assert promotion.result["promoted"] is True
     assert promotion.result["test_accuracy"] > 0.9
@@ -175,6 +175,8 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     promotion = run_job("promote_best", *on_data, *tuned)
     assert promotion.code == 0, promotion.output
     assert re.search(r"fine-tuning trial 0: (conv2d\w*) to \1, 224 of 256 weights; ", promotion.output)
+    for what in ("finalists", "on all images", "fine-tuning"):
+        assert re.search(rf"^\[2/2\] {what}: trial 0, seed [12]: val_loss \d+\.\d+ in ", promotion.output, re.MULTILINE)
     found = promotion.result["fine_tuning"]
     assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
     assert promotion.result["val_loss"] == found["fine_tuned"] < found["frozen"]

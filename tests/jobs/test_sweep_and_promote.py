@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -255,13 +256,15 @@ def test_a_sweep_by_its_command_line_gives_each_trial_the_cores_that_the_page_sa
     assert (tmp_path / "home" / "mlflow" / "mlflow.db").is_file()
 
 
-def test_a_median_pruner_stops_a_trial_that_can_learn_nothing(
+def test_a_median_pruner_stops_a_trial_that_can_learn_nothing_and_the_sweep_ends_once_none_is_better(
     run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     """Five good trials teach it; the sixth hardly moves its weights."""
     points = [{"learning_rate": rate, "units": 64} for rate in (0.01, 0.012, 0.014, 0.016, 1e-4)]
     page_file.write_text(
-        named(page_file, "median").read_text().replace("sweep: {trials: 3, epochs: 3}", "sweep: {trials: 6, epochs: 4}")
+        named(page_file, "median")
+        .read_text()
+        .replace("sweep: {trials: 3, epochs: 3}", "sweep: {trials: 40, epochs: 4, stop_after: 4}")
     )
     overrides = ("sweep.pruner=median", "sweep.sampler=random", "sweep.slots=1", f"sweep.points={points}")
     arguments = [word for override in overrides for word in ("--set", override)]
@@ -273,6 +276,11 @@ def test_a_median_pruner_stops_a_trial_that_can_learn_nothing(
     history = client.get_metric_history(runs["5"].info.run_id, "val_accuracy")
     assert len(history) < 4
     assert sweep.result["outcomes"]["pruned"] >= 1
+    assert re.match(r"\d+ trials in a row, the last ones, were not better than trial", sweep.result["stopped"])
+    assert len(runs) == sweep.result["trials"] < 40
+    parent = client.get_run(sweep.result["run_id"])
+    assert sweep.result["stopped"][1:] in parent.data.tags["mlflow.note.content"].replace("\\", "")
+    assert "estimate after 5 trials: at most" in sweep.output
 
 
 def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_learned(

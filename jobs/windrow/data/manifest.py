@@ -111,11 +111,11 @@ class Manifest:
     @property
     def stored(self) -> tuple[StoredFit, ...]:
         """Return the names under which the images are stored: one, or two where dataset.fit was both."""
-        return STORED if self.settings.get("fit") == "both" else (None,)
+        return STORED if self.settings.get("fit") == "both" else STORED[:1]
 
     def fit_of(self, stored: StoredFit) -> Fit:
         """Return how the images that are stored under a name became squares."""
-        return "crop" if stored or self.settings.get("fit") == "crop" else "squash"
+        return "crop" if "crop" in (stored, self.settings.get("fit")) else "squash"
 
     def lines(self) -> list[str]:
         """Return lines on the numbers of images by split and class, and on copies; none without class counts."""

@@ -112,7 +112,9 @@ def write(out: Path, source: Source, section: DatasetSection) -> Manifest:
     return manifest
 
 
-def load_split(folder: Path | str, split: Split, fit: StoredFit = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def load_split(
+    folder: Path | str, split: Split, fit: StoredFit = "main"
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return a split's images, uint8 (n, h, w, c), mapped read-only, and its labels, int64 (n,).
 
     The folder needs only the two files of the split. `fit` is a name from Manifest.stored.
@@ -129,7 +131,7 @@ def load_split(folder: Path | str, split: Split, fit: StoredFit = None) -> tuple
     return images, labels
 
 
-def load_hashes(folder: Path | str, split: Split, fit: StoredFit = None) -> Hashes:
+def load_hashes(folder: Path | str, split: Split, fit: StoredFit = "main") -> Hashes:
     """Load the hashes of a split's images, uint8 (n, 16), in the split's order. `fit` is a name from Manifest.stored.
 
     In a folder that Windrow wrote before 2026-11-27 there are no hashes; then they are computed from the images.
@@ -152,7 +154,7 @@ def load_names(folder: Path | str, split: Split) -> list[str]:
     return [f"{split} image {number}" for number in range(len(open_array(Path(folder) / _labels(split), None)))]
 
 
-def split_files(folder: Path | str, *names: Split, fit: StoredFit = None) -> list[Path]:
+def split_files(folder: Path | str, *names: Split, fit: StoredFit = "main") -> list[Path]:
     """Return the paths of the named splits' files, images before labels, to be sent to executors, without hashes.
 
     `fit` is a name from Manifest.stored.
@@ -160,12 +162,12 @@ def split_files(folder: Path | str, *names: Split, fit: StoredFit = None) -> lis
     return [Path(folder) / file for name in names for file in (_images(name, fit), _labels(name))]
 
 
-def file_name(split: Split, content: str, fit: StoredFit = None) -> str:
+def file_name(split: Split, content: str, fit: StoredFit = "main") -> str:
     """Return the name of a split's file, such as train-images.npy, or train-images-crop.npy."""
-    return f"{split}-{content}{f'-{fit}' if fit else ''}.npy"
+    return f"{split}-{content}{'-crop' if fit == 'crop' else ''}.npy"
 
 
-def _images(split: Split, fit: StoredFit = None) -> str:
+def _images(split: Split, fit: StoredFit = "main") -> str:
     return file_name(split, "images", fit)
 
 
@@ -173,7 +175,7 @@ def _labels(split: Split) -> str:
     return file_name(split, "labels")
 
 
-def _hashes(split: Split, fit: StoredFit = None) -> str:
+def _hashes(split: Split, fit: StoredFit = "main") -> str:
     return file_name(split, "hashes", fit)
 
 

@@ -21,10 +21,10 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Indices = NDArray[np.int64]
 
-StoredFit = Literal["crop"] | None
-STORED: tuple[StoredFit, ...] = (None, "crop")
-"""The names under which a data set may hold its images: None for the only ones, or, where dataset.fit is both, for the
-squashed ones; "crop" for the cropped ones next to these."""
+StoredFit = Literal["main", "crop"]
+STORED: tuple[StoredFit, ...] = ("main", "crop")
+"""The names under which a data set may hold its images: "main" for the only ones, or, where dataset.fit is both, for
+the squashed ones; "crop" for the cropped ones next to these."""
 
 _JOINERS = "\u200c\u200d"  # the zero-width non-joiner and joiner, between letters and between emoji
 _TEST_STREAM, _VALIDATION_STREAM = 0, 1

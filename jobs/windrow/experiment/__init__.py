@@ -15,6 +15,7 @@ from windrow.experiment.constraints import Constraint
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, IntDimension
 from windrow.experiment.network_section import NetworkSection
 from windrow.experiment.precision import PrecisionSection
+from windrow.experiment.promotion_section import FineTuneSection, PromotionSection
 from windrow.experiment.reading import load, load_to_train, parse
 from windrow.experiment.scoring import ScoringSection
 from windrow.experiment.sections import (
@@ -22,8 +23,6 @@ from windrow.experiment.sections import (
     OBJECTIVE_DIRECTIONS,
     DatasetSection,
     Experiment,
-    FineTuneSection,
-    PromotionSection,
     SweepSection,
     keys,
 )

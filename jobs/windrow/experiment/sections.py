@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from windrow.experiment.airflow import AirflowSection
 from windrow.experiment.dimensions import Dimension
 from windrow.experiment.network_section import NetworkSection
+from windrow.experiment.promotion_section import PromotionSection
 from windrow.experiment.scoring import ScoringSection
 from windrow.experiment.values import Cron, Expression, Fits, PageValue, Section, WebAddress
 
@@ -25,7 +26,6 @@ Seconds = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 LARGEST_SEED = 2**32 - 1  # NumPy's limit, which also applies to Optuna's samplers
 
 SLUG = r"^[a-z][a-z0-9_]{0,62}$"
-MODEL_NAME = r"""^([^/:\s.'"][^/:\s'"]{0,254}|\.[^/:\s.'"][^/:\s'"]{0,253})$"""
 
 LEARNERS = ("tpe", "gp", "cma_es")
 """The samplers that learn from the results of earlier trials."""
@@ -35,7 +35,7 @@ CHAMPION = "champion"
 
 _NOT_DECISIVE = {"name", "description", "dataset", "promotion", "scoring", "airflow", "cluster_minutes"}
 _NOT_DECISIVE_IN_SWEEP = {
-    *("trials", "slots", "cores", "fused", "schedule", "after_drift"),
+    *("trials", "stop_after", "slots", "cores", "fused", "schedule", "after_drift"),
     *("trial_seconds", "trial_mebibytes", "budget_seconds"),
 }
 """The keys, with those in _NOT_DECISIVE, that may change while a study continues. All others identify the study.
@@ -94,6 +94,13 @@ class SweepSection(Section):
         "sensitivity: Sobol over two hyper-parameters, seeds repeated",
     )
     trials: int = Field(12, ge=1, le=100_000, description="points to train")
+    stop_after: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="trials in a row that are not better by more than noise, after which no further trial begins; "
+        "all trials if empty",
+    )
     epochs: int = Field(10, ge=1, le=10_000, description="passes over the training images per trial")
     patience: int | None = Field(
         None,
@@ -167,43 +174,6 @@ class SweepSection(Section):
         if self.warm_start is not None or self.deterministic or self.sampler == "sensitivity":
             return self.warm_start == CHAMPION
         return self.schedule is not None or self.after_drift is not None
-
-
-class FineTuneSection(Section):
-    """The further training of the winner's network: the last blocks of its backbone, and its head."""
-
-    blocks: int = Field(3, ge=1, le=1000, description="last blocks of the backbone that are trained")
-    epochs: int = Field(5, ge=1, le=1000, description="passes over the training images")
-    learning_rate: float = Field(2e-4, ge=1e-8, le=0.1, description="step size of Adam at the start; falls to 0")
-
-
-class PromotionSection(Section):
-    """The conditions under which a sweep's winner becomes the champion."""
-
-    model: str | None = Field(None, pattern=MODEL_NAME, description="registered model's name; the page's if empty")
-    finalists: int = Field(3, ge=1, le=50, description="best trials that are trained again")
-    seeds: int = Field(1, ge=1, le=50, description="seeds that each finalist is trained with")
-    train_on: Literal["train", "all"] = Field(
-        "train",
-        description="images that finalists' networks are trained on: those for training, or, with a backbone, all but "
-        "the test's, after a training that validates; all is the default for a backbone",
-    )
-    minimum_improvement: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="test accuracy (macro-F1 if it is the objective) by which a challenger must exceed the champion; "
-        "0.01 is one point",
-    )
-    significant: bool = Field(
-        False,
-        description="require a significant lead of the challenger: McNemar's exact test below 0.05, or for macro-F1 a "
-        "95 % interval above 0",
-    )
-    approval: bool = Field(False, description="require a person's approval before the challenger becomes champion")
-    fine_tune: FineTuneSection | None = Field(
-        None, description="further training of the winner on images, with the end of its backbone; none if empty"
-    )
 
 
 class Experiment(Section):

@@ -14,7 +14,7 @@ POLL_SECONDS = 1.0
 LOG_SECONDS = 4.0  # between two reads: each read transfers the whole log
 _PROGRESS_SECONDS = 10.0
 _HEALTH_SECONDS = 30.0  # after which Airflow itself takes a scheduler without a heartbeat for unhealthy
-_PROGRESS = re.compile(r"\[\d+/\d+\].*")
+_PROGRESS = re.compile(r"\[\d[\d,]*/\d[\d,]*\].*")
 _MEANT = re.compile(r"\s*[^\s:]")  # neither empty nor a mark that folds a log, such as ::endgroup::
 _IDLE = (None, "scheduled", "queued", "none", "removed")
 

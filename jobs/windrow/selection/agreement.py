@@ -31,7 +31,7 @@ IMAGES = 64
 """Number of validation images that are compared: half a second of a mid-sized backbone on one core."""
 
 
-def check(spark: SparkSession, network: bytes, folder: Path, threads: int, fit: StoredFit = None) -> float:
+def check(spark: SparkSession, network: bytes, folder: Path, threads: int, fit: StoredFit = "main") -> float:
     """Compute the features of validation images with the network's own backbone, in a Spark task, and compare them.
 
     Args:

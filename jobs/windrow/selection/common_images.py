@@ -73,7 +73,7 @@ class CommonImages:
 
     truth: NDArray[np.int64]
     doubt: str = ""
-    fit: StoredFit = None
+    fit: StoredFit = "main"
 
     @property
     def chosen(self) -> NDArray[np.bool_]:

@@ -145,7 +145,7 @@ def fits(final: Final, rival: Rival | None) -> dict[str, StoredFit]:
 
     The names are CHALLENGER, CHAMPION, and those from `to_read`.
     """
-    found = {CHALLENGER: final.winner.fit, CHAMPION: None if rival is None else rival.common.fit}
+    found = {CHALLENGER: final.winner.fit, CHAMPION: "main" if rival is None else rival.common.fit}
     for finalist in (final.winner, *_others(final).values()):
         found |= {_name(finalist, seed): finalist.fit for seed, _ in _seeds(finalist)}
     return found
@@ -267,7 +267,7 @@ def _others(final: Final) -> dict[str, Finalist]:
 
 
 def _seeds(finalist: Finalist) -> list[tuple[int, Repeat]]:
-    """Return the repeats that ended ok with their rank from 1, best by validation first."""
+    """Return the repeats that ended ok with their place in `Finalist.good`, from 1."""
     return list(enumerate(finalist.good, start=1))
 
 

@@ -65,7 +65,7 @@ class Finalist:
     repeats: tuple[Repeat, ...]
     good: tuple[Repeat, ...]
     is_fine_tuned: bool = False
-    fit: StoredFit = None
+    fit: StoredFit = "main"
 
     @property
     def name(self) -> str:

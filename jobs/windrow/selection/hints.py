@@ -80,7 +80,9 @@ def _imbalance(images: Mapping[str, int], page: Experiment) -> str:
     if images[most] < _FREQUENT * others or not cures:
         return ""
     share = images[most] / sum(images.values())
-    return f"{most} has {share:.0%} of the training images, so other classes hardly count: set {' and '.join(cures)}"
+    where = " in accuracy and loss" if is_weighed else ""  # in training they do
+    rule = f"{most} has {share:.0%} of the training images, so other classes hardly count{where}"
+    return f"{rule}: set {' and '.join(cures)}"
 
 
 def _curve(epochs: Sequence[Epoch], classes: int, longer: str) -> str:

@@ -121,7 +121,7 @@ def _read_all(tasks: Iterable[_Task]) -> Iterator[tuple[str, Readout]]:
 
 
 def readout(
-    network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64] | None = None, fit: StoredFit = None
+    network: bytes, dataset: Path, threads: int, truth: NDArray[np.int64] | None = None, fit: StoredFit = "main"
 ) -> Readout:
     """Return the predictions of a network, the bytes of a .keras file, on the test split in the folder `dataset`.
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from windrow.errors import StudyError
+from windrow.selection.ranking import trainings
 from windrow.selection.readout import read_test
 from windrow.selection.tuning.stage import spec_of
 from windrow.spark import ship_bytes, shipped_bytes
-from windrow.sweep import cluster, schedule
+from windrow.sweep import cluster
 from windrow.sweep.spec import facts_of, trained_on, trial_spec
 from windrow.training import runtime
 from windrow.training.networks import Builder
@@ -62,7 +63,7 @@ def train_again(spark: SparkSession, record: Record, dataset: Manifest, folder: 
     if record.fine_tune is not None:
         cluster.ship(spark, folder, dataset, "train", "validation")
         spec = spec_of(record.page, dataset, facts, replace(spec, fold=1), record.fine_tune)
-    (outcome,) = schedule.run_each(spark, 1, [spec])
+    (outcome,) = trainings.run_each(spark, 1, [spec], "again")
     network = outcome.network
     if network is None:
         raise StudyError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -76,37 +76,6 @@ def run(
             smaller one is ignored, because lost executors may be replaced.
     """
     return _Schedule(spark, count, source, channel, body, recount).run()
-
-
-def run_each(spark: SparkSession, count: int, specs: Iterable[TrialSpec]) -> list[Outcome]:
-    """Run a given list of trials, one attempt each; return the outcomes in the order in which they arrived."""
-    listed = _Listed(specs)
-    run(spark, count, listed)
-    return listed.outcomes
-
-
-class _Listed:
-    """A source that hands out a given list of trials and collects the outcomes."""
-
-    def __init__(self, specs: Iterable[TrialSpec]) -> None:
-        self._waiting = iter(specs)
-        self.outcomes: list[Outcome] = []
-
-    def next(self, slots: int) -> list[TrialSpec]:
-        spec = next(self._waiting, None)
-        return [] if spec is None else [spec]
-
-    def report(self, lease: str, first: int, epochs: Sequence[Epoch]) -> str:
-        return ""
-
-    def settle(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-
-    def give_back(self, lease: str) -> None:
-        raise AssertionError(f"without a channel nothing is given back; got {lease}")
-
-    def tick(self, running: int) -> bool:
-        return False
 
 
 class _Schedule:

@@ -6,14 +6,19 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from statistics import median, quantiles
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from windrow.errors import BuilderError
 from windrow.experiment.wording import time_left
+from windrow.plural import counted
 from windrow.sweep.ledger import Entry, Lease
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.progress import plateau
+from windrow.sweep.progress.estimate import FIRST_TRIALS, Estimate
+from windrow.sweep.progress.plateau import Plateau
 from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of, trial_spec
 from windrow.sweep.study import Study
 from windrow.sweep.trial import WORTHWHILE
@@ -49,6 +54,9 @@ class TrialLog(Protocol):
     def progress(self, finished: int, pruned: int, best: Entry | None) -> None:
         """Log the sweep's progress."""
 
+    def estimate(self, text: str) -> None:
+        """Log an estimate of the sweep's time, as a sentence."""
+
 
 class Search:
     """The study as a source of trials for the schedule.
@@ -78,7 +86,10 @@ class Search:
         self._fused = gpu if page.sweep.fused is None else page.sweep.fused
         self._running: dict[str, Lease] = {}
         self._durations = [trial.seconds for trial in study.finished() if trial.ending is Ending.OK]
+        self._estimate = Estimate(page.sweep, [trial.seconds for trial in study.finished()])
         self._gain: float | None = None
+        self._plateau: Plateau | None = None
+        self._begun, self._stopped, self._looked_at = False, False, -1
         self._spent_before, self._begin = study.ledger.spent_seconds, monotonic()
         self._spent_noted = self._status_at = self._begin
         self._slots = 1
@@ -90,9 +101,13 @@ class Search:
         The list is empty if no trial is due, or if none would end in time.
         """
         self._slots = slots
+        if not self._begun:
+            self._begun = True
+            self._print_estimate("before the first trial" if not self._estimate.trials else "as the study goes on")
+        new = not self._may_stop()
         wanted = self._leases(slots)
         specs: list[TrialSpec] = []
-        while len(specs) < wanted and self._in_time(len(specs) + 1) and (lease := self._study.ask()) is not None:
+        while len(specs) < wanted and self._in_time(len(specs) + 1) and (lease := self._study.ask(new)) is not None:
             specs.append(self._begin_trial(lease))
             if lease.attempt > 1:
                 break  # it may have killed its worker before: let no further trial share its job
@@ -102,6 +117,7 @@ class Search:
         """Report epochs of a running trial to MLflow and the pruner; return "pruned" if it should stop, else ""."""
         number = self._running[lease].number
         self._log.epochs(number, first, epochs)
+        self._estimate.add_epochs(epochs)
         pruned = False
         for index, epoch in enumerate(epochs, start=first):
             if index < self._page.sweep.epochs:  # stopping after the last epoch would save nothing
@@ -126,8 +142,11 @@ class Search:
         if outcome.gain:
             self._gain = outcome.gain
         if entry.outcome is not None:
+            self._estimate.add(outcome.seconds)
             self._print(f"trial {outcome.number}: {self._result(outcome)} in {outcome.seconds:.1f} s{_graph(outcome)}")
             self._stop_if_builder_is_broken(outcome)
+            if self._estimate.trials == FIRST_TRIALS:
+                self._print_estimate(f"after {FIRST_TRIALS} trials")
 
     def give_back(self, lease: str) -> None:
         """Give back to the study a trial that never began, because its job ended early (its worker was lost)."""
@@ -170,7 +189,8 @@ class Search:
                 fair = math.ceil(share)  # an idle slot at the end costs less than another Spark job
         if self._may_fuse() and fused.key(self._builder, self._page.network.defaults()) is not None:
             wanted = max(wanted, _TOGETHER)
-        return max(1, min(wanted, fair, _MOST_LEASES))
+        most = plateau.left(self._plateau, self._page.sweep) or _MOST_LEASES  # later ones may not be needed
+        return max(1, min(wanted, fair, most, _MOST_LEASES))
 
     def _may_fuse(self) -> bool:
         sweep = self._page.sweep
@@ -207,15 +227,52 @@ class Search:
         self._log.progress(finished, pruned, study.best)
 
     def _time_left(self, finished: int) -> list[str]:
-        """Return the time left as a list of one text: an estimate by the mean duration so far, at most the time budget.
+        """Return the time left as a list of one text: an estimate by the durations so far, at most the time budget.
 
-        The list is empty until a trial has ended ok, and at the end.
+        The list is empty before the first epoch, and at the end.
         """
-        left = self._study.budget - finished
-        if not self._durations or left <= 0:
-            return []
-        seconds = min(left * sum(self._durations) / len(self._durations) / self._slots, self._left())
-        return [time_left(seconds)]
+        left = self._study.budget - finished if not self._stopped else len(self._running)
+        seconds = self._estimate.left(left, self._slots)
+        return [] if seconds is None or left <= 0 else [time_left(min(seconds, self._left()))]
+
+    def _print_estimate(self, when: str) -> None:
+        """Print and log how long the trials that are left will take, or that this is not known yet."""
+        left = self._study.budget - self._study.endings.total()
+        if left <= 0:
+            return
+        seconds = self._estimate.left(left, self._slots)
+        known = "a time that is not known until the first epoch" if seconds is None else self._duration(seconds)
+        most = "at most " if self._page.sweep.stop_after is not None else ""
+        text = f"{when}: {most}{counted(left, 'trial')} on {counted(self._slots, 'slot')} will take {known}"
+        print(f"estimate {text}", file=sys.stderr, flush=True)
+        self._log.estimate(f"{text[0].upper()}{text[1:]}.")
+
+    def _duration(self, seconds: float) -> str:
+        """Return an estimate in words: the duration, at most the time budget, and the hour of the end."""
+        least = min(seconds, self._left())
+        end = datetime.now(UTC) + timedelta(seconds=least)
+        return f"{time_left(least).removesuffix(' left')}, until {end:%Y-%m-%d %H:%M} UTC"
+
+    def _may_stop(self) -> bool:
+        """Return whether no new trial may begin, because the last ones found nothing better (sweep.stop_after).
+
+        A trial with a lower number that still trains may be better: then new ones begin again.
+        """
+        study = self._study
+        if self._page.sweep.stop_after is None or study.left <= 0 or not study.between_generations:
+            return False
+        if self._looked_at != (finished := study.endings.total()):
+            self._looked_at = finished
+            self._plateau = plateau.of_study(study, self._dataset)
+        stopped = plateau.left(self._plateau, self._page.sweep) == 0
+        if stopped != self._stopped:
+            study.remember(trials=str(len(study.ledger) if stopped else study.budget))
+            print(
+                self._plateau.text if self._plateau and stopped else "a trial was better: the sweep goes on",
+                file=sys.stderr,
+            )
+        self._stopped = stopped
+        return stopped
 
     def _stop_if_builder_is_broken(self, outcome: Outcome) -> None:
         # A file that can't be imported fails in every trial, so stop at the first one. Once a trial has ended ok, the

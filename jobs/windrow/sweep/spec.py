@@ -93,7 +93,7 @@ class TrialSpec:
     ask_first: bool = False
     repeat: int = 0
     patience: int | None = None
-    fit: StoredFit = None
+    fit: StoredFit = "main"
     on_all: bool = False
     fold: int = 1
     fine_tuning: FineTuning | None = None
@@ -130,7 +130,7 @@ def facts_of(page: Experiment, number: int, point: Mapping[str, Value]) -> Trial
 
 def stored_fit(page: Experiment, parameters: Mapping[str, Value]) -> StoredFit:
     """Return the name, from Manifest.stored, under which a network with these hyper-parameters has its images."""
-    return "crop" if page.dataset.fit == "both" and parameters.get("fit") == "crop" else None
+    return "crop" if page.dataset.fit == "both" and parameters.get("fit") == "crop" else "main"
 
 
 def trained_on(page: Experiment, dataset: Manifest, folder: Path) -> Manifest:

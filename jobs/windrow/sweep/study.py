@@ -132,17 +132,26 @@ class Study(StudyRecord):
         """The number of trials that have not been drawn yet; negative if the page now wants fewer than were drawn."""
         return self.budget - len(self.ledger)
 
-    def ask(self) -> Lease | None:
+    @property
+    def between_generations(self) -> bool:
+        """Whether the study may end here: a deterministic one ends with a whole generation, of which all have ended."""
+        whole = len(self.ledger) % self.page.sweep.generation == 0
+        return not self.page.sweep.deterministic or (whole and not self._open)
+
+    def ask(self, new: bool = True) -> Lease | None:
         """Lease an attempt at an unfinished trial, or else at a new one; return None if there is nothing to train now.
 
         A deterministic sweep begins the next sweep.generation trials only after all trials before them have ended.
+
+        Args:
+            new: whether a new trial may begin.
 
         Raises:
             StudyError: the constraints exclude nearly the whole space.
         """
         if self._waiting:
             return self.ledger.lease(self._waiting.pop(0))
-        if self.left <= 0 or self._optuna.exhausted or self._generation_is_running():
+        if not new or self.left <= 0 or self._optuna.exhausted or self._generation_is_running():
             return None
         number = self.ledger.enter(*self._optuna.draw(len(self.ledger))).number
         self._open.add(number)

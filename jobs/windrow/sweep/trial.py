@@ -140,7 +140,7 @@ def shipped(digest: str) -> Path:
     return folder
 
 
-def examples(dataset: Path, split: Split, fit: StoredFit = None) -> Examples:
+def examples(dataset: Path, split: Split, fit: StoredFit = "main") -> Examples:
     """Open a split's images of a prepared data set, memory-mapped; `fit` is a name from Manifest.stored."""
     return Examples(*shards.load_split(dataset, split, fit))
 
@@ -215,7 +215,7 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     data = _data(spec, dataset)
     if spec.fine_tuning is not None:
         return _fine_tune(attempt, spec.fine_tuning, data, dataset)
-    fold = data if spec.fold == 1 else folded(*data, spec.fold, _data(replace(spec, fit=None), dataset))
+    fold = data if spec.fold == 1 else folded(*data, spec.fold, _data(replace(spec, fit="main"), dataset))
     training = loop.prepare(
         spec.builder, spec.parameters, spec.shape, spec.classes, *fold, spec.epochs, spec.seed, _measures_macro_f1(spec)
     )

@@ -37,7 +37,7 @@ def log_network(
     trial: int,
     parameters: Mapping[str, Value],
     seen: Keys,
-    fit: StoredFit = None,
+    fit: StoredFit = "main",
 ) -> tuple[str, str]:
     """Log a network to a run as a logged model; return its URI and the digest of its weights.
 

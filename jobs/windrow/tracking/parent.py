@@ -134,6 +134,7 @@ def summary(
             f"**Best: [trial {result['best_trial']}]({run}/{best_run}), {result['objective']} "
             f"{result['best_value']:.4f}**{guessing} at {escaped(point_text(result['best_point']))}.",
             *([f"What may help: {escaped('; '.join(hints))}."] if (hints := result.get("hints")) else []),
+            *([f"{escaped(stopped[0].upper() + stopped[1:])}."] if (stopped := result.get("stopped")) else []),
             f"{counted(result['trials'], 'trial')} ({endings}) in {result['seconds']:,.0f} s on "
             f"{counted(result['slots'], 'slot')}.",
             searched(study, dataset),

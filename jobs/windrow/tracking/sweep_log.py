@@ -141,6 +141,13 @@ class SweepLog:
             figures[f"best_{self._study.page.sweep.objective}"] = best.value
         self._pending.put(lambda: self._log(self.run_id, metrics=metrics_at(finished, figures)))
 
+    def estimate(self, text: str) -> None:
+        """Log an estimate of the sweep's time in the parent run's note, until `summarize` writes the result."""
+        from mlflow.entities import RunTag
+
+        note = f"{parent.searched(self._study, self._dataset)}\n\n{text}"
+        self._pending.put(lambda: self._log(self.run_id, tags=[RunTag("mlflow.note.content", note)]))
+
     def summarize(self, result: Mapping[str, Any]) -> dict[str, object]:
         """Wait until everything is logged, log the sweep's figures to the parent run; return the run's id and links.
 

@@ -218,7 +218,7 @@ def test_images_of_both_kinds_are_kept_side_by_side_in_the_splits_of_the_squashe
         rows = [place[image.tobytes()] for image in squashed]
         np.testing.assert_array_equal(cropped, source.train_images[::-1][rows])
         np.testing.assert_array_equal(shards.load_hashes(tmp_path / "both", split, "crop"), hashes.of(cropped))
-    assert manifest.stored == (None, "crop")
+    assert manifest.stored == ("main", "crop")
     assert [manifest.fit_of(fit) for fit in manifest.stored] == ["squash", "crop"]
     assert shards.existing(tmp_path / "both", BOTH) == manifest
     assert shards.existing(tmp_path / "both", SECTION) is None

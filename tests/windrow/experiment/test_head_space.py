@@ -67,7 +67,7 @@ def test_the_space_goes_with_values_that_a_page_can_replace() -> None:
     page = experiment.parse(PAGE, ["network.parameters.decay=none", "network.parameters.momentum=0.5"])
     assert page.network.parameters == {**HEAD_PARAMETERS, "decay": "none", "momentum": 0.5, "fit": "squash"}
     linear = experiment.parse(PAGE, ["network.parameters.layers=0"]).network.parameters
-    assert linear == {"layers": 0, "decay": "cosine", "weight_decay": 0.1, "fit": "squash"}
+    assert linear == {"layers": 0, "decay": "cosine", "weight_decay": 0.1, "class_weight": "balanced", "fit": "squash"}
     own = experiment.parse(f"{PAGE}space: {{views: {{type: int, low: 1, high: 3}}}}\n")
     assert own.network.parameters == {}
 

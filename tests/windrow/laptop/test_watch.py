@@ -108,6 +108,12 @@ def test_tells_each_change_once_and_the_progress_of_what_runs(script: Script, ai
     ]
 
 
+@pytest.mark.parametrize("line", ["[3/12] trial 2: 0.98", "[1,024/6,089] features; 243.1 images a second"])
+def test_the_last_count_of_a_log_is_the_progress(line: str) -> None:
+    log = ["INFO - [2/12] trial 1: 0.97", f"INFO - {line}", "INFO - [a/b] is no count, nor is [1/]"]
+    assert watch.progress(log) == line
+
+
 def test_a_scheduler_that_has_ended_is_told_once_until_it_works_again(
     script: Script, airflow: Airflow, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,7 @@ def both(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manife
     return dataset, copy
 
 
-@pytest.mark.parametrize(("resize", "fit"), [("smooth", None), ("crop", "crop")])
+@pytest.mark.parametrize(("resize", "fit"), [("smooth", "main"), ("crop", "crop")])
 def test_a_champion_is_compared_on_images_that_are_fitted_as_its_own_if_the_data_set_has_both(
     both: tuple[Manifest, Path], resize: Literal["smooth", "crop"], fit: StoredFit
 ) -> None:

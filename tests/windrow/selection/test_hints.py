@@ -93,8 +93,18 @@ def test_a_class_that_outweighs_the_others_asks_for_macro_f1_and_weights(
     space = "space: {learning_rate: {type: float, low: 1e-4, high: 1e-2}}"
     found = of_training(curve(*FLAT), parse(f"name: a\n{space}\n{page}"), manifest(images))
     share = images.get("fine", 0) / max(1, sum(images.values()))
-    said = f"fine has {share:.0%} of the training images, so other classes hardly count: set {cure}"
+    where = " in accuracy and loss" if cure == OBJECTIVE else ""
+    said = f"fine has {share:.0%} of the training images, so other classes hardly count{where}: set {cure}"
     assert found == ((said,) if cure else ())
+
+
+def test_a_head_of_the_default_space_weighs_classes_and_is_asked_for_macro_f1_alone() -> None:
+    page = parse("name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n")
+    (found,) = of_training(curve(*FLAT), page, manifest({"ants": 110, "bees": 10}))
+    assert (
+        found
+        == f"ants has 92% of the training images, so other classes hardly count in accuracy and loss: set {OBJECTIVE}"
+    )
 
 
 def test_macro_f1_with_weights_that_the_search_may_choose_needs_no_hint() -> None:

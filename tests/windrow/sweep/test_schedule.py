@@ -148,9 +148,9 @@ def test_slots_that_come_later_get_trials_too(shipped: Any, monkeypatch: pytest.
 
 
 def test_trials_run_side_by_side_and_all_come_back(shipped: Any) -> None:
-    outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(6)])
-    assert sorted(outcome.number for outcome in outcomes) == list(range(6))
-    assert all(outcome.ending is Ending.OK for outcome in outcomes)
+    search = Listed([spec(number) for number in range(6)])
+    run(shipped, search, body=trial.run_all, line=False)
+    assert search.endings() == dict.fromkeys(range(6), Ending.OK)
 
 
 def test_no_more_networks_come_back_at_once_than_the_drivers_jvm_has_room_for(shipped: Any) -> None:
@@ -164,8 +164,9 @@ def test_no_more_networks_come_back_at_once_than_the_drivers_jvm_has_room_for(sh
 
 def test_no_trial_pays_the_import_twice_in_one_worker(shipped: Any) -> None:
     cluster.warm(shipped, 2, 1)
-    outcomes = schedule.run_each(shipped, 2, [spec(number) for number in range(4)])
-    assert [outcome.import_seconds for outcome in outcomes] == [0.0] * 4
+    search = Listed([spec(number) for number in range(4)])
+    run(shipped, search, body=trial.run_all, line=False)
+    assert [outcome.import_seconds for outcome in search.outcomes] == [0.0] * 4
 
 
 def test_a_worker_that_is_lost_while_it_warms_up_does_not_end_the_sweep(

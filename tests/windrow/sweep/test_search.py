@@ -15,6 +15,7 @@ from windrow.experiment import parse
 from windrow.sweep import search as searches
 from windrow.sweep.ledger import Lease, Ledger
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.progress import plateau
 from windrow.sweep.search import Search
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import TrialFacts, TrialSpec, facts_of, trial_spec
@@ -53,6 +54,9 @@ class Log:
 
     def progress(self, finished: int, pruned: int, best: Any) -> None:
         self.said.append(("progress", finished, pruned))
+
+    def estimate(self, text: str) -> None:
+        self.said.append(("estimate", text))
 
 
 @contextmanager
@@ -248,10 +252,105 @@ def test_the_line_of_progress_says_how_far_it_is(tmp_path: Path, capsys: pytest.
             search.settle(ended(spec, ending))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
+        "estimate before the first trial: 3 trials on 1 slot will take a time that is not known until the first epoch",
         "[1/3] trial 0: val_accuracy 0.5000 in 5.0 s; best 0.5000 (trial 0); about 10 s left",
         "[2/3] trial 1: val_accuracy pruned in 5.0 s; best 0.5000 (trial 0); 1 pruned; about 5 s left",
         "[3/3] trial 2: val_accuracy diverged in 5.0 s; best 0.5000 (trial 0); 1 pruned",
     ]
+
+
+def test_the_time_of_a_sweep_is_estimated_from_epochs_and_then_from_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with searching(tmp_path, trials=12, epochs=10, fused="false") as (search, log):
+        (spec,) = search.next(2)
+        search.report(spec.lease, 1, [replace(EPOCH, seconds=9.0), replace(EPOCH, seconds=4.0)])
+        search.give_back("unknown")
+        assert search._time_left(0) == ["about 4 min left"]  # 12 trials of 10 epochs of 4 s on 2 slots
+        for number, seconds in enumerate((40.0, 40.0, 40.0, 5.0, 5.0), start=1):
+            search.settle(ended(spec, Ending.PRUNED if seconds == 5 else Ending.OK, seconds=seconds))
+            assert ("after" in capsys.readouterr().err) == (number == 5)
+            (spec,) = search.next(2)
+    first, after_five = [said[1] for said in log.said if said[0] == "estimate"]
+    assert first == (
+        "Before the first trial: 12 trials on 2 slots will take a time that is not known until the first epoch."
+    )
+    assert after_five.startswith("After 5 trials: 7 trials on 2 slots will take about 2 min, until 20")
+    with searching(tmp_path, trials=13, epochs=10, fused="false", stop_after=5) as (search, log):
+        search.next(2)
+    assert log.said[0][1].startswith(
+        "As the study goes on: at most 8 trials on 2 slots will take about 2 min, until 20"
+    )
+
+
+def run_out(search: Search, values: dict[int, float | None]) -> list[int]:
+    """Train all trials that are handed out, one at a time, with these values by number; else 0.5. Their numbers."""
+    numbers = []
+    while specs := search.next(1):
+        for spec in specs:
+            numbers.append(spec.number)
+            value = values.get(spec.number, 0.5)
+            outcome = ended(spec, Ending.OK if value is not None else Ending.PRUNED)
+            search.settle(replace(outcome, value=value))
+    return numbers
+
+
+SIZED = replace(DATASET, splits={"validation": 100})
+
+
+def test_a_sweep_ends_when_its_last_trials_are_not_better_by_more_than_noise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Noise at 0.8 of 100 images is 0.04."""
+    values = {0: 0.5, 1: 0.8, 2: 0.83, 3: None, 4: 0.7, 5: 0.83, 6: 0.9}
+    with searching(tmp_path, trials=50, stop_after=4, fused="false") as (search, _):
+        search._dataset = SIZED
+        assert run_out(search, values) == [0, 1, 2, 3, 4, 5]
+        assert search._study.identity["trials"] == "6"
+        text = plateau.result(search._study, SIZED)["stopped"]
+    assert text in capsys.readouterr().err
+    assert text.startswith(
+        "4 trials in a row, the last ones, were not better than trial 1 (0.8000) by more than noise (0.0400)"
+    )
+    with searching(tmp_path, trials=50, stop_after=4, fused="false") as (search, _):
+        search._dataset = SIZED
+        assert search.next(1) == []
+    with searching(tmp_path, trials=9, stop_after=5, fused="false") as (search, _):
+        search._dataset = SIZED
+        assert run_out(search, values) == [6, 7, 8]
+        assert search._study.identity["trials"] == "9"
+        assert plateau.result(search._study, SIZED) == {"stopped": ""}
+
+
+def test_a_trial_that_still_trains_may_be_the_better_one(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=50, stop_after=2, fused="false") as (search, _):
+        search._dataset = SIZED
+        slow, *others = [search.next(2)[0] for _ in range(4)]
+        for spec in others:
+            search.settle(ended(spec))
+        assert search.next(2) == []
+        search.settle(replace(ended(slow), value=0.2))  # a lower number, so trial 1 was better, and two have followed
+        assert search.next(2) == []
+    with searching(tmp_path / "better", trials=50, stop_after=2, fused="false") as (search, _):
+        search._dataset = SIZED
+        specs = [search.next(2)[0] for _ in range(4)]
+        for spec in (specs[0], specs[1], specs[2]):
+            search.settle(ended(spec))
+        assert search.next(2) == []
+        search.settle(replace(ended(specs[3]), value=0.9))
+        assert [spec.number for spec in search.next(2)] == [4]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_deterministic_sweep_stops_after_a_whole_generation_whatever_ends_first(tmp_path: Path, order: int) -> None:
+    with searching(tmp_path, trials=50, stop_after=3, deterministic="true", generation=3) as (search, _):
+        search._dataset = SIZED
+        numbers = []
+        while specs := [spec for _ in range(3) for spec in search.next(3)]:
+            numbers += [spec.number for spec in specs]
+            for spec in specs[::order]:
+                search.settle(replace(ended(spec), value=0.9 if spec.number == 3 else 0.5))
+    assert numbers == list(range(9))
 
 
 def test_what_one_graph_for_many_gained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ PAGE = "name: a\ndataset: {source: photos}\nnetwork: {backbone: lite0}\n"
 FEATURES = Manifest("photos", "/photos", "d", (1, 1, 4), ("a", "b"), {}, {}, {"fit": "both"})
 
 
-@pytest.mark.parametrize(("fit", "stored"), [("crop", "crop"), ("squash", None)])
+@pytest.mark.parametrize(("fit", "stored"), [("crop", "crop"), ("squash", "main")])
 def test_a_trial_reads_the_images_of_its_fit_and_its_network_knows_nothing_of_it(fit: str, stored: StoredFit) -> None:
     page = experiment.parse(PAGE)
     facts = facts_of(page, 3, {"fit": fit, "dropout": 0.5})
@@ -28,13 +28,13 @@ def test_a_trial_reads_the_images_of_its_fit_and_its_network_knows_nothing_of_it
 
 def test_the_default_configuration_is_of_squashed_images() -> None:
     page = experiment.parse(PAGE)
-    assert stored_fit(page, facts_of(page, 0, {}).parameters) is None
+    assert stored_fit(page, facts_of(page, 0, {}).parameters) == "main"
 
 
 def test_a_data_set_of_cropped_images_only_has_them_under_the_only_name() -> None:
     page = experiment.parse(PAGE.replace("photos}", "photos, fit: crop}"))
     assert "fit" not in page.network.defaults()
-    assert stored_fit(page, facts_of(page, 0, {}).parameters) is None
+    assert stored_fit(page, facts_of(page, 0, {}).parameters) == "main"
 
 
 def test_a_users_function_may_have_a_hyper_parameter_of_that_name() -> None:
@@ -43,7 +43,7 @@ def test_a_users_function_may_have_a_hyper_parameter_of_that_name() -> None:
     )
     facts = facts_of(page, 0, {"fit": "crop"})
     assert trial_spec(page, Builder("a.py:f", "", "f"), FEATURES, 0, facts).parameters["fit"] == "crop"
-    assert stored_fit(page, facts.parameters) is None
+    assert stored_fit(page, facts.parameters) == "main"
 
 
 def test_a_trials_batch_size_follows_the_training_images_and_its_own_counts() -> None:

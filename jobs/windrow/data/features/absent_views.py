@@ -38,7 +38,7 @@ class Absent:
     numbers: np.ndarray[tuple[int], np.dtype[np.uint8]]
     keys: Keys
     images: str = ""
-    fit: StoredFit = None
+    fit: StoredFit = "main"
 
     def __len__(self) -> int:
         return len(self.keys)

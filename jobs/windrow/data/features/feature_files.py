@@ -54,7 +54,7 @@ def digest_of(dataset: str, backbone: Backbone, number: int) -> str:
     return sha256(repr((dataset, feature_cache.key_of(backbone), number)).encode()).hexdigest()
 
 
-def view_keys(folder: Path, split: Split, number: int, fit: StoredFit = None) -> Keys:
+def view_keys(folder: Path, split: Split, number: int, fit: StoredFit = "main") -> Keys:
     """Return the names of the views of a split's images, S17 (n * number,): all views of an image together.
 
     `fit` is a name from Manifest.stored.
@@ -189,7 +189,7 @@ def write(
 
 
 def load_split(
-    folder: Path | str, split: Split, fit: StoredFit = None
+    folder: Path | str, split: Split, fit: StoredFit = "main"
 ) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     """Return a split's features, float16 (n, views, features), mapped read-only, and its labels, int64 (n,).
 
@@ -207,7 +207,7 @@ def load_split(
     return values, labels
 
 
-def split_files(folder: Path | str, *names: Split, fit: StoredFit = None) -> list[Path]:
+def split_files(folder: Path | str, *names: Split, fit: StoredFit = "main") -> list[Path]:
     """Return the paths of the named splits' files, features before labels, to be sent to executors.
 
     `fit` is a name from Manifest.stored.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from windrow.experiment.network_section import EMBEDDED
-from windrow.experiment.sections import PromotionSection
+from windrow.experiment.promotion_section import PromotionSection
 from windrow.experiment.wording import Key, Mistake
 
 BLOCKS = {"lite0": 16}

@@ -14,8 +14,9 @@ from windrow.errors import Problem
 from windrow.experiment import parameters
 from windrow.experiment.airflow import EMAIL_ADDRESS
 from windrow.experiment.dimensions import DIMENSIONS
+from windrow.experiment.promotion_section import MODEL_NAME
 from windrow.experiment.rules import cross_field
-from windrow.experiment.sections import MODEL_NAME, SLUG, Experiment, section_of
+from windrow.experiment.sections import SLUG, Experiment, section_of
 from windrow.experiment.values import DIGEST
 from windrow.experiment.wording import Key, Mistake, dotted, guess, shown, unknown
 

@@ -13,8 +13,8 @@ from windrow.clusters import free_memory
 from windrow.errors import StudyError
 from windrow.selection import agreement, finalists
 from windrow.selection.finalists import Final, Finalist, finalist_of, is_default
-from windrow.selection.ranking import leading
-from windrow.sweep import cluster, schedule
+from windrow.selection.ranking import leading, trainings
+from windrow.sweep import cluster
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import trained_on
@@ -80,14 +80,14 @@ def train(
         finalists.check_memory(kept * page.promotion.seeds, size, free_memory.free_bytes())
         room = min(slots, cluster.room_for_networks(spark, size))
 
-    def run(chosen: Sequence[Entry], keep_networks: bool) -> list[Outcome]:
+    def run(chosen: Sequence[Entry], keep_networks: bool, what: str) -> list[Outcome]:
         listed = finalists.specs(page, builder, dataset, chosen, keep_networks)
-        return schedule.run_each(spark, room if keep_networks else slots, listed)
+        return trainings.run_each(spark, room if keep_networks else slots, listed, what)
 
-    final = rank(page, best, default, run(trials, not validates_first))
+    final = rank(page, best, default, run(trials, not validates_first, "finalists"))
     if validates_first:
         chosen = together([final.winner.trial], default)
-        final = with_networks(page, final, run(chosen, keep_networks=True))
+        final = with_networks(page, final, run(chosen, keep_networks=True, what="on all images"))
     if page.network.backbone is not None:
         winner = final.winner
         agreement.check(spark, winner.good[0].network, folder, page.sweep.cores, winner.fit)

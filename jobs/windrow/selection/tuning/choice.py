@@ -19,9 +19,8 @@ def choose(before: Finalist, after: Finalist, section: FineTuneSection, sweep: S
     """Take the fine-tuned finalist if it is better by more than the standard error of the difference over the seeds.
 
     The difference is paired: each seed's network before and after its further training, on the same validation images,
-    those of the data set.
-    A smaller one may be due to the seeds, and then the frozen network is taken, the simpler one. With fewer than two
-    pairs, no difference can be judged.
+    those of the data set. A smaller one may be due to the seeds, and then the frozen network is taken, the simpler one.
+    With fewer than two pairs, no difference can be judged.
 
     Args:
         before: the winner.

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from windrow.data.splits import StoredFit
 
 
-def check(spark: SparkSession, network: bytes, blocks: int, folder: Path, threads: int, fit: StoredFit = None) -> float:
+def check(
+    spark: SparkSession, network: bytes, blocks: int, folder: Path, threads: int, fit: StoredFit = "main"
+) -> float:
     """Compute the features of agreement.IMAGES validation images in both ways, in a Spark task, and compare them.
 
     Args:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from windrow.errors import UserError
 from windrow.plural import counted
 from windrow.selection.finalists import Final, Finalist, finalist_of, largest, network_bytes
+from windrow.selection.ranking import trainings
 from windrow.selection.tuning import choice, map_agreement
-from windrow.sweep import cluster, schedule, trial
+from windrow.sweep import cluster, trial
 from windrow.sweep.ledger import Entry
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import FineTuning, TrialFacts, TrialSpec, facts_of, trained_on, trial_spec
@@ -127,7 +128,7 @@ class Stage:
             for facts in [replace(facts_of(self.page, before.trial.number, before.trial.point), seed=repeat.seed)]
             for head in [trial_spec(self.page, builder, features, before.trial.number, facts, keep_network=True)]
         ]
-        outcomes = schedule.run_each(self.spark, at_once(slots, len(specs), self.need), specs)
+        outcomes = trainings.run_each(self.spark, at_once(slots, len(specs), self.need), specs, "fine-tuning")
         after = finalist_of(self.page, before.trial, outcomes, is_fine_tuned=True)
         chosen = choice.choose(before, after, section, self.page.sweep)
         print(chosen.reason, file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ class MapFiles:
     """The maps of a data set's training and validation images on this host."""
 
     def __init__(
-        self, folder: Path, training: Examples, validation: Examples, number: int, fit: StoredFit = None
+        self, folder: Path, training: Examples, validation: Examples, number: int, fit: StoredFit = "main"
     ) -> None:
         """Compute nothing yet.
 
