@@ -57,6 +57,8 @@ def parse_args() -> argparse.Namespace:
     parser = arguments.parser(__doc__, "pruning.json", timeout=3600)
     arguments.add_source(parser)
     parser.add_argument("--pruner", default="asha", help="sweep.pruner of the pruned sweep (default asha)")
+    share = "sweep.prune_after of the pruned sweep (default 0.1: from the first of 9 epochs)"
+    parser.add_argument("--prune-after", type=float, default=0.1, metavar="SHARE", help=share)
     parser.add_argument("--trials", type=int, default=100, metavar="N", help="points (default 100)")
     parser.add_argument("--epochs", type=int, default=9, metavar="N", help="epochs of a full trial (default 9)")
     return parser.parse_args()
@@ -66,6 +68,7 @@ def sweep(pruner: str, dataset: Path, options: argparse.Namespace) -> dict[str, 
     """One sweep in a fresh folder: what its result says, and its trials in the order in which they ended."""
     folder = windrow_job.fresh_folder("pruning", pruner)
     section = {"sampler": "quasi_random", "trials": options.trials, "epochs": options.epochs, "pruner": pruner}
+    section["prune_after"] = options.prune_after
     page = windrow_job.write_page(folder / "bench_pruning.yaml", space=SPACE, sweep=section)
     job = ("--experiment", page, "--dataset", dataset, "--study", folder / "study")
     result = windrow_job.submit(options.windrow, "sweep", folder, options.slots, *job, timeout=options.timeout)

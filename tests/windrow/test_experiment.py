@@ -161,7 +161,8 @@ def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
         "sweep.trails (line 5): unknown key; did you mean trials?; "
         "known keys are sampler, trials, stop_after, epochs, patience, objective, objectives, seed, slots, cores, "
-        "pruner, trial_seconds, trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, "
+        "pruner, prune_after, trial_seconds, trial_mebibytes, budget_seconds, deterministic, generation, fused, "
+        "warm_start, points, "
         "sensitivity, schedule, after_drift"
     ]
 
@@ -668,6 +669,8 @@ def test_the_mistakes_of_points_are_told_with_those_of_other_sections() -> None:
         ("{trial_seconds: .inf}", "sweep.trial_seconds (line 4): must be a finite number; got inf"),
         ("{budget_seconds: -1}", "sweep.budget_seconds (line 4): must be above 0; got -1; raise it"),
         ("{trial_mebibytes: 200}", "sweep.trial_mebibytes (line 4): must be at least 256; got 200; raise it"),
+        ("{prune_after: 0}", "sweep.prune_after (line 4): must be above 0; got 0; raise it"),
+        ("{prune_after: 1}", "sweep.prune_after (line 4): must be below 1; got 1; lower it"),
         ("{generation: 0}", "sweep.generation (line 4): must be at least 1; got 0; raise it"),
         ("{fused: 1}", "sweep.fused (line 4): must be true or false; got 1"),
         ("{warm_start: ''}", "sweep.warm_start (line 4): must not be empty; got ''"),
@@ -1267,7 +1270,12 @@ def test_what_does_not_change_the_search_does_not_change_its_digest(override: st
     [
         *("space.units.high=63", "space.units.log=true", "space.layers={type: int, low: 1, high: 2}"),
         *("sweep.sampler=random", "sweep.epochs=11", "sweep.objective=val_loss", "sweep.seed=1"),
-        *("sweep.patience=3", "network.parameters.flip=true", "network.parameters.class_weight=balanced"),
+        *(
+            "sweep.patience=3",
+            "sweep.prune_after=0.5",
+            "network.parameters.flip=true",
+            "network.parameters.class_weight=balanced",
+        ),
         *("network.builder=cnn", "network.parameters.dropout=0.5"),
         *("sweep.pruner=asha", "sweep.deterministic=true", "sweep.warm_start=earlier", "sweep.points=[{units: 8}]"),
         *("sweep.objectives=[val_accuracy, weights]", "sweep.objectives=[val_accuracy, milliseconds]"),

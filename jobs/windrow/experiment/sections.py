@@ -51,7 +51,7 @@ _NOT_DECISIVE_IN_SWEEP = {
 The contents of the data set, whose digest is in study.json, identify the study, too; the section dataset does not.
 """
 
-_ADDED_TO_SWEEP = {"sensitivity", "patience", "objectives"}
+_ADDED_TO_SWEEP = {"sensitivity", "patience", "objectives", "prune_after"}
 """Keys of the sweep that older studies' pages do not have. They count only if set, so that these studies continue."""
 
 _NOT_DECISIVE_IN_NETWORK = {"backbone", "backbone_sha256", "backbone_layer"}
@@ -131,6 +131,13 @@ class SweepSection(Section):
     cores: int = Field(1, ge=1, description="cores per trial")
     pruner: Literal["none", "asha", "median"] = Field(
         "none", description="rule that stops poor trials early: none, asha (successive halving) or median"
+    )
+    prune_after: float = Field(
+        0.33,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="share of the epochs that a trial trains before the pruner decides for the first time",
     )
     trial_seconds: Seconds = Field(None, description="wall clock per trial, seconds; no limit if empty")
     trial_mebibytes: int | None = Field(

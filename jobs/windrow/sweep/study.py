@@ -10,7 +10,6 @@ that one sweep at a time can hold.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -98,7 +97,9 @@ class Study(StudyRecord):
     def __init__(self, folder: Path, page: Experiment, identity: dict[str, str]) -> None:
         super().__init__(folder, page, identity, reading=False)
         points = [entry.point for entry in self.entries()]
-        self._optuna = OptunaStudy(folder, page, points, None if self.champion is None else self.champion.point)
+        champion = None if self.champion is None else self.champion.point
+        # Older studies have no prune_from: their pruner decided from the first epoch on, and goes on so.
+        self._optuna = OptunaStudy(folder, page, points, champion, int(identity.get("prune_from", 1)))
         # Enter points that a killed driver drew but did not enter: the ledger must agree with the sampler's state.
         for point, optuna_number in self._optuna.orphans({entry.optuna_number for entry in self.entries()}):
             self.ledger.enter(point, optuna_number)
@@ -205,9 +206,9 @@ class Study(StudyRecord):
         sweep = self.page.sweep
         if sweep.cost is None or sweep.pruner == "none":
             return None
-        # After half the epochs of a search for one goal: fewer trials are rivals, so more pass (bench/two_goals.py).
-        first = int(self.identity.get("prune_from", math.ceil(sweep.epochs / 5)))
-        rungs = Rungs(sweep, max(1, first // 2))
+        # Earlier than in a search for one goal, by default after a tenth of the epochs (bench/two_goals.py): fewer
+        # trials are rivals, so more pass.
+        rungs = Rungs(sweep, max(1, 3 * int(self.identity["prune_from"]) // 10))
         for trial in self.finished():
             cost = front.cost_of(trial.epochs, sweep)
             for number, epoch in enumerate(trial.epochs if cost is not None else (), start=1):

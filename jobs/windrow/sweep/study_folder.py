@@ -16,6 +16,7 @@ from windrow.errors import StudyError
 from windrow.experiment import Experiment
 from windrow.files import is_locked, locked_or_refused, write_json
 from windrow.sweep.ledger import FILE
+from windrow.sweep.sampling import pruners
 from windrow.training import networks
 
 _IDENTITY = "study.json"
@@ -101,6 +102,8 @@ def identify(
         return found
     identity = {**mine, "id": sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()[:16]}
     identity["objective"] = page.sweep.objective  # for a later study that uses this one as sweep.warm_start
+    if page.sweep.pruner != "none":
+        identity["prune_from"] = str(pruners.first_decision(page.sweep))  # so that the default may change
     write_identity(folder, identity)
     return identity
 

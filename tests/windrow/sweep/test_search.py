@@ -194,7 +194,7 @@ def test_the_ledger_knows_before_mlflow_is_told(tmp_path: Path) -> None:
 
 
 def test_epochs_go_to_mlflow_and_to_the_pruner(tmp_path: Path) -> None:
-    with searching(tmp_path, trials=30, epochs=9, pruner="asha", fused="false") as (search, log):
+    with searching(tmp_path, trials=30, epochs=9, pruner="asha", prune_after=0.1, fused="false") as (search, log):
         answers = []
         for number in range(12):
             (spec,) = search.next(1)

@@ -622,6 +622,29 @@ def test_a_pruner_stops_the_worse_trials_and_not_the_best(tmp_path: Path, pruner
 
 
 @pytest.mark.parametrize("pruner", ["asha", "median"])
+def test_an_older_study_goes_on_with_a_pruner_that_decides_from_the_first_epoch_on(tmp_path: Path, pruner: str) -> None:
+    settings = page(trials=20, pruner=pruner, epochs=10)
+
+    def stopped_after(study: Study) -> set[int]:
+        epochs = set()
+        for number in range(8):
+            asked = take(study)
+            value = 0.9 - number / 10  # each is worse than all before it
+            last = next((epoch for epoch in range(1, 11) if study.report(asked.number, epoch, measured(value))), 10)
+            epochs.add(last)
+            study.settle(ended(asked, Ending.PRUNED) if last < 10 else ok(asked, value))
+        return epochs - {10}
+
+    with open_study(tmp_path / "new", settings, "data") as study:
+        assert stopped_after(study) == {4}, "after a third of the epochs"
+    with open_study(tmp_path / "old", settings, "data") as study:
+        del study.identity["prune_from"]  # as an older Windrow wrote it
+        study.remember()
+    with open_study(tmp_path / "old", settings, "data") as study:
+        assert stopped_after(study) == {1}
+
+
+@pytest.mark.parametrize("pruner", ["asha", "median"])
 def test_the_default_configuration_outside_the_space_is_trained_to_its_end(tmp_path: Path, pruner: str) -> None:
     text = TEXT.replace("low: 1e-4", "low: 1e-2") + f"sweep: {{trials: 2, epochs: 9, pruner: {pruner}}}\n"
     with open_study(tmp_path, parse(text), "data") as study:

@@ -48,10 +48,16 @@ class OptunaStudy:
         page: the experiment.
         known: points of the trials in the ledger.
         champion: the champion's point if the study tries it, else None.
+        prune_from: epoch, from 1, after which the pruner decides for the first time.
     """
 
     def __init__(
-        self, folder: Path, page: Experiment, known: Iterable[Point] = (), champion: Point | None = None
+        self,
+        folder: Path,
+        page: Experiment,
+        known: Iterable[Point] = (),
+        champion: Point | None = None,
+        prune_from: int = 1,
     ) -> None:
         import optuna
 
@@ -68,7 +74,7 @@ class OptunaStudy:
             study_name=page.name,
             storage=self._storage,
             sampler=self._sampler(0),
-            pruner=pruners.pruner(page.sweep),
+            pruner=pruners.pruner(page.sweep, prune_from),
             directions=[page.sweep.direction, *(["minimize"] if page.sweep.cost else [])],
             load_if_exists=True,
         )
