@@ -161,8 +161,8 @@ def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     assert sentences(PAGE + "sweep:\n  trails: 8\n") == [
         "sweep.trails (line 5): unknown key; did you mean trials?; "
         "known keys are sampler, trials, stop_after, epochs, patience, objective, seed, slots, cores, pruner, "
-        "prune_after, trial_seconds, trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, points, "
-        "sensitivity, schedule, after_drift"
+        "prune_after, trial_seconds, trial_mebibytes, budget_seconds, deterministic, generation, fused, warm_start, "
+        "points, sensitivity, schedule, after_drift"
     ]
 
 
