@@ -95,7 +95,7 @@ class Judged:
     def read(
         self, networks: Mapping[str, bytes], truths: Mapping[str, np.ndarray], fits: Mapping[str, StoredFit]
     ) -> dict[str, Readout]:
-        assert set(fits.values()) == {None}, "this data set holds its images once"
+        assert set(fits.values()) == {"main"}, "this data set holds its images once"
         self.scored = dict(networks)
         own = {name: truth.tobytes() for name, truth in truths.items()}
         return {name: _read_once(network, self.folder, own.get(name)) for name, network in networks.items()}
@@ -617,7 +617,7 @@ def test_a_champion_that_does_not_know_a_class_is_compared_on_the_others_and_a_p
     assert rival is not None
     assert rival.common.doubt == "does not know 1 class (A) and knows 1 class (9), now gone"
     assert rival.to_read is not None
-    figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth}, {"champion": None})["champion"]
+    figures = weak.read({"champion": rival.to_read}, {"champion": rival.common.truth}, {"champion": "main"})["champion"]
     _, truth = shards.load_split(weak.folder, "test")
     assert figures.images == np.count_nonzero(truth != 9)
     assert figures.accuracy > 0.5
