@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from windrow.data import decode as folder
 from windrow.data.image import to_pixels
 from windrow.data.image_files import bmp_file, gif_file, jpeg_file, orientation, png_file, webp_file
@@ -75,6 +75,8 @@ _MAX_PIXELS = 40_000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MISREAD = {bytes([depth, colour]) for depth, colour in ((1, 0), (2, 0), (4, 0), (16, 2))}
 """Depth and kind of a PNG's pixels of which Pillow takes the wrong ones for transparent: see png_file.py."""
+_ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+"""Where Pillow looks for an orientation."""
 _STATUSES = {Status.OK, Status.NOT_AN_IMAGE, Status.BROKEN_IMAGE, Status.IMAGE_TOO_LARGE}
 
 
@@ -223,13 +225,14 @@ def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:
     content = reduce(content) if reduce else content
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
-        for turn in range(1, 9):
-            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
-                image.getexif()[ExifTags.Base.Orientation] = turn
-                image.info.setdefault(
-                    "exif", b""
-                )  # Pillow does not look for it in a WebP whose header says it has none
-                yield to_pixels(image, *_SHAPE)
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
+            image.load()
+            for turn in (None, *Image.Transpose):
+                turned = image.copy() if turn is None else image.transpose(turn)
+                turned.format = image.format
+                for name in _ORIENTED:
+                    turned.info.pop(name, None)
+                yield to_pixels(turned, *_SHAPE)
 
 
 def _repaired(content: bytes) -> bytes:
