@@ -226,10 +226,12 @@ def _by_pillow(content: bytes) -> Iterator[NDArray[np.uint8]]:
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP", "WEBP")) as image:
+            if image.format in ("GIF", "BMP"):  # which say no orientation
+                yield to_pixels(image, *_SHAPE)
+                return
             image.load()
             for turn in (None, *Image.Transpose):
                 turned = image.copy() if turn is None else image.transpose(turn)
-                turned.format = image.format
                 for name in _ORIENTED:
                     turned.info.pop(name, None)
                 yield to_pixels(turned, *_SHAPE)
