@@ -93,7 +93,7 @@ class Lead:
         difference: mean over these seeds of the lead in the objective; above 0 is better.
         error: standard error of `difference`.
         reason: which of the two is taken, and why, as a sentence without the full stop.
-        is_clear: whether the lead is larger than twice its standard error.
+        is_clear: whether the lead is larger than its standard error.
     """
 
     finalist: Finalist

@@ -175,6 +175,7 @@ class Search:
             seconds=sweep.trial_seconds,
             mebibytes=sweep.trial_mebibytes,
             prune=sweep.pruner != "none",
+            cost=sweep.cost,
             fused=self._may_fuse(),
         )
 

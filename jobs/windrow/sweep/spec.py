@@ -67,7 +67,8 @@ class TrialSpec:
             epochs as counted; the outcome's figures stay those of the training that validates.
         fold: number of the division of training and validation images that validates, from 1, which is the data set's
             own (training.data.folded); only for a head.
-        cost: the second goal of the search, measured before the training (goals.measured_cost); None with one goal.
+        cost: the second goal of the search, measured before the training (goals.measured_cost); None with one
+            goal, and for a finalist.
         fine_tuning: the head that is trained before, if this is the training of a backbone's last blocks with that head
             on images; else None.
     """
@@ -164,7 +165,7 @@ def trial_spec(
     facts: TrialFacts,
     keep_network: bool = False,
 ) -> TrialSpec:
-    """Describe the first attempt at a trial on what `trained_on` gave, without limits and without a lease."""
+    """Describe the first attempt at a trial on what `trained_on` gave, without limits, lease and second goal."""
     parameters = dict(facts.parameters)
     if page.dataset.fit == "both":  # it decides which features are read, and nothing of the network
         parameters.pop("fit", None)
@@ -183,7 +184,6 @@ def trial_spec(
         deterministic=page.sweep.deterministic,
         dataset=dataset.digest,
         patience=page.sweep.patience,
-        cost=page.sweep.cost,
         fit=stored_fit(page, facts.parameters),
         on_all=keep_network and page.promotion.train_on == "all",
         digests=tuple((name, digest) for name, digest in dataset.files.items() if name in _SHIPPED),

@@ -30,6 +30,13 @@ def test_each_finalist_is_trained_over_its_seeds_and_the_first_is_the_trials_own
     assert specs[2].parameters["units"] == 8
 
 
+def test_a_finalist_does_not_measure_again_what_its_network_costs() -> None:
+    page = parse(PAGE + "sweep: {objectives: [val_accuracy, milliseconds]}\n")
+    dataset = Manifest("a", "digits", "d", (8, 8, 1), ("0", "1"), {}, {}, {})
+    assert page.sweep.cost == "milliseconds"
+    assert {spec.cost for spec in finalists.specs(page, Builder("dense"), dataset, TRIALS)} == {None}
+
+
 def test_more_networks_than_the_driver_can_hold_are_refused_before_any_is_trained() -> None:
     finalists.check_memory(20, 14 << 20, 280 << 20)
     with pytest.raises(UserError, match=r"got 2,500 networks of 14 MiB, and 8,000 MiB are free; lower it"):

@@ -88,6 +88,11 @@ def test_a_worker_checks_the_files_that_it_is_sent_and_no_others() -> None:
     assert dict(trial_spec(parse(TEXT), Builder("dense"), dataset, 0, TrialFacts({}, 1)).digests) == sent
 
 
+def test_a_trial_measures_the_second_goal(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=3, objectives="[val_accuracy, milliseconds]") as (search, _):
+        assert [spec.cost for spec in search.next(1)] == ["milliseconds"]
+
+
 def test_a_trial_has_a_seed_of_its_own_which_follows_from_the_studys_and_its_number(tmp_path: Path) -> None:
     with searching(tmp_path, trials=3, fused="false", seed=7) as (search, _):
         specs = [search.next(1)[0] for _ in range(3)]

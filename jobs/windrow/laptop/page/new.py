@@ -29,6 +29,7 @@ PAGES = REPOSITORY / "dags" / "experiments"
 _FEW = 2_000  # images: below, every class has few, and an epoch takes seconds
 _MANY = 10_000
 _RARE = 20  # images of a class; with fewer, a split may have almost none of the class
+_FREQUENT = 0.8  # share of a class: above it, a network that is right for 95 % seldom beats guessing on 60 test images
 _SHOWN = 8  # classes that are named with their counts
 
 _TOP = """\
@@ -57,7 +58,10 @@ network:
   # that begins with nothing learns little from {images} images. For one all the same: make new ... BACKBONE=none
   backbone: lite0
 
-sweep: {{trials: 60, epochs: 20}}  # heads on these features: a trial takes about a second
+sweep:
+  trials: 60  # heads on these features: a trial takes about a second
+  epochs: 20
+{objective}
 promotion: {{seeds: 5}}
 """
 
@@ -70,7 +74,7 @@ network:
   parameters:
     decay: cosine  # the learning rate falls to 0 over a trial
     batch_size: {batch}
-
+{class_weight}
 space:
   learning_rate: {{type: float, low: 3e-4, high: 1e-2, log: true}}
   blocks: {{type: int, low: 2, high: {blocks}}}  # each halves the image
@@ -84,10 +88,20 @@ space:
 sweep:
   trials: 12
   epochs: {epochs}
-
+{objective}
 promotion:
   finalists: 2  # the best trials, trained again
   seeds: 2  # each with so many seeds
+"""
+
+_OBJECTIVE = """\
+  # Guessing the most frequent class is right for {guessing:.0%}, so accuracy hardly tells a good network from one that
+  # guesses. This is the mean of the classes' F1 scores, for which a rare class counts as much as a frequent one.
+  objective: val_macro_f1
+"""
+
+_CLASS_WEIGHT = """\
+    class_weight: balanced  # in the loss, so that the rare classes count as much as the frequent one
 """
 
 _PHOTOGRAPHS = """\
@@ -175,6 +189,8 @@ def page(name: str, found: FolderFacts, backbone: bool, feed: str | None = None)
         batch=32 if few else 128,
         blocks=4 if found.side >= 48 else 3 if found.side >= 16 else 2,
         photographs=_PHOTOGRAPHS if found.are_photographs else "",
+        objective=_OBJECTIVE.format(guessing=found.guessing) if _is_skewed(found) else "",
+        class_weight=_CLASS_WEIGHT if _is_skewed(found) else "",
         shift=max(1.0, round(found.side / 16, 1)),
         epochs=30 if few else 15 if found.images < _MANY else 8,
         feed=_quoted(str(Path(feed).expanduser().absolute()) if feed else f"feeds/{name}"),
@@ -190,6 +206,7 @@ def report(path: Path, found: FolderFacts, written: experiment.Experiment) -> li
         f"  images   {found.width} x {found.height} (median), {'grey' if found.channels == 1 else 'colour'}",
         f"  guessing the most frequent class is right for {found.guessing:.1%}",
         f"  network  {_network(written)}",
+        *([f"  search   for {written.sweep.objective}, because of that share"] if _is_skewed(found) else []),
         f"  page     {path}",
         f"  feed     {home() / feed}",
     ]
@@ -199,6 +216,11 @@ def report(path: Path, found: FolderFacts, written: experiment.Experiment) -> li
     if found.broken:
         lines.append(f"  broken   {found.broken} of {found.opened} images that were opened can't be; they are left out")
     return [*lines, f"Look at the page, then: make train EXPERIMENT={written.name}"]
+
+
+def _is_skewed(found: FolderFacts) -> bool:
+    """Return whether one class has so many of the images that accuracy can't show whether a network is good."""
+    return found.guessing > _FREQUENT
 
 
 def _network(written: experiment.Experiment) -> str:

@@ -126,7 +126,8 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
     if finalists.is_cross_validated(page) and default is not None:
         known = [one for one in good if is_default(page, one.trial.point, default.trial.point)]
         others = [one for one in good if one not in known]
-        lead = leading.lead(others[0], known[0], page.sweep) if known and others else None
+        share = page.dataset.validation / (1 - page.dataset.validation)
+        lead = leading.lead(others[0], known[0], page.sweep, share) if known and others else None
         if lead is not None and not lead.is_clear:
             good = [known[0], *(one for one in good if one is not known[0])]
     return Final(tuple(good), tuple(every.values()), default, lead=lead)

@@ -27,7 +27,7 @@ def measured(spec: TrialSpec, training: Run) -> dict[str, float]:
     image: of an evaluation of the first 64 validation images, on the cores of the task and with the network's compiled
     graph, the median of 15 repeats, divided by the number of images.
     """
-    if spec.cost is None or spec.fine_tuning is not None:
+    if spec.cost is None:
         return {}
     if spec.cost == "milliseconds":
         return {spec.cost: _milliseconds(training)}

@@ -83,6 +83,21 @@ def test_a_few_photographs_get_heads_on_a_backbone_unless_someone_chooses(
     assert (comment in (pages / "shoes.yaml").read_text()) == (backbone is not None)
 
 
+@pytest.mark.parametrize("backbone", ["lite0", "none"])
+@pytest.mark.parametrize(("counts", "skewed"), [({"good": 16, "bad": 4}, False), ({"good": 17, "bad": 4}, True)])
+def test_a_folder_that_is_nearly_all_of_one_class_is_searched_for_macro_f1_and_weighs_its_classes(
+    counts: dict[str, int], skewed: bool, backbone: str, drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = drawn(counts, (24, 24))
+    assert new.main(["--name", "parts", "--folder", str(folder), "--backbone", backbone]) == 0
+    page, text = experiment.load(pages / "parts.yaml"), (pages / "parts.yaml").read_text()
+    assert (page.sweep.objective == "val_macro_f1") == skewed
+    weighs = page.network.defaults()["class_weight"] == "balanced"
+    assert weighs == (skewed or backbone == "lite0"), "heads weigh them in any case"
+    assert ("Guessing the most frequent class is right for 81%" in text) == skewed
+    assert ("search   for val_macro_f1, because of that share" in capsys.readouterr().out) == skewed
+
+
 def test_without_a_feed_urls_arrive_under_the_home(
     drawn: Draw, pages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
