@@ -118,7 +118,7 @@ def test_a_jpeg_whose_last_pixel_is_not_grey_is_decoded_once(monkeypatch: pytest
 @pytest.mark.parametrize("level", [0, 6])
 @pytest.mark.parametrize("place", range(1, 9))
 def test_a_photograph_with_a_hole_within_its_pixels_is_broken(place: int, level: int) -> None:
-    """As a download leaves it that lost a part: the chunks have right lengths and checksums, and the last row is there."""
+    """As a download that lost a part leaves it: lengths and checksums of the chunks are right, and the end is there."""
     rows = np.asarray(NOISE).reshape(48, -1)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), level)
     parts = [data[start : start + len(data) // 10] for start in range(0, len(data), len(data) // 10)]
