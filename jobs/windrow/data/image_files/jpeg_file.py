@@ -36,9 +36,11 @@ _SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
 _BEGIN = bytes([0xFF, _SCAN])
 _MARK = re.compile(rb"\xff[^\0\xff]")
 _MARK_IN_PIXELS = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # without the marks of restarts, which have no segment
-_COLOURS = (b"JFIF\0", b"Adobe")
-"""How the segments of applications begin that the colours depend on."""
+_COLOURS = {b"JFIF\0": 14, b"Adobe": 12}
+"""How the segments of applications begin that the colours depend on, and their least bytes: decoders pass over shorter
+ones, and Pillow fails at them."""
 
+_LONGER = 1 << 16  # than any segment
 _ALONE = (0x01, *range(0xD0, 0xD9))  # marks without a segment
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
@@ -108,7 +110,7 @@ def reduced(content: bytes) -> ReducedJpeg:
         elif not 0xE0 <= kind <= 0xEF:
             if kind != _COMMENT:
                 parts.append(view[place:end])
-        elif content[place + 4 : place + 9] in _COLOURS:
+        elif end - place - 4 >= _COLOURS.get(content[place + 4 : place + 9], _LONGER):
             parts.append(view[place:end])
         place = end
     else:

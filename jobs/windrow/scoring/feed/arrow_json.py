@@ -178,6 +178,8 @@ def _nested(column: Array, notes: list[str]) -> list[str]:
     kind, valid = column.type, column.is_valid().to_pylist()
     if _CARRIED.is_struct(kind):
         names = [kind.field(place).name for place in range(kind.num_fields)]
+        if len(set(names)) < len(names):
+            raise ValueError("it has two fields of one name")
         parts = [_texts(part, notes) for part in column.flatten()]
         rows: Iterable[Sequence[str]] = zip(*parts, strict=True) if parts else repeat((), len(column))
         return [_object(names, row) if here else "null" for here, row in zip(valid, rows, strict=True)]

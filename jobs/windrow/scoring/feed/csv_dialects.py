@@ -15,12 +15,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 from windrow.scoring.feed import csv_records, file_bytes
 from windrow.scoring.feed.csv_records import URL
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import DOUBLED, ESCAPED, PLAIN, FileForm
+from windrow.scoring.feed.file_bytes import COMMENT, DOUBLED, ESCAPED, PLAIN, FileForm
 from windrow.scoring.feed.url_column import url_column
 
 COLUMNS = 10_000
@@ -47,12 +48,19 @@ def find(path: Path, form: FileForm, end: int) -> tuple[FileForm, int]:
         FeedFileError: it has no column url, a column twice, or a record that does not fit the header.
     """
     text = _beginning(path, form)
+    rest, comments, lines = _past_comments(text)
     found = candidates(path, text, form)
+    if comments:
+        # Those with a header first: a comment may have a URL, and as many fields as the records.
+        below = candidates(path, rest, form, lines + 1)
+        every = [(not each.before, each) for each in found]
+        every += [(not each.before, replace(each, before=each.before + comments)) for each in below]
+        found = [each for _, each in sorted(every, key=itemgetter(0))]
     if not found:
-        line = _first_line(text)
+        line = _first_line(rest)
         delimiter = max(_DELIMITERS, key=line.count)
         shown = ", ".join(line.split(delimiter))[:200] or "none"
-        raise FeedFileError(path, f"a CSV must have a column url; got {shown}; rename one", 1)
+        raise FeedFileError(path, f"a CSV must have a column url; got {shown}; rename one", lines + 1)
     fault: FeedFileError | None = None
     for candidate in found:
         try:
@@ -69,7 +77,12 @@ def is_table(path: Path, form: FileForm) -> bool:
     others between tabs or Hive's delimiter, or a URL in quotes.
     """
     text = _beginning(path, form)
-    line, found = _first_line(text), candidates(path, text, form)
+    rest, comments, lines = _past_comments(text)
+    return _is_table(path, text, form) or bool(comments and _is_table(path, rest, form, lines + 1))
+
+
+def _is_table(path: Path, text: str, form: FileForm, number: int = 1) -> bool:
+    line, found = _first_line(text), candidates(path, text, form, number)
     sure = any(each.before or (len(each.columns) > 1 and each.delimiter in _NEVER_IN_URLS) for each in found)
     return sure or bool(found and line.startswith('"')) or _is_header(line)
 
@@ -82,7 +95,7 @@ def _is_header(line: str) -> bool:
     )
 
 
-def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
+def candidates(path: Path, text: str, form: FileForm, number: int = 1) -> list[FileForm]:
     """Return the forms that a file's first record allows, the likeliest first; none without a column url.
 
     Without a header, as Spark and Hive write by default, the column is the only one whose first value is a URL.
@@ -91,6 +104,7 @@ def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
         path: the file.
         text: its beginning.
         form: its packing and encoding.
+        number: the line that `text` begins in.
 
     Raises:
         FeedFileError: the header names a column twice, or has too many of them.
@@ -105,7 +119,7 @@ def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
         wanted = url_column(names)
         columns = ["url" if name == wanted or name.strip() == "url" else name for name in names]
         if "url" in columns and not any(map(URL.match, columns)):
-            with_header.append(replace(each, columns=_named(path, columns), before=before + 1))
+            with_header.append(replace(each, columns=_named(path, columns, number), before=before + 1))
         elif len(columns) > 1 and _has_url(columns, each.delimiter, line):
             named = ("url" if URL.match(value) else f"_c{place}" for place, value in enumerate(columns))
             without.append(replace(each, columns=tuple(named), before=before))
@@ -118,6 +132,22 @@ def candidates(path: Path, text: str, form: FileForm) -> list[FileForm]:
 
 def _beginning(path: Path, form: FileForm) -> str:
     return file_bytes.head(path, form).decode("utf-8", "surrogateescape").lstrip(file_bytes.BYTE_ORDER_MARK)
+
+
+def _past_comments(text: str) -> tuple[str, int, int]:
+    """Return what follows the lines at a text's beginning that begin with #, and the number of these and of all lines.
+
+    PowerShell writes such a line with a type, and others a title or a date. In a record of a CSV, # is data.
+    """
+    place = comments = lines = 0
+    for line in io.StringIO(text, newline=""):
+        if found := line.strip():
+            if not found.startswith(COMMENT):
+                break
+            comments += 1
+        place += len(line)
+        lines += 1
+    return (text[place:], comments, lines) if comments else (text, 0, 0)
 
 
 def _first_line(text: str) -> str:
@@ -174,12 +204,13 @@ def _has_url(values: Sequence[str], delimiter: str, line: str) -> bool:
     return safe or not ("?" in values[places[0]] or _REST_OF_URL.search(after[0]))
 
 
-def _named(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
+def _named(path: Path, columns: Sequence[str], line: int) -> tuple[str, ...]:
     """Return the columns' names; one without a name gets Spark's: _c and its place, from 0."""
     named = tuple(name or f"_c{place}" for place, name in enumerate(columns))
     if len(named) > COLUMNS:
-        raise FeedFileError(path, f"a CSV must have at most {COLUMNS:,} columns; got {len(named):,}; leave some out", 1)
+        got = f"got {len(named):,}; leave some out"
+        raise FeedFileError(path, f"a CSV must have at most {COLUMNS:,} columns; {got}", line)
     if len(set(named)) < len(named):
         twice = Counter(named).most_common(1)[0][0]
-        raise FeedFileError(path, f"a CSV must name a column once; got {twice[:80]!r} twice; rename one", 1)
+        raise FeedFileError(path, f"a CSV must name a column once; got {twice[:80]!r} twice; rename one", line)
     return named

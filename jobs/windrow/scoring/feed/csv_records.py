@@ -68,7 +68,7 @@ def records(path: Path, form: FileForm, end: int) -> Iterator[tuple[int, list[st
                     if not before:
                         _check(path, form, line, values)
                 if before:
-                    before -= 1
+                    before -= any(each.strip() for each in values)  # Excel may have empty rows above the header
                     header, last = values, values[-1]
                 elif values[-1] != last or not _is_again(header, values):
                     yield line, values

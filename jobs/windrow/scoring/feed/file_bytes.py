@@ -35,6 +35,9 @@ DOUBLED, ESCAPED, PLAIN = "doubled", "escaped", "plain"
 DOS_END = b"\x1a"
 """What some programs of DOS and Windows write at the end of a text; it is no data."""
 
+COMMENT = "#"
+"""What a line of a text begins with that is none of its data; no URL begins so."""
+
 BYTE_ORDER_MARK = "\ufeff"
 """What some programs write at the beginning of a text, and joined files have elsewhere as well; it is no data."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_dialects, csv_records, file_bytes, formats, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError
-from windrow.scoring.feed.file_bytes import BYTE_ORDER_MARK, CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.file_bytes import BYTE_ORDER_MARK, COMMENT, CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.feed.url_column import url_column
 from windrow.scoring.fetch.status import Status
 
@@ -28,6 +28,13 @@ _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 _URL = re.compile(rb"https?://", re.IGNORECASE)
 # Columns of a table, or another URL after a blank or a line end that only some know: U+0085 and U+2028.
 _MORE = re.compile(rb"[\t\x01]|(?:[ \x0b\x0c]|\xc2\x85|\xe2\x80\xa8)https?://", re.IGNORECASE)
+# A label, or any other column, after the name of an image; what has other signs may be the rest of the URL.
+_COLUMN = re.compile(
+    rb"\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)[ ,;|]"
+    rb"(?:[^/=&#%.]|\.(?!(?:jpe?g|png|gif|webp|bmp|tiff?|avif)\b))*$",
+    re.IGNORECASE,
+)
+_LIST = re.compile(rb"\[\s*(?:$|[\[{\"'\]\d-])")
 _NO_TEXT = re.compile(rb"[\0\x02-\x08\x0e-\x1f]")
 _TAR, _TAR_PLACE = b"ustar", 257
 _BEGINNING_BYTES = 512  # a tar archive's first header
@@ -45,6 +52,7 @@ _FOREIGN = {
     b"!<arch>": "an archive; unpack it",
     b"SQLite format 3": "a database; export a table as CSV",
     b"PARE": "an encrypted Parquet file; write it without encryption",
+    b"{\\rtf": "a document of a text processor; save it as plain text",
     b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
     b"Rar!": "a RAR archive; unpack it",
     b"\x04\x22\x4d\x18": "packed with LZ4; pack it with gzip, or not at all",
@@ -87,7 +95,7 @@ def _of_text(path: Path, form: FileForm, suffix: str, size: int) -> tuple[FileFo
         return FileForm(TEXT, form.packing, form.encoding), None
     if first.startswith(b"<"):
         raise FeedFileError(path, "a feed must be text, CSV, JSON lines or Parquet; got HTML or XML; list URLs", 1)
-    if first.startswith(b"[") and suffix not in _TABLES:
+    if _LIST.match(first) and suffix not in _TABLES:
         raise FeedFileError(path, "a JSON file must hold one object a line; got a list; write it as JSON lines", 1)
     if first.startswith(b"{") or suffix in _OBJECTS:
         form = FileForm(JSON_LINES, form.packing, form.encoding)
@@ -138,12 +146,18 @@ def _check_values(path: Path, values: Iterable[tuple[int, str | bytes | None]]) 
 
 def _check_urls(path: Path, form: FileForm) -> None:
     """Refuse a text of which most lines are no URLs, so that not each of them becomes a row, and what is no text."""
-    found = _Majority()
+    found, comments = _Majority(), 0
     for number, line in _sample(path, form):
         if not found.records and (binary := _NO_TEXT.search(line)):
             what = f"got the byte {binary[0][0]:#04x} in the first line, as archives and packed files have"
             raise FeedFileError(path, f"a text must have no control characters; {what}; unpack it", number)
-        found.add(number, "a URL must be alone in its line; got more" if _MORE.search(line) else _no_url(line))
+        if line.startswith(COMMENT.encode()):
+            comments += 1
+            continue
+        has_more = _MORE.search(line) or (b"?" not in line and _COLUMN.search(line))
+        found.add(number, "a URL must be alone in its line; got more" if has_more else _no_url(line))
+    if comments and not found.records:
+        raise FeedFileError(path, "a text must have lines that do not begin with #; got none; add a URL")
     cure = "; write one URL a line, or a header with a column url"
     found.check(path, "most of the file's lines are no URLs", cure)
 
@@ -154,6 +168,8 @@ def _no_url(value: object) -> str:
     A value that begins as a URL does, and is not valid, is one that its writer meant as a URL: it gets a row.
     """
     line = value.encode("utf-8", "replace") if isinstance(value, str) else value
+    if isinstance(line, bytes) and _MORE.search(line.strip()):
+        return "a URL must be alone in its value; got more"
     if isinstance(line, bytes) and _URL.match(line.lstrip()):
         return ""
     if reason := formats.no_text(value):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from windrow.scoring.feed import carried, csv_records, file_bytes, parquet_rows
 from windrow.scoring.feed.feed_reports import FeedFileError, PieceReport, feed_fault
-from windrow.scoring.feed.file_bytes import CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
+from windrow.scoring.feed.file_bytes import COMMENT, CSV, DOS_END, JSON_LINES, PARQUET, TEXT, FileForm
 from windrow.scoring.feed.url_column import url_column
 from windrow.scoring.fetch import urls
 from windrow.scoring.fetch.urls import Target
@@ -108,6 +108,8 @@ def _text(piece: Piece, report: PieceReport) -> Iterator[Target]:
         if target := urls.understand(line.removesuffix(DOS_END), digest):
             if target.address is None:
                 file_bytes.check_encoding(Path(piece.path), line)
+                if target.url.startswith(COMMENT):
+                    continue
             report.records += 1
             yield target
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,14 @@ def _scores(scores: pa.ChunkedArray) -> tuple[int, ...]:
     return tuple(int(number) for number in counts)
 
 
+def _short(label: str) -> str:
+    """Return a label; a long one is cut, with some of its digest, so that those that begin alike stay apart."""
+    if len(label) <= _LONGEST_NAME:
+        return label
+    digest = sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{label[: _LONGEST_NAME - 9]}…{digest}"
+
+
 class _Labels:
     """Counts labelled images by label."""
 
@@ -144,10 +153,11 @@ class _Labels:
 
     def add(self, rows: pa.RecordBatch) -> None:
         for label, number in count(rows.column("label").drop_null()).items():
-            self.counts[label[:_LONGEST_NAME]] += number
+            self.counts[label] += number
 
     def most_frequent(self) -> dict[str, int]:
-        return dict(sorted(self.counts.items(), key=lambda pair: (-pair[1], pair[0]))[:NAMED_LABELS])
+        most = sorted(self.counts.items(), key=lambda pair: (-pair[1], pair[0]))[:NAMED_LABELS]
+        return {_short(label): number for label, number in most}
 
 
 class _Hosts:

@@ -5,9 +5,11 @@ The files are in the folder `evaluation` of the model: the pictures, the metrics
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,11 +83,24 @@ def figures_of(read: Readout, found: MetricFigures | None) -> dict[str, float]:
     if found["ece"] is not None:
         figures["test_ece"] = found["ece"]
     if len(found["classes"]) <= metrics.MOST_CLASSES:
+        taken: set[str] = set()
         for place, each in enumerate(found["classes"]):
             if each["recall"] is not None:
-                name = f"test_recall_{_NOT_IN_A_NAME.sub('_', each['label'])}"[:_LONGEST_NAME]
-                figures[f"{name} {place}" if name in figures else name] = each["recall"]
+                plain = f"test_recall_{_NOT_IN_A_NAME.sub('_', each['label'])}"[:_LONGEST_NAME]
+                names = itertools.chain([plain], (f"{plain} {number}" for number in itertools.count(place)))
+                name = next(name for name in names if _folded(name) not in taken)
+                taken.add(_folded(name))
+                figures[name] = each["recall"]
     return figures
+
+
+def _folded(name: str) -> str:
+    """Return a name as databases with the loosest rules compare names: without case, accents and spaces at the end.
+
+    MLflow refuses two figures of one name in a batch, and with MySQL `Cat` and `cat` are one.
+    """
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(each for each in letters if not unicodedata.combining(each)).casefold().rstrip()
 
 
 def log_figures(

@@ -162,6 +162,22 @@ def test_segments_of_any_kind_number_and_order_cost_no_jpeg(segments: list[bytes
     np.testing.assert_array_equal(pixels(content), np.asarray(ImageOps.exif_transpose(jpeg_of(turn))))
 
 
+@given(
+    name=st.sampled_from([b"JFIF\0", b"JFXX\0", b"Adobe", b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"MPF\0",
+                          b"FPXR\0", b"http://ns.adobe.com/xap/1.0/\0", b"Ducky", b"AROT\0", b"AVI1"]),
+    rest=st.binary(max_size=9),
+    kind=st.integers(0xE0, 0xEF),
+    cut=st.integers(0, 40),
+)  # fmt: skip
+def test_a_segment_of_an_application_that_is_too_short_costs_no_jpeg(
+    name: bytes, rest: bytes, kind: int, cut: int
+) -> None:
+    """As scanners and editors write them; decoders take a JFIF of 14 bytes and an Adobe of 12 for whole."""
+    content = (name + rest)[:cut][: 13 if name == b"JFIF\0" else 11 if name == b"Adobe" else None]
+    expected = pixels(encoded(PHOTO, "JPEG"))
+    np.testing.assert_array_equal(pixels(jpeg_with(segment(kind, content))), expected)
+
+
 SIDE_CHUNKS = st.lists(
     st.builds(
         chunk,

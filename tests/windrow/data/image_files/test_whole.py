@@ -113,3 +113,17 @@ def test_a_grey_jpeg_that_has_its_pixels_is_whole(mode: str, options: dict[str, 
 def test_a_jpeg_whose_last_pixel_is_not_grey_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jpeg_file, "is_whole", None)
     assert pixels(encoded(Image.new("RGB", (40, 30), (128, 128, 140)), "JPEG")).any()
+
+
+@pytest.mark.parametrize("level", [0, 6])
+@pytest.mark.parametrize("place", range(1, 9))
+def test_a_photograph_with_a_hole_within_its_pixels_is_broken(place: int, level: int) -> None:
+    """As a download that lost a part leaves it: lengths and checksums of the chunks are right, and the end is there."""
+    rows = np.asarray(NOISE).reshape(48, -1)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), level)
+    parts = [data[start : start + len(data) // 10] for start in range(0, len(data), len(data) // 10)]
+    del parts[place]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0))
+    chunks = [header, *(chunk(b"IDAT", part) for part in parts), chunk(b"IEND", b"")]
+    with pytest.raises((BrokenFileError, OSError)):
+        pixels(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))

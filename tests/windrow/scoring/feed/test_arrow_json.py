@@ -155,3 +155,10 @@ def test_a_value_that_is_too_long_is_null_with_a_note() -> None:
     assert arrow_json.texts(pa.array([b"x" * (1 << 20) + b"y", b"z"]), notes) == ["null", '"eg=="']
     (note,) = notes
     assert "at most 1,048,576 bytes; longer ones are null" in note
+
+
+def test_a_struct_with_two_fields_of_one_name_is_null_with_a_note_because_readers_of_json_would_lose_one() -> None:
+    notes: list[str] = []
+    column = pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], ["a", "a"])
+    assert arrow_json.texts(column, notes) == ["null", "null"]
+    assert "it has two fields of one name" in notes[0]

@@ -157,6 +157,16 @@ TABLES = [("a.txt", ";"), ("a.txt", ","), ("a.txt", "\t"), ("a", "|"), ("urls.ls
         ("b.txt", f"Image Link;n\n{A};1\n".encode(), "column url; got Image Link, n"),
         ("b.txt", f"place\tsize\n{A}\tx\n{B}\ty\n".encode(), "a URL must be alone in its line; got more"),
         ("b.txt", f"\\N\x01x\n{A}\x01x\n{B}\x01y\n".encode(), "a URL must be alone in its line; got more"),
+        *(
+            ("b.txt", f"{A}.jpg{more}\n{B}.PNG{more}\n".encode(), "a URL must be alone in its line; got more")
+            for more in (",cat", ";3.5", "|cat|0.5", " 2x", ",", ", a cat")
+        ),
+        ("a.txt", b"{\\rtf1\\ansi\nhttp://a/\\par\n", "got a document of a text processor"),
+        ("a.url", b"[InternetShortcut]\nURL=http://a/\n", "most of the file's lines are no URLs"),
+        ("a.txt", b"['http://a/', 'http://b/']", "must hold one object a line; got a list"),
+        ("c.csv", f"url\n{A}\tcat\n{B}\tdog\n".encode(), "a URL must be alone in its value; got more"),
+        ("c.csv", f"url,n\n{A} {B},1\n{B} {A},2\n".encode(), "a URL must be alone in its value; got more"),
+        ("i.json", f'{{"url": "{A} {B}"}}\n'.encode() * 3, "a URL must be alone in its value; got more"),
         ("a.txt", b"id,name\n1,x\n2,y\n", "most of the file's lines are no URLs"),
         ("b.txt", f"{A} {B}\n{B}, {A}\n{A}\n".encode(), "a URL must be alone in its line; got more"),
         ("b.txt", f"{A}\u2028{B}\u2028{A}".encode(), "a URL must be alone in its line; got more"),

@@ -142,6 +142,14 @@ def test_few_labels_are_named_and_the_others_counted(tmp_path: Path) -> None:
     assert sum(found.labels.values()) + found.other_labels == len(names)
 
 
+def test_labels_that_begin_alike_are_counted_apart_however_long_they_are(tmp_path: Path) -> None:
+    names = ["x" * 200 + "a", "x" * 200 + "b", "x" * 80, "x" * 200 + "b"]
+    rows = [row(f"http://a.example/{place}", label=name) for place, name in enumerate(names)]
+    found = measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1).figures
+    assert sorted(found.labels.values()) == [1, 1, 2]
+    assert max(map(len, found.labels)) == 80
+
+
 def test_hosts_that_fail_are_named_with_how_and_how_often(tmp_path: Path) -> None:
     rows = [row(f"http://good.example/{place}") for place in range(5)]
     rows += [row(f"http://bad.example:8080/{place}", status="timeout") for place in range(3)]
@@ -164,7 +172,7 @@ def test_the_figures_of_a_large_run_of_hostile_names_are_small(tmp_path: Path) -
     ]
     rows += [row(f"http://{'j' * 60}.{place}.{'k' * 60}.example/", status="http_error") for place in range(200)]
     found = measure([write(tmp_path / "part-1.parquet", *rows)], 1.0, 1).figures
-    assert len(json.dumps(found.to_json())) < 6500
+    assert len(json.dumps(found.to_json())) < 8000
 
 
 def test_a_run_that_labelled_nothing_has_figures_too(tmp_path: Path) -> None:
