@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
@@ -75,7 +76,10 @@ class Fetcher:
         robots.txt. Whatever a server does becomes a status; only a bug raises.
         """
         clock = _Clock(self._policy.timeout_seconds)
-        fetched = await self._persist(url, clock, image=True)
+        try:
+            fetched = await self._persist(url, clock, image=True)
+        except _RulesError as refused:  # the same for the whole run: no second try, and none of the hops before it
+            fetched = refused.outcome
         if clock.asked and fetched.status.rule.of_the_host:
             self._hosts.of(fetched.final_url or url).failed()
         return replace(fetched, milliseconds=clock.used * 1000 if clock.asked else None)
@@ -95,10 +99,14 @@ class Fetcher:
         return fetched
 
     async def _follow(self, url: str, clock: _Clock, *, image: bool, again: bool = False) -> Fetched:
-        """Request a URL, follow redirects, and return the outcome; each hop passes the same checks as the first URL."""
+        """Request a URL, follow redirects, and return the outcome; each hop passes the same checks as the first URL.
+
+        Raises:
+            _RulesError: a robots.txt forbids the URL or a hop, or can't be read.
+        """
         for hop in range(MAX_REDIRECTS + 1):
             if image and self._policy.robots and (refused := await self._refusal(url)) is not None:
-                return refused
+                raise _RulesError(refused)
             answer = await self._ask(url, clock, image=image, again=again, begun=again or hop > 0 or not image)
             if isinstance(answer, Fetched):
                 return answer
@@ -118,8 +126,7 @@ class Fetcher:
         """Wait for the host's turn, then make one request; return its outcome, or the redirect."""
         host = self._hosts.of(url)
         try:
-            async with host.turn(self._policy.timeout_seconds, begun=begun), self._at_once:
-                await self._room.wait()
+            async with host.turn(self._policy.timeout_seconds, begun=begun, place=self._place):
                 answer = await clock.spend(self._session.ask(url, image=image, again=again))
             clock.asked |= not isinstance(answer, Fetched) or answer.status is not Status.REFUSED_ADDRESS
         except HostUnavailableError as error:
@@ -134,6 +141,13 @@ class Fetcher:
         if isinstance(answer, Fetched) and answer.next_attempt is not None:
             host.pause(answer.next_attempt)
         return answer
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Hold one of the task's requests at a time, from when the buffer has room."""
+        async with self._at_once:
+            await self._room.wait()
+            yield
 
     async def _refusal(self, url: str) -> Fetched | None:
         """Return a refusal if robots.txt forbids `url`, or can't be read; None if robots.txt allows the URL."""
@@ -162,6 +176,14 @@ class Fetcher:
             return fetched
         reached = fetched.status if own else Status.ROBOTS_UNAVAILABLE
         return replace(fetched, status=reached, error=f"{fetched.error}; {url}, which is read first, is not readable")
+
+
+class _RulesError(Exception):
+    """A robots.txt forbids a URL, or can't be read; `outcome` is the URL's."""
+
+    def __init__(self, outcome: Fetched) -> None:
+        super().__init__(outcome.error)
+        self.outcome = outcome
 
 
 class _Clock:

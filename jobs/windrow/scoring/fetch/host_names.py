@@ -66,6 +66,8 @@ def _ipv6(text: str) -> str:
         raise HostNameError(f"an IPv6 host must be an address; {error}"[:300]) from error
     if address.scope_id is not None:
         raise HostNameError(f"an IPv6 host must not name a zone; got {_shown(text)}")
+    if (inner := address.ipv4_mapped) is not None:  # Python 3.13 would write its end as four decimal numbers
+        return f"[::ffff:{int(inner) >> 16:x}:{int(inner) & 0xFFFF:x}]"
     return f"[{address}]"
 
 

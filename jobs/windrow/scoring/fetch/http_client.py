@@ -105,6 +105,7 @@ class _Connection(ResponseHandler):
     """A connection that ends at a head of more than HEAD_BYTES, or at as many without the end of a head or any body.
 
     A head's bytes are counted as they arrive: status line and headers, each with its line end, and the empty line.
+    It also ends at whatever arrives while no answer is awaited: aiohttp would take that for the next URL's answer.
     """
 
     _around = 0  # bytes since the last progress
@@ -138,6 +139,11 @@ class _Connection(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived."""
+        if data and self._is_final and self._payload is not None and self._payload.is_eof():
+            self.force_close()
+            if self.transport is not None:
+                self.transport.close()
+            return
         self._has_begun = False
         if not self._is_final:
             self._head += data

@@ -16,8 +16,8 @@ import asyncio
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -156,7 +156,13 @@ class Host:
         return waiting * self._interval + max(0.0, self._due - time.monotonic()) if waiting else 0.0
 
     @asynccontextmanager
-    async def turn(self, patience: float, *, begun: bool = False) -> AsyncIterator[None]:
+    async def turn(
+        self,
+        patience: float,
+        *,
+        begun: bool = False,
+        place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> AsyncIterator[None]:
         """Wait for a turn, and hold it while the block runs.
 
         Args:
@@ -164,6 +170,7 @@ class Host:
                 the host is not limited.
             begun: whether the URL has had a turn before, so that this one is for a redirect or a second try. Such
                 requests and new URLs come in turn, so that second tries do not gather at the end.
+            place: what else a request needs, such as one of the task's connections; waited for, and held with the turn.
 
         Raises:
             HostUnavailableError: the host failed too often in this run, or wants a longer pause.
@@ -172,12 +179,18 @@ class Host:
         try:
             await self._enter(self._begun if begun else self._new)
             try:
-                # Loop: while we sleep, another request may fail, or learn of a longer pause.
-                while (wait := self._wait(patience)) > 0:
-                    await asyncio.sleep(wait)
-                # No await since the check, so no other request takes the same moment.
-                self._due = max(self._due, time.monotonic()) + self._interval
-                yield
+                while True:
+                    # Loop: while we sleep, another request may fail, or learn of a longer pause.
+                    while (wait := self._wait(patience)) > 0:
+                        await asyncio.sleep(wait)
+                    async with place():
+                        # While we waited for the place, another request may have taken the moment. Of several that
+                        # get their places together, one goes now; the others must not hold theirs while they sleep.
+                        if self._wait(patience) > 0:
+                            continue
+                        self._due = time.monotonic() + self._interval
+                        yield
+                        return
             finally:
                 self._leave()
         finally:
@@ -259,7 +272,7 @@ def retry_after(header: str | None) -> datetime | None:
     text = (header or "").strip()
     now = datetime.now(UTC)
     if text.isascii() and text.isdigit():
-        return now + min(timedelta(seconds=int(text[:9])), LONGEST_WAIT)
+        return now + min(timedelta(seconds=int(text.lstrip("0")[:9] or 0)), LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

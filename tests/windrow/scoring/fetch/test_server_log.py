@@ -125,6 +125,67 @@ def test_no_more_requests_are_open_than_the_host_may_have_whatever_fails(server:
     assert most == 3
 
 
+def test_the_rate_holds_for_requests_that_have_waited_for_a_connection(server: HostileServer) -> None:
+    def busy(connection: socket.socket) -> None:
+        time.sleep(0.8)
+        connection.sendall(answer("200 OK", GOOD))
+
+    # Another host holds all of the task's requests while moments of this one come and go.
+    slow = [server.on(f"/slow/{number}", busy).replace("127.0.0.1", "localhost") for number in range(2)]
+    urls = [server.file(f"/{number}", GOOD) for number in range(5)]
+    fetched = fetch_all([*slow, *urls], host_rate=5, host_concurrency=4, concurrency=2)
+    assert {one.status for one in fetched.values()} == {Status.OK}
+    moments = [moment for moment, path in server.log if not path.startswith("/slow")]
+    assert min(later - first for first, later in zip(moments, moments[2:], strict=False)) >= 0.5 * 2 / 5
+
+
+def test_the_rate_holds_for_requests_that_have_waited_for_memory(server: HostileServer) -> None:
+    urls = [server.file(f"/{number}", GOOD) for number in range(6)]
+
+    async def ask() -> None:
+        room = asyncio.Event()  # the network is behind: no download may begin
+        policy = predictions.policy(host_rate=20, host_concurrency=4, robots=False, allow_addresses=LOOPBACK)
+        async with Fetcher(policy, room) as fetcher:
+            fetches = [asyncio.create_task(fetcher.fetch(url)) for url in urls]
+            await asyncio.sleep(0.4)
+            room.set()
+            await asyncio.gather(*fetches)
+
+    asyncio.run(ask())
+    assert len(server.log) == 6
+    assert sum(gaps(server)) >= 0.9 * 5 * 0.05
+
+
+@pytest.mark.parametrize("cut", [None, 5, -5], ids=["whole", "its beginning", "without its end"])
+@pytest.mark.parametrize("first", ["200 OK", "204 No Content", "404 Not Found"])
+def test_what_a_server_sends_unasked_is_no_answer_to_the_next_url(
+    server: HostileServer, first: str, cut: int | None
+) -> None:
+    unasked = KEPT.replace(GOOD, grey(200))
+
+    def serve(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 {first}\r\n\r\n".encode()
+        connection.sendall(
+            KEPT if first == "200 OK" else head if "204" in first else KEPT.replace(b"200 OK", b"404 No")
+        )
+        time.sleep(0.05)
+        connection.sendall(unasked[:cut])
+        time.sleep(0.5)  # it stays open
+
+    urls = [server.on("/first", serve), server.file("/second", GOOD)]
+    second = fetch_all(urls, host_rate=5, host_concurrency=1)[urls[1]]
+    assert (second.status, second.content == GOOD) == (Status.OK, True)
+    assert server.asked == {"/first": 1, "/second": 1}
+
+
+def test_a_url_that_leads_to_a_host_whose_robots_txt_fails_is_asked_once(server: HostileServer, free_port: Any) -> None:
+    dead = f"http://localhost:{free_port()}"
+    urls = [server.on(f"/{number}", redirect(f"{dead}/{number}")) for number in range(3)]
+    fetched = fetch_all(urls, robots=True)
+    assert {one.status for one in fetched.values()} == {Status.CONNECT_FAILED}
+    assert server.asked == {"/robots.txt": 1, "/0": 1, "/1": 1, "/2": 1}
+
+
 def test_a_crawl_delay_holds_for_redirects_and_second_tries(server: HostileServer) -> None:
     server.file("/robots.txt", b"User-agent: *\nCrawl-delay: 0.1", "text/plain")
     server.file("/end", GOOD)
