@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from windrow.errors import BuilderError, StudyError
 from windrow.experiment import Experiment, parse
 from windrow.sweep.ledger import Lease
 from windrow.sweep.outcomes import Ending, Outcome
+from windrow.sweep.sampling import samplers
 from windrow.sweep.sampling.champion_point import ChampionRecord
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.study import Study, open_study, read_study
@@ -396,6 +398,45 @@ def test_conditions_and_constraints_hold_for_every_point(tmp_path: Path) -> None
     assert all(int(point["units"]) * int(point["layers"]) <= 128 for point in points)
 
 
+NEAR_AN_EDGE = """
+name: a
+space: {width: {type: int, low: 0, high: 7}, depth: {type: int, low: 0, high: 3}, kind: {type: int, low: 0, high: 2}}
+network: {builder: "mine.py:build"}
+constraints: [width + 2 * depth <= 5]
+"""
+
+
+@pytest.mark.parametrize("more", ["", ", objectives: [val_accuracy, weights]", ", deterministic: true"])
+def test_the_sampler_learns_which_points_a_constraint_excludes(tmp_path: Path, more: str) -> None:
+    """The best of all points, (5, 2), is excluded; a sampler that does not learn this draws it again and again."""
+    with open_study(tmp_path, parse(NEAR_AN_EDGE + f"sweep: {{trials: 60, seed: 1{more}}}\n"), "data") as study:
+        while (asked := study.ask()) is not None:
+            width, depth = int(asked.point["width"]), int(asked.point["depth"])
+            assert width + 2 * depth <= 5
+            value = 0.9 - 0.05 * abs(depth - 2) - 0.03 * abs(width - 5)
+            study.settle(replace(ok(asked, value), epochs=(two_goals(value, 1 + width + depth),)))
+        assert len(study.finished()) == 60
+    drawn = optuna_trials(tmp_path)
+    assert len(drawn) < 3 * 60, "about three of five random points are excluded"
+    assert [trial.state.name for trial in drawn if trial.constraints] == ["PRUNED"] * sum(
+        trial.state.name == "PRUNED" for trial in drawn
+    )
+
+
+def test_random_points_follow_where_a_sampler_draws_only_excluded_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna.samplers import PartialFixedSampler, RandomSampler
+
+    stubborn = PartialFixedSampler({"width": 7}, RandomSampler(seed=1))
+    monkeypatch.setitem(samplers.SAMPLERS, "tpe", lambda *_: stubborn)
+    with open_study(tmp_path, parse(NEAR_AN_EDGE + "sweep: {trials: 8}\n"), "data") as study:
+        while (asked := study.ask()) is not None:
+            study.settle(ok(asked, 0.5))
+        assert len(study.finished()) == 8
+        assert len({tuple(trial.point.items()) for trial in study.finished()}) > 4
+
+
 def test_constraints_that_leave_next_to_nothing_are_told(tmp_path: Path) -> None:
     text = TEXT + "constraints: [units + learning_rate * 0 == 64 and learning_rate == 0.001]\nsweep: {trials: 3}\n"
     with open_study(tmp_path, parse(text), "data") as study:
@@ -544,6 +585,30 @@ def test_a_study_of_one_goal_draws_what_it_drew_before_there_were_two(tmp_path: 
     assert drawn == [
         *(64, 53, 38, 32, 24, 62, 32, 87, 28, 25, 52, 68, 121, 125, 121, 126, 127, 123, 126, 90, 126, 95, 127, 71),
     ]
+
+
+@pytest.mark.parametrize("more", ["", ", objectives: [val_accuracy, weights]", ", deterministic: true, generation: 10"])
+@pytest.mark.parametrize("condition", ["", ", when: {layers: [2, 3]}"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_points_that_several_slots_get_at_once_are_no_copies_of_each_other(
+    tmp_path: Path, seed: int, condition: str, more: str
+) -> None:
+    """Optuna's sampler without constant_liar draws one to six different ones here, bench/batches.py says how near."""
+    text = (
+        "name: a\nspace: {units: {type: int, low: 1, high: 32}, layers: {type: int, low: 1, high: 4}, "
+        f"batch_norm: {{type: categorical, choices: [true, false]{condition}}}}}\n"
+        f"sweep: {{trials: 60, seed: {seed}{more}}}\n"
+    )
+    with warnings.catch_warnings(), open_study(tmp_path, parse(text), "data") as study:
+        warnings.simplefilter("error")  # a library's would be on a user's screen at each trial
+        for _ in range(40):
+            asked = take(study)
+            units, layers = int(asked.point["units"]), int(asked.point["layers"])
+            value = 1 - abs(units - 20) / 64 - abs(layers - 2) / 8
+            study.settle(replace(ok(asked, value), epochs=(two_goals(value, units * layers),)))
+        drawn = [take(study).point for _ in range(8)]
+    different = [point for place, point in enumerate(drawn) if point not in drawn[:place]]
+    assert len(different) >= 7
 
 
 def test_another_network_file_is_another_study(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from windrow.errors import StudyError
 from windrow.experiment import Experiment
-from windrow.experiment.sections import CHAMPION
+from windrow.experiment.sections import CHAMPION, LEARNERS
 from windrow.plural import counted
 from windrow.sweep.goals.front import cost_of
 from windrow.sweep.outcomes import RULES, Outcome, Signal
@@ -29,9 +29,10 @@ from windrow.sweep.study_folder import JOURNAL
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
 _DRAWS = 500  # this many points in a row that break a constraint are an error
+_LEARNED_DRAWS = 20  # after this many, a sampler that learns gives way to random draws
 # Where this file goes beyond Optuna's public ask/tell API (as of 5.0.0): Study.ask, tell, add_trial and get_trials
 # suffice except for reporting and pruning. Trial.report and Trial.should_prune are methods of a Trial, which only
 # Study.ask returns. Of a trial that an earlier driver drew, and of a listed point, which is added without drawing, we
@@ -73,15 +74,13 @@ class OptunaStudy:
         self._study = optuna.create_study(
             study_name=page.name,
             storage=self._storage,
-            sampler=self._sampler(0),
             pruner=pruners.pruner(page.sweep, prune_from),
             directions=[page.sweep.direction, *(["minimize"] if page.sweep.cost else [])],
             load_if_exists=True,
         )
         self._study_id = self._storage.get_study_id_from_name(page.name)
-        if not self._page.sweep.deterministic:
-            # With the first seed again, a resumed sampler would draw the first points again.
-            self._study.sampler = self._sampler(len(self._trials()))
+        # With the first seed again, a resumed sampler would draw the first points again.
+        self._study.sampler = self._own = self._sampler(len(self._trials()))
         self._learn_from_earlier_study()
 
     def try_first(self, champion: Point) -> None:
@@ -123,18 +122,37 @@ class OptunaStudy:
 
     def _sample(self, number: int) -> tuple[Point, int]:
         for attempt in range(_DRAWS):
-            if self._page.sweep.deterministic:
-                # A new sampler per draw, with a seed from the trial's number, so that earlier draws have no influence.
-                self._study.sampler = self._sampler(number, attempt)
+            self._study.sampler = self._sampler_of_draw(number, attempt)
             trial = self._study.ask()
             point = space.suggest(trial, self._page.space, self._defaults)
             if space.allowed(self._page.constraints, {**self._defaults, **point}):
                 return point, int(trial.number)
-            self._study.tell(trial.number, state=_states().FAIL)
+            self._exclude(trial)
         raise StudyError(
             f"constraints must leave enough of the space; {_DRAWS} points in a row broke one of "
             f"{', '.join(map(str, self._page.constraints))}; loosen them, or narrow the ranges"
         )
+
+    def _sampler_of_draw(self, number: int, attempt: int) -> BaseSampler:
+        """Return the sampler for a trial's point after `attempt` points that broke a constraint."""
+        if attempt >= _LEARNED_DRAWS and self._page.sweep.sampler in LEARNERS:
+            # The best points lie next to excluded ones, and a sampler may draw these again and again.
+            return samplers.random_sampler(seed_of(self._page.sweep.seed, number, attempt))
+        # If deterministic, a new sampler per draw, with a seed from the trial's number, so that earlier draws have no
+        # influence.
+        return self._sampler(number, attempt) if self._page.sweep.deterministic else self._own
+
+    def _exclude(self, trial: Trial) -> None:
+        """Close a trial whose point breaks a constraint. A sampler that learns from results learns from it as well.
+
+        But not in its start-up, which such trials would end before it knows enough results.
+        """
+        ended = sum(each.state in (_states().COMPLETE, _states().PRUNED) for each in self._trials())
+        if self._page.sweep.sampler in LEARNERS and ended >= samplers.START_UP:
+            trial.set_constraint("page", 1.0)
+            self._study.tell(trial, state=_states().PRUNED)
+        else:
+            self._study.tell(trial, state=_states().FAIL)
 
     def orphans(self, known: set[int]) -> list[tuple[Point, int]]:
         """Return points that a killed driver drew but did not enter into the ledger, with their numbers in Optuna.

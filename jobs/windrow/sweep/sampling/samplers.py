@@ -25,6 +25,10 @@ EXTRAS = {"gp": "torch", "cma_es": "cmaes"}
 """Samplers that need a package beyond requirements.txt, with the name of that package."""
 
 
+START_UP = 10
+"""Trials with a result before the samplers gp and tpe learn; until then they draw at random."""
+
+
 def sampler(section: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
     """Make the page's sampler, for one study only; this takes well under a millisecond.
 
@@ -52,10 +56,15 @@ def check_installed(section: SweepSection) -> None:
         )
 
 
-def _random(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSampler:
+def random_sampler(seed: int) -> BaseSampler:
+    """Make the sampler of independent random points."""
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
+
+
+def _random(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSampler:
+    return random_sampler(seed)
 
 
 def _tpe(_: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSampler:
@@ -64,10 +73,15 @@ def _tpe(_: SweepSection, space: Mapping[str, Dimension], seed: int) -> BaseSamp
     from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import TPESampler
 
+    # Without groups, a dimension that only some trials have is drawn independently of all others.
+    group = any(dimension.when for dimension in space.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        # Without groups, a dimension that only some trials have is drawn independently of all others.
-        return TPESampler(seed=seed, group=any(dimension.when for dimension in space.values()))
+        # With constant_liar, running trials count as poor, so that slots do not get near-copies of one point. Groups
+        # need multivariate; if it is left out with two goals, Optuna warns at each trial.
+        return TPESampler(
+            n_startup_trials=START_UP, multivariate=group or None, group=group, constant_liar=True, seed=seed
+        )
 
 
 def _gp(_: SweepSection, __: Mapping[str, Dimension], seed: int) -> BaseSampler:
