@@ -9,21 +9,18 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from windrow.data.splits import StoredFit
-from windrow.errors import StudyError, UserError
-from windrow.plural import counted
+from windrow.errors import StudyError
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import TrialSpec, facts_of, stored_fit, trial_spec
 from windrow.sweep.study import StudyRecord
-from windrow.training.networks import HEAD, Builder, count_weights
+from windrow.training.networks import Builder
 
 if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment, FineTuneSection
     from windrow.experiment.parameters import Value
-
-_WEIGHT_BYTES = 4  # float32
 
 
 @dataclass(frozen=True)
@@ -236,43 +233,6 @@ def seeds(page: Experiment, trial: Entry) -> list[int]:
     """Return the seeds for retraining a trial, its own seed first."""
     own, number = facts_of(page, trial.number, trial.point).seed, trial.number
     return [own, *(seed_of(page.sweep.seed, number, repeat) for repeat in range(1, page.promotion.seeds))]
-
-
-def largest(page: Experiment, dataset: Manifest, trials: Sequence[Entry]) -> tuple[dict[str, Value], int]:
-    """Return the hyper-parameters of the trial whose head has the most weights, and their number.
-
-    Args:
-        dataset: the result of `trained_on`.
-        trials: at least one.
-    """
-    every = [facts_of(page, trial.number, trial.point).parameters for trial in trials]
-    counts = [count_weights(HEAD, known, dataset.shape, len(dataset.labels)) or 0 for known in every]
-    most = max(counts)
-    return every[counts.index(most)], most
-
-
-def network_bytes(backbone: int, weights: int) -> int:
-    """Return about how many bytes a network has: those of its backbone's file, and 4 for each weight of its head."""
-    return backbone + _WEIGHT_BYTES * weights
-
-
-def check_memory(count: int, size: int, available: int) -> None:
-    """Check that the driver can hold the networks that a promotion keeps until one of them is chosen.
-
-    Args:
-        count: number of networks, those of the winner's fine-tuning included.
-        size: bytes of each.
-        available: bytes of memory that are free.
-
-    Raises:
-        UserError: they need more.
-    """
-    if count * size > available:
-        networks = counted(count, "network")
-        raise UserError(
-            f"promotion.seeds must leave memory for all networks until one is chosen; got {networks} of "
-            f"{size >> 20:,} MiB, and {available >> 20:,} MiB are free; lower it"
-        )
 
 
 def finalist_of(page: Experiment, trial: Entry, outcomes: Sequence[Outcome], is_fine_tuned: bool = False) -> Finalist:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from windrow.data.manifest import Manifest
-from windrow.errors import StudyError, UserError
+from windrow.errors import StudyError
 from windrow.experiment import Experiment, parse, wording
 from windrow.selection import finalists
 from windrow.sweep.ledger import Entry
@@ -35,23 +35,6 @@ def test_a_finalist_does_not_measure_again_what_its_network_costs() -> None:
     dataset = Manifest("a", "digits", "d", (8, 8, 1), ("0", "1"), {}, {}, {})
     assert page.sweep.cost == "milliseconds"
     assert {spec.cost for spec in finalists.specs(page, Builder("dense"), dataset, TRIALS)} == {None}
-
-
-def test_more_networks_than_the_driver_can_hold_are_refused_before_any_is_trained() -> None:
-    finalists.check_memory(20, 14 << 20, 280 << 20)
-    with pytest.raises(UserError, match=r"got 2,500 networks of 14 MiB, and 8,000 MiB are free; lower it"):
-        finalists.check_memory(2500, 14 << 20, 8000 << 20)
-
-
-def test_a_network_is_as_large_as_its_backbone_and_the_largest_head_of_the_finalists() -> None:
-    page = parse("name: a\ndataset: {source: photos, fit: squash}\nnetwork: {backbone: lite0}")
-    features = Manifest("a", "photos", "f", (1, 1, 1280), ("x", "y"), {}, {}, {})
-    points = ({"layers": 0}, {"layers": 1, "units": 16384}, {"layers": 1, "units": 64})
-    trials = [Entry(number, point, number) for number, point in enumerate(points)]
-    parameters, weights = finalists.largest(page, features, trials)
-    assert parameters["units"] == 16384
-    assert weights == 1281 * 16384 + 16385 * 2
-    assert finalists.network_bytes(14 << 20, weights) >> 20 == 14 + 80
 
 
 def study(folder: Path, page: Experiment, *endings: Ending) -> StudyRecord:

@@ -13,7 +13,7 @@ from windrow.clusters import free_memory
 from windrow.errors import StudyError
 from windrow.selection import agreement, finalists
 from windrow.selection.finalists import Final, Finalist, finalist_of, is_default
-from windrow.selection.ranking import leading, trainings
+from windrow.selection.ranking import leading, memory, trainings
 from windrow.sweep import cluster
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
@@ -74,10 +74,10 @@ def train(
     slots = room = cluster.slots(spark, page.sweep.cores, page.sweep.slots)
     trials, validates_first = together(best, default), finalists.is_cross_validated(page)
     if backbone := cluster.ship_backbone(spark, page, folder):
-        size = finalists.network_bytes(backbone, finalists.largest(page, dataset, trials)[1])
+        size = memory.network_bytes(backbone, memory.largest(page, dataset, trials)[1])
         kept = min(2, len(trials)) if validates_first else len(trials)
         kept += page.promotion.fine_tune is not None
-        finalists.check_memory(kept * page.promotion.seeds, size, free_memory.free_bytes())
+        memory.check_memory(kept * page.promotion.seeds, size, free_memory.free_bytes())
         room = min(slots, cluster.room_for_networks(spark, size))
 
     def run(chosen: Sequence[Entry], keep_networks: bool, what: str) -> list[Outcome]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from windrow.errors import UserError
 from windrow.plural import counted
-from windrow.selection.finalists import Final, Finalist, finalist_of, largest, network_bytes
+from windrow.selection.finalists import Final, Finalist, finalist_of
 from windrow.selection.ranking import trainings
+from windrow.selection.ranking.memory import largest, network_bytes
 from windrow.selection.tuning import choice, map_agreement
 from windrow.sweep import cluster, trial
 from windrow.sweep.ledger import Entry
