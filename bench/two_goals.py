@@ -18,6 +18,7 @@ import heapq
 import json
 import math
 import random
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,21 +30,22 @@ from windrow.sweep.goals.rungs import Rungs
 from windrow.sweep.ledger import Ledger
 
 Point = tuple[float, float]
-"""Logarithm of the cost, and validation error; less is better in both."""
+"""Logarithm of the cost, and validation error or loss; less is better in both."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A trial that was trained to the end: the accuracy and the seconds of each epoch, and its cost."""
+    """A trial that was trained to the end: objective and seconds of each epoch, cost, and error."""
 
     values: tuple[float, ...]
     seconds: tuple[float, ...]
     cost: float
+    error: float
 
     @property
     def point(self) -> Point:
         """Where the trial ends."""
-        return math.log10(self.cost), 1 - self.values[-1]
+        return math.log10(self.cost), self.error
 
 
 def main() -> None:
@@ -51,6 +53,8 @@ def main() -> None:
     options = parse_args()
     curves, sweep = read(options.study)
     whole, epochs = hypervolume([one.point for one in curves], curves), sum(len(one.values) for one in curves)
+    if not whole:
+        sys.exit("error: the front must dominate an area between the worst cost and error; got too few trials for one")
     print(f"{len(curves)} trials, {epochs} epochs\n")
     print("| first rung, epochs | order | share of the epochs | share of the hypervolume |\n|---|---|---|---|")
     for first in options.first:
@@ -82,6 +86,8 @@ def read(folder: Path) -> tuple[list[Curve], SweepSection]:
     ledger = Ledger(folder, reading=True)
     ended = [entry for entry in ledger.entries() if entry.value is not None]
     ledger.close()
+    if not ended:
+        sys.exit(f"error: the study must have trials that ended ok; got none in {folder}; sweep first")
     longest = max(len(entry.epochs) for entry in ended)
     known = "weights" if ended[0].epochs[-1].weights is not None else "milliseconds"
     sweep = SweepSection(objectives=(objective, known), pruner="asha", epochs=longest)
@@ -90,6 +96,7 @@ def read(folder: Path) -> tuple[list[Curve], SweepSection]:
             tuple(epoch.metrics()[objective] for epoch in entry.epochs),
             tuple(epoch.seconds for epoch in entry.epochs),
             cost_of(entry.epochs, sweep) or 1.0,
+            1 - (entry.value or 0.0) if sweep.direction == "maximize" else (entry.value or 0.0),
         )
         for entry in ended
     ]

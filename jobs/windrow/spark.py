@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
+TASK_CORES = "WINDROW_TASK_CORES"
+"""The environment variable that tells a daemon for Python workers how many cores each task has."""
+
 _MASTER_TIMEOUT_SECONDS = 5.0
 _DRIVER_ONLY = {"ui", "laptop", "containers"}  # user interfaces and set-up: no executor imports them
 _SENDING = threading.Lock()  # two jobs may share a session, such as two threads of a notebook
@@ -79,7 +82,7 @@ def open_session(
         )
     _check_master(master)
     builder = SparkSession.builder.appName(name).config("spark.task.cpus", str(task_cores))
-    workers = _forked_by(daemon) if daemon and _may_preload(conf) else {}
+    workers = _forked_by(daemon, task_cores) if daemon and _may_preload(conf) else {}
     for key, value in (_DEFAULTS | ({} if _excludes(conf) else _EXCLUSION) | workers).items():
         if not conf.contains(key):
             builder = builder.config(key, value)
@@ -197,13 +200,15 @@ def _may_preload(conf: SparkConf) -> bool:
     libraries do not expect to be forked. The user's own settings come first.
     """
     is_local = (conf.get("spark.master", "") or "").partition("[")[0] == "local"
-    others = ("spark.task.resource.gpu.amount", *_forked_by(""))
+    others = ("spark.task.resource.gpu.amount", *_forked_by("", 1))
     return is_local and sys.platform == "linux" and not any(conf.contains(key) for key in others)
 
 
-def _forked_by(daemon: str) -> dict[str, str]:
+def _forked_by(daemon: str, task_cores: int) -> dict[str, str]:
     return {
         "spark.python.daemon.module": daemon,
+        # Spark's own OMP_NUM_THREADS may be set to another number, or to a list, for libraries other than TensorFlow.
+        f"spark.executorEnv.{TASK_CORES}": str(task_cores),
         "spark.executorEnv.PYTHONPATH": str(Path(windrow.__file__).resolve().parents[1]),
     }
 

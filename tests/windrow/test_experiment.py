@@ -1258,7 +1258,7 @@ def test_the_search_digest_is_the_same_for_ever() -> None:
     [
         *("sweep.trials=99", "sweep.slots=3", "sweep.cores=2", "sweep.schedule=0 1 * * *", "description=else"),
         *("sweep.trial_seconds=60", "sweep.trial_mebibytes=900", "sweep.budget_seconds=60", "sweep.fused=false"),
-        *("sweep.generation=4", "name=other", "promotion.seeds=5", "scoring.feed='*.txt'"),
+        *("sweep.generation=4", "sweep.prune_after=0.5", "name=other", "promotion.seeds=5", "scoring.feed='*.txt'"),
     ],
 )
 def test_what_does_not_change_the_search_does_not_change_its_digest(override: str) -> None:
@@ -1270,12 +1270,7 @@ def test_what_does_not_change_the_search_does_not_change_its_digest(override: st
     [
         *("space.units.high=63", "space.units.log=true", "space.layers={type: int, low: 1, high: 2}"),
         *("sweep.sampler=random", "sweep.epochs=11", "sweep.objective=val_loss", "sweep.seed=1"),
-        *(
-            "sweep.patience=3",
-            "sweep.prune_after=0.5",
-            "network.parameters.flip=true",
-            "network.parameters.class_weight=balanced",
-        ),
+        *("sweep.patience=3", "network.parameters.flip=true", "network.parameters.class_weight=balanced"),
         *("network.builder=cnn", "network.parameters.dropout=0.5"),
         *("sweep.pruner=asha", "sweep.deterministic=true", "sweep.warm_start=earlier", "sweep.points=[{units: 8}]"),
         *("sweep.objectives=[val_accuracy, weights]", "sweep.objectives=[val_accuracy, milliseconds]"),
@@ -1328,6 +1323,10 @@ def test_a_key_that_was_added_counts_once_it_is_set(monkeypatch: pytest.MonkeyPa
 
 def test_the_size_of_a_generation_decides_a_deterministic_search() -> None:
     assert digest("sweep.deterministic=true", "sweep.generation=4") != digest("sweep.deterministic=true")
+
+
+def test_a_pruners_first_decision_decides_a_search_with_a_pruner() -> None:
+    assert digest("sweep.pruner=asha", "sweep.prune_after=0.5") != digest("sweep.pruner=asha")
 
 
 def test_the_order_on_the_page_does_not_change_the_digest() -> None:

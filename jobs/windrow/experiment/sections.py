@@ -256,6 +256,8 @@ class Experiment(Section):
         unset = {name for name in _ADDED_TO_SWEEP if getattr(self.sweep, name) == known[name].default}
         if not self.sweep.deterministic:
             unset.add("generation")
+        if self.sweep.pruner == "none":
+            unset.add("prune_after")
         sweep = self.sweep.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_SWEEP | unset)
         network = self.network.model_dump(mode="json", exclude=_NOT_DECISIVE_IN_NETWORK)
         parts = {**self.model_dump(mode="json", exclude=_NOT_DECISIVE), "network": network, "sweep": sweep}

@@ -111,6 +111,7 @@ class RunningAttempt:
 
     def outcome(self, ending: Ending, value: float | None = None, error: str = "") -> Outcome:
         """Return an outcome with this ending and the measurements so far."""
+        self._sample()  # the watcher's first sample comes later than the end of a short attempt
         return Outcome(
             self.spec.number,
             self.spec.attempt,

@@ -101,10 +101,10 @@ class Search:
         The list is empty if no trial is due, or if none would end in time.
         """
         self._slots = slots
+        new = not self._may_stop()
         if not self._begun:
             self._begun = True
             self._print_estimate("before the first trial" if not self._estimate.trials else "as the study goes on")
-        new = not self._may_stop()
         wanted = self._leases(slots)
         specs: list[TrialSpec] = []
         while len(specs) < wanted and self._in_time(len(specs) + 1) and (lease := self._study.ask(new)) is not None:
@@ -240,8 +240,8 @@ class Search:
     def _print_estimate(self, when: str) -> None:
         """Print and log how long the trials that are left will take, or that this is not known yet."""
         left = self._study.budget - self._study.endings.total()
-        if left <= 0:
-            return
+        if left <= 0 or self._stopped or self._left() <= 0:
+            return  # no trial begins
         seconds = self._estimate.left(left, self._slots)
         known = "a time that is not known until the first epoch" if seconds is None else self._duration(seconds)
         most = "at most " if self._page.sweep.stop_after is not None else ""

@@ -99,7 +99,8 @@ class Study(StudyRecord):
         points = [entry.point for entry in self.entries()]
         champion = None if self.champion is None else self.champion.point
         # Older studies have no prune_from: their pruner decided from the first epoch on, and goes on so.
-        self._optuna = OptunaStudy(folder, page, points, champion, int(identity.get("prune_from", 1)))
+        self._prune_from = int(identity.get("prune_from", 1))
+        self._optuna = OptunaStudy(folder, page, points, champion, self._prune_from)
         # Enter points that a killed driver drew but did not enter: the ledger must agree with the sampler's state.
         for point, optuna_number in self._optuna.orphans({entry.optuna_number for entry in self.entries()}):
             self.ledger.enter(point, optuna_number)
@@ -208,7 +209,7 @@ class Study(StudyRecord):
             return None
         # Earlier than in a search for one goal, by default after a tenth of the epochs (bench/two_goals.py): fewer
         # trials are rivals, so more pass.
-        rungs = Rungs(sweep, max(1, 3 * int(self.identity["prune_from"]) // 10))
+        rungs = Rungs(sweep, max(1, 3 * self._prune_from // 10))
         for trial in self.finished():
             cost = front.cost_of(trial.epochs, sweep)
             for number, epoch in enumerate(trial.epochs if cost is not None else (), start=1):

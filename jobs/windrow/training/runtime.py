@@ -45,6 +45,7 @@ def load(threads: int) -> float:
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    gc.collect()  # what is garbage already would be kept for ever by the freeze below
     with _native_silence(), _without_collector():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401

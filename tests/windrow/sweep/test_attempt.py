@@ -84,6 +84,10 @@ def gone() -> Address:
         return opened.address
 
 
+def test_an_attempt_shorter_than_the_first_sample_has_a_peak() -> None:
+    assert RunningAttempt(spec()).outcome(Ending.OK).peak_mebibytes > 10
+
+
 def test_a_trial_that_must_ask_first_trains_nothing_where_the_driver_is_gone() -> None:
     attempt = RunningAttempt(spec(address=gone(), ask_first=True))
     attempt.begin()

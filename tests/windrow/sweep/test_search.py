@@ -288,10 +288,33 @@ def test_the_time_of_a_sweep_is_estimated_from_epochs_and_then_from_trials(
     )
 
 
-def run_out(search: Search, values: dict[int, float | None]) -> list[int]:
+def test_the_last_trials_take_as_long_as_one_however_many_slots_are_free(tmp_path: Path) -> None:
+    with searching(tmp_path, trials=6, epochs=10, fused="false") as (search, log):
+        for _ in range(5):
+            (spec,) = search.next(8)
+            search.settle(ended(spec, seconds=60.0))
+        assert search._time_left(5) == ["about 60 s left"]
+    assert "1 trial on 8 slots will take about 60 s" in log.said[-1][1]
+
+
+@pytest.mark.parametrize("ending", ["stop_after", "budget_seconds"])
+def test_a_study_in_which_no_trial_begins_any_more_gets_no_estimate(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with searching(tmp_path, trials=12, fused="false") as (search, _):
+        run_out(search, {}, 4)
+        search._study.ledger.spend(100.0)
+    capsys.readouterr()
+    with searching(tmp_path, trials=12, fused="false", **{ending: 3}) as (search, log):
+        assert search.next(2) == []
+    assert "estimate" not in capsys.readouterr().err
+    assert not log.said
+
+
+def run_out(search: Search, values: dict[int, float | None], most: int = 1000) -> list[int]:
     """Train all trials that are handed out, one at a time, with these values by number; else 0.5. Their numbers."""
-    numbers = []
-    while specs := search.next(1):
+    numbers: list[int] = []
+    while len(numbers) < most and (specs := search.next(1)):
         for spec in specs:
             numbers.append(spec.number)
             value = values.get(spec.number, 0.5)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -560,8 +561,29 @@ def test_a_study_of_two_goals_prunes_what_is_dominated_and_knows_after_a_restart
         study.settle(ended(take(study), Ending.FAILED))
     assert [(trial.state.name, trial.values) for trial in optuna_trials(tmp_path)] == [
         *(("COMPLETE", [0.85, 100.0]), ("COMPLETE", [0.7, 50.0]), ("COMPLETE", [0.75, 100.0])),
-        *(("FAIL", None), ("FAIL", None)),
+        *(("COMPLETE", [0.0, 10.0]), ("FAIL", None)),
     ]
+
+
+def test_a_diverged_trial_of_two_goals_is_told_with_the_highest_loss_of_all(tmp_path: Path) -> None:
+    wanted = page(trials=4, objectives="[val_loss, weights]", sampler="random")
+    with open_study(tmp_path, wanted, "data") as study:
+        for value, weights in ((math.nan, 5), (3.0, 10), (1.0, 20), (math.nan, 30)):
+            asked, epochs = take(study), (replace(measured(0.5), val_loss=value, weights=weights),)
+            outcome = ended(asked, Ending.DIVERGED) if math.isnan(value) else ok(asked, value)
+            study.settle(replace(outcome, epochs=epochs))
+    told = [trial.values for trial in optuna_trials(tmp_path)]
+    assert told == [None, [3.0, 10.0], [1.0, 20.0], [3.0, 30.0]]
+
+
+def test_a_study_of_two_goals_from_before_the_pruners_first_decision_was_kept_goes_on(tmp_path: Path) -> None:
+    wanted = page(trials=6, objectives="[val_accuracy, weights]", pruner="asha", sampler="random", epochs=30)
+    with open_study(tmp_path, wanted, "data") as study:
+        del study.identity["prune_from"]
+        study.remember()
+    with open_study(tmp_path, wanted, "data") as study:
+        assert not study.report(take(study).number, 1, two_goals(0.8, 100))
+        assert study.report(take(study).number, 1, two_goals(0.7, 100))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "quasi_random", "grid"])

@@ -15,15 +15,22 @@ pytestmark = pytest.mark.tensorflow
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 
 TRIALS = """
-import gc, sys
+import gc, sys, weakref
 import numpy as np, psutil
 from windrow.experiment import parameters
 from windrow.training import loop, runtime
 from windrow.training.networks import Builder
 
+class Large:
+    pass
+
+own = Large()
+own.itself, gone = own, weakref.ref(own)
+del own
 assert runtime.import_tensorflow(int(sys.argv[1]), deterministic=True) > 0
 assert runtime.import_tensorflow(7, deterministic=True) == 0
 assert gc.isenabled()
+assert gone() is None, "garbage of before the import is freed"
 assert len(gc.get_objects()) < 50_000, "PySpark collects garbage after each task"
 import tensorflow as tf
 

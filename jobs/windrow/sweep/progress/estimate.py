@@ -46,11 +46,14 @@ class Estimate:
             self._epoch = epochs[-1].seconds  # the first ones of a worker are slower
 
     def left(self, trials: int, slots: int) -> float | None:
-        """Return the wall-clock seconds that so many further trials take on so many slots; None if not known yet."""
+        """Return the wall-clock seconds that so many further trials take on so many slots; None if not known yet.
+
+        With fewer trials than slots it is the time of one trial, as if they had just begun.
+        """
         if self._seconds:
             each = mean(self._seconds)
         elif self._epoch is not None:
             each = self._epoch * self._epochs
         else:
             return None
-        return trials * each / slots
+        return max(1.0, trials / slots) * each if trials else 0.0

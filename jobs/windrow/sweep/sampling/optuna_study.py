@@ -212,13 +212,20 @@ class OptunaStudy:
         Optuna's samplers learn nothing from pruned trials of two goals, so a trial without both is told as failed.
         """
         cost = cost_of(outcome.epochs, self._page.sweep)
-        value = outcome.value
+        value = self._worst() if signal is Signal.WORST else outcome.value
         if signal is Signal.SO_FAR and outcome.epochs:
             value = outcome.epochs[-1].metrics()[self._page.sweep.objective]
-        if signal in (Signal.VALUE, Signal.SO_FAR) and cost is not None and value is not None and math.isfinite(value):
+        if signal is not Signal.NOTHING and cost is not None and value is not None and math.isfinite(value):
             self._study.tell(optuna_number, [value, cost])
         else:
             self._study.tell(optuna_number, state=_states().FAIL)
+
+    def _worst(self) -> float | None:
+        """Return a value of the objective that no told one is worse than; of losses None before the first one."""
+        if self._page.sweep.direction == "maximize":
+            return 0.0
+        told = [trial.values[0] for trial in self._trials() if trial.state is _states().COMPLETE]
+        return max(told, default=None)
 
     def _fixed(self, point: Point) -> tuple[Point, int]:
         """Add a point that no sampler drew; return it with its number in Optuna.

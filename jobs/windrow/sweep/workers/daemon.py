@@ -30,11 +30,12 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Import what a trial needs, for as many threads as Spark gives a task cores."""
+    """Import what a trial needs, for as many threads as a task has cores."""
+    from windrow.spark import TASK_CORES
     from windrow.sweep import trial  # noqa: F401  with all that it imports
     from windrow.training import runtime
 
-    runtime.load(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    runtime.load(int(os.environ[TASK_CORES]))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from windrow import spark as sessions
+from windrow.spark import TASK_CORES
 from windrow.sweep.cluster import DAEMON
 
 JOBS = Path(__file__).resolve().parents[4] / "jobs"
@@ -34,7 +35,7 @@ print(os.environ["TF_NUM_INTRAOP_THREADS"])
 @pytest.mark.tensorflow
 def test_the_process_that_forks_has_neither_a_thread_nor_a_device() -> None:
     command = [str(Path(sys.executable).with_name("python")), "-c", PREPARED]
-    environment = {**os.environ, "PYTHONPATH": str(JOBS), "OMP_NUM_THREADS": "3"}
+    environment = {**os.environ, "PYTHONPATH": str(JOBS), "OMP_NUM_THREADS": "4,2", TASK_CORES: "3"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["1 None []", "3"]
 
