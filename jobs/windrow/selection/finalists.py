@@ -88,7 +88,7 @@ class Lead:
         finalist: the best finalist besides the default configuration.
         pairs: number of seeds whose trainings of both ended ok.
         difference: mean over these seeds of the lead in the objective; above 0 is better.
-        error: standard error of `difference`.
+        error: standard error of `difference`, with the correction of ranking.leading.
         reason: which of the two is taken, and why, as a sentence without the full stop.
         is_clear: whether the lead is larger than its standard error.
     """

@@ -101,7 +101,9 @@ class StackTrainer:
             gradients = tape.gradient(losses, self.stack.trained)
             shrink = shrinks[number] if "weight_decay" in self._effects else None
             self.stack.apply(gradients, sizes[number], shrink, free["momentum"])
-            return number + 1, loss + losses, hits + _hits(truth, logits)
+            # With numbers of each member, (members,), the sums of a stack of one have lost their length.
+            sums = [tf.ensure_shape(each, zero.shape) for each in (loss + losses, hits + _hits(truth, logits))]
+            return (number + 1, *sums)
 
         steps = tf.shape(order)[0]
         zero = tf.zeros(self.stack.members)

@@ -235,6 +235,22 @@ def test_what_is_dropped_gives_no_epoch_and_the_rest_goes_on_as_before(examples:
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("effect", [{"dropout": 0.5}, {"label_smoothing": 0.1}, {"weight_decay": 0.1}])
+def test_the_last_member_goes_on_alone_with_its_dropout_smoothing_or_decay(
+    examples: Examples, effect: dict[str, float]
+) -> None:
+    run = prepared(examples, group({}, {}, units=16, **effect), 3)
+    rows = []
+    for number, row in enumerate(run.epochs()):
+        rows.append(row)
+        if number == 0:
+            run.drop(0)  # from now on a stack of one
+    assert [row[0] is not None for row in rows] == [True, False, False]
+    falling = losses(row[1] for row in rows)[:, 0]
+    assert (np.diff(falling) < 0).all()
+
+
+@needs_tensorflow
 def test_dropout_is_each_members_own(examples: Examples) -> None:
     members = group({"dropout": 0.0}, {"dropout": 0.8}, units=32, learning_rate=0.01)
     last = list(prepared(examples, members, 6).epochs())[-1]
