@@ -61,7 +61,7 @@ def _broken(error: Exception) -> str:
         why = f"; {_system(cause)}" if isinstance(cause, OSError) else ""
         return f"the server must answer; it closed the connection before it did{why}"
     if isinstance(error, aiohttp.ClientPayloadError):
-        detail = getattr(error.__cause__, "message", None) or error
+        detail = getattr(error.__cause__, "message", None) or _system(error.__cause__ or error)
         return f"the body must arrive whole; {detail}"
     if isinstance(error, aiohttp.ClientResponseError):
         return f"the answer must be HTTP; {error.message or error}"
