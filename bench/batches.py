@@ -1,8 +1,8 @@
 """How far apart the points are that several slots get at once, next to points that are drawn one after another.
 
-    PYTHONPATH=jobs:var/tables .venv/bin/python bench/batches.py
+    var/bench/venv/bin/python bench/batches.py
 
-On published tables (samplers.py has the command that installs them), a study of Windrow's sampler tpe has the results
+On published tables, a study of Windrow's sampler tpe has the results
 of 30 trials and is then asked for 2, 8 or 32 points: at once, or one after another, each with the results of those
 before it. Optuna's sampler without constant_liar is asked at once, too. A point's distance is that to the nearest
 other point of its batch: the mean over hyper-parameters of the difference as a share of the range, or 0 and 1 for
