@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from windrow.data.manifest import Manifest
-    from windrow.experiment import Dimension, Experiment
+    from windrow.experiment import Dimension, Experiment, SweepSection
     from windrow.sweep.goals.front import FrontTrial
     from windrow.sweep.study import Study
 
@@ -103,10 +103,9 @@ def searched(study: Study, dataset: Manifest) -> str:
     return "\n".join(
         [
             f"{page.description}\n" if page.description else "",
-            f"Searched for the {'highest' if sweep.direction == 'maximize' else 'lowest'} {sweep.objective} with "
-            f"{sweep.sampler}, pruner {sweep.pruner}: up to {counted(sweep.trials, 'trial')} of "
-            f"{counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; network {escaped(page.network.builder)}; "
-            f"data set {escaped(dataset.name)} ({images} images).\n",
+            f"Searched for {_goals(sweep)} with {sweep.sampler}, pruner {sweep.pruner}: "
+            f"up to {counted(sweep.trials, 'trial')} of {counted(sweep.epochs, 'epoch')}, seed {sweep.seed}; "
+            f"network {escaped(page.network.builder)}; data set {escaped(dataset.name)} ({images} images).\n",
             *([f"{escaped(champion.text[0].upper() + champion.text[1:])}.\n"] if champion is not None else []),
             *([f"{warnings}\n"] if (warnings := dataset.warnings_text()) else []),
             *("| hyper-parameter | searched |", "|---|---|", *rows),
@@ -149,9 +148,15 @@ def summary(
 def _front(study: Study, front: Sequence[FrontTrial]) -> str:
     """Return a table of the trials that no other dominates, the best value first."""
     sweep = study.page.sweep
-    rows = [f"| {one['trial']} | {one['value']:.4f} | {one['cost']:,.4g} |" for one in front]
+    form = ",.0f" if sweep.cost == "weights" else ".4g"
+    rows = [f"| {one['trial']} | {one['value']:.4f} | {one['cost']:{form}} |" for one in front]
     title = f"No other trial is as good as these, and better in {sweep.objective} or {sweep.cost}:"
     return "\n".join([title, "", f"| trial | {sweep.objective} | {sweep.cost} |", "|---|---|---|", *rows])
+
+
+def _goals(sweep: SweepSection) -> str:
+    best = f"the {'highest' if sweep.direction == 'maximize' else 'lowest'} {sweep.objective}"
+    return best if sweep.cost is None else f"{best} and the fewest {sweep.cost}"
 
 
 def _range(dimension: Dimension) -> str:

@@ -21,6 +21,7 @@ from windrow.sweep.sampling.champion_point import ChampionRecord
 from windrow.sweep.seeds import seed_of
 from windrow.sweep.spec import facts_of
 from windrow.sweep.study import Study, open_study
+from windrow.tracking import parent
 from windrow.tracking.sweep_log import SweepLog, open_sweep
 from windrow.training.loop import Epoch
 
@@ -238,6 +239,22 @@ def test_a_sweep_that_has_just_begun_says_what_it_searches(client: Any, page: Ex
         note = client.get_run(log.run_id).data.tags["mlflow.note.content"]
     assert "Searched for the highest val_accuracy with tpe, pruner none: up to 6 trials of 10 epochs, seed 0" in note
     assert note.count("What makes figures on this data set less certain:\n\n- 9 test images: few") == 1
+
+
+@pytest.mark.parametrize(("cost", "shown"), [("weights", "12,345,678"), ("milliseconds", "1.235e+07")])
+def test_the_note_of_a_search_for_two_goals_names_both_and_has_whole_weights(
+    client: Any, tmp_path: Path, cost: str, shown: str
+) -> None:
+    text = f"name: two\nspace: {{units: {{type: int, low: 8, high: 99}}}}\nsweep: {{objectives: [val_loss, {cost}]}}\n"
+    (tmp_path / "page.yaml").write_text(text)
+    with open_study(tmp_path / "study", parse(text), "data") as study:
+        log = open_sweep(study.page, tmp_path / "page.yaml", DATASET, study)
+        result = {"outcomes": {"ok": 1}, "trials": 1, "seconds": 3.5, "best_value": 0.3, "best_trial": 0, "slots": 2}
+        result |= {"best_point": {"units": 8}, "front": [{"trial": 0, "value": 0.3, "cost": 12_345_678.0}]}
+        result["objective"] = "val_loss"
+        note = parent.summary(study, DATASET, result, log.experiment, log.run_id, "best")
+    assert f"Searched for the lowest val_loss and the fewest {cost} with tpe" in note
+    assert f"| 0 | 0.3000 | {shown} |" in note
 
 
 def test_a_sweep_that_tries_the_champions_point_says_so(client: Any, tmp_path: Path) -> None:
