@@ -19,13 +19,15 @@ _NAMES = frozenset(
         *("lost+found", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot"),  # Linux, storage servers
     }
 )
+_UNFINISHED = ("*.crdownload", "*.download", "*.opdownload", "*.part", "*.partial", "*.filepart", "*.aria2")
 _LEFT = (
-    *("*.crdownload", "*.download", "*.opdownload", "*.part", "*.partial", "*.filepart", "*.aria2"),  # browsers
+    *_UNFINISHED,  # browsers
     "~$*",  # office programs
     *("*~", "*.bak", "*.tmp", "*.temp", "*.sw[nopx]", "#*#", "*.*#"),  # editors and sync programs; C# may be a class
 )
 """Unfinished downloads, locks, backups and temporary files."""
-_IS_LEFT = re.compile("|".join(map(translate, _LEFT)))
+_IS_LEFT, _IS_UNFINISHED = (re.compile("|".join(map(translate, names))) for names in (_LEFT, _UNFINISHED))
+_IN_ICLOUD = re.compile(r"\.(.+)\.icloud")
 
 
 def is_stray(name: str) -> bool:
@@ -39,3 +41,14 @@ def is_leftover(name: str) -> bool:
     A folder may have such a name by chance, so that its user should know that it is not read.
     """
     return _IS_LEFT.match(name.lower()) is not None
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether this is the name of an unfinished download."""
+    return _IS_UNFINISHED.match(name.lower()) is not None
+
+
+def kept_in_icloud(name: str) -> str | None:
+    """Return the name of the file for which macOS has this one in its place, with its content in iCloud alone."""
+    found = _IN_ICLOUD.fullmatch(name)
+    return found[1] if found else None

@@ -16,6 +16,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+_MARK, _DOS_END = "\ufeff", "\x1a"
+
 MOST_BYTES = 100_000_000
 """The largest file: one million labels of 100 bytes."""
 
@@ -69,13 +71,17 @@ def decoded(content: bytes) -> str:
         raise EncodingError(f"0x{content[error.start]:02x}", line, encoding) from error
     if (place := text.find("\0")) >= 0:
         raise EncodingError("0x00", text.count("\n", 0, place) + 1, encoding)
-    return text.lstrip("\ufeff")  # an editor may add a second mark to a file that has one
+    return text.lstrip(_MARK).removesuffix(_DOS_END)  # an editor may add a second mark to a file that has one
 
 
 def lines(text: str) -> list[str]:
     """Return the lines of a text without their ends, which are those of Unix, Windows and old Macs alone.
 
+    An end that was converted for Windows twice is one, and a byte order mark of a file that was joined to another is no
+    part of a line.
+
     str.splitlines also ends a line at the control character 0x85, which a wrongly converted "…" is, and at others: then
     each name after it would be that of another class.
     """
-    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
+    plain = text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
+    return [line.lstrip(_MARK) for line in plain.removesuffix("\n").split("\n")] if plain else []

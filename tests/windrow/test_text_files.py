@@ -84,3 +84,19 @@ def test_a_line_ends_where_files_end_lines_and_at_no_other_character(names: list
 def test_a_text_without_characters_has_no_lines() -> None:
     assert text_files.lines("") == []
     assert text_files.lines("a\n\nb\n") == ["a", "", "b"]
+
+
+@given(
+    names=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff\x1a"), min_size=1), min_size=1
+    ),
+    end=st.sampled_from(["\n", "\r\n", "\r\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+    last=st.sampled_from(["", "\x1a"]),
+)
+def test_joined_and_twice_converted_lists_and_the_end_mark_of_dos_change_no_name(
+    names: list[str], end: str, encoding: str, last: str
+) -> None:
+    """A name that begins with a mark, or that is empty, would be another class, and each name after it, too."""
+    text = "".join(f"\ufeff{name}{end}" for name in names) + last
+    assert text_files.lines(text_files.decoded(text.encode(encoding))) == names

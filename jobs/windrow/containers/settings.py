@@ -39,7 +39,7 @@ def read(file: Path) -> dict[str, str]:
 
     As Docker Compose reads them: a value may be in quotes, and a comment begins with # after a space.
     """
-    lines = text_files.read(file).splitlines() if file.exists() else []
+    lines = text_files.lines(text_files.read(file)) if file.exists() else []
     pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
     return {name.strip(): _value(text.strip()) for name, _, text in pairs}
 

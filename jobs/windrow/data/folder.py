@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windrow.data.image_files.content import READ
-from windrow.data.image_files.listed import below, listed, visible
+from windrow.data.image_files.listed import UNFINISHED, below, listed, visible
 from windrow.data.splits import check_different, check_names, is_printable
 from windrow.errors import DatasetError
 from windrow.plural import counted
@@ -173,11 +173,13 @@ class _Found:
         root: the folder that names are relative to.
         left_out: as in Listing.
         texts: names of files that are text.
+        unfinished: names of unfinished downloads.
     """
 
     root: Path
     left_out: dict[str, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
 
     def files(self, folders: dict[str, Path], classes: Sequence[str], needed: bool = True) -> Files:
         """List the images of each class; raise a DatasetError for a class without images if `needed` is true."""
@@ -192,7 +194,9 @@ class _Found:
                     f"{folders[name]} must hold images ({READ}); got none{_first(others)}; add some or remove it"
                 )
             self.left_out |= others
-            self.texts += [self._name(row.path) for row in rows if row.problem is not None and not row.lost]
+            rest = [row for row in rows if row.problem is not None and not row.lost]
+            self.unfinished += [self._name(row.path) for row in rest if row.problem == UNFINISHED]
+            self.texts += [self._name(row.path) for row in rest if row.problem != UNFINISHED]
             paths += images
             counts.append(len(images))
         return Files(self.root, tuple(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
@@ -207,6 +211,9 @@ class _Found:
         if self.texts:
             files = counted(len(self.texts), "file of text", "files of text")
             notes.append(f"{files} in folders of classes, not read: {_some(self.texts)}")
+        if self.unfinished:
+            downloads = counted(len(self.unfinished), "unfinished download")
+            notes.append(f"{downloads} in folders of classes, not read: {_some(self.unfinished)}")
         return self.left_out, tuple(notes)
 
     def _name(self, path: Path) -> str:

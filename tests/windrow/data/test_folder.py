@@ -291,6 +291,19 @@ def test_folders_and_images_next_to_those_that_are_read_are_named(
     assert note.startswith(f"not read in {tmp_path.name}: {ignored}")
 
 
+def test_images_in_icloud_alone_count_as_lost_and_unfinished_downloads_are_named(tmp_path: Path) -> None:
+    """macOS keeps the content of images elsewhere, and a hidden file in their place: a loss that no one would see."""
+    make(tmp_path, "cat/1.png", "cat/2.png.part", "cat/3.jpg.crdownload", "cat/.notes.txt.icloud", "dog/1.png")
+    make(tmp_path, *(f"dog/.{number}.JPG.icloud" for number in range(20)))
+    found = folder.list_images(tmp_path)
+    assert found.left_out == {f"dog/.{number}.JPG.icloud": "in iCloud alone, so download it" for number in range(20)}
+    assert found.notes == (
+        "2 unfinished downloads in folders of classes, not read: cat/2.png.part, cat/3.jpg.crdownload",
+    )
+    with pytest.raises(DatasetError, match="got 20 of 22"):
+        folder.check_left_out(found.total, found.left_out)
+
+
 def test_a_folder_that_can_not_be_listed_is_a_mistake_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

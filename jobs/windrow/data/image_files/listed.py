@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windrow.data.image_files import content
-from windrow.stray import is_stray
+from windrow.stray import is_stray, is_unfinished, kept_in_icloud
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".dib", ".webp")
+UNFINISHED = "an unfinished download"
 _THREADS = 16  # most of the time goes into waiting where the folder is on a network's disk
 _MOST_AT_ONCE = 64  # files; to hand one to a thread takes five times as long as to look at it on a local disk
 
@@ -25,7 +26,7 @@ class ListedFile:
         path: where it is.
         problem: why it can't be used; None for an image.
         lost: whether it may have been meant as an image, so that its loss counts. Text and empty files count only if
-            they have the name of an image.
+            they have the name of an image, and unfinished downloads do not: the whole file may be next to them.
     """
 
     path: Path
@@ -41,7 +42,8 @@ def listed(folder: Path, nested: bool = True) -> list[ListedFile]:
     Raises:
         OSError: the folder can't be listed.
     """
-    own = sorted(each for each in visible(folder) if not _is_folder(each))
+    entries = sorted(folder.iterdir())
+    own = [each for each in entries if not is_stray(each.name) and not _is_folder(each)]
     inside = sorted(set(below(folder)) - set(own)) if nested else []
     every = [*own, *inside]
     size = max(1, min(_MOST_AT_ONCE, len(every) // (4 * _THREADS)))
@@ -49,10 +51,20 @@ def listed(folder: Path, nested: bool = True) -> list[ListedFile]:
     with ThreadPoolExecutor(_THREADS) as threads:
         found = [problem for part in threads.map(_problems, parts) for problem in part]
     rows = [ListedFile(path, problem, _is_lost(path, problem)) for path, problem in zip(own, found, strict=False)]
+    rows += [row for path in entries if (row := _absent(path))]
     return rows + [
         ListedFile(path, problem or "in a folder inside the class's folder", _is_lost(path, problem))
         for path, problem in zip(inside, found[len(own) :], strict=True)
     ]
+
+
+def _absent(path: Path) -> ListedFile | None:
+    """Return a row for a stray file in the place of an image that is not there; None for another file."""
+    kept = kept_in_icloud(path.name)
+    if kept is not None and kept.lower().endswith(_SUFFIXES):
+        return ListedFile(path, "in iCloud alone, so download it", lost=True)
+    is_file = is_unfinished(path.name) and not _is_folder(path)
+    return ListedFile(path, UNFINISHED, lost=False) if is_file else None
 
 
 def below(folder: Path) -> Iterator[Path]:

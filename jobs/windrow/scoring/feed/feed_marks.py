@@ -29,7 +29,7 @@ from windrow.scoring.feed.formats import Piece
 _CHUNK_BYTES = 1 << 20
 
 
-_READER = 2  # raise it when the readers accept more, so that a file that was refused is tried again
+_READER = 3  # raise it when the readers accept more, so that a file that was refused is tried again
 _PLACES = 4  # the values of a mark without a reason
 
 

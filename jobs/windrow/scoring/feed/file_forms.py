@@ -152,12 +152,12 @@ def _check_urls(path: Path, form: FileForm) -> None:
             what = f"got the byte {binary[0][0]:#04x} in the first line, as archives and packed files have"
             raise FeedFileError(path, f"a text must have no control characters; {what}; unpack it", number)
         if line.startswith(COMMENT.encode()):
-            comments += 1
+            comments += b"://" in line
             continue
         has_more = _MORE.search(line) or (b"?" not in line and _COLUMN.search(line))
         found.add(number, "a URL must be alone in its line; got more" if has_more else _no_url(line))
     if comments and not found.records:
-        raise FeedFileError(path, "a text must have lines that do not begin with #; got none; add a URL")
+        raise FeedFileError(path, "a text must have lines that do not begin with #; got URLs after it alone; remove it")
     cure = "; write one URL a line, or a header with a column url"
     found.check(path, "most of the file's lines are no URLs", cure)
 

@@ -67,8 +67,8 @@ def files(pattern: str, folder: Path) -> list[Path]:
     A relative pattern is looked up in `folder`, and `**` matches any depth. A name that begins with . or _ is left out,
     because writers use such names for incomplete files, and so is what systems and programs leave in folders
     (windrow/stray.py). But the names of a single file, of a folder, and before the first wildcard of a glob are taken
-    as they are. A folder or a broken link that is named like a file of a feed is listed as well, so that the run
-    reports it.
+    as they are. A folder, a broken link, a device or a pipe that is named like a file of a feed is listed as well, so
+    that the run reports it.
 
     Raises:
         UserError: no file matches, or the pattern is not a glob.
@@ -122,7 +122,7 @@ def _fixed(pattern: str, folder: Path) -> int:
 def _is_feed(path: Path, fixed: int) -> bool:
     if any(part[0] in "._" for part in path.parts[fixed:]) or any(map(is_stray, path.parts[fixed:])):
         return False
-    return path.is_file() or (path.suffix.lower() in _SUFFIXES and (path.is_dir() or path.is_symlink()))
+    return path.is_file() or (path.suffix.lower() in _SUFFIXES and (path.exists() or path.is_symlink()))
 
 
 @dataclass(frozen=True)

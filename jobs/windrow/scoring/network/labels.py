@@ -18,10 +18,10 @@ def read(files: Sequence[Path]) -> tuple[str, ...]:
     """Return one label per class, in order.
 
     Args:
-        files: one file with one label per line, which may contain synonyms. Or two files, as for ImageNet: a label map
-            with the synset of each class (pbtxt), and the name of each synset (lines of synset, tab, name). A class
-            whose synset has no name gets the synset as its label, and a class that the map leaves out gets the label
-            of `unnamed`.
+        files: one file with one label per line, which may contain synonyms; a blank line is a class without a name,
+            with the label of `unnamed`. Or two files, as for ImageNet: a label map with the synset of each class
+            (pbtxt), and the name of each synset (lines of synset, tab, name). A class whose synset has no name gets the
+            synset as its label, and a class that the map leaves out gets the label of `unnamed`.
 
     Raises:
         UserError: a file can't be read in that format.
@@ -101,7 +101,8 @@ def _text(file: Path) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text_files.lines(text.rstrip())]
+    lines = text_files.lines(text.rstrip())
+    return [line.strip() or unnamed(number) for number, line in enumerate(lines)] if lines else []
 
 
 def _mapped(classes: str, names: str) -> list[str]:

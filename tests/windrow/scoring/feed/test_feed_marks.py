@@ -213,7 +213,16 @@ def test_a_file_that_an_earlier_windrow_refused_is_tried_again(reader: Reader, m
         assert (reader.night(), reader.refused) == (["no url"], [])
 
 
-UNREADABLE = ["a folder", "a broken link", "a pipe", "a device", "no bytes", "a name that is no UTF-8", "not ours"]
+UNREADABLE = [
+    "a folder",
+    "a broken link",
+    "a pipe",
+    "a link to a pipe",
+    "a device",
+    "no bytes",
+    "a name that is no UTF-8",
+    "not ours",
+]
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
@@ -224,6 +233,8 @@ def test_what_can_not_be_opened_is_one_finding_and_the_others_are_read(reader: R
     elif what == "a broken link":
         path.symlink_to("nowhere")
     elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a link to a pipe":
         os.mkfifo(reader.folder.parent / "pipe")
         path.symlink_to(reader.folder.parent / "pipe")
     elif what == "a device":

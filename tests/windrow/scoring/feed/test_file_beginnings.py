@@ -35,8 +35,12 @@ def test_comments_do_not_count_where_most_lines_must_be_urls(tmp_path: Path) -> 
         read(tmp_path / "a.txt")
 
 
-@pytest.mark.parametrize("content", [f"#1,{A}\n#2,{B}\n", "# nothing yet\n"])
-def test_a_text_of_comments_alone_is_refused_so_that_no_one_takes_it_for_read(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", [f"#1,{A}\n#2,{B}\n", f"# a list\n#{A}\n"])
+def test_a_text_with_urls_in_comments_alone_is_refused_so_that_no_one_takes_it_for_read(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "b.txt").write_text("# nothing yet\n")
+    assert read(tmp_path / "b.txt") == []
     (tmp_path / "a.txt").write_text(content)
     with pytest.raises(FeedFileError, match="must have lines that do not begin with #"):
         read(tmp_path / "a.txt")

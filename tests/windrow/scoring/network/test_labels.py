@@ -26,7 +26,7 @@ NAMES = "n01\ttench, Tinca tinca\nn02\tgoldfish\n"
 
 def test_a_line_is_a_label(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes("\ufeffbackground\r\ntench, Tinca tinca\r\n\r\nné\r\n\r\n".encode())
-    assert labels.read([tmp_path / "labels.txt"]) == ("background", "tench, Tinca tinca", "", "né")
+    assert labels.read([tmp_path / "labels.txt"]) == ("background", "tench, Tinca tinca", "class 2", "né")
 
 
 def test_a_map_and_names_are_joined_and_what_they_leave_out_is_a_number(tmp_path: Path) -> None:
