@@ -6,14 +6,14 @@ from typing import Any
 
 
 def train(point: dict[str, Any], sweep: dict[str, Any], images: Any, labels: Any, held_out: Any, truth: Any) -> float:
-    """Train one dense network; its validation accuracy after the last epoch, 0..1."""
+    """Train the network of a point; its validation accuracy after the last epoch, 0..1."""
     import keras
+    import networks
     import tensorflow as tf
-    from networks import dense
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(point["seed"])
-    network = dense(point["units"])
+    network = networks.build(point)
     optimizer = keras.optimizers.Adam(point["learning_rate"])
     optimizer.build(network.trainable_variables)
     run_epoch = _compile(network, optimizer, tf.constant(images), tf.constant(labels), sweep["batch_size"])

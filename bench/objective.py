@@ -19,11 +19,14 @@ Train = Callable[[dict[str, Any]], float]
 
 def fit(number: int) -> float:
     """Trial `number` as users of Keras write it: model.fit on arrays. The last epoch's validation accuracy, 0..1."""
+    import keras  # noqa: F401  before the stamp: Windrow's trials begin with it imported, too
+
     return _stamped(number, _fit)
 
 
 def graph(number: int) -> float:
     """Trial `number` with a hand-written loop: one tf.function an epoch."""
+    import keras  # noqa: F401  as for `fit`
     from graph_loop import train
 
     return _stamped(number, lambda point: train(point, sweep(), *raw_arrays()))
@@ -61,12 +64,12 @@ def _scaled_arrays() -> tuple[Any, ...]:
 
 def _fit(point: dict[str, Any]) -> float:
     import keras
-    from networks import dense
+    import networks
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(point["seed"])
     images, labels, held_out, truth = _scaled_arrays()
-    network = dense(point["units"])
+    network = networks.build(point)
     optimizer = keras.optimizers.Adam(point["learning_rate"])
     network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = network.fit(

@@ -12,7 +12,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-UNITS = (32, 128)
+SIZES = {"dense": {"units": (32, 128)}, "cnn": {"filters": (5, 16), "units": (32, 128)}}
+"""The lowest and the highest value of each size, by network; both are drawn."""
 LEARNING_RATE = (3e-4, 1e-2)
 SEED = 0
 
@@ -21,23 +22,27 @@ def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=40, metavar="N", help="points (default 40)")
+    parser.add_argument("--network", choices=SIZES, default="dense", help="whose sizes they have (default dense)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write them as JSON")
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(draw(arguments.count), indent=1) + "\n")
+    arguments.out.write_text(json.dumps(draw(arguments.count, arguments.network), indent=1) + "\n")
 
 
-def draw(count: int) -> list[dict[str, Any]]:
-    """The first `count` points: a width of their own, as long as there are any, learning rate log-uniform, a seed.
+def draw(count: int, network: str = "dense") -> list[dict[str, Any]]:
+    """The first `count` points of a network: sizes of their own, as long as there are any, learning rate, and a seed.
 
-    Learning rates have 6 digits, so that text keeps them.
+    Learning rates are log-uniform and have 6 digits, so that text keeps them.
     """
     random_numbers = random.Random(SEED)  # noqa: S311  a sample, not a secret
-    widths = random_numbers.sample(range(UNITS[0], UNITS[1] + 1), UNITS[1] - UNITS[0] + 1)
+    sizes = {
+        name: random_numbers.sample(range(low, high + 1), high - low + 1)
+        for name, (low, high) in SIZES[network].items()
+    }
     low, high = map(math.log, LEARNING_RATE)
     return [
         {
-            "units": widths[number % len(widths)],
+            **{name: values[number % len(values)] for name, values in sizes.items()},
             "learning_rate": float(f"{math.exp(random_numbers.uniform(low, high)):.6g}"),
             "seed": number,
         }

@@ -65,8 +65,11 @@ def test_the_points_are_the_same_on_every_machine_and_a_longer_list_starts_with_
     assert points.draw(3) == points.draw(40)[:3]
     assert points.draw(2)[0] == {"units": 81, "learning_rate": 0.00324142, "seed": 0}
     assert len({point["units"] for point in points.draw(40)}) == 40, "each has a width of its own"
-    low, high = points.UNITS
+    low, high = points.SIZES["dense"]["units"]
     assert sorted(point["units"] for point in points.draw(high - low + 1)) == list(range(low, high + 1))
+    small = points.draw(12, "cnn")
+    assert small[0] == {"filters": 11, "units": 68, "learning_rate": 0.00168801, "seed": 0}
+    assert len({point["filters"] for point in small}) == len({point["units"] for point in small}) == 12
 
 
 def test_the_overhead_leaves_the_warm_up_out(script: Script) -> None:
@@ -76,21 +79,27 @@ def test_the_overhead_leaves_the_warm_up_out(script: Script) -> None:
     assert overhead.warm_seconds([*slow_start, last + 0.5, last + 1.5, last + 1.0]) == pytest.approx(0.5)
 
 
-def run_of(tool: str, total: float, **more: object) -> dict[str, object]:
-    return {"tool": tool, "repeat": 0, "total": total, "work": total - 5, "accuracies": {0: 0.9, 1: 0.8}, **more}
+def run_of(tool: str, total: float, repeat: int = 0, **more: object) -> dict[str, object]:
+    return {"tool": tool, "repeat": repeat, "total": total, "work": total - 5, "accuracies": {0: 0.9, 1: 0.8}, **more}
 
 
-def test_a_tool_counts_with_its_median_and_as_a_ratio_to_windrow(script: Script) -> None:
-    runs = [run_of("ray", 90.0), run_of("windrow", 30.0), run_of("ray", 60.0), run_of("ray", 61.0)]
+def test_a_tool_counts_with_its_median_and_with_the_median_of_its_ratios_to_windrow_in_turn(script: Script) -> None:
+    ours, ray = (30.0, 40.0, 105.0), (60.0, 90.0, 205.0)
+    runs = [run_of("ray", total, repeat) for repeat, total in enumerate(ray)]
+    runs += [run_of("windrow", total, repeat) for repeat, total in enumerate(ours)]
     rows = script("sweeps").summarize(runs)
-    assert [(row["tool"], row["total"], row["ratio"]) for row in rows] == [("windrow", 30.0, 1.0), ("ray", 61.0, 2.03)]
-    assert rows[0]["work"] == 25.0
+    # Not 90 / 40 = 2.25, of two repeats: 60 / 30, 90 / 40 and 205 / 105 are 2, 2.25 and 1.95.
+    assert [(row["tool"], row["total"], row["ratio"]) for row in rows] == [("windrow", 40.0, 1.0), ("ray", 90.0, 2.0)]
+    assert [(row["work"], row["work_ratio"]) for row in rows] == [(35.0, 1.0), (85.0, 2.2)]
     assert (rows[0]["points"], rows[0]["mean"], rows[0]["best"]) == (2, 0.85, 0.9)
 
 
-def test_a_tool_that_failed_has_no_row_and_without_windrow_there_is_no_ratio(script: Script) -> None:
-    rows = script("sweeps").summarize([{"tool": "windrow", "repeat": 0, "error": "late"}, run_of("ray", 60.0)])
-    assert [(row["tool"], row["ratio"]) for row in rows] == [("ray", None)]
+def test_a_tool_that_failed_has_no_row_and_a_turn_without_windrow_has_no_ratio(script: Script) -> None:
+    runs = [{"tool": "windrow", "repeat": 0, "error": "late"}, run_of("ray", 60.0)]
+    (row,) = script("sweeps").summarize(runs)
+    assert (row["tool"], row["total"], row["ratio"], row["work_ratio"]) == ("ray", 60.0, None, None)
+    rows = script("sweeps").summarize([*runs, run_of("ray", 80.0, 1), run_of("windrow", 40.0, 1)])
+    assert [(row["tool"], row["total"], row["ratio"]) for row in rows] == [("windrow", 40.0, 1.0), ("ray", 70.0, 2.0)]
 
 
 def test_a_trial_without_a_value_is_not_in_the_mean(script: Script) -> None:
