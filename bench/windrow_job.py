@@ -28,35 +28,34 @@ class JobError(Exception):
 
 def submit(checkout: Path, name: str, folder: Path, slots: int, *arguments: object, timeout: float = 3600) -> Any:
     """Run jobs/NAME.py on local[slots] with everything that it makes under `folder`; its result."""
+    result, script = folder / f"{name}-result.json", checkout / "jobs" / f"{name}.py"
+    submit_script(f"local[{slots}]", script, folder, *arguments, "--result", result, timeout=timeout)
+    return json.loads(result.read_text())
+
+
+def submit_script(master: str, script: Path, folder: Path, *arguments: object, timeout: float) -> None:
+    """Run a script with spark-submit, with everything that it makes under `folder`."""
     spark = importlib.util.find_spec("pyspark")
     if spark is None or spark.origin is None:
         raise JobError(
             f"{sys.executable} must have pyspark; run bench/environment.py, and this with var/bench/venv's python"
         )
-    result = folder / f"{name}-result.json"
     command = [
-        *(str(Path(spark.origin).parent / "bin" / "spark-submit"), "--master", f"local[{slots}]"),
-        *("--driver-memory", "1g", "--conf", "spark.ui.enabled=false", str(checkout / "jobs" / f"{name}.py")),
-        *(*map(str, arguments), "--result", str(result)),
-    ]
-    run(command, folder / f"{name}.log", environment(folder), timeout)
-    return json.loads(result.read_text())
-
-
-def replay(master: str, folder: Path, durations: Path, slots: int, timeout: float, *options: str) -> dict[str, Any]:
-    """Run windrow_replay.py, Windrow's own sweep with trials that sleep; what it measured."""
-    spark = Path(importlib.util.find_spec("pyspark").origin or "").parent  # type: ignore[union-attr]
-    result = folder / "replay.json"
-    command = [
-        *(str(spark / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"),
-        *("--conf", "spark.ui.enabled=false", "--conf", "spark.executor.memory=512m"),
-        *(str(REPOSITORY / "bench" / "windrow_replay.py"), "--durations", str(durations), "--folder", str(folder)),
-        *("--slots", str(slots), "--result", str(result), *options),
+        *(str(Path(spark.origin).parent / "bin" / "spark-submit"), "--master", master, "--driver-memory", "1g"),
+        *("--conf", "spark.ui.enabled=false", "--conf", "spark.executor.memory=512m", str(script)),
+        *map(str, arguments),
     ]
     variables = environment(folder)
     if master.startswith("spark://"):
         del variables["SPARK_LOCAL_IP"]  # executors on other machines must reach the driver
-    run(command, folder / "replay.log", variables, timeout)
+    run(command, folder / f"{script.stem}.log", variables, timeout)
+
+
+def replay(master: str, folder: Path, durations: Path, slots: int, timeout: float, *options: str) -> dict[str, Any]:
+    """Run windrow_replay.py, Windrow's own sweep with trials that sleep; what it measured."""
+    script, result = Path(__file__).with_name("windrow_replay.py"), folder / "replay.json"
+    own = ("--durations", durations, "--folder", folder, "--slots", slots, "--result", result)
+    submit_script(master, script, folder, *own, *options, timeout=timeout)
     known: dict[str, Any] = json.loads(result.read_text())
     return known
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -105,6 +106,48 @@ def test_a_tool_that_failed_has_no_row_and_a_turn_without_windrow_has_no_ratio(s
 def test_a_trial_without_a_value_is_not_in_the_mean(script: Script) -> None:
     (row,) = script("sweeps").summarize([run_of("windrow", 30.0, accuracies={0: 0.9, 1: None})])
     assert (row["points"], row["mean"]) == (1, 0.9)
+
+
+def test_a_start_is_as_late_as_the_median_of_its_turns_and_its_steps_stand_in_order(script: Script) -> None:
+    start, job = script("start"), script("start_job")
+    turns = [
+        {
+            start.NAIVE: {job.SESSION: session, job.WORKERS: 6.0 + late, start.ENDED: 7.0},
+            start.NOW: {start.ENDED: 12.0, start.TRAINED: 9.0 + 2 * late, job.WORKERS: 7.0, job.SESSION: session + 1},
+        }
+        for session, late in ((2.0, 0.0), (3.0, 5.0), (2.5, 1.0))
+    ]
+    assert start.lead(turns) == {"behind": [3.0, 8.0, 4.0], "median_behind": 4.0}
+    assert start.rows(turns, [start.NAIVE, start.NOW]) == [
+        [job.SESSION, 2.5, 3.5],
+        [job.WORKERS, 7.0, 7.0],
+        [start.TRAINED, None, 11.0],
+        [start.ENDED, 7.0, 12.0],
+    ]
+
+
+def test_a_step_is_noted_when_its_function_returns_or_its_block_is_entered(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = script("start_job")
+    (tmp_path / "timed.py").write_text(
+        "from contextlib import contextmanager\n"
+        "@contextmanager\ndef opened(noted):\n    assert not noted\n    yield noted\n"
+        "def work(noted):\n    assert not noted\n    return len(noted)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(job, "stamps", {})
+    monkeypatch.setattr(job, "STEPS", {"timed": {"opened": job.SESSION, "work": "work"}})
+    monkeypatch.setattr(sys, "meta_path", [job.Finder(), *sys.meta_path])
+    timed = importlib.import_module("timed")
+    block = timed.opened(job.stamps)
+    assert not job.stamps
+    with block as noted:
+        assert [*noted] == [job.SESSION]
+    job.stamps.clear()
+    assert timed.work(job.stamps) == 0
+    assert [*job.stamps] == ["work"]
+    del sys.modules["timed"]
 
 
 def trial(number: int, epochs: int, accuracy: float, complete: bool = True) -> dict[str, object]:
