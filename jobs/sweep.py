@@ -97,10 +97,9 @@ def train(
     from windrow.tracking.sweep_log import open_sweep
 
     trained = spec.trained_on(page, dataset, folder)
-    daemon = None if warm else cluster.DAEMON
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(connect)
-        with open_session(f"sweep {page.name}", page.sweep.cores, page.cluster_minutes, daemon) as spark:
+        with open_session(f"sweep {page.name}", page.sweep.cores, page.cluster_minutes, cluster.DAEMON) as spark:
             recount = partial(cluster.slots, spark, page.sweep.cores, page.sweep.slots)
             slots = recount()
             cluster.ship(spark, folder, trained, "train", "validation")

@@ -1,4 +1,4 @@
-"""jobs/sweep.py with trials of a third of a second: the same driver, line and books; no TensorFlow in the workers.
+"""jobs/sweep.py with trials of a third of a second: the same driver, workers, line and books; nothing is trained.
 
     spark-submit --master 'local[2]' light_sweep.py --experiment PAGE --dataset DIR --study DIR --result FILE
 

@@ -24,6 +24,7 @@ LANES = {
     ),
     "training": (
         "tests/jobs/test_sweep_and_promote.py",
+        "tests/jobs/test_start.py",
         "tests/jobs/test_reproduce.py",
         "tests/jobs/test_own_folder.py",
         "tests/jobs/test_shipped_pages.py",

@@ -1,17 +1,14 @@
 """Train a network: a whole epoch runs as one compiled graph, without a Python loop over batches (see bench/epoch.py).
 
-A Python worker trains one trial after another, so the graphs of the latest built-in networks are cached. One graph
-serves all sizes of layers and batches. A trial on cached graphs gives the epochs that it gives in a new process, up to
-the order in which threads add numbers: its weights, averages and draws depend on its seed only.
+A Python worker trains one trial after another, so the latest graphs are cached (`cached_graphs`). A trial on cached
+graphs gives the epochs that it gives in a new process, up to the order in which threads add numbers: its weights,
+averages and draws depend on its seed only.
 """
 
 from __future__ import annotations
 
-import gc
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from time import perf_counter
@@ -20,20 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.experiment.parameters import TRAINING, Value
-from windrow.training import forward, graphs
+from windrow.experiment.parameters import Value
+from windrow.training import graphs
+from windrow.training.cached import cached_graphs
+from windrow.training.cached.cached_graphs import Compiled
 from windrow.training.data import Examples, class_weights, tensors
 from windrow.training.forward import Forward
-from windrow.training.free.free_network import WIDTHS, FreeNetwork
+from windrow.training.free.free_network import FreeNetwork
 from windrow.training.graphs import EpochPlan, Trainer, batch_size, compile_evaluation
 from windrow.training.heads.free_head import FreeHead
-from windrow.training.networks import HEAD, Builder, count_weights
+from windrow.training.networks import Builder
 
 __all__ = ["Epoch", "Examples", "Run", "compile_evaluation", "go_on", "prepare"]
-
-_CACHED_KINDS = 8
-# Larger networks are not cached: tracing is a small part of their time, and a cached one takes 3 times its weights.
-_CACHED_WEIGHTS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -61,18 +56,6 @@ class Epoch:
     def metrics(self) -> dict[str, float]:
         """Return the metrics that were measured, by the names that MLflow, the ledger and the objective use."""
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass
-class _Compiled:
-    network: Any  # a keras.Model of a user's, or a FreeNetwork or FreeHead
-    trainer: Trainer
-    evaluation: Any
-    evaluation_with_f1: Any
-    lent_to: Run | None = None
-
-
-_cached: OrderedDict[Hashable, _Compiled] = OrderedDict()
 
 
 def prepare(
@@ -107,13 +90,8 @@ def prepare(
             and number of classes.
         Exception: whatever a user's function raises.
     """
-    own = builder.source is not None
-    plan = EpochPlan.of(parameters, batch_size(parameters, len(training)) if own else None)
-    if own:
-        compiled = _compile(builder, parameters, shape, classes, plan, seed)
-    else:
-        compiled = _compiled(builder, parameters, shape, classes, plan)
-        _begin(compiled, parameters, seed)
+    plan = EpochPlan.of(parameters, batch_size(parameters, len(training)) if builder.source is not None else None)
+    compiled = cached_graphs.begin(builder, parameters, shape, classes, plan, seed)
     weights = class_weights(training.labels, classes) if plan.weighs else None
     data = tensors(training), tensors(validation)
     build = partial(builder.build, parameters, shape, classes)
@@ -143,7 +121,7 @@ def go_on(
     batch = batch_size(parameters, len(training))
     plan = EpochPlan.of(parameters, batch)
     evaluations = [graphs.evaluation(forwards, count, batch) for count in (None, classes)]
-    compiled = _Compiled(network, Trainer(network, forwards, plan), evaluations[0], evaluations[1])
+    compiled = Compiled(network, Trainer(network, forwards, plan), evaluations[0], evaluations[1])
     weights = class_weights(training.labels, classes) if plan.weighs else None
     data = tensors(training), tensors(validation)
     run = Run(compiled, lambda: network, parameters, data, epochs, seed, macro_f1, weights)
@@ -156,7 +134,7 @@ class Run:
 
     def __init__(
         self,
-        compiled: _Compiled,
+        compiled: Compiled,
         build: Callable[[], Any],
         parameters: Mapping[str, Value],
         data: tuple[Any, Any],
@@ -220,80 +198,3 @@ class Run:
     def _train(self, epochs: int, number: int) -> tuple[float, float]:
         trainer = self._compiled.trainer
         return trainer.epoch(self._data[0], self._parameters, epochs, self._seed, number, self._weights)
-
-
-def _compiled(
-    builder: Builder,
-    parameters: Mapping[str, Value],
-    shape: tuple[int, int, int],
-    classes: int,
-    plan: EpochPlan,
-) -> _Compiled:
-    """Return the cached graphs of a built-in network, or make new ones, and cache them unless the network is large."""
-    free = {*TRAINING, *WIDTHS, *(("views",) if builder.name == HEAD else ())}
-    architecture = {name: value for name, value in parameters.items() if name not in free}
-    architecture["dropout"] = bool(parameters["dropout"])
-    key = (builder.name, tuple(sorted(architecture.items())), shape, classes, plan)
-    if (count_weights(builder.name, parameters, shape, classes) or 0) > _CACHED_WEIGHTS:
-        return _compile(builder, parameters, shape, classes, plan, seed=0)
-    if key in _cached:
-        _cached.move_to_end(key)
-        return _cached[key]
-    compiled = _cached[key] = _compile(builder, parameters, shape, classes, plan, seed=0)
-    while len(_cached) > _CACHED_KINDS:
-        _cached.popitem(last=False)
-    return compiled
-
-
-def _compile(
-    builder: Builder,
-    parameters: Mapping[str, Value],
-    shape: tuple[int, int, int],
-    classes: int,
-    plan: EpochPlan,
-    seed: int,
-) -> _Compiled:
-    import keras
-
-    # Discarded graphs and functions refer to each other in a cycle that only the garbage collector frees. Keras keeps
-    # the names of all layers until its session is cleared.
-    keras.backend.clear_session(free_memory=False)
-    gc.collect()
-    keras.utils.set_random_seed(seed)
-    if builder.source is None:
-        is_head = builder.name == HEAD
-        network: Any = (FreeHead if is_head else partial(FreeNetwork, builder))(parameters, shape, classes)
-        forwards = network.forward()
-    else:
-        with _settings_kept():
-            network = builder.build(parameters, shape, classes)
-        forwards = forward.of_keras(network)
-    evaluations = graphs.evaluation(forwards), graphs.evaluation(forwards, classes)  # traced only if they are called
-    return _Compiled(network, Trainer(network, forwards, plan), *evaluations)
-
-
-def _begin(compiled: _Compiled, parameters: Mapping[str, Value], seed: int) -> None:
-    """Reset cached graphs for a new trial of a built-in network."""
-    if isinstance(compiled.network, FreeHead):
-        compiled.network.begin(int(parameters["units"]), seed)
-    else:
-        compiled.network.begin(parameters, seed)
-    compiled.trainer.reset()
-
-
-@contextmanager
-def _settings_kept() -> Iterator[None]:
-    """Restore Keras' process-wide settings after a user's function, so that its changes don't reach the next trial."""
-    import keras
-    import tensorflow as tf
-
-    config = keras.config
-    before = (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy())
-    try:
-        yield
-    finally:
-        config.set_floatx(before[0])
-        config.set_epsilon(before[1])
-        config.set_image_data_format(before[2])
-        config.set_dtype_policy(before[3])
-        tf.config.run_functions_eagerly(False)

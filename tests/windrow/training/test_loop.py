@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from windrow.experiment import parameters
-from windrow.training import graphs, loop, runtime
+from windrow.training import graphs, runtime
+from windrow.training.cached import cached_graphs
 from windrow.training.data import class_weights
 from windrow.training.loop import Epoch, Examples, Run, compile_evaluation, prepare
 from windrow.training.networks import Builder
@@ -201,9 +202,9 @@ RECIPES = [
 
 @pytest.fixture
 def nothing_kept() -> Iterator[None]:
-    loop._cached.clear()
+    cached_graphs.cached.clear()
     yield
-    loop._cached.clear()
+    cached_graphs.cached.clear()
 
 
 @pytest.mark.usefixtures("nothing_kept")
@@ -215,9 +216,9 @@ def test_a_trial_on_kept_graphs_gives_the_very_epochs_of_one_on_new_graphs(
     run(examples, seed=7, **{**recipe, "learning_rate": 0.1, "momentum": 0.1})
     run(examples, seed=8, units=5)
     kept = run(examples, **recipe)
-    assert len(loop._cached) == 2
+    assert len(cached_graphs.cached) == 2
     assert figures(kept) == figures(new)
-    loop._cached.clear()
+    cached_graphs.cached.clear()
     assert figures(run(examples, **recipe)) == figures(new)
 
 
@@ -226,20 +227,19 @@ def test_what_a_trial_chooses_freely_needs_no_new_graph(examples: Examples) -> N
     free = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.1, "dropout": 0.9, "shift": 2.0, "seed": 9}
     free |= {"zoom": 0.3, "contrast": 0.9, "brightness": 0.1}
     run(examples, dropout=0.1, weight_decay=0.01, rotation=1.0, decay="cosine", zoom=0.1, contrast=0.1, brightness=0.4)
-    (compiled,) = loop._cached.values()
+    (compiled,) = cached_graphs.cached.values()
     graph = compiled.trainer._compiled._traced
     run(examples, **free, epochs=3)
     run(Examples(examples.images[:300], examples.labels[:300]), **free)
-    assert [kept.trainer._compiled._traced for kept in loop._cached.values()] == [graph]
+    assert [kept.trainer._compiled._traced for kept in cached_graphs.cached.values()] == [graph]
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_only_the_last_kinds_are_kept_and_a_users_never(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_CACHED_KINDS", 2)
+def test_only_the_last_kinds_are_kept(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached_graphs, "KINDS", 2)
     for layers in (1, 2, 3, 2, 4):
         prepared(examples, layers=layers)
-    prepared(examples, builder=own(FLAT))
-    assert [dict(key[1])["layers"] for key in loop._cached] == [2, 4]  # type: ignore[index]
+    assert [dict(key[1])["layers"] for key in cached_graphs.cached] == [2, 4]  # type: ignore[index]
 
 
 FLAT = (
@@ -276,7 +276,7 @@ def test_what_a_users_builder_sets_does_not_reach_the_next_trial(examples: Examp
         with contextlib.suppress(ValueError):
             run(examples, 1, builder=own(MEDDLING.format(line=line)))
         assert settings() == set_before, line
-    loop._cached.clear()
+    cached_graphs.cached.clear()
     assert [figures(run(examples, **one)) for one in next_ones] == before
 
 

@@ -20,10 +20,11 @@ import json, sys
 import numpy as np, psutil
 from windrow.experiment import parameters
 from windrow.training import loop, runtime
+from windrow.training.cached import cached_graphs
 from windrow.training.networks import Builder
 
 runtime.import_tensorflow(1)
-loop._CACHED_KINDS = 3
+cached_graphs.KINDS = 3
 generator = np.random.default_rng(0)
 examples = loop.Examples(generator.integers(0, 256, (64, 8, 8, 1), dtype=np.uint8), generator.integers(0, 10, 64))
 resident = []

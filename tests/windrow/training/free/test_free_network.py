@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from windrow.experiment import parameters
 from windrow.training import graphs, loop
+from windrow.training.cached import cached_graphs
 from windrow.training.data import Examples
 from windrow.training.loop import Run
 from windrow.training.networks import Builder
@@ -20,9 +21,9 @@ SHAPE, CLASSES = (9, 8, 1), 5
 
 @pytest.fixture
 def nothing_kept() -> Iterator[None]:
-    loop._cached.clear()
+    cached_graphs.cached.clear()
     yield
-    loop._cached.clear()
+    cached_graphs.cached.clear()
 
 
 def images(count: int) -> Examples:
@@ -79,8 +80,8 @@ def test_a_trial_on_the_graph_of_other_sizes_is_the_very_trial_on_a_graph_of_its
     others = {**changes, **widths, "units": 24, "batch_size": 90}
     own = figures(prepared(builder, examples, **changes))
     shared = figures(prepared(builder, examples, **others))
-    assert len(loop._cached) == 1
-    loop._cached.clear()
+    assert len(cached_graphs.cached) == 1
+    cached_graphs.cached.clear()
     assert figures(prepared(builder, examples, **others)) == shared
     assert figures(prepared(builder, examples, **changes)) == own
 

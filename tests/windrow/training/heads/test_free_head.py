@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from windrow.experiment import parameters
 from windrow.training import loop
+from windrow.training.cached import cached_graphs
 from windrow.training.data import Examples
 from windrow.training.heads import free_head
 from windrow.training.loop import Run
@@ -42,24 +43,24 @@ def figures(run: Run) -> list[tuple[float, float, float]]:
 def test_heads_of_all_widths_share_a_graph_and_get_the_epochs_of_a_graph_of_their_own(
     examples: Examples, changes: dict[str, Any]
 ) -> None:
-    loop._cached.clear()
+    cached_graphs.cached.clear()
     shared = {units: figures(prepared(examples, units=units, **changes)) for units in (40, 7, 64, 40)}
-    (compiled,) = loop._cached.values()
+    (compiled,) = cached_graphs.cached.values()
     for units, found in shared.items():
-        loop._cached.clear()
+        cached_graphs.cached.clear()
         own = prepared(examples, units=units, **changes)
         np.testing.assert_allclose(figures(own), found, rtol=1e-5)
         assert [part.shape for part in own.weights()] == [part.shape for part in own.network.get_weights()]
-        assert compiled not in loop._cached.values()
+        assert compiled not in cached_graphs.cached.values()
 
 
 def test_a_head_without_dropout_draws_nothing(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop._cached.clear()
+    cached_graphs.cached.clear()
     monkeypatch.delattr(free_head, "drop")
     list(prepared(examples, units=8).epochs())
     with pytest.raises(NameError, match="drop"):
         list(prepared(examples, units=8, dropout=0.5).epochs())
-    loop._cached.clear()
+    cached_graphs.cached.clear()
 
 
 def test_a_heads_network_stays_as_it_was_while_the_next_one_trains(examples: Examples) -> None:
@@ -73,12 +74,12 @@ def test_a_heads_network_stays_as_it_was_while_the_next_one_trains(examples: Exa
 
 
 def test_a_large_head_leaves_no_arrays_behind(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop._cached.clear()
-    monkeypatch.setattr(loop, "_CACHED_WEIGHTS", 1000)
+    cached_graphs.cached.clear()
+    monkeypatch.setattr(cached_graphs, "WEIGHTS", 1000)
     list(prepared(examples, units=100).epochs())
-    assert not loop._cached
+    assert not cached_graphs.cached
     list(prepared(examples, units=10).epochs())
-    assert len(loop._cached) == 1
+    assert len(cached_graphs.cached) == 1
 
 
 @pytest.mark.parametrize("width", [1000, 7])

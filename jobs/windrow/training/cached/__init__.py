@@ -1,0 +1,1 @@
+"""Keep the graphs of the latest networks for the next trials."""
