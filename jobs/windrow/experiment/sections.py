@@ -178,7 +178,7 @@ class SweepSection(Section):
     def _first_goal(cls, values: Any) -> Any:
         """Take the first of two goals as the objective, unless that is written, too."""
         goals = values.get("objectives") if isinstance(values, dict) else None
-        if isinstance(goals, list | tuple) and goals and goals[0] in OBJECTIVE_DIRECTIONS:
+        if isinstance(goals, list | tuple) and goals and isinstance(goals[0], str) and goals[0] in OBJECTIVE_DIRECTIONS:
             return {"objective": goals[0], **values}
         return values
 
