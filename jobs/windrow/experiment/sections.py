@@ -64,7 +64,11 @@ class DatasetSection(Section):
     source: str = Field(
         "digits",
         min_length=1,
-        description=f"{', '.join(BUILT_IN_SOURCES)}, or a folder with four IDX files or one folder of images per class",
+        description=f"{', '.join(BUILT_IN_SOURCES)}, a folder with four IDX files or one folder of images per class, "
+        "or with dataset.label a feed",
+    )
+    label: str | None = Field(
+        None, min_length=1, description="column of a feed with the class of each URL; empty if the source is no feed"
     )
     validation: float = Field(0.15, gt=0, lt=1, description="share of the training images held out for the search")
     test: float = Field(0.2, gt=0, lt=1, description="share held out for the test, where the source has no test split")
