@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from harness.jobs import JOBS, submit_command, submit_environment
 from harness.waiting import wait_for
+from harness.web import Reply
 from windrow.data import manifest as manifests
 from windrow.data import shards
 
-from .conftest import PAGE, SCORING, Images
+from .conftest import PAGE, SCORING, Images, grey
 
 pytestmark = pytest.mark.spark
 DATASET = "dataset: {source: feeds/labelled/*, label: kind, image_size: 8, channels: 1}\n"
@@ -99,6 +100,28 @@ def test_an_image_with_two_labels_is_left_out_and_named(run_job: RunJob, home: P
     assert done.code == 0, done.output
     assert manifests.read(home.parent / "out").left_out == {rows[0][0]: "labels that differ: bright, dark"}
     assert "/0.png" not in images.paths
+
+
+def test_images_whose_hosts_reserve_training_are_left_out_and_counted(
+    run_job: RunJob, home: Path, images: Images
+) -> None:
+    rows = records(images)
+    same = (f"{images.address}/same", "dark")
+    write(home, [*rows, same])
+    said = {"/0.png": {"Content-Usage": "train-ai=n"}, "/4.png": {"tdm-reservation": "1"}, "/same": {}}
+    for path, headers in said.items():
+        images.routes[path] = Reply(body=grey(4 if path == "/4.png" else 0), headers=headers)
+    done = prepare(run_job, home)
+    assert (done.code, done.result["left_out"], sum(done.result["splits"].values())) == (0, 3, 58), done.output
+    assert manifests.read(home.parent / "out").left_out == {
+        rows[0][0]: "Content-Usage: train-ai=n",
+        same[0]: "Content-Usage: train-ai=n",
+        rows[1][0]: "tdm-reservation: 1",
+    }
+    assert "3 images are not trained on, as the hosts ask (dataset.refuse_usage): " in " ".join(done.result["warnings"])
+    images.requests.clear()
+    taken = prepare(run_job, home, "dataset.refuse_usage=[]")
+    assert (taken.result["left_out"], sum(taken.result["splits"].values()), images.requests) == (0, 61, [])
 
 
 def test_what_may_pass_is_tried_again_when_it_is_due(run_job: RunJob, home: Path, images: Images) -> None:

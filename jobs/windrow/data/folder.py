@@ -65,6 +65,7 @@ class Listing:
         left_out: reason for each file that may be meant as an image and is none that is read, by its name.
         notes: sentences for the user on what in the folder is not read.
         fingerprint: state of a feed and of what was downloaded from it; "" for a folder.
+        refused: reason for each image that must not be trained on, by its name; these do not count as broken.
     """
 
     classes: tuple[str, ...]
@@ -73,6 +74,7 @@ class Listing:
     left_out: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:

@@ -287,7 +287,7 @@ def _decoded(listing: Listing, name: str, section: DatasetSection, downloads: Pa
         test.images if test else None,
         test.labels if test else None,
         listing.classes,
-        left_out,
+        {**left_out, **listing.refused},
         listing.fingerprint,
         own=True,
         train_names=train.names,

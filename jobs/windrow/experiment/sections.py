@@ -67,8 +67,9 @@ class DatasetSection(Section):
         description=f"{', '.join(BUILT_IN_SOURCES)}, a folder with four IDX files or one folder of images per class, "
         "or with dataset.label a feed",
     )
-    label: str | None = Field(
-        None, min_length=1, description="column of a feed with the class of each URL; empty if the source is no feed"
+    label: str | None = Field(None, min_length=1, description="column with each URL's class, if the source is a feed")
+    refuse_usage: tuple[Literal["train-ai"], ...] = Field(
+        ("train-ai",), description="uses of a feed's images that hosts may reserve; these images are not trained on"
     )
     validation: float = Field(0.15, gt=0, lt=1, description="share of the training images held out for the search")
     test: float = Field(0.2, gt=0, lt=1, description="share held out for the test, where the source has no test split")

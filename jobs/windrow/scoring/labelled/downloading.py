@@ -118,4 +118,5 @@ def kept(target: Target, fetched: Fetched, plan: DownloadPlan) -> Try:
         error,
         due.isoformat() if due else None,
         plan.keys.decided_by(status, final=due is None),
+        fetched.usage,
     )

@@ -37,6 +37,7 @@ class Try:
         error: the reason as a message for the user; None if the status is OK.
         next_attempt: when the URL is due again, ISO 8601 in UTC; None for never.
         decided_by: the page's keys that decided the status, with their values, as a JSON object; None if none did.
+        usage: the answer's headers on the use of the image, see fetch/usage.py; None if there were none.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Try:
     error: str | None = None
     next_attempt: str | None = None
     decided_by: str | None = None
+    usage: str | None = None
 
     def to_line(self) -> str:
         """Return the try as a line of JSON with its end."""

@@ -28,6 +28,7 @@ from windrow.experiment import Experiment, ScoringSection
 from windrow.files import clear_when_full, locked, write_text
 from windrow.plural import counted
 from windrow.scoring.feed import new_urls
+from windrow.scoring.fetch import usage
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.fetch.urls import Target
 from windrow.scoring.labelled import labelled_feed
@@ -82,7 +83,8 @@ def images(feed: LabelledFeed, page: Experiment) -> Listing:
         failed = {url.url: tries[url.key] for url in feed.urls if tries[url.key].status is not Status.OK}
         left_out = {**feed.left_out, **{url: each.reason for url, each in failed.items()}}
         _check(feed, left_out, failed, store)
-    return _listing(feed, tries, left_out, store)
+    refused = _refused(feed, tries) if page.dataset.refuse_usage else {}
+    return _listing(feed, tries, left_out, refused, store)
 
 
 def _store(page: Experiment) -> ImageStore:
@@ -103,9 +105,22 @@ def _target(url: LabelledUrl, tries: Tries) -> Target:
     return Target(url.url, url.key, url.address, attempt=last.attempt if last else 0)
 
 
-def _listing(feed: LabelledFeed, tries: Tries, left_out: dict[str, str], store: ImageStore) -> Listing:
+def _refused(feed: LabelledFeed, tries: Tries) -> dict[str, str]:
+    """Return the header that reserves the training of models, by URL; also where another URL has the same bytes."""
+    there = [(url.url, tries[url.key]) for url in feed.urls if tries[url.key].content_hash]
+    said = {each.content_hash: header for _, each in there if (header := usage.refusal(each.usage))}
+    return {url: said[each.content_hash] for url, each in there if each.content_hash in said}
+
+
+def _listing(
+    feed: LabelledFeed, tries: Tries, left_out: dict[str, str], refused: dict[str, str], store: ImageStore
+) -> Listing:
     """Return the images that are there, in the order of the feed's URLs, and a digest of all that they depend on."""
-    there = [(url, hash_) for url in feed.urls if (hash_ := tries[url.key].content_hash) is not None]
+    there = [
+        (url, hash_)
+        for url in feed.urls
+        if (hash_ := tries[url.key].content_hash) is not None and url.url not in refused
+    ]
     numbers = {name: number for number, name in enumerate(feed.classes)}
     files = Files(
         store.folder,
@@ -114,9 +129,14 @@ def _listing(feed: LabelledFeed, tries: Tries, left_out: dict[str, str], store: 
         tuple(url.url for url, _ in there),
     )
     state = sha256(repr([(url.key, url.label, hash_) for url, hash_ in there]).encode())
-    state.update(repr(sorted(left_out.items())).encode("utf-8", "surrogatepass"))
+    state.update(repr([sorted(left_out.items()), sorted(refused.items())]).encode("utf-8", "surrogatepass"))
     more = counted(feed.unnamed, "more record of the feed has no URL", "more records of the feed have no URL")
-    return Listing(feed.classes, files, None, left_out, (more,) if feed.unnamed else (), state.hexdigest())
+    notes = [more] if feed.unnamed else []
+    if refused:
+        images = counted(len(refused), "image is", "images are")
+        shown = _some([f"{url} ({header})" for url, header in refused.items()])
+        notes.append(f"{images} not trained on, as the hosts ask (dataset.refuse_usage): {shown}")
+    return Listing(feed.classes, files, None, left_out, tuple(notes), state.hexdigest(), refused)
 
 
 def _check(feed: LabelledFeed, left_out: Mapping[str, str], failed: Mapping[str, Try], store: ImageStore) -> None:

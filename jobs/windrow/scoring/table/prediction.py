@@ -77,6 +77,7 @@ class Prediction:
     error: _Text | None = None  # the reason, if status is not ok
     extra: _Text | None = None  # the feed's other columns as a JSON object
     decided_by: _Text | None = None  # the page's keys that decided the status, with their values, as a JSON object
+    usage: _Text | None = None  # the headers on the use of the content, as a JSON object
 
     @classmethod
     def of(cls, target: Target, fetched: Fetched | None, stamp: Stamp) -> Prediction:
@@ -107,6 +108,7 @@ class Prediction:
             dag_run_id=stamp.dag_run_id,
             error=ended.error,
             extra=target.extra,
+            usage=ended.usage,
         )
 
     def with_image(self, image: DecodedImage) -> Prediction:
