@@ -85,16 +85,20 @@ def prepare(out: Path, record: Record) -> Manifest:
 
     Raises:
         DatasetError: the data set's source is gone, or has changed.
+        ServiceError: images of a feed can't be downloaded for now.
     """
     from windrow.data import shards, sources
     from windrow.files import locked
     from windrow.model import backbones
+    from windrow.scoring.labelled import labelled_images
 
-    section = backbones.dataset_section(record.page, paths.home(), Path())
+    section, feed = backbones.dataset_section(record.page, paths.home(), Path()), labelled_images.read(record.page)
+    listing = labelled_images.images(feed, record.page) if feed else None
     with locked(out):
-        made = shards.existing(out, section)
+        made = shards.existing(out, section, listing)
         if made is None:
-            made = shards.write(out, sources.load(section, paths.home() / "downloads"), section)
+            source = sources.load(section, paths.home() / "downloads", listing=listing)
+            made = shards.write(out, source, section)
     if made.digest != record.dataset_digest:
         raise DatasetError(
             f"{record} must be trained on the data set with digest {record.dataset_digest[:16]}; "

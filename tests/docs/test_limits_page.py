@@ -241,7 +241,7 @@ def limits(tmp_path: Path) -> dict[str, Limit]:
         "a robots.txt": Limit(robots.MAX_BYTES, rules),
         "patterns with * or $ in a robots.txt": Limit(robots._MAX_PATTERNS, patterns),
         "a pause that a host asks for": Limit(politeness.LONGEST_WAIT.total_seconds(), pause),
-        "a server's words in a row": Limit(reasons._LONGEST, lambda n: reasons.clean("x" * n) == "x" * n),
+        "a server's words in a row": Limit(reasons.LONGEST, lambda n: reasons.clean("x" * n) == "x" * n),
         "an experiment page": Limit(reading.MAX_BYTES, lambda n: page(PAGE.ljust(n, b"#"), tmp_path)),
         "levels of an experiment page": Limit(
             reading.MAX_DEPTH, lambda n: page(PAGE + b"a: " + b"[" * (n - 2) + b"1" + b"]" * (n - 2), tmp_path)

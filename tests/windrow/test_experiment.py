@@ -1436,6 +1436,8 @@ def test_any_slip_of_the_keyboard_gives_an_experiment_or_our_sentences(start: in
 @example("space.*", "\udcff", "1")
 @example("name", "", "\udcff")
 @example("description", "", "? ")
+@example("sweep.objectives", "", "[False]")
+@example("sweep.objectives", "", "[[]]")
 def test_any_override_gives_an_experiment_or_our_sentences(key: str, name: str, value: str) -> None:
     check_answer(FULL, f"{key.replace('*', name)}={value}")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,20 +37,26 @@ _TRAIN, _TEST, _VALIDATION = (
 
 @dataclass(frozen=True)
 class Files:
-    """Image files below `root`, and the class of each, int64 (n,)."""
+    """Image files below `root`, and the class of each, int64 (n,).
+
+    `names` are the names for the user, such as the files' URLs; their paths if it is empty.
+    """
 
     root: Path
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
+    names: tuple[str, ...] = ()
 
     def name(self, index: int) -> str:
-        """Return a file's path relative to the root, as text on one line that any encoding can hold."""
+        """Return a file's name, or its path relative to the root, as text on one line that any encoding can hold."""
+        if self.names:
+            return _printable(self.names[index])
         return _printable(str(self.paths[index].relative_to(self.root)))
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder, not yet decoded.
+    """The images of a folder or a feed, not yet decoded.
 
     Attributes:
         classes: names of the classes, in Unicode's composed form (NFC).
@@ -58,6 +64,8 @@ class Listing:
         test: the images of the folder's own test split; None if it has none.
         left_out: reason for each file that may be meant as an image and is none that is read, by its name.
         notes: sentences for the user on what in the folder is not read.
+        fingerprint: state of a feed and of what was downloaded from it; "" for a folder.
+        refused: reason for each image that must not be trained on, by its name; these do not count as broken.
     """
 
     classes: tuple[str, ...]
@@ -65,6 +73,8 @@ class Listing:
     test: Files | None
     left_out: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -241,12 +251,13 @@ def _printable(text: str) -> str:
     return "".join(each if is_printable(each) else ascii(each)[1:-1] for each in text)
 
 
-def check_left_out(total: int, left_out: dict[str, str]) -> str:
+def check_left_out(total: int, left_out: dict[str, str], use: str = "decoded") -> str:
     """Return and print a sentence on the files that can't be used as images, if there are any; else return "".
 
     Args:
         total: number of files that are images or may be meant as images.
         left_out: reason for each of them that can't be used, by its name.
+        use: what can't be done with them.
 
     Raises:
         DatasetError: the share of files that can't be used is above LEFT_OUT_LIMIT.
@@ -260,7 +271,7 @@ def check_left_out(total: int, left_out: dict[str, str]) -> str:
             f"at most {LEFT_OUT_LIMIT:.0%} of the images may be broken; got {len(left_out)} of {total}: "
             f"{listed}{more}; fix or remove them"
         )
-    sentence = f"left out {len(left_out)} of {counted(total, 'image')} that can't be decoded: {listed}{more}"
+    sentence = f"left out {len(left_out)} of {counted(total, 'image')} that can't be {use}: {listed}{more}"
     print(sentence, file=sys.stderr)
     return sentence
 
@@ -280,9 +291,12 @@ def _classes(folder: Path) -> dict[str, Path]:
         raise DatasetError(f"names of class folders must be printable UTF-8; got {odd[0]!r} in {folder}; rename it")
     check_different(names)
     found = {unicodedata.normalize("NFC", path.name): path for path in folders}
-    # Sort 2 before 10, so that classes 0, 1, 2... keep their numbers as indices.
-    order = sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
-    return {name: found[name] for name in order}
+    return {name: found[name] for name in in_order(found)}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of classes in the order of their indices: 2 before 10, so that 0, 1, 2... keep their numbers."""
+    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
 
 
 def _folders(folder: Path) -> list[Path]:

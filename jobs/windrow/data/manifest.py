@@ -76,14 +76,14 @@ class Manifest:
 
     Attributes:
         name: short name of the source.
-        source: where the images came from: a built-in source's name, or the absolute path of a folder.
+        source: where the images came from: a built-in source's name, or the absolute path of a folder or feed.
         digest: SHA-256 of the contents; the same images, labels and splits have the same digest.
         shape: (height, width, channels) of an image.
         labels: names of the classes; an image's label is an index into them.
         splits: number of images, by split.
         files: SHA-256 of each file, by its name.
         settings: the page's dataset section.
-        fingerprint: state of a source folder (names, sizes, times) when it was read; "" for a built-in source.
+        fingerprint: state of a source folder (names, sizes, times) or feed when it was read; "" if it is built in.
         left_out: reason for each image that could not be used, by its name.
         class_counts: number of images, by split and name of the class; empty in manifests before 2026-11-27.
         copies: images with the same pixels.

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from windrow.data import hashes, sources
 from windrow.data import manifest as manifests
 from windrow.data.division import Division, divide
+from windrow.data.folder import Listing
 from windrow.data.hashes import Hashes
 from windrow.data.manifest import Manifest
 from windrow.data.sources import Source
@@ -48,17 +49,22 @@ Contents = tuple[int, str, str] | tuple[int, str, str, str]
 """Number of a split's images, and the SHA-256 of images, labels and, where dataset.fit is both, cropped images."""
 
 
-def existing(out: Path, section: DatasetSection) -> Manifest | None:
+def existing(out: Path, section: DatasetSection, listing: Listing | None = None) -> Manifest | None:
     """Verify the data set in `out`; return its manifest if the data set is whole and as `section` asks for.
 
-    Return None if the data set is absent or damaged, or was made with other settings or from another source.
+    Return None if the data set is absent or damaged, or was made with other settings or from another source. `listing`
+    is what was downloaded, where the source is a feed.
 
     Raises:
         DatasetError: the source folder is gone.
     """
     if not (out / manifests.FILE).exists():
         return None
-    wanted = (_identity(section.model_dump(mode="json")), sources.origin(section), sources.fingerprint(section))
+    wanted = (
+        _identity(section.model_dump(mode="json")),
+        sources.origin(section),
+        sources.fingerprint(section, listing),
+    )
     try:
         manifest = manifests.read(out)
         manifests.verify(out, manifest)

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow import spark, text_files
+from windrow import paths, spark, text_files
 from windrow.data import folder, idx
 from windrow.data.decode import choose_format, decode
+from windrow.data.folder import Listing
 from windrow.data.published import FASHION_MNIST, MNIST, Published, fetch_all, has_files_of_one
 from windrow.errors import DatasetError, ServiceError
 from windrow.experiment import DatasetSection
@@ -50,9 +51,9 @@ class Source:
         test_labels: like `train_labels`, for the source's own test split; None if the source has no such split.
         labels: names of the classes.
         left_out: reason for each image that could not be decoded, by its name.
-        fingerprint: state of the source folder when it was read; "" for a built-in source.
-        own: whether the source is a folder of the user's, which may grow and shrink. False for a folder with the files
-            of a built-in source, which gets that source's splits.
+        fingerprint: state of the source folder or feed when it was read; "" for a built-in source.
+        own: whether the source is a folder or feed of the user's, which may grow and shrink. False for a folder with
+            the files of a built-in source, which gets that source's splits.
         train_names: names of the training images' files; empty if they are not files.
         test_names: like `train_names`, for the source's own test split.
         notes: sentences for the user on how the source was read.
@@ -76,13 +77,16 @@ class Source:
     test_cropped: NDArray[np.uint8] | None = None
 
 
-def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None) -> Source:
+def load(
+    section: DatasetSection, downloads: Path, open_spark: OpenSpark | None = None, listing: Listing | None = None
+) -> Source:
     """Load the source that a page names.
 
     Args:
         section: the page's dataset section.
         downloads: folder for downloads and scratch files.
-        open_spark: opens the Spark session that decodes a folder of images; None: spark.open_session.
+        open_spark: opens the Spark session that decodes images; None: spark.open_session.
+        listing: what was downloaded, where the source is a feed.
 
     Raises:
         DatasetError: the source is unknown, missing, or not valid.
@@ -92,14 +96,19 @@ def load(section: DatasetSection, downloads: Path, open_spark: OpenSpark | None 
     """
     if section.source in SOURCES:
         return SOURCES[section.source](section, downloads)
+    open_spark = open_spark or (lambda: spark.open_session("prepare data set"))
+    if listing is not None:
+        return _decoded(listing, Path(section.source).name, section, downloads, open_spark)
     path = _existing_folder(section.source)
     if idx.files(path):
         return _idx_folder(path, fingerprint(section))
-    return _image_folder(path, section, downloads, open_spark or (lambda: spark.open_session("prepare data set")))
+    return _image_folder(path, section, downloads, open_spark)
 
 
 def origin(section: DatasetSection) -> str:
-    """Return where a page's images come from: a built-in source's name, or the absolute path of a folder."""
+    """Return where images come from: a built-in source's name, or the absolute path of a folder or of a feed's glob."""
+    if section.label is not None:
+        return str(paths.home() / Path(section.source).expanduser())
     return section.source if section.source in SOURCES else str(_folder(section.source))
 
 
@@ -109,21 +118,21 @@ def check_there(section: DatasetSection) -> None:
     Raises:
         DatasetError: it does not.
     """
-    if section.source not in SOURCES:
+    if section.source not in SOURCES and section.label is None:
         _existing_folder(section.source)
 
 
-def fingerprint(section: DatasetSection) -> str:
-    """Return a digest of the names, sizes and times of a source folder's files; "" for a built-in source.
+def fingerprint(section: DatasetSection, listing: Listing | None = None) -> str:
+    """Return a digest of the names, sizes and times of a source folder's files, or that of a feed's listing.
 
-    Only files that are read count, and the names of class folders. The digest shows whether the folder has changed
-    since the data set was prepared. A built-in source never changes.
+    Only files that are read count, and the names of class folders. The digest shows whether the source has changed
+    since the data set was prepared. A built-in source never changes: "".
 
     Raises:
         DatasetError: the folder does not exist.
     """
-    if section.source in SOURCES:
-        return ""
+    if listing is not None or section.source in SOURCES:
+        return listing.fingerprint if listing else ""
     digest = hashlib.sha256()
     path = _existing_folder(section.source)
     for file in _read_from(path):
@@ -258,27 +267,32 @@ def _image_folder(path: Path, section: DatasetSection, downloads: Path, open_spa
 
 
 def _read_images(path: Path, section: DatasetSection, downloads: Path, open_spark: OpenSpark, state: str) -> Source:
-    listing = folder.list_images(path)
+    source = _decoded(folder.list_images(path), path.name, section, downloads, open_spark)
+    notes = (*source.notes, *([_CHANGED] if fingerprint(section) != state else []))
+    return replace(source, fingerprint=state, notes=notes)
+
+
+def _decoded(listing: Listing, name: str, section: DatasetSection, downloads: Path, open_spark: OpenSpark) -> Source:
+    """Decode what is listed; return it as a source of that name."""
     target = choose_format(listing.train, section)
     with open_spark() as session:
         train = decode(listing.train, target, downloads, session)
         test = decode(listing.test, target, downloads, session) if listing.test else None
-    changed = fingerprint(section) != state
     left_out = {**listing.left_out, **train.left_out, **(test.left_out if test else {})}
-    notes = [*listing.notes, folder.check_left_out(listing.total, left_out), _CHANGED if changed else ""]
+    use = "used" if listing.fingerprint else "decoded"
     return Source(
-        path.name,
+        name,
         train.images,
         train.labels,
         test.images if test else None,
         test.labels if test else None,
         listing.classes,
-        left_out,
-        state,
+        {**left_out, **listing.refused},
+        listing.fingerprint,
         own=True,
         train_names=train.names,
         test_names=test.names if test else (),
-        notes=tuple(filter(None, notes)),
+        notes=tuple(filter(None, [*listing.notes, folder.check_left_out(listing.total, left_out, use)])),
         train_cropped=train.cropped,
         test_cropped=test.cropped if test else None,
     )

@@ -50,7 +50,7 @@ def check_different(names: tuple[str, ...]) -> None:
         DatasetError: they can't, or don't.
     """
     if odd := [name for name in names if not name.strip() or not is_printable(name)]:
-        got = f"got {odd[0]!r}; rename it: its folder, or its line in labels.txt"
+        got = f"got {odd[0]!r}; rename it: its folder, its line in labels.txt, or its label in the feed"
         raise DatasetError(f"a class needs a name that can be printed; {got}")
     seen: dict[str, str] = {}
     for name in names:
@@ -58,7 +58,8 @@ def check_different(names: tuple[str, ...]) -> None:
         if (other := seen.get(look)) is not None:
             got = f"{name!r} twice" if other == name else f"{other!a} and {name!a}, which look the same"
             raise DatasetError(
-                f"classes need different names; got {got}; rename one: its folder, or its line in labels.txt"
+                f"classes need different names; got {got}; rename one: its folder, its line in labels.txt, or "
+                "its label in the feed"
             )
         seen[look] = name
 

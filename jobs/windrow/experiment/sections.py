@@ -64,7 +64,12 @@ class DatasetSection(Section):
     source: str = Field(
         "digits",
         min_length=1,
-        description=f"{', '.join(BUILT_IN_SOURCES)}, or a folder with four IDX files or one folder of images per class",
+        description=f"{', '.join(BUILT_IN_SOURCES)}, a folder with four IDX files or one folder of images per class, "
+        "or with dataset.label a feed",
+    )
+    label: str | None = Field(None, min_length=1, description="column with each URL's class, if the source is a feed")
+    refuse_usage: tuple[Literal["train-ai"], ...] = Field(
+        ("train-ai",), description="uses of a feed's images that hosts may reserve; these images are not trained on"
     )
     validation: float = Field(0.15, gt=0, lt=1, description="share of the training images held out for the search")
     test: float = Field(0.2, gt=0, lt=1, description="share held out for the test, where the source has no test split")
@@ -178,7 +183,7 @@ class SweepSection(Section):
     def _first_goal(cls, values: Any) -> Any:
         """Take the first of two goals as the objective, unless that is written, too."""
         goals = values.get("objectives") if isinstance(values, dict) else None
-        if isinstance(goals, list | tuple) and goals and goals[0] in OBJECTIVE_DIRECTIONS:
+        if isinstance(goals, list | tuple) and goals and isinstance(goals[0], str) and goals[0] in OBJECTIVE_DIRECTIONS:
             return {"objective": goals[0], **values}
         return values
 

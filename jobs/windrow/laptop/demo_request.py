@@ -12,8 +12,11 @@ from pathlib import Path
 from windrow import experiment
 from windrow.errors import UserError
 from windrow.experiment import BUILT_IN_SOURCES, Experiment
+from windrow.experiment.scoring import ScoringSection
 from windrow.laptop import demo_feed
+from windrow.laptop.page import feed_addresses
 from windrow.paths import REPOSITORY, home
+from windrow.scoring.feed import new_urls
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,13 @@ def check_source(page: Experiment) -> None:
 
     Raises:
         UserError: dataset.source is a folder, and there is none. A relative path starts where Airflow runs jobs, at
-            WINDROW_HOME.
+            WINDROW_HOME. Or it is a feed without a file, or with addresses that the page does not allow.
     """
     source = page.dataset.source
+    if page.dataset.label is not None:
+        files = new_urls.files(new_urls.of_day(source, None), home())
+        feed_addresses.check(page.scoring or ScoringSection(feed=source), files)
+        return
     folder = home() / Path(source).expanduser()
     if source not in BUILT_IN_SOURCES and not folder.is_dir():
         raise UserError(

@@ -17,12 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from windrow import channel
 from windrow.channel import Address, Message
 from windrow.scoring.fetch.status import Status
-from windrow.scoring.table.prediction import Prediction
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,13 +35,25 @@ _MOST_SECONDS = 1 << 32  # 136 years: a time that can be printed
 _MOST_ROWS = 1 << 40  # of one task: a larger count is none, and could be too large to divide by seconds
 
 
+class HasStatus(Protocol):
+    """A URL that was tried."""
+
+    @property
+    def status(self) -> Status:
+        """How that ended."""
+        ...
+
+
+Row = TypeVar("Row", bound=HasStatus)
+
+
 def reported(
-    rows: Iterable[Prediction],
+    rows: Iterable[Row],
     address: Address | None,
     task: int = 0,
     attempt: int = 0,
     seconds_left: Callable[[], float] = lambda: 0.0,
-) -> Iterator[Prediction]:
+) -> Iterator[Row]:
     """Yield rows unchanged, and meanwhile report their counts by status to the driver.
 
     Args:

@@ -127,7 +127,8 @@ def test_classes_whose_names_no_one_can_tell_apart_or_read_are_refused(names: tu
 
 def test_two_classes_of_one_name_are_refused() -> None:
     with pytest.raises(
-        DatasetError, match=r"different names; got 'a' twice; rename one: its folder, or its line in labels.txt"
+        DatasetError,
+        match=r"different names; got 'a' twice; rename one: its folder, its line in labels.txt, or its label",
     ):
         splits.check_names(("a", "b", "a"))
 

@@ -11,7 +11,7 @@ from windrow.experiment.wording import Key, Mistake, shown
 def mistakes(sweep: Mapping[str, object], wrong: set[Key]) -> Iterator[Mistake]:
     """Yield the mistakes in a written section `sweep` with two goals; keys in `wrong` are wrong by themselves."""
     goals = sweep.get("objectives")
-    if ("sweep", "objectives") in wrong or not isinstance(goals, list | tuple):
+    if any(key[:2] == ("sweep", "objectives") for key in wrong) or not isinstance(goals, list | tuple):
         return
     objective = sweep.get("objective", goals[0])
     if objective != goals[0]:

@@ -9,7 +9,8 @@ from windrow.scoring.fetch.addresses import RefusedAddressError
 from windrow.scoring.fetch.http_client import LongHeadError, NoAnswerError
 from windrow.scoring.fetch.status import Status
 
-_LONGEST = 300
+LONGEST = 300
+"""The most characters of a server's words that are kept."""
 
 
 def explain(error: Exception, connect_seconds: float, read_seconds: float) -> tuple[Status, str]:
@@ -23,7 +24,7 @@ def clean(text: str) -> str:
 
     What is not UTF-8 can't be written to a table, and control characters would steer the terminal that shows a log.
     """
-    line = " ".join(text[:_LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
+    line = " ".join(text[:LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
     return "".join(character if character.isprintable() else "\ufffd" for character in line)
 
 

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 import windrow
-from windrow.scoring.fetch import robots, status
+from windrow.scoring.fetch import robots, status, usage
 from windrow.scoring.fetch.addresses import IpNetwork
 from windrow.scoring.fetch.http_client import open_client
 from windrow.scoring.fetch.politeness import ALONE, Sharing, retry_after
@@ -72,6 +72,7 @@ class Fetched:
         error: the reason as a message for the user; None if the status is OK.
         milliseconds: the time of all tries and redirects, which `Fetcher.fetch` sets; None if no host was contacted.
         etag: the ETag header; None without one.
+        usage: what the headers say about the use of the content, see usage.py; None if nothing.
         next_attempt: when the host asked to be contacted again; None if it did not ask.
     """
 
@@ -82,6 +83,7 @@ class Fetched:
     error: str | None = None
     milliseconds: float | None = None
     etag: str | None = None
+    usage: str | None = None
     next_attempt: datetime | None = None
 
 
@@ -164,7 +166,8 @@ class Session:
         if image and len(body) > cap:
             return _too_large(url, response.status, cap, len(body))
         etag = response.headers.get("ETag")
-        return Fetched(Status.OK, url, response.status, bytes(body[:cap]), etag=etag and clean(etag))
+        told = usage.stated(response.headers) if image else None
+        return Fetched(Status.OK, url, response.status, bytes(body[:cap]), etag=etag and clean(etag), usage=told)
 
 
 async def _fill(body: bytearray, chunks: AsyncIterator[bytes], limit: int) -> None:

@@ -62,6 +62,11 @@ def decode(
     return _timed(content, max_pixels, use)
 
 
+def looked_at(content: bytes, max_pixels: int) -> DecodedImage:
+    """Read an image file's header alone; return its size, or the reason why it is no image that may be decoded."""
+    return _timed(content, max_pixels, lambda _: DecodedImage(Status.OK))
+
+
 def as_jpeg(content: bytes, max_pixels: int) -> DecodedImage:
     """Return an image file as a JPEG, for a network that decodes by itself.
 

@@ -10,7 +10,6 @@ that is written exactly so comes first. Rows without a label, and records withou
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from windrow.scoring.feed.class_column import class_name
 from windrow.scoring.fetch.status import Status
 from windrow.scoring.network import labels
 from windrow.scoring.report.figures import Truth
@@ -58,20 +58,8 @@ def _labelled(rows: pa.RecordBatch, column: str) -> Iterator[tuple[str, int]]:
     """Yield the true class and the number of the label of each labelled row whose record has a true class."""
     found = rows.filter(pc.and_(pc.equal(rows["status"], Status.OK.value), rows["extra"].is_valid()))
     for extra, label_id in zip(found["extra"].to_pylist(), found["label_id"].to_pylist(), strict=True):
-        if name := _name(json.loads(extra).get(column)):
+        if name := class_name(json.loads(extra).get(column)):
             yield name, label_id
-
-
-def _name(value: object) -> str:
-    """Return a record's true class as text, empty if it has none: NaN is none, and 7.0 is 7.
-
-    In a column of whole numbers with gaps, gaps are NaN and the numbers are floats.
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
 
 
 def _class_of(name: str, numbers: Mapping[str, int]) -> int | None:

@@ -77,6 +77,7 @@ class Prediction:
     error: _Text | None = None  # the reason, if status is not ok
     extra: _Text | None = None  # the feed's other columns as a JSON object
     decided_by: _Text | None = None  # the page's keys that decided the status, with their values, as a JSON object
+    usage: _Text | None = None  # the headers on the use of the content, as a JSON object
 
     @classmethod
     def of(cls, target: Target, fetched: Fetched | None, stamp: Stamp) -> Prediction:
@@ -107,6 +108,7 @@ class Prediction:
             dag_run_id=stamp.dag_run_id,
             error=ended.error,
             extra=target.extra,
+            usage=ended.usage,
         )
 
     def with_image(self, image: DecodedImage) -> Prediction:
@@ -172,11 +174,17 @@ class Patience:
     attempts: int
     hours: float
 
-    def next_attempt(self, status: Status, attempt: int, now: datetime) -> datetime | None:
-        """Return when a URL is due again after attempt number `attempt`, which ended with `status`; None for never."""
+    def next_attempt(
+        self, status: Status, attempt: int, now: datetime, wanted: datetime | None = None
+    ) -> datetime | None:
+        """Return when a URL is due again after attempt number `attempt`, which ended with `status`; None for never.
+
+        `wanted` is the time that the host asked for. If it is later, it counts, but at most a week from now.
+        """
         if not status.passing or attempt >= self.attempts:
             return None
-        return now + timedelta(hours=min(self.hours * 2.0 ** (attempt - 1), _LONGEST_PAUSE_HOURS))
+        due = now + timedelta(hours=min(self.hours * 2.0 ** (attempt - 1), _LONGEST_PAUSE_HOURS))
+        return due if wanted is None else max(due, min(wanted, now + timedelta(hours=_LONGEST_PAUSE_HOURS)))
 
 
 @dataclass(frozen=True)
@@ -207,19 +215,12 @@ def record_batch(rows: Sequence[Prediction], patience: Patience, keys: DecidingK
         keys: the page's values, which `decided_by` takes; without any, no row remembers a key.
     """
     now = datetime.now(UTC)
-    due = [_next_attempt(row, patience, now) for row in rows]
+    due = [patience.next_attempt(row.status, row.attempt, now, row.next_attempt) for row in rows]
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     columns["scored_at"] = [now] * len(rows)
     columns["next_attempt"] = due
     columns["decided_by"] = [keys.decided_by(row.status, at is None) for row, at in zip(rows, due, strict=True)]
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
-
-
-def _next_attempt(row: Prediction, patience: Patience, now: datetime) -> datetime | None:
-    due = patience.next_attempt(row.status, row.attempt, now)
-    if due is None or row.next_attempt is None:
-        return due
-    return max(due, min(row.next_attempt, now + timedelta(hours=_LONGEST_PAUSE_HOURS)))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

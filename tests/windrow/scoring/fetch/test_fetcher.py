@@ -131,6 +131,13 @@ def test_a_server_that_accepts_and_shakes_no_hand_costs_the_connect_deadline(ser
     assert "0.3 s (scoring.connect_seconds)" in (fetched.error or ""), "and not the whole answer's, five seconds"
 
 
+def test_what_the_answer_says_about_use_is_kept(server: HostileServer) -> None:
+    headers = ("Content-Usage: train-ai=n", "TDM-Reservation: 1")
+    found = fetch(server.on("/x", answer("200 OK", grey(7), *headers)))
+    assert found.usage == '{"content-usage":"train-ai=n","tdm-reservation":"1"}'
+    assert fetch(server.file("/y", grey(7))).usage is None
+
+
 def test_an_etag_is_kept_as_it_stands(server: HostileServer) -> None:
     assert fetch(server.on("/x", answer("200 OK", grey(7), 'ETag: W/"a,b"'))).etag == 'W/"a,b"'
     assert fetch(server.file("/y", grey(7))).etag is None

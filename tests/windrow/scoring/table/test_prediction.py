@@ -49,7 +49,8 @@ dag_run_id: string
 scored_at: timestamp[us, tz=UTC]
 error: string
 extra: string
-decided_by: string"""
+decided_by: string
+usage: string"""
 
 
 def test_the_schema_is_the_fields_and_as_it_always_was() -> None:
@@ -60,7 +61,7 @@ def test_the_schema_is_the_fields_and_as_it_always_was() -> None:
 def test_a_labelled_row_is_written_column_by_column() -> None:
     target = understand(b"HTTP://a.example/a.png#top")
     assert target is not None
-    fetched = Fetched(Status.OK, "http://a.example/b.png", 200, b"bytes", milliseconds=12.5, etag='"v1"')
+    fetched = Fetched(Status.OK, "http://a.example/b.png", 200, b"bytes", milliseconds=12.5, etag='"v1"', usage="{}")
     image = DecodedImage(Status.OK, 16, 12, milliseconds=1.5)
     row = Prediction.of(target, fetched, STAMP).with_image(image).with_labels([2, 0], [0.75, 0.25], "abc", 3.5)
     before = datetime.now(UTC)
@@ -76,7 +77,7 @@ def test_a_labelled_row_is_written_column_by_column() -> None:
             {"rank": 2, "label_id": 0, "label": "a", "score": 0.25},
         ],
         **{"fetch_ms": 12.5, "decode_ms": 1.5, "predict_ms": 3.5, "error": None, "extra": None, "dag_run_id": None},
-        "decided_by": None,
+        **{"decided_by": None, "usage": "{}"},
         **{"model_name": "model", "model_version": "1", "model_digest": "digest", "run_id": "run"},
     }
 

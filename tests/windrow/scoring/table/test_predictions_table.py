@@ -367,7 +367,7 @@ def test_a_table_of_an_earlier_windrow_gets_the_columns_that_came_since(tmp_path
     from deltalake import DeltaTable
 
     folder = tmp_path / "t"
-    younger = ("address", "etag", "extra", "decided_by")
+    younger = ("address", "etag", "extra", "decided_by", "usage")
     earlier = pa.schema([column for column in prediction.SCHEMA if column.name not in younger])
     DeltaTable.create(str(folder), earlier)
     write_rows(folder / "run-r0", "a")
