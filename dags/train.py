@@ -48,7 +48,8 @@ FORM = {
     # Not network.backbone: a backbone needs the task embed_images, and the page decides whether the DAG has it.
     "Network": ("network.builder",),
     "Promotion": (
-        *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
+        *("promotion.finalists", "promotion.seeds", "promotion.prefer", "promotion.tolerance"),
+        "promotion.minimum_improvement",
         *("promotion.significant", "promotion.approval", "promotion.train_on", "promotion.fine_tune"),
     ),
 }

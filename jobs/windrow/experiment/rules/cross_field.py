@@ -13,7 +13,7 @@ from windrow.experiment import conditions, parameters
 from windrow.experiment.dimensions import CategoricalDimension, Dimension, FloatDimension, range_mistakes
 from windrow.experiment.network_section import NetworkSection, builder_of
 from windrow.experiment.parameters import Parameter, Value
-from windrow.experiment.rules import backbone_keys, fine_tune, network_file, points, sensitivity, two_goals
+from windrow.experiment.rules import backbone_keys, fine_tune, network_file, points, preference, sensitivity, two_goals
 from windrow.experiment.sections import BUILT_IN_SOURCES, CHAMPION, LEARNERS, SweepSection
 from windrow.experiment.wording import Key, Mistake, guess
 
@@ -37,6 +37,7 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     found = [*_space_mistakes(values, scoring), *network_file.mistakes(scoring, wrong)]
     found += backbone_keys.mistakes(dataset, network, space, promotion, BUILT_IN_SOURCES, wrong)
     found += fine_tune.mistakes(promotion, network, wrong)
+    found += preference.mistakes(promotion, sweep, wrong)
     found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
     if not {("network",), ("network", "builder")} & wrong:
         builder = builder_of(network)
