@@ -181,7 +181,7 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     found = promotion.result["fine_tuning"]
     assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
     assert promotion.result["val_loss"] == found["fine_tuned"] < found["frozen"]
-    weights = "no finalist is smaller than trial 0, which has 32 weights; trial 0 is taken"
+    weights = "no finalist is smaller than trial 0, which has 202,755 weights; trial 0 is taken"  # of the head alone
     assert promotion.result["preference"] == {"trial": 0, "smaller": False, "reason": weights}
     figures = promotion.result["figures"]
     assert figures["challenger"]["test_loss"] < figures["frozen"]["test_loss"]

@@ -312,8 +312,8 @@ def test_a_promotion_takes_the_smallest_network_of_the_front_within_the_toleranc
     run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
 ) -> None:
     sets = (
-        *("sweep.objectives=[val_accuracy, weights]", "sweep.points=[{units: 16}, {units: 128}]", "sweep.epochs=2"),
-        *("promotion.seeds=2", "promotion.finalists=3"),
+        *("sweep.objectives=[val_accuracy, weights]", "sweep.points=[{units: 16}, {units: 128}]", "sweep.epochs=6"),
+        *("promotion.seeds=3", "promotion.finalists=3"),
     )
     shared = ("--dataset", digits, "--study", tmp_path / "study", *(part for one in sets for part in ("--set", one)))
     arguments = ("--experiment", named(page_file, "small"), *shared)
@@ -330,7 +330,7 @@ def test_a_promotion_takes_the_smallest_network_of_the_front_within_the_toleranc
     assert (found["trial"], promotion.result["trial"], front[smallest]) == (
         smallest,
         smallest,
-        64 * 4 + 4 + 4 * 10 + 10,
+        64 * 16 + 16 + 16 * 10 + 10,
     )
     assert re.match(
         rf"trial {smallest} has 1,210 weights in place of [\d,]+ \(trial \d, the best on validation\) and is worse by "
