@@ -41,7 +41,7 @@ from windrow_spark import SparkJob
 FORM = {
     "Sweep": (
         *("sweep.trials", "sweep.stop_after", "sweep.epochs", "sweep.patience", "sweep.sampler", "sweep.pruner"),
-        *("sweep.objective", "sweep.objectives", "sweep.seed"),
+        *("sweep.prune_after", "sweep.objective", "sweep.objectives", "sweep.seed", "sweep.warm_start"),
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
     "Data": ("dataset.source", "dataset.image_size", "dataset.fit"),
