@@ -41,14 +41,15 @@ from windrow_spark import SparkJob
 FORM = {
     "Sweep": (
         *("sweep.trials", "sweep.stop_after", "sweep.epochs", "sweep.patience", "sweep.sampler", "sweep.pruner"),
-        *("sweep.objective", "sweep.objectives", "sweep.seed"),
+        *("sweep.prune_after", "sweep.objective", "sweep.objectives", "sweep.seed", "sweep.warm_start"),
     ),
     "Limits": ("sweep.budget_seconds", "sweep.trial_seconds", "sweep.trial_mebibytes"),
     "Data": ("dataset.source", "dataset.image_size", "dataset.fit"),
     # Not network.backbone: a backbone needs the task embed_images, and the page decides whether the DAG has it.
     "Network": ("network.builder",),
     "Promotion": (
-        *("promotion.finalists", "promotion.seeds", "promotion.minimum_improvement"),
+        *("promotion.finalists", "promotion.seeds", "promotion.prefer", "promotion.tolerance"),
+        "promotion.minimum_improvement",
         *("promotion.significant", "promotion.approval", "promotion.train_on", "promotion.fine_tune"),
     ),
 }

@@ -170,8 +170,9 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     assert refused.code == 2
     assert "promotion.fine_tune.blocks must be at most 1 for" in refused.output
 
-    tune = ("epochs=2", "learning_rate=0.01", "blocks=1")
-    tuned = (*study, *(part for each in tune for part in ("--set", f"promotion.fine_tune.{each}")))
+    tune = ("fine_tune.epochs=2", "fine_tune.learning_rate=0.01", "fine_tune.blocks=1")
+    small = ("prefer=smallest", "tolerance=0.1")
+    tuned = (*study, *(part for each in (*tune, *small) for part in ("--set", f"promotion.{each}")))
     promotion = run_job("promote_best", *on_data, *tuned)
     assert promotion.code == 0, promotion.output
     assert re.search(r"fine-tuning trial 0: (conv2d\w*) to \1, 224 of 256 weights; ", promotion.output)
@@ -180,6 +181,8 @@ def test_a_winner_is_fine_tuned_on_images_and_trained_again_to_the_bit(
     found = promotion.result["fine_tuning"]
     assert (found["chosen"], found["seeds"], found["blocks"]) == (True, 2, 1)
     assert promotion.result["val_loss"] == found["fine_tuned"] < found["frozen"]
+    weights = "no finalist is smaller than trial 0, which has 202,755 weights; trial 0 is taken"  # of the head alone
+    assert promotion.result["preference"] == {"trial": 0, "smaller": False, "reason": weights}
     figures = promotion.result["figures"]
     assert figures["challenger"]["test_loss"] < figures["frozen"]["test_loss"]
     assert figures["frozen"]["seeds"]["seeds"] == 2

@@ -308,6 +308,45 @@ def test_a_sweep_that_starts_warm_draws_its_points_from_what_an_earlier_study_le
     assert points["warm"] != points["cold"]
 
 
+def test_a_promotion_takes_the_smallest_network_of_the_front_within_the_tolerance(
+    run_job: RunJob, digits: Path, page_file: Path, tmp_path: Path, client: Any
+) -> None:
+    sets = (
+        *("sweep.objectives=[val_accuracy, weights]", "sweep.points=[{units: 16}, {units: 128}]", "sweep.epochs=6"),
+        *("promotion.seeds=3", "promotion.finalists=3"),
+    )
+    shared = ("--dataset", digits, "--study", tmp_path / "study", *(part for one in sets for part in ("--set", one)))
+    arguments = ("--experiment", named(page_file, "small"), *shared)
+    sweep = run_job("sweep", *arguments)
+    assert sweep.code == 0, sweep.output
+    front = {trial["trial"]: trial["cost"] for trial in sweep.result["front"]}
+    refused = run_job("promote_best", *arguments, "--set", "promotion.prefer=smallest")
+    assert (refused.code, "is missing, and prefer: smallest needs it" in refused.output) == (2, True)
+
+    prefer = ("--set", "promotion.prefer=smallest", "--set", "promotion.tolerance=0.99")
+    promotion = run_job("promote_best", *arguments, *prefer)
+    assert promotion.code == 0, promotion.output
+    found, smallest = promotion.result["preference"], min(front, key=lambda number: front[number])
+    assert (found["trial"], promotion.result["trial"], front[smallest]) == (
+        smallest,
+        smallest,
+        64 * 16 + 16 + 16 * 10 + 10,
+    )
+    assert re.match(
+        rf"trial {smallest} has 1,210 weights in place of [\d,]+ \(trial \d, the best on validation\) and is worse by "
+        r"0\.\d{4}, at most \d\.\d{4} \(95 %\), within the tolerance of 0\.99; it is taken$",
+        found["reason"],
+    )
+    assert f"The smallest network is preferred: {found['reason']}." in promotion.result["evidence"]
+    version = client.get_model_version("small", promotion.result["model_version"])
+    assert found["reason"] in version.description
+    runs = client.search_runs(
+        [client.get_run(version.run_id).info.experiment_id], "tags.windrow.kind = 'finalist'", max_results=100
+    )
+    assert {int(run.data.tags["windrow.trial"]) for run in runs} == {0, *front}
+    assert all(run.data.metrics["weights"] == front.get(int(run.data.tags["windrow.trial"]), 2410) for run in runs)
+
+
 def check_front(client: Any, result: dict[str, Any]) -> None:
     """The front is that of the trials' figures in MLflow, and in the sweep's note."""
     runs = {int(run.data.tags["windrow.trial"]): run.data.metrics for run in children(client, result)}

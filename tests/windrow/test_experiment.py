@@ -1463,7 +1463,8 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def check_row(cells: list[str], default: object, limits: Sequence[object]) -> None:
     value, written, meaning = cells
-    shown = default if not isinstance(default, float) else f"{default:g}"
+    shown = f"[{', '.join(default)}]" if isinstance(default, tuple) else default
+    shown = f"{default:g}" if isinstance(default, float) else shown
     assert written == ("empty" if default in (None, (), {}, "") else f"`{str(shown).lower()}`")
     for limit in limits:
         shown = f"{limit:g}" if isinstance(limit, float) else f"{limit:,}" if isinstance(limit, int) else str(limit)

@@ -30,6 +30,18 @@ class PromotionSection(Section):
         description="images that finalists' networks are trained on: those for training, or, with a backbone, all but "
         "the test's, after a training that validates; all is the default for a backbone",
     )
+    prefer: Literal["best", "smallest"] = Field(
+        "best",
+        description="finalist that wins: the best on validation, or the smallest that is worse by no more than the "
+        "tolerance",
+    )
+    tolerance: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="how much worse than the best finalist, in points of the objective, a smaller one may be; 0.002 is "
+        "0.2 %; only if the smallest is preferred",
+    )
     minimum_improvement: float = Field(
         0.0,
         ge=0,

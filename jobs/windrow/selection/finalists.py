@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from windrow.data.manifest import Manifest
     from windrow.experiment import Experiment, FineTuneSection
     from windrow.experiment.parameters import Value
+    from windrow.experiment.values import Cost
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,21 @@ class Lead:
 
 
 @dataclass(frozen=True)
+class Preference:
+    """What promotion.prefer: smallest has decided.
+
+    Attributes:
+        chosen: the smallest finalist within the tolerance, or the one that would win without the preference.
+        is_smaller: whether `chosen` is taken for its size.
+        reason: which one is taken, and why, as a sentence without the full stop.
+    """
+
+    chosen: Finalist
+    is_smaller: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class FineTuned:
     """The best finalist after its further training, and whether it is better than before.
 
@@ -133,12 +149,14 @@ class Final:
 
     Attributes:
         ranked: finalists with at least one repeat that ended ok, best mean first; before them the default
-            configuration, with the better `fit`, where no lead over it is clear.
+            configuration, with the better `fit`, where no lead over it is clear; before all of them the one that is
+            taken because it is smaller.
         trained: all finalists and the default configuration, without duplicates.
         default: the default configuration; None if the study was interrupted before its trial had ended.
         fine_tuned: the first of `ranked` after further training; None if the page asks for none.
         lead: how far the best one is ahead of the default configuration; None where the default configuration can't
             win, or fewer than two seeds can be compared.
+        preference: what promotion.prefer: smallest has decided; None without it.
     """
 
     ranked: tuple[Finalist, ...]
@@ -146,6 +164,7 @@ class Final:
     default: Finalist | None
     fine_tuned: FineTuned | None = None
     lead: Lead | None = None
+    preference: Preference | None = None
 
     @property
     def winner(self) -> Finalist:
@@ -202,7 +221,8 @@ def key_of(page: Experiment, finalists: Sequence[int]) -> str:
     promotion = page.promotion
     on = ", on all images" if promotion.train_on == "all" else ""
     tuned = f", fine-tuned by {promotion.fine_tune.model_dump_json()}" if promotion.fine_tune is not None else ""
-    return f"{','.join(map(str, sorted(finalists)))} over {promotion.seeds} seeds{on}{tuned}"
+    small = f", the smallest within {promotion.tolerance:g}" if prefers_smallest(page) else ""
+    return f"{','.join(map(str, sorted(finalists)))} over {promotion.seeds} seeds{on}{tuned}{small}"
 
 
 def specs(
@@ -210,13 +230,17 @@ def specs(
 ) -> list[TrialSpec]:
     """Describe a training for each trial and seed. A trial's first seed is its own, which repeats the trial.
 
-    With promotion.train_on: all, each further seed is validated on another fold, the same for all trials.
+    With promotion.train_on: all, each further seed is validated on another fold, the same for all trials. With
+    promotion.prefer: smallest, each network's size is measured, and which images it gets right if these are the same.
     """
+    smallest = prefers_smallest(page)
     return [
         replace(
             trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_networks),
             repeat=repeat,
             fold=repeat if is_cross_validated(page) else 1,
+            cost=size_of(page) if smallest else page.sweep.cost,
+            keep_hits=smallest and not is_cross_validated(page),
         )
         for trial in trials
         for facts in [facts_of(page, trial.number, trial.point)]
@@ -227,6 +251,16 @@ def specs(
 def is_cross_validated(page: Experiment) -> bool:
     """Return whether a finalist's repeats are validated on different images: where its networks learn from all."""
     return page.promotion.train_on == "all"
+
+
+def prefers_smallest(page: Experiment) -> bool:
+    """Return whether the smallest finalist within a tolerance of the best one wins."""
+    return page.promotion.prefer == "smallest"
+
+
+def size_of(page: Experiment) -> Cost:
+    """Return what makes a network small: the second goal of the search, or else its weights."""
+    return page.sweep.cost or "weights"
 
 
 def seeds(page: Experiment, trial: Entry) -> list[int]:

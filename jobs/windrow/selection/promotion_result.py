@@ -75,6 +75,14 @@ class LeadFigures(TypedDict):
     seeds: int
 
 
+class PreferenceFigures(TypedDict):
+    """Which finalist is taken where the smallest is preferred: finalists.Preference as JSON values."""
+
+    trial: int
+    smaller: bool
+    reason: str
+
+
 class FineTuningFigures(TypedDict):
     """The winner's further training: whether it is taken, and by how much it was better on validation.
 
@@ -123,6 +131,7 @@ class PromotionResult:
             looked for, and in results from before they were recorded.
         cross_validated: whether each seed was validated on other images, and the networks learned from all of them.
         lead: how far the best finalist is ahead of the default configuration, by cross-validation; None without one.
+        preference: which finalist is taken where the smallest is preferred; None where the best is.
         fine_tuning: the winner's further training; None if there was none.
         hints: what may give a better network, by the challenger's curves.
         metrics: the challenger's metrics on the test split; None in results from before they existed.
@@ -156,6 +165,7 @@ class PromotionResult:
     near_copies: NearCopyFigures | None = None
     cross_validated: bool = False
     lead: LeadFigures | None = None
+    preference: PreferenceFigures | None = None
     fine_tuning: FineTuningFigures | None = None
     hints: Sequence[str] = ()
     metrics: MetricFigures | None = None

@@ -5,6 +5,7 @@ Accuracies and macro-F1 are in 0..1; hits are bool (n,), one per image; labels a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median, stdev
@@ -191,6 +192,47 @@ def _bootstrap(samples: tuple[NDArray[Any], ...], statistic: Callable[..., Any])
         rng=np.random.default_rng(_SEED),
     )
     return Interval(float(drawn.confidence_interval.low), float(drawn.confidence_interval.high))
+
+
+def mean_over_seeds(differences: NDArray[np.float64]) -> tuple[float, Interval]:
+    """Return the mean of one difference for each seed, float64 (s,) with s at least 2, and its t interval."""
+    return _t_interval(float(differences.mean()), (float(differences.var(ddof=1)) / len(differences), len(differences)))
+
+
+def mean_over_images_and_seeds(differences: NDArray[np.int8]) -> tuple[float, Interval]:
+    """Return the mean difference of two configurations' hits, and its interval for other images and other seeds.
+
+    Images and seeds are crossed random effects, whose variances add up. The part that a seed and an image have only
+    together, such as an image at the border that each training decides anew, is in the variance of the images' means as
+    well as in that of the seeds' means, so it is taken out of the former. The degrees of freedom are Satterthwaite's,
+    "An approximate distribution of estimates of variance components", Biometrics Bulletin 2 (1946).
+
+    Args:
+        differences: hits of the first minus those of the second, int8 (s, n) in -1..1, with s and n at least 2.
+    """
+    seeds, images = differences.shape
+    mean_all, by_seed, by_image = differences.mean(), differences.mean(axis=1), differences.mean(axis=0)
+    rest = differences - by_seed[:, None] - by_image + mean_all
+    together = float((rest**2).sum()) / ((seeds - 1) * (images - 1)) / (seeds * images)
+    of_images = max(0.0, float(by_image.var(ddof=1)) / images - together)
+    of_seeds = max(together, float(by_seed.var(ddof=1)) / seeds)
+    return _t_interval(float(mean_all), (of_images, images), (of_seeds, seeds))
+
+
+def _t_interval(middle: float, *parts: tuple[float, int]) -> tuple[float, Interval]:
+    """Return a mean and its interval.
+
+    Args:
+        parts: the parts of the mean's variance, each with the number of values that it was estimated from.
+    """
+    from scipy import stats
+
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return middle, Interval(middle, middle)
+    freedom = variance**2 / sum(part**2 / (count - 1) for part, count in parts)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
+    return middle, Interval(middle - half, middle + half)
 
 
 def spread(accuracies: Sequence[float]) -> Spread:

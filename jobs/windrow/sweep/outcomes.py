@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from windrow.sweep.goals.hits import Hits
 from windrow.training.loop import Epoch
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Outcome:
         repeat: number of a finalist's seed, from 1; 0 in a sweep.
         frozen: the objective of the head before its backbone was trained further, on the same validation images; None
             for any other training.
+        hits: which validation images the network gets right, if the specification asks for it.
     """
 
     number: int
@@ -106,6 +108,7 @@ class Outcome:
     ended_at: float = 0.0
     repeat: int = 0
     frozen: float | None = None
+    hits: Hits | None = None
 
     def __post_init__(self) -> None:
         # A file's name in an error may hold bytes that are no text, which no database and no terminal takes.
@@ -118,7 +121,7 @@ class Outcome:
     def record(self) -> dict[str, Any]:
         """Return the outcome as JSON values, without what only finalists have, for the ledger and the channel."""
         values = asdict(replace(self, network=None, epochs=()))
-        del values["repeat"], values["frozen"]
+        del values["repeat"], values["frozen"], values["hits"]
         return values | {"epochs": [epoch.metrics() for epoch in self.epochs]}
 
     @classmethod

@@ -67,8 +67,9 @@ class TrialSpec:
             epochs as counted; the outcome's figures stay those of the training that validates.
         fold: number of the division of training and validation images that validates, from 1, which is the data set's
             own (training.data.folded); only for a head.
-        cost: the second goal of the search, measured before the training (goals.measured_cost); None with one
-            goal, and for a finalist.
+        cost: the second goal of the search, or what makes a finalist small, measured before the training
+            (goals.measured_cost); None if no one asks for it.
+        keep_hits: whether to return which validation images a network that is kept gets right.
         fine_tuning: the head that is trained before, if this is the training of a backbone's last blocks with that head
             on images; else None.
     """
@@ -100,6 +101,7 @@ class TrialSpec:
     on_all: bool = False
     fold: int = 1
     cost: Cost | None = None
+    keep_hits: bool = False
     fine_tuning: FineTuning | None = None
 
 

@@ -19,6 +19,7 @@ from windrow.data.splits import Split, StoredFit
 from windrow.errors import BuilderError
 from windrow.model.composition import compose
 from windrow.sweep.attempt import RunningAttempt, limited_output
+from windrow.sweep.goals import hits
 from windrow.sweep.outcomes import Ending, Outcome
 from windrow.sweep.spec import FineTuning, TrialSpec
 from windrow.sweep.tuning import epochs, tuning, upper
@@ -226,6 +227,8 @@ def _train(attempt: RunningAttempt, dataset: Path) -> Outcome:
     network = training.network
     if best is not None:
         network.set_weights(best)
+    if spec.keep_hits:
+        outcome = replace(outcome, hits=hits.measured(network, data[1]))
     if spec.on_all:
         network = _trained_on_all(attempt, data)
     if _is_head(spec):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TypedDict
 
 from windrow.data import manifest
@@ -55,6 +56,8 @@ class ShownSweep(TypedDict):
         trials: number of trials in the ledger, each `finished`, in `training`, or `waiting` for an attempt.
         stopped: whether the sweep's task has ended without success, so that nothing trains.
         outcomes: numbers of finished trials by ending.
+        seconds_left: estimate for the trials that are left, by the mean duration of those that have ended and the
+            number that train now; None before the first one has ended, and while nothing trains.
         changed: Unix time of the ledger's last change, seconds.
         guessing: the validation accuracy of guessing the most frequent class; None if that is not the objective, or if
             the data set is gone or from an old version.
@@ -74,6 +77,7 @@ class ShownSweep(TypedDict):
     waiting: int
     stopped: bool
     outcomes: dict[str, int]
+    seconds_left: float | None
     changed: float
     guessing: float | None
     warnings: list[str]
@@ -175,6 +179,7 @@ def show(
         "waiting": len(trials) - endings.total() - training,
         "stopped": stopped,
         "outcomes": {ending.value: endings[ending] for ending in Ending if endings[ending]},
+        "seconds_left": _seconds_left(trials, int(budget) if budget.isdigit() else len(trials), training),
         "changed": round(ledgers.changed_at(sweep.folder), 1),
         "guessing": dataset.guessing("validation") if dataset and objective == "val_accuracy" else None,
         "warnings": dataset.short_warnings if dataset else [],
@@ -183,6 +188,13 @@ def show(
         "best": [_line(place, trial) for place, trial in enumerate(ranked[: min(most, _MOST_SHOWN)], start=1)],
         "heat_map": _heat_map(trials, x, y, falls, not falls),
     }
+
+
+def _seconds_left(trials: Sequence[TrialSummary], budget: int, training: int) -> float | None:
+    durations = [trial.seconds for trial in trials if trial.ending]
+    if not durations or not training:
+        return None
+    return round(max(0, budget - len(durations)) * mean(durations) / training, 1)
 
 
 def rank(trials: Sequence[TrialSummary], falls: bool) -> list[TrialSummary]:

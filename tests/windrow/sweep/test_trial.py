@@ -40,6 +40,7 @@ def attempt(digits: Path, builder: Builder | None = None, **changes: Any) -> Out
         "digests",
         "patience",
         "cost",
+        "keep_hits",
     )
     settings = {key: changes.pop(key) for key in own if key in changes}
     builder = builder or Builder("dense")
@@ -60,7 +61,7 @@ def test_a_good_trial_gives_back_its_metrics_and_its_objective(digits: Path) -> 
     assert (outcome.number, outcome.attempt, outcome.ending) == (4, 2, Ending.OK)
     assert len(outcome.epochs) == 3
     assert outcome.value == outcome.epochs[-1].val_accuracy
-    assert outcome.network is None
+    assert (outcome.network, outcome.hits) == (None, None)
     assert outcome.seconds >= sum(epoch.seconds for epoch in outcome.epochs)
 
 
@@ -104,7 +105,7 @@ def test_a_patient_trial_ends_early_and_keeps_the_network_of_its_best_epoch(digi
     from windrow.training.loop import compile_evaluation
 
     changes: dict[str, Any] = {"learning_rate": 0.05, "optimizer": "adam", "batch_size": 32}
-    outcome = attempt(digits, keep_network=True, objective=objective, epochs=40, patience=2, **changes)
+    outcome = attempt(digits, keep_network=True, keep_hits=True, objective=objective, epochs=40, patience=2, **changes)
     values = [epoch.metrics()[objective] for epoch in outcome.epochs]
     best = min(values) if objective == "val_loss" else max(values)
     assert (outcome.ending, outcome.value) == (Ending.OK, best)
@@ -118,6 +119,8 @@ def test_a_patient_trial_ends_early_and_keeps_the_network_of_its_best_epoch(digi
         "val_macro_f1": f1_score(validation.labels, predicted, average="macro"),
     }
     assert measured[objective] == pytest.approx(best, rel=1e-5)
+    assert outcome.hits is not None
+    assert (outcome.hits.unpack() == (predicted == validation.labels)).all()
 
 
 def test_the_same_seed_gives_the_same_value(digits: Path) -> None:

@@ -49,6 +49,7 @@ def test_the_page_says_how_far_it_is_and_which_trials_are_best(opened: Opened, r
     assert [(line["rank"], line["trial"], line["value"]) for line in shown["best"]] == [(1, 1, 0.9), (2, 2, 0.8)]
     assert (shown["ranked"], shown["finished"], shown["training"], shown["budget"]) == (3, 4, 1, 5)
     assert shown["outcomes"] == {"ok": 3, "diverged": 1}
+    assert shown["seconds_left"] == 1.5
     assert shown["heat_map"]["trials"] == 4
 
 

@@ -19,6 +19,7 @@ from windrow.experiment.rules import (
     labelled_urls,
     network_file,
     points,
+    preference,
     sensitivity,
     two_goals,
 )
@@ -46,6 +47,7 @@ def find(values: Mapping[str, Any], wrong: set[Key]) -> list[Mistake]:
     found += backbone_keys.mistakes(dataset, network, space, promotion, BUILT_IN_SOURCES, wrong)
     found += fine_tune.mistakes(promotion, network, wrong)
     found += labelled_urls.mistakes(dataset, BUILT_IN_SOURCES, wrong)
+    found += preference.mistakes(promotion, sweep, wrong)
     found += [mistake for name, written in space.items() for mistake in _range_mistakes(name, written, wrong)]
     if not {("network",), ("network", "builder")} & wrong:
         builder = builder_of(network)

@@ -13,7 +13,7 @@ from windrow.clusters import free_memory
 from windrow.errors import StudyError
 from windrow.selection import agreement, finalists
 from windrow.selection.finalists import Final, Finalist, finalist_of, is_default
-from windrow.selection.ranking import leading, memory, trainings
+from windrow.selection.ranking import leading, memory, preference, trainings
 from windrow.sweep import cluster
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
@@ -103,7 +103,8 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
     """Return the finalists, ranked by the mean objective of their repeats, and the default configuration.
 
     Where they are cross-validated, the default configuration is ranked with them. It comes first, with the better
-    `fit`, unless the best of the others is clearly ahead of it.
+    `fit`, unless the best of the others is clearly ahead of it. With promotion.prefer: smallest, a smaller one may then
+    come first.
 
     Args:
         trials: the finalists.
@@ -121,8 +122,8 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
         errors = "; ".join(f"trial {outcome.number}: {outcome.ending.value}" for outcome in outcomes)
         raise StudyError(f"one finalist must train to the end; got {errors}; look at the errors, then sweep again")
     good.sort(key=lambda finalist: (sign * finalist.value, finalist.trial.number))
-    default = next((every[trial.number] for trial in baseline), None)
-    lead = None
+    default, best = next((every[trial.number] for trial in baseline), None), good[0]
+    lead = preferred = None
     if finalists.is_cross_validated(page) and default is not None:
         known = [one for one in good if is_default(page, one.trial.point, default.trial.point)]
         others = [one for one in good if one not in known]
@@ -130,7 +131,10 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
         lead = leading.lead(others[0], known[0], page.sweep, share) if known and others else None
         if lead is not None and not lead.is_clear:
             good = [known[0], *(one for one in good if one is not known[0])]
-    return Final(tuple(good), tuple(every.values()), default, lead=lead)
+    if finalists.prefers_smallest(page):
+        preferred = preference.smallest(page, best, good)
+        good = [preferred.chosen, *(one for one in good if one is not preferred.chosen)]
+    return Final(tuple(good), tuple(every.values()), default, lead=lead, preference=preferred)
 
 
 def with_networks(page: Experiment, final: Final, outcomes: Sequence[Outcome]) -> Final:

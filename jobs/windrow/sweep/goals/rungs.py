@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STEP, PASSING = 2, 4
 """Each rung has twice the epochs of the one before it, and a quarter of the rivals passes it (bench/two_goals.py)."""
 
-_ALIKE = {"weights": 1.0, "milliseconds": 1.05}
+ALIKE = {"weights": 1.0, "milliseconds": 1.05}
 """Costs of at most so many times a trial's count as not higher: two measurements of one network differ by 5 %."""
 
 
@@ -33,7 +33,7 @@ class Rungs:
 
     def __init__(self, sweep: SweepSection, first: int = 1) -> None:
         self._sign = 1 if sweep.direction == "maximize" else -1
-        self._alike = _ALIKE[sweep.cost or "weights"]
+        self._alike = ALIKE[sweep.cost or "weights"]
         self._reached: dict[int, dict[int, tuple[float, float]]] = {}
         rung = first
         while rung < sweep.epochs:

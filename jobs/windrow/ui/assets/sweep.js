@@ -10,7 +10,7 @@ export function progress(section, sweep, now) {
     tile(`Best ${objective(sweep.objective)}`, best ? figure(best.value) : "–", best ? `trial ${best.trial}${guessing(sweep)}` : "no trial ended ok yet"),
     tile("Trials that ended", count(sweep.finished), whole ? `of ${count(whole)}` : ""),
     tile("In training", count(sweep.training), sweep.waiting ? `${count(sweep.waiting)} waiting` : ""),
-    tile("State", element("span", { id: "state" }, state(sweep, now))),
+    tile("State", element("span", { id: "state" }, state(sweep, now)), timeLeft(sweep, now)),
   ];
   const parts = ENDINGS.map((name) => ({ name: spaced(name), kind: name, count: sweep.outcomes[name] ?? 0 }));
   const left = { name: "to come", kind: "left", count: Math.max(0, whole - sweep.finished) };
@@ -41,6 +41,8 @@ const guessing = (sweep) => (typeof sweep.guessing === "number" ? `, guessing: $
 function tile(name, value, more) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, typeof value === "string" ? element("b", {}, value) : value, more ? element("span", {}, more) : null));
 }
+
+const timeLeft = (sweep, now) => (sweep.seconds_left && isLive(sweep, now) ? `about ${duration(sweep.seconds_left)} left` : "");
 
 const SILENCE = 900; // seconds without a change after which a sweep counts as stopped
 
