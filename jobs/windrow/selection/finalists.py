@@ -239,7 +239,7 @@ def specs(
             trial_spec(page, builder, dataset, trial.number, replace(facts, seed=seed), keep_networks),
             repeat=repeat,
             fold=repeat if is_cross_validated(page) else 1,
-            cost=size_of(page) if smallest else page.sweep.cost,
+            cost=size_of(page) if smallest else None,
             keep_hits=smallest and not is_cross_validated(page),
         )
         for trial in trials

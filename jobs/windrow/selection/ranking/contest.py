@@ -13,7 +13,7 @@ from windrow.clusters import free_memory
 from windrow.errors import StudyError
 from windrow.selection import agreement, finalists
 from windrow.selection.finalists import Final, Finalist, finalist_of, is_default
-from windrow.selection.ranking import leading, memory, preference, trainings
+from windrow.selection.ranking import leading, memory, preferring, trainings
 from windrow.sweep import cluster
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
@@ -132,7 +132,7 @@ def rank(page: Experiment, trials: Sequence[Entry], baseline: Sequence[Entry], o
         if lead is not None and not lead.is_clear:
             good = [known[0], *(one for one in good if one is not known[0])]
     if finalists.prefers_smallest(page):
-        preferred = preference.smallest(page, best, good)
+        preferred = preferring.smallest(page, best, good)
         good = [preferred.chosen, *(one for one in good if one is not preferred.chosen)]
     return Final(tuple(good), tuple(every.values()), default, lead=lead, preference=preferred)
 

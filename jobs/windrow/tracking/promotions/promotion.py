@@ -18,7 +18,7 @@ from windrow.selection.common_images import Rival, between
 from windrow.selection.finalists import Final, is_cross_validated, key_of
 from windrow.selection.near_copies import NearCopiesOfTest
 from windrow.selection.promotion_result import PromotionResult
-from windrow.selection.ranking import leading, preference
+from windrow.selection.ranking import leading, preferring
 from windrow.selection.readout import Readout
 from windrow.selection.rule import Decision
 from windrow.selection.tuning import gain
@@ -223,7 +223,7 @@ class Promotion:
         advice, measured = self.hints(final), metrics.figures(read, self._dataset.labels)
         cross_validated = is_cross_validated(self._page)
         again = evidence.TRAINED_AGAIN if cross_validated else ""
-        decided = leading.text(final.lead), preference.text(final.preference), gain.text(final, rows)
+        decided = leading.text(final.lead), preferring.text(final.preference), gain.text(final, rows)
         further = "\n\n".join(filter(None, [again, *decided]))
         return PromotionResult(
             model_name=challenger.name,
@@ -253,7 +253,7 @@ class Promotion:
             hints=advice,
             cross_validated=cross_validated,
             lead=leading.figures(final.lead),
-            preference=preference.figures(final.preference),
+            preference=preferring.figures(final.preference),
             fine_tuning=gain.figures(final),
             evidence=evidence.text(rows, rival, advice, near.warnings_text(self._dataset), measured, further),
             links=run_link(self._experiment, self._run_id)

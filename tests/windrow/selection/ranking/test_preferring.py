@@ -10,7 +10,7 @@ from windrow.data.manifest import Manifest
 from windrow.experiment import parse
 from windrow.selection import finalists
 from windrow.selection.finalists import Final
-from windrow.selection.ranking import contest, preference
+from windrow.selection.ranking import contest, preferring
 from windrow.sweep.goals.hits import Hits
 from windrow.sweep.ledger import Entry
 from windrow.sweep.outcomes import Ending, Outcome
@@ -70,8 +70,8 @@ def test_the_smallest_network_within_the_tolerance_wins_and_the_evidence_says_wh
         "trial 7 has 12,000 weights in place of 98,000 (trial 3, the best on validation) and is worse by 0.0010, at "
         "most 0.0030 (95 %), within the tolerance of 0.004; it is taken"
     )
-    assert preference.text(final.preference) == f"The smallest network is preferred: {final.preference.reason}."
-    assert preference.figures(final.preference) == {"trial": 7, "smaller": True, "reason": final.preference.reason}
+    assert preferring.text(final.preference) == f"The smallest network is preferred: {final.preference.reason}."
+    assert preferring.figures(final.preference) == {"trial": 7, "smaller": True, "reason": final.preference.reason}
 
 
 def test_a_network_whose_interval_ends_beyond_the_tolerance_does_not_win_although_its_mean_is_within() -> None:
@@ -130,7 +130,7 @@ def test_the_fastest_wins_where_the_search_is_for_speed_and_five_percent_are_no_
 def test_without_the_key_the_best_wins_and_nothing_is_measured_or_said() -> None:
     plain = ("promotion.prefer=best", "promotion.tolerance=null")
     final = promoted({3: 98_000.0, 7: 12_000.0}, {3: range(10), 7: range(11)}, *plain)
-    assert (final.winner.trial.number, final.preference, preference.text(final.preference)) == (3, None, "")
+    assert (final.winner.trial.number, final.preference, preferring.text(final.preference)) == (3, None, "")
     for overrides, measured in ((plain, (None, False)), ((), ("weights", True))):
         page = parse(PAGE, overrides)
         specs = finalists.specs(page, Builder("dense"), EVERY, [trial(3)])
