@@ -15,14 +15,19 @@ _NAMES = frozenset(
         *("__macosx", "__pycache__", "icon\r"),  # macOS, Python
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"),  # Windows
         *("$recycle.bin", "system volume information", "recycler"),
+        *(f"found.{number:03}" for number in range(1000)),  # what chkdsk saves of broken files
         *("network trash folder", "temporary items"),  # macOS on a server's disk
         *("lost+found", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot"),  # Linux, storage servers
     }
 )
 _LEFT = (
     *("*.crdownload", "*.download", "*.opdownload", "*.part", "*.partial", "*.filepart", "*.aria2"),  # browsers
+    *("*.!qb", "*.!ut", "*.bc!", "*.fdmdownload"),  # sharers of files, download managers
     "~$*",  # office programs
+    *("*:zone.identifier", "*.sync-conflict-[0-9]*", "*.sb-????????-??????"),  # Windows, Syncthing, macOS
+    "*.*.tmp.[0-9]*",  # a program that writes and then renames, with its process
     *("*~", "*.bak", "*.tmp", "*.temp", "*.sw[nopx]", "#*#", "*.*#"),  # editors and sync programs; C# may be a class
+    *("*.*.orig", "*.*.rej"),  # merges and patches
 )
 """Unfinished downloads, locks, backups and temporary files."""
 _IS_LEFT = re.compile("|".join(map(translate, _LEFT)))
