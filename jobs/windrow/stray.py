@@ -15,15 +15,22 @@ _NAMES = frozenset(
         *("__macosx", "__pycache__", "icon\r"),  # macOS, Python
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"),  # Windows
         *("$recycle.bin", "system volume information", "recycler"),
+        *(f"found.{number:03}" for number in range(1000)),  # what chkdsk saves of broken files
         *("network trash folder", "temporary items"),  # macOS on a server's disk
         *("lost+found", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot"),  # Linux, storage servers
     }
 )
-_UNFINISHED = ("*.crdownload", "*.download", "*.opdownload", "*.part", "*.partial", "*.filepart", "*.aria2")
+_UNFINISHED = (
+    *("*.crdownload", "*.download", "*.opdownload", "*.part", "*.partial", "*.filepart", "*.aria2"),  # browsers
+    *("*.!qb", "*.!ut", "*.bc!", "*.fdmdownload"),  # sharers of files, download managers
+)
 _LEFT = (
-    *_UNFINISHED,  # browsers
+    *_UNFINISHED,
     "~$*",  # office programs
+    *("*:zone.identifier", "*.sync-conflict-[0-9]*", "*.sb-????????-??????"),  # Windows, Syncthing, macOS
+    "*.*.tmp.[0-9]*",  # a program that writes and then renames, with its process
     *("*~", "*.bak", "*.tmp", "*.temp", "*.sw[nopx]", "#*#", "*.*#"),  # editors and sync programs; C# may be a class
+    *("*.*.orig", "*.*.rej"),  # merges and patches
 )
 """Unfinished downloads, locks, backups and temporary files."""
 _IS_LEFT, _IS_UNFINISHED = (re.compile("|".join(map(translate, names))) for names in (_LEFT, _UNFINISHED))

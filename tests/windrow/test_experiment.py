@@ -846,10 +846,24 @@ def test_a_wrong_value_gets_its_sentence(line: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", ["61 * * * *", "0 3 * *", "0 0 30 2 *", "@sometimes", "0 3 * * * *", "0 3 * * * 0 2027"]
+    "schedule",
+    [
+        "61 * * * *",
+        "0 3 * *",
+        "0 0 30 2 *",
+        "@sometimes",
+        "0 3 * * * *",
+        "0 3 * * * 0 2027",
+        "R 3 * * *",
+        "5,r(1-9) 3 * * *",
+    ],
 )
 def test_a_schedule_that_never_comes_is_refused(schedule: str) -> None:
     assert "must be a cron expression that comes true" in sentences(PAGE + f"sweep: {{schedule: '{schedule}'}}")[0]
+
+
+def test_the_letter_r_in_the_name_of_a_day_or_month_is_none_drawn_at_random() -> None:
+    assert experiment.parse(PAGE + "sweep: {schedule: '0 3 * mar,APR fri'}").sweep.schedule == "0 3 * mar,APR fri"
 
 
 @pytest.mark.parametrize("name", ["Bad Name", "1st", "_a", "a" * 64, "a-b", "ä"])

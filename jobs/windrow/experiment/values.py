@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import isfinite
@@ -110,6 +111,7 @@ def _network(value: object) -> object:
 
 
 _CRON_FIELDS = 5  # croniter takes six and seven as well, with seconds and years, and runs each second of a minute
+_DRAWN = re.compile(r"(?<![a-z])r(?![a-z])", re.IGNORECASE)  # R is a number drawn each time that Airflow reads the DAG
 
 
 def _cron(expression: str | None) -> str | None:
@@ -120,7 +122,7 @@ def _cron(expression: str | None) -> str | None:
         return None
     try:
         croniter(expression).get_next()
-        is_right = len(expression.split()) <= _CRON_FIELDS
+        is_right = len(expression.split()) <= _CRON_FIELDS and not _DRAWN.search(expression)
     except CroniterError:
         is_right = False
     if not is_right:

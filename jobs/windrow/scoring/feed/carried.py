@@ -19,6 +19,7 @@ NESTING = 100
 """The deepest nesting of a JSON record, far below what the json module and readers of the table can take."""
 
 _SURE_DIGITS = 15  # a decimal number with so many digits comes back from a double as it was
+_EMPTY: tuple[object, ...] = (None, [], {})
 _DIGITS = 4000  # Python converts integers of at most 4,300 digits
 _STRUCTURE = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
@@ -66,6 +67,16 @@ def dump(record: Mapping[str, object]) -> str:
         if any("\ud800" <= character <= "\udfff" for character in text):
             text = json.dumps(record_of_text, separators=(",", ":"))
     return text
+
+
+def filled(extra: str) -> int:
+    """Count the columns that hold something: no null, blank text, empty list or empty object; 0 and false are values.
+
+    Args:
+        extra: a record's columns, as `dump` writes them.
+    """
+    values = _PLAIN.raw_decode(extra)[0].values()  # in less time than json.loads
+    return len([True for value in values if (value.strip() if value.__class__ is str else value not in _EMPTY)])
 
 
 def decoded(text: str) -> str:
@@ -124,6 +135,7 @@ def _constant(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_float, parse_int=_int, parse_constant=_constant)
+_PLAIN = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

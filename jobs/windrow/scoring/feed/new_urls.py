@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from windrow.errors import UserError, WindrowError
 from windrow.plural import counted
-from windrow.scoring.feed import feed_reports, formats, known_keys
+from windrow.scoring.feed import carried, feed_reports, formats, known_keys
 from windrow.scoring.feed.feed_reports import FeedFault, PieceReport
 from windrow.scoring.feed.file_bytes import PARQUET, TEXT
 from windrow.scoring.feed.formats import Piece
@@ -51,12 +51,13 @@ _ROWS_A_BATCH = 4096
 _ROWS_A_LOOK = 64
 _BATCH_CHARACTERS = 32 << 20
 _FEW_BYTES = 2 << 20  # some 25,000 URLs, which take the driver a second
-_READ_SCHEMA = TARGET_SCHEMA.append(pa.field("known", pa.bool_()))
+_RANK = "rank"  # 1 for a bare record, otherwise minus the number of its columns that hold something
+_READ_SCHEMA = TARGET_SCHEMA.append(pa.field("known", pa.bool_())).append(pa.field(_RANK, pa.int32()))
 _TYPES = [(field.name, field.type) for field in TARGET_SCHEMA]
 _SPELLING = [name for name in TARGET_SCHEMA.names if name != "url_key"]
+_EXTRA = _SPELLING.index("extra")
 _VALUES, _NOTHING = attrgetter(*_SPELLING), (None,) * len(_SPELLING)
-_BARE = "bare"  # whether a record has no other columns
-_ORDER = ("known", _BARE, *_SPELLING)
+_ORDER = ("known", _RANK, *_SPELLING)
 _SUFFIXES = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"}
 _GLOB_CHARACTERS = re.compile(r"[\[\]{}*?\\]")
 
@@ -171,7 +172,6 @@ def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> FoundUrls:
     every = pa.Table.from_batches(_understood(pieces, keys), _READ_SCHEMA)
     reports = _reports(every.filter(pc.is_null(every["known"]))["extra"].to_pylist())
     rows = every.filter(pc.is_valid(every["known"]))
-    rows = rows.append_column(_BARE, pc.is_null(rows["extra"]))
     rows = rows.take(pc.sort_indices(rows, [(name, "ascending", "at_start") for name in ("url_key", *_ORDER)]))
     all_keys = rows["url_key"].to_numpy()
     first = np.ones(len(all_keys), np.bool_)
@@ -185,7 +185,8 @@ def read_here(pieces: Sequence[Piece], keys: known_keys.Keys) -> FoundUrls:
 def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, scratch: Path) -> FoundUrls:
     """Return the distinct URLs in pieces of a feed, valid or not, on Spark's executors.
 
-    Of several records with one URL, one with columns is kept before a bare one, and of these the one that sorts first.
+    Of several records with one URL, the one with the most filled columns is kept, a bare one last, and of equals the
+    one that sorts first.
     Executors read the files under the same paths as the driver.
 
     Args:
@@ -206,7 +207,7 @@ def read(spark: SparkSession, pieces: Sequence[Piece], keys: known_keys.Keys, sc
     parts = spark.createDataFrame([(piece.to_json(),) for piece in pieces], "piece string").repartition(len(pieces))
     read = parts.mapInArrow(partial(_understand, keys=name), from_arrow_schema(_READ_SCHEMA))
     # min takes the smallest by the struct's fields in their order.
-    grouped = read.withColumn(_BARE, F.col("extra").isNull()).groupBy("url_key")
+    grouped = read.groupBy("url_key")
     target = F.min(F.struct(*_ORDER)).alias("target")
     # Persisted, so that a line added to the feed meanwhile is in both the counts and the rows, or in neither.
     marked = grouped.agg(target, F.count(F.lit(1)).alias("times")).select("url_key", "target.*", "times").persist()
@@ -270,4 +271,9 @@ def _marked(targets: list[Target], keys: known_keys.Keys) -> pa.RecordBatch:
     rows = [_NOTHING if known else _VALUES(target) for target, known in zip(targets, mask.tolist(), strict=True)]
     columns = dict(zip(_SPELLING, zip(*rows, strict=True), strict=True))
     arrays = [all_keys if name == "url_key" else pa.array(columns[name], kind) for name, kind in _TYPES]
-    return pa.RecordBatch.from_arrays([*arrays, pa.array(mask)], schema=_READ_SCHEMA)
+    ranks = [_rank(row[_EXTRA]) for row in rows]
+    return pa.RecordBatch.from_arrays([*arrays, pa.array(mask), pa.array(ranks, pa.int32())], schema=_READ_SCHEMA)
+
+
+def _rank(extra: str | None) -> int:
+    return 1 if extra is None else -carried.filled(extra)

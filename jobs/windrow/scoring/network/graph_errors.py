@@ -11,6 +11,8 @@ _PLACE = re.compile(r"(\[\[\{\{node|\[Op:|Hint: |Original stack trace for)")
 _HEADING = re.compile(
     r"Graph execution error|Detected at node|Defined at|<stack traces unavailable>|Node: |File \"|\d+ root error|$"
 )
+# Within it: the name of the function, and a line of Python with its place.
+_ASIDE = re.compile(r"\{\{function_node [^}]*\}\} ?|^ *File \"[^\n]*\n {4,}[^\n]*$", re.MULTILINE)
 _NUMBER = re.compile(r"\(\d+\) ([A-Z_]+: )?")
 
 
@@ -21,7 +23,7 @@ def reason(message: str) -> str:
         message: of a tf.errors.OpError, such as "Graph execution error:", then the node and where it was made, then the
             reason, then the node again.
     """
-    told = _PLACE.split(message)[0]
+    told = _ASIDE.sub("", _PLACE.split(message)[0])
     lines = [line.strip() for line in told.splitlines()]
     kept = [_NUMBER.sub("", line, count=1) for line in lines if not _HEADING.match(line)]
     return " ".join(" ".join(kept or [message]).split())[:_LONGEST]

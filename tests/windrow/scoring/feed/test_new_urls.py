@@ -148,6 +148,27 @@ def test_a_record_with_columns_counts_before_a_bare_line(spark: Any, tmp_path: P
     assert [(row.url, row.extra) for row in rows] == [("http://example.com/a", '{"shop":"7"}')]
 
 
+@pytest.mark.spark
+def test_the_record_with_the_most_filled_columns_counts_wherever_it_stands(spark: Any, tmp_path: Path) -> None:
+    """An empty value sorts before any other, so that it would win."""
+    url = "http://example.com/a"
+    (tmp_path / "a.txt").write_text(f"{url}\n")
+    for records, winner in [
+        ([f"{url},,", f"{url},7,"], '{"p":"7","q":""}'),
+        ([f"{url},7,", f"{url},,"], '{"p":"7","q":""}'),
+        ([f"{url},\\N,1", f"{url},0,0"], '{"p":"0","q":"0"}'),
+        ([f"{url}, ,z", f"{url},8,y"], '{"p":"8","q":"y"}'),
+        ([f"{url},3,", f"{url},,4"], '{"p":"","q":"4"}'),
+        ([f"{url},,", url.replace("http", "HTTP") + ",,"], '{"p":"","q":""}'),
+    ]:
+        (tmp_path / "b.csv").write_text("\n".join(["url,p,q", *records]) + "\n")
+        assert [row.extra for row in read(spark, [tmp_path / "a.txt", tmp_path / "b.csv"], tmp_path)] == [winner]
+    (tmp_path / "c.jsonl").write_text(
+        f'{{"url":"{url}","p":[],"q":{{}},"r":null}}\n{{"url":"{url}","p":false,"q":0}}\n{{"url":"{url}","p":1}}\n'
+    )
+    assert [row.extra for row in read(spark, [tmp_path / "c.jsonl"], tmp_path)] == ['{"p":false,"q":0}']
+
+
 def test_every_record_is_new_known_a_copy_or_without_a_url(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("http://example.com/old\n\nhttp://example.com/a\nhttp://example.com/a\nno url\n")
     (tmp_path / "b.jsonl").write_text('{"url": "http://example.com/a"}\n{"id": 7}\n{"url": ""}\n')

@@ -30,6 +30,15 @@ TWO_ROOTS = """2 root error(s) found.
 0 successful operations.
 0 derived errors ignored."""
 
+WITH_CODE = """Graph execution error:
+
+Detected at node Reshape defined at (most recent call last):
+  File "/srv/network.py", line 4, in f
+    y = tf.reshape(x, [4])
+
+{{function_node __inference_f_6}} Input to reshape has 3 values.
+\t [[{{node Reshape}}]] [Op:__inference_f_6]"""
+
 
 @pytest.mark.parametrize(
     ("message", "reason"),
@@ -37,6 +46,11 @@ TWO_ROOTS = """2 root error(s) found.
         (IN_A_FUNCTION, "Unknown image file format. One of JPEG, PNG required."),
         (WITHOUT_STACK, "jpeg::Uncompress failed. Invalid JPEG data or crop window."),
         (TWO_ROOTS, "Input is empty."),
+        (WITH_CODE, "Input to reshape has 3 values."),
+        (
+            "{{function_node __wrapped__Add_device_/job:a/task:0/device:CPU:0}} Shapes differ. [Op:Add]",
+            "Shapes differ.",
+        ),
         ("Input is empty.\n\t [[{{node DecodeJpeg}}]]", "Input is empty."),
         ("Input to reshape is a tensor with 3 values,\nbut the shape has 7", None),
         ("Graph execution error:", "Graph execution error:"),
