@@ -15,8 +15,7 @@ from windrow.scoring.fetch.addresses import IpNetwork, guarded_socket
 
 HEAD_BYTES = 64 * 1024
 """The most bytes of an answer before its body: status line and all headers. Browsers take 256 KiB, nginx sends 32.
-Also the most bytes of all answers with a code of 1xx before it, and the most in a row that frame a chunked body:
-extensions of chunks, and headers after the last chunk."""
+Also the most bytes in a row that frame a chunked body: extensions of chunks, and headers after the last chunk."""
 _TEXT = re.compile(rb"[^\r\n]")
 _END = re.compile(rb"\n\r?\n")  # of a head; aiohttp takes a line end without \r
 _FIRST_CODE, _FIRST_FINAL_CODE = 100, 200
@@ -113,7 +112,6 @@ class _Connection(ResponseHandler):
     _content = 0  # bytes of the body so far
     _has_begun = False  # whether the newest piece ended a head
     _is_final = False  # whether the answer's head is complete; after a head with a code of 1xx there is another
-    _hints = 0  # bytes of this answer's heads with a code of 1xx, of which there may be many
     _head = b""  # of a head that is not complete, and all that has arrived after it
 
     @property
@@ -123,7 +121,7 @@ class _Connection(ResponseHandler):
     def set_response_params(self, **params: object) -> None:
         """Begin an answer."""
         self._around, self._content = 0, self._received
-        self._is_final, self._hints, self._head = False, 0, b""
+        self._is_final, self._head = False, b""
         super().set_response_params(**params)  # type: ignore[arg-type]
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
@@ -134,14 +132,13 @@ class _Connection(ResponseHandler):
         end = _END.search(self._head, begin.start() if begin else 0)
         length = end.end() if end else len(self._head)
         self._head = self._head[length:]
-        self._hints += 0 if self._is_final else length
-        if max(length, self._hints) > HEAD_BYTES:
+        if length > HEAD_BYTES:
             self._end()
         else:
             super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived: a head by itself, so that what is wrong after a whole answer does not undo it."""
+        """Parse what has arrived: a head by itself, so that its answer waits for no body that is broken."""
         start = 0
         while not self._is_final and (end := self._head_end(data, start)) > start:
             self._parse(data[start:end])
@@ -152,7 +149,7 @@ class _Connection(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the answer; one that a reset cuts off is not whole, also where only its end would say its length."""
-        if exc is not None:
+        if exc is not None and self._payload is not None and not self._payload.is_eof():
             self._break_off(exc)
         super().connection_lost(exc)
 
@@ -187,8 +184,12 @@ class _Connection(ResponseHandler):
             self._end()
 
     def _break_off(self, reason: BaseException) -> None:
-        """Tell what waits for more of the body that there is none; aiohttp lets it wait for the deadline."""
-        if self._payload is not None and not self._payload.is_eof():
+        """Give what reads the body an error, in place of a wait for the deadline.
+
+        That includes a body that ends in a piece with more bytes than its length says: which of the two is right can't
+        be known.
+        """
+        if self._payload is not None:
             error = aiohttp.ClientPayloadError(str(reason))
             error.__cause__ = reason
             self._payload.set_exception(error)
