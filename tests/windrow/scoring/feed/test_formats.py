@@ -207,9 +207,10 @@ def test_cut_anywhere_the_pieces_of_a_text_give_each_line_once(
 
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\t\x01"), max_size=12)  # these two part columns
 
 
-@given(st.lists(st.tuples(WORDS, WORDS), max_size=8), st.sampled_from(["\n", "\r\n", "\r"]))
+@given(st.lists(st.tuples(WORDS, PATHS), max_size=8), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_what_is_written_as_csv_is_read_as_it_was(folder: Path, rows: list[tuple[str, str]], end: str) -> None:
     path = folder / "feed.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
