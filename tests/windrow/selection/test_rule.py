@@ -233,6 +233,7 @@ def test_a_lead_in_macro_f1_is_as_significant_in_whatever_order_the_champion_has
     assert promoted or "may be luck: the lead's 95 % interval, " in decision.reason
 
 
+@pytest.mark.timeout(300)  # thousands of bootstraps
 @given(st.permutations(range(5)), st.lists(st.integers(0, 4), min_size=100, max_size=100))
 def test_the_same_answers_with_the_classes_in_another_order_are_not_better(
     order: list[int], answers: list[int]
