@@ -138,7 +138,7 @@ def _pieces(files: Sequence[Path]) -> Iterator[formats.Piece]:
 
 
 def _sorted_out(found: _Found, column: str) -> LabelledFeed:
-    """Tell the URLs that can be requested from the others, and check the classes."""
+    """Separate the URLs that can be requested from the others, and check the classes."""
     urls, left_out, classes = [], dict(found.without_url), set[str]()
     for key, target in found.targets.items():
         labels = found.labels[key]
